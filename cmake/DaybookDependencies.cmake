@@ -1,0 +1,13 @@
+# Libraries from the distribution. The README says why each is there.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd>=1.5)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash>=0.8)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.13)
+pkg_check_modules(EXPAT IMPORTED_TARGET expat)
+pkg_check_modules(ZLIB IMPORTED_TARGET zlib)
+find_path(ROARING_INCLUDE_DIR roaring/roaring.h REQUIRED)
+find_library(ROARING_LIBRARY roaring REQUIRED)
+add_library(roaring INTERFACE IMPORTED)
+target_include_directories(roaring SYSTEM INTERFACE ${ROARING_INCLUDE_DIR})
+target_link_libraries(roaring INTERFACE ${ROARING_LIBRARY})

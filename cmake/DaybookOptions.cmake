@@ -1,0 +1,33 @@
+# Language, warnings, sanitizers.
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+option(DAYBOOK_WERROR "Treat warnings as errors" OFF)
+option(DAYBOOK_COVERAGE "Instrument for coverage" OFF)
+option(DAYBOOK_FUZZ "Build the libFuzzer targets (clang)" OFF)
+set(DAYBOOK_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
+
+add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+  -Wpointer-arith -Wcast-qual -Wvla -Wformat=2 -Wundef -fno-common -fstack-protector-strong
+  -fno-omit-frame-pointer)
+add_compile_definitions(_FILE_OFFSET_BITS=64)
+if(DAYBOOK_WERROR)
+  add_compile_options(-Werror)
+endif()
+if(DAYBOOK_SANITIZE)
+  add_compile_options(-fsanitize=${DAYBOOK_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${DAYBOOK_SANITIZE})
+elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
+  add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+endif()
+if(DAYBOOK_COVERAGE)
+  add_compile_options(--coverage -O0)
+  add_link_options(--coverage)
+endif()

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Appending: one event or an atomic batch, over one or several streams, under conditions.
+ *
+ *     daybook_condition condition;
+ *     daybook_condition_init(&condition, DAYBOOK_EXPECT_VERSION);
+ *     condition.expected = 4;
+ *     daybook_append_options options;
+ *     daybook_append_options_init(&options);
+ *     options.conditions = &condition;
+ *     options.condition_count = 1;
+ *     daybook_append(store, &event, 1, &options, NULL, &error);   // ECONFLICT: error.actual
+ */
+#ifndef DAYBOOK_APPEND_H
+#define DAYBOOK_APPEND_H
+
+#include "daybook/event.h"
+#include "daybook/read.h"
+#include "daybook/store.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DAYBOOK_CONDITION_COUNT_MAX 64
+
+enum daybook_condition_kind {
+    /** `stream` (empty: that of the first event) has assigned `expected` last. */
+    DAYBOOK_EXPECT_STREAM_SEQ = 1,
+    /** The last live event matching `filter` (empty: the first event's subject) in `stream` has seq
+     *  `expected`; 0: there is none. */
+    DAYBOOK_EXPECT_SUBJECT_SEQ = 2,
+    /** `aggregate` (empty: that of the first event) has assigned version `expected` last; 0: none. */
+    DAYBOOK_EXPECT_VERSION = 3,
+    /** No event behind position `after` matches one of `items`, in `stream` or, empty, in the store
+     *  without internal streams. On failure `actual` is the position of the newest match. */
+    DAYBOOK_FAIL_IF_EVENTS_MATCH = 4
+};
+
+typedef struct daybook_condition {
+    size_t size;
+    int kind;
+    daybook_slice stream;
+    daybook_slice filter;
+    daybook_slice aggregate;
+    uint64_t expected;
+    uint64_t after;
+    const daybook_query_item *items;
+    size_t item_count;
+} daybook_condition;
+
+DAYBOOK_API void daybook_condition_init(daybook_condition *condition, int kind);
+
+typedef struct daybook_append_options {
+    size_t size;
+    const daybook_condition *conditions; /* all must hold in the state before this call */
+    size_t condition_count;
+    int auto_stream; /* a subject nobody captures creates the stream of its first token */
+} daybook_append_options;
+
+DAYBOOK_API void daybook_append_options_init(daybook_append_options *options);
+
+enum daybook_receipt_flag {
+    DAYBOOK_RECEIPT_DUPLICATE = 1, /* an event of this id is stored already; nothing was written */
+    DAYBOOK_RECEIPT_DIFFERS = 2,   /* ... and its content is another */
+    DAYBOOK_RECEIPT_DELETED = 4,   /* ... and it has been removed since */
+    DAYBOOK_RECEIPT_STREAM_CREATED = 8
+};
+
+typedef struct daybook_receipt {
+    size_t size;
+    daybook_slice stream; /* name; valid until the store closes */
+    uint64_t seq;
+    uint64_t position;
+    uint64_t version;
+    int64_t recorded_ns;
+    unsigned flags;
+    char id[40]; /* the UUID made by the store; "" where the event brought its id */
+} daybook_receipt;
+
+/**
+ * Append events, all or none, and wait until they survive power loss.
+ *
+ * @param events    `count` entries, 1 to 65,535, at most 16 MiB encoded; copied before return
+ * @param options   NULL for defaults
+ * @param receipts  `count` entries to be filled, or NULL
+ * @return OK          also for a batch whose ids are all stored (flag DUPLICATE)
+ *         ECONFLICT   a condition does not hold; error.condition, expected, actual; nothing written
+ *         EMIXED      stored and new ids in one batch, or an id twice; nothing written
+ *         ENOSTREAM   no stream captures a subject and auto_stream is off
+ *         ELIMIT      max_msg_size, discard new, batch size; nothing written
+ *         EINVALID, ESUBJECT  malformed; error.event says which
+ *         EUNCERTAIN  the sync failed: whether the events are stored is unknown until reopened
+ *         EPOISONED   an earlier sync failed; nothing written
+ *         ENOSPC      no room to accept more; nothing written; resumes when space returns
+ * Any thread; a group of concurrent appends shares one sync. O(bytes); index look-ups only for
+ * conditions, supplied ids and aggregates not seen lately.
+ * Source: docs/design/append.md; dcb.events specification; NATS ADR-50 for batches.
+ */
+DAYBOOK_API daybook_status daybook_append(daybook_store *store, const daybook_event *events,
+                                          size_t count, const daybook_append_options *options,
+                                          daybook_receipt *receipts, daybook_error *error);
+
+/** Called once, from the commit thread, when the events are durable or refused. */
+typedef void (*daybook_append_done)(void *context, daybook_status status,
+                                    const daybook_receipt *receipts, size_t count,
+                                    const daybook_error *error);
+
+/**
+ * The same without waiting: checks and copies the events, queues them and returns. `done` comes
+ * after the sync. Order of calls from one thread is order of commit. It must not block or call
+ * daybook_append. Fails at once (without `done`) on malformed input.
+ */
+DAYBOOK_API daybook_status daybook_append_submit(daybook_store *store, const daybook_event *events,
+                                                 size_t count, const daybook_append_options *options,
+                                                 daybook_append_done done, void *context,
+                                                 daybook_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

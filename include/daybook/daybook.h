@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** Everything: the store (libdaybook) and the toolkit (libdaybook-toolkit: aggregate.h, kv.h). */
+#ifndef DAYBOOK_DAYBOOK_H
+#define DAYBOOK_DAYBOOK_H
+
+#include "daybook/aggregate.h"
+#include "daybook/append.h"
+#include "daybook/event.h"
+#include "daybook/id.h"
+#include "daybook/kv.h"
+#include "daybook/read.h"
+#include "daybook/slice.h"
+#include "daybook/status.h"
+#include "daybook/store.h"
+#include "daybook/stream.h"
+#include "daybook/subject.h"
+#include "daybook/time.h"
+#include "daybook/version.h"
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Streams: named logs that capture subjects, with limits and retention, as in JetStream.
+ *
+ *     daybook_stream_config config;
+ *     daybook_stream_config_init(&config);
+ *     daybook_slice subjects[] = {daybook_text("orders.>")};
+ *     config.name = daybook_text("ORDERS");
+ *     config.subjects = subjects;
+ *     config.subject_count = 1;
+ *     daybook_stream_add(store, &config, NULL);
+ */
+#ifndef DAYBOOK_STREAM_H
+#define DAYBOOK_STREAM_H
+
+#include "daybook/store.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DAYBOOK_STREAM_NAME_SIZE_MAX 255
+#define DAYBOOK_STREAM_SUBJECT_COUNT_MAX 256
+
+enum daybook_discard { DAYBOOK_DISCARD_OLD = 0, DAYBOOK_DISCARD_NEW = 1 };
+enum daybook_storage { DAYBOOK_STORAGE_FILE = 0, DAYBOOK_STORAGE_MEMORY = 1 };
+
+enum daybook_stream_flag {
+    DAYBOOK_STREAM_ALLOW_ROLLUP = 1,           /* header Nats-Rollup: sub|all removes what is older */
+    DAYBOOK_STREAM_DENY_DELETE = 2,
+    DAYBOOK_STREAM_DENY_PURGE = 4,
+    DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT = 8,
+    DAYBOOK_STREAM_INTERNAL = 16               /* read only when named; names beginning with '$' or "KV_" */
+};
+
+/** Limits: 0 means none. Borrowed by the calls; in daybook_stream_info borrowed from it. */
+typedef struct daybook_stream_config {
+    size_t size;
+    daybook_slice name;            /* 1 to 255 bytes, no white space, control, '.', '*', '>', '/', '\\' */
+    const daybook_slice *subjects; /* filters; 1 to 256, none overlapping another stream's */
+    size_t subject_count;
+    uint32_t aggregate_tokens; /* leading tokens that name the aggregate; default 2, 0 = none; fixed */
+    uint32_t flags;
+    int discard;
+    int storage; /* fixed */
+    uint64_t max_msgs;
+    uint64_t max_bytes;
+    uint64_t max_msgs_per_subject;
+    uint64_t max_msg_size; /* bytes of data and headers */
+    int64_t max_age_ns;
+    int64_t duplicate_window_ns; /* default 2 minutes */
+    int64_t sync_interval_ns;    /* 0: acknowledge when durable; else when queued, written within this */
+    daybook_slice description;
+} daybook_stream_config;
+
+/** Defaults; name and subjects are left empty. */
+DAYBOOK_API void daybook_stream_config_init(daybook_stream_config *config);
+
+/** Durable when it returns. EEXISTS, EOVERLAP (message names the other stream), EINVALID. */
+DAYBOOK_API daybook_status daybook_stream_add(daybook_store *store, const daybook_stream_config *config,
+                                              daybook_error *error);
+
+/** Replace the changeable parts; `aggregate_tokens` and `storage` must stay. Applies limits at once. */
+DAYBOOK_API daybook_status daybook_stream_update(daybook_store *store,
+                                                 const daybook_stream_config *config,
+                                                 daybook_error *error);
+
+/** Delete the stream with all its events. A new stream of that name never meets them. */
+DAYBOOK_API daybook_status daybook_stream_remove(daybook_store *store, daybook_slice name,
+                                                 daybook_error *error);
+
+typedef struct daybook_stream_info {
+    size_t size;
+    daybook_stream_config config;
+    uint32_t stream_id;
+    uint64_t message_count; /* live */
+    uint64_t byte_count;    /* of live events: subject, headers, data */
+    uint64_t first_seq;     /* of the oldest live event; last_seq + 1 when there is none */
+    uint64_t last_seq;      /* assigned last, also when removed since; 0 when none */
+    int64_t first_recorded_ns;
+    int64_t last_recorded_ns;
+    int64_t created_ns;
+} daybook_stream_info;
+
+/** `*info_out` is owned by the caller until daybook_stream_info_release. ENOTFOUND. */
+DAYBOOK_API daybook_status daybook_stream_get_info(daybook_store *store, daybook_slice name,
+                                                   daybook_stream_info **info_out,
+                                                   daybook_error *error);
+DAYBOOK_API void daybook_stream_info_release(daybook_store *store, daybook_stream_info *info);
+
+/** Calls `visit` for every stream in order of name; stops at the first non-zero return. */
+DAYBOOK_API daybook_status daybook_stream_list(daybook_store *store,
+                                               int (*visit)(void *context,
+                                                            const daybook_stream_info *info),
+                                               void *context, daybook_error *error);
+
+/** The name of the stream that captures the subject. ENOSTREAM. Valid until the store closes. */
+DAYBOOK_API daybook_status daybook_stream_find(daybook_store *store, daybook_slice subject,
+                                               daybook_slice *name_out, daybook_error *error);
+
+typedef struct daybook_purge_options {
+    size_t size;
+    daybook_slice filter; /* only matching events; empty: all */
+    uint64_t seq_to;      /* only events below this seq; 0: all. Not with `keep` */
+    uint64_t keep;        /* leave the newest this many of the matching */
+    int erase;            /* also overwrite the bytes before returning; see daybook_event_remove */
+} daybook_purge_options;
+
+DAYBOOK_API void daybook_purge_options_init(daybook_purge_options *options);
+
+/** Remove events; durable when it returns, and then no read returns them. */
+DAYBOOK_API daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name,
+                                                const daybook_purge_options *options,
+                                                uint64_t *removed_count_out, daybook_error *error);
+
+/**
+ * Remove one event. With `erase` it returns once no segment, journal page or snapshot of the store
+ * holds its bytes (the device may keep old copies of its own). Snapshots that folded the event are
+ * removed in the same commit. ENOTFOUND where there is no such event.
+ */
+DAYBOOK_API daybook_status daybook_event_remove(daybook_store *store, daybook_slice stream,
+                                                uint64_t seq, int erase, daybook_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
