@@ -12,12 +12,20 @@ endif()
 option(DAYBOOK_WERROR "Treat warnings as errors" OFF)
 option(DAYBOOK_COVERAGE "Instrument for coverage" OFF)
 option(DAYBOOK_FUZZ "Build the libFuzzer targets (clang)" OFF)
+option(DAYBOOK_EXAMPLES "Build the programs in examples/" ON)
 set(DAYBOOK_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
   -Wpointer-arith -Wcast-qual -Wvla -Wformat=2 -Wundef -fno-common -fstack-protector-strong
   -fno-omit-frame-pointer)
-add_compile_definitions(_FILE_OFFSET_BITS=64)
+add_compile_definitions(_FILE_OFFSET_BITS=64 _POSIX_C_SOURCE=200809L)
+if(DAYBOOK_FUZZ)
+  if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "DAYBOOK_FUZZ needs clang: libFuzzer is part of it; configure with --preset fuzz")
+  endif()
+  # Everything is instrumented; the fuzz targets themselves link with -fsanitize=fuzzer (dbk_fuzz in DaybookModule.cmake).
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
 if(DAYBOOK_WERROR)
   add_compile_options(-Werror)
 endif()

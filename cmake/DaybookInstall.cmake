@@ -1,0 +1,45 @@
+# Installation: headers, libraries, the CMake package, pkg-config files, program, manual page, completion.
+include(CMakePackageConfigHelpers)
+
+install(DIRECTORY include/daybook DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+
+# Shared and static targets are exported apart: a consumer of the shared library needs none of the libraries it stands on.
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/daybook)
+set(shared_targets "")
+set(static_targets "")
+foreach(target daybook daybook_toolkit)
+  if(TARGET ${target})
+    list(APPEND shared_targets ${target})
+    list(APPEND static_targets ${target}_static)
+  endif()
+endforeach()
+if(shared_targets)
+  install(TARGETS ${shared_targets} EXPORT daybook-shared
+    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(TARGETS ${static_targets} EXPORT daybook-static
+    ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(EXPORT daybook-shared NAMESPACE daybook:: DESTINATION ${package_dir} FILE daybookShared.cmake)
+  install(EXPORT daybook-static NAMESPACE daybook:: DESTINATION ${package_dir} FILE daybookStatic.cmake)
+endif()
+configure_package_config_file(cmake/daybookConfig.cmake.in daybookConfig.cmake INSTALL_DESTINATION ${package_dir}
+  NO_SET_AND_CHECK_MACRO)
+write_basic_package_version_file(daybookConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/daybookConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/daybookConfigVersion.cmake
+  DESTINATION ${package_dir})
+
+foreach(package daybook daybook-toolkit)
+  configure_file(cmake/${package}.pc.in ${package}.pc @ONLY)
+  install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${package}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()
+
+if(TARGET daybook_cli)
+  install(TARGETS daybook_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/packaging/daybook.1)
+  install(FILES packaging/daybook.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+endif()
+if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/packaging/daybook.bash-completion)
+  install(FILES packaging/daybook.bash-completion DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
+    RENAME daybook)
+endif()
+install(FILES README.md LICENSE CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)

@@ -1,0 +1,94 @@
+# What is shipped, made from the modules:
+#
+#   daybook          libdaybook.so.0           the store; exports daybook_* and nothing else
+#   daybook_static   libdaybook.a
+#   daybook_toolkit  libdaybook-toolkit.so.0   state, snapshots, buckets; on libdaybook and jansson
+#   daybook_toolkit_static  libdaybook-toolkit.a
+#   daybook_cli      daybook                   the program; sees include/ and src/cli only
+#
+# The shared toolkit carries its own hidden copy of the base module, because libdaybook does not export it. The static one
+# does not: there libdaybook.a answers.
+set(DAYBOOK_SOVERSION 0)
+set(DAYBOOK_STORE_MODULES base subject io record index journal segment stream store)
+set(DAYBOOK_STORE_LIBRARIES PkgConfig::ZSTD PkgConfig::XXHASH roaring Threads::Threads)
+
+# Objects of those of the named modules that exist.
+function(dbk_objects result_out)
+  set(objects "")
+  foreach(module IN LISTS ARGN)
+    if(TARGET dbk_${module})
+      list(APPEND objects $<TARGET_OBJECTS:dbk_${module}>)
+    endif()
+  endforeach()
+  set(${result_out} "${objects}" PARENT_SCOPE)
+endfunction()
+
+function(dbk_library_properties name output_name export_name)
+  set_target_properties(${name} PROPERTIES OUTPUT_NAME ${output_name} EXPORT_NAME ${export_name} LINKER_LANGUAGE C)
+  target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  add_library(daybook::${export_name} ALIAS ${name})
+endfunction()
+
+function(dbk_shared_library_properties name map)
+  set_target_properties(${name} PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${DAYBOOK_SOVERSION}
+    LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/${map})
+  target_link_options(${name} PRIVATE "LINKER:--version-script=${PROJECT_SOURCE_DIR}/cmake/${map}")
+  if(NOT DAYBOOK_SANITIZE AND NOT DAYBOOK_FUZZ)
+    target_link_options(${name} PRIVATE LINKER:--no-undefined LINKER:--as-needed)
+  endif()
+endfunction()
+
+dbk_objects(store_objects ${DAYBOOK_STORE_MODULES})
+dbk_objects(toolkit_objects toolkit)
+dbk_objects(base_objects base)
+
+if(TARGET dbk_store)
+  add_library(daybook SHARED ${store_objects})
+  dbk_library_properties(daybook daybook daybook)
+  dbk_shared_library_properties(daybook daybook.map)
+  target_link_libraries(daybook PRIVATE ${DAYBOOK_STORE_LIBRARIES})
+
+  add_library(daybook_static STATIC ${store_objects})
+  dbk_library_properties(daybook_static daybook daybook-static)
+  target_link_libraries(daybook_static PRIVATE ${DAYBOOK_STORE_LIBRARIES})
+endif()
+
+if(TARGET dbk_store AND TARGET dbk_toolkit)
+  add_library(daybook_toolkit SHARED ${toolkit_objects} ${base_objects})
+  dbk_library_properties(daybook_toolkit daybook-toolkit toolkit)
+  dbk_shared_library_properties(daybook_toolkit daybook-toolkit.map)
+  target_link_libraries(daybook_toolkit PUBLIC daybook PRIVATE PkgConfig::JANSSON PkgConfig::XXHASH Threads::Threads)
+
+  add_library(daybook_toolkit_static STATIC ${toolkit_objects})
+  dbk_library_properties(daybook_toolkit_static daybook-toolkit toolkit-static)
+  target_link_libraries(daybook_toolkit_static PUBLIC daybook_static PRIVATE PkgConfig::JANSSON)
+endif()
+
+# dbk_cli(SOURCES main.c other.c... [LIBRARIES lib...])
+# The program `daybook`, and the object library dbk_cli with everything but main.c for unit tests. Its sources see
+# "daybook/..." and "cli/..." and cannot reach the rest of src: that folder is not on the include path, src/cli is reached
+# through a link in the build directory.
+function(dbk_cli)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
+  dbk_sources_exist(complete daybook_cli ${ARG_SOURCES})
+  if(NOT complete)
+    return()
+  endif()
+  set(view ${PROJECT_BINARY_DIR}/cli-include)
+  file(MAKE_DIRECTORY ${view})
+  file(CREATE_LINK ${PROJECT_SOURCE_DIR}/src/cli ${view}/cli SYMBOLIC)
+  list(REMOVE_ITEM ARG_SOURCES main.c)
+
+  add_library(dbk_cli OBJECT ${ARG_SOURCES})
+  target_include_directories(dbk_cli PUBLIC ${PROJECT_SOURCE_DIR}/include ${view})
+  target_link_libraries(dbk_cli PUBLIC ${ARG_LIBRARIES} PkgConfig::JANSSON Threads::Threads)
+  set_property(GLOBAL PROPERTY dbk_cli_closure dbk_cli)
+
+  if(TARGET daybook_toolkit_static)
+    add_executable(daybook_cli main.c)
+    target_link_libraries(daybook_cli PRIVATE dbk_cli daybook_toolkit_static daybook_static)
+    set_target_properties(daybook_cli PROPERTIES OUTPUT_NAME daybook RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+    set_property(GLOBAL PROPERTY dbk_cli_closure dbk_cli daybook_toolkit_static daybook_static)
+  endif()
+endfunction()

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// The streams of a store: configuration (catalogue) and state. Which stream captures a subject.
+//
+// A dbk_stream lives until the store closes, also when removed (`removed` set): cursors and receipts may point to it.
+// Configurations are immutable values, replaced as a whole.
+// Locks: table->lock guards the table, `config` pointers, and nothing else. State fields say who writes them.
+#ifndef DBK_STORE_STREAMS_H
+#define DBK_STORE_STREAMS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/memory.h"
+#include "daybook/stream.h"
+
+typedef struct dbk_stream {
+    // Fixed.
+    uint32_t id;
+    dbk_slice name;
+    uint32_t aggregate_tokens;
+    int storage;
+    // Replaced under table->lock, old values are kept until the store closes: read with atomic_load.
+    _Atomic(const daybook_stream_config *) config;
+    // Written by the group-commit leader under store->state_lock (assigned, perhaps not durable yet).
+    uint64_t last_seq;
+    // Shared: written under store->removal_lock or by the leader when publishing; read by anyone.
+    atomic_bool removed;
+    atomic_uint_fast64_t first_seq;       // limit mark: events below are removed. 1 at first
+    atomic_uint_fast64_t first_position;  // the same as a position; 0 at first
+    atomic_uint_fast64_t message_count;   // live and published
+    atomic_uint_fast64_t byte_count;
+    atomic_uint_fast64_t published_seq;   // last durable seq
+    atomic_int_fast64_t last_recorded_ns;
+    atomic_uint_fast64_t removal_generation;  // counts deletes, purges, roll-ups
+    uint64_t accepted_count;  // live plus accepted, for discard new; under store->state_lock
+    uint64_t accepted_bytes;
+    pthread_mutex_t trim_lock;  // one trimming thread at a time
+    int64_t created_ns;
+} dbk_stream;
+
+typedef struct dbk_stream_table dbk_stream_table;
+
+daybook_status dbk_stream_table_new(const daybook_allocator *allocator, dbk_stream_table **table_out);
+void dbk_stream_table_free(dbk_stream_table *table);
+
+/// Everything daybook/stream.h demands of a configuration. EINVALID, ESUBJECT.
+daybook_status dbk_stream_config_validate(const daybook_stream_config *config, daybook_error *error);
+
+/// Add a stream (copies the configuration); EEXISTS, EOVERLAP naming the other stream.
+daybook_status dbk_stream_table_add(dbk_stream_table *table, uint32_t id, const daybook_stream_config *config,
+                                    int64_t created_ns, dbk_stream **stream_out, daybook_error *error);
+/// Check an addition or, `stream` not NULL, an update without doing it.
+daybook_status dbk_stream_table_check(dbk_stream_table *table, const dbk_stream *stream,
+                                      const daybook_stream_config *config, daybook_error *error);
+daybook_status dbk_stream_table_update(dbk_stream_table *table, dbk_stream *stream,
+                                       const daybook_stream_config *config, daybook_error *error);
+void dbk_stream_table_remove(dbk_stream_table *table, dbk_stream *stream);
+
+/// NULL when absent (or removed).
+dbk_stream *dbk_stream_table_find(dbk_stream_table *table, dbk_slice name);
+dbk_stream *dbk_stream_table_find_id(dbk_stream_table *table, uint32_t id);
+/// The stream that captures a valid subject; NULL when none does. A few hash look-ups, whatever the number of streams.
+dbk_stream *dbk_stream_table_capture(dbk_stream_table *table, dbk_slice subject);
+/// The live streams ascending by id into *streams_out (allocated; the caller frees the array).
+daybook_status dbk_stream_table_all(dbk_stream_table *table, dbk_stream ***streams_out, size_t *count_out);
+uint32_t dbk_stream_table_next_id(dbk_stream_table *table);  // one above the greatest ever added
+void dbk_stream_table_set_next_id(dbk_stream_table *table, uint32_t next_id);
+
+/// Catalogue value of a stream (record/record.h, kind STREAM; the key is its id in decimal): versioned binary form.
+daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *config, int64_t created_ns, dbk_buf *buf);
+/// `config_out` borrows from `value` and from `subjects` (room for DAYBOOK_STREAM_SUBJECT_COUNT_MAX).
+daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stream_config *config_out,
+                                 int64_t *created_ns_out, dbk_slice *subjects);
+
+#endif
