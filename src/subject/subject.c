@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// Subjects and filters: validity and matching, exactly as NATS (docs.nats.io, "Subject-Based Messaging"; the
+// server's IsValidSubject, SubjectsCollide and subjectIsSubsetMatch).
+//
+// A token is a wildcard only where it is nothing but `*` or `>`; "a*" is a literal token. `>` is a wildcard
+// only as the last token and stands for one or more. Stricter than NATS in three points, so that every
+// subject can be printed and stored: UTF-8, no control characters, at most 1024 bytes.
+//
+// All functions walk the bytes once and keep nothing. Behind the validity checks the text is taken as valid;
+// invalid text gives a wrong answer, never a read outside. Pure, any thread.
+#include "subject/subject.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "daybook/event.h"
+
+// The tokens of a text, one after the other.
+typedef struct tokens {
+    const char *at; // start of the next token
+    const char *end;
+    bool is_done;
+} tokens;
+
+static tokens tokens_of(dbk_slice text) {
+    static const char nothing[1];
+    const char *start = text.size == 0 ? nothing : text.data;
+    return (tokens){.at = start, .end = start + text.size, .is_done = text.size == 0};
+}
+
+static bool next_token(tokens *left, dbk_slice *token_out) {
+    if (left->is_done) return false;
+    size_t size = (size_t)(left->end - left->at);
+    const char *dot = size == 0 ? NULL : memchr(left->at, '.', size);
+    size_t token_size = dot == NULL ? size : (size_t)(dot - left->at);
+    *token_out = daybook_bytes(left->at, token_size);
+    left->is_done = dot == NULL;
+    left->at += token_size + (dot != NULL);
+    return true;
+}
+
+static bool is_wildcard(dbk_slice token, char wildcard) {
+    return token.size == 1 && *(const char *)token.data == wildcard;
+}
+
+static bool is_one(dbk_slice token) {
+    return is_wildcard(token, '*');
+}
+
+static bool is_rest(dbk_slice token) {
+    return is_wildcard(token, '>');
+}
+
+static bool is_valid(dbk_slice text, bool allows_wildcards) {
+    if (text.data == NULL || text.size == 0 || text.size > DAYBOOK_SUBJECT_SIZE_MAX) return false;
+    if (!dbk_is_plain_text(text) || memchr(text.data, ' ', text.size) != NULL) return false;
+    tokens left = tokens_of(text);
+    for (dbk_slice token; next_token(&left, &token);) {
+        if (token.size == 0) return false;
+        if (!allows_wildcards && (is_one(token) || is_rest(token))) return false;
+        if (is_rest(token) && !left.is_done) return false;
+    }
+    return true;
+}
+
+int daybook_subject_is_valid(daybook_slice subject) {
+    return is_valid(subject, false);
+}
+
+int daybook_filter_is_valid(daybook_slice filter) {
+    return is_valid(filter, true);
+}
+
+int daybook_filter_matches(daybook_slice filter, daybook_slice subject) {
+    tokens wanted = tokens_of(filter);
+    tokens given = tokens_of(subject);
+    dbk_slice pattern;
+    dbk_slice token;
+    while (next_token(&wanted, &pattern)) {
+        if (!next_token(&given, &token)) return 0;
+        if (is_rest(pattern)) return 1;
+        if (!is_one(pattern) && !dbk_slice_equal(pattern, token)) return 0;
+    }
+    return given.is_done;
+}
+
+int daybook_filters_overlap(daybook_slice a, daybook_slice b) {
+    tokens left_a = tokens_of(a);
+    tokens left_b = tokens_of(b);
+    dbk_slice token_a;
+    dbk_slice token_b;
+    while (next_token(&left_a, &token_a)) {
+        if (!next_token(&left_b, &token_b)) return 0;
+        if (is_rest(token_a) || is_rest(token_b)) return 1;
+        if (!is_one(token_a) && !is_one(token_b) && !dbk_slice_equal(token_a, token_b)) return 0;
+    }
+    return left_b.is_done;
+}
+
+int daybook_filter_covers(daybook_slice wide, daybook_slice narrow) {
+    tokens left_wide = tokens_of(wide);
+    tokens left_narrow = tokens_of(narrow);
+    dbk_slice token_wide;
+    dbk_slice token_narrow;
+    while (next_token(&left_wide, &token_wide)) {
+        if (!next_token(&left_narrow, &token_narrow)) return 0;
+        if (is_rest(token_wide)) return 1;
+        if (is_rest(token_narrow)) return 0;
+        // A literal equal to a narrow `*` does not exist, so equality is enough for both.
+        if (!is_one(token_wide) && !dbk_slice_equal(token_wide, token_narrow)) return 0;
+    }
+    return left_narrow.is_done;
+}
+
+size_t dbk_subject_aggregate_size(dbk_slice subject, uint32_t token_count) {
+    const char *text = subject.data;
+    if (token_count == 0) return 0;
+    for (size_t i = 0; i < subject.size; i++) {
+        if (text[i] == '.' && --token_count == 0) return i;
+    }
+    return 0;
+}
+
+dbk_slice dbk_subject_type(dbk_slice subject, size_t aggregate_size) {
+    const char *text = subject.data;
+    size_t start = 0;
+    if (aggregate_size > 0 && aggregate_size < subject.size) {
+        start = aggregate_size + 1;
+    } else {
+        for (size_t i = 0; i < subject.size; i++) {
+            if (text[i] == '.') start = i + 1;
+        }
+    }
+    return daybook_bytes(text + start, subject.size - start);
+}
+
+uint32_t dbk_subject_token_count(dbk_slice subject) {
+    const char *text = subject.data;
+    if (subject.size == 0) return 0;
+    uint32_t count = 1;
+    for (size_t i = 0; i < subject.size; i++) count += text[i] == '.';
+    return count;
+}
+
+dbk_slice dbk_subject_token(dbk_slice subject, uint32_t index) {
+    tokens left = tokens_of(subject);
+    dbk_slice token;
+    for (uint32_t i = 0; next_token(&left, &token); i++) {
+        if (i == index) return token;
+    }
+    return daybook_bytes(NULL, 0);
+}
+
+bool dbk_filter_is_literal(dbk_slice filter) {
+    tokens left = tokens_of(filter);
+    for (dbk_slice token; next_token(&left, &token);) {
+        if (is_one(token) || is_rest(token)) return false;
+    }
+    return true;
+}
+
+size_t dbk_filter_prefix_size(dbk_slice filter) {
+    const char *text = filter.data;
+    if (filter.size < 3 || text[filter.size - 1] != '>' || text[filter.size - 2] != '.') return 0;
+    dbk_slice prefix = daybook_bytes(text, filter.size - 2);
+    return dbk_filter_is_literal(prefix) ? prefix.size : 0;
+}
