@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every verb of daybook, once: what it is called, what it takes, what it does. The parser, `--help`, the man
+// page and the bash completion are made from these rows (options.c, help.c, manual.c), in this order.
+// To add a verb: a row here, a function declared in cli.h, a file that defines it.
+
+#include "cli/cli.h"
+
+// Verbs whose files need an optional library, or are not in this build, have no function.
+#ifndef CLI_HAVE_XES
+#define cli_run_import_xes NULL
+#endif
+#ifndef CLI_HAVE_CSV
+#define cli_run_import_csv NULL
+#endif
+#ifndef CLI_HAVE_GIT
+#define cli_run_import_git NULL
+#endif
+#ifndef CLI_HAVE_NDJSON
+#define cli_run_import_ndjson NULL
+#endif
+#ifndef CLI_HAVE_EXPORT
+#define cli_run_export NULL
+#endif
+#ifndef CLI_HAVE_DEMO
+#define cli_run_demo NULL
+#endif
+#ifndef CLI_HAVE_BENCH
+#define cli_run_bench NULL
+#endif
+
+#define FLAG(option_name, text) \
+    { .name = option_name, .help = text, .kind = CLI_FLAG }
+#define TEXT(option_name, metavar, text) \
+    { .name = option_name, .argument = metavar, .help = text, .kind = CLI_TEXT }
+#define TEXTS(option_name, metavar, text) \
+    { .name = option_name, .argument = metavar, .help = text, .kind = CLI_TEXT, .repeats = 1 }
+#define NUMBER(option_name, metavar, text) \
+    { .name = option_name, .argument = metavar, .help = text, .kind = CLI_NUMBER }
+#define TIME(option_name, text) \
+    { .name = option_name, .argument = "TIME", .help = text, .kind = CLI_TIME }
+#define DURATION(option_name, text) \
+    { .name = option_name, .argument = "DURATION", .help = text, .kind = CLI_DURATION }
+#define BYTES(option_name, text) \
+    { .name = option_name, .argument = "BYTES", .help = text, .kind = CLI_BYTES }
+#define CHOICE(option_name, list, text) \
+    { .name = option_name, .argument = list, .help = text, .choices = list, .kind = CLI_CHOICE }
+#define FILTER(option_name, text) \
+    { .name = option_name, .argument = "FILTER", .help = text, .kind = CLI_FILTER }
+#define END \
+    { .name = NULL }
+
+const cli_option cli_global_options[] = {
+    {.name = "store", .argument = "STORE", .kind = CLI_DIRECTORY, .letter = 's',
+     .help = "directory of the store (default $DAYBOOK_STORE, else ./daybook-store)"},
+    {.name = "wait", .argument = "DURATION", .kind = CLI_DURATION,
+     .help = "how long to wait for another writer (default 5s)"},
+    FLAG("read-only", "refuse to write anything"),
+    FLAG("no-create", "refuse to create a store or a stream"),
+    FLAG("json", "one JSON object per line, errors too"),
+    FLAG("csv", "tables as comma-separated values"),
+    {.name = "quiet", .kind = CLI_FLAG, .letter = 'q', .help = "no notes and no progress on stderr"},
+    {.name = "help", .kind = CLI_FLAG, .letter = 'h', .help = "what the command takes, then stop"},
+    END,
+};
+
+const cli_option cli_asking_options[] = {
+    {.name = "force", .kind = CLI_FLAG, .letter = 'f', .help = "do not ask; needed where nobody can be asked"},
+    {.name = "dry-run", .kind = CLI_FLAG, .letter = 'n', .help = "say what would be done, change nothing"},
+    END,
+};
+
+static const cli_option append_options[] = {
+    TEXT("id", "ID", "unique id of the event; the same id again adds nothing (default: a new UUIDv7)"),
+    TEXT("type", "TYPE", "type (default: the tokens of the subject after the aggregate)"),
+    TEXT("schema", "VERSION", "version of the event's schema, such as 1.2.0"),
+    TEXTS("tag", "TAG", "tag for consistency boundaries, such as course:7"),
+    TEXTS("header", "NAME:VALUE", "header"),
+    TIME("time", "when it happened (default: now)"),
+    TEXT("correlation", "ID", "what it belongs to"),
+    TEXT("causation", "ID", "the event that caused it"),
+    TEXT("actor", "WHO", "who did it"),
+    NUMBER("expect-seq", "N", "fail unless the stream's last seq is N"),
+    TEXTS("expect-subject-seq", "[FILTER=]N",
+          "fail unless the last event matching FILTER (default: the subject) has seq N; 0: there is none"),
+    NUMBER("expect-version", "N", "fail unless the aggregate is at version N; 0: it is new"),
+    TEXTS("fail-if", "QUERY", "fail if an event matches: type=a,b tag=x tag=y subject=f; items joined by ';'"),
+    NUMBER("after", "POSITION", "with --fail-if: only events behind this position count"),
+    {.name = "batch", .argument = "FILE|-", .kind = CLI_FILE,
+     .help = "append the NDJSON events of FILE as one atomic batch"},
+    FLAG("each", "with --batch: every line on its own, acknowledged in order as soon as durable"),
+    END,
+};
+
+static const cli_option read_options[] = {
+    TEXT("stream", "NAME", "only this stream"),
+    NUMBER("from", "POSITION", "from this position on"),
+    NUMBER("to", "POSITION", "up to this position"),
+    NUMBER("after", "POSITION", "behind this position"),
+    NUMBER("from-seq", "N", "from this seq of the stream on"),
+    NUMBER("to-seq", "N", "up to this seq of the stream"),
+    NUMBER("from-version", "N", "from this version of the aggregate on"),
+    NUMBER("to-version", "N", "up to this version of the aggregate"),
+    TIME("since", "recorded at or after this time"),
+    TIME("until", "recorded before this time"),
+    TIME("time-since", "happened at or after this time"),
+    TIME("time-until", "happened before this time"),
+    TEXTS("type", "TYPE", "of this type; given again: or of that"),
+    TEXTS("tag", "TAG", "with this tag; given again: and with that"),
+    TEXT("correlation", "ID", "of this correlation"),
+    TEXT("causation", "ID", "caused by this event"),
+    TEXT("actor", "WHO", "by this actor"),
+    TEXT("id", "ID", "the event of this id"),
+    FLAG("reverse", "newest first"),
+    NUMBER("last", "N", "only the newest N, oldest of them first"),
+    FLAG("last-per-subject", "only the newest event of each subject"),
+    NUMBER("limit", "N", "stop after N events"),
+    {.name = "follow", .kind = CLI_FLAG, .letter = 'F', .help = "go on with what comes"},
+    FLAG("count", "print how many, not the events"),
+    FLAG("data", "print the data only, a newline behind each"),
+    FLAG("all", "buckets and internal streams too"),
+    END,
+};
+
+static const cli_option ls_options[] = {
+    TEXT("stream", "NAME", "only this stream"),
+    FLAG("types", "types instead of aggregates"),
+    FLAG("subjects", "subjects instead of aggregates"),
+    FLAG("all", "buckets and internal streams too"),
+    END,
+};
+
+static const cli_option state_options[] = {
+    NUMBER("at", "VERSION", "as of this version"),
+    NUMBER("at-seq", "SEQ", "as of this seq of the stream"),
+    TIME("at-time", "of the events that had happened by then, in order of version"),
+    TIME("known-at", "of the events the store had recorded by then"),
+    FLAG("history", "one line per event with what it changed"),
+    END,
+};
+
+#define STREAM_OPTIONS \
+    TEXTS("subjects", "FILTER", "subjects it captures; several: again, or joined by commas"), \
+    NUMBER("max-msgs", "N", "keep at most N events"), \
+    BYTES("max-bytes", "keep at most so many bytes"), \
+    DURATION("max-age", "keep events no longer than this"), \
+    NUMBER("max-msgs-per-subject", "N", "keep at most N events of each subject"), \
+    BYTES("max-msg-size", "refuse larger events"), \
+    CHOICE("discard", "old|new", "at a limit remove the oldest, or refuse the new"), \
+    FLAG("discard-new-per-subject", "refuse at the limit of the subject"), \
+    DURATION("duplicate-window", "how long ids of removed events are remembered (default 2m)"), \
+    DURATION("sync-interval", "acknowledge before the sync, which comes within this; 0: only when durable"), \
+    FLAG("allow-rollup", "the header Nats-Rollup may remove what is older"), \
+    FLAG("deny-delete", "events cannot be deleted"), \
+    FLAG("deny-purge", "the stream cannot be purged"), \
+    TEXT("description", "TEXT", "what it is for")
+
+static const cli_option stream_add_options[] = {
+    STREAM_OPTIONS,
+    NUMBER("aggregate", "TOKENS", "leading tokens that name the aggregate; 0: none (default 2)"),
+    CHOICE("storage", "file|memory", "where events are kept (default file)"),
+    END,
+};
+
+static const cli_option stream_edit_options[] = {
+    STREAM_OPTIONS,
+    FLAG("no-discard-new-per-subject", "lift --discard-new-per-subject"),
+    FLAG("no-allow-rollup", "lift --allow-rollup"),
+    FLAG("no-deny-delete", "lift --deny-delete"),
+    FLAG("no-deny-purge", "lift --deny-purge"),
+    END,
+};
+
+static const cli_option stream_purge_options[] = {
+    FILTER("subject", "only matching events"),
+    NUMBER("seq", "N", "only events below this seq"),
+    NUMBER("keep", "N", "leave the newest N"),
+    FLAG("erase", "return only when no byte of them is left in the store"),
+    END,
+};
+
+static const cli_option stream_delete_options[] = {
+    FLAG("erase", "return only when no byte of it is left in the store"),
+    END,
+};
+
+static const cli_option kv_add_options[] = {
+    NUMBER("history", "N", "values kept per key, 1 to 64 (default 1)"),
+    DURATION("ttl", "how long values live (default: for ever)"),
+    BYTES("max-bytes", "size of the bucket"),
+    BYTES("max-value-size", "size of one value"),
+    CHOICE("storage", "file|memory", "where values are kept (default file)"),
+    TEXT("description", "TEXT", "what it is for"),
+    END,
+};
+
+static const cli_option kv_get_options[] = {
+    NUMBER("revision", "N", "the value of this revision"),
+    FLAG("raw", "the bytes of the value, no newline behind them"),
+    END,
+};
+
+static const cli_option kv_revision_options[] = {
+    NUMBER("revision", "N", "fail unless this is the key's last revision"),
+    END,
+};
+
+static const cli_option kv_watch_options[] = {
+    NUMBER("limit", "N", "end after N changes"),
+    FLAG("updates-only", "no values from before the start"),
+    END,
+};
+
+static const cli_option info_options[] = {
+    FLAG("build", "the program and the libraries it is made of"),
+    END,
+};
+
+static const cli_option help_options[] = {
+    FLAG("man", "the manual page, as troff"),
+    FLAG("bash-completion", "the completion script for bash"),
+    END,
+};
+
+// What every import takes.
+#define IMPORT_OPTIONS \
+    TEXT("subject", "TEMPLATE", "subject, such as 'orders.{order}.{activity|slug}'"), \
+    TEXT("time", "COLUMN", "when it happened"), \
+    TEXT("type", "COLUMN", "type of the event"), \
+    TEXT("id", "COLUMN", "unique id (default: made from the content)"), \
+    TEXT("actor", "COLUMN", "who did it"), \
+    TEXTS("tag", "TEMPLATE", "tag; '{column|each}' makes one per element of a list")
+
+static const cli_option import_csv_options[] = {
+    IMPORT_OPTIONS,
+    TEXT("delimiter", "CHARACTER", "between fields (default ,)"),
+    CHOICE("order", "time|file", "order of the events (default time)"),
+    END,
+};
+
+static const cli_option import_xes_options[] = {
+    IMPORT_OPTIONS,
+    CHOICE("order", "time|file", "order of the events (default time)"),
+    END,
+};
+
+static const cli_option import_ndjson_options[] = {
+    IMPORT_OPTIONS,
+    CHOICE("order", "time|file", "order of the events (default file)"),
+    END,
+};
+
+static const cli_option import_git_options[] = {
+    IMPORT_OPTIONS,
+    CHOICE("order", "time|file", "order of the events (default time)"),
+    END,
+};
+
+static const cli_option export_options[] = {
+    TEXT("stream", "NAME", "only this stream"),
+    FLAG("all", "buckets and internal streams too"),
+    END,
+};
+
+static const cli_option demo_options[] = {
+    NUMBER("orders", "N", "how many orders (default 1000)"),
+    NUMBER("seed", "N", "another shop for another number (default 1)"),
+    END,
+};
+
+static const cli_option bench_options[] = {
+    {.name = "dir", .argument = "DIR", .kind = CLI_DIRECTORY,
+     .help = "where to make the fresh folder it works in (default .)"},
+    NUMBER("events", "N", "size of the big store"),
+    TEXTS("only", "ROW", "only this row; again for more"),
+    END,
+};
+
+#define TEMPLATE_TEXT \
+    "TEMPLATE is text with placeholders {column}. In a subject a value is percent-encoded where a token " \
+    "needs it, which can be undone; {column|slug} makes it readable instead: ASCII letters lowered, digits " \
+    "and other letters kept, any other run one underscore.\n\n" \
+    "An id that is not given is made from the content, so importing the same source again adds nothing."
+
+const cli_command cli_commands[] = {
+    {.name = "append", .usage = "SUBJECT [DATA|-]", .summary = "append an event, or an atomic batch",
+     .description =
+         "Appends one event and returns when it is on disk. DATA is any bytes, '-' reads them from standard "
+         "input, none means empty. A subject that no stream captures gets a stream named after its first "
+         "token in capitals.\n\n"
+         "All conditions given must hold at once, else nothing is written, the exit status is 3 and the "
+         "events that were missed are shown.\n\n"
+         "With --batch the events come as NDJSON, one object per line with the names `read --json` prints "
+         "(subject, data or text or data_base64, id, type, schema, tags, headers, time, correlation, "
+         "causation, actor; what the store makes itself is ignored), and are appended all or none. With "
+         "--each every line stands for itself: it is acted on when its newline arrives, many are under way "
+         "at a time, each is acknowledged on standard output in order as soon as it is durable; the first "
+         "error ends it.",
+     .examples = "daybook append orders.123.placed '{\"total\":42}'\n"
+                 "daybook append orders.123.paid --expect-version 1 --actor alice\n"
+                 "daybook append courses.7.booked --tag course:7 --fail-if 'tag=course:7' --after 120\n"
+                 "daybook append --batch events.ndjson",
+     .options = append_options, .run = cli_run_append, .positional_min = 0, .positional_max = 2},
+    {.name = "read", .usage = "[FILTER...]", .summary = "print events, in order of position",
+     .description =
+         "FILTER is a subject, `*` standing for one token and a final `>` for the rest; several mean any of "
+         "them. Bounds include both ends, --until and --time-until are excluded. Buckets and internal "
+         "streams are left out unless named by --stream or a filter that begins with $, or with --all.\n\n"
+         "With --json an event is one object: stream seq position aggregate version subject id type time "
+         "recorded schema correlation causation actor tags headers and exactly one of data (JSON, its bytes "
+         "kept but for white space between tokens), text (other UTF-8) and data_base64.",
+     .examples = "daybook read 'orders.123.>'\n"
+                 "daybook read --since -1h --type paid --json\n"
+                 "daybook read --last 10 --follow",
+     .options = read_options, .run = cli_run_read, .flags = CLI_TABLE, .positional_max = CLI_ANY},
+    {.name = "ls", .usage = "[FILTER]", .summary = "list aggregates, subjects or types",
+     .examples = "daybook ls\ndaybook ls 'orders.>'\ndaybook ls --types",
+     .options = ls_options, .run = cli_run_ls, .flags = CLI_TABLE, .positional_max = 1},
+    {.name = "state", .usage = "AGGREGATE", .summary = "the state of an aggregate, now or at any time",
+     .description =
+         "Folds the aggregate's events with JSON merge patch (RFC 7396); a snapshot shortens it. Give at "
+         "most one of --at, --at-seq, --at-time and --known-at.",
+     .examples = "daybook state orders.123\ndaybook state orders.123 --at 3\n"
+                 "daybook state orders.123 --known-at -2d\ndaybook state orders.123 --history",
+     .options = state_options, .run = cli_run_state, .positional_min = 1, .positional_max = 1},
+    {.name = "diff", .usage = "AGGREGATE V1 V2", .summary = "how the state changed between two versions",
+     .examples = "daybook diff orders.123 3 5",
+     .run = cli_run_diff, .positional_min = 3, .positional_max = 3},
+    {.name = "why", .usage = "AGGREGATE@VERSION|ID", .summary = "the chain of causes of an event",
+     .examples = "daybook why orders.123@5",
+     .run = cli_run_why, .positional_min = 1, .positional_max = 1},
+    {.name = "trace", .usage = "CORRELATION", .summary = "the events of a correlation, as a tree of causes",
+     .run = cli_run_trace, .positional_min = 1, .positional_max = 1},
+    {.name = "snapshot take", .usage = "AGGREGATE", .summary = "store the state, so that later folds are short",
+     .run = cli_run_snapshot_take, .positional_min = 1, .positional_max = 1},
+    {.name = "snapshot show", .usage = "AGGREGATE", .summary = "the newest snapshot",
+     .run = cli_run_snapshot_show, .positional_min = 1, .positional_max = 1},
+    {.name = "snapshot ls", .usage = "[FILTER]", .summary = "list snapshots",
+     .run = cli_run_snapshot_ls, .flags = CLI_TABLE, .positional_max = 1},
+    {.name = "snapshot rm", .usage = "AGGREGATE", .summary = "remove a snapshot",
+     .run = cli_run_snapshot_rm, .flags = CLI_ASKS, .positional_min = 1, .positional_max = 1},
+    {.name = "stream ls", .usage = "", .summary = "list streams",
+     .run = cli_run_stream_ls, .flags = CLI_TABLE},
+    {.name = "stream add", .usage = "NAME [FILTER...]", .summary = "make a stream that captures subjects",
+     .examples = "daybook stream add ORDERS 'orders.>' --max-age 365d",
+     .options = stream_add_options, .run = cli_run_stream_add, .positional_min = 1, .positional_max = CLI_ANY},
+    {.name = "stream info", .usage = "NAME", .summary = "settings and size of a stream",
+     .run = cli_run_stream_info, .positional_min = 1, .positional_max = 1},
+    {.name = "stream edit", .usage = "NAME", .summary = "change settings of a stream",
+     .description = "What is not given stays. 0 lifts a limit. A new limit is applied at once.",
+     .options = stream_edit_options, .run = cli_run_stream_edit, .flags = CLI_ASKS, .positional_min = 1,
+     .positional_max = 1},
+    {.name = "stream rm", .usage = "NAME", .summary = "remove a stream with all its events",
+     .run = cli_run_stream_rm, .flags = CLI_ASKS, .positional_min = 1, .positional_max = 1},
+    {.name = "stream purge", .usage = "NAME", .summary = "remove events of a stream",
+     .examples = "daybook stream purge ORDERS --subject 'orders.123.>' --erase",
+     .options = stream_purge_options, .run = cli_run_stream_purge, .flags = CLI_ASKS, .positional_min = 1,
+     .positional_max = 1},
+    {.name = "stream delete", .usage = "NAME SEQ", .summary = "remove one event",
+     .options = stream_delete_options, .run = cli_run_stream_delete, .flags = CLI_ASKS, .positional_min = 2,
+     .positional_max = 2},
+    {.name = "kv add", .usage = "BUCKET", .summary = "make a key-value bucket",
+     .options = kv_add_options, .run = cli_run_kv_add, .positional_min = 1, .positional_max = 1},
+    {.name = "kv ls", .usage = "", .summary = "list buckets", .run = cli_run_kv_ls, .flags = CLI_TABLE},
+    {.name = "kv put", .usage = "BUCKET KEY [VALUE|-]", .summary = "set a value",
+     .run = cli_run_kv_put, .positional_min = 2, .positional_max = 3},
+    {.name = "kv get", .usage = "BUCKET KEY", .summary = "print a value",
+     .options = kv_get_options, .run = cli_run_kv_get, .positional_min = 2, .positional_max = 2},
+    {.name = "kv create", .usage = "BUCKET KEY [VALUE|-]", .summary = "set a value where there is none",
+     .run = cli_run_kv_create, .positional_min = 2, .positional_max = 3},
+    {.name = "kv update", .usage = "BUCKET KEY VALUE|- REVISION",
+     .summary = "set a value where REVISION is the last",
+     .run = cli_run_kv_update, .positional_min = 4, .positional_max = 4},
+    {.name = "kv del", .usage = "BUCKET KEY", .summary = "mark a key as deleted, keep its history",
+     .options = kv_revision_options, .run = cli_run_kv_del, .positional_min = 2, .positional_max = 2},
+    {.name = "kv purge", .usage = "BUCKET KEY", .summary = "delete a key with its history",
+     .options = kv_revision_options, .run = cli_run_kv_purge, .flags = CLI_ASKS, .positional_min = 2,
+     .positional_max = 2},
+    {.name = "kv keys", .usage = "BUCKET [FILTER]", .summary = "list keys",
+     .run = cli_run_kv_keys, .flags = CLI_TABLE, .positional_min = 1, .positional_max = 2},
+    {.name = "kv history", .usage = "BUCKET KEY", .summary = "all kept values of a key",
+     .run = cli_run_kv_history, .flags = CLI_TABLE, .positional_min = 2, .positional_max = 2},
+    {.name = "kv watch", .usage = "BUCKET [FILTER]", .summary = "print values, then changes as they come",
+     .options = kv_watch_options, .run = cli_run_kv_watch, .positional_min = 1, .positional_max = 2},
+    {.name = "kv rm", .usage = "BUCKET", .summary = "remove a bucket with all its values",
+     .run = cli_run_kv_rm, .flags = CLI_ASKS, .positional_min = 1, .positional_max = 1},
+    {.name = "import csv", .usage = "FILE|-", .summary = "append the rows of a CSV file",
+     .description = "The first row names the columns; data is an object of all non-empty columns.\n\n"
+                    TEMPLATE_TEXT,
+     .examples = "daybook import csv receipt.csv --subject 'permits.{case}.{activity|slug}' --time timestamp",
+     .options = import_csv_options, .run = cli_run_import_csv, .positional_min = 1, .positional_max = 1},
+    {.name = "import ndjson", .usage = "FILE|-", .summary = "append the events of an NDJSON file",
+     .description = "One object per line with the names `read --json` and `export` print.\n\n" TEMPLATE_TEXT,
+     .options = import_ndjson_options, .run = cli_run_import_ndjson, .positional_min = 1, .positional_max = 1},
+    {.name = "import xes", .usage = "FILE", .summary = "append the events of an XES log (plain or .gz)",
+     .description = "Event attributes go by their key, trace attributes by case:<key>.\n\n" TEMPLATE_TEXT,
+     .options = import_xes_options, .run = cli_run_import_xes, .positional_min = 1, .positional_max = 1},
+    {.name = "import git", .usage = "DIRECTORY", .summary = "append the history of a git repository",
+     .description = "One event per file changed in a commit of the first-parent history.\n\n" TEMPLATE_TEXT,
+     .options = import_git_options, .run = cli_run_import_git, .positional_min = 1, .positional_max = 1},
+    {.name = "export", .usage = "[FILTER]", .summary = "write events as NDJSON, byte for byte",
+     .options = export_options, .run = cli_run_export, .positional_max = CLI_ANY},
+    {.name = "demo", .usage = "DIR", .summary = "make a shop to play with",
+     .options = demo_options, .run = cli_run_demo, .positional_min = 1, .positional_max = 1},
+    {.name = "info", .usage = "", .summary = "what is in the store, and what the program is made of",
+     .options = info_options, .run = cli_run_info},
+    {.name = "verify", .usage = "", .summary = "read and check every byte of the store",
+     .run = cli_run_verify},
+    {.name = "repair", .usage = "", .summary = "make a damaged store writable again",
+     .description = "Leaves out what cannot be read and says so; the original bytes are kept aside.",
+     .run = cli_run_repair, .flags = CLI_ASKS},
+    {.name = "backup", .usage = "DIR", .summary = "copy the store, consistently, while it is in use",
+     .run = cli_run_backup, .positional_min = 1, .positional_max = 1},
+    {.name = "restore", .usage = "DIR", .summary = "make the store from the backup in DIR",
+     .run = cli_run_restore, .flags = CLI_ASKS, .positional_min = 1, .positional_max = 1},
+    {.name = "bench", .usage = "", .summary = "measure, in a fresh folder, each figure beside its floor",
+     .options = bench_options, .run = cli_run_bench, .flags = CLI_WITHOUT_STORE},
+    {.name = "rebuild", .usage = "", .summary = "make the manifest again from the segments", .run = NULL,
+     .flags = CLI_HIDDEN, .positional_max = CLI_ANY},
+    {.name = "serve", .usage = "", .summary = "serve the store over the NATS protocol", .run = NULL,
+     .flags = CLI_HIDDEN, .positional_max = CLI_ANY},
+    {.name = "consumer", .usage = "", .summary = "durable consumers", .run = NULL, .flags = CLI_HIDDEN,
+     .positional_max = CLI_ANY},
+    {.name = "projection", .usage = "", .summary = "read models", .run = NULL, .flags = CLI_HIDDEN,
+     .positional_max = CLI_ANY},
+    {.name = "schema", .usage = "", .summary = "schema registry", .run = NULL, .flags = CLI_HIDDEN,
+     .positional_max = CLI_ANY},
+    {.name = "help", .usage = "[COMMAND]", .summary = "what a command takes",
+     .options = help_options, .run = cli_run_help, .flags = CLI_WITHOUT_STORE, .positional_max = 2},
+    {.name = NULL},
+};
