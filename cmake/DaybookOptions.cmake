@@ -13,6 +13,7 @@ option(DAYBOOK_WERROR "Treat warnings as errors" OFF)
 option(DAYBOOK_COVERAGE "Instrument for coverage" OFF)
 option(DAYBOOK_FUZZ "Build the libFuzzer targets (clang)" OFF)
 option(DAYBOOK_EXAMPLES "Build the programs in examples/" ON)
+set(DAYBOOK_TEST_SELECT "" CACHE STRING "Only tests with this label, their names prefixed with it (asan, tsan)")
 set(DAYBOOK_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
