@@ -87,8 +87,12 @@ dbk_slice dbk_key_text(dbk_slice key, char scratch[37]);
 /// ESUBJECT, EINVALID (message names field, why and the limit), ELIMIT for oversize data.
 daybook_status dbk_event_validate(const daybook_event *event, uint32_t index, daybook_error *error);
 
+/// At least the bytes the event's body takes, seldom more than 60 too many. Sizes must be within their limits.
+size_t dbk_event_body_size_bound(const daybook_event *event);
+
 /// Append the body of a validated event. Where event->id is empty, 16 bytes of `made_id` (a version 7 UUID) become
-/// the id and DBK_EVENT_ID_MADE is set. `id_offset_out` (may be NULL): offset of the id key from the body's begin.
+/// the id and DBK_EVENT_ID_MADE is set. `id_offset_out` (may be NULL): offset of the id key's tag
+/// byte from the body's begin.
 /// ENOMEM.
 daybook_status dbk_event_encode_body(const daybook_event *event, uint32_t aggregate_size,
                                      const uint8_t made_id[16], dbk_buf *buf, size_t *id_offset_out);
