@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// JSON for folding: text in, RFC 7396 merge patch, changes as JSON Pointers, compact text out.
+//
+// Values are jansson's. Members keep the order in which they were first set, so the same events always give
+// the same bytes. Integers of 64 bits are exact; others become doubles and are printed with the fewest digits
+// that read back as the same double.
+// Pure: no I/O. A value belongs to one thread at a time. Memory comes from jansson's allocator (malloc).
+#ifndef DBK_TOOLKIT_JSON_H
+#define DBK_TOOLKIT_JSON_H
+
+#include <jansson.h>
+
+#include "base/memory.h"
+
+/// Parse one JSON text (RFC 8259; of duplicate names the last value wins). Depth is at most 2,048.
+/// @return OK; EINVALID where it is not JSON (NUL in a name and numbers beyond a double included); ENOMEM.
+///         `why_out` may be NULL; on EINVALID it says what is wrong.
+daybook_status dbk_json_parse(dbk_slice text, json_t **value_out, json_error_t *why_out);
+
+/// Append the compact text of `value`; failures stay in `out` (dbk_buf_status).
+void dbk_json_write(dbk_buf *out, const json_t *value);
+/// Append `text`, valid UTF-8, as a JSON string with its quotes.
+void dbk_json_write_string(dbk_buf *out, dbk_slice text);
+
+/// Apply the object `patch` to the object `target` in place, as RFC 7396 says. Arrays and scalars are shared
+/// with `patch`, so neither may be changed by other means afterwards. ENOMEM leaves `target` partly patched.
+daybook_status dbk_json_merge(json_t *target, const json_t *patch);
+/// The general form: any `target` (NULL: absent) and any `patch`; `target` is not changed.
+daybook_status dbk_json_merge_any(const json_t *target, const json_t *patch, json_t **result_out);
+
+// Changes: a JSON array of {"path","from","to"}. `path` is a JSON Pointer (RFC 6901); "from" is absent where
+// the member was not there before, "to" where it is not there after. Objects on both sides are descended
+// into; anything else (arrays, scalars, a change of kind) is one change of the whole value.
+
+/// Append the changes from object `from` to object `to`, in order of `from`'s members, new ones after.
+daybook_status dbk_json_write_changes(dbk_buf *out, const json_t *from, const json_t *to);
+/// Append the changes that merging `patch` into `target` would make, in order of the patch: O(patch), not
+/// O(target). Same set as dbk_json_write_changes over before and after.
+daybook_status dbk_json_write_patch_changes(dbk_buf *out, const json_t *target, const json_t *patch);
+
+#endif
