@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sources, their dead sets, and views: see source.h.
+#include "store/source.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "store/store_internal.h"
+
+daybook_status dbk_source_new(const daybook_allocator *allocator, dbk_memtable *memtable, dbk_segment *segment,
+                              uint64_t position_first, uint64_t position_last, dbk_source **source_out) {
+    *source_out = NULL;
+    DBK_ASSERT((memtable == NULL) != (segment == NULL));
+    dbk_source *source = dbk_alloc_zeroed(allocator, sizeof *source);
+    if (source == NULL) return DAYBOOK_ENOMEM;
+    source->dead.removed = roaring_bitmap_create();
+    source->dead.for_ever = roaring_bitmap_create();
+    if (source->dead.removed == NULL || source->dead.for_ever == NULL) {
+        if (source->dead.removed != NULL) roaring_bitmap_free(source->dead.removed);
+        if (source->dead.for_ever != NULL) roaring_bitmap_free(source->dead.for_ever);
+        dbk_free(allocator, source);
+        return DAYBOOK_ENOMEM;
+    }
+    pthread_rwlock_init(&source->dead.lock, NULL);
+    atomic_init(&source->refs, 1);
+    source->allocator = allocator;
+    source->memtable = memtable;
+    source->segment = segment;
+    source->position_first = position_first;
+    source->position_last = position_last;
+    *source_out = source;
+    return DAYBOOK_OK;
+}
+
+dbk_source *dbk_source_ref(dbk_source *source) {
+    atomic_fetch_add_explicit(&source->refs, 1, memory_order_relaxed);
+    return source;
+}
+
+void dbk_source_unref(dbk_source *source) {
+    if (source == NULL || atomic_fetch_sub_explicit(&source->refs, 1, memory_order_acq_rel) != 1) return;
+    if (source->memtable != NULL) dbk_memtable_unref(source->memtable);
+    if (source->segment != NULL) dbk_segment_unref(source->segment);
+    roaring_bitmap_free(source->dead.removed);
+    roaring_bitmap_free(source->dead.for_ever);
+    pthread_rwlock_destroy(&source->dead.lock);
+    dbk_free(source->allocator, source);
+}
+
+bool dbk_source_is_dead(dbk_source *source, uint64_t position) {
+    if (atomic_load_explicit(&source->dead.count, memory_order_acquire) == 0) return false;
+    pthread_rwlock_rdlock(&source->dead.lock);
+    bool dead = roaring_bitmap_contains(source->dead.removed, (uint32_t)(position - source->position_first));
+    pthread_rwlock_unlock(&source->dead.lock);
+    return dead;
+}
+
+void dbk_source_mark_dead(dbk_source *source, uint64_t first, uint64_t last, bool for_ever) {
+    if (first < source->position_first) first = source->position_first;
+    if (last > source->position_last) last = source->position_last;
+    if (first > last) return;
+    uint64_t begin = first - source->position_first;
+    uint64_t end = last - source->position_first + 1;
+    pthread_rwlock_wrlock(&source->dead.lock);
+    roaring_bitmap_add_range(source->dead.removed, begin, end);
+    if (for_ever) roaring_bitmap_add_range(source->dead.for_ever, begin, end);
+    source->dead.changed = true;
+    atomic_store_explicit(&source->dead.count, roaring_bitmap_get_cardinality(source->dead.removed),
+                          memory_order_release);
+    pthread_rwlock_unlock(&source->dead.lock);
+}
+
+// ---- Views -----------------------------------------------------------------------------------------------------------
+
+daybook_status dbk_view_new(const daybook_allocator *allocator, uint64_t generation, dbk_source *const *sources,
+                            size_t segment_count, size_t source_count, dbk_view **view_out) {
+    *view_out = NULL;
+    dbk_view *view = dbk_alloc(allocator, sizeof *view + source_count * sizeof(dbk_source *));
+    if (view == NULL) return DAYBOOK_ENOMEM;
+    atomic_init(&view->refs, 1);
+    view->allocator = allocator;
+    view->generation = generation;
+    view->segment_count = segment_count;
+    view->source_count = source_count;
+    for (size_t i = 0; i < source_count; i++) {
+        DBK_ASSERT(i == 0 || sources[i]->position_first > sources[i - 1]->position_last);
+        view->sources[i] = sources[i];
+    }
+    *view_out = view;
+    return DAYBOOK_OK;
+}
+
+dbk_view *dbk_view_ref(dbk_view *view) {
+    atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
+    return view;
+}
+
+void dbk_view_unref(dbk_view *view) {
+    if (view == NULL || atomic_fetch_sub_explicit(&view->refs, 1, memory_order_acq_rel) != 1) return;
+    for (size_t i = 0; i < view->source_count; i++) dbk_source_unref(view->sources[i]);
+    dbk_free(view->allocator, view);
+}
+
+size_t dbk_view_find(const dbk_view *view, uint64_t position) {
+    size_t low = 0;
+    for (size_t high = view->source_count; low < high;) {
+        size_t middle = low + (high - low) / 2;
+        if (view->sources[middle]->position_last < position) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+dbk_view *dbk_store_get_view(daybook_store *store) {
+    pthread_mutex_lock(&store->view_lock);
+    dbk_view *view = dbk_view_ref(store->view);
+    pthread_mutex_unlock(&store->view_lock);
+    return view;
+}
+
+void dbk_store_set_view(daybook_store *store, dbk_view *view) {
+    pthread_mutex_lock(&store->view_lock);
+    dbk_view *old = store->view;
+    store->view = view;
+    pthread_mutex_unlock(&store->view_lock);
+    dbk_view_unref(old);
+}
+
+bool dbk_store_is_live(daybook_store *store, dbk_source *source, uint32_t stream_id, uint64_t position) {
+    const dbk_stream *stream = dbk_stream_table_find_id(store->streams, stream_id);
+    return stream != NULL && !atomic_load_explicit(&stream->removed, memory_order_acquire) &&
+           position >= atomic_load_explicit(&stream->first_position, memory_order_acquire) &&
+           !dbk_source_is_dead(source, position);
+}
+
+void dbk_store_log(daybook_store *store, int level, const char *format, ...) {
+    if (store->options.log == NULL) return;
+    char message[DAYBOOK_ERROR_MESSAGE_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    if (size < 0) return;
+    store->options.log(store->options.log_context, level, daybook_text(message));
+}

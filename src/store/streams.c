@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of streams. Three maps over one array that only grows (a stream keeps its place for ever, so that pointers stay
+// good): by name and by id for the live ones, and one of their filters, keyed by the literal tokens a filter begins with.
+// To find who captures a subject, each of its leading token sequences is looked up, from none to all, and the filters
+// found there are matched: a handful of look-ups however many streams there are.
+//
+// Catalogue value of a stream, version 1, little-endian:
+//   u8 1, u32 id, u32 aggregate_tokens, u32 flags, u8 discard, u8 storage, u64 max_msgs, max_bytes,
+//   max_msgs_per_subject, max_msg_size, i64 max_age_ns, duplicate_window_ns, sync_interval_ns, created_ns,
+//   text name, text description, varint subject count, text subjects
+#include "store/streams.h"
+
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/hash_map.h"
+#include "subject/subject.h"
+
+enum { STREAM_VALUE_VERSION = 1, STREAM_VALUE_SIZE_MAX = 1 << 20 };
+#define DUPLICATE_WINDOW_DEFAULT_NS (INT64_C(120) * 1000 * 1000 * 1000)
+
+typedef struct filter_entry {
+    dbk_slice filter;  // in the stream's configuration
+    dbk_slice prefix;  // its literal leading tokens
+    dbk_stream *stream;
+    bool live;
+} filter_entry;
+
+struct dbk_stream_table {
+    const daybook_allocator *allocator;
+    pthread_rwlock_t lock;
+    // All guarded by lock.
+    dbk_stream **streams;  // ascending by id
+    size_t count;
+    size_t capacity;
+    filter_entry *filters;
+    size_t filter_count;
+    size_t filter_capacity;
+    dbk_hash_map names;     // hash of name -> index in streams
+    dbk_hash_map prefixes;  // hash of prefix -> index in filters
+    void **retired;         // configurations replaced, freed with the table
+    size_t retired_count;
+    size_t retired_capacity;
+    uint32_t next_id;
+};
+
+void daybook_stream_config_init(daybook_stream_config *config) {
+    *config = (daybook_stream_config){.size = sizeof *config,
+                                      .aggregate_tokens = 2,
+                                      .duplicate_window_ns = DUPLICATE_WINDOW_DEFAULT_NS};
+}
+
+daybook_status dbk_stream_table_new(const daybook_allocator *allocator, dbk_stream_table **table_out) {
+    *table_out = NULL;
+    dbk_stream_table *table = dbk_alloc_zeroed(allocator, sizeof *table);
+    if (table == NULL) return DAYBOOK_ENOMEM;
+    table->allocator = allocator;
+    table->next_id = 1;
+    dbk_hash_map_init(&table->names, allocator);
+    dbk_hash_map_init(&table->prefixes, allocator);
+    pthread_rwlock_init(&table->lock, NULL);
+    *table_out = table;
+    return DAYBOOK_OK;
+}
+
+void dbk_stream_table_free(dbk_stream_table *table) {
+    if (table == NULL) return;
+    for (size_t i = 0; i < table->count; i++) {
+        dbk_stream *stream = table->streams[i];
+        dbk_free(table->allocator, (void *)(uintptr_t)atomic_load(&stream->config));
+        pthread_mutex_destroy(&stream->trim_lock);
+        dbk_free(table->allocator, stream);
+    }
+    for (size_t i = 0; i < table->retired_count; i++) dbk_free(table->allocator, table->retired[i]);
+    dbk_free(table->allocator, table->retired);
+    dbk_free(table->allocator, table->streams);
+    dbk_free(table->allocator, table->filters);
+    dbk_hash_map_deinit(&table->names);
+    dbk_hash_map_deinit(&table->prefixes);
+    pthread_rwlock_destroy(&table->lock);
+    dbk_free(table->allocator, table);
+}
+
+// ---- Validation --------------------------------------------------------------------------------------------------------
+
+static daybook_status validate_name(dbk_slice name, daybook_error *error) {
+    if (name.size == 0)
+        return dbk_fail(error, DAYBOOK_EINVALID, "the stream has no name: it needs 1 to %d bytes", DAYBOOK_STREAM_NAME_SIZE_MAX);
+    if (name.size > DAYBOOK_STREAM_NAME_SIZE_MAX)
+        return dbk_fail(error, DAYBOOK_EINVALID, "the stream's name has %zu bytes: at most %d are allowed", name.size,
+                        DAYBOOK_STREAM_NAME_SIZE_MAX);
+    if (!dbk_is_plain_text(name))
+        return dbk_fail(error, DAYBOOK_EINVALID, "the stream's name is not plain UTF-8 text");
+    for (size_t i = 0; i < name.size; i++) {
+        char byte = ((const char *)name.data)[i];
+        if (byte == ' ' || byte == '.' || byte == '*' || byte == '>' || byte == '/' || byte == '\\')
+            return dbk_fail(error, DAYBOOK_EINVALID,
+                            "the stream's name '%.*s' contains '%c': white space . * > / \\ are not allowed",
+                            (int)name.size, (const char *)name.data, byte);
+    }
+    return DAYBOOK_OK;
+}
+
+static daybook_status validate_subjects(const daybook_stream_config *config, daybook_error *error) {
+    if (config->subject_count == 0)
+        return dbk_fail(error, DAYBOOK_EINVALID, "the stream captures no subject: name at least one, such as 'orders.>'");
+    if (config->subject_count > DAYBOOK_STREAM_SUBJECT_COUNT_MAX)
+        return dbk_fail(error, DAYBOOK_EINVALID, "the stream names %zu subjects: at most %d are allowed",
+                        config->subject_count, DAYBOOK_STREAM_SUBJECT_COUNT_MAX);
+    for (size_t i = 0; i < config->subject_count; i++) {
+        dbk_slice filter = config->subjects[i];
+        if (!daybook_filter_is_valid(filter))
+            return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter", (int)(filter.size < 200 ? filter.size : 200),
+                            (const char *)filter.data);
+        for (size_t j = 0; j < i; j++) {
+            if (daybook_filters_overlap(filter, config->subjects[j]))
+                return dbk_fail(error, DAYBOOK_EINVALID, "the stream's subjects '%.*s' and '%.*s' overlap",
+                                (int)config->subjects[j].size, (const char *)config->subjects[j].data, (int)filter.size,
+                                (const char *)filter.data);
+        }
+    }
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_stream_config_validate(const daybook_stream_config *config, daybook_error *error) {
+    DBK_TRY(validate_name(config->name, error));
+    DBK_TRY(validate_subjects(config, error));
+    if (config->aggregate_tokens > 32)
+        return dbk_fail(error, DAYBOOK_EINVALID, "aggregate_tokens is %u: at most 32 are allowed", config->aggregate_tokens);
+    if (config->discard != DAYBOOK_DISCARD_OLD && config->discard != DAYBOOK_DISCARD_NEW)
+        return dbk_fail(error, DAYBOOK_EINVALID, "discard is %d: use old (0) or new (1)", config->discard);
+    if (config->storage != DAYBOOK_STORAGE_FILE && config->storage != DAYBOOK_STORAGE_MEMORY)
+        return dbk_fail(error, DAYBOOK_EINVALID, "storage is %d: use file (0) or memory (1)", config->storage);
+    if (config->max_age_ns < 0 || config->duplicate_window_ns < 0 || config->sync_interval_ns < 0)
+        return dbk_fail(error, DAYBOOK_EINVALID, "a duration of the stream is negative");
+    if ((config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) != 0 &&
+        (config->discard != DAYBOOK_DISCARD_NEW || config->max_msgs_per_subject == 0))
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "discard new per subject needs discard new and max_msgs_per_subject");
+    if (config->description.size > 4096 || !dbk_is_plain_text(config->description))
+        return dbk_fail(error, DAYBOOK_EINVALID, "the description is no plain UTF-8 text of at most 4096 bytes");
+    return DAYBOOK_OK;
+}
+
+// ---- Configuration values ----------------------------------------------------------------------------------------------
+
+static dbk_slice copy_slice(uint8_t **at, dbk_slice slice) {
+    dbk_slice copy = {*at, slice.size};
+    if (slice.size > 0) memcpy(*at, slice.data, slice.size);
+    *at += slice.size;
+    return copy;
+}
+
+// One allocation that holds the structure, the array of subjects and all texts.
+static daybook_stream_config *copy_config(const daybook_allocator *allocator, const daybook_stream_config *config) {
+    size_t size = sizeof *config + config->subject_count * sizeof(dbk_slice) + config->name.size + config->description.size;
+    for (size_t i = 0; i < config->subject_count; i++) size += config->subjects[i].size;
+    daybook_stream_config *copy = dbk_alloc(allocator, size);
+    if (copy == NULL) return NULL;
+    *copy = *config;
+    copy->size = sizeof *copy;
+    dbk_slice *subjects = (dbk_slice *)(copy + 1);
+    uint8_t *at = (uint8_t *)(subjects + config->subject_count);
+    for (size_t i = 0; i < config->subject_count; i++) subjects[i] = copy_slice(&at, config->subjects[i]);
+    copy->subjects = subjects;
+    copy->name = copy_slice(&at, config->name);
+    copy->description = copy_slice(&at, config->description);
+    return copy;
+}
+
+daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *config, int64_t created_ns, dbk_buf *buf) {
+    dbk_buf_append_u8(buf, STREAM_VALUE_VERSION);
+    dbk_buf_append_u32(buf, id);
+    dbk_buf_append_u32(buf, config->aggregate_tokens);
+    dbk_buf_append_u32(buf, config->flags);
+    dbk_buf_append_u8(buf, (uint8_t)config->discard);
+    dbk_buf_append_u8(buf, (uint8_t)config->storage);
+    dbk_buf_append_u64(buf, config->max_msgs);
+    dbk_buf_append_u64(buf, config->max_bytes);
+    dbk_buf_append_u64(buf, config->max_msgs_per_subject);
+    dbk_buf_append_u64(buf, config->max_msg_size);
+    dbk_buf_append_u64(buf, (uint64_t)config->max_age_ns);
+    dbk_buf_append_u64(buf, (uint64_t)config->duplicate_window_ns);
+    dbk_buf_append_u64(buf, (uint64_t)config->sync_interval_ns);
+    dbk_buf_append_u64(buf, (uint64_t)created_ns);
+    dbk_buf_append_text(buf, config->name);
+    dbk_buf_append_text(buf, config->description);
+    dbk_buf_append_varint(buf, config->subject_count);
+    for (size_t i = 0; i < config->subject_count; i++) dbk_buf_append_text(buf, config->subjects[i]);
+    return dbk_buf_status(buf);
+}
+
+daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stream_config *config_out,
+                                 int64_t *created_ns_out, dbk_slice *subjects) {
+    dbk_reader reader;
+    dbk_reader_init(&reader, value);
+    if (dbk_read_u8(&reader) != STREAM_VALUE_VERSION) return reader.failed ? DAYBOOK_EDAMAGED : DAYBOOK_EFORMAT;
+    daybook_stream_config config = {.size = sizeof config};
+    uint32_t id = dbk_read_u32(&reader);
+    config.aggregate_tokens = dbk_read_u32(&reader);
+    config.flags = dbk_read_u32(&reader);
+    config.discard = dbk_read_u8(&reader);
+    config.storage = dbk_read_u8(&reader);
+    config.max_msgs = dbk_read_u64(&reader);
+    config.max_bytes = dbk_read_u64(&reader);
+    config.max_msgs_per_subject = dbk_read_u64(&reader);
+    config.max_msg_size = dbk_read_u64(&reader);
+    config.max_age_ns = (int64_t)dbk_read_u64(&reader);
+    config.duplicate_window_ns = (int64_t)dbk_read_u64(&reader);
+    config.sync_interval_ns = (int64_t)dbk_read_u64(&reader);
+    int64_t created_ns = (int64_t)dbk_read_u64(&reader);
+    config.name = dbk_read_text(&reader);
+    config.description = dbk_read_text(&reader);
+    uint64_t count = dbk_read_varint(&reader);
+    if (reader.failed || count > DAYBOOK_STREAM_SUBJECT_COUNT_MAX) return DAYBOOK_EDAMAGED;
+    for (uint64_t i = 0; i < count; i++) subjects[i] = dbk_read_text(&reader);
+    if (reader.failed || dbk_reader_left(&reader) != 0) return DAYBOOK_EDAMAGED;
+    config.subjects = subjects;
+    config.subject_count = (size_t)count;
+    if (dbk_stream_config_validate(&config, NULL) != DAYBOOK_OK) return DAYBOOK_EDAMAGED;
+    *id_out = id;
+    *config_out = config;
+    *created_ns_out = created_ns;
+    return DAYBOOK_OK;
+}
+
+// ---- Maps --------------------------------------------------------------------------------------------------------------
+
+static const daybook_stream_config *config_of(const dbk_stream *stream) {
+    return atomic_load_explicit(&((dbk_stream *)(uintptr_t)stream)->config, memory_order_acquire);
+}
+
+static uint64_t text_hash(dbk_slice text) { return dbk_checksum(text.data, text.size, 0); }
+
+static uint64_t name_hash_of(void *context, uint32_t value) {
+    return text_hash(((const dbk_stream_table *)context)->streams[value]->name);
+}
+
+static uint64_t prefix_hash_of(void *context, uint32_t value) {
+    return text_hash(((const dbk_stream_table *)context)->filters[value].prefix);
+}
+
+// The literal tokens a filter begins with: all of it, or up to the dot before its first wildcard token.
+static dbk_slice literal_prefix(dbk_slice filter) {
+    const char *bytes = filter.data;
+    size_t token_begin = 0;
+    for (size_t i = 0; i <= filter.size; i++) {
+        if (i < filter.size && bytes[i] != '.') continue;
+        if (i - token_begin == 1 && (bytes[token_begin] == '*' || bytes[token_begin] == '>'))
+            return daybook_bytes(bytes, token_begin == 0 ? 0 : token_begin - 1);
+        token_begin = i + 1;
+    }
+    return filter;
+}
+
+static dbk_stream *find_name(dbk_stream_table *table, dbk_slice name) {
+    uint64_t hash = text_hash(name);
+    for (size_t step = 0;;) {
+        uint32_t at = dbk_hash_map_find(&table->names, hash, &step);
+        if (at == DBK_HASH_MAP_EMPTY) return NULL;
+        dbk_stream *stream = table->streams[at];
+        if (!atomic_load(&stream->removed) && dbk_slice_equal(stream->name, name)) return stream;
+    }
+}
+
+// Calls for each live filter whose prefix has this hash; the caller compares.
+static dbk_stream *match_prefix(dbk_stream_table *table, dbk_slice prefix, dbk_slice subject) {
+    uint64_t hash = text_hash(prefix);
+    for (size_t step = 0;;) {
+        uint32_t at = dbk_hash_map_find(&table->prefixes, hash, &step);
+        if (at == DBK_HASH_MAP_EMPTY) return NULL;
+        const filter_entry *entry = &table->filters[at];
+        if (entry->live && dbk_slice_equal(entry->prefix, prefix) && daybook_filter_matches(entry->filter, subject))
+            return entry->stream;
+    }
+}
+
+dbk_stream *dbk_stream_table_capture(dbk_stream_table *table, dbk_slice subject) {
+    const char *bytes = subject.data;
+    pthread_rwlock_rdlock(&table->lock);
+    dbk_stream *stream = match_prefix(table, daybook_bytes(bytes, 0), subject);
+    for (size_t i = 1; stream == NULL && i <= subject.size; i++) {
+        if (i == subject.size || bytes[i] == '.') stream = match_prefix(table, daybook_bytes(bytes, i), subject);
+    }
+    pthread_rwlock_unlock(&table->lock);
+    return stream;
+}
+
+dbk_stream *dbk_stream_table_find(dbk_stream_table *table, dbk_slice name) {
+    pthread_rwlock_rdlock(&table->lock);
+    dbk_stream *stream = find_name(table, name);
+    pthread_rwlock_unlock(&table->lock);
+    return stream;
+}
+
+// Index of the first stream with an id >= id.
+static size_t id_index(const dbk_stream_table *table, uint32_t id) {
+    size_t low = 0;
+    for (size_t high = table->count; low < high;) {
+        size_t middle = low + (high - low) / 2;
+        if (table->streams[middle]->id < id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+dbk_stream *dbk_stream_table_find_id(dbk_stream_table *table, uint32_t id) {
+    pthread_rwlock_rdlock(&table->lock);
+    size_t at = id_index(table, id);
+    dbk_stream *stream = at < table->count && table->streams[at]->id == id ? table->streams[at] : NULL;
+    pthread_rwlock_unlock(&table->lock);
+    return stream;
+}
+
+daybook_status dbk_stream_table_all(dbk_stream_table *table, dbk_stream ***streams_out, size_t *count_out) {
+    *streams_out = NULL;
+    *count_out = 0;
+    pthread_rwlock_rdlock(&table->lock);
+    dbk_stream **streams = dbk_alloc(table->allocator, (table->count + 1) * sizeof *streams);
+    size_t count = 0;
+    for (size_t i = 0; streams != NULL && i < table->count; i++) {
+        if (!atomic_load(&table->streams[i]->removed)) streams[count++] = table->streams[i];
+    }
+    pthread_rwlock_unlock(&table->lock);
+    if (streams == NULL) return DAYBOOK_ENOMEM;
+    *streams_out = streams;
+    *count_out = count;
+    return DAYBOOK_OK;
+}
+
+uint32_t dbk_stream_table_next_id(dbk_stream_table *table) {
+    pthread_rwlock_rdlock(&table->lock);
+    uint32_t next_id = table->next_id;
+    pthread_rwlock_unlock(&table->lock);
+    return next_id;
+}
+
+void dbk_stream_table_set_next_id(dbk_stream_table *table, uint32_t next_id) {
+    pthread_rwlock_wrlock(&table->lock);
+    if (next_id > table->next_id) table->next_id = next_id;
+    pthread_rwlock_unlock(&table->lock);
+}
+
+// ---- Changes -----------------------------------------------------------------------------------------------------------
+
+// Overlap with another stream's filter. Only filters that share or extend a literal prefix can overlap, or any
+// where one of the two begins with a wildcard; creation is rare, so all are looked at.
+static daybook_status check_overlap(dbk_stream_table *table, const dbk_stream *stream,
+                                    const daybook_stream_config *config, daybook_error *error) {
+    for (size_t i = 0; i < table->filter_count; i++) {
+        const filter_entry *entry = &table->filters[i];
+        if (!entry->live || entry->stream == stream) continue;
+        for (size_t j = 0; j < config->subject_count; j++) {
+            if (!daybook_filters_overlap(entry->filter, config->subjects[j])) continue;
+            return dbk_fail(error, DAYBOOK_EOVERLAP, "subject '%.*s' overlaps '%.*s' of stream %.*s: an event belongs to one stream only",
+                            (int)config->subjects[j].size, (const char *)config->subjects[j].data,
+                            (int)entry->filter.size, (const char *)entry->filter.data, (int)entry->stream->name.size,
+                            (const char *)entry->stream->name.data);
+        }
+    }
+    return DAYBOOK_OK;
+}
+
+static daybook_status check(dbk_stream_table *table, const dbk_stream *stream, const daybook_stream_config *config,
+                            daybook_error *error) {
+    DBK_TRY(dbk_stream_config_validate(config, error));
+    if (stream == NULL && find_name(table, config->name) != NULL)
+        return dbk_fail(error, DAYBOOK_EEXISTS, "stream %.*s exists already", (int)config->name.size,
+                        (const char *)config->name.data);
+    if (stream != NULL && (config->aggregate_tokens != stream->aggregate_tokens || config->storage != stream->storage))
+        return dbk_fail(error, DAYBOOK_EINVALID, "aggregate and storage of stream %.*s are fixed at creation",
+                        (int)config->name.size, (const char *)config->name.data);
+    return check_overlap(table, stream, config, error);
+}
+
+daybook_status dbk_stream_table_check(dbk_stream_table *table, const dbk_stream *stream,
+                                      const daybook_stream_config *config, daybook_error *error) {
+    pthread_rwlock_rdlock(&table->lock);
+    daybook_status status = check(table, stream, config, error);
+    pthread_rwlock_unlock(&table->lock);
+    return status;
+}
+
+static daybook_status reserve_array(const daybook_allocator *allocator, void **array, size_t *capacity, size_t needed,
+                                    size_t element_size) {
+    if (needed <= *capacity) return DAYBOOK_OK;
+    size_t grown = *capacity == 0 ? 16 : *capacity * 2;
+    if (grown < needed) grown = needed;
+    void *moved = dbk_resize_array(allocator, *array, grown, element_size);
+    if (moved == NULL) return DAYBOOK_ENOMEM;
+    *array = moved;
+    *capacity = grown;
+    return DAYBOOK_OK;
+}
+
+static daybook_status reserve_filters(dbk_stream_table *table, size_t count) {
+    DBK_TRY(reserve_array(table->allocator, (void **)&table->filters, &table->filter_capacity,
+                          table->filter_count + count, sizeof *table->filters));
+    return dbk_hash_map_reserve(&table->prefixes, count);
+}
+
+// Room was reserved.
+static void insert_filters(dbk_stream_table *table, dbk_stream *stream, const daybook_stream_config *config) {
+    for (size_t i = 0; i < config->subject_count; i++) {
+        dbk_slice filter = config->subjects[i];
+        table->filters[table->filter_count] =
+            (filter_entry){.filter = filter, .prefix = literal_prefix(filter), .stream = stream, .live = true};
+        daybook_status status = dbk_hash_map_insert(&table->prefixes, text_hash(literal_prefix(filter)),
+                                                    (uint32_t)table->filter_count, prefix_hash_of, table);
+        DBK_ASSERT(status == DAYBOOK_OK);
+        table->filter_count++;
+    }
+}
+
+static void drop_filters(dbk_stream_table *table, const dbk_stream *stream) {
+    for (size_t i = 0; i < table->filter_count; i++) {
+        if (table->filters[i].stream == stream) table->filters[i].live = false;
+    }
+}
+
+static daybook_status new_stream(dbk_stream_table *table, uint32_t id, const daybook_stream_config *config,
+                                 int64_t created_ns, dbk_stream **stream_out) {
+    dbk_stream *stream = dbk_alloc_zeroed(table->allocator, sizeof *stream);
+    const daybook_stream_config *copy = copy_config(table->allocator, config);
+    if (stream == NULL || copy == NULL) {
+        dbk_free(table->allocator, stream);
+        dbk_free(table->allocator, (void *)(uintptr_t)copy);
+        return DAYBOOK_ENOMEM;
+    }
+    stream->id = id;
+    stream->name = copy->name;
+    stream->aggregate_tokens = copy->aggregate_tokens;
+    stream->storage = copy->storage;
+    stream->created_ns = created_ns;
+    atomic_init(&stream->config, copy);
+    atomic_init(&stream->first_seq, 1);
+    pthread_mutex_init(&stream->trim_lock, NULL);
+    *stream_out = stream;
+    return DAYBOOK_OK;
+}
+
+static daybook_status add(dbk_stream_table *table, uint32_t id, const daybook_stream_config *config,
+                          int64_t created_ns, dbk_stream **stream_out, daybook_error *error) {
+    DBK_TRY(check(table, NULL, config, error));
+    DBK_TRY(reserve_array(table->allocator, (void **)&table->streams, &table->capacity, table->count + 1,
+                          sizeof *table->streams));
+    // The name of a configuration that is replaced lives on in `retired`: stream->name points into the first one.
+    DBK_TRY(dbk_hash_map_reserve(&table->names, 1));
+    DBK_TRY(reserve_filters(table, config->subject_count));
+    dbk_stream *stream;
+    DBK_TRY(new_stream(table, id, config, created_ns, &stream));
+    DBK_ASSERT(table->count == 0 || table->streams[table->count - 1]->id < id);
+    table->streams[table->count] = stream;
+    daybook_status status =
+        dbk_hash_map_insert(&table->names, text_hash(stream->name), (uint32_t)table->count, name_hash_of, table);
+    DBK_ASSERT(status == DAYBOOK_OK);
+    table->count++;
+    insert_filters(table, stream, config_of(stream));
+    if (id >= table->next_id) table->next_id = id + 1;
+    *stream_out = stream;
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_stream_table_add(dbk_stream_table *table, uint32_t id, const daybook_stream_config *config,
+                                    int64_t created_ns, dbk_stream **stream_out, daybook_error *error) {
+    *stream_out = NULL;
+    pthread_rwlock_wrlock(&table->lock);
+    daybook_status status = add(table, id, config, created_ns, stream_out, error);
+    pthread_rwlock_unlock(&table->lock);
+    if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory adding a stream");
+    return status;
+}
+
+static daybook_status update(dbk_stream_table *table, dbk_stream *stream, const daybook_stream_config *config,
+                             daybook_error *error) {
+    DBK_TRY(check(table, stream, config, error));
+    DBK_TRY(reserve_filters(table, config->subject_count));
+    DBK_TRY(reserve_array(table->allocator, (void **)&table->retired, &table->retired_capacity,
+                          table->retired_count + 1, sizeof *table->retired));
+    daybook_stream_config *copy = copy_config(table->allocator, config);
+    if (copy == NULL) return DAYBOOK_ENOMEM;
+    table->retired[table->retired_count++] = (void *)(uintptr_t)config_of(stream);
+    drop_filters(table, stream);
+    atomic_store_explicit(&stream->config, copy, memory_order_release);
+    insert_filters(table, stream, copy);
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_stream_table_update(dbk_stream_table *table, dbk_stream *stream,
+                                       const daybook_stream_config *config, daybook_error *error) {
+    pthread_rwlock_wrlock(&table->lock);
+    daybook_status status = update(table, stream, config, error);
+    pthread_rwlock_unlock(&table->lock);
+    if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory updating a stream");
+    return status;
+}
+
+void dbk_stream_table_remove(dbk_stream_table *table, dbk_stream *stream) {
+    pthread_rwlock_wrlock(&table->lock);
+    atomic_store_explicit(&stream->removed, true, memory_order_release);
+    drop_filters(table, stream);
+    pthread_rwlock_unlock(&table->lock);
+}
