@@ -27,6 +27,8 @@ write_basic_package_version_file(daybookConfigVersion.cmake COMPATIBILITY SameMi
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/daybookConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/daybookConfigVersion.cmake
   DESTINATION ${package_dir})
 
+# The files find their prefix from where they lie, so that an installed tree may move.
+file(RELATIVE_PATH up_to_prefix /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 foreach(package daybook daybook-toolkit)
   configure_file(cmake/${package}.pc.in ${package}.pc @ONLY)
   install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${package}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
