@@ -45,7 +45,8 @@ def parse(block):
 
 def run(steps, folder, environment):
     """What each command printed, as lists of lines."""
-    script = "".join(f"{command}\nprintf '%s\\n' '{MARK}' >&2\n" for command, _ in steps)
+    script = "mark() { local status=$?; printf '%s\\n' '" + MARK + "'; return $status; }\n"
+    script += "".join(f"{command}\nmark\n" for command, _ in steps)
     done = subprocess.run(["bash", "-c", "exec 2>&1\n" + script], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, timeout=120, check=False)
     text = done.stdout.decode("utf-8", errors="replace")
