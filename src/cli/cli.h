@@ -201,6 +201,8 @@ int cli_confirm(cli_context *context, const char *format, ...) CLI_PRINTF(2, 3);
 
 // --- Interruption: SIGINT and SIGTERM end a follower cleanly. ---
 
+// Before opening the store: the signals wait until a cursor is there.
+void cli_interrupts_prepare(void);
 // From now on those signals interrupt `cursor`. At most one at a time; 0 or exit status.
 int cli_interrupts_begin(cli_context *context, daybook_cursor *cursor);
 // Before closing the cursor. Returns 1 where a signal came.
@@ -258,6 +260,9 @@ int cli_run_demo(cli_context *context);
 int cli_run_bench(cli_context *context);
 
 // --- Parsing and help, used by main. ---
+
+void cli_context_init(cli_context *context, cli_output *out);
+void cli_context_deinit(cli_context *context);
 
 // Fills command, positionals, values and the global fields. 0 or exit status; a verb asked for --help has
 // `*help_out` set to 1.

@@ -23,6 +23,9 @@ int cli_json_is_valid(daybook_slice text, cli_json_error *error);
 // number of bytes written, or SIZE_MAX where the text is not one valid JSON value.
 size_t cli_json_compact(daybook_slice text, char *out);
 
+// Bytes of the UTF-8 sequence at `data`, 1 to 4; 0 where it is none (surrogates and overlong forms are none).
+size_t cli_utf8_size(const unsigned char *data, size_t size);
+
 // Members of an object, elements of an array. Begin on a text whose value is an object or array.
 typedef struct cli_json_iterator {
     daybook_slice text;
