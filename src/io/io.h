@@ -26,5 +26,7 @@ daybook_status dbk_replace_file(daybook_vfs *vfs, const char *directory, const c
 /// Page-aligned memory for direct I/O; NULL when out. Release with dbk_aligned_free.
 void *dbk_aligned_alloc(const daybook_allocator *allocator, size_t size);
 void dbk_aligned_free(const daybook_allocator *allocator, void *data);
+/// The number of this process, for people.
+uint64_t dbk_process_id(void);
 
 #endif
