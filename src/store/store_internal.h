@@ -6,6 +6,8 @@
 // -> wake. Life of a read: query.c/cursor.c take a view and the durable position, nothing else.
 //
 // Locks, in the order they may be taken (a later one while holding an earlier one, never the reverse):
+//   catalogue_lock    one change of streams at a time
+//   stream->trim_lock removals of one stream (several: ascending by id)
 //   maintenance_lock  one flush, merge, checkpoint or backup step at a time
 //   commit.queue_lock queue of waiting commits (short)
 //   state_lock        assignment: last_seq, next_position, active memory table insert, accepted_*; no I/O under it
@@ -61,9 +63,12 @@ struct daybook_store {
     atomic_uint_fast64_t durable_position;
     _Atomic uint32_t publish_count;  // bumped after every publish: followers sleep on it (vfs->wait, not shared)
     atomic_uint_fast64_t flushed_position;
+    atomic_uint_fast64_t manifest_edit;  // manifest.edit_count, for the live page
     atomic_bool poisoned;
 
     pthread_mutex_t removal_lock;
+    pthread_mutex_t catalogue_lock;  // one change of the catalogue at a time; taken before everything else
+    _Atomic int maintenance_status;  // of the last flush: what appends answer when there is no room
 
     pthread_mutex_t view_lock;
     dbk_view *view;  // guarded by view_lock
@@ -100,14 +105,19 @@ void dbk_commit_free(daybook_store *store);
 /// The operation is the last of its group, so that whatever is decided later sees it applied.
 daybook_status dbk_commit_records(daybook_store *store, dbk_slice records,
                                   void (*apply)(void *context), void *context, daybook_error *error);
-/// Records to ride along with the next group, not waited for (copied): trims by limits.
+/// Records to ride along with the next group, not waited for (copied): trims by limits. The caller holds removal_lock and
+/// applies them to memory before letting go of it, so that every cut of dbk_commit_rotate sees both or neither.
 daybook_status dbk_commit_lazily(daybook_store *store, dbk_slice records);
+/// Write a group that streams with sync_interval left unwritten, if its time has come or `force`.
+daybook_status dbk_commit_write_deferred(daybook_store *store, bool force, daybook_error *error);
 
 /// Swap in a fresh memory table when the active one is full or `force`; returns the frozen source (a reference) or
 /// NULL. All its events are durable when this returns (waits for the group in flight). *flush_lsn_out: every record at
 /// or below the frozen table's last position lies below this LSN, so the journal may be recycled up to it once the
 /// table is in a segment and the manifest says so. (commit.c; called by maintenance, which holds maintenance_lock.)
-/// `stream_states_out` (may be NULL): called back under state_lock to capture stream states consistent with the cut.
+/// `capture` (may be NULL) is called under state_lock and removal_lock: what it copies of streams, marks and catalogue is
+/// exactly what the journal below *flush_lsn_out says. Without `force` *frozen_out is NULL where the table is not due; with
+/// it, where the table is empty (capture is called and *flush_lsn_out set all the same).
 daybook_status dbk_commit_rotate(daybook_store *store, bool force, dbk_source **frozen_out, uint64_t *flush_lsn_out,
                                  void (*capture)(void *context), void *capture_context, daybook_error *error);
 /// Should a flush be started? (active table above memtable_bytes, or journal half used)

@@ -31,10 +31,14 @@ typedef struct dbk_stream {
     atomic_uint_fast64_t byte_count;
     atomic_uint_fast64_t published_seq;   // last durable seq
     atomic_int_fast64_t last_recorded_ns;
-    atomic_uint_fast64_t removal_generation;  // counts deletes, purges, roll-ups
     uint64_t accepted_count;  // live plus accepted, for discard new; under store->state_lock
     uint64_t accepted_bytes;
-    pthread_mutex_t trim_lock;  // one trimming thread at a time
+    uint64_t pending_count;  // accepted, not yet published; under store->state_lock, with next_pending
+    uint64_t pending_bytes;
+    struct dbk_stream *next_pending;  // list of streams with pending_count > 0
+    // Held from looking at what to remove until the removal is applied, so that nothing is counted twice.
+    pthread_mutex_t trim_lock;
+    atomic_bool trim_due;  // somebody could not take trim_lock: its holder trims before letting go for good
     int64_t created_ns;
 } dbk_stream;
 

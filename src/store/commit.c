@@ -1,0 +1,742 @@
+// SPDX-License-Identifier: Apache-2.0
+// Group commit.
+//
+// Every change of the store is an operation in one queue, first in, first out. One thread leads: it takes what has
+// queued, decides each operation against the state the earlier ones left (under state_lock, without I/O), lays their
+// records into one group, writes and syncs it, publishes, and hands the lead to the first operation that queued meanwhile
+// *before* it wakes those it has served. No timer: while one sync runs the next group collects.
+//
+//   operation   WAITING --(predecessor hands over)--> LEADING --+
+//                  |                                            |
+//                  +-----------(served by a leader)-----------> DONE
+//
+// A blocking append sleeps on the word of its own operation. Submitted operations belong to the commit thread, which exists
+// once dbk_commit_submit was called: it leads when a submitted operation is at the head, and calls all completions.
+//
+// An operation that removes, changes the catalogue or rotates the memory table is the last of its group: what is
+// decided later sees it applied. Answers "duplicate" and "conflict" rest on events of earlier groups, which are durable, or
+// of their own group; they are given when that group is.
+//
+// When a group cannot be written because the sync failed, its operations get EUNCERTAIN, all later ones EPOISONED, and
+// durable_position stays: nothing of it becomes visible. When there is no room (journal or memory full), the leader asks
+// maintenance and waits; when maintenance says that it cannot, the operations get that status and nothing was written.
+//
+// Streams with sync_interval: a group of nothing but their events is left unwritten, its operations are done at once, and
+// the next group goes on in the same pages; maintenance has it written when the interval is over.
+#include "store/commit.h"
+
+#include <errno.h>
+
+#include "base/assert.h"
+#include "base/time.h"
+
+enum { WAITING, LEADING, DONE };
+enum {
+    GROUP_SIZE_MAX = 4 << 20,
+    QUEUED_BYTES_MAX = 32 << 20,
+    ROOM_WAIT_MS = 100,
+    ROOM_WAITS_MAX = 300,  // half a minute without any progress of maintenance
+    RESOLVE_TRIES_MAX = 100,
+};
+
+struct dbk_commit {
+    pthread_mutex_t queue_lock;
+    // Guarded by queue_lock.
+    dbk_operation *head;
+    dbk_operation **tail;
+    bool led;  // somebody leads
+    bool closing;
+    size_t queued_bytes;  // of submitted operations
+    bool thread_running;
+    bool thread_leads;  // the lead was handed to the commit thread
+    dbk_operation *finished_head;  // submitted operations served by others
+    dbk_operation **finished_tail;
+    pthread_cond_t thread_wake;  // with queue_lock
+    pthread_cond_t queue_room;
+    pthread_cond_t idle;
+    pthread_t thread;
+
+    pthread_mutex_t room_lock;
+    pthread_cond_t room_changed;
+    uint64_t room_changes;  // guarded by room_lock
+
+    // Owned by whoever leads.
+    dbk_journal_group *group;
+    dbk_stream *pending;       // streams with accepted, unpublished events; under state_lock
+    uint64_t group_position;   // last position in the group
+    int64_t deferred_until_ns; // monotonic; 0: nothing is deferred
+
+    dbk_buf lazy;  // records to ride along; guarded by store->removal_lock
+    atomic_uint_fast64_t removal_generation;
+    atomic_bool has_deferred;
+};
+
+// ---- Queue -----------------------------------------------------------------------------------------------------------
+
+uint64_t dbk_commit_removal_generation(daybook_store *store) {
+    return atomic_load_explicit(&store->commit->removal_generation, memory_order_acquire);
+}
+
+static void push(struct dbk_commit *commit, dbk_operation *operation) {
+    operation->next = NULL;
+    *commit->tail = operation;
+    commit->tail = &operation->next;
+}
+
+static dbk_operation *pop(struct dbk_commit *commit) {
+    dbk_operation *operation = commit->head;
+    commit->head = operation->next;
+    if (commit->head == NULL) commit->tail = &commit->head;
+    if (operation->submitted && operation->append != NULL) {
+        commit->queued_bytes -= operation->append->record_bytes;
+        pthread_cond_broadcast(&commit->queue_room);
+    }
+    return operation;
+}
+
+// Hand the lead to the first waiting operation, or to nobody. queue_lock is held. Returns the word to wake, if any.
+static _Atomic uint32_t *pass_lead(struct dbk_commit *commit) {
+    dbk_operation *next = commit->head;
+    if (next == NULL) {
+        commit->led = false;
+        pthread_cond_broadcast(&commit->idle);
+        return NULL;
+    }
+    if (next->submitted) {
+        commit->thread_leads = true;
+        pthread_cond_signal(&commit->thread_wake);
+        return NULL;
+    }
+    atomic_store_explicit(&next->word, LEADING, memory_order_release);
+    return &next->word;
+}
+
+static void wake_word(daybook_store *store, _Atomic uint32_t *word) {
+    store->vfs->wake(store->vfs, (const volatile uint32_t *)word, 1, 0);
+}
+
+// ---- Room ------------------------------------------------------------------------------------------------------------
+
+void dbk_commit_room_changed(daybook_store *store) {
+    struct dbk_commit *commit = store->commit;
+    if (commit == NULL) return;
+    pthread_mutex_lock(&commit->room_lock);
+    commit->room_changes++;
+    pthread_cond_broadcast(&commit->room_changed);
+    pthread_mutex_unlock(&commit->room_lock);
+}
+
+static bool has_background(const daybook_store *store) {
+    return (store->options.flags & DAYBOOK_OPEN_NO_BACKGROUND) == 0;
+}
+
+static size_t frozen_count(daybook_store *store) {
+    dbk_view *view = dbk_store_get_view(store);
+    size_t count = view->source_count - view->segment_count;
+    dbk_view_unref(view);
+    return count > 0 ? count - 1 : 0;
+}
+
+bool dbk_commit_wants_flush(daybook_store *store) {
+    if (store->read_only || store->journal == NULL) return false;
+    pthread_mutex_lock(&store->state_lock);
+    size_t bytes = dbk_memtable_bytes(store->active->memtable);
+    bool empty = dbk_memtable_position_end(store->active->memtable) == store->active->position_first;
+    pthread_mutex_unlock(&store->state_lock);
+    if (frozen_count(store) > 0) return true;
+    if (bytes >= store->options.memtable_bytes && !empty) return true;
+    uint64_t pages_max = store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE;
+    return dbk_journal_used_pages(store->journal) >= pages_max / 2;
+}
+
+// Wait until maintenance did something, a little while. Its last status tells whether there is hope.
+static daybook_status wait_for_room(daybook_store *store, const char *what, daybook_error *error) {
+    struct dbk_commit *commit = store->commit;
+    dbk_maintenance_kick(store);
+    pthread_mutex_lock(&commit->room_lock);
+    uint64_t seen = commit->room_changes;
+    for (int i = 0; i < ROOM_WAITS_MAX && commit->room_changes == seen; i++) {
+        daybook_status status = (daybook_status)atomic_load(&store->maintenance_status);
+        if (status != DAYBOOK_OK) {
+            pthread_mutex_unlock(&commit->room_lock);
+            return dbk_fail(error, status == DAYBOOK_EPOISONED ? DAYBOOK_ENOSPC : status,
+                            "the %s is full and cannot be written out: %s; nothing was appended, it resumes by itself when that has gone",
+                            what, daybook_status_text(status));
+        }
+        struct timespec until;
+        int64_t now = store->vfs->clock_real_ns(store->vfs);
+        int64_t until_ns = now + ROOM_WAIT_MS * DBK_MILLISECOND_NS;
+        until.tv_sec = (time_t)(until_ns / DBK_SECOND_NS);
+        until.tv_nsec = (long)(until_ns % DBK_SECOND_NS);
+        (void)pthread_cond_timedwait(&commit->room_changed, &commit->room_lock, &until);
+    }
+    bool changed = commit->room_changes != seen;
+    pthread_mutex_unlock(&commit->room_lock);
+    if (!changed)
+        return dbk_fail(error, DAYBOOK_ENOSPC, "the %s is full and was not written out in time; nothing was appended", what);
+    return DAYBOOK_OK;
+}
+
+// Room for `bytes` more in the memory table and in the journal behind what the group holds. The leader holds no lock.
+static daybook_status make_room(daybook_store *store, size_t bytes, daybook_error *error) {
+    struct dbk_commit *commit = store->commit;
+    if (has_background(store)) {
+        // Two tables may exist: the active one and one being written.
+        while (dbk_memtable_bytes(store->active->memtable) >= store->options.memtable_bytes * 2 ||
+               (dbk_memtable_bytes(store->active->memtable) >= store->options.memtable_bytes && frozen_count(store) > 0)) {
+            DBK_TRY(wait_for_room(store, "memory table", error));
+            // Rotation is an operation like ours: it must get its turn.
+            if (commit->head != NULL) break;
+        }
+    }
+    for (;;) {
+        uint64_t pages = dbk_journal_pages_for(dbk_journal_group_size(commit->group) + bytes);
+        if (dbk_journal_room_pages(store->journal) >= pages) return DAYBOOK_OK;
+        daybook_status status = dbk_maintenance_grow_journal(store, pages, error);
+        if (status == DAYBOOK_OK) continue;
+        if (status != DAYBOOK_ELIMIT || !has_background(store)) return status;
+        if (pages > store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2)
+            return dbk_fail(error, DAYBOOK_ELIMIT, "a batch of %zu bytes does not fit the journal of %llu bytes: raise journal_max_bytes",
+                            bytes, (unsigned long long)store->options.journal_max_bytes);
+        DBK_TRY(wait_for_room(store, "journal", error));
+    }
+}
+
+// ---- Leading -----------------------------------------------------------------------------------------------------------
+
+// Forget what the group accepted but nobody will see. Only for failures that wrote nothing.
+static void note_pending(struct dbk_commit *commit, dbk_append *append) {
+    for (size_t i = 0; i < append->count; i++) {
+        dbk_stream *stream = append->events[i].stream;
+        if (stream->pending_count == 0) {
+            stream->next_pending = commit->pending;
+            commit->pending = stream;
+        }
+        stream->pending_count++;
+        stream->pending_bytes += append->events[i].cost;
+    }
+}
+
+static daybook_status decide_append(daybook_store *store, dbk_operation *operation) {
+    struct dbk_commit *commit = store->commit;
+    dbk_append *append = operation->append;
+    for (int tries = 0; tries < RESOLVE_TRIES_MAX; tries++) {
+        pthread_mutex_lock(&store->state_lock);
+        dbk_view *view = dbk_store_get_view(store);
+        if (append->view != NULL && append->view->generation == view->generation &&
+            append->removal_generation == dbk_commit_removal_generation(store)) {
+            daybook_status status = dbk_append_decide(append, view, commit->group, &operation->error);
+            if (status == DAYBOOK_OK && !append->duplicate) {
+                note_pending(commit, append);
+                commit->group_position = store->next_position - 1;
+            }
+            pthread_mutex_unlock(&store->state_lock);
+            dbk_view_unref(view);
+            return status;
+        }
+        pthread_mutex_unlock(&store->state_lock);
+        dbk_view_unref(view);
+        // A flush or a removal came between: look again, without the lock.
+        DBK_TRY(dbk_append_resolve(append, &operation->error));
+    }
+    return dbk_fail(&operation->error, DAYBOOK_EIO, "the segments changed too often while the append was decided");
+}
+
+// Lazy records ride along. The group is as it was when memory is out.
+static daybook_status take_lazy(daybook_store *store) {
+    struct dbk_commit *commit = store->commit;
+    pthread_mutex_lock(&store->removal_lock);
+    daybook_status status = DAYBOOK_OK;
+    if (commit->lazy.size > 0) {
+        status = dbk_journal_group_append(commit->group, commit->lazy.data, commit->lazy.size);
+        if (status == DAYBOOK_OK) dbk_buf_reset(&commit->lazy);
+    }
+    pthread_mutex_unlock(&store->removal_lock);
+    return status;
+}
+
+// The group is durable: let everybody see it.
+static void publish(daybook_store *store) {
+    struct dbk_commit *commit = store->commit;
+    pthread_mutex_lock(&store->state_lock);
+    for (dbk_stream *stream = commit->pending; stream != NULL;) {
+        dbk_stream *next = stream->next_pending;
+        atomic_fetch_add(&stream->message_count, stream->pending_count);
+        atomic_fetch_add(&stream->byte_count, stream->pending_bytes);
+        atomic_store(&stream->published_seq, stream->last_seq);
+        atomic_store(&stream->last_recorded_ns, store->last_recorded_ns);
+        stream->pending_count = 0;
+        stream->pending_bytes = 0;
+        stream->next_pending = NULL;
+        stream = next;
+    }
+    commit->pending = NULL;
+    pthread_mutex_unlock(&store->state_lock);
+    if (commit->group_position > atomic_load_explicit(&store->durable_position, memory_order_relaxed))
+        atomic_store_explicit(&store->durable_position, commit->group_position, memory_order_release);
+}
+
+static void announce(daybook_store *store) {
+    atomic_fetch_add_explicit(&store->publish_count, 1, memory_order_release);
+    store->vfs->wake(store->vfs, (const volatile uint32_t *)&store->publish_count, INT32_MAX, 0);
+    if (store->live == NULL) return;
+    dbk_live_values values = {
+        .incarnation = store->incarnation,
+        .writer_open = true,
+        .manifest_edit = atomic_load(&store->manifest_edit),
+        .durable_lsn = dbk_journal_durable_lsn(store->journal),
+        .durable_position = atomic_load(&store->durable_position),
+    };
+    dbk_live_publish(store->live, &values);
+}
+
+static void apply_removals(daybook_store *store, dbk_slice records) {
+    const uint8_t *at = records.data;
+    size_t left = records.size;
+    pthread_mutex_lock(&store->removal_lock);
+    while (left > 0) {
+        dbk_record_kind kind;
+        size_t size;
+        dbk_remove remove;
+        daybook_status status = dbk_record_peek(daybook_bytes(at, left), &kind, &size);
+        DBK_ASSERT(status == DAYBOOK_OK && kind == DBK_RECORD_REMOVE);
+        status = dbk_remove_decode(daybook_bytes(at, size), &remove);
+        DBK_ASSERT(status == DAYBOOK_OK);
+        dbk_store_apply_remove(store, &remove);
+        at += size;
+        left -= size;
+    }
+    atomic_fetch_add_explicit(&store->commit->removal_generation, 1, memory_order_release);
+    pthread_mutex_unlock(&store->removal_lock);
+}
+
+// What an operation does once its group is durable.
+static void apply_operation(daybook_store *store, dbk_operation *operation) {
+    if (operation->status != DAYBOOK_OK) return;
+    if (operation->kind == DBK_OPERATION_RECORDS) {
+        if (operation->apply != NULL) operation->apply(operation->apply_context);
+        atomic_fetch_add_explicit(&store->commit->removal_generation, 1, memory_order_release);
+    } else if (operation->kind == DBK_OPERATION_APPEND && operation->append->removals.size > 0) {
+        apply_removals(store, daybook_bytes(operation->append->removals.data, operation->append->removals.size));
+    }
+}
+
+// Write the group, if it holds anything, and publish. On failure the store is poisoned.
+static daybook_status write_group(daybook_store *store, daybook_error *error) {
+    struct dbk_commit *commit = store->commit;
+    if (dbk_journal_group_size(commit->group) > 0) {
+        uint64_t next_lsn;
+        daybook_status status = dbk_journal_write_group(store->journal, commit->group, &next_lsn, error);
+        if (status != DAYBOOK_OK) {
+            atomic_store(&store->poisoned, true);
+            return status;
+        }
+        atomic_fetch_add_explicit(&store->group_count, 1, memory_order_relaxed);
+    }
+    dbk_journal_group_reset(commit->group);
+    commit->deferred_until_ns = 0;
+    atomic_store(&commit->has_deferred, false);
+    publish(store);
+    return DAYBOOK_OK;
+}
+
+typedef struct rotation {
+    daybook_store *store;
+    dbk_operation *operation;
+    void (*capture)(void *context);
+    void *capture_context;
+} rotation;
+
+// A fresh active table behind the old one. state_lock is held; every accepted event is published.
+static daybook_status swap_active(daybook_store *store, dbk_operation *operation) {
+    uint64_t position_first = store->next_position;
+    dbk_memtable *memtable;
+    DBK_TRY(dbk_memtable_new(store->allocator, position_first, &memtable));
+    dbk_source *fresh = NULL;
+    daybook_status status = dbk_source_new(store->allocator, memtable, NULL, position_first, UINT64_MAX, &fresh);
+    if (status != DAYBOOK_OK) {
+        dbk_memtable_unref(memtable);
+        return status;
+    }
+    dbk_view *old = dbk_store_get_view(store);
+    dbk_source **sources = dbk_alloc(store->allocator, (old->source_count + 1) * sizeof *sources);
+    dbk_view *view = NULL;
+    status = sources == NULL ? DAYBOOK_ENOMEM : DAYBOOK_OK;
+    if (status == DAYBOOK_OK) {
+        for (size_t i = 0; i < old->source_count; i++) sources[i] = old->sources[i];
+        sources[old->source_count] = fresh;
+        // dbk_view_new checks ranges, so the frozen table's range ends before: nobody reads behind it.
+        store->active->position_last = position_first - 1;
+        status = dbk_view_new(store->allocator, old->generation, sources, old->segment_count, old->source_count + 1, &view);
+        if (status != DAYBOOK_OK) store->active->position_last = UINT64_MAX;
+    }
+    dbk_free(store->allocator, sources);
+    if (status == DAYBOOK_OK) {
+        for (size_t i = 0; i < old->source_count; i++) dbk_source_ref(old->sources[i]);
+        operation->frozen = dbk_source_ref(store->active);
+        store->active = fresh;
+        dbk_store_set_view(store, view);
+    } else {
+        dbk_source_unref(fresh);
+    }
+    dbk_view_unref(old);
+    return status;
+}
+
+// The last act of a group: cut the memory table here. Loops while trims slip in between.
+static daybook_status rotate(daybook_store *store, dbk_operation *operation) {
+    struct dbk_commit *commit = store->commit;
+    rotation *rotating = operation->apply_context;
+    for (;;) {
+        pthread_mutex_lock(&store->state_lock);
+        pthread_mutex_lock(&store->removal_lock);
+        if (commit->lazy.size == 0) break;
+        pthread_mutex_unlock(&store->removal_lock);
+        pthread_mutex_unlock(&store->state_lock);
+        DBK_TRY(take_lazy(store));
+        DBK_TRY(write_group(store, &operation->error));
+    }
+    daybook_status status = DAYBOOK_OK;
+    bool empty = dbk_memtable_position_end(store->active->memtable) == store->active->position_first;
+    bool due = operation->force || dbk_memtable_bytes(store->active->memtable) >= store->options.memtable_bytes ||
+               dbk_journal_used_pages(store->journal) >= store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2;
+    if (due && !empty) status = swap_active(store, operation);
+    if (status == DAYBOOK_OK && (operation->frozen != NULL || operation->force)) {
+        operation->flush_lsn = dbk_journal_durable_lsn(store->journal);
+        if (rotating->capture != NULL) rotating->capture(rotating->capture_context);
+    }
+    pthread_mutex_unlock(&store->removal_lock);
+    pthread_mutex_unlock(&store->state_lock);
+    return status;
+}
+
+// Take operations from the queue into the group until it is full, the queue is empty, or one demands to be the last.
+// Returns them as a list. *defer_out: none of them needs the sync to be told.
+static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *interval_ns_out) {
+    struct dbk_commit *commit = store->commit;
+    dbk_operation *served = NULL;
+    dbk_operation **end = &served;
+    bool last = false;
+    *defer_out = true;
+    *interval_ns_out = INT64_MAX;
+    while (!last) {
+        pthread_mutex_lock(&commit->queue_lock);
+        dbk_operation *operation = commit->head;
+        pthread_mutex_unlock(&commit->queue_lock);
+        if (operation == NULL) break;
+        size_t size = operation->kind == DBK_OPERATION_APPEND ? operation->append->record_bytes : operation->records.size;
+        size_t group_size = dbk_journal_group_size(commit->group);
+        if (served != NULL && group_size > 0 &&
+            (group_size + size > GROUP_SIZE_MAX ||
+             dbk_journal_room_pages(store->journal) < dbk_journal_pages_for(group_size + size))) {
+            break;  // it leads the next group
+        }
+        daybook_status status = DAYBOOK_OK;
+        if (atomic_load(&store->poisoned))
+            status = dbk_fail(&operation->error, DAYBOOK_EPOISONED,
+                              "an earlier sync of the journal failed: nothing was written; reopen the store");
+        if (status == DAYBOOK_OK && operation->kind != DBK_OPERATION_ROTATE)
+            status = make_room(store, size, &operation->error);
+        if (status == DAYBOOK_OK && operation->kind == DBK_OPERATION_APPEND) {
+            status = decide_append(store, operation);
+            if (!operation->append->deferrable) *defer_out = false;
+            last = status == DAYBOOK_OK && operation->append->has_roll_up;
+            for (size_t i = 0; operation->append->deferrable && i < operation->append->count; i++) {
+                const daybook_stream_config *config = atomic_load(&operation->append->events[i].stream->config);
+                if (config->sync_interval_ns < *interval_ns_out) *interval_ns_out = config->sync_interval_ns;
+            }
+        } else if (status == DAYBOOK_OK) {
+            if (operation->records.size > 0)
+                status = dbk_journal_group_append(commit->group, operation->records.data, operation->records.size);
+            *defer_out = false;
+            last = true;
+        }
+        operation->status = status;
+        pthread_mutex_lock(&commit->queue_lock);
+        dbk_operation *popped = pop(commit);
+        pthread_mutex_unlock(&commit->queue_lock);
+        DBK_ASSERT(popped == operation);
+        operation->next = NULL;
+        *end = operation;
+        end = &operation->next;
+    }
+    return served;
+}
+
+static void fail_served(dbk_operation *served, daybook_status status, const daybook_error *error) {
+    for (dbk_operation *operation = served; operation != NULL; operation = operation->next) {
+        if (operation->status != DAYBOOK_OK && operation->status != DAYBOOK_ECONFLICT) continue;
+        operation->status = status;
+        operation->error = *error;
+    }
+}
+
+// One round: a group from what has queued. Returns the operations served.
+static dbk_operation *lead(daybook_store *store) {
+    struct dbk_commit *commit = store->commit;
+    bool defer;
+    int64_t interval_ns;
+    dbk_operation *served = collect(store, &defer, &interval_ns);
+    if (atomic_load(&store->poisoned)) return served;
+    bool wrote = true;
+    if (defer && served != NULL && interval_ns != INT64_MAX) {
+        if (commit->deferred_until_ns == 0) {
+            commit->deferred_until_ns = store->vfs->clock_monotonic_ns(store->vfs) + interval_ns;
+            atomic_store(&commit->has_deferred, true);
+            dbk_maintenance_kick(store);
+        }
+        wrote = dbk_journal_group_size(commit->group) >= GROUP_SIZE_MAX / 2;
+        if (!wrote) return served;
+    }
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_status status = take_lazy(store);
+    if (status == DAYBOOK_ENOMEM) status = DAYBOOK_OK;  // they ride with a later one
+    status = write_group(store, &error);
+    if (status != DAYBOOK_OK) {
+        fail_served(served, status, &error);
+        return served;
+    }
+    for (dbk_operation *operation = served; operation != NULL; operation = operation->next) {
+        apply_operation(store, operation);
+        if (operation->kind == DBK_OPERATION_ROTATE && operation->status == DAYBOOK_OK)
+            operation->status = rotate(store, operation);
+        if (operation->status == DAYBOOK_OK) atomic_fetch_add_explicit(&store->commit_count, 1, memory_order_relaxed);
+    }
+    announce(store);
+    if (dbk_commit_wants_flush(store)) dbk_maintenance_kick(store);
+    return served;
+}
+
+// Tell the owners of served operations. `own` is the caller's, if it is among them; it is told by returning.
+static void release(daybook_store *store, dbk_operation *served, const dbk_operation *own) {
+    struct dbk_commit *commit = store->commit;
+    bool finished = false;
+    while (served != NULL) {
+        dbk_operation *next = served->next;
+        if (served->submitted) {
+            pthread_mutex_lock(&commit->queue_lock);
+            served->next = NULL;
+            *commit->finished_tail = served;
+            commit->finished_tail = &served->next;
+            pthread_mutex_unlock(&commit->queue_lock);
+            finished = true;
+        } else if (served != own) {
+            _Atomic uint32_t *word = &served->word;
+            // Once DONE is stored the owner may return and its stack be gone: the wake needs the address only.
+            atomic_store_explicit(word, DONE, memory_order_release);
+            wake_word(store, word);
+        }
+        served = next;
+    }
+    if (finished) {
+        pthread_mutex_lock(&commit->queue_lock);
+        pthread_cond_signal(&commit->thread_wake);
+        pthread_mutex_unlock(&commit->queue_lock);
+    }
+}
+
+// Lead one round, pass the lead on, then wake those served.
+static void lead_and_release(daybook_store *store, const dbk_operation *own) {
+    struct dbk_commit *commit = store->commit;
+    dbk_operation *served = lead(store);
+    pthread_mutex_lock(&commit->queue_lock);
+    _Atomic uint32_t *word = pass_lead(commit);
+    pthread_mutex_unlock(&commit->queue_lock);
+    if (word != NULL) wake_word(store, word);
+    release(store, served, own);
+}
+
+static bool contains(const dbk_operation *list, const dbk_operation *operation) {
+    while (list != NULL && list != operation) list = list->next;
+    return list != NULL;
+}
+
+daybook_status dbk_commit_run(daybook_store *store, dbk_operation *operation) {
+    struct dbk_commit *commit = store->commit;
+    atomic_init(&operation->word, WAITING);
+    operation->submitted = false;
+    operation->status = DAYBOOK_OK;
+    daybook_error_init(&operation->error);
+    pthread_mutex_lock(&commit->queue_lock);
+    if (commit->closing) {
+        pthread_mutex_unlock(&commit->queue_lock);
+        return operation->status = dbk_fail(&operation->error, DAYBOOK_ECLOSED, "the store is closing");
+    }
+    push(commit, operation);
+    bool leads = !commit->led;
+    if (leads) commit->led = true;
+    pthread_mutex_unlock(&commit->queue_lock);
+    while (!leads) {
+        uint32_t word = atomic_load_explicit(&operation->word, memory_order_acquire);
+        if (word == DONE) return operation->status;
+        if (word == LEADING) break;
+        (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)&operation->word, WAITING, -1, 0);
+    }
+    // Our operation is at the head: the first round serves it.
+    dbk_operation *served = lead(store);
+    DBK_ASSERT_SLOW(contains(served, operation));
+    pthread_mutex_lock(&commit->queue_lock);
+    _Atomic uint32_t *word = pass_lead(commit);
+    pthread_mutex_unlock(&commit->queue_lock);
+    if (word != NULL) wake_word(store, word);
+    release(store, served, operation);
+    return operation->status;
+}
+
+// ---- The commit thread ---------------------------------------------------------------------------------------------------
+
+static void *commit_thread(void *context) {
+    daybook_store *store = context;
+    struct dbk_commit *commit = store->commit;
+    pthread_mutex_lock(&commit->queue_lock);
+    for (;;) {
+        if (commit->finished_head != NULL) {
+            dbk_operation *operation = commit->finished_head;
+            commit->finished_head = NULL;
+            commit->finished_tail = &commit->finished_head;
+            pthread_mutex_unlock(&commit->queue_lock);
+            while (operation != NULL) {
+                dbk_operation *next = operation->next;
+                operation->completed(operation);
+                operation = next;
+            }
+            pthread_mutex_lock(&commit->queue_lock);
+        } else if (commit->thread_leads) {
+            commit->thread_leads = false;
+            pthread_mutex_unlock(&commit->queue_lock);
+            lead_and_release(store, NULL);
+            pthread_mutex_lock(&commit->queue_lock);
+        } else if (commit->closing && commit->head == NULL && !commit->led) {
+            break;
+        } else {
+            pthread_cond_wait(&commit->thread_wake, &commit->queue_lock);
+        }
+    }
+    pthread_mutex_unlock(&commit->queue_lock);
+    return NULL;
+}
+
+daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *operation, daybook_error *error) {
+    struct dbk_commit *commit = store->commit;
+    operation->submitted = true;
+    operation->status = DAYBOOK_OK;
+    daybook_error_init(&operation->error);
+    pthread_mutex_lock(&commit->queue_lock);
+    if (!commit->thread_running && !commit->closing) {
+        if (pthread_create(&commit->thread, NULL, commit_thread, store) != 0) {
+            pthread_mutex_unlock(&commit->queue_lock);
+            return dbk_fail(error, DAYBOOK_ENOMEM, "no thread for submitted appends could be started");
+        }
+        commit->thread_running = true;
+    }
+    // A completion that submits must not wait for the thread it runs in.
+    while (!commit->closing && commit->queued_bytes > QUEUED_BYTES_MAX && !pthread_equal(pthread_self(), commit->thread))
+        pthread_cond_wait(&commit->queue_room, &commit->queue_lock);
+    if (commit->closing) {
+        pthread_mutex_unlock(&commit->queue_lock);
+        return dbk_fail(error, DAYBOOK_ECLOSED, "the store is closing");
+    }
+    commit->queued_bytes += operation->append->record_bytes;
+    push(commit, operation);
+    if (!commit->led) {
+        commit->led = true;
+        commit->thread_leads = true;
+        pthread_cond_signal(&commit->thread_wake);
+    }
+    pthread_mutex_unlock(&commit->queue_lock);
+    return DAYBOOK_OK;
+}
+
+// ---- Other operations ------------------------------------------------------------------------------------------------------
+
+static daybook_status run(daybook_store *store, dbk_operation *operation, daybook_error *error) {
+    daybook_status status = dbk_commit_run(store, operation);
+    if (status != DAYBOOK_OK && error != NULL) *error = operation->error;
+    return status;
+}
+
+daybook_status dbk_commit_records(daybook_store *store, dbk_slice records, void (*apply)(void *context), void *context,
+                                  daybook_error *error) {
+    dbk_operation operation = {
+        .kind = DBK_OPERATION_RECORDS, .records = records, .apply = apply, .apply_context = context};
+    return run(store, &operation, error);
+}
+
+daybook_status dbk_commit_lazily(daybook_store *store, dbk_slice records) {
+    dbk_buf_append_slice(&store->commit->lazy, records);
+    return dbk_buf_status(&store->commit->lazy);
+}
+
+daybook_status dbk_commit_write_deferred(daybook_store *store, bool force, daybook_error *error) {
+    struct dbk_commit *commit = store->commit;
+    if (!atomic_load(&commit->has_deferred)) return DAYBOOK_OK;
+    if (!force && store->vfs->clock_monotonic_ns(store->vfs) < commit->deferred_until_ns) return DAYBOOK_OK;
+    return dbk_commit_records(store, daybook_bytes(NULL, 0), NULL, NULL, error);
+}
+
+daybook_status dbk_commit_rotate(daybook_store *store, bool force, dbk_source **frozen_out, uint64_t *flush_lsn_out,
+                                 void (*capture)(void *context), void *capture_context, daybook_error *error) {
+    *frozen_out = NULL;
+    rotation rotating = {.store = store, .capture = capture, .capture_context = capture_context};
+    dbk_operation operation = {.kind = DBK_OPERATION_ROTATE, .force = force, .apply_context = &rotating};
+    daybook_status status = run(store, &operation, error);
+    if (status != DAYBOOK_OK) return status;
+    *frozen_out = operation.frozen;
+    *flush_lsn_out = operation.flush_lsn;
+    return DAYBOOK_OK;
+}
+
+// ---- Life ------------------------------------------------------------------------------------------------------------------
+
+daybook_status dbk_commit_new(daybook_store *store, daybook_error *error) {
+    struct dbk_commit *commit = dbk_alloc_zeroed(store->allocator, sizeof *commit);
+    if (commit == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory opening the store");
+    commit->tail = &commit->head;
+    commit->finished_tail = &commit->finished_head;
+    pthread_mutex_init(&commit->queue_lock, NULL);
+    pthread_mutex_init(&commit->room_lock, NULL);
+    pthread_cond_init(&commit->thread_wake, NULL);
+    pthread_cond_init(&commit->queue_room, NULL);
+    pthread_cond_init(&commit->idle, NULL);
+    pthread_cond_init(&commit->room_changed, NULL);
+    dbk_buf_init(&commit->lazy, store->allocator, DBK_RECORD_SIZE_MAX);
+    commit->group_position = atomic_load(&store->durable_position);
+    store->commit = commit;
+    daybook_status status = dbk_journal_group_new(store->journal, &commit->group);
+    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory opening the store");
+    return DAYBOOK_OK;
+}
+
+void dbk_commit_stop(daybook_store *store) {
+    struct dbk_commit *commit = store->commit;
+    if (commit == NULL) return;
+    // Deferred groups and lazy records go out with a last, empty operation.
+    if (!atomic_load(&store->poisoned)) (void)dbk_commit_records(store, daybook_bytes(NULL, 0), NULL, NULL, NULL);
+    pthread_mutex_lock(&commit->queue_lock);
+    commit->closing = true;
+    pthread_cond_broadcast(&commit->queue_room);
+    while (commit->led || commit->head != NULL) pthread_cond_wait(&commit->idle, &commit->queue_lock);
+    pthread_cond_broadcast(&commit->thread_wake);
+    bool running = commit->thread_running;
+    pthread_mutex_unlock(&commit->queue_lock);
+    if (running) {
+        pthread_join(commit->thread, NULL);
+        commit->thread_running = false;
+    }
+}
+
+void dbk_commit_free(daybook_store *store) {
+    struct dbk_commit *commit = store->commit;
+    if (commit == NULL) return;
+    dbk_journal_group_free(commit->group);
+    dbk_buf_deinit(&commit->lazy);
+    pthread_cond_destroy(&commit->thread_wake);
+    pthread_cond_destroy(&commit->queue_room);
+    pthread_cond_destroy(&commit->idle);
+    pthread_cond_destroy(&commit->room_changed);
+    pthread_mutex_destroy(&commit->queue_lock);
+    pthread_mutex_destroy(&commit->room_lock);
+    dbk_free(store->allocator, commit);
+    store->commit = NULL;
+}

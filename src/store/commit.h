@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Group commit: operations queue up, one thread leads at a time, and everything that came together becomes durable with one
+// sync. What an append looks like between append.c (which prepares and explains it) and commit.c (which orders it).
+#ifndef DBK_STORE_COMMIT_H
+#define DBK_STORE_COMMIT_H
+
+#include "store/store_internal.h"
+
+/// One event of an append, prepared outside every lock.
+typedef struct dbk_append_event {
+    dbk_stream *stream;
+    size_t body_offset;  // in append->bodies
+    uint32_t body_size;
+    uint32_t id_offset;  // of the id key within the body
+    uint32_t aggregate_size;
+    bool id_supplied;
+    dbk_event_hashes hashes;
+    uint64_t cost;
+    dbk_slice roll_up;  // "sub", "all" or empty
+    // Resolved against segments.
+    uint64_t version_base;       // highest version there, 0 for none
+    uint64_t stored_position;    // of a stored event with this id, 0 for none
+    bool dead;                   // ... or the id belongs to a removed event that is remembered
+    uint64_t subject_count;      // discard new per subject: live events there
+    struct dbk_roll_up *rolled;  // roll_up "sub": what of the subject lies in segments
+    // Decided.
+    uint64_t position;
+    uint64_t seq;
+    uint64_t version;
+} dbk_append_event;
+
+typedef struct dbk_append_condition {
+    const daybook_condition *said;
+    dbk_stream *stream;  // NULL: the whole store, or (expected 0) a stream that does not exist
+    daybook_query_item item;     // for a subject filter
+    const daybook_query_item *items;
+    size_t item_count;
+    dbk_slice aggregate;
+    uint64_t aggregate_hash;
+    // Resolved against segments: newest match there.
+    uint64_t position;
+    uint64_t seq;
+    uint64_t version;
+} dbk_append_condition;
+
+/// Events to be removed in the same commit by roll-up of one subject; those in segments, found outside the locks.
+typedef struct dbk_roll_up {
+    dbk_position_range *ranges;
+    size_t range_count;
+    uint64_t removed_count;
+    uint64_t removed_bytes;
+} dbk_roll_up;
+
+typedef struct dbk_append {
+    daybook_store *store;
+    dbk_buf bodies;
+    dbk_append_event *events;
+    size_t count;
+    dbk_append_condition *conditions;
+    size_t condition_count;
+    daybook_receipt *receipts;  // may be NULL
+    dbk_view *view;             // resolved against; a reference
+    dbk_buf removals;           // encoded records of roll-ups, applied when durable
+    uint64_t removal_generation;
+    bool has_roll_up;
+    bool deferrable;  // all streams acknowledge before the sync
+    bool duplicate;   // decided: all ids are stored
+    size_t record_bytes;        // upper bound of what it adds to the group
+    int64_t recorded_ns;
+} dbk_append;
+
+typedef enum dbk_operation_kind { DBK_OPERATION_APPEND, DBK_OPERATION_RECORDS, DBK_OPERATION_ROTATE } dbk_operation_kind;
+
+/// One queued operation. The thread that queued it sleeps on `word`; a submitted one is owned by the queue.
+typedef struct dbk_operation {
+    struct dbk_operation *next;
+    dbk_operation_kind kind;
+    _Atomic uint32_t word;
+    bool submitted;
+    daybook_status status;
+    daybook_error error;
+    dbk_append *append;
+    dbk_slice records;
+    void (*apply)(void *context);
+    void *apply_context;
+    // ROTATE
+    bool force;
+    dbk_source *frozen;
+    uint64_t flush_lsn;
+    // Called by the commit thread for submitted operations; frees the operation.
+    void (*completed)(struct dbk_operation *operation);
+} dbk_operation;
+
+/// Queue, wait (leading where nobody does), and give the operation's status.
+daybook_status dbk_commit_run(daybook_store *store, dbk_operation *operation);
+/// Queue for the commit thread; `completed` will be called. Blocks while too much is queued.
+daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *operation, daybook_error *error);
+/// Counts applied removals; an append resolved under another value is resolved again.
+uint64_t dbk_commit_removal_generation(daybook_store *store);
+
+/// append.c: resolve ids, versions and conditions against the segments of the current view; any thread, no lock held.
+daybook_status dbk_append_resolve(dbk_append *append, daybook_error *error);
+/// append.c: decide and assign; called by the leader under state_lock with the current view. Puts the events into the memory
+/// table and their records into `group`; on any failure both are as before.
+daybook_status dbk_append_decide(dbk_append *append, dbk_view *view, dbk_journal_group *group, daybook_error *error);
+
+#endif
