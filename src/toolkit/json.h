@@ -12,10 +12,14 @@
 
 #include "base/memory.h"
 
-/// Parse one JSON text (RFC 8259; of duplicate names the last value wins). Depth is at most 2,048.
-/// @return OK; EINVALID where it is not JSON (NUL in a name and numbers beyond a double included); ENOMEM.
-///         `why_out` may be NULL; on EINVALID it says what is wrong.
-daybook_status dbk_json_parse(dbk_slice text, json_t **value_out, json_error_t *why_out);
+enum { DBK_JSON_DEPTH_MAX = 2048 };
+
+/// Parse one JSON text (RFC 8259; of duplicate names the last value wins).
+/// @param offset_out  on EINVALID: the byte at which the text stops being JSON. May be NULL.
+/// @return OK; EINVALID where it is not JSON, nests deeper than DBK_JSON_DEPTH_MAX, or holds a NUL in a name
+/// or a
+///         number beyond a double; ENOMEM
+daybook_status dbk_json_parse(dbk_slice text, json_t **value_out, size_t *offset_out);
 
 /// Append the compact text of `value`; failures stay in `out` (dbk_buf_status).
 void dbk_json_write(dbk_buf *out, const json_t *value);
