@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A driver for fuzz targets in builds without libFuzzer: runs the target once over each file named, or over each file of a
-// folder named, so that a corpus is an ordinary test of every compiler and sanitizer.
+// A driver for fuzz targets in builds without libFuzzer: runs the target once over each file named, or over
+// each file of a folder named, so that a corpus is an ordinary test of every compiler and sanitizer.
 #include <dirent.h>
 #include <errno.h>
 #include <stdint.h>

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static daybook_status append(daybook_store *store, const char *subject, const char *data, daybook_error *error) {
+static daybook_status append(daybook_store *store, const char *subject, const char *data,
+                             daybook_error *error) {
     daybook_event event;
     daybook_event_init(&event);
     event.subject = daybook_text(subject);
