@@ -10,11 +10,11 @@
 
 enum { CAPACITY = 2, COURSES_PER_STUDENT = 2 };
 
-typedef struct decision {
+typedef struct seen {
     unsigned seats_taken;
     unsigned courses_taken;
     uint64_t position; // up to here everything has been seen
-} decision;
+} seen;
 
 static void item_init(daybook_query_item *item, const daybook_slice *type, const daybook_slice *tag) {
     daybook_query_item_init(item);
@@ -33,7 +33,7 @@ static int has_tag(const daybook_event *event, daybook_slice tag) {
 
 // Read what the decision rests on: subscriptions of this course, or of this student.
 static daybook_status look(daybook_store *store, const daybook_query_item items[2], daybook_slice course,
-                           daybook_slice student, decision *decision_out, daybook_error *error) {
+                           daybook_slice student, seen *seen_out, daybook_error *error) {
     daybook_query query;
     daybook_query_init(&query);
     query.items = items;
@@ -41,16 +41,16 @@ static daybook_status look(daybook_store *store, const daybook_query_item items[
     daybook_cursor *cursor = NULL;
     daybook_status status = daybook_read(store, &query, &cursor, error);
     if (status != DAYBOOK_OK) return status;
-    decision seen = {0, 0, 0};
+    seen all = {0, 0, 0};
     daybook_recorded_event event = {.size = sizeof event};
     while ((status = daybook_cursor_next(cursor, 0, &event, error)) == DAYBOOK_OK) {
-        if (has_tag(&event.event, course)) seen.seats_taken++;
-        if (has_tag(&event.event, student)) seen.courses_taken++;
+        if (has_tag(&event.event, course)) all.seats_taken++;
+        if (has_tag(&event.event, student)) all.courses_taken++;
     }
-    seen.position = daybook_cursor_position(cursor);
+    all.position = daybook_cursor_position(cursor);
     daybook_cursor_close(cursor);
     if (status != DAYBOOK_END) return status;
-    *decision_out = seen;
+    *seen_out = all;
     return DAYBOOK_OK;
 }
 
@@ -63,7 +63,7 @@ static daybook_status subscribe(daybook_store *store, const char *student_name, 
     item_init(&items[1], &type, &tags[1]);
 
     for (int attempt = 0; attempt < 10; attempt++) {
-        decision decision;
+        seen decision;
         daybook_status status = look(store, items, tags[0], tags[1], &decision, error);
         if (status != DAYBOOK_OK) return status;
         if (decision.seats_taken >= CAPACITY) {
