@@ -13,9 +13,11 @@
 //  40 u64 lsn            48 u64 lsn of the first page of its group (its number in the group is the difference)
 //  56 u64 checksum: XXH3-64 of the page with this field zero, seeded with a mix of UUID, incarnation and lsn
 //  64 payload, then zeros to the end
+// Flags: 1 the page begins an epoch, 2 witness; such a page is a group of its own without payload.
 // Group payload begins with: u64 durable_lsn (all pages below were synced when this was built), u64 checksum of the
-// previous group (chain; 0 for the first of an epoch), u32 payload bytes after this head, u32 page count, u64 checksum of
-// the payload after this head.
+// previous group (chain; 0 for the first of an epoch), u32 payload bytes after this head, u32 page count, u64 checksum
+// over the checksums of its further pages, in order (0 where there are none). The checksum of a group is that of its
+// first page: it covers the others through this field, so no byte is hashed twice.
 //
 // Invariants and the torn-or-damaged rule: docs/design/storage.md and the head of recovery.c.
 #ifndef DBK_JOURNAL_JOURNAL_H
@@ -51,7 +53,8 @@ typedef struct dbk_journal_config {
     uint64_t incarnation;
 } dbk_journal_config;
 
-/// Make the file with `piece_count` zero-filled pieces, synced (the caller syncs the directory).
+/// Make the file with `piece_count` zero-filled pieces, synced (the caller syncs the directory). EEXISTS where there is
+/// one; on failure none is left. A first map is: first_lsn any multiple of DBK_JOURNAL_PIECE_PAGES, pieces 0, 1, 2 ...
 daybook_status dbk_journal_create(const dbk_journal_config *config, uint32_t piece_count, daybook_error *error);
 
 /// What recovery found. Positions and meaning are for the caller; these are pages.
@@ -65,16 +68,21 @@ typedef struct dbk_journal_recovery {
     bool damaged;             // acknowledged data is missing at damage_lsn; later groups may exist
     uint64_t damage_lsn;
     uint64_t damage_offset;   // bytes, in the file
+    uint64_t resume_lsn;      // damaged: start of the first valid group behind the damage, to recover from; 0: none
     char damage_text[160];
 } dbk_journal_recovery;
 
-/// Called for each valid group in order; `payload` is borrowed during the call. A failure stops recovery.
+/// Called for each valid group that has a payload, in order; it is borrowed during the call. A failure stops recovery.
+/// The pages of epochs and witnesses lie between groups: next_lsn of one need not be first_lsn of the next.
 typedef daybook_status (*dbk_journal_visit)(void *context, uint64_t first_lsn, uint64_t next_lsn, dbk_slice payload,
                                             daybook_error *error);
 
 /// Replay the groups from `start_lsn` (the manifest's recycle point). Reads with direct I/O where it can. OK also when
 /// damaged (the caller decides: read-only). With `stop_lsn` != 0 nothing at or behind it is read (follower).
 /// `known_durable_lsn`: pages below are known to have been synced (manifest, live page), 0 when unknown.
+/// After a clean close, known from the manifest, give its durable LSN as stop_lsn too: then the rest of the journal,
+/// which tells torn from damaged, need not be read. Everything below stop_lsn counts as known to be durable.
+/// EFOREIGN where the first bad page is intact but of another store or incarnation.
 daybook_status dbk_journal_recover(const dbk_journal_config *config, const dbk_journal_map *map, uint64_t start_lsn,
                                    uint64_t stop_lsn, uint64_t known_durable_lsn, dbk_journal_visit visit,
                                    void *context, dbk_journal_recovery *recovery_out, daybook_error *error);
@@ -82,7 +90,8 @@ daybook_status dbk_journal_recover(const dbk_journal_config *config, const dbk_j
 typedef struct dbk_journal dbk_journal;
 
 /// Open for writing behind `recovery->end_lsn`: makes one page durable that begins a new epoch, so that pages of an older
-/// epoch at or above that LSN are stale from then on. The map is copied. The journal must not be damaged.
+/// epoch at or above that LSN are stale from then on. The map is copied. The journal must not be damaged (EDAMAGED).
+/// Where the map has no room left for that page, it is written before the first group after dbk_journal_set_map.
 daybook_status dbk_journal_open(const dbk_journal_config *config, const dbk_journal_map *map,
                                 const dbk_journal_recovery *recovery, uint64_t start_lsn, dbk_journal **journal_out,
                                 daybook_error *error);
@@ -109,11 +118,12 @@ uint64_t dbk_journal_room_pages(const dbk_journal *journal);
 uint64_t dbk_journal_used_pages(const dbk_journal *journal);
 
 /// Stamp, checksum, write and sync the group; one thread at a time, one group in flight. *next_lsn_out is the durable LSN
-/// then. ELIMIT where there is no room (nothing written). After any other failure the journal is poisoned: EUNCERTAIN
+/// then. The group stays as it was, for reading; an empty one writes nothing. ELIMIT where there is no room (nothing written). After any other failure the journal is poisoned: EUNCERTAIN
 /// now, EPOISONED for every later write; never retried.
 daybook_status dbk_journal_write_group(dbk_journal *journal, dbk_journal_group *group, uint64_t *next_lsn_out,
                                        daybook_error *error);
-/// Write a page that carries only the new durable_lsn, so that the last group has a witness. Nothing when there is none due.
+/// Write a page that carries only the new durable_lsn, so that the last group has a witness; also due where no page at or
+/// behind start_lsn tells the epoch. Nothing when none is due, or no room is left. Not beside dbk_journal_write_group.
 daybook_status dbk_journal_write_witness(dbk_journal *journal, daybook_error *error);
 bool dbk_journal_is_poisoned(const dbk_journal *journal);
 uint64_t dbk_journal_durable_lsn(const dbk_journal *journal);  // any thread
@@ -128,7 +138,8 @@ daybook_status dbk_journal_plan_recycle(dbk_journal *journal, uint64_t start_lsn
 /// Take over a map that is durable now (assignments of LSNs in use must be unchanged) and its start.
 daybook_status dbk_journal_set_map(dbk_journal *journal, const dbk_journal_map *map, uint64_t start_lsn,
                                    daybook_error *error);
-/// Overwrite with zeros and sync every piece that holds no LSN at or above start (erase). Runs beside writing.
+/// Overwrite with zeros and sync every page but those from start to the end (erase): nothing the journal has given up can
+/// be read from the disk any more. Runs beside writing; a writer that reaches a piece being wiped waits for it.
 daybook_status dbk_journal_wipe_free(dbk_journal *journal, daybook_error *error);
 
 #endif

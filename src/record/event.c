@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Events to bytes and back; the format is described in event.h.
 //
-// Encoding writes into one reservation that is large enough for the longest form of every length, so that it has one
-// place where it can fail. Decoding runs on every read of an event: it walks the bytes once with a cursor of its own
-// (the general dbk_reader costs a call per field), allocates nothing and copies nothing.
+// Encoding writes into one reservation that is large enough for the longest form of every length, so that it
+// has one place where it can fail. Decoding runs on every read of an event: it walks the bytes once with a
+// cursor of its own (the general dbk_reader costs a call per field), allocates nothing and copies nothing.
 //
-// Invariants: an encoded body decodes to equal fields; a value has exactly one encoding (shortest varints, tags sorted
-// by bytes without duplicates, UUID keys as 16 bytes), so that equal content is equal bytes. Whatever does not keep them is
-// EDAMAGED; hostile bytes are never read outside their slice. Texts are not checked for UTF-8 again: they were
-// when written, and the checksum around them says that they are what was written.
-// Pure, any thread.
+// Invariants: an encoded body decodes to equal fields; a value has exactly one encoding (shortest varints,
+// tags sorted by bytes without duplicates, UUID keys as 16 bytes), so that equal content is equal bytes.
+// Whatever does not keep them is EDAMAGED; hostile bytes are never read outside their slice. Texts are not
+// checked for UTF-8 again: they were when written, and the checksum around them says that they are what was
+// written. Pure, any thread.
 #include "record/event.h"
 
 #include "base/assert.h"
@@ -27,9 +27,11 @@ enum {
 };
 
 _Static_assert(DBK_EVENT_HEAD_SIZE == 4 + 4 + 8 + 8 + 8 + 8, "the head is its fields");
-_Static_assert((size_t)DBK_EVENT_HEAD_SIZE + DBK_EVENT_BODY_SIZE_MAX <= DBK_RECORD_SIZE_MAX, "an event is a record");
+_Static_assert((size_t)DBK_EVENT_HEAD_SIZE + DBK_EVENT_BODY_SIZE_MAX <= DBK_RECORD_SIZE_MAX,
+               "an event is a record");
 
-// ---- Keys ----------------------------------------------------------------------------------------------------------
+// ---- Keys
+// ----------------------------------------------------------------------------------------------------------
 
 static const int8_t hex_values[256] = {
     ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
@@ -80,7 +82,8 @@ static bool is_key(dbk_slice key) {
     return bytes[0] == KEY_TEXT && (key.size != 1 + UUID_TEXT_SIZE || !parse_uuid(bytes + 1, ignored));
 }
 
-// ---- Encoding ------------------------------------------------------------------------------------------------------
+// ---- Encoding
+// ------------------------------------------------------------------------------------------------------
 
 static uint8_t *put_text(uint8_t *to, dbk_slice text) {
     to += dbk_put_varint(to, text.size);
@@ -98,7 +101,8 @@ static uint8_t *put_key_if_any(uint8_t *to, dbk_slice text) {
 }
 
 // Sorted copy without duplicates; returns how many. Tags are few and mostly given in order: insertion sort.
-static size_t sort_tags(const daybook_slice *tags, size_t count, dbk_slice sorted_out[DAYBOOK_TAG_COUNT_MAX]) {
+static size_t sort_tags(const daybook_slice *tags, size_t count,
+                        dbk_slice sorted_out[DAYBOOK_TAG_COUNT_MAX]) {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
         size_t at = kept;
@@ -146,8 +150,8 @@ static uint32_t flags_of(const daybook_event *event) {
 }
 
 size_t dbk_event_body_size_bound(const daybook_event *event) {
-    enum { LENGTH = 3, NUMBER = DBK_VARINT_SIZE_MAX };  // texts and headers are shorter than 2^21
-    size_t size = 2 + 2 * NUMBER + LENGTH + UUID_KEY_SIZE;  // flags, aggregate size, time, a made id
+    enum { LENGTH = 3, NUMBER = DBK_VARINT_SIZE_MAX };     // texts and headers are shorter than 2^21
+    size_t size = 2 + 2 * NUMBER + LENGTH + UUID_KEY_SIZE; // flags, aggregate size, time, a made id
     size += LENGTH + 1 + event->id.size + LENGTH + event->subject.size + LENGTH + event->type.size;
     size += LENGTH + event->schema.size + LENGTH + 1 + event->correlation.size;
     size += LENGTH + 1 + event->causation.size + LENGTH + event->actor.size + 2 * LENGTH;
@@ -200,7 +204,8 @@ void dbk_event_set_id_time(uint8_t *body, size_t id_offset, int64_t recorded_ns)
     for (size_t i = 0; i < 6; i++) body[id_offset + 1 + i] = (uint8_t)(milliseconds >> (40 - 8 * i));
 }
 
-void dbk_event_encode_head(uint8_t head_out[DBK_EVENT_HEAD_SIZE], const dbk_event *assigned, size_t body_size) {
+void dbk_event_encode_head(uint8_t head_out[DBK_EVENT_HEAD_SIZE], const dbk_event *assigned,
+                           size_t body_size) {
     DBK_ASSERT(body_size <= DBK_EVENT_BODY_SIZE_MAX);
     uint32_t size = (uint32_t)(DBK_EVENT_HEAD_SIZE + body_size);
     dbk_put_u32(head_out, size | (uint32_t)DBK_RECORD_EVENT << RECORD_SIZE_BITS);
@@ -211,7 +216,8 @@ void dbk_event_encode_head(uint8_t head_out[DBK_EVENT_HEAD_SIZE], const dbk_even
     dbk_put_u64(head_out + 32, (uint64_t)assigned->recorded_ns);
 }
 
-// ---- Decoding ------------------------------------------------------------------------------------------------------
+// ---- Decoding
+// ------------------------------------------------------------------------------------------------------
 
 // What is left of a body. After a failure `at` is `end`, so that later reads fail or give nothing.
 typedef struct cursor {
@@ -357,7 +363,8 @@ daybook_status dbk_event_decode(dbk_slice stored, dbk_event *event_out) {
                                  event_out);
 }
 
-// ---- Looking at a decoded event ------------------------------------------------------------------------------------
+// ---- Looking at a decoded event
+// ------------------------------------------------------------------------------------
 
 dbk_slice dbk_event_type(const dbk_event *event) {
     return event->type.size > 0 ? event->type : dbk_subject_type(event->subject, event->aggregate_size);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Journal records other than events; formats in record.h. A removal names positions as gaps and lengths, so that the
-// common cases (one event, a run at the front) take a few bytes. Decoding checks all of it at once, so that whoever
-// iterates later has no failure to handle. Pure, any thread.
+// Journal records other than events; formats in record.h. A removal names positions as gaps and lengths, so
+// that the common cases (one event, a run at the front) take a few bytes. Decoding checks all of it at once,
+// so that whoever iterates later has no failure to handle. Pure, any thread.
 #include "record/record.h"
 
 enum { SIZE_BITS = 28, HEAD_SIZE = 4 };
@@ -43,16 +43,18 @@ static daybook_status finish(dbk_buf *buf, size_t start, dbk_record_kind kind) {
 static bool open_record(dbk_slice record, dbk_record_kind wanted, dbk_reader *reader_out) {
     dbk_record_kind kind;
     size_t size;
-    if (dbk_record_peek(record, &kind, &size) != DAYBOOK_OK || kind != wanted || size != record.size) return false;
+    if (dbk_record_peek(record, &kind, &size) != DAYBOOK_OK || kind != wanted || size != record.size)
+        return false;
     dbk_reader_init(reader_out, record);
     (void)dbk_read_u32(reader_out);
     return true;
 }
 
-// ---- Removals ------------------------------------------------------------------------------------------------------
+// ---- Removals
+// ------------------------------------------------------------------------------------------------------
 
-daybook_status dbk_remove_encode(const dbk_remove *remove, const dbk_position_range *ranges, size_t range_count,
-                                 dbk_buf *buf) {
+daybook_status dbk_remove_encode(const dbk_remove *remove, const dbk_position_range *ranges,
+                                 size_t range_count, dbk_buf *buf) {
     size_t start = buf->size;
     dbk_buf_append_u32(buf, 0);
     dbk_buf_append_u32(buf, remove->stream_id);
@@ -121,7 +123,8 @@ bool dbk_remove_next_range(dbk_slice *cursor, uint64_t *end, dbk_position_range 
     return true;
 }
 
-// ---- Catalogue -----------------------------------------------------------------------------------------------------
+// ---- Catalogue
+// -----------------------------------------------------------------------------------------------------
 
 daybook_status dbk_catalogue_encode(const dbk_catalogue_entry *entry, dbk_buf *buf) {
     size_t start = buf->size;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a producer may say: every limit of daybook/event.h in one place, checked before anything is encoded, so that
-// everything behind relies on it. Each refusal names the field, why, and the limit. Pure, any thread.
+// What a producer may say: every limit of daybook/event.h in one place, checked before anything is encoded,
+// so that everything behind relies on it. Each refusal names the field, why, and the limit. Pure, any thread.
 #include <stdio.h>
 
 #include "base/time.h"
 #include "record/event.h"
 #include "subject/subject.h"
 
-enum { SHOWN_SIZE_MAX = 64 };  // bytes of a refused value in a message
+enum { SHOWN_SIZE_MAX = 64 }; // bytes of a refused value in a message
 
 // The years that daybook/time.h prints and reads, 1678 to 2261.
 static const int64_t time_first_ns = INT64_C(-9214560000) * DBK_SECOND_NS;
@@ -36,17 +36,17 @@ static const char *text_fault(dbk_slice text) {
 
 static daybook_status check_text(const char *field, dbk_slice text, size_t size_max, daybook_error *error) {
     if (lacks_bytes(text)) {
-        return dbk_fail(error, DAYBOOK_EINVALID, "%s is not valid: its size is %zu but it points to no bytes", field,
-                        text.size);
+        return dbk_fail(error, DAYBOOK_EINVALID, "%s is not valid: its size is %zu but it points to no bytes",
+                        field, text.size);
     }
     if (text.size > size_max) {
-        return dbk_fail(error, DAYBOOK_EINVALID, "%s is too long: it has %zu bytes; the limit is %zu", field, text.size,
-                        size_max);
+        return dbk_fail(error, DAYBOOK_EINVALID, "%s is too long: it has %zu bytes; the limit is %zu", field,
+                        text.size, size_max);
     }
     const char *fault = text_fault(text);
     if (fault == NULL) return DAYBOOK_OK;
-    return dbk_fail(error, DAYBOOK_EINVALID, "%s is not valid: %s; use UTF-8 text without control characters", field,
-                    fault);
+    return dbk_fail(error, DAYBOOK_EINVALID, "%s is not valid: %s; use UTF-8 text without control characters",
+                    field, fault);
 }
 
 // Why a subject of fitting size and plain text is not valid.
@@ -69,24 +69,25 @@ static daybook_status check_subject(dbk_slice subject, daybook_error *error) {
                         "subject is empty: every event needs one; name it like orders.123.shipped");
     }
     if (lacks_bytes(subject)) {
-        return dbk_fail(error, DAYBOOK_ESUBJECT, "subject is not valid: its size is %zu but it points to no bytes",
-                        subject.size);
+        return dbk_fail(error, DAYBOOK_ESUBJECT,
+                        "subject is not valid: its size is %zu but it points to no bytes", subject.size);
     }
     if (subject.size > DAYBOOK_SUBJECT_SIZE_MAX) {
-        return dbk_fail(error, DAYBOOK_ESUBJECT, "subject is too long: it has %zu bytes; the limit is %d", subject.size,
-                        DAYBOOK_SUBJECT_SIZE_MAX);
+        return dbk_fail(error, DAYBOOK_ESUBJECT, "subject is too long: it has %zu bytes; the limit is %d",
+                        subject.size, DAYBOOK_SUBJECT_SIZE_MAX);
     }
     if (daybook_subject_is_valid(subject)) return DAYBOOK_OK;
     const char *fault = text_fault(subject);
     if (fault != NULL) return dbk_fail(error, DAYBOOK_ESUBJECT, "subject is not valid: %s", fault);
-    return dbk_fail(error, DAYBOOK_ESUBJECT, "subject \"%.*s\" is not valid: %s; name it like orders.123.shipped",
-                    shown_size(subject), (const char *)subject.data, token_fault(subject));
+    return dbk_fail(error, DAYBOOK_ESUBJECT,
+                    "subject \"%.*s\" is not valid: %s; name it like orders.123.shipped", shown_size(subject),
+                    (const char *)subject.data, token_fault(subject));
 }
 
 static daybook_status check_tags(const daybook_event *event, daybook_error *error) {
     if (event->tag_count > DAYBOOK_TAG_COUNT_MAX) {
-        return dbk_fail(error, DAYBOOK_EINVALID, "too many tags: the event has %zu; the limit is %d", event->tag_count,
-                        DAYBOOK_TAG_COUNT_MAX);
+        return dbk_fail(error, DAYBOOK_EINVALID, "too many tags: the event has %zu; the limit is %d",
+                        event->tag_count, DAYBOOK_TAG_COUNT_MAX);
     }
     if (event->tag_count > 0 && event->tags == NULL) {
         return dbk_fail(error, DAYBOOK_EINVALID, "tags are not valid: tag_count is %zu but tags is NULL",
@@ -115,14 +116,15 @@ static bool is_header_name(dbk_slice name) {
 
 static daybook_status check_header_name(size_t number, dbk_slice name, daybook_error *error) {
     if (name.size == 0 || name.size > DAYBOOK_TEXT_SIZE_MAX || name.data == NULL) {
-        return dbk_fail(error, DAYBOOK_EINVALID, "the name of header %zu has %zu bytes: 1 to %d are allowed", number,
-                        name.size, DAYBOOK_TEXT_SIZE_MAX);
+        return dbk_fail(error, DAYBOOK_EINVALID, "the name of header %zu has %zu bytes: 1 to %d are allowed",
+                        number, name.size, DAYBOOK_TEXT_SIZE_MAX);
     }
     if (is_header_name(name)) return DAYBOOK_OK;
-    return dbk_fail(error, DAYBOOK_EINVALID,
-                    "the name of header %zu is not valid: it contains a space, a colon or a character that is not "
-                    "printable ASCII; use letters, digits and dashes",
-                    number);
+    return dbk_fail(
+        error, DAYBOOK_EINVALID,
+        "the name of header %zu is not valid: it contains a space, a colon or a character that is not "
+        "printable ASCII; use letters, digits and dashes",
+        number);
 }
 
 static daybook_status check_headers(const daybook_event *event, daybook_error *error) {
@@ -131,7 +133,8 @@ static daybook_status check_headers(const daybook_event *event, daybook_error *e
                         event->header_count, DAYBOOK_HEADER_COUNT_MAX);
     }
     if (event->header_count > 0 && event->headers == NULL) {
-        return dbk_fail(error, DAYBOOK_EINVALID, "headers are not valid: header_count is %zu but headers is NULL",
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "headers are not valid: header_count is %zu but headers is NULL",
                         event->header_count);
     }
     char field[SHOWN_SIZE_MAX + 32];
@@ -146,22 +149,25 @@ static daybook_status check_headers(const daybook_event *event, daybook_error *e
 }
 
 static daybook_status check_time(int64_t time_ns, daybook_error *error) {
-    if (time_ns == DAYBOOK_TIME_NONE || (time_ns >= time_first_ns && time_ns < time_end_ns)) return DAYBOOK_OK;
+    if (time_ns == DAYBOOK_TIME_NONE || (time_ns >= time_first_ns && time_ns < time_end_ns))
+        return DAYBOOK_OK;
     return dbk_fail(error, DAYBOOK_EINVALID,
-                    "time is out of range: %lld ns since 1970 lies outside the years 1678 to 2261", (long long)time_ns);
+                    "time is out of range: %lld ns since 1970 lies outside the years 1678 to 2261",
+                    (long long)time_ns);
 }
 
 static daybook_status check_size(const daybook_event *event, daybook_error *error) {
     if (lacks_bytes(event->data)) {
-        return dbk_fail(error, DAYBOOK_EINVALID, "data is not valid: its size is %zu but it points to no bytes",
-                        event->data.size);
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "data is not valid: its size is %zu but it points to no bytes", event->data.size);
     }
     // Compared first, so that the sum in the bound cannot overflow.
     if (event->data.size > DBK_EVENT_BODY_SIZE_MAX ||
         dbk_event_body_size_bound(event) > DBK_EVENT_BODY_SIZE_MAX) {
-        return dbk_fail(error, DAYBOOK_ELIMIT,
-                        "event is too large: its data has %zu bytes; the limit is %d for an event with all its fields",
-                        event->data.size, DBK_EVENT_BODY_SIZE_MAX);
+        return dbk_fail(
+            error, DAYBOOK_ELIMIT,
+            "event is too large: its data has %zu bytes; the limit is %d for an event with all its fields",
+            event->data.size, DBK_EVENT_BODY_SIZE_MAX);
     }
     return DAYBOOK_OK;
 }
