@@ -112,7 +112,7 @@ static _Atomic uint32_t *pass_lead(struct dbk_commit *commit) {
 }
 
 static void wake_word(daybook_store *store, _Atomic uint32_t *word) {
-    store->vfs->wake(store->vfs, (const volatile uint32_t *)word, 1, 0);
+    store->vfs->wake(store->vfs, (const volatile uint32_t *)(uintptr_t)word, 1, 0);
 }
 
 // ---- Room ------------------------------------------------------------------------------------------------------------
@@ -181,13 +181,10 @@ static daybook_status wait_for_room(daybook_store *store, const char *what, dayb
 static daybook_status make_room(daybook_store *store, size_t bytes, daybook_error *error) {
     struct dbk_commit *commit = store->commit;
     if (has_background(store)) {
-        // Two tables may exist: the active one and one being written.
-        while (dbk_memtable_bytes(store->active->memtable) >= store->options.memtable_bytes * 2 ||
-               (dbk_memtable_bytes(store->active->memtable) >= store->options.memtable_bytes && frozen_count(store) > 0)) {
+        // Two tables may exist: the active one and one being written. Where none is being written, rotation waits in the
+        // queue behind us and waiting for it would be waiting for ourselves.
+        while (dbk_memtable_bytes(store->active->memtable) >= store->options.memtable_bytes && frozen_count(store) > 0)
             DBK_TRY(wait_for_room(store, "memory table", error));
-            // Rotation is an operation like ours: it must get its turn.
-            if (commit->head != NULL) break;
-        }
     }
     for (;;) {
         uint64_t pages = dbk_journal_pages_for(dbk_journal_group_size(commit->group) + bytes);
@@ -242,12 +239,13 @@ static daybook_status decide_append(daybook_store *store, dbk_operation *operati
     return dbk_fail(&operation->error, DAYBOOK_EIO, "the segments changed too often while the append was decided");
 }
 
-// Lazy records ride along. The group is as it was when memory is out.
+// Lazy records ride along where they fit. The group is as it was when memory is out.
 static daybook_status take_lazy(daybook_store *store) {
     struct dbk_commit *commit = store->commit;
     pthread_mutex_lock(&store->removal_lock);
     daybook_status status = DAYBOOK_OK;
-    if (commit->lazy.size > 0) {
+    uint64_t pages = dbk_journal_pages_for(dbk_journal_group_size(commit->group) + commit->lazy.size);
+    if (commit->lazy.size > 0 && pages <= dbk_journal_room_pages(store->journal)) {
         status = dbk_journal_group_append(commit->group, commit->lazy.data, commit->lazy.size);
         if (status == DAYBOOK_OK) dbk_buf_reset(&commit->lazy);
     }
@@ -278,7 +276,7 @@ static void publish(daybook_store *store) {
 
 static void announce(daybook_store *store) {
     atomic_fetch_add_explicit(&store->publish_count, 1, memory_order_release);
-    store->vfs->wake(store->vfs, (const volatile uint32_t *)&store->publish_count, INT32_MAX, 0);
+    store->vfs->wake(store->vfs, (const volatile uint32_t *)(uintptr_t)&store->publish_count, INT32_MAX, 0);
     if (store->live == NULL) return;
     dbk_live_values values = {
         .incarnation = store->incarnation,
@@ -315,7 +313,8 @@ static void apply_operation(daybook_store *store, dbk_operation *operation) {
     if (operation->status != DAYBOOK_OK) return;
     if (operation->kind == DBK_OPERATION_RECORDS) {
         if (operation->apply != NULL) operation->apply(operation->apply_context);
-        atomic_fetch_add_explicit(&store->commit->removal_generation, 1, memory_order_release);
+        if (operation->records.size > 0)
+            atomic_fetch_add_explicit(&store->commit->removal_generation, 1, memory_order_release);
     } else if (operation->kind == DBK_OPERATION_APPEND && operation->append->removals.size > 0) {
         apply_removals(store, daybook_bytes(operation->append->removals.data, operation->append->removals.size));
     }
@@ -393,6 +392,7 @@ static daybook_status rotate(daybook_store *store, dbk_operation *operation) {
         if (commit->lazy.size == 0) break;
         pthread_mutex_unlock(&store->removal_lock);
         pthread_mutex_unlock(&store->state_lock);
+        DBK_TRY(make_room(store, commit->lazy.size, &operation->error));
         DBK_TRY(take_lazy(store));
         DBK_TRY(write_group(store, &operation->error));
     }
@@ -490,9 +490,8 @@ static dbk_operation *lead(daybook_store *store) {
     }
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status status = take_lazy(store);
-    if (status == DAYBOOK_ENOMEM) status = DAYBOOK_OK;  // they ride with a later one
-    status = write_group(store, &error);
+    (void)take_lazy(store);  // out of memory: they ride with a later one
+    daybook_status status = write_group(store, &error);
     if (status != DAYBOOK_OK) {
         fail_served(served, status, &error);
         return served;
@@ -571,7 +570,7 @@ daybook_status dbk_commit_run(daybook_store *store, dbk_operation *operation) {
         uint32_t word = atomic_load_explicit(&operation->word, memory_order_acquire);
         if (word == DONE) return operation->status;
         if (word == LEADING) break;
-        (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)&operation->word, WAITING, -1, 0);
+        (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&operation->word, WAITING, -1, 0);
     }
     // Our operation is at the head: the first round serves it.
     dbk_operation *served = lead(store);
@@ -673,6 +672,23 @@ daybook_status dbk_commit_write_deferred(daybook_store *store, bool force, daybo
     if (!atomic_load(&commit->has_deferred)) return DAYBOOK_OK;
     if (!force && store->vfs->clock_monotonic_ns(store->vfs) < commit->deferred_until_ns) return DAYBOOK_OK;
     return dbk_commit_records(store, daybook_bytes(NULL, 0), NULL, NULL, error);
+}
+
+typedef struct witness {
+    daybook_store *store;
+    daybook_status status;
+    daybook_error *error;
+} witness;
+
+static void write_witness(void *context) {
+    witness *writing = context;
+    writing->status = dbk_journal_write_witness(writing->store->journal, writing->error);
+}
+
+daybook_status dbk_commit_write_witness(daybook_store *store, daybook_error *error) {
+    witness writing = {.store = store, .error = error};
+    DBK_TRY(dbk_commit_records(store, daybook_bytes(NULL, 0), write_witness, &writing, error));
+    return writing.status;
 }
 
 daybook_status dbk_commit_rotate(daybook_store *store, bool force, dbk_source **frozen_out, uint64_t *flush_lsn_out,

@@ -182,9 +182,10 @@ uint64_t dbk_id_hash(uint32_t stream_id, dbk_slice id_key) {
 
 static uint64_t key_hash_of(void *context, uint32_t value) { return ((const key_index *)context)->nodes[value].hash; }
 
-static daybook_status reserve_key(dbk_memtable *memtable, key_index *index) {
-    if (index->count == index->capacity) {
+static daybook_status reserve_keys(dbk_memtable *memtable, key_index *index, size_t count) {
+    if (index->count + count > index->capacity) {
         size_t capacity = index->capacity == 0 ? 256 : index->capacity * 2;
+        if (capacity < index->count + count) capacity = index->count + count;
         key_node *nodes = dbk_resize_array(memtable->allocator, index->nodes, capacity, sizeof *nodes);
         if (nodes == NULL) return DAYBOOK_ENOMEM;
         count_bytes(memtable, (capacity - index->capacity) * sizeof *nodes);
@@ -192,21 +193,21 @@ static daybook_status reserve_key(dbk_memtable *memtable, key_index *index) {
         index->capacity = capacity;
     }
     size_t before = dbk_hash_map_bytes(&index->map);
-    DBK_TRY(dbk_hash_map_reserve(&index->map, 1));
+    DBK_TRY(dbk_hash_map_reserve(&index->map, count));
     count_bytes(memtable, dbk_hash_map_bytes(&index->map) - before);
     return DAYBOOK_OK;
 }
 
 // Room in every index, under the lock because arrays may move.
-static daybook_status reserve_indexes(dbk_memtable *memtable) {
+static daybook_status reserve_indexes(dbk_memtable *memtable, size_t count) {
     key_index *subjects = &memtable->subjects;
     key_index *aggregates = &memtable->aggregates;
     pthread_rwlock_wrlock(&memtable->index_lock);
-    daybook_status status = reserve_key(memtable, subjects);
-    if (status == DAYBOOK_OK) status = reserve_key(memtable, aggregates);
+    daybook_status status = reserve_keys(memtable, subjects, count);
+    if (status == DAYBOOK_OK) status = reserve_keys(memtable, aggregates, count);
     if (status == DAYBOOK_OK) {
         size_t before = dbk_hash_map_bytes(&memtable->ids);
-        status = dbk_hash_map_reserve(&memtable->ids, 1);
+        status = dbk_hash_map_reserve(&memtable->ids, count);
         count_bytes(memtable, dbk_hash_map_bytes(&memtable->ids) - before);
     }
     pthread_rwlock_unlock(&memtable->index_lock);
@@ -224,11 +225,12 @@ static daybook_status reserve_slot(dbk_memtable *memtable, uint64_t index) {
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_memtable_reserve(dbk_memtable *memtable, size_t body_size, uint8_t **stored_out) {
+daybook_status dbk_memtable_reserve(dbk_memtable *memtable, size_t count, size_t size, uint8_t **stored_out) {
     *stored_out = NULL;
-    DBK_TRY(reserve_slot(memtable, published(memtable)));
-    DBK_TRY(reserve_indexes(memtable));
-    size_t size = (DBK_EVENT_HEAD_SIZE + body_size + 7) & ~(size_t)7;
+    uint64_t index = published(memtable);
+    for (uint64_t at = index; at < index + count; at += SLOTS_PER_CHUNK) DBK_TRY(reserve_slot(memtable, at));
+    DBK_TRY(reserve_slot(memtable, index + count - 1));
+    DBK_TRY(reserve_indexes(memtable, count));
     data_chunk *chunk = memtable->chunks;
     if (chunk == NULL || chunk->capacity - chunk->used < size) {
         size_t capacity = size > DATA_CHUNK_SIZE / 4 ? size : DATA_CHUNK_SIZE;
@@ -300,7 +302,7 @@ void dbk_memtable_insert(dbk_memtable *memtable, const dbk_event *event, const d
     at->stored = chunk->data + chunk->used;
     at->stored_size = (uint32_t)size;
     DBK_ASSERT((const uint8_t *)event->body.data == at->stored + DBK_EVENT_HEAD_SIZE);
-    chunk->used += (size + 7) & ~(size_t)7;
+    chunk->used += dbk_memtable_stored_size(event->body.size);
 
     pthread_rwlock_wrlock(&memtable->index_lock);
     at->prev_subject = insert_key(&memtable->subjects, event->stream_id, event->subject, hashes->subject,

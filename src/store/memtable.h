@@ -39,9 +39,14 @@ typedef struct dbk_event_hashes {
 } dbk_event_hashes;
 uint64_t dbk_id_hash(uint32_t stream_id, dbk_slice id_key);
 
-/// Room for one more event of `body_size`, so that the insert cannot fail; ENOMEM.
-daybook_status dbk_memtable_reserve(dbk_memtable *memtable, size_t body_size, uint8_t **stored_out);
-/// Insert the event whose stored form lies in the memory `reserve` gave; position must be position_end.
+/// Bytes of the table's memory an event takes.
+static inline size_t dbk_memtable_stored_size(size_t body_size) {
+    return (DBK_EVENT_HEAD_SIZE + body_size + 7) & ~(size_t)7;
+}
+/// Room for `count` more events, so that inserting them cannot fail: `*stored_out` is contiguous memory for
+/// `stored_bytes`, the sum of their dbk_memtable_stored_size. ENOMEM. A reservation not used costs nothing.
+daybook_status dbk_memtable_reserve(dbk_memtable *memtable, size_t count, size_t stored_bytes, uint8_t **stored_out);
+/// Insert the event whose stored form lies next in the memory `reserve` gave; position must be position_end.
 void dbk_memtable_insert(dbk_memtable *memtable, const dbk_event *event, const dbk_event_hashes *hashes);
 /// Leave slots empty up to `position_end`.
 daybook_status dbk_memtable_skip_to(dbk_memtable *memtable, uint64_t position_end);

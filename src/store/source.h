@@ -30,7 +30,7 @@ typedef struct dbk_source {
     dbk_memtable *memtable;  // exactly one of these two
     dbk_segment *segment;
     uint64_t position_first;  // of its range
-    uint64_t position_last;   // of its range; UINT64_MAX for the active memory table
+    _Atomic uint64_t position_last;  // of its range; UINT64_MAX for the active memory table, set when it is frozen
     dbk_dead_set dead;
 } dbk_source;
 

@@ -110,6 +110,8 @@ daybook_status dbk_commit_records(daybook_store *store, dbk_slice records,
 daybook_status dbk_commit_lazily(daybook_store *store, dbk_slice records);
 /// Write a group that streams with sync_interval left unwritten, if its time has come or `force`.
 daybook_status dbk_commit_write_deferred(daybook_store *store, bool force, daybook_error *error);
+/// dbk_journal_write_witness in commit order. (Nobody else may write to the journal beside a leader.)
+daybook_status dbk_commit_write_witness(daybook_store *store, daybook_error *error);
 
 /// Swap in a fresh memory table when the active one is full or `force`; returns the frozen source (a reference) or
 /// NULL. All its events are durable when this returns (waits for the group in flight). *flush_lsn_out: every record at
