@@ -14,6 +14,7 @@ typedef struct dbk_live dbk_live;
 typedef struct dbk_live_values {
     uint64_t incarnation;
     uint64_t process_id;      // of the writer
+    uint64_t session;         // random, of the writer's opening; LOCK names it, too
     bool writer_open;         // cleared on close; may be stale after a crash
     uint64_t manifest_edit;   // dbk_manifest.edit_count
     uint64_t durable_lsn;
@@ -24,7 +25,8 @@ typedef struct dbk_live_values {
 daybook_status dbk_live_open(const daybook_allocator *allocator, daybook_vfs *vfs, const char *directory,
                              const dbk_uuid *store_uuid, bool writer, dbk_live **live_out, daybook_error *error);
 void dbk_live_close(dbk_live *live);
-void dbk_live_publish(dbk_live *live, const dbk_live_values *values);  // writer
+/// Writer; one thread at a time.
+void dbk_live_publish(dbk_live *live, const dbk_live_values *values);
 /// Reader. Returns false where a consistent set cannot be had (writer died in the middle).
 bool dbk_live_get(dbk_live *live, dbk_live_values *values_out);
 /// Sleep until the page changes from `seen` (of dbk_live_get's durable_position and manifest_edit) or the time is over.

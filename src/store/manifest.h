@@ -29,6 +29,12 @@ typedef struct dbk_manifest_stream {
     int64_t last_recorded_ns;
 } dbk_manifest_stream;
 
+typedef struct dbk_manifest_entry {
+    dbk_catalogue_kind kind;
+    dbk_slice key;  // key and value in one allocation that begins at key.data
+    dbk_slice value;
+} dbk_manifest_entry;
+
 /// Everything, in memory. Arrays are owned by the manifest.
 typedef struct dbk_manifest {
     const daybook_allocator *allocator;
@@ -50,12 +56,66 @@ typedef struct dbk_manifest {
     size_t segment_count;
     dbk_manifest_stream *streams;  // ascending by id
     size_t stream_count;
-    struct dbk_manifest_entry {
-        dbk_catalogue_kind kind;
-        dbk_slice key;
-        dbk_slice value;
-    } *entries;  // catalogue as of flushed_position; ascending by (kind, key)
+    dbk_manifest_entry *entries;  // catalogue as of flushed_position; ascending by (kind, key)
     size_t entry_count;
+
+    // The file. Owned by manifest.c.
+    daybook_vfs *vfs;
+    const char *directory;   // borrowed
+    daybook_file *file;      // open for appending; NULL: loaded for reading, or the next edit begins a new file
+    uint64_t file_size;
+    uint64_t snapshot_size;  // of the file when it began
+    uint64_t torn_bytes;     // cut behind the last valid edit when loaded
 } dbk_manifest;
+
+/// A manifest without segments and streams, not yet on disk. `directory` is borrowed for the life of the manifest.
+void dbk_manifest_init(dbk_manifest *manifest, const daybook_allocator *allocator, daybook_vfs *vfs, const char *directory);
+void dbk_manifest_deinit(dbk_manifest *manifest);
+/// Write what `manifest` says as file manifest->number (>= 1), durable when it returns; stays open for edits.
+daybook_status dbk_manifest_create(dbk_manifest *manifest, daybook_error *error);
+/// Load the newest file of the directory into an initialised manifest. With `writer` it is synced before it is read and
+/// stays open for edits. ENOTFOUND when there is none; EFOREIGN where files of two stores are mixed; EFORMAT;
+/// EDAMAGED. A reader beside a running writer may meet a file that is just being replaced: that is tried again inside.
+daybook_status dbk_manifest_load(dbk_manifest *manifest, bool writer, daybook_error *error);
+/// The file name into name_out.
+void dbk_manifest_name(uint64_t number, char name_out[40]);
+/// True where `name` is that of a manifest file.
+bool dbk_manifest_parse_name(const char *name, uint64_t *number_out);
+
+/// An edit being put together: what changes. Filled by the functions below, given to dbk_manifest_commit.
+typedef struct dbk_manifest_edit {
+    dbk_buf records;
+} dbk_manifest_edit;
+
+void dbk_manifest_edit_init(dbk_manifest_edit *edit, const daybook_allocator *allocator);
+void dbk_manifest_edit_deinit(dbk_manifest_edit *edit);
+void dbk_manifest_edit_set_flushed(dbk_manifest_edit *edit, uint64_t flushed_position, int64_t last_recorded_ns);
+void dbk_manifest_edit_set_next_ids(dbk_manifest_edit *edit, uint64_t next_segment_id, uint32_t next_stream_id);
+void dbk_manifest_edit_set_journal(dbk_manifest_edit *edit, uint64_t start_lsn, uint64_t durable_lsn,
+                                   const dbk_journal_map *map);
+void dbk_manifest_edit_set_incarnation(dbk_manifest_edit *edit, uint64_t incarnation);
+void dbk_manifest_edit_set_closed_clean(dbk_manifest_edit *edit, bool closed_clean);
+void dbk_manifest_edit_add_segment(dbk_manifest_edit *edit, const dbk_manifest_segment *segment);
+void dbk_manifest_edit_remove_segment(dbk_manifest_edit *edit, uint64_t segment_id);
+void dbk_manifest_edit_set_deletions(dbk_manifest_edit *edit, uint64_t segment_id, uint64_t generation);
+void dbk_manifest_edit_put_stream(dbk_manifest_edit *edit, const dbk_manifest_stream *stream);
+void dbk_manifest_edit_remove_stream(dbk_manifest_edit *edit, uint32_t stream_id);
+void dbk_manifest_edit_put_entry(dbk_manifest_edit *edit, dbk_catalogue_kind kind, dbk_slice key, dbk_slice value);
+void dbk_manifest_edit_remove_entry(dbk_manifest_edit *edit, dbk_catalogue_kind kind, dbk_slice key);
+
+/// Make the edit durable, then apply it to `manifest`. On failure the manifest in memory is as before, but what the edit
+/// says may be on disk: files it names must stay until a later commit succeeded (it goes to a new file, which takes the
+/// doubt away).
+daybook_status dbk_manifest_commit(dbk_manifest *manifest, const dbk_manifest_edit *edit, daybook_error *error);
+/// Copy of everything but the file.
+daybook_status dbk_manifest_copy(const dbk_manifest *from, dbk_manifest *to);
+
+/// NULL when absent.
+const dbk_manifest_segment *dbk_manifest_find_segment(const dbk_manifest *manifest, uint64_t segment_id);
+const dbk_manifest_stream *dbk_manifest_find_stream(const dbk_manifest *manifest, uint32_t stream_id);
+const dbk_manifest_entry *dbk_manifest_find_entry(const dbk_manifest *manifest, dbk_catalogue_kind kind, dbk_slice key);
+static inline dbk_journal_map dbk_manifest_journal_map(const dbk_manifest *manifest) {
+    return (dbk_journal_map){manifest->journal_first_lsn, manifest->journal_piece_count, manifest->journal_pieces};
+}
 
 #endif
