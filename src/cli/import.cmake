@@ -1,0 +1,29 @@
+# The verbs import, export, demo and bench: what they are made of, and which optional libraries they use. Adds to
+# `sources` and `libraries` of the including file.
+list(APPEND sources
+  import.c
+  import_append.c
+  import_csv.c
+  import_git.c
+  import_ids.c
+  import_input.c
+  import_map.c
+  import_ndjson.c
+  import_sort.c
+  import_text.c
+  template.c
+)
+add_compile_definitions(CLI_HAVE_CSV CLI_HAVE_NDJSON CLI_HAVE_GIT)
+
+# .gz sources; without zlib they are refused with the reason.
+if(TARGET PkgConfig::ZLIB)
+  add_compile_definitions(CLI_WITH_ZLIB)
+  list(APPEND libraries PkgConfig::ZLIB)
+endif()
+
+# XES; without expat the verb says that it is not built in.
+if(TARGET PkgConfig::EXPAT)
+  list(APPEND sources import_xes.c)
+  add_compile_definitions(CLI_HAVE_XES)
+  list(APPEND libraries PkgConfig::EXPAT)
+endif()
