@@ -9,8 +9,7 @@
 /// Stops the process after naming the broken invariant. Never returns.
 _Noreturn void dbk_assert_failed(const char *expression, const char *file, int line);
 
-#define DBK_ASSERT(expression) \
-    ((expression) ? (void)0 : dbk_assert_failed(#expression, __FILE__, __LINE__))
+#define DBK_ASSERT(expression) ((expression) ? (void)0 : dbk_assert_failed(#expression, __FILE__, __LINE__))
 
 /// Checks whole structures; only in debug builds.
 #ifdef NDEBUG

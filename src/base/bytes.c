@@ -85,10 +85,10 @@ uint64_t dbk_read_varint(dbk_reader *reader) {
     for (unsigned shift = 0; shift < 70; shift += 7) {
         if (at == reader->end) break;
         uint8_t byte = *at++;
-        if (shift == 63 && byte > 1) break;          // more than 64 bits
+        if (shift == 63 && byte > 1) break; // more than 64 bits
         value |= (uint64_t)(byte & 0x7f) << shift;
         if (byte >= 0x80) continue;
-        if (byte == 0 && shift != 0) break;          // not the shortest form
+        if (byte == 0 && shift != 0) break; // not the shortest form
         reader->at = at;
         return value;
     }

@@ -13,7 +13,7 @@
 static inline uint16_t dbk_get_u16(const void *data) {
     uint16_t value;
     memcpy(&value, data, sizeof value);
-    return value;  // little-endian hosts only; base/bytes.c refuses to compile elsewhere
+    return value; // little-endian hosts only; base/bytes.c refuses to compile elsewhere
 }
 static inline uint32_t dbk_get_u32(const void *data) {
     uint32_t value;
@@ -25,9 +25,15 @@ static inline uint64_t dbk_get_u64(const void *data) {
     memcpy(&value, data, sizeof value);
     return value;
 }
-static inline void dbk_put_u16(void *data, uint16_t value) { memcpy(data, &value, sizeof value); }
-static inline void dbk_put_u32(void *data, uint32_t value) { memcpy(data, &value, sizeof value); }
-static inline void dbk_put_u64(void *data, uint64_t value) { memcpy(data, &value, sizeof value); }
+static inline void dbk_put_u16(void *data, uint16_t value) {
+    memcpy(data, &value, sizeof value);
+}
+static inline void dbk_put_u32(void *data, uint32_t value) {
+    memcpy(data, &value, sizeof value);
+}
+static inline void dbk_put_u64(void *data, uint64_t value) {
+    memcpy(data, &value, sizeof value);
+}
 
 enum { DBK_VARINT_SIZE_MAX = 10 };
 /// Writes 1 to 10 bytes, returns how many.

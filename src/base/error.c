@@ -13,7 +13,8 @@
 const char *daybook_status_name(daybook_status status) {
     switch (status) {
 #define DBK_STATUS_NAME(name, number, text) \
-    case DAYBOOK_##name: return #name;
+    case DAYBOOK_##name:                    \
+        return #name;
         DAYBOOK_STATUS_MAP(DBK_STATUS_NAME)
 #undef DBK_STATUS_NAME
     }
@@ -23,7 +24,8 @@ const char *daybook_status_name(daybook_status status) {
 const char *daybook_status_text(daybook_status status) {
     switch (status) {
 #define DBK_STATUS_TEXT(name, number, text) \
-    case DAYBOOK_##name: return text;
+    case DAYBOOK_##name:                    \
+        return text;
         DAYBOOK_STATUS_MAP(DBK_STATUS_TEXT)
 #undef DBK_STATUS_TEXT
     }
@@ -95,8 +97,8 @@ static const errno_case errno_cases[] = {
     {ENOMEM, DAYBOOK_ENOMEM, NULL},
 };
 
-daybook_status dbk_fail_system(daybook_error *error, int negative_errno, const char *action,
-                               const char *path, uint64_t offset) {
+daybook_status dbk_fail_system(daybook_error *error, int negative_errno, const char *action, const char *path,
+                               uint64_t offset) {
     int number = negative_errno < 0 ? -negative_errno : negative_errno;
     daybook_status status = DAYBOOK_EIO;
     const char *remedy = NULL;
@@ -109,7 +111,8 @@ daybook_status dbk_fail_system(daybook_error *error, int negative_errno, const c
     if (error == NULL) return status;
 
     char reason[128];
-    if (strerror_r(number, reason, sizeof reason) != 0) (void)snprintf(reason, sizeof reason, "errno %d", number);
+    if (strerror_r(number, reason, sizeof reason) != 0)
+        (void)snprintf(reason, sizeof reason, "errno %d", number);
     const char *semicolon = remedy == NULL ? "" : "; ";
     if (remedy == NULL) remedy = "";
     if (path == NULL) {
@@ -125,8 +128,8 @@ daybook_status dbk_fail_system(daybook_error *error, int negative_errno, const c
     return status;
 }
 
-daybook_status dbk_fail_damaged(daybook_error *error, const char *path, uint64_t offset,
-                                const char *format, ...) {
+daybook_status dbk_fail_damaged(daybook_error *error, const char *path, uint64_t offset, const char *format,
+                                ...) {
     if (error == NULL) return DAYBOOK_EDAMAGED;
     daybook_error_init(error);
     error->status = DAYBOOK_EDAMAGED;

@@ -6,9 +6,9 @@
 
 #include "daybook/status.h"
 
-#define DBK_TRY(expression)                                    \
-    do {                                                       \
-        daybook_status dbk_try_status = (expression);          \
+#define DBK_TRY(expression)                                      \
+    do {                                                         \
+        daybook_status dbk_try_status = (expression);            \
         if (dbk_try_status != DAYBOOK_OK) return dbk_try_status; \
     } while (0)
 
@@ -18,12 +18,12 @@ daybook_status dbk_fail(daybook_error *error, daybook_status status, const char 
 
 /// A failed system call on `path` (may be NULL) at `offset`: maps the negative errno of the vfs to a status
 /// (ENOSPC EMFILE EPERMISSION EREADONLY ENOTFOUND EEXISTS ENOMEM, else EIO) and names both.
-daybook_status dbk_fail_system(daybook_error *error, int negative_errno, const char *action,
-                               const char *path, uint64_t offset);
+daybook_status dbk_fail_system(daybook_error *error, int negative_errno, const char *action, const char *path,
+                               uint64_t offset);
 
 /// Damage found in `path` at `offset`: EDAMAGED with file and offset set.
-daybook_status dbk_fail_damaged(daybook_error *error, const char *path, uint64_t offset,
-                                const char *format, ...) __attribute__((format(printf, 4, 5)));
+daybook_status dbk_fail_damaged(daybook_error *error, const char *path, uint64_t offset, const char *format,
+                                ...) __attribute__((format(printf, 4, 5)));
 
 /// Puts `prefix: ` before the message.
 void dbk_error_prepend(daybook_error *error, const char *prefix);

@@ -5,8 +5,8 @@
 // neither keys nor hash_of (the parameter stays for a layout that wants the lower half too). With c slots a
 // foreign value is met with probability 2^-(32 - log2 c) a probe; callers compare keys anyway.
 //
-// Invariants: a free slot ends every probe sequence; values are never removed one by one. Failure mode: out of
-// memory while growing, which leaves the map as it was. Not thread-safe.
+// Invariants: a free slot ends every probe sequence; values are never removed one by one. Failure mode: out
+// of memory while growing, which leaves the map as it was. Not thread-safe.
 #include "base/hash_map.h"
 
 #include <string.h>

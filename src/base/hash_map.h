@@ -11,7 +11,7 @@ typedef struct dbk_hash_map {
     struct dbk_hash_slot {
         uint32_t hash_high; // upper half of the hash
         uint32_t value;     // DBK_HASH_MAP_EMPTY in a free slot
-    } *slots;
+    } * slots;
     size_t capacity; // power of two, 0 before the first insert
     size_t count;
 } dbk_hash_map;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The default allocator, allocation helpers and growable buffers.
 //
-// A buffer doubles until its maximum. Invariants: size <= capacity <= size_max; after a failure the content is
-// what it was before the append that failed. Failure modes: out of memory and size_max, both `failed`.
-// The allocator may be called from any thread; one buffer belongs to one thread at a time.
+// A buffer doubles until its maximum. Invariants: size <= capacity <= size_max; after a failure the content
+// is what it was before the append that failed. Failure modes: out of memory and size_max, both `failed`. The
+// allocator may be called from any thread; one buffer belongs to one thread at a time.
 #include "base/memory.h"
 
 #include <stdlib.h>

@@ -3,9 +3,9 @@
 //
 // The calendar is the proleptic Gregorian one; days are counted with the year beginning in March, so that the
 // leap day is the last of its year (Howard Hinnant, "chrono-compatible low-level date algorithms"). Text is
-// RFC 3339: full date, T or a space, full time with optional fraction, then Z, an offset or nothing. Second 60
-// is accepted where a leap second can be, at the end of a month in UTC, and is the first second of the next
-// day, as in POSIX time. Years outside 1678 to 2261 do not fit 64 bits of nanoseconds and are refused.
+// RFC 3339: full date, T or a space, full time with optional fraction, then Z, an offset or nothing. Second
+// 60 is accepted where a leap second can be, at the end of a month in UTC, and is the first second of the
+// next day, as in POSIX time. Years outside 1678 to 2261 do not fit 64 bits of nanoseconds and are refused.
 //
 // Failure mode: EINVALID, nothing written. Any thread.
 #include "base/time.h"
@@ -31,8 +31,7 @@ static void date_from_days(int64_t days, int64_t *year_out, int *month_out, int 
     days += 719468;
     int64_t era = (days >= 0 ? days : days - 146096) / 146097;
     int64_t day_of_era = days - era * 146097;
-    int64_t year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
     int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     int64_t shifted_month = (5 * day_of_year + 2) / 153;
     *day_out = (int)(day_of_year - (153 * shifted_month + 2) / 5 + 1);
@@ -145,7 +144,8 @@ static daybook_status parse_absolute(scanner scan, int64_t *time_ns_out) {
     parsed_time time = {0};
     if (!take_date(&scan, &time)) return DAYBOOK_EINVALID;
     if (scan.at != scan.end) {
-        bool is_separated = take_character(&scan, 'T') || take_character(&scan, 't') || take_character(&scan, ' ');
+        bool is_separated = take_character(&scan, 'T') || take_character(&scan, 't') ||
+                            take_character(&scan, ' ');
         if (!is_separated || !take_clock(&scan, &time) || !take_offset(&scan, &time) || scan.at != scan.end) {
             return DAYBOOK_EINVALID;
         }
@@ -165,9 +165,14 @@ typedef struct unit {
 
 // Largest first: the parts of a duration come in this order, each unit at most once.
 static const unit units[] = {
-    {"w", 7 * 86400 * DBK_SECOND_NS}, {"d", 86400 * DBK_SECOND_NS}, {"h", 3600 * DBK_SECOND_NS},
-    {"m", 60 * DBK_SECOND_NS},        {"s", DBK_SECOND_NS},         {"ms", DBK_MILLISECOND_NS},
-    {"us", 1000},                     {"ns", 1},
+    {"w", 7 * 86400 * DBK_SECOND_NS},
+    {"d", 86400 * DBK_SECOND_NS},
+    {"h", 3600 * DBK_SECOND_NS},
+    {"m", 60 * DBK_SECOND_NS},
+    {"s", DBK_SECOND_NS},
+    {"ms", DBK_MILLISECOND_NS},
+    {"us", 1000},
+    {"ns", 1},
 };
 enum { UNIT_COUNT = sizeof units / sizeof units[0] };
 

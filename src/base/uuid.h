@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// UUIDs (RFC 9562): text and 16 bytes, version 7 with milliseconds from a given clock, version 8 from content.
+// UUIDs (RFC 9562): text and 16 bytes, version 7 with milliseconds from a given clock, version 8 from
+// content.
 #ifndef DBK_BASE_UUID_H
 #define DBK_BASE_UUID_H
 

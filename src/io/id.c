@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Event ids from the real clock and the kernel's randomness: the one public maker of ids outside a store.
 // Any thread.
-#include "base/uuid.h"
 #include "daybook/id.h"
+#include "base/uuid.h"
 #include "daybook/sys/vfs.h"
 
 daybook_status daybook_id_make(char id_out[37]) {

@@ -2,9 +2,9 @@
 // What every user of files wants over the seam, written once: interrupted and short transfers completed,
 // errors turned into statuses that name the file.
 //
-// A file is replaced through "<name>.tmp": written, synced, renamed over the old one, directory synced. A crash
-// leaves the old or the new content, and at worst a temporary file, which the next replacement overwrites.
-// Any thread, but one replacement of one name at a time.
+// A file is replaced through "<name>.tmp": written, synced, renamed over the old one, directory synced. A
+// crash leaves the old or the new content, and at worst a temporary file, which the next replacement
+// overwrites. Any thread, but one replacement of one name at a time.
 #include "io/io.h"
 
 #include <errno.h>
@@ -17,8 +17,9 @@ daybook_status dbk_path_join(const char *directory, const char *name, char path_
     size_t name_size = strlen(name);
     bool needs_slash = directory_size > 0 && directory[directory_size - 1] != '/';
     if (directory_size + needs_slash + name_size >= DBK_PATH_SIZE_MAX) {
-        return dbk_fail(error, DAYBOOK_EINVALID, "path too long: %.64s.../%.64s has over %d bytes; use a shorter one",
-                        directory, name, DBK_PATH_SIZE_MAX - 1);
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "path too long: %.64s.../%.64s has over %d bytes; use a shorter one", directory, name,
+                        DBK_PATH_SIZE_MAX - 1);
     }
     memcpy(path_out, directory, directory_size);
     if (needs_slash) path_out[directory_size++] = '/';
@@ -73,8 +74,9 @@ daybook_status dbk_read_file(daybook_vfs *vfs, const char *path, dbk_buf *buf, d
         goto done;
     }
     if (size > buf->size_max - buf->size) {
-        status = dbk_fail(error, DAYBOOK_ELIMIT, "%s is too large: it has %llu bytes, at most %zu are expected",
-                          path, (unsigned long long)size, buf->size_max - buf->size);
+        status = dbk_fail(error, DAYBOOK_ELIMIT,
+                          "%s is too large: it has %llu bytes, at most %zu are expected", path,
+                          (unsigned long long)size, buf->size_max - buf->size);
         goto done;
     }
     uint8_t *data = dbk_buf_reserve(buf, (size_t)size);

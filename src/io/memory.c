@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The vfs of ":memory:" stores. A flat table of nodes with whole paths as names: a store has one directory and a few
-// hundred files, so a linear search does. Bytes of a file lie in chunks that never move, so that map_shared can hand out
-// a pointer into the first one.
+// The vfs of ":memory:" stores. A flat table of nodes with whole paths as names: a store has one directory
+// and a few hundred files, so a linear search does. Bytes of a file lie in chunks that never move, so that
+// map_shared can hand out a pointer into the first one.
 //
-// Invariants: names are normalised (no leading, doubled or trailing slash; the root is ""); a node without a name lives on
-// while handles or mappings refer to it. A chunk that was never written is NULL and reads as zeros.
-// Failure modes: -ENOMEM, -ENOENT, -EEXIST, -ENOTEMPTY ... as a real file system; a write never fails half-way.
-// Threads: one mutex over everything.
+// Invariants: names are normalised (no leading, doubled or trailing slash; the root is ""); a node without a
+// name lives on while handles or mappings refer to it. A chunk that was never written is NULL and reads as
+// zeros. Failure modes: -ENOMEM, -ENOENT, -EEXIST, -ENOTEMPTY ... as a real file system; a write never fails
+// half-way. Threads: one mutex over everything.
 #include "io/memory.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@ enum { CHUNK_SIZE = 64 * 1024, PATH_MAX_SIZE = 4096 };
 
 typedef struct memory_node {
     struct memory_node *next;
-    char *name; // NULL: unlinked. Names linked to the same content share it
+    char *name;                     // NULL: unlinked. Names linked to the same content share it
     struct memory_content *content; // NULL: a directory
 } memory_node;
 
@@ -48,9 +48,11 @@ typedef struct memory_vfs {
     memory_map *maps;
 } memory_vfs;
 
-static memory_vfs *self_of(daybook_vfs *vfs) { return vfs->context; }
+static memory_vfs *self_of(daybook_vfs *vfs) {
+    return vfs->context;
+}
 
-// ---- Names and content ---------------------------------------------------------------------------------------------
+// ---- Names and content
 
 static int normalise(const char *path, char name_out[PATH_MAX_SIZE]) {
     size_t size = 0;
@@ -127,16 +129,18 @@ static int ensure_chunks(memory_vfs *self, memory_content *content, uint64_t end
 }
 
 static uint8_t *writable_chunk(memory_vfs *self, memory_content *content, size_t number) {
-    if (content->chunks[number] == NULL) content->chunks[number] = dbk_alloc_zeroed(self->allocator, CHUNK_SIZE);
+    if (content->chunks[number] == NULL)
+        content->chunks[number] = dbk_alloc_zeroed(self->allocator, CHUNK_SIZE);
     return content->chunks[number];
 }
 
-// ---- Files -----------------------------------------------------------------------------------------------------------
+// ---- Files
 
 static int open_locked(memory_vfs *self, const char *name, unsigned flags, daybook_file *file) {
     memory_node *node = find_node(self, name);
     if (node != NULL && node->content == NULL) return -EISDIR;
-    if (node != NULL && (flags & DAYBOOK_VFS_CREATE) != 0 && (flags & DAYBOOK_VFS_EXCLUSIVE) != 0) return -EEXIST;
+    if (node != NULL && (flags & DAYBOOK_VFS_CREATE) != 0 && (flags & DAYBOOK_VFS_EXCLUSIVE) != 0)
+        return -EEXIST;
     if (node != NULL) {
         file->content = node->content;
         file->content->references++;
@@ -185,7 +189,8 @@ static void memory_close(daybook_vfs *vfs, daybook_file *file) {
     dbk_free(self->allocator, file);
 }
 
-static int64_t memory_read_at(daybook_vfs *vfs, daybook_file *file, void *data, size_t size, uint64_t offset) {
+static int64_t memory_read_at(daybook_vfs *vfs, daybook_file *file, void *data, size_t size,
+                              uint64_t offset) {
     memory_vfs *self = self_of(vfs);
     pthread_mutex_lock(&self->lock);
     memory_content *content = file->content;
@@ -206,7 +211,8 @@ static int64_t memory_read_at(daybook_vfs *vfs, daybook_file *file, void *data, 
     return (int64_t)size;
 }
 
-static int64_t memory_write_at(daybook_vfs *vfs, daybook_file *file, const void *data, size_t size, uint64_t offset) {
+static int64_t memory_write_at(daybook_vfs *vfs, daybook_file *file, const void *data, size_t size,
+                               uint64_t offset) {
     if (!file->may_write) return -EBADF;
     if (offset > INT64_MAX - size) return -EFBIG;
     memory_vfs *self = self_of(vfs);
@@ -284,7 +290,8 @@ static int memory_lock(daybook_vfs *vfs, daybook_file *file) {
     return holder == NULL || holder == file ? 0 : -EWOULDBLOCK;
 }
 
-static int memory_map_shared(daybook_vfs *vfs, daybook_file *file, size_t size, int writable, void **data_out) {
+static int memory_map_shared(daybook_vfs *vfs, daybook_file *file, size_t size, int writable,
+                             void **data_out) {
     (void)writable;
     *data_out = NULL;
     if (size > CHUNK_SIZE) return -EINVAL;
@@ -323,7 +330,7 @@ static void memory_unmap_shared(daybook_vfs *vfs, void *data, size_t size) {
     pthread_mutex_unlock(&self->lock);
 }
 
-// ---- Directories -----------------------------------------------------------------------------------------------------
+// ---- Directories
 
 // Both names normalised, the lock taken; then `act`, then the lock is given back.
 static int with_names(daybook_vfs *vfs, const char *from, const char *to,
@@ -435,7 +442,8 @@ static int memory_sync_directory(daybook_vfs *vfs, const char *path) {
 }
 
 // The entries are copied first: `visit` may call back into the vfs.
-static int copy_entries(memory_vfs *self, const char *directory, daybook_vfs_entry **entries_out, size_t *count_out) {
+static int copy_entries(memory_vfs *self, const char *directory, daybook_vfs_entry **entries_out,
+                        size_t *count_out) {
     size_t count = 0;
     for (memory_node *node = self->nodes; node != NULL; node = node->next) {
         if (child_of(directory, node->name) != NULL) count++;
@@ -482,7 +490,7 @@ static int memory_free_bytes(daybook_vfs *vfs, const char *path, uint64_t *bytes
     return 0;
 }
 
-// ---- Life ------------------------------------------------------------------------------------------------------------
+// ---- Life
 
 daybook_status dbk_memory_vfs_new(const daybook_allocator *allocator, daybook_vfs **vfs_out) {
     *vfs_out = NULL;

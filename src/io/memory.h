@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file system in memory, for stores without files: everything lives as long as the vfs. Clocks, randomness and
-// sleeping are those of the posix side.
+// A file system in memory, for stores without files: everything lives as long as the vfs. Clocks, randomness
+// and sleeping are those of the posix side.
 #ifndef DBK_IO_MEMORY_H
 #define DBK_IO_MEMORY_H
 

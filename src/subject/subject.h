@@ -19,8 +19,8 @@ uint32_t dbk_subject_token_count(dbk_slice subject);
 dbk_slice dbk_subject_token(dbk_slice subject, uint32_t index);
 /// No `*` or `>` token.
 bool dbk_filter_is_literal(dbk_slice filter);
-/// Bytes of the literal leading part of a filter that ends in ".>" and has no other wildcard ("a.b.>" gives 3);
-/// 0 for other filters.
+/// Bytes of the literal leading part of a filter that ends in ".>" and has no other wildcard ("a.b.>" gives
+/// 3); 0 for other filters.
 size_t dbk_filter_prefix_size(dbk_slice filter);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each allocation carries its size in front, in a header that keeps the alignment of malloc. Growing counts as an
-// allocating call: it is where real ones fail.
+// Each allocation carries its size in front, in a header that keeps the alignment of malloc. Growing counts
+// as an allocating call: it is where real ones fail.
 #include "lib/fault_allocator.h"
 
 #include <stdlib.h>

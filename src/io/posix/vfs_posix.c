@@ -157,7 +157,8 @@ static int posix_lock(daybook_vfs *vfs, daybook_file *file) {
     return result;
 }
 
-static int posix_map_shared(daybook_vfs *vfs, daybook_file *file, size_t size, int writable, void **data_out) {
+static int posix_map_shared(daybook_vfs *vfs, daybook_file *file, size_t size, int writable,
+                            void **data_out) {
     (void)vfs;
     *data_out = NULL;
     int protection = PROT_READ | (writable ? PROT_WRITE : 0);

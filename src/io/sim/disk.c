@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // The simulated disk: see disk.h for what it is, sim.h for what it promises.
 //
-// A file has two images, `view` (the page cache: what reads give) and `durable` (the platter), and an ordered list of
-// changes that lead from one to the other. sync replays the list onto `durable`; it does not copy `view`, so
-// that what an earlier failed sync threw away stays lost. A durable write (O_DSYNC) behind older unsynced changes
-// waits in the list, marked, so that those, should they survive, do not overwrite it.
+// A file has two images, `view` (the page cache: what reads give) and `durable` (the platter), and an ordered
+// list of changes that lead from one to the other. sync replays the list onto `durable`; it does not copy
+// `view`, so that what an earlier failed sync threw away stays lost. A durable write (O_DSYNC) behind older
+// unsynced changes waits in the list, marked, so that those, should they survive, do not overwrite it.
 //
-// Names are the same one level up: directories have entries seen and durable, and one list for the whole disk holds
-// the changes, a rename being one change of two names.
+// Names are the same one level up: directories have entries seen and durable, and one list for the whole disk
+// holds the changes, a rename being one change of two names.
 //
-// Power loss: every change meets its fate in order, unmarked ones by chance, and `durable` becomes what is seen.
-// Any subset of overlapping writes may survive, which gives every outcome that reordering them could.
+// Power loss: every change meets its fate in order, unmarked ones by chance, and `durable` becomes what is
+// seen. Any subset of overlapping writes may survive, which gives every outcome that reordering them could.
 //
-// A mapped page is the truth for its bytes while mapped: it is copied into `view` before anything looks at that, word
-// by word with atomic loads, because other threads write there. Nobody syncs it, so at a power loss it is one more
-// unsynced write.
+// A mapped page is the truth for its bytes while mapped: it is copied into `view` before anything looks at
+// that, word by word with atomic loads, because other threads write there. Nobody syncs it, so at a power
+// loss it is one more unsynced write.
 //
 // Nodes are counted references. Running out of memory in the middle of a power loss is the one failure that
 // leaves a mixture; the caller reports it and the run is void.
@@ -122,8 +122,8 @@ int dbk_sim_node_map(dbk_sim_disk *disk, dbk_sim_node *node, size_t size, void *
             return -ENOMEM;
         }
         uintptr_t aligned = ((uintptr_t)raw + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
-        *map = (dbk_sim_map){.next = disk->maps, .node = node, .size = rounded, .raw = raw,
-                             .data = (uint64_t *)aligned};
+        *map = (dbk_sim_map){
+            .next = disk->maps, .node = node, .size = rounded, .raw = raw, .data = (uint64_t *)aligned};
         memcpy(map->data, node->view.data, node->view.size < rounded ? node->view.size : rounded);
         disk->maps = map;
         node->map = map;
@@ -299,16 +299,19 @@ int dbk_sim_node_sync(dbk_sim_node *node) {
 // The parts of a write that lie in one sector each, with the chance to do something to them.
 typedef enum sector_fate { SECTOR_KEPT, SECTOR_DROPPED, SECTOR_RANDOM, SECTOR_ZEROS } sector_fate;
 
-static int write_sector(dbk_sim_disk *disk, dbk_sim_node *node, const uint8_t *data, size_t size, uint64_t offset,
-                        sector_fate fate) {
+static int write_sector(dbk_sim_disk *disk, dbk_sim_node *node, const uint8_t *data, size_t size,
+                        uint64_t offset, sector_fate fate) {
     uint8_t garbage[PAGE_SIZE] = {0};
     switch (fate) {
-    case SECTOR_DROPPED: return 0;
-    case SECTOR_KEPT: return image_write(&node->durable, data, size, offset);
+    case SECTOR_DROPPED:
+        return 0;
+    case SECTOR_KEPT:
+        return image_write(&node->durable, data, size, offset);
     case SECTOR_RANDOM:
         for (size_t i = 0; i < size; i++) garbage[i] = (uint8_t)dbk_sim_random_next(&disk->random);
         return image_write(&node->durable, garbage, size, offset);
-    case SECTOR_ZEROS: return image_write(&node->durable, garbage, size, offset);
+    case SECTOR_ZEROS:
+        return image_write(&node->durable, garbage, size, offset);
     }
     return 0;
 }
@@ -359,7 +362,8 @@ void dbk_sim_node_overwrite(dbk_sim_node *node, uint64_t offset, const void *dat
     const uint8_t *bytes = data;
     refresh_from_map(node);
     memcpy(node->view.data + offset, data, size);
-    for (size_t i = 0; i < size && offset + i < node->durable.size; i++) node->durable.data[offset + i] = bytes[i];
+    for (size_t i = 0; i < size && offset + i < node->durable.size; i++)
+        node->durable.data[offset + i] = bytes[i];
     for (dbk_sim_change *change = node->first; change != NULL; change = change->next) {
         for (size_t i = 0; i < size; i++) {
             uint64_t at = offset + i;
@@ -467,11 +471,13 @@ static void free_name_change(dbk_sim_disk *disk, dbk_sim_name_change *change) {
     dbk_free(heap(), change);
 }
 
-static int add_part(dbk_sim_name_change *change, dbk_sim_node *directory, dbk_slice name, dbk_sim_node *node) {
+static int add_part(dbk_sim_name_change *change, dbk_sim_node *directory, dbk_slice name,
+                    dbk_sim_node *node) {
     char *copy = dbk_copy_text(heap(), name);
     if (copy == NULL) return -ENOMEM;
     change->parts[change->part_count++] =
-        (dbk_sim_name_part){.directory = dbk_sim_node_ref(directory), .name = copy,
+        (dbk_sim_name_part){.directory = dbk_sim_node_ref(directory),
+                            .name = copy,
                             .node = node == NULL ? NULL : dbk_sim_node_ref(node)};
     return 0;
 }
@@ -527,8 +533,8 @@ static dbk_sim_name_change *take_first_name_change(dbk_sim_disk *disk) {
     return change;
 }
 
-// Marks the changes of this directory durable; those at the head of the list, with nothing older before them, are
-// applied. The others wait for their turn.
+// Marks the changes of this directory durable; those at the head of the list, with nothing older before them,
+// are applied. The others wait for their turn.
 void dbk_sim_sync_names(dbk_sim_disk *disk, dbk_sim_node *directory) {
     for (dbk_sim_name_change *change = disk->first; change != NULL; change = change->next) {
         for (unsigned i = 0; i < change->part_count; i++) {
@@ -572,20 +578,21 @@ static change_fate draw_change(dbk_sim_disk *disk, fate *mood) {
         if (mood->prefix_left == 0) return CHANGE_DROPPED;
         return --mood->prefix_left == 0 ? CHANGE_TORN : CHANGE_KEPT;
     }
-    uint64_t drawn = dbk_sim_random_below(&disk->random, mood->keep + mood->drop + mood->tear + mood->garbage);
+    uint64_t drawn =
+        dbk_sim_random_below(&disk->random, mood->keep + mood->drop + mood->tear + mood->garbage);
     if (drawn < mood->keep) return CHANGE_KEPT;
     if (drawn < mood->keep + mood->drop) return CHANGE_DROPPED;
     return drawn < mood->keep + mood->drop + mood->tear ? CHANGE_TORN : CHANGE_GARBAGE;
 }
 
-static int meet_fate(dbk_sim_disk *disk, dbk_sim_node *node, const dbk_sim_change *change,
-                     fate *mood) {
+static int meet_fate(dbk_sim_disk *disk, dbk_sim_node *node, const dbk_sim_change *change, fate *mood) {
     if (change->is_durable) return apply(node, change);
     change_fate drawn = draw_change(disk, mood);
     if (drawn == CHANGE_DROPPED) return 0;
     if (drawn == CHANGE_KEPT || change->is_truncate) return apply(node, change);
     size_t sector_size = dbk_sim_random_chance(&disk->random, 50) ? SECTOR_SIZE : PAGE_SIZE;
-    return apply_by_sector(disk, node, change, sector_size, drawn == CHANGE_TORN ? draw_torn : draw_garbage, NULL);
+    return apply_by_sector(disk, node, change, sector_size, drawn == CHANGE_TORN ? draw_torn : draw_garbage,
+                           NULL);
 }
 
 static uint64_t count_changes(const dbk_sim_node *node) {
@@ -618,7 +625,8 @@ static int lose_names(dbk_sim_disk *disk, dbk_sim_crash_kind kind) {
         dbk_sim_name_change *change = take_first_name_change(disk);
         change_fate drawn = change->is_durable ? CHANGE_KEPT : draw_change(disk, &mood);
         // A name has no sectors: torn and garbage fall to one side or the other.
-        bool is_kept = drawn == CHANGE_KEPT || (drawn == CHANGE_TORN && dbk_sim_random_chance(&disk->random, 50));
+        bool is_kept = drawn == CHANGE_KEPT ||
+                       (drawn == CHANGE_TORN && dbk_sim_random_chance(&disk->random, 50));
         int result = is_kept ? apply_names(disk, change) : 0;
         free_name_change(disk, change);
         if (result < 0) return result;
@@ -626,8 +634,8 @@ static int lose_names(dbk_sim_disk *disk, dbk_sim_crash_kind kind) {
     return 0;
 }
 
-// What is seen of a directory becomes what is durable, and so on down. A node may be reached by two names (one of
-// two renames in a row was dropped); the second time there is nothing left to lose.
+// What is seen of a directory becomes what is durable, and so on down. A node may be reached by two names
+// (one of two renames in a row was dropped); the second time there is nothing left to lose.
 static int lose_tree(dbk_sim_disk *disk, dbk_sim_node *directory, dbk_sim_crash_kind kind) {
     clear_entries(disk, &directory->view_entries);
     for (size_t i = 0; i < directory->durable_entries.count; i++) {

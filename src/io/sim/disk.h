@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The disk under the simulation: nodes (files and directories) with what is seen and what is durable, and the
-// lists of changes between the two. No faults, clocks or threads here; sim.c holds the mutex. Only sim/ includes it.
+// lists of changes between the two. No faults, clocks or threads here; sim.c holds the mutex. Only sim/
+// includes it.
 #ifndef DBK_IO_SIM_DISK_H
 #define DBK_IO_SIM_DISK_H
 
@@ -122,7 +123,8 @@ void dbk_sim_unmap(dbk_sim_disk *disk, const void *data);
 // Names.
 
 /// Walks to the directory of `path` and gives its last part, borrowed from path; "/" gives the root and "".
-int dbk_sim_find_parent(dbk_sim_disk *disk, const char *path, dbk_sim_node **directory_out, dbk_slice *name_out);
+int dbk_sim_find_parent(dbk_sim_disk *disk, const char *path, dbk_sim_node **directory_out,
+                        dbk_slice *name_out);
 /// NULL where there is none. Borrowed.
 dbk_sim_node *dbk_sim_find_entry(const dbk_sim_node *directory, dbk_slice name);
 int dbk_sim_find(dbk_sim_disk *disk, const char *path, dbk_sim_node **node_out);

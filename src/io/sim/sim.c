@@ -3,11 +3,11 @@
 // What it promises is in sim.h, how data gets lost in disk.c.
 //
 // Every call takes the one mutex and goes through enter(): is the process alive, is the world stopped, count,
-// does a fault strike, is this the last step. A call that is the last step still has its effect, but in the page
-// cache only, and returns -EIO: its caller cannot know.
+// does a fault strike, is this the last step. A call that is the last step still has its effect, but in the
+// page cache only, and returns -EIO: its caller cannot know.
 //
-// wait and wake use a mutex and a condition of their own, so that a sleeper never holds up a call, and so that
-// the order between a change of the word and the wake is the caller's business, as with futexes. One
+// wait and wake use a mutex and a condition of their own, so that a sleeper never holds up a call, and so
+// that the order between a change of the word and the wake is the caller's business, as with futexes. One
 // condition for all words: every wake looks like a spurious one to the others, which the contract allows.
 //
 // Failure modes: memory running out in the simulation is -ENOMEM; during a power loss, an assertion.
@@ -169,9 +169,9 @@ static int strike(dbk_sim *sim, dbk_sim_kind kind, const char *name) {
 
 // What happens to a call on its way in.
 typedef struct entry {
-    int result;      // negative errno: return it (a struck write or sync looks at it first)
-    bool is_struck;  // by a fault
-    bool is_last;    // the step at which the world stops
+    int result;     // negative errno: return it (a struck write or sync looks at it first)
+    bool is_struck; // by a fault
+    bool is_last;   // the step at which the world stops
 } entry;
 
 static bool changes_disk(dbk_sim_kind kind) {
@@ -184,8 +184,10 @@ static bool changes_disk(dbk_sim_kind kind) {
     case DBK_SIM_UNLINK:
     case DBK_SIM_MAKE_DIRECTORY:
     case DBK_SIM_REMOVE_DIRECTORY:
-    case DBK_SIM_SYNC_DIRECTORY: return true;
-    default: return false; // an open that creates calls take_step itself
+    case DBK_SIM_SYNC_DIRECTORY:
+        return true;
+    default:
+        return false; // an open that creates calls take_step itself
     }
 }
 
@@ -251,7 +253,8 @@ static int find_or_create(dbk_sim *sim, const char *path, unsigned flags, dbk_si
     return 0;
 }
 
-static int open_locked(dbk_sim *sim, process *owner, const char *path, unsigned flags, daybook_file **file_out) {
+static int open_locked(dbk_sim *sim, process *owner, const char *path, unsigned flags,
+                       daybook_file **file_out) {
     entry entered = enter_path(sim, DBK_SIM_OPEN, path);
     if (entered.result < 0) return entered.result;
     if (sim->open_files_max != 0 && sim->file_count >= sim->open_files_max) return -EMFILE;
@@ -353,14 +356,21 @@ static size_t fitting(const dbk_sim *sim, const daybook_file *file, size_t size,
 static void write_struck(dbk_sim *sim, daybook_file *file, const void *data, size_t size, uint64_t offset) {
     size_t arrived = 0;
     switch (dbk_sim_random_below(&sim->chance, 3)) {
-    case 0: arrived = size; break;
-    case 1: arrived = (size_t)dbk_sim_random_below(&sim->chance, size / SECTOR_SIZE + 1) * SECTOR_SIZE; break;
-    default: break;
+    case 0:
+        arrived = size;
+        break;
+    case 1:
+        arrived = (size_t)dbk_sim_random_below(&sim->chance, size / SECTOR_SIZE + 1) * SECTOR_SIZE;
+        break;
+    default:
+        break;
     }
-    (void)dbk_sim_node_write(&sim->disk, file->node, data, fitting(sim, file, arrived, offset), offset, false);
+    (void)dbk_sim_node_write(&sim->disk, file->node, data, fitting(sim, file, arrived, offset), offset,
+                             false);
 }
 
-static int64_t write_locked(dbk_sim *sim, daybook_file *file, const void *data, size_t size, uint64_t offset) {
+static int64_t write_locked(dbk_sim *sim, daybook_file *file, const void *data, size_t size,
+                            uint64_t offset) {
     bool is_writable = (file->flags & DAYBOOK_VFS_WRITE) != 0;
     entry entered = enter_file(sim, DBK_SIM_WRITE, file);
     if (entered.is_struck && entered.result == -EIO && is_writable && size > 0) {
@@ -380,7 +390,8 @@ static int64_t write_locked(dbk_sim *sim, daybook_file *file, const void *data, 
     return (int64_t)moved;
 }
 
-static int64_t sim_write_at(daybook_vfs *vfs, daybook_file *file, const void *data, size_t size, uint64_t offset) {
+static int64_t sim_write_at(daybook_vfs *vfs, daybook_file *file, const void *data, size_t size,
+                            uint64_t offset) {
     dbk_sim *sim = sim_of(vfs);
     lock(sim);
     int64_t moved = write_locked(sim, file, data, size, offset);
@@ -442,7 +453,8 @@ static int sim_lock(daybook_vfs *vfs, daybook_file *file) {
     lock(sim);
     entry entered = enter_file(sim, DBK_SIM_LOCK, file);
     int result = entered.result;
-    if (result == 0 && file->node->lock_holder != NULL && file->node->lock_holder != file) result = -EWOULDBLOCK;
+    if (result == 0 && file->node->lock_holder != NULL && file->node->lock_holder != file)
+        result = -EWOULDBLOCK;
     if (result == 0) file->node->lock_holder = file;
     unlock(sim);
     return result;
@@ -972,7 +984,8 @@ static daybook_status overwrite_locked(dbk_sim *sim, const char *path, uint64_t 
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_sim_overwrite(dbk_sim *sim, const char *path, uint64_t offset, const void *data, size_t size) {
+daybook_status dbk_sim_overwrite(dbk_sim *sim, const char *path, uint64_t offset, const void *data,
+                                 size_t size) {
     lock(sim);
     daybook_status status = overwrite_locked(sim, path, offset, data, size);
     unlock(sim);
