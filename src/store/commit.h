@@ -12,7 +12,12 @@ typedef struct dbk_append_event {
     size_t body_offset;  // in append->bodies
     uint32_t body_size;
     uint32_t id_offset;  // of the id key within the body
+    uint32_t subject_offset;  // of the subject's bytes within the body
+    uint32_t subject_size;
+    uint32_t id_size;  // bytes of the id key
     uint32_t aggregate_size;
+    uint32_t first;  // index of the batch's first event of the same aggregate
+    uint32_t rank;   // events of it between that one and this
     bool id_supplied;
     dbk_event_hashes hashes;
     uint64_t cost;
@@ -63,6 +68,7 @@ typedef struct dbk_append {
     dbk_buf removals;           // encoded records of roll-ups, applied when durable
     uint64_t removal_generation;
     bool has_roll_up;
+    dbk_arena *copies;          // of conditions, for submitted appends; else NULL
     bool deferrable;  // all streams acknowledge before the sync
     bool duplicate;   // decided: all ids are stored
     size_t record_bytes;        // upper bound of what it adds to the group
@@ -98,9 +104,30 @@ daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *operation,
 /// Counts applied removals; an append resolved under another value is resolved again.
 uint64_t dbk_commit_removal_generation(daybook_store *store);
 
-/// append.c: resolve ids, versions and conditions against the segments of the current view; any thread, no lock held.
+// ---- prepare.c: from what the caller says to a dbk_append ------------------------------------------------------------------
+
+/// Validate, find streams (creating them where options->auto_stream), encode. Release with dbk_append_deinit, also after a
+/// failure. With `copy` the conditions are copied; else they are borrowed.
+daybook_status dbk_append_init(dbk_append *append, daybook_store *store, const daybook_event *events, size_t count,
+                               const daybook_append_options *options, bool copy, daybook_error *error);
+void dbk_append_deinit(dbk_append *append);
+static inline dbk_slice dbk_append_body(const dbk_append *append, const dbk_append_event *event) {
+    return daybook_bytes(append->bodies.data + event->body_offset, event->body_size);
+}
+static inline dbk_slice dbk_append_subject(const dbk_append *append, const dbk_append_event *event) {
+    return daybook_bytes(append->bodies.data + event->body_offset + event->subject_offset, event->subject_size);
+}
+static inline dbk_slice dbk_append_id_key(const dbk_append *append, const dbk_append_event *event) {
+    return daybook_bytes(append->bodies.data + event->body_offset + event->id_offset, event->id_size);
+}
+
+/// stream.c: the stream named after the subject's first token, created unless somebody was faster.
+daybook_status dbk_stream_add_for_subject(daybook_store *store, dbk_slice subject, dbk_stream **stream_out,
+                                          bool *created_out, daybook_error *error);
+
+/// resolve.c: resolve ids, versions and conditions against the segments of the current view; any thread, no lock held.
 daybook_status dbk_append_resolve(dbk_append *append, daybook_error *error);
-/// append.c: decide and assign; called by the leader under state_lock with the current view. Puts the events into the memory
+/// decide.c: decide and assign; called by the leader under state_lock with the current view. Puts the events into the memory
 /// table and their records into `group`; on any failure both are as before.
 daybook_status dbk_append_decide(dbk_append *append, dbk_view *view, dbk_journal_group *group, daybook_error *error);
 

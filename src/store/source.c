@@ -56,6 +56,34 @@ bool dbk_source_is_dead(dbk_source *source, uint64_t position) {
     return dead;
 }
 
+dbk_liveness dbk_source_liveness(dbk_source *source, uint64_t position) {
+    if (atomic_load_explicit(&source->dead.count, memory_order_acquire) == 0) return DBK_LIVE;
+    uint32_t relative = (uint32_t)(position - source->position_first);
+    pthread_rwlock_rdlock(&source->dead.lock);
+    bool removed = roaring_bitmap_contains(source->dead.removed, relative);
+    bool for_ever = removed && roaring_bitmap_contains(source->dead.for_ever, relative);
+    pthread_rwlock_unlock(&source->dead.lock);
+    return for_ever ? DBK_REMOVED_FOR_EVER : removed ? DBK_REMOVED : DBK_LIVE;
+}
+
+daybook_status dbk_source_read(dbk_source *source, uint64_t position, dbk_block_view *block, dbk_event *event_out,
+                               daybook_error *error) {
+    if (source->memtable != NULL) return dbk_memtable_get(source->memtable, position, event_out);
+    bool loaded = block->entry != NULL && block->segment == source->segment && position >= block->position_first &&
+                  position <= block->position_last;
+    if (!loaded) {
+        uint32_t number;
+        daybook_status status = dbk_segment_find_block(source->segment, position, &number, error);
+        if (status == DAYBOOK_END) return DAYBOOK_ENOTFOUND;
+        if (status != DAYBOOK_OK) return status;
+        DBK_TRY(dbk_block_load(source->segment, number, block, error));
+    }
+    uint32_t index = dbk_block_find(block, position);
+    if (index >= block->event_count) return DAYBOOK_ENOTFOUND;
+    DBK_TRY(dbk_block_event(block, index, event_out, error));
+    return event_out->position == position ? DAYBOOK_OK : DAYBOOK_ENOTFOUND;
+}
+
 void dbk_source_mark_dead(dbk_source *source, uint64_t first, uint64_t last, bool for_ever) {
     if (first < source->position_first) first = source->position_first;
     if (last > source->position_last) last = source->position_last;

@@ -43,6 +43,13 @@ bool dbk_source_is_dead(dbk_source *source, uint64_t position);
 /// Mark positions [first, last] (clipped to the source) as removed.
 void dbk_source_mark_dead(dbk_source *source, uint64_t first, uint64_t last, bool for_ever);
 
+/// The event at `position`, removed or not; slices borrowed from `block` (zeroed at first; release it) or the table.
+/// ENOTFOUND where there is none, EDAMAGED.
+daybook_status dbk_source_read(dbk_source *source, uint64_t position, dbk_block_view *block, dbk_event *event_out,
+                               daybook_error *error);
+/// What became of the event at `position`: DBK_LIVE, DBK_REMOVED (dead set only), DBK_REMOVED_FOR_EVER.
+dbk_liveness dbk_source_liveness(dbk_source *source, uint64_t position);
+
 typedef struct dbk_view {
     atomic_uint refs;
     const daybook_allocator *allocator;

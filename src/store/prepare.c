@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: Apache-2.0
+// The first step of an append, in the caller's thread and without locks: everything the caller said is checked against the
+// limits, each event finds its stream, and its body is encoded. What comes after knows only dbk_append.
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "store/commit.h"
+#include "subject/subject.h"
+
+void daybook_append_options_init(daybook_append_options *options) {
+    *options = (daybook_append_options){.size = sizeof *options};
+}
+
+void daybook_condition_init(daybook_condition *condition, int kind) {
+    *condition = (daybook_condition){.size = sizeof *condition, .kind = kind};
+}
+
+// ---- Streams and bodies --------------------------------------------------------------------------------------------------
+
+static daybook_status find_stream(dbk_append *append, const daybook_event *said, uint32_t index, bool auto_stream,
+                                  dbk_append_event *event, daybook_error *error) {
+    dbk_stream *stream = dbk_stream_table_capture(append->store->streams, said->subject);
+    bool created = false;
+    if (stream == NULL && auto_stream)
+        DBK_TRY(dbk_stream_add_for_subject(append->store, said->subject, &stream, &created, error));
+    if (stream == NULL) {
+        if (error != NULL) error->event = index;
+        return dbk_fail(error, DAYBOOK_ENOSTREAM, "no stream captures '%.*s': add one, or allow automatic streams",
+                        (int)said->subject.size, (const char *)said->subject.data);
+    }
+    event->stream = stream;
+    if (created && append->receipts != NULL) append->receipts[index].flags |= DAYBOOK_RECEIPT_STREAM_CREATED;
+    return DAYBOOK_OK;
+}
+
+static bool equals_ignoring_case(dbk_slice a, const char *lower) {
+    size_t i = 0;
+    for (; i < a.size && lower[i] != '\0'; i++) {
+        char byte = ((const char *)a.data)[i];
+        if (byte >= 'A' && byte <= 'Z') byte = (char)(byte - 'A' + 'a');
+        if (byte != lower[i]) return false;
+    }
+    return i == a.size && lower[i] == '\0';
+}
+
+// Header Nats-Rollup (NATS ADR-7): what the event removes of what is older.
+static daybook_status find_roll_up(const daybook_event *said, const daybook_stream_config *config, dbk_append_event *event,
+                                   daybook_error *error) {
+    for (size_t i = 0; i < said->header_count; i++) {
+        if (!equals_ignoring_case(said->headers[i].name, "nats-rollup")) continue;
+        if ((config->flags & DAYBOOK_STREAM_ALLOW_ROLLUP) == 0)
+            return dbk_fail(error, DAYBOOK_EINVALID, "stream %.*s does not allow roll-up: edit it, or leave out the header Nats-Rollup",
+                            (int)config->name.size, (const char *)config->name.data);
+        if (equals_ignoring_case(said->headers[i].value, "sub")) {
+            event->roll_up = daybook_text("sub");
+        } else if (equals_ignoring_case(said->headers[i].value, "all")) {
+            event->roll_up = daybook_text("all");
+        } else {
+            return dbk_fail(error, DAYBOOK_EINVALID, "header Nats-Rollup is neither 'sub' nor 'all'");
+        }
+        return DAYBOOK_OK;
+    }
+    return DAYBOOK_OK;
+}
+
+static uint64_t message_size(const daybook_event *said) {
+    uint64_t size = said->data.size;
+    for (size_t i = 0; i < said->header_count; i++) size += said->headers[i].name.size + said->headers[i].value.size;
+    return size;
+}
+
+static void hash_event(const dbk_append *append, dbk_append_event *event) {
+    dbk_term term;
+    dbk_slice subject = dbk_append_subject(append, event);
+    dbk_term_make(&term, DBK_TERM_SUBJECT, event->stream->id, subject);
+    event->hashes.subject = dbk_term_hash(dbk_term_slice(&term));
+    if (event->aggregate_size > 0) {
+        dbk_term_make(&term, DBK_TERM_AGGREGATE, event->stream->id, daybook_bytes(subject.data, event->aggregate_size));
+        event->hashes.aggregate = dbk_term_hash(dbk_term_slice(&term));
+    }
+    if (event->id_supplied) event->hashes.id = dbk_id_hash(event->stream->id, dbk_append_id_key(append, event));
+}
+
+static daybook_status encode_event(dbk_append *append, const daybook_event *said, dbk_append_event *event,
+                                   const uint8_t random[10], daybook_error *error) {
+    const daybook_stream_config *config = atomic_load(&event->stream->config);
+    uint64_t size = message_size(said);
+    if (config->max_msg_size > 0 && size > config->max_msg_size)
+        return dbk_fail(error, DAYBOOK_ELIMIT, "the event has %llu bytes of data and headers: stream %.*s allows %llu",
+                        (unsigned long long)size, (int)config->name.size, (const char *)config->name.data,
+                        (unsigned long long)config->max_msg_size);
+    DBK_TRY(find_roll_up(said, config, event, error));
+    if (event->roll_up.size > 0) append->has_roll_up = true;
+    if (config->sync_interval_ns == 0 || event->roll_up.size > 0) append->deferrable = false;
+    event->id_supplied = said->id.size > 0;
+    event->aggregate_size = (uint32_t)dbk_subject_aggregate_size(said->subject, event->stream->aggregate_tokens);
+    event->body_offset = append->bodies.size;
+    dbk_uuid made;
+    dbk_uuid_make_v7(0, random, &made);
+    size_t id_offset;
+    if (dbk_event_encode_body(said, event->aggregate_size, made.bytes, &append->bodies, &id_offset) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ELIMIT, "the batch takes more than %d bytes: split it", DAYBOOK_BATCH_SIZE_MAX);
+    event->body_size = (uint32_t)(append->bodies.size - event->body_offset);
+    event->id_offset = (uint32_t)id_offset;
+    dbk_event decoded = {0};
+    daybook_status status = dbk_event_decode_body(dbk_append_body(append, event), &decoded);
+    DBK_ASSERT(status == DAYBOOK_OK);
+    event->id_size = (uint32_t)decoded.id_key.size;
+    event->subject_offset = (uint32_t)((const uint8_t *)decoded.subject.data - (const uint8_t *)decoded.body.data);
+    event->subject_size = (uint32_t)decoded.subject.size;
+    event->cost = dbk_event_cost(&decoded);
+    hash_event(append, event);
+    if (event->stream->storage == DAYBOOK_STORAGE_FILE)
+        append->record_bytes += DBK_EVENT_HEAD_SIZE + event->body_size;
+    return DAYBOOK_OK;
+}
+
+// ---- Within the batch ------------------------------------------------------------------------------------------------------
+
+typedef struct batch_map {
+    dbk_append *append;
+    bool by_id;
+} batch_map;
+
+static uint64_t batch_hash_of(void *context, uint32_t value) {
+    const batch_map *map = context;
+    const dbk_append_event *event = &map->append->events[value];
+    return map->by_id ? event->hashes.id : event->hashes.aggregate;
+}
+
+static bool same_aggregate(const dbk_append *append, const dbk_append_event *a, const dbk_append_event *b) {
+    return a->stream == b->stream && a->aggregate_size == b->aggregate_size &&
+           memcmp(dbk_append_subject(append, a).data, dbk_append_subject(append, b).data, a->aggregate_size) == 0;
+}
+
+// Index of an earlier event with the same id or aggregate, or count.
+static size_t find_in_batch(const dbk_append *append, const dbk_hash_map *map, const dbk_append_event *event, bool by_id,
+                            uint64_t hash) {
+    for (size_t step = 0;;) {
+        uint32_t at = dbk_hash_map_find(map, hash, &step);
+        if (at == DBK_HASH_MAP_EMPTY) return append->count;
+        const dbk_append_event *other = &append->events[at];
+        bool same = by_id ? other->stream == event->stream &&
+                                dbk_slice_equal(dbk_append_id_key(append, other), dbk_append_id_key(append, event))
+                          : same_aggregate(append, other, event);
+        if (same) return at;
+    }
+}
+
+// Ranks within aggregates, and no id twice.
+static daybook_status relate_events(dbk_append *append, daybook_error *error) {
+    for (size_t i = 0; i < append->count; i++) append->events[i].first = (uint32_t)i;
+    if (append->count == 1) return DAYBOOK_OK;
+    dbk_hash_map aggregates, ids;
+    dbk_hash_map_init(&aggregates, append->store->allocator);
+    dbk_hash_map_init(&ids, append->store->allocator);
+    batch_map by_aggregate = {append, false}, by_id = {append, true};
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = 0; i < append->count && status == DAYBOOK_OK; i++) {
+        dbk_append_event *event = &append->events[i];
+        if (event->aggregate_size > 0) {
+            size_t last = find_in_batch(append, &aggregates, event, false, event->hashes.aggregate);
+            if (last < append->count) {
+                // The map holds the first event of each aggregate; that one counts.
+                event->first = (uint32_t)last;
+                event->rank = ++append->events[last].rank;
+            } else {
+                status = dbk_hash_map_insert(&aggregates, event->hashes.aggregate, (uint32_t)i, batch_hash_of, &by_aggregate);
+            }
+        }
+        if (status != DAYBOOK_OK || !event->id_supplied) continue;
+        size_t same = find_in_batch(append, &ids, event, true, event->hashes.id);
+        if (same < append->count) {
+            char scratch[37];
+            dbk_slice id = dbk_key_text(dbk_append_id_key(append, event), scratch);
+            if (error != NULL) error->event = (uint32_t)i;
+            status = dbk_fail(error, DAYBOOK_EMIXED, "the batch names id '%.*s' twice (events %zu and %zu)", (int)id.size,
+                              (const char *)id.data, same + 1, i + 1);
+            if (error != NULL) error->event = (uint32_t)i;
+        } else {
+            status = dbk_hash_map_insert(&ids, event->hashes.id, (uint32_t)i, batch_hash_of, &by_id);
+        }
+    }
+    // `rank` of a first event was its counter.
+    for (size_t i = 0; i < append->count; i++) {
+        if (append->events[i].first == i) append->events[i].rank = 0;
+    }
+    dbk_hash_map_deinit(&aggregates);
+    dbk_hash_map_deinit(&ids);
+    if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory preparing the append");
+    return status;
+}
+
+// ---- Conditions --------------------------------------------------------------------------------------------------------------
+
+static daybook_status copy_bytes(dbk_arena *arena, daybook_slice *slice) {
+    if (slice->size == 0) return DAYBOOK_OK;
+    void *copy = dbk_arena_alloc(arena, slice->size);
+    if (copy == NULL) return DAYBOOK_ENOMEM;
+    memcpy(copy, slice->data, slice->size);
+    slice->data = copy;
+    return DAYBOOK_OK;
+}
+
+static daybook_status copy_slices(dbk_arena *arena, const daybook_slice **slices, size_t count) {
+    if (count == 0) return DAYBOOK_OK;
+    daybook_slice *copies = dbk_arena_alloc(arena, count * sizeof *copies);
+    if (copies == NULL) return DAYBOOK_ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        copies[i] = (*slices)[i];
+        DBK_TRY(copy_bytes(arena, &copies[i]));
+    }
+    *slices = copies;
+    return DAYBOOK_OK;
+}
+
+static daybook_status copy_condition(dbk_arena *arena, const daybook_condition *said, const daybook_condition **copy_out) {
+    daybook_condition *copy = dbk_arena_alloc(arena, sizeof *copy);
+    if (copy == NULL) return DAYBOOK_ENOMEM;
+    *copy = *said;
+    DBK_TRY(copy_bytes(arena, &copy->stream));
+    DBK_TRY(copy_bytes(arena, &copy->filter));
+    DBK_TRY(copy_bytes(arena, &copy->aggregate));
+    if (copy->item_count > 0) {
+        daybook_query_item *items = dbk_arena_alloc(arena, copy->item_count * sizeof *items);
+        if (items == NULL) return DAYBOOK_ENOMEM;
+        for (size_t i = 0; i < copy->item_count; i++) {
+            items[i] = said->items[i];
+            DBK_TRY(copy_slices(arena, &items[i].types, items[i].type_count));
+            DBK_TRY(copy_slices(arena, &items[i].tags, items[i].tag_count));
+            DBK_TRY(copy_bytes(arena, &items[i].filter));
+        }
+        copy->items = items;
+    }
+    *copy_out = copy;
+    return DAYBOOK_OK;
+}
+
+static daybook_status check_items(const daybook_condition *said, daybook_error *error) {
+    if (said->item_count == 0)
+        return dbk_fail(error, DAYBOOK_EINVALID, "the query of the append condition is empty: name a type, a tag or a subject");
+    for (size_t i = 0; i < said->item_count; i++) {
+        const daybook_query_item *item = &said->items[i];
+        if (item->type_count == 0 && item->tag_count == 0 && item->filter.size == 0)
+            return dbk_fail(error, DAYBOOK_EINVALID, "item %zu of the append condition is empty: name a type, a tag or a subject", i + 1);
+        if (item->filter.size > 0 && !daybook_filter_is_valid(item->filter))
+            return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter",
+                            (int)(item->filter.size < 200 ? item->filter.size : 200), (const char *)item->filter.data);
+        for (size_t j = 0; j < item->type_count + item->tag_count; j++) {
+            dbk_slice text = j < item->type_count ? item->types[j] : item->tags[j - item->type_count];
+            if (text.size == 0 || text.size > DAYBOOK_TEXT_SIZE_MAX || !dbk_is_plain_text(text))
+                return dbk_fail(error, DAYBOOK_EINVALID, "a %s of the append condition is not 1 to %d bytes of plain UTF-8 text",
+                                j < item->type_count ? "type" : "tag", DAYBOOK_TEXT_SIZE_MAX);
+        }
+    }
+    return DAYBOOK_OK;
+}
+
+static daybook_status prepare_version(dbk_append *append, dbk_append_condition *condition, daybook_error *error) {
+    const dbk_append_event *first = &append->events[0];
+    dbk_slice said = condition->said->aggregate;
+    dbk_slice own = daybook_bytes(dbk_append_subject(append, first).data, first->aggregate_size);
+    if (said.size == 0 || dbk_slice_equal(said, own)) {
+        if (own.size == 0)
+            return dbk_fail(error, DAYBOOK_EINVALID, "an expected version needs an aggregate: '%.*s' has none",
+                            (int)first->subject_size, (const char *)dbk_append_subject(append, first).data);
+        condition->aggregate = said.size == 0 ? own : said;
+        condition->stream = first->stream;
+    } else {
+        char subject[DAYBOOK_SUBJECT_SIZE_MAX + 1];
+        if (!daybook_subject_is_valid(said) || said.size + 2 > DAYBOOK_SUBJECT_SIZE_MAX)
+            return dbk_fail(error, DAYBOOK_ESUBJECT, "the aggregate of the append condition is no subject");
+        memcpy(subject, said.data, said.size);
+        memcpy(subject + said.size, ".x", 2);
+        condition->aggregate = said;
+        condition->stream = dbk_stream_table_capture(append->store->streams, daybook_bytes(subject, said.size + 2));
+    }
+    if (condition->stream == NULL) return DAYBOOK_OK;  // nobody captures it: version 0
+    dbk_term term;
+    dbk_term_make(&term, DBK_TERM_AGGREGATE, condition->stream->id, condition->aggregate);
+    condition->aggregate_hash = dbk_term_hash(dbk_term_slice(&term));
+    return DAYBOOK_OK;
+}
+
+static daybook_status prepare_condition(dbk_append *append, dbk_append_condition *condition, daybook_error *error) {
+    const daybook_condition *said = condition->said;
+    if (said->kind < DAYBOOK_EXPECT_STREAM_SEQ || said->kind > DAYBOOK_FAIL_IF_EVENTS_MATCH)
+        return dbk_fail(error, DAYBOOK_EINVALID, "an append condition has the unknown kind %d", said->kind);
+    if (said->stream.size > 0) {
+        condition->stream = dbk_stream_table_find(append->store->streams, said->stream);
+        if (condition->stream == NULL)
+            return dbk_fail(error, DAYBOOK_ENOTFOUND, "the append condition names stream '%.*s': there is no such stream",
+                            (int)(said->stream.size < 255 ? said->stream.size : 255), (const char *)said->stream.data);
+    } else if (said->kind == DAYBOOK_EXPECT_STREAM_SEQ || said->kind == DAYBOOK_EXPECT_SUBJECT_SEQ) {
+        condition->stream = append->events[0].stream;
+    }
+    if (said->kind == DAYBOOK_EXPECT_VERSION) return prepare_version(append, condition, error);
+    if (said->kind == DAYBOOK_EXPECT_SUBJECT_SEQ) {
+        dbk_slice filter = said->filter.size > 0 ? said->filter : dbk_append_subject(append, &append->events[0]);
+        if (!daybook_filter_is_valid(filter))
+            return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter", (int)(filter.size < 200 ? filter.size : 200),
+                            (const char *)filter.data);
+        daybook_query_item_init(&condition->item);
+        condition->item.filter = filter;
+        condition->items = &condition->item;
+        condition->item_count = 1;
+    } else if (said->kind == DAYBOOK_FAIL_IF_EVENTS_MATCH) {
+        DBK_TRY(check_items(said, error));
+        condition->items = said->items;
+        condition->item_count = said->item_count;
+    }
+    return DAYBOOK_OK;
+}
+
+static daybook_status prepare_conditions(dbk_append *append, const daybook_append_options *options, bool copy,
+                                         daybook_error *error) {
+    if (options == NULL || options->condition_count == 0) return DAYBOOK_OK;
+    if (options->condition_count > DAYBOOK_CONDITION_COUNT_MAX)
+        return dbk_fail(error, DAYBOOK_EINVALID, "%zu append conditions: at most %d are allowed", options->condition_count,
+                        DAYBOOK_CONDITION_COUNT_MAX);
+    const daybook_allocator *allocator = append->store->allocator;
+    append->conditions = dbk_alloc_zeroed(allocator, options->condition_count * sizeof *append->conditions);
+    if (append->conditions == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory preparing the append");
+    append->condition_count = options->condition_count;
+    if (copy && dbk_arena_new(allocator, 4096, &append->copies) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory preparing the append");
+    size_t stride = options->conditions[0].size;
+    for (size_t i = 0; i < append->condition_count; i++) {
+        const daybook_condition *said = (const daybook_condition *)(const void *)((const char *)options->conditions + i * stride);
+        if (copy && copy_condition(append->copies, said, &said) != DAYBOOK_OK)
+            return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory preparing the append");
+        append->conditions[i].said = said;
+        DBK_TRY(prepare_condition(append, &append->conditions[i], error));
+    }
+    return DAYBOOK_OK;
+}
+
+// ---- All of it -----------------------------------------------------------------------------------------------------------------
+
+static daybook_status prepare_events(dbk_append *append, const daybook_event *events, bool auto_stream, daybook_error *error) {
+    daybook_store *store = append->store;
+    uint8_t random[1000];
+    size_t random_left = 0;
+    size_t stride = events[0].size;
+    for (size_t i = 0; i < append->count; i++) {
+        const daybook_event *said = (const daybook_event *)(const void *)((const char *)events + i * stride);
+        dbk_append_event *event = &append->events[i];
+        DBK_TRY(dbk_event_validate(said, (uint32_t)i, error));
+        DBK_TRY(find_stream(append, said, (uint32_t)i, auto_stream, event, error));
+        if (said->id.size == 0 && random_left == 0) {
+            random_left = append->count - i < sizeof random / 10 ? append->count - i : sizeof random / 10;
+            int failure = store->vfs->entropy(store->vfs, random, random_left * 10);
+            if (failure != 0) return dbk_fail_system(error, failure, "reading random bytes for an event id", NULL, 0);
+        }
+        const uint8_t *bytes = random;
+        if (said->id.size == 0) bytes = random + --random_left * 10;
+        daybook_status status = encode_event(append, said, event, bytes, error);
+        if (status != DAYBOOK_OK) {
+            if (error != NULL) error->event = (uint32_t)i;
+            return status;
+        }
+    }
+    return relate_events(append, error);
+}
+
+daybook_status dbk_append_init(dbk_append *append, daybook_store *store, const daybook_event *events, size_t count,
+                               const daybook_append_options *options, bool copy, daybook_error *error) {
+    daybook_receipt *receipts = append->receipts;
+    *append = (dbk_append){.store = store, .receipts = receipts, .deferrable = true};
+    dbk_buf_init(&append->bodies, store->allocator, DAYBOOK_BATCH_SIZE_MAX);
+    dbk_buf_init(&append->removals, store->allocator, DBK_RECORD_SIZE_MAX);
+    if (store->read_only) return dbk_fail(error, DAYBOOK_EREADONLY, "the store is open for reading only");
+    if (events == NULL || count == 0)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "an append needs at least one event");
+    if (events[0].size < sizeof(daybook_event))
+        return dbk_fail(error, DAYBOOK_EMISUSE, "the event was not initialised with daybook_event_init");
+    if (count > DAYBOOK_BATCH_COUNT_MAX)
+        return dbk_fail(error, DAYBOOK_ELIMIT, "a batch of %zu events: at most %d are allowed; split it", count, DAYBOOK_BATCH_COUNT_MAX);
+    append->events = dbk_alloc_zeroed(store->allocator, count * sizeof *append->events);
+    if (append->events == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory preparing the append");
+    append->count = count;
+    DBK_TRY(prepare_events(append, events, options != NULL && options->auto_stream, error));
+    return prepare_conditions(append, options, copy, error);
+}
+
+void dbk_append_deinit(dbk_append *append) {
+    if (append->store == NULL) return;
+    const daybook_allocator *allocator = append->store->allocator;
+    for (size_t i = 0; i < append->count; i++) {
+        if (append->events[i].rolled == NULL) continue;
+        dbk_free(allocator, append->events[i].rolled->ranges);
+        dbk_free(allocator, append->events[i].rolled);
+    }
+    dbk_free(allocator, append->events);
+    dbk_free(allocator, append->conditions);
+    dbk_arena_free(append->copies);
+    dbk_buf_deinit(&append->bodies);
+    dbk_buf_deinit(&append->removals);
+    dbk_view_unref(append->view);
+    append->store = NULL;
+}
