@@ -36,12 +36,8 @@ endforeach()
 
 if(TARGET daybook_cli)
   install(TARGETS daybook_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-endif()
-if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/packaging/daybook.1)
-  install(FILES packaging/daybook.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
-endif()
-if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/packaging/daybook.bash-completion)
-  install(FILES packaging/daybook.bash-completion DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
-    RENAME daybook)
+  install(FILES ${PROJECT_BINARY_DIR}/packaging/daybook.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+  install(FILES ${PROJECT_BINARY_DIR}/packaging/daybook.bash-completion
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME daybook)
 endif()
 install(FILES README.md LICENSE CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)

@@ -96,5 +96,18 @@ function(dbk_cli)
     target_link_libraries(daybook_cli PRIVATE dbk_cli daybook_toolkit_static daybook_static)
     set_target_properties(daybook_cli PROPERTIES OUTPUT_NAME daybook RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
     set_property(GLOBAL PROPERTY dbk_cli_closure dbk_cli daybook_toolkit_static daybook_static)
+
+    # The manual page and the completion are made by the program from the same table as its parser.
+    foreach(made "--man daybook.1" "--bash-completion daybook.bash-completion")
+      separate_arguments(made)
+      list(GET made 0 option)
+      list(GET made 1 file)
+      add_custom_command(OUTPUT ${PROJECT_BINARY_DIR}/packaging/${file}
+        COMMAND ${CMAKE_COMMAND} -E make_directory ${PROJECT_BINARY_DIR}/packaging
+        COMMAND daybook_cli help ${option} > ${PROJECT_BINARY_DIR}/packaging/${file}
+        DEPENDS daybook_cli VERBATIM)
+      list(APPEND made_files ${PROJECT_BINARY_DIR}/packaging/${file})
+    endforeach()
+    add_custom_target(daybook_manual ALL DEPENDS ${made_files})
   endif()
 endfunction()
