@@ -13,6 +13,7 @@
 #include "store/live.h"
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -47,6 +48,8 @@ struct dbk_live {
     daybook_file *file;
     live_page *page;
     bool writer;
+    pthread_mutex_t lock;  // publishing
+    dbk_live_values last;  // guarded by lock
 };
 
 static daybook_status prepare_file(dbk_live *live, const char *path, daybook_error *error) {
@@ -57,6 +60,11 @@ static daybook_status prepare_file(dbk_live *live, const char *path, daybook_err
     if (!live->writer) return dbk_fail(error, DAYBOOK_ENOTFOUND, "%s is not complete yet", path);
     uint8_t zeros[LIVE_SIZE] = {0};
     return dbk_write_exactly(live->vfs, live->file, path, zeros, sizeof zeros, 0, error);
+}
+
+// The vfs sleeps on plain words.
+static const volatile uint32_t *word_of(const _Atomic uint32_t *word) {
+    return (const volatile uint32_t *)(uintptr_t)word;
 }
 
 static bool is_ours(const live_page *page, const dbk_uuid *store_uuid) {
@@ -101,6 +109,7 @@ daybook_status dbk_live_open(const daybook_allocator *allocator, daybook_vfs *vf
     live->allocator = allocator;
     live->vfs = vfs;
     live->writer = writer;
+    pthread_mutex_init(&live->lock, NULL);
     unsigned flags = writer ? DAYBOOK_VFS_WRITE | DAYBOOK_VFS_CREATE : DAYBOOK_VFS_READ;
     int result = vfs->open(vfs, path, flags, &live->file);
     daybook_status status = DAYBOOK_OK;
@@ -121,11 +130,15 @@ void dbk_live_close(dbk_live *live) {
     if (live == NULL) return;
     if (live->page != NULL) live->vfs->unmap_shared(live->vfs, live->page, LIVE_SIZE);
     if (live->file != NULL) live->vfs->close(live->vfs, live->file);
+    pthread_mutex_destroy(&live->lock);
     dbk_free(live->allocator, live);
 }
 
-void dbk_live_publish(dbk_live *live, const dbk_live_values *values) {
-    live_page *page = live->page;
+void dbk_live_identify(dbk_live *live, uint64_t incarnation, uint64_t process_id, uint64_t session) {
+    live->last = (dbk_live_values){.incarnation = incarnation, .process_id = process_id, .session = session};
+}
+
+static void store_values(live_page *page, const dbk_live_values *values) {
     atomic_fetch_add_explicit(&page->sequence, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
     atomic_store_explicit(&page->incarnation, values->incarnation, memory_order_relaxed);
@@ -136,8 +149,22 @@ void dbk_live_publish(dbk_live *live, const dbk_live_values *values) {
     atomic_store_explicit(&page->durable_lsn, values->durable_lsn, memory_order_relaxed);
     atomic_store_explicit(&page->durable_position, values->durable_position, memory_order_relaxed);
     atomic_fetch_add_explicit(&page->sequence, 1, memory_order_release);
-    atomic_fetch_add_explicit(&page->wake, 1, memory_order_release);
-    live->vfs->wake(live->vfs, (const volatile uint32_t *)&page->wake, INT_MAX, 1);
+}
+
+static void raise_to(uint64_t *value, uint64_t other) {
+    if (other > *value) *value = other;
+}
+
+void dbk_live_publish(dbk_live *live, const dbk_live_values *values) {
+    pthread_mutex_lock(&live->lock);
+    raise_to(&live->last.manifest_edit, values->manifest_edit);
+    raise_to(&live->last.durable_lsn, values->durable_lsn);
+    raise_to(&live->last.durable_position, values->durable_position);
+    live->last.writer_open = values->writer_open;
+    store_values(live->page, &live->last);
+    pthread_mutex_unlock(&live->lock);
+    atomic_fetch_add_explicit(&live->page->wake, 1, memory_order_release);
+    live->vfs->wake(live->vfs, word_of(&live->page->wake), INT_MAX, 1);
 }
 
 bool dbk_live_get(dbk_live *live, dbk_live_values *values_out) {
@@ -169,5 +196,5 @@ void dbk_live_wait(dbk_live *live, const dbk_live_values *seen, int64_t timeout_
                      now.session != seen->session)) {
         return;
     }
-    (void)live->vfs->wait(live->vfs, (const volatile uint32_t *)&page->wake, wake, timeout_ns, 1);
+    (void)live->vfs->wait(live->vfs, word_of(&page->wake), wake, timeout_ns, 1);
 }

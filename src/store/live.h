@@ -25,11 +25,14 @@ typedef struct dbk_live_values {
 daybook_status dbk_live_open(const daybook_allocator *allocator, daybook_vfs *vfs, const char *directory,
                              const dbk_uuid *store_uuid, bool writer, dbk_live **live_out, daybook_error *error);
 void dbk_live_close(dbk_live *live);
-/// Writer; one thread at a time.
+/// Writer: who it is, once, before the first publish.
+void dbk_live_identify(dbk_live *live, uint64_t incarnation, uint64_t process_id, uint64_t session);
+/// Writer; any thread. Identity is what dbk_live_identify said, numbers never go back: a thread that took its values a
+/// moment earlier does no harm.
 void dbk_live_publish(dbk_live *live, const dbk_live_values *values);
 /// Reader. Returns false where a consistent set cannot be had (writer died in the middle).
 bool dbk_live_get(dbk_live *live, dbk_live_values *values_out);
-/// Sleep until the page changes from `seen` (of dbk_live_get's durable_position and manifest_edit) or the time is over.
+/// Sleep until the page changes from `seen` (session, durable_lsn, manifest_edit) or the time is over.
 void dbk_live_wait(dbk_live *live, const dbk_live_values *seen, int64_t timeout_ns);
 
 #endif
