@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: Apache-2.0
+// The third step of an append, by the leader of its group, under state_lock and without I/O: duplicates, then conditions,
+// then limits, then numbers. All conditions see the state before this append; the events of earlier appends of the same
+// group are part of it. Until the last check has passed nothing is changed, and what is changed then cannot fail.
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/time.h"
+#include "store/commit.h"
+
+// ---- Duplicates --------------------------------------------------------------------------------------------------------
+
+// Look for the id in the memory tables; segments were looked at before.
+static void find_stored(dbk_append *append, dbk_view *view, dbk_append_event *event) {
+    for (size_t i = view->source_count; i-- > view->segment_count;) {
+        dbk_source *source = view->sources[i];
+        uint64_t position;
+        if (!dbk_memtable_find_id(source->memtable, event->stream->id, dbk_append_id_key(append, event), event->hashes.id,
+                                  &position))
+            continue;
+        dbk_event stored;
+        if (dbk_memtable_get(source->memtable, position, &stored) != DAYBOOK_OK) continue;
+        dbk_liveness liveness = dbk_source_liveness(source, position);
+        if (liveness == DBK_LIVE && position < atomic_load(&event->stream->first_position)) liveness = DBK_REMOVED;
+        const daybook_stream_config *config = atomic_load(&event->stream->config);
+        if (liveness == DBK_REMOVED && append->recorded_ns - stored.recorded_ns > config->duplicate_window_ns) continue;
+        event->stored_position = position;
+        event->dead = liveness != DBK_LIVE;
+        return;
+    }
+}
+
+// Name the ids that are stored, as many as fit.
+static daybook_status fail_mixed(const dbk_append *append, daybook_error *error) {
+    char ids[300] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < append->count; i++) {
+        const dbk_append_event *event = &append->events[i];
+        if (event->stored_position == 0 && !event->dead) continue;
+        char scratch[37];
+        dbk_slice id = dbk_key_text(dbk_append_id_key(append, event), scratch);
+        int size = snprintf(ids + used, sizeof ids - used, "%s%.*s", used > 0 ? ", " : "", (int)id.size, (const char *)id.data);
+        if (size < 0 || used + (size_t)size >= sizeof ids) {
+            ids[used] = '\0';
+            break;
+        }
+        used += (size_t)size;
+    }
+    return dbk_fail(error, DAYBOOK_EMIXED, "the batch mixes stored and new ids; stored: %s; append the new ones alone", ids);
+}
+
+static daybook_status decide_duplicates(dbk_append *append, dbk_view *view, daybook_error *error) {
+    size_t stored = 0;
+    for (size_t i = 0; i < append->count; i++) {
+        dbk_append_event *event = &append->events[i];
+        if (event->id_supplied && event->stored_position == 0 && !event->dead) find_stored(append, view, event);
+        if (event->stored_position != 0 || event->dead) stored++;
+    }
+    append->duplicate = stored == append->count;
+    if (stored > 0 && !append->duplicate) return fail_mixed(append, error);
+    return DAYBOOK_OK;
+}
+
+// ---- Conditions ----------------------------------------------------------------------------------------------------------
+
+static uint64_t current_version(dbk_view *view, uint32_t stream_id, dbk_slice aggregate, uint64_t hash, uint64_t in_segments) {
+    uint64_t version;
+    for (size_t i = view->source_count; i-- > view->segment_count;) {
+        if (dbk_memtable_find_version(view->sources[i]->memtable, stream_id, aggregate, hash, &version)) return version;
+    }
+    return in_segments;
+}
+
+// Newest match: memory tables from the newest on, then what segments gave.
+static daybook_status newest_match(dbk_append *append, dbk_view *view, const dbk_append_condition *condition,
+                                   uint64_t *position_out, uint64_t *seq_out, daybook_error *error) {
+    const daybook_condition *said = condition->said;
+    uint64_t from = said->kind == DAYBOOK_FAIL_IF_EVENTS_MATCH ? said->after + 1 : 1;
+    *position_out = condition->position;
+    *seq_out = condition->seq;
+    for (size_t i = view->source_count; from != 0 && i-- > view->segment_count;) {
+        uint64_t position, seq;
+        DBK_TRY(dbk_query_newest_in_memtable(append->store, view->sources[i], condition->stream, condition->items,
+                                             condition->item_count, from, UINT64_MAX, &position, &seq, error));
+        if (position == 0) continue;
+        *position_out = position;
+        *seq_out = seq;
+        return DAYBOOK_OK;
+    }
+    return DAYBOOK_OK;
+}
+
+static daybook_status fail_condition(daybook_error *error, size_t index, uint64_t expected, uint64_t actual, const char *what,
+                                     dbk_slice name) {
+    daybook_status status = dbk_fail(error, DAYBOOK_ECONFLICT, "conflict: %s %.*s is at %llu, you expected %llu; read, decide again, append again",
+                                     what, (int)(name.size < 200 ? name.size : 200), (const char *)name.data,
+                                     (unsigned long long)actual, (unsigned long long)expected);
+    if (error != NULL) {
+        error->condition = (uint32_t)index;
+        error->expected = expected;
+        error->actual = actual;
+    }
+    return status;
+}
+
+static daybook_status decide_condition(dbk_append *append, dbk_view *view, size_t index, daybook_error *error) {
+    const dbk_append_condition *condition = &append->conditions[index];
+    const daybook_condition *said = condition->said;
+    uint64_t position, seq;
+    switch (said->kind) {
+        case DAYBOOK_EXPECT_STREAM_SEQ:
+            if (condition->stream->last_seq == said->expected) return DAYBOOK_OK;
+            return fail_condition(error, index, said->expected, condition->stream->last_seq, "stream", condition->stream->name);
+        case DAYBOOK_EXPECT_VERSION: {
+            uint64_t version = condition->stream == NULL ? 0
+                                                         : current_version(view, condition->stream->id, condition->aggregate,
+                                                                           condition->aggregate_hash, condition->version);
+            if (version == said->expected) return DAYBOOK_OK;
+            return fail_condition(error, index, said->expected, version, "version of", condition->aggregate);
+        }
+        case DAYBOOK_EXPECT_SUBJECT_SEQ:
+            DBK_TRY(newest_match(append, view, condition, &position, &seq, error));
+            if (seq == said->expected) return DAYBOOK_OK;
+            return fail_condition(error, index, said->expected, seq, "last seq of subject", condition->item.filter);
+        default:
+            DBK_TRY(newest_match(append, view, condition, &position, &seq, error));
+            if (position == 0) return DAYBOOK_OK;
+            (void)dbk_fail(error, DAYBOOK_ECONFLICT,
+                           "conflict: an event at position %llu matches the query, behind %llu; read, decide again, append again",
+                           (unsigned long long)position, (unsigned long long)said->after);
+            if (error != NULL) {
+                error->condition = (uint32_t)index;
+                error->expected = said->after;
+                error->actual = position;
+            }
+            return DAYBOOK_ECONFLICT;
+    }
+}
+
+// ---- Limits ----------------------------------------------------------------------------------------------------------------
+
+static uint64_t live_in_memtables(const dbk_append *append, dbk_view *view, const dbk_append_event *event) {
+    dbk_term term;
+    dbk_term_make(&term, DBK_TERM_SUBJECT, event->stream->id, dbk_append_subject(append, event));
+    uint64_t live = 0;
+    uint64_t first_position = atomic_load(&event->stream->first_position);
+    for (size_t i = view->segment_count; i < view->source_count; i++) {
+        uint64_t positions[64];
+        uint64_t last = UINT64_MAX;
+        for (size_t count = 1; count > 0 && last >= first_position; last = positions[count - 1] - 1) {
+            if (dbk_memtable_postings_back(view->sources[i]->memtable, dbk_term_slice(&term), first_position, last, positions,
+                                           64, &count) != DAYBOOK_OK ||
+                count == 0)
+                break;
+            for (size_t j = 0; j < count; j++) live += !dbk_source_is_dead(view->sources[i], positions[j]);
+        }
+    }
+    return live;
+}
+
+static daybook_status fail_limit(daybook_error *error, size_t index, const dbk_stream *stream, const char *limit,
+                                 uint64_t value) {
+    daybook_status status =
+        dbk_fail(error, DAYBOOK_ELIMIT, "stream %.*s is full: it allows %s %llu and discards new events", (int)stream->name.size,
+                 (const char *)stream->name.data, limit, (unsigned long long)value);
+    if (error != NULL) error->event = (uint32_t)index;
+    return status;
+}
+
+static daybook_status decide_limits(dbk_append *append, dbk_view *view, daybook_error *error) {
+    for (size_t i = 0; i < append->count; i++) {
+        const dbk_append_event *event = &append->events[i];
+        const daybook_stream_config *config = atomic_load(&event->stream->config);
+        if (config->discard != DAYBOOK_DISCARD_NEW) continue;
+        // Earlier events of this batch in the same stream (and subject) count as well.
+        uint64_t count = 1, bytes = event->cost, of_subject = 1;
+        for (size_t j = 0; j < i; j++) {
+            if (append->events[j].stream != event->stream) continue;
+            count++;
+            bytes += append->events[j].cost;
+            if (append->events[j].hashes.subject == event->hashes.subject) of_subject++;
+        }
+        uint64_t live = atomic_load(&event->stream->message_count) + event->stream->pending_count;
+        uint64_t live_bytes = atomic_load(&event->stream->byte_count) + event->stream->pending_bytes;
+        if (config->max_msgs > 0 && live + count > config->max_msgs)
+            return fail_limit(error, i, event->stream, "max_msgs", config->max_msgs);
+        if (config->max_bytes > 0 && live_bytes + bytes > config->max_bytes)
+            return fail_limit(error, i, event->stream, "max_bytes", config->max_bytes);
+        if ((config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) != 0 &&
+            event->subject_count + live_in_memtables(append, view, event) + of_subject > config->max_msgs_per_subject)
+            return fail_limit(error, i, event->stream, "max_msgs_per_subject", config->max_msgs_per_subject);
+    }
+    return DAYBOOK_OK;
+}
+
+// ---- Numbers ---------------------------------------------------------------------------------------------------------------
+
+static void number_events(dbk_append *append, dbk_view *view) {
+    daybook_store *store = append->store;
+    uint64_t position = store->next_position;
+    for (size_t i = 0; i < append->count; i++) {
+        dbk_append_event *event = &append->events[i];
+        event->position = position++;
+        // A batch may go to several streams: count from the events before.
+        uint64_t seq = event->stream->last_seq;
+        event->seq = seq + 1;
+        event->stream->last_seq = event->seq;
+        if (event->aggregate_size == 0) {
+            event->version = 0;
+        } else if (event->first == i) {
+            dbk_slice aggregate = daybook_bytes(dbk_append_subject(append, event).data, event->aggregate_size);
+            event->version =
+                current_version(view, event->stream->id, aggregate, event->hashes.aggregate, event->version_base) + 1;
+        } else {
+            event->version = append->events[event->first].version + event->rank;
+        }
+    }
+}
+
+static void take_back_numbers(dbk_append *append) {
+    for (size_t i = append->count; i-- > 0;) append->events[i].stream->last_seq = append->events[i].seq - 1;
+}
+
+// Stored forms into the reserved memory and the group. The group is as it was on failure.
+static daybook_status write_events(dbk_append *append, uint8_t *stored, dbk_journal_group *group) {
+    size_t group_size = group == NULL ? 0 : dbk_journal_group_size(group);
+    for (size_t i = 0; i < append->count; i++) {
+        dbk_append_event *event = &append->events[i];
+        dbk_slice body = dbk_append_body(append, event);
+        dbk_event assigned = {.stream_id = event->stream->id,
+                              .position = event->position,
+                              .seq = event->seq,
+                              .version = event->version,
+                              .recorded_ns = append->recorded_ns};
+        dbk_event_encode_head(stored, &assigned, body.size);
+        memcpy(stored + DBK_EVENT_HEAD_SIZE, body.data, body.size);
+        if (!event->id_supplied) dbk_event_set_id_time(stored + DBK_EVENT_HEAD_SIZE, event->id_offset, append->recorded_ns);
+        if (event->stream->storage == DAYBOOK_STORAGE_FILE &&
+            dbk_journal_group_append(group, stored, DBK_EVENT_HEAD_SIZE + body.size) != DAYBOOK_OK) {
+            dbk_journal_group_truncate(group, group_size);
+            return DAYBOOK_ENOMEM;
+        }
+        stored += dbk_memtable_stored_size(body.size);
+    }
+    return DAYBOOK_OK;
+}
+
+static void insert_events(dbk_append *append, const uint8_t *stored) {
+    for (size_t i = 0; i < append->count; i++) {
+        const dbk_append_event *event = &append->events[i];
+        const uint8_t *body = stored + DBK_EVENT_HEAD_SIZE;
+        dbk_event inserted = {
+            .stream_id = event->stream->id,
+            .position = event->position,
+            .seq = event->seq,
+            .version = event->version,
+            .recorded_ns = append->recorded_ns,
+            .aggregate_size = event->aggregate_size,
+            .subject = daybook_bytes(body + event->subject_offset, event->subject_size),
+            .id_key = daybook_bytes(body + event->id_offset, event->id_size),
+            .body = daybook_bytes(body, event->body_size),
+        };
+        dbk_memtable_insert(append->store->active->memtable, &inserted, &event->hashes);
+        stored += dbk_memtable_stored_size(event->body_size);
+    }
+}
+
+// ---- Roll-up ---------------------------------------------------------------------------------------------------------------
+
+typedef struct removal {
+    dbk_position_range *ranges;
+    size_t count;
+    size_t capacity;
+} removal;
+
+static daybook_status add_position(const daybook_allocator *allocator, removal *removed, uint64_t position) {
+    if (removed->count > 0 && removed->ranges[removed->count - 1].last + 1 == position) {
+        removed->ranges[removed->count - 1].last = position;
+        return DAYBOOK_OK;
+    }
+    if (removed->count == removed->capacity) {
+        size_t capacity = removed->capacity == 0 ? 16 : removed->capacity * 2;
+        dbk_position_range *ranges = dbk_resize_array(allocator, removed->ranges, capacity, sizeof *ranges);
+        if (ranges == NULL) return DAYBOOK_ENOMEM;
+        removed->ranges = ranges;
+        removed->capacity = capacity;
+    }
+    removed->ranges[removed->count++] = (dbk_position_range){position, position};
+    return DAYBOOK_OK;
+}
+
+// The live events of the subject in one memory table, ascending.
+static daybook_status roll_memtable(dbk_append *append, dbk_source *source, const dbk_append_event *event, removal *removed,
+                                    dbk_remove *record) {
+    dbk_term term;
+    dbk_term_make(&term, DBK_TERM_SUBJECT, event->stream->id, dbk_append_subject(append, event));
+    uint64_t next = atomic_load(&event->stream->first_position);
+    for (;;) {
+        uint64_t positions[256];
+        size_t count;
+        DBK_TRY(dbk_memtable_postings(source->memtable, dbk_term_slice(&term), next, UINT64_MAX, positions, 256, &count));
+        for (size_t i = 0; i < count; i++) {
+            dbk_event stored;
+            if (dbk_source_is_dead(source, positions[i])) continue;
+            DBK_TRY(dbk_memtable_get(source->memtable, positions[i], &stored));
+            DBK_TRY(add_position(append->store->allocator, removed, positions[i]));
+            record->removed_count++;
+            record->removed_bytes += dbk_event_cost(&stored);
+        }
+        if (count < 256) return DAYBOOK_OK;
+        next = positions[count - 1] + 1;
+    }
+}
+
+static daybook_status roll_up_subject(dbk_append *append, dbk_view *view, const dbk_append_event *event, dbk_remove *record) {
+    removal removed = {0};
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = 0; status == DAYBOOK_OK && i < event->rolled->range_count; i++) {
+        const dbk_position_range *range = &event->rolled->ranges[i];
+        for (uint64_t position = range->first; status == DAYBOOK_OK && position <= range->last; position++)
+            status = add_position(append->store->allocator, &removed, position);
+    }
+    record->removed_count = event->rolled->removed_count;
+    record->removed_bytes = event->rolled->removed_bytes;
+    for (size_t i = view->segment_count; status == DAYBOOK_OK && i < view->source_count; i++)
+        status = roll_memtable(append, view->sources[i], event, &removed, record);
+    if (status == DAYBOOK_OK && removed.count > 0)
+        status = dbk_remove_encode(record, removed.ranges, removed.count, &append->removals);
+    dbk_free(append->store->allocator, removed.ranges);
+    return status;
+}
+
+// Records of what the batch's roll-ups remove, built before the events are inserted: only what is older goes.
+static daybook_status roll_up(dbk_append *append, dbk_view *view) {
+    dbk_buf_reset(&append->removals);
+    for (size_t i = 0; append->has_roll_up && i < append->count; i++) {
+        const dbk_append_event *event = &append->events[i];
+        dbk_remove record = {.stream_id = event->stream->id, .reason = DBK_REMOVE_ROLLUP};
+        if (event->roll_up.size == 0) continue;
+        if (event->rolled != NULL) {
+            DBK_TRY(roll_up_subject(append, view, event, &record));
+            continue;
+        }
+        record.first_seq = event->seq;
+        record.first_position = event->position;
+        record.removed_count = atomic_load(&event->stream->message_count) + event->stream->pending_count;
+        record.removed_bytes = atomic_load(&event->stream->byte_count) + event->stream->pending_bytes;
+        for (size_t j = 0; j < i; j++) {
+            if (append->events[j].stream != event->stream) continue;
+            record.removed_count++;
+            record.removed_bytes += append->events[j].cost;
+        }
+        DBK_TRY(dbk_remove_encode(&record, NULL, 0, &append->removals));
+    }
+    return DAYBOOK_OK;
+}
+
+// ---- Decide ----------------------------------------------------------------------------------------------------------------
+
+static daybook_status assign(dbk_append *append, dbk_view *view, dbk_journal_group *group) {
+    daybook_store *store = append->store;
+    size_t stored_bytes = 0;
+    for (size_t i = 0; i < append->count; i++) stored_bytes += dbk_memtable_stored_size(append->events[i].body_size);
+    uint8_t *stored;
+    DBK_TRY(dbk_memtable_reserve(store->active->memtable, append->count, stored_bytes, &stored));
+    number_events(append, view);
+    size_t group_size = dbk_journal_group_size(group);
+    daybook_status status = roll_up(append, view);
+    if (status == DAYBOOK_OK) status = write_events(append, stored, group);
+    if (status == DAYBOOK_OK && append->removals.size > 0)
+        status = dbk_journal_group_append(group, append->removals.data, append->removals.size);
+    if (status != DAYBOOK_OK) {
+        dbk_journal_group_truncate(group, group_size);
+        take_back_numbers(append);
+        return status;
+    }
+    insert_events(append, stored);
+    store->next_position += append->count;
+    store->last_recorded_ns = append->recorded_ns;
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_append_decide(dbk_append *append, dbk_view *view, dbk_journal_group *group, daybook_error *error) {
+    daybook_store *store = append->store;
+    for (size_t i = 0; i < append->count; i++) {
+        if (!atomic_load(&append->events[i].stream->removed)) continue;
+        if (error != NULL) error->event = (uint32_t)i;
+        return dbk_fail(error, DAYBOOK_ENOSTREAM, "stream %.*s was removed meanwhile", (int)append->events[i].stream->name.size,
+                        (const char *)append->events[i].stream->name.data);
+    }
+    int64_t now_ns = store->vfs->clock_real_ns(store->vfs);
+    append->recorded_ns = now_ns > store->last_recorded_ns ? now_ns : store->last_recorded_ns;
+    DBK_TRY(decide_duplicates(append, view, error));
+    if (append->duplicate) return DAYBOOK_OK;
+    for (size_t i = 0; i < append->condition_count; i++) DBK_TRY(decide_condition(append, view, i, error));
+    DBK_TRY(decide_limits(append, view, error));
+    if (assign(append, view, group) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory: nothing was appended");
+    return DAYBOOK_OK;
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// The second step of an append: what segments know of its ids, aggregates and conditions, looked up by the caller's thread
+// before it queues, against a pinned view and without any lock. The leader then asks memory tables only. Where the
+// list of segments changed meanwhile, or something was removed, the leader has this done again (commit.c).
+#include "base/assert.h"
+#include "store/commit.h"
+
+// ---- Versions ----------------------------------------------------------------------------------------------------------
+
+static bool in_memtables(dbk_view *view, uint32_t stream_id, dbk_slice aggregate, uint64_t hash) {
+    uint64_t version;
+    for (size_t i = view->source_count; i-- > view->segment_count;) {
+        if (dbk_memtable_find_version(view->sources[i]->memtable, stream_id, aggregate, hash, &version)) return true;
+    }
+    return false;
+}
+
+// Highest version of an aggregate in segments: the newest segment that knows it has it.
+static daybook_status version_in_segments(dbk_view *view, uint32_t stream_id, dbk_slice aggregate, uint64_t *version_out,
+                                          daybook_error *error) {
+    *version_out = 0;
+    dbk_term term;
+    dbk_term_make(&term, DBK_TERM_AGGREGATE, stream_id, aggregate);
+    for (size_t i = view->segment_count; i-- > 0;) {
+        dbk_term_entry entry;
+        daybook_status status =
+            dbk_segment_find_term(view->sources[i]->segment, dbk_term_slice(&term), &entry, error);
+        if (status == DAYBOOK_ENOTFOUND) continue;
+        if (status == DAYBOOK_OK) *version_out = entry.last_version;
+        return status;
+    }
+    return DAYBOOK_OK;
+}
+
+static daybook_status resolve_versions(dbk_append *append, daybook_error *error) {
+    for (size_t i = 0; i < append->count; i++) {
+        dbk_append_event *event = &append->events[i];
+        if (event->aggregate_size == 0 || event->first != i) continue;
+        dbk_slice aggregate = daybook_bytes(dbk_append_subject(append, event).data, event->aggregate_size);
+        if (in_memtables(append->view, event->stream->id, aggregate, event->hashes.aggregate)) continue;
+        DBK_TRY(version_in_segments(append->view, event->stream->id, aggregate, &event->version_base, error));
+    }
+    return DAYBOOK_OK;
+}
+
+// ---- Ids ---------------------------------------------------------------------------------------------------------------
+
+static bool in_window(const dbk_append *append, const dbk_append_event *event, int64_t since_ns) {
+    const daybook_stream_config *config = atomic_load(&event->stream->config);
+    int64_t now_ns = append->store->vfs->clock_real_ns(append->store->vfs);
+    return now_ns - since_ns <= config->duplicate_window_ns;
+}
+
+// What a candidate means: the event of this id, alive or removed, or something else of the same fingerprint.
+static daybook_status check_candidate(dbk_append *append, dbk_append_event *event, dbk_source *source, uint64_t position,
+                                      dbk_block_view *block, daybook_error *error) {
+    dbk_event stored;
+    daybook_status status = dbk_source_read(source, position, block, &stored, error);
+    if (status == DAYBOOK_ENOTFOUND) return DAYBOOK_OK;
+    if (status != DAYBOOK_OK) return status;
+    if (stored.stream_id != event->stream->id || !dbk_slice_equal(stored.id_key, dbk_append_id_key(append, event)))
+        return DAYBOOK_OK;
+    dbk_liveness liveness = dbk_source_liveness(source, position);
+    if (liveness == DBK_LIVE && position < atomic_load(&event->stream->first_position)) liveness = DBK_REMOVED;
+    if (liveness == DBK_REMOVED && !in_window(append, event, stored.recorded_ns)) return DAYBOOK_OK;
+    event->stored_position = position;
+    event->dead = liveness != DBK_LIVE;
+    return DAYBOOK_OK;
+}
+
+static daybook_status resolve_id(dbk_append *append, dbk_append_event *event, daybook_error *error) {
+    event->stored_position = 0;
+    event->dead = false;
+    dbk_block_view block = {0};
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = append->view->segment_count; status == DAYBOOK_OK && i-- > 0;) {
+        dbk_source *source = append->view->sources[i];
+        dbk_id_lookup lookup = {0};
+        status = dbk_segment_find_id(source->segment, event->stream->id, dbk_append_id_key(append, event), &lookup, error);
+        for (size_t j = 0; status == DAYBOOK_OK && j < lookup.count && event->stored_position == 0; j++)
+            status = check_candidate(append, event, source, lookup.positions[j], &block, error);
+        if (status != DAYBOOK_OK || event->stored_position != 0) break;
+        if (lookup.dead && (lookup.dead_for_ever || in_window(append, event, lookup.dead_removed_ns))) {
+            event->dead = true;
+            break;
+        }
+    }
+    dbk_block_release(&block);
+    return status;
+}
+
+static daybook_status resolve_ids(dbk_append *append, daybook_error *error) {
+    for (size_t i = 0; i < append->count; i++) {
+        if (append->events[i].id_supplied) DBK_TRY(resolve_id(append, &append->events[i], error));
+    }
+    return DAYBOOK_OK;
+}
+
+// ---- Events of a subject in segments -------------------------------------------------------------------------------------
+
+typedef daybook_status (*visit_position)(void *context, dbk_source *source, uint64_t position, daybook_error *error);
+
+// Every live event of a literal subject in the view's segments, ascending.
+static daybook_status visit_subject(dbk_append *append, const dbk_append_event *event, visit_position visit, void *context,
+                                    daybook_error *error) {
+    dbk_term term;
+    dbk_term_make(&term, DBK_TERM_SUBJECT, event->stream->id, dbk_append_subject(append, event));
+    uint64_t first_position = atomic_load(&event->stream->first_position);
+    for (size_t i = 0; i < append->view->segment_count; i++) {
+        dbk_source *source = append->view->sources[i];
+        dbk_term_entry entry;
+        daybook_status status = dbk_segment_find_term(source->segment, dbk_term_slice(&term), &entry, error);
+        if (status == DAYBOOK_ENOTFOUND) continue;
+        if (status != DAYBOOK_OK) return status;
+        if (entry.count == 0 || entry.last_position < first_position) continue;
+        dbk_postings *postings;
+        DBK_TRY(dbk_postings_open(source->segment, &entry, &postings, error));
+        uint64_t position = first_position;
+        while ((status = dbk_postings_seek(postings, position, &position, error)) == DAYBOOK_OK) {
+            if (!dbk_source_is_dead(source, position)) status = visit(context, source, position, error);
+            if (status != DAYBOOK_OK) break;
+            position++;
+        }
+        dbk_postings_close(postings);
+        if (status != DAYBOOK_END && status != DAYBOOK_OK) return status;
+    }
+    return DAYBOOK_OK;
+}
+
+static daybook_status count_position(void *context, dbk_source *source, uint64_t position, daybook_error *error) {
+    (void)source, (void)position, (void)error;
+    ++*(uint64_t *)context;
+    return DAYBOOK_OK;
+}
+
+static daybook_status resolve_subject_counts(dbk_append *append, daybook_error *error) {
+    for (size_t i = 0; i < append->count; i++) {
+        dbk_append_event *event = &append->events[i];
+        const daybook_stream_config *config = atomic_load(&event->stream->config);
+        if ((config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) == 0) continue;
+        event->subject_count = 0;
+        DBK_TRY(visit_subject(append, event, count_position, &event->subject_count, error));
+    }
+    return DAYBOOK_OK;
+}
+
+typedef struct rolling {
+    dbk_append *append;
+    dbk_roll_up *rolled;
+    size_t capacity;
+    dbk_block_view block;
+} rolling;
+
+static daybook_status roll_position(void *context, dbk_source *source, uint64_t position, daybook_error *error) {
+    rolling *rolls = context;
+    dbk_roll_up *rolled = rolls->rolled;
+    dbk_event event;
+    DBK_TRY(dbk_source_read(source, position, &rolls->block, &event, error));
+    if (rolled->range_count > 0 && rolled->ranges[rolled->range_count - 1].last + 1 == position) {
+        rolled->ranges[rolled->range_count - 1].last = position;
+    } else {
+        if (rolled->range_count == rolls->capacity) {
+            size_t capacity = rolls->capacity == 0 ? 16 : rolls->capacity * 2;
+            dbk_position_range *ranges =
+                dbk_resize_array(rolls->append->store->allocator, rolled->ranges, capacity, sizeof *ranges);
+            if (ranges == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory rolling up a subject");
+            rolled->ranges = ranges;
+            rolls->capacity = capacity;
+        }
+        rolled->ranges[rolled->range_count++] = (dbk_position_range){position, position};
+    }
+    rolled->removed_count++;
+    rolled->removed_bytes += dbk_event_cost(&event);
+    return DAYBOOK_OK;
+}
+
+static daybook_status resolve_roll_ups(dbk_append *append, daybook_error *error) {
+    const daybook_allocator *allocator = append->store->allocator;
+    for (size_t i = 0; append->has_roll_up && i < append->count; i++) {
+        dbk_append_event *event = &append->events[i];
+        if (!dbk_slice_equal(event->roll_up, daybook_text("sub"))) continue;
+        if (event->rolled != NULL) dbk_free(allocator, event->rolled->ranges);
+        dbk_free(allocator, event->rolled);
+        event->rolled = dbk_alloc_zeroed(allocator, sizeof *event->rolled);
+        if (event->rolled == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory rolling up a subject");
+        rolling rolls = {.append = append, .rolled = event->rolled};
+        daybook_status status = visit_subject(append, event, roll_position, &rolls, error);
+        dbk_block_release(&rolls.block);
+        if (status != DAYBOOK_OK) return status;
+    }
+    return DAYBOOK_OK;
+}
+
+// ---- Conditions ----------------------------------------------------------------------------------------------------------
+
+static daybook_status resolve_condition(dbk_append *append, dbk_append_condition *condition, daybook_error *error) {
+    const daybook_condition *said = condition->said;
+    condition->position = condition->seq = condition->version = 0;
+    if (said->kind == DAYBOOK_EXPECT_VERSION) {
+        if (condition->stream == NULL) return DAYBOOK_OK;
+        if (in_memtables(append->view, condition->stream->id, condition->aggregate, condition->aggregate_hash)) return DAYBOOK_OK;
+        return version_in_segments(append->view, condition->stream->id, condition->aggregate, &condition->version, error);
+    }
+    if (said->kind == DAYBOOK_EXPECT_STREAM_SEQ) return DAYBOOK_OK;
+    uint64_t from = said->kind == DAYBOOK_FAIL_IF_EVENTS_MATCH ? said->after + 1 : 1;
+    if (from == 0) return DAYBOOK_OK;  // after the greatest position there is nothing
+    // Building the memory tables' term index is work for this thread, not for the leader.
+    uint64_t position, seq;
+    for (size_t i = append->view->segment_count; i < append->view->source_count; i++) {
+        DBK_TRY(dbk_query_newest_in_memtable(append->store, append->view->sources[i], condition->stream, condition->items,
+                                             condition->item_count, from, UINT64_MAX, &position, &seq, error));
+    }
+    return dbk_query_newest_in_segments(append->store, append->view, condition->stream, condition->items,
+                                        condition->item_count, from, &condition->position, &condition->seq, error);
+}
+
+daybook_status dbk_append_resolve(dbk_append *append, daybook_error *error) {
+    // The generation before the view: a removal in between is then noticed.
+    append->removal_generation = dbk_commit_removal_generation(append->store);
+    dbk_view_unref(append->view);
+    append->view = dbk_store_get_view(append->store);
+    DBK_TRY(resolve_versions(append, error));
+    DBK_TRY(resolve_ids(append, error));
+    DBK_TRY(resolve_subject_counts(append, error));
+    DBK_TRY(resolve_roll_ups(append, error));
+    for (size_t i = 0; i < append->condition_count; i++)
+        DBK_TRY(resolve_condition(append, &append->conditions[i], error));
+    return DAYBOOK_OK;
+}
