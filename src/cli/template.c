@@ -31,9 +31,9 @@ static void take_filters(cli_template_part *part) {
     for (;;) {
         const char *name = part->text.data;
         size_t size = part->text.size;
-        if (size > 5 && memcmp(name + size - 5, "|slug", 5) == 0) {
+        if (size >= 5 && memcmp(name + size - 5, "|slug", 5) == 0) {
             part->slug = 1;
-        } else if (size > 5 && memcmp(name + size - 5, "|each", 5) == 0) {
+        } else if (size >= 5 && memcmp(name + size - 5, "|each", 5) == 0) {
             part->each = 1;
         } else {
             return;
