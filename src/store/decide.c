@@ -167,30 +167,39 @@ static daybook_status fail_limit(daybook_error *error, size_t index, const dbk_s
     return status;
 }
 
-static daybook_status decide_limits(dbk_append *append, dbk_view *view, daybook_error *error) {
-    for (size_t i = 0; i < append->count; i++) {
-        const dbk_append_event *event = &append->events[i];
-        const daybook_stream_config *config = atomic_load(&event->stream->config);
-        if (config->discard != DAYBOOK_DISCARD_NEW) continue;
-        // Earlier events of this batch in the same stream (and subject) count as well.
-        uint64_t count = 1, bytes = event->cost, of_subject = 1;
-        for (size_t j = 0; j < i; j++) {
-            if (append->events[j].stream != event->stream) continue;
-            count++;
-            bytes += append->events[j].cost;
-            if (append->events[j].hashes.subject == event->hashes.subject) of_subject++;
-        }
-        uint64_t live = atomic_load(&event->stream->message_count) + event->stream->pending_count;
-        uint64_t live_bytes = atomic_load(&event->stream->byte_count) + event->stream->pending_bytes;
-        if (config->max_msgs > 0 && live + count > config->max_msgs)
-            return fail_limit(error, i, event->stream, "max_msgs", config->max_msgs);
-        if (config->max_bytes > 0 && live_bytes + bytes > config->max_bytes)
-            return fail_limit(error, i, event->stream, "max_bytes", config->max_bytes);
-        if ((config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) != 0 &&
-            event->subject_count + live_in_memtables(append, view, event) + of_subject > config->max_msgs_per_subject)
-            return fail_limit(error, i, event->stream, "max_msgs_per_subject", config->max_msgs_per_subject);
+static uint64_t same_subject_before(const dbk_append *append, size_t index) {
+    uint64_t count = 0;
+    for (size_t i = 0; i < index; i++) {
+        count += append->events[i].stream == append->events[index].stream &&
+                 append->events[i].hashes.subject == append->events[index].hashes.subject;
     }
+    return count;
+}
+
+// The event with all of its batch before it, against the limits of a stream that discards new events.
+static daybook_status decide_limit(dbk_append *append, dbk_view *view, size_t index, daybook_error *error) {
+    const dbk_append_event *event = &append->events[index];
+    dbk_stream *stream = event->stream;
+    const daybook_stream_config *config = atomic_load(&stream->config);
+    if (config->discard != DAYBOOK_DISCARD_NEW) return DAYBOOK_OK;
+    uint64_t count = atomic_load(&stream->message_count) + stream->pending_count + ++stream->batch_count;
+    stream->batch_bytes += event->cost;
+    uint64_t bytes = atomic_load(&stream->byte_count) + stream->pending_bytes + stream->batch_bytes;
+    if (config->max_msgs > 0 && count > config->max_msgs) return fail_limit(error, index, stream, "max_msgs", config->max_msgs);
+    if (config->max_bytes > 0 && bytes > config->max_bytes)
+        return fail_limit(error, index, stream, "max_bytes", config->max_bytes);
+    if ((config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) == 0) return DAYBOOK_OK;
+    uint64_t of_subject = event->subject_count + live_in_memtables(append, view, event) + same_subject_before(append, index) + 1;
+    if (of_subject > config->max_msgs_per_subject)
+        return fail_limit(error, index, stream, "max_msgs_per_subject", config->max_msgs_per_subject);
     return DAYBOOK_OK;
+}
+
+static daybook_status decide_limits(dbk_append *append, dbk_view *view, daybook_error *error) {
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = 0; status == DAYBOOK_OK && i < append->count; i++) status = decide_limit(append, view, i, error);
+    for (size_t i = 0; i < append->count; i++) append->events[i].stream->batch_count = append->events[i].stream->batch_bytes = 0;
+    return status;
 }
 
 // ---- Numbers ---------------------------------------------------------------------------------------------------------------

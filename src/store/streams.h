@@ -31,8 +31,8 @@ typedef struct dbk_stream {
     atomic_uint_fast64_t byte_count;
     atomic_uint_fast64_t published_seq;   // last durable seq
     atomic_int_fast64_t last_recorded_ns;
-    uint64_t accepted_count;  // live plus accepted, for discard new; under store->state_lock
-    uint64_t accepted_bytes;
+    uint64_t batch_count;  // of the append being decided; under store->state_lock
+    uint64_t batch_bytes;
     uint64_t pending_count;  // accepted, not yet published; under store->state_lock, with next_pending
     uint64_t pending_bytes;
     struct dbk_stream *next_pending;  // list of streams with pending_count > 0

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+// Appending as callers see it: prepare (prepare.c), resolve (resolve.c), queue (commit.c, which has decide.c decide), and then
+// what is due when the answer is known: receipts, what a duplicate's stored event looks like, limits.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/uuid.h"
+#include "store/commit.h"
+
+enum { STREAM_GONE_TRIES_MAX = 3 };
+
+// ---- Receipts ------------------------------------------------------------------------------------------------------------
+
+static void write_id(const dbk_append *append, const dbk_append_event *event, daybook_receipt *receipt) {
+    receipt->id[0] = '\0';
+    if (event->id_supplied) return;
+    // The body the caller's thread encoded has no time yet; the leader set it in the memory table's copy.
+    dbk_uuid uuid;
+    memcpy(uuid.bytes, append->bodies.data + event->body_offset + event->id_offset + 1, sizeof uuid.bytes);
+    dbk_uuid dated;
+    dbk_uuid_make_v7(append->recorded_ns, (const uint8_t[10]){0}, &dated);
+    memcpy(uuid.bytes, dated.bytes, 6);
+    dbk_uuid_format(&uuid, receipt->id);
+}
+
+static daybook_status read_stored(const dbk_append *append, uint64_t position, dbk_block_view *block, dbk_event *event_out,
+                                  daybook_error *error) {
+    dbk_view *view = dbk_store_get_view(append->store);
+    size_t at = dbk_view_find(view, position);
+    daybook_status status = DAYBOOK_ENOTFOUND;
+    if (at < view->source_count && view->sources[at]->position_first <= position)
+        status = dbk_source_read(view->sources[at], position, block, event_out, error);
+    dbk_view_unref(view);
+    return status;
+}
+
+// The event an id is stored under: its numbers, and whether it says the same.
+static daybook_status write_duplicate(const dbk_append *append, const dbk_append_event *event, daybook_receipt *receipt,
+                                      daybook_error *error) {
+    receipt->flags |= DAYBOOK_RECEIPT_DUPLICATE | (event->dead ? DAYBOOK_RECEIPT_DELETED : 0u);
+    if (event->stored_position == 0) return DAYBOOK_OK;
+    dbk_block_view block = {0};
+    dbk_event stored;
+    daybook_status status = read_stored(append, event->stored_position, &block, &stored, error);
+    if (status == DAYBOOK_OK) {
+        receipt->seq = stored.seq;
+        receipt->position = stored.position;
+        receipt->version = stored.version;
+        receipt->recorded_ns = stored.recorded_ns;
+        dbk_event said = {.recorded_ns = stored.recorded_ns};
+        daybook_status decoded = dbk_event_decode_body(dbk_append_body(append, event), &said);
+        DBK_ASSERT(decoded == DAYBOOK_OK);
+        if (!event->dead && !dbk_event_same_content(&said, &stored)) receipt->flags |= DAYBOOK_RECEIPT_DIFFERS;
+    }
+    dbk_block_release(&block);
+    // Rewritten away since: the id is remembered, the numbers are not.
+    return status == DAYBOOK_ENOTFOUND ? DAYBOOK_OK : status;
+}
+
+static daybook_status write_receipts(dbk_append *append, daybook_error *error) {
+    for (size_t i = 0; append->receipts != NULL && i < append->count; i++) {
+        const dbk_append_event *event = &append->events[i];
+        daybook_receipt *receipt = &append->receipts[i];
+        receipt->size = sizeof *receipt;
+        receipt->flags &= DAYBOOK_RECEIPT_STREAM_CREATED;
+        receipt->stream = event->stream->name;
+        receipt->seq = event->seq;
+        receipt->position = event->position;
+        receipt->version = event->version;
+        receipt->recorded_ns = append->recorded_ns;
+        write_id(append, event, receipt);
+        if (append->duplicate) DBK_TRY(write_duplicate(append, event, receipt, error));
+    }
+    return DAYBOOK_OK;
+}
+
+// ---- Limits after an append ------------------------------------------------------------------------------------------------
+
+// Enforce the limits the events may have broken. What fails here is made good by the next append, or by maintenance.
+static void trim(dbk_append *append) {
+    daybook_store *store = append->store;
+    const dbk_stream *trimmed = NULL;
+    for (size_t i = 0; !append->duplicate && i < append->count; i++) {
+        const dbk_append_event *event = &append->events[i];
+        const daybook_stream_config *config = atomic_load(&event->stream->config);
+        bool counts = config->max_msgs > 0 || config->max_bytes > 0;
+        bool per_subject = config->max_msgs_per_subject > 0;
+        if (!per_subject && (!counts || event->stream == trimmed)) continue;
+        dbk_slice subject = per_subject ? dbk_append_subject(append, event) : daybook_bytes(NULL, 0);
+        daybook_error error;
+        daybook_error_init(&error);
+        daybook_status status = dbk_store_trim(store, event->stream, subject, &error);
+        if (status != DAYBOOK_OK) dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error.message);
+        trimmed = event->stream;
+    }
+}
+
+// ---- Locks of roll-ups -----------------------------------------------------------------------------------------------------
+
+static int compare_streams(const void *a, const void *b) {
+    const dbk_stream *left = *(dbk_stream *const *)a, *right = *(dbk_stream *const *)b;
+    return left->id < right->id ? -1 : left->id > right->id;
+}
+
+// The trim locks of all streams with a roll-up, ascending by id. *streams_out is NULL where there is none.
+static daybook_status lock_roll_ups(dbk_append *append, dbk_stream ***streams_out, size_t *count_out) {
+    *streams_out = NULL;
+    *count_out = 0;
+    if (!append->has_roll_up) return DAYBOOK_OK;
+    dbk_stream **streams = dbk_alloc(append->store->allocator, append->count * sizeof(dbk_stream *));
+    if (streams == NULL) return DAYBOOK_ENOMEM;
+    size_t count = 0;
+    for (size_t i = 0; i < append->count; i++) {
+        if (append->events[i].roll_up.size > 0) streams[count++] = append->events[i].stream;
+    }
+    qsort(streams, count, sizeof(dbk_stream *), compare_streams);
+    size_t distinct = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 || streams[i] != streams[distinct - 1]) streams[distinct++] = streams[i];
+    }
+    for (size_t i = 0; i < distinct; i++) pthread_mutex_lock(&streams[i]->trim_lock);
+    *streams_out = streams;
+    *count_out = distinct;
+    return DAYBOOK_OK;
+}
+
+static void unlock_roll_ups(const dbk_append *append, dbk_stream **streams, size_t count) {
+    for (size_t i = 0; i < count; i++) pthread_mutex_unlock(&streams[i]->trim_lock);
+    dbk_free(append->store->allocator, streams);
+}
+
+// ---- Blocking --------------------------------------------------------------------------------------------------------------
+
+static daybook_status append_once(dbk_append *append, const daybook_event *events, size_t count,
+                                  const daybook_append_options *options, daybook_error *error) {
+    DBK_TRY(dbk_append_init(append, append->store, events, count, options, false, error));
+    dbk_stream **locked;
+    size_t locked_count;
+    if (lock_roll_ups(append, &locked, &locked_count) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory preparing the append");
+    dbk_operation operation = {.kind = DBK_OPERATION_APPEND, .append = append};
+    daybook_status status = dbk_append_resolve(append, error);
+    if (status == DAYBOOK_OK) {
+        status = dbk_commit_run(append->store, &operation);
+        if (status != DAYBOOK_OK && error != NULL) *error = operation.error;
+    }
+    unlock_roll_ups(append, locked, locked_count);
+    return status;
+}
+
+daybook_status daybook_append(daybook_store *store, const daybook_event *events, size_t count,
+                              const daybook_append_options *options, daybook_receipt *receipts, daybook_error *error) {
+    if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store");
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = 0; receipts != NULL && i < count; i++) receipts[i].flags = 0;
+    for (int tries = 0; tries < STREAM_GONE_TRIES_MAX; tries++) {
+        dbk_append append = {.store = store, .receipts = receipts};
+        status = append_once(&append, events, count, options, error);
+        if (status == DAYBOOK_OK) {
+            trim(&append);
+            status = write_receipts(&append, error);
+        }
+        dbk_append_deinit(&append);
+        // The stream was removed between finding it and its turn: another may capture the subject now.
+        if (status != DAYBOOK_ENOSTREAM || options == NULL || !options->auto_stream) break;
+    }
+    return status;
+}
+
+// ---- Submitted ---------------------------------------------------------------------------------------------------------------
+
+typedef struct submission {
+    dbk_operation operation;
+    dbk_append append;
+    daybook_append_done done;
+    void *context;
+    daybook_receipt receipts[];
+} submission;
+
+static void complete(dbk_operation *operation) {
+    submission *submitted = (submission *)(void *)operation;
+    daybook_store *store = submitted->append.store;
+    daybook_status status = operation->status;
+    if (status == DAYBOOK_OK) {
+        trim(&submitted->append);
+        status = write_receipts(&submitted->append, &operation->error);
+    }
+    submitted->done(submitted->context, status, submitted->receipts, submitted->append.count,
+                    status == DAYBOOK_OK ? NULL : &operation->error);
+    dbk_append_deinit(&submitted->append);
+    dbk_free(store->allocator, submitted);
+}
+
+daybook_status daybook_append_submit(daybook_store *store, const daybook_event *events, size_t count,
+                                     const daybook_append_options *options, daybook_append_done done, void *context,
+                                     daybook_error *error) {
+    if (store == NULL || done == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "a submitted append needs a store and a completion");
+    if (count > DAYBOOK_BATCH_COUNT_MAX)
+        return dbk_fail(error, DAYBOOK_ELIMIT, "a batch of %zu events: at most %d are allowed; split it", count, DAYBOOK_BATCH_COUNT_MAX);
+    submission *submitted = dbk_alloc_zeroed(store->allocator, sizeof *submitted + count * sizeof(daybook_receipt));
+    if (submitted == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory submitting an append");
+    submitted->append.store = store;
+    submitted->append.receipts = submitted->receipts;
+    submitted->done = done;
+    submitted->context = context;
+    submitted->operation.kind = DBK_OPERATION_APPEND;
+    submitted->operation.append = &submitted->append;
+    submitted->operation.completed = complete;
+    daybook_status status = dbk_append_init(&submitted->append, store, events, count, options, true, error);
+    if (status == DAYBOOK_OK && submitted->append.has_roll_up)
+        status = dbk_fail(error, DAYBOOK_EUNSUPPORTED, "an event with roll-up cannot be submitted: use daybook_append");
+    if (status == DAYBOOK_OK) status = dbk_append_resolve(&submitted->append, error);
+    if (status == DAYBOOK_OK) status = dbk_commit_submit(store, &submitted->operation, error);
+    if (status != DAYBOOK_OK) {
+        dbk_append_deinit(&submitted->append);
+        submitted->append.store = NULL;
+        dbk_free(store->allocator, submitted);
+    }
+    return status;
+}
+
+// ---- Replay ------------------------------------------------------------------------------------------------------------------
+
+static daybook_status replay_event(daybook_store *store, dbk_slice record, daybook_error *error) {
+    dbk_event event;
+    if (dbk_event_decode(record, &event) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_EDAMAGED, "an event in the journal cannot be decoded although its checksum holds");
+    if (event.position <= atomic_load(&store->flushed_position)) return DAYBOOK_OK;  // in a segment already
+    dbk_memtable *memtable = store->active->memtable;
+    if (event.position < dbk_memtable_position_end(memtable))
+        return dbk_fail(error, DAYBOOK_EDAMAGED, "position %llu comes twice in the journal", (unsigned long long)event.position);
+    if (dbk_memtable_skip_to(memtable, event.position) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory replaying the journal");
+    uint8_t *stored;
+    if (dbk_memtable_reserve(memtable, 1, dbk_memtable_stored_size(event.body.size), &stored) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory replaying the journal");
+    memcpy(stored, record.data, record.size);
+    daybook_status status = dbk_event_decode(daybook_bytes(stored, record.size), &event);
+    DBK_ASSERT(status == DAYBOOK_OK);
+    dbk_event_hashes hashes = {0};
+    dbk_term term;
+    dbk_term_make(&term, DBK_TERM_SUBJECT, event.stream_id, event.subject);
+    hashes.subject = dbk_term_hash(dbk_term_slice(&term));
+    if (event.aggregate_size > 0) {
+        dbk_term_make(&term, DBK_TERM_AGGREGATE, event.stream_id, dbk_event_aggregate(&event));
+        hashes.aggregate = dbk_term_hash(dbk_term_slice(&term));
+    }
+    if ((event.flags & DBK_EVENT_ID_MADE) == 0) hashes.id = dbk_id_hash(event.stream_id, event.id_key);
+    dbk_memtable_insert(memtable, &event, &hashes);
+    store->next_position = event.position + 1;
+    if (event.recorded_ns > store->last_recorded_ns) store->last_recorded_ns = event.recorded_ns;
+    dbk_stream *stream = dbk_stream_table_find_id(store->streams, event.stream_id);
+    if (stream == NULL) return DAYBOOK_OK;  // removed later on
+    stream->last_seq = event.seq;
+    atomic_store(&stream->published_seq, event.seq);
+    atomic_store(&stream->last_recorded_ns, event.recorded_ns);
+    atomic_fetch_add(&stream->message_count, 1);
+    atomic_fetch_add(&stream->byte_count, dbk_event_cost(&event));
+    return DAYBOOK_OK;
+}
+
+static daybook_status replay_stream(daybook_store *store, const dbk_catalogue_entry *entry, daybook_error *error) {
+    char text[16] = "";
+    if (entry->key.size == 0 || entry->key.size >= sizeof text)
+        return dbk_fail(error, DAYBOOK_EDAMAGED, "a catalogue entry in the journal has no proper key");
+    memcpy(text, entry->key.data, entry->key.size);
+    uint32_t id = (uint32_t)strtoul(text, NULL, 10);
+    dbk_stream *stream = dbk_stream_table_find_id(store->streams, id);
+    if (!entry->present) {
+        if (stream != NULL) dbk_stream_table_remove(store->streams, stream);
+        return DAYBOOK_OK;
+    }
+    dbk_slice *subjects = dbk_alloc(store->allocator, DAYBOOK_STREAM_SUBJECT_COUNT_MAX * sizeof *subjects);
+    if (subjects == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory replaying the journal");
+    daybook_stream_config config;
+    int64_t created_ns;
+    uint32_t said_id;
+    daybook_status status = dbk_stream_decode(entry->value, &said_id, &config, &created_ns, subjects);
+    if (status == DAYBOOK_OK && said_id != id) status = DAYBOOK_EDAMAGED;
+    if (status != DAYBOOK_OK) {
+        (void)dbk_fail(error, status, "the configuration of stream number %u in the journal cannot be decoded", id);
+    } else if (stream == NULL) {
+        status = dbk_stream_table_add(store->streams, id, &config, created_ns, &stream, error);
+    } else if (!atomic_load(&stream->removed)) {
+        status = dbk_stream_table_update(store->streams, stream, &config, error);
+    }
+    dbk_free(store->allocator, subjects);
+    return status;
+}
+
+daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_error *error) {
+    dbk_record_kind kind;
+    size_t size;
+    dbk_remove remove;
+    dbk_catalogue_entry entry;
+    daybook_status status = dbk_record_peek(record, &kind, &size);
+    if (status != DAYBOOK_OK || size != record.size)
+        return dbk_fail(error, status == DAYBOOK_OK ? DAYBOOK_EDAMAGED : status, "a record in the journal has a wrong size or an unknown kind");
+    switch (kind) {
+        case DBK_RECORD_EVENT:
+            return replay_event(store, record, error);
+        case DBK_RECORD_REMOVE:
+            if (dbk_remove_decode(record, &remove) != DAYBOOK_OK)
+                return dbk_fail(error, DAYBOOK_EDAMAGED, "a removal in the journal cannot be decoded although its checksum holds");
+            pthread_mutex_lock(&store->removal_lock);
+            dbk_store_apply_remove(store, &remove);
+            pthread_mutex_unlock(&store->removal_lock);
+            return DAYBOOK_OK;
+        case DBK_RECORD_CATALOGUE:
+            if (dbk_catalogue_decode(record, &entry) != DAYBOOK_OK)
+                return dbk_fail(error, DAYBOOK_EDAMAGED, "a catalogue entry in the journal cannot be decoded although its checksum holds");
+            if (entry.kind == DBK_CATALOGUE_STREAM) return replay_stream(store, &entry, error);
+            return dbk_fail(error, DAYBOOK_EFORMAT, "the journal holds a catalogue entry of kind %d: a newer daybook wrote it", entry.kind);
+    }
+    return dbk_fail(error, DAYBOOK_EFORMAT, "the journal holds a record of an unknown kind");
+}
