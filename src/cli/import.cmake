@@ -1,6 +1,7 @@
 # The verbs import, export, demo and bench: what they are made of, and which optional libraries they use. Adds to
 # `sources` and `libraries` of the including file.
 list(APPEND sources
+  demo.c
   import.c
   import_append.c
   import_csv.c
@@ -13,7 +14,7 @@ list(APPEND sources
   import_text.c
   template.c
 )
-add_compile_definitions(CLI_HAVE_CSV CLI_HAVE_NDJSON CLI_HAVE_GIT)
+add_compile_definitions(CLI_HAVE_CSV CLI_HAVE_NDJSON CLI_HAVE_GIT CLI_HAVE_EXPORT CLI_HAVE_DEMO)
 
 # .gz sources; without zlib they are refused with the reason.
 if(TARGET PkgConfig::ZLIB)
