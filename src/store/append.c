@@ -119,14 +119,14 @@ static daybook_status lock_roll_ups(dbk_append *append, dbk_stream ***streams_ou
     for (size_t i = 0; i < count; i++) {
         if (i == 0 || streams[i] != streams[distinct - 1]) streams[distinct++] = streams[i];
     }
-    for (size_t i = 0; i < distinct; i++) pthread_mutex_lock(&streams[i]->trim_lock);
+    for (size_t i = 0; i < distinct; i++) dbk_stream_lock_trim(streams[i]);
     *streams_out = streams;
     *count_out = distinct;
     return DAYBOOK_OK;
 }
 
 static void unlock_roll_ups(const dbk_append *append, dbk_stream **streams, size_t count) {
-    for (size_t i = 0; i < count; i++) pthread_mutex_unlock(&streams[i]->trim_lock);
+    for (size_t i = 0; i < count; i++) dbk_stream_unlock_trim(append->store, streams[i]);
     dbk_free(append->store->allocator, streams);
 }
 

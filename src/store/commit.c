@@ -269,6 +269,7 @@ static void publish(daybook_store *store) {
         stream = next;
     }
     commit->pending = NULL;
+    if (commit->group_position > store->published_position) store->published_position = commit->group_position;
     pthread_mutex_unlock(&store->state_lock);
     if (commit->group_position > atomic_load_explicit(&store->durable_position, memory_order_relaxed))
         atomic_store_explicit(&store->durable_position, commit->group_position, memory_order_release);
@@ -288,26 +289,6 @@ static void announce(daybook_store *store) {
     dbk_live_publish(store->live, &values);
 }
 
-static void apply_removals(daybook_store *store, dbk_slice records) {
-    const uint8_t *at = records.data;
-    size_t left = records.size;
-    pthread_mutex_lock(&store->removal_lock);
-    while (left > 0) {
-        dbk_record_kind kind;
-        size_t size;
-        dbk_remove remove;
-        daybook_status status = dbk_record_peek(daybook_bytes(at, left), &kind, &size);
-        DBK_ASSERT(status == DAYBOOK_OK && kind == DBK_RECORD_REMOVE);
-        status = dbk_remove_decode(daybook_bytes(at, size), &remove);
-        DBK_ASSERT(status == DAYBOOK_OK);
-        dbk_store_apply_remove(store, &remove);
-        at += size;
-        left -= size;
-    }
-    atomic_fetch_add_explicit(&store->commit->removal_generation, 1, memory_order_release);
-    pthread_mutex_unlock(&store->removal_lock);
-}
-
 // What an operation does once its group is durable.
 static void apply_operation(daybook_store *store, dbk_operation *operation) {
     if (operation->status != DAYBOOK_OK) return;
@@ -316,7 +297,8 @@ static void apply_operation(daybook_store *store, dbk_operation *operation) {
         if (operation->records.size > 0)
             atomic_fetch_add_explicit(&store->commit->removal_generation, 1, memory_order_release);
     } else if (operation->kind == DBK_OPERATION_APPEND && operation->append->removals.size > 0) {
-        apply_removals(store, daybook_bytes(operation->append->removals.data, operation->append->removals.size));
+        dbk_store_apply_removals(store, daybook_bytes(operation->append->removals.data, operation->append->removals.size));
+        atomic_fetch_add_explicit(&store->commit->removal_generation, 1, memory_order_release);
     }
 }
 
@@ -717,7 +699,7 @@ daybook_status dbk_commit_new(daybook_store *store, daybook_error *error) {
     pthread_cond_init(&commit->idle, NULL);
     pthread_cond_init(&commit->room_changed, NULL);
     dbk_buf_init(&commit->lazy, store->allocator, DBK_RECORD_SIZE_MAX);
-    commit->group_position = atomic_load(&store->durable_position);
+    commit->group_position = store->published_position = atomic_load(&store->durable_position);
     store->commit = commit;
     daybook_status status = dbk_journal_group_new(store->journal, &commit->group);
     if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory opening the store");

@@ -43,6 +43,7 @@ typedef struct key_node {
     uint32_t last_slot;
     uint32_t count;
     uint64_t last_version;
+    uint64_t floor;  // subjects: no event below is alive
 } key_node;
 
 typedef struct key_index {
@@ -355,6 +356,27 @@ bool dbk_memtable_find_version(dbk_memtable *memtable, uint32_t stream_id, dbk_s
     if (node != NULL) *version_out = node->last_version;
     pthread_rwlock_unlock(&memtable->index_lock);
     return node != NULL;
+}
+
+static key_node *find_subject(dbk_memtable *memtable, uint32_t stream_id, dbk_slice subject) {
+    dbk_term term;
+    dbk_term_make(&term, DBK_TERM_SUBJECT, stream_id, subject);
+    return find_key(&memtable->subjects, stream_id, subject, dbk_term_hash(dbk_term_slice(&term)));
+}
+
+uint64_t dbk_memtable_subject_floor(dbk_memtable *memtable, uint32_t stream_id, dbk_slice subject) {
+    pthread_rwlock_rdlock(&memtable->index_lock);
+    const key_node *node = find_subject(memtable, stream_id, subject);
+    uint64_t floor = node == NULL ? 0 : node->floor;
+    pthread_rwlock_unlock(&memtable->index_lock);
+    return floor;
+}
+
+void dbk_memtable_set_subject_floor(dbk_memtable *memtable, uint32_t stream_id, dbk_slice subject, uint64_t position) {
+    pthread_rwlock_wrlock(&memtable->index_lock);
+    key_node *node = find_subject(memtable, stream_id, subject);
+    if (node != NULL && position > node->floor) node->floor = position;
+    pthread_rwlock_unlock(&memtable->index_lock);
 }
 
 // First slot at or behind `from` that is not empty; `end` when there is none.

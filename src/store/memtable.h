@@ -57,7 +57,11 @@ daybook_status dbk_memtable_get(const dbk_memtable *memtable, uint64_t position,
 /// What the table knows of an aggregate: version assigned last; false when it has none of it.
 bool dbk_memtable_find_version(dbk_memtable *memtable, uint32_t stream_id, dbk_slice aggregate, uint64_t hash,
                                uint64_t *version_out);
-/// Position of the newest event with this id in the stream that is below position_limit; false when none.
+/// A position below which no event of the subject is alive, 0 when unknown: so that trimming a subject that is written
+/// over and over looks at what is new only.
+uint64_t dbk_memtable_subject_floor(dbk_memtable *memtable, uint32_t stream_id, dbk_slice subject);
+void dbk_memtable_set_subject_floor(dbk_memtable *memtable, uint32_t stream_id, dbk_slice subject, uint64_t position);
+/// Position of the newest event with this id in the stream; false when none.
 bool dbk_memtable_find_id(dbk_memtable *memtable, uint32_t stream_id, dbk_slice id_key, uint64_t hash,
                           uint64_t *position_out);
 

@@ -8,7 +8,9 @@
 // Locks, in the order they may be taken (a later one while holding an earlier one, never the reverse):
 //   catalogue_lock    one change of streams at a time
 //   stream->trim_lock removals of one stream (several: ascending by id)
-//   maintenance_lock  one flush, merge, checkpoint or backup step at a time
+//   maintenance_lock  changes of the view: rotation, a flush or merge taking effect; short but for rotation, which waits in
+//                     the commit queue
+//   manifest_lock     edits of the manifest and of the journal's map; I/O under it. A leader may take it
 //   commit.queue_lock queue of waiting commits (short)
 //   state_lock        assignment: last_seq, next_position, active memory table insert, accepted_*; no I/O under it
 //   removal_lock      application of removals to dead sets and stream marks
@@ -57,6 +59,7 @@ struct daybook_store {
     pthread_mutex_t state_lock;
     uint64_t next_position;
     int64_t last_recorded_ns;
+    uint64_t published_position;  // everything at or below is counted in its stream
     dbk_source *active;  // its memtable takes inserts; also the last source of the view
 
     // Published.
@@ -77,9 +80,11 @@ struct daybook_store {
     struct dbk_maintenance *maintenance;
     struct dbk_follower *follower;
 
-    // Maintenance. Guarded by maintenance_lock.
+    // Maintenance.
     pthread_mutex_t maintenance_lock;
-    dbk_manifest manifest;
+    pthread_mutex_t manifest_lock;
+    dbk_manifest manifest;  // guarded by manifest_lock
+    struct dbk_cut *recovered_cut;  // memory tables frozen during recovery wait to be flushed; taken by maintenance
 
     // Counters for info.
     atomic_uint_fast64_t group_count, commit_count, flush_count, merge_count;
@@ -133,12 +138,20 @@ void dbk_commit_room_changed(daybook_store *store);
 daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_error *error);
 
 // ---- removal.c ---------------------------------------------------------------------------------------------------------
-/// Apply a decoded removal to dead sets, marks and counts.
+/// Apply a sequence of removal records. Takes removal_lock.
+void dbk_store_apply_removals(daybook_store *store, dbk_slice records);
+/// Apply a decoded removal to dead sets, marks and counts. removal_lock is held.
 void dbk_store_apply_remove(daybook_store *store, const dbk_remove *remove);
-/// Enforce the limits of one stream now (count, bytes, age; per subject only where `subject` is given).
+/// Enforce the limits of one stream now (count, bytes, age; per subject only where `subject` is given). Where somebody else is
+/// removing from the stream, that thread does it before it is through. Any thread; holds no lock on return.
 daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject, daybook_error *error);
 /// Enforce max_age everywhere; called by maintenance about once a second.
 daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error);
+/// Enforce all limits after recovery (trims may not have reached the journal); called once by open, before readers.
+daybook_status dbk_store_trim_recovered(daybook_store *store, daybook_error *error);
+/// Begin and end removing from a stream by hand. Several streams: ascending by id.
+void dbk_stream_lock_trim(dbk_stream *stream);
+void dbk_stream_unlock_trim(daybook_store *store, dbk_stream *stream);
 
 // ---- maintenance.c: flush, merge, checkpoint, background thread --------------------------------------------------------
 daybook_status dbk_maintenance_new(daybook_store *store, daybook_error *error);

@@ -36,9 +36,9 @@ typedef struct dbk_stream {
     uint64_t pending_count;  // accepted, not yet published; under store->state_lock, with next_pending
     uint64_t pending_bytes;
     struct dbk_stream *next_pending;  // list of streams with pending_count > 0
-    // Held from looking at what to remove until the removal is applied, so that nothing is counted twice.
+    // Held from looking at what to remove until the removal is applied, so that nothing is counted twice (removal.c).
     pthread_mutex_t trim_lock;
-    atomic_bool trim_due;  // somebody could not take trim_lock: its holder trims before letting go for good
+    struct dbk_trim_request *trim_requests;  // left by those who found trim_lock taken; under store->removal_lock
     int64_t created_ns;
 } dbk_stream;
 

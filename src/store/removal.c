@@ -1,0 +1,573 @@
+// SPDX-License-Identifier: Apache-2.0
+// Removing events: by users (delete, purge), by roll-up (decide.c) and by limits.
+//
+// What users remove is committed like an append and applied when durable; then no read returns it, also after a crash.
+// What limits remove follows from configuration and content: it is applied to memory at once, its record rides along with a
+// later group, and after a crash it is worked out again. Both are records of positions (record/record.h); applying
+// one marks positions dead in their sources, or raises the stream's marks, and lowers the stream's counts.
+//
+// Counts come from the record, so an event must not be listed in two records: whoever looks for events to remove holds
+// the stream's trim_lock until its record is applied. Trimming never waits for it (the commit thread must not): it leaves
+// a request, which the holder serves when it is through.
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "store/commit.h"
+#include "store/store_internal.h"
+
+enum { RANGES_PER_RECORD = 50000 };
+static const char snapshots_stream[] = "KV_SNAPSHOTS";
+static const char snapshots_prefix[] = "$KV.SNAPSHOTS.";
+
+struct dbk_trim_request {
+    struct dbk_trim_request *next;
+    size_t subject_size;
+    char subject[];
+};
+
+// ---- Applying ------------------------------------------------------------------------------------------------------------
+
+static void lower(atomic_uint_fast64_t *counter, uint64_t by) {
+    uint64_t value = atomic_load(counter);
+    DBK_ASSERT_SLOW(value >= by);
+    atomic_store(counter, value >= by ? value - by : 0);
+}
+
+static void raise_mark(atomic_uint_fast64_t *mark, uint64_t to) {
+    if (to > atomic_load(mark)) atomic_store_explicit(mark, to, memory_order_release);
+}
+
+void dbk_store_apply_remove(daybook_store *store, const dbk_remove *remove) {
+    dbk_stream *stream = dbk_stream_table_find_id(store->streams, remove->stream_id);
+    if (stream == NULL || atomic_load(&stream->removed)) return;
+    bool for_ever = remove->reason == DBK_REMOVE_DELETE || remove->reason == DBK_REMOVE_PURGE;
+    dbk_view *view = dbk_store_get_view(store);
+    dbk_slice cursor = remove->ranges;
+    uint64_t end = 0;
+    dbk_position_range range;
+    while (dbk_remove_next_range(&cursor, &end, &range)) {
+        for (size_t i = dbk_view_find(view, range.first);
+             i < view->source_count && view->sources[i]->position_first <= range.last; i++)
+            dbk_source_mark_dead(view->sources[i], range.first, range.last, for_ever);
+    }
+    dbk_view_unref(view);
+    raise_mark(&stream->first_seq, remove->first_seq);
+    raise_mark(&stream->first_position, remove->first_position);
+    lower(&stream->message_count, remove->removed_count);
+    lower(&stream->byte_count, remove->removed_bytes);
+}
+
+// ---- Lists of positions ----------------------------------------------------------------------------------------------------
+
+typedef struct removal {
+    daybook_store *store;
+    dbk_stream *stream;
+    dbk_remove_reason reason;
+    dbk_position_range *ranges;  // ascending, or descending while collected backwards
+    size_t count;
+    size_t capacity;
+    uint64_t removed_count;
+    uint64_t removed_bytes;
+    uint64_t first_seq;
+    uint64_t first_position;
+} removal;
+
+static daybook_status add_event(removal *removed, const dbk_event *event, bool backwards) {
+    removed->removed_count++;
+    removed->removed_bytes += dbk_event_cost(event);
+    dbk_position_range *last = removed->count > 0 ? &removed->ranges[removed->count - 1] : NULL;
+    if (last != NULL && !backwards && last->last + 1 == event->position) {
+        last->last = event->position;
+        return DAYBOOK_OK;
+    }
+    if (last != NULL && backwards && last->first == event->position + 1) {
+        last->first = event->position;
+        return DAYBOOK_OK;
+    }
+    if (removed->count == removed->capacity) {
+        size_t capacity = removed->capacity == 0 ? 16 : removed->capacity * 2;
+        dbk_position_range *ranges = dbk_resize_array(removed->store->allocator, removed->ranges, capacity, sizeof *ranges);
+        if (ranges == NULL) return DAYBOOK_ENOMEM;
+        removed->ranges = ranges;
+        removed->capacity = capacity;
+    }
+    removed->ranges[removed->count++] = (dbk_position_range){event->position, event->position};
+    return DAYBOOK_OK;
+}
+
+static void reverse_ranges(removal *removed) {
+    for (size_t i = 0; i < removed->count / 2; i++) {
+        dbk_position_range swap = removed->ranges[i];
+        removed->ranges[i] = removed->ranges[removed->count - 1 - i];
+        removed->ranges[removed->count - 1 - i] = swap;
+    }
+}
+
+static daybook_status encode_removal(const removal *removed, dbk_buf *buf) {
+    dbk_remove record = {
+        .stream_id = removed->stream->id,
+        .reason = removed->reason,
+        .removed_count = removed->removed_count,
+        .removed_bytes = removed->removed_bytes,
+        .first_seq = removed->first_seq,
+        .first_position = removed->first_position,
+    };
+    return dbk_remove_encode(&record, removed->ranges, removed->count, buf);
+}
+
+static void apply_records(daybook_store *store, dbk_slice records) {
+    const uint8_t *at = records.data;
+    for (size_t left = records.size; left > 0;) {
+        dbk_record_kind kind;
+        size_t size;
+        dbk_remove remove;
+        daybook_status status = dbk_record_peek(daybook_bytes(at, left), &kind, &size);
+        DBK_ASSERT(status == DAYBOOK_OK && kind == DBK_RECORD_REMOVE);
+        status = dbk_remove_decode(daybook_bytes(at, size), &remove);
+        DBK_ASSERT(status == DAYBOOK_OK);
+        dbk_store_apply_remove(store, &remove);
+        at += size;
+        left -= size;
+    }
+}
+
+void dbk_store_apply_removals(daybook_store *store, dbk_slice records) {
+    pthread_mutex_lock(&store->removal_lock);
+    apply_records(store, records);
+    pthread_mutex_unlock(&store->removal_lock);
+}
+
+// ---- Limits ----------------------------------------------------------------------------------------------------------------
+
+// Apply what limits remove, and leave the record for the next group.
+static daybook_status trim_now(const removal *removed, daybook_error *error) {
+    if (removed->removed_count == 0) return DAYBOOK_OK;
+    daybook_store *store = removed->store;
+    dbk_buf buf;
+    dbk_buf_init(&buf, store->allocator, DBK_RECORD_SIZE_MAX);
+    daybook_status status = encode_removal(removed, &buf);
+    if (status == DAYBOOK_OK) {
+        dbk_slice record = daybook_bytes(buf.data, buf.size);
+        pthread_mutex_lock(&store->removal_lock);
+        if (removed->stream->storage == DAYBOOK_STORAGE_FILE) status = dbk_commit_lazily(store, record);
+        if (status == DAYBOOK_OK) apply_records(store, record);
+        pthread_mutex_unlock(&store->removal_lock);
+    }
+    dbk_buf_deinit(&buf);
+    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory trimming a stream");
+    return DAYBOOK_OK;
+}
+
+// The oldest events that count, bytes or age no longer allow: one mark.
+static daybook_status trim_oldest(daybook_store *store, dbk_stream *stream, daybook_error *error) {
+    const daybook_stream_config *config = atomic_load(&stream->config);
+    uint64_t count = atomic_load(&stream->message_count);
+    uint64_t bytes = atomic_load(&stream->byte_count);
+    bool discards_old = config->discard == DAYBOOK_DISCARD_OLD;
+    bool over_count = discards_old && config->max_msgs > 0 && count > config->max_msgs;
+    bool over_bytes = discards_old && config->max_bytes > 0 && bytes > config->max_bytes;
+    if (count == 0 || (!over_count && !over_bytes && config->max_age_ns == 0)) return DAYBOOK_OK;
+    int64_t oldest_ns = config->max_age_ns == 0 ? INT64_MIN : store->vfs->clock_real_ns(store->vfs) - config->max_age_ns;
+
+    daybook_query query;
+    daybook_query_init(&query);
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(store, &query, stream, &cursor, error));
+    removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_LIMIT};
+    daybook_status status;
+    daybook_recorded_event unused;
+    while ((status = daybook_cursor_next(cursor, 0, &unused, error)) == DAYBOOK_OK) {
+        const dbk_event *event = dbk_cursor_event(cursor);
+        over_count = discards_old && config->max_msgs > 0 && count > config->max_msgs;
+        over_bytes = discards_old && config->max_bytes > 0 && bytes > config->max_bytes;
+        if (!over_count && !over_bytes && event->recorded_ns > oldest_ns) break;
+        removed.removed_count++;
+        removed.removed_bytes += dbk_event_cost(event);
+        removed.first_seq = event->seq + 1;
+        removed.first_position = event->position + 1;
+        count--;
+        bytes -= dbk_event_cost(event);
+    }
+    daybook_cursor_close(cursor);
+    if (status != DAYBOOK_OK && status != DAYBOOK_END) return status;
+    return trim_now(&removed, error);
+}
+
+// All but the newest events of one subject.
+static daybook_status trim_subject(daybook_store *store, dbk_stream *stream, dbk_slice subject, daybook_error *error) {
+    const daybook_stream_config *config = atomic_load(&stream->config);
+    if (config->max_msgs_per_subject == 0 || (config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) != 0) return DAYBOOK_OK;
+    dbk_view *view = dbk_store_get_view(store);
+    dbk_memtable *active = view->sources[view->source_count - 1]->memtable;
+    daybook_query query;
+    daybook_query_init(&query);
+    query.flags = DAYBOOK_QUERY_REVERSE;
+    query.filters = &subject;
+    query.filter_count = 1;
+    query.position_from = active == NULL ? 0 : dbk_memtable_subject_floor(active, stream->id, subject);
+    daybook_cursor *cursor;
+    daybook_status status = dbk_cursor_open(store, &query, stream, &cursor, error);
+    if (status != DAYBOOK_OK) {
+        dbk_view_unref(view);
+        return status;
+    }
+    removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_LIMIT};
+    uint64_t kept = 0, floor = 0;
+    daybook_recorded_event unused;
+    while ((status = daybook_cursor_next(cursor, 0, &unused, error)) == DAYBOOK_OK) {
+        const dbk_event *event = dbk_cursor_event(cursor);
+        if (kept < config->max_msgs_per_subject) {
+            kept++;
+            floor = event->position;
+        } else if ((status = add_event(&removed, event, true)) != DAYBOOK_OK) {
+            break;
+        }
+    }
+    daybook_cursor_close(cursor);
+    if (status == DAYBOOK_END) status = DAYBOOK_OK;
+    if (status == DAYBOOK_OK) {
+        reverse_ranges(&removed);
+        status = trim_now(&removed, error);
+    }
+    if (status == DAYBOOK_OK && active != NULL) dbk_memtable_set_subject_floor(active, stream->id, subject, floor);
+    dbk_free(store->allocator, removed.ranges);
+    dbk_view_unref(view);
+    return status;
+}
+
+static daybook_status trim_locked(daybook_store *store, dbk_stream *stream, dbk_slice subject, daybook_error *error) {
+    if (atomic_load(&stream->removed)) return DAYBOOK_OK;
+    if (subject.size > 0) DBK_TRY(trim_subject(store, stream, subject, error));
+    return trim_oldest(store, stream, error);
+}
+
+void dbk_stream_lock_trim(dbk_stream *stream) { pthread_mutex_lock(&stream->trim_lock); }
+
+static struct dbk_trim_request *take_requests(daybook_store *store, dbk_stream *stream) {
+    pthread_mutex_lock(&store->removal_lock);
+    struct dbk_trim_request *requests = stream->trim_requests;
+    stream->trim_requests = NULL;
+    pthread_mutex_unlock(&store->removal_lock);
+    return requests;
+}
+
+void dbk_stream_unlock_trim(daybook_store *store, dbk_stream *stream) {
+    pthread_mutex_unlock(&stream->trim_lock);
+    // Whoever left a request while we held the lock counts on us.
+    for (;;) {
+        pthread_mutex_lock(&store->removal_lock);
+        bool waiting = stream->trim_requests != NULL;
+        pthread_mutex_unlock(&store->removal_lock);
+        if (!waiting || pthread_mutex_trylock(&stream->trim_lock) != 0) return;
+        struct dbk_trim_request *request = take_requests(store, stream);
+        while (request != NULL) {
+            struct dbk_trim_request *next = request->next;
+            daybook_error error;
+            daybook_error_init(&error);
+            if (trim_locked(store, stream, daybook_bytes(request->subject, request->subject_size), &error) != DAYBOOK_OK)
+                dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error.message);
+            dbk_free(store->allocator, request);
+            request = next;
+        }
+        pthread_mutex_unlock(&stream->trim_lock);
+    }
+}
+
+daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject, daybook_error *error) {
+    if (pthread_mutex_trylock(&stream->trim_lock) != 0) {
+        struct dbk_trim_request *request = dbk_alloc(store->allocator, sizeof *request + subject.size);
+        if (request == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory trimming a stream");
+        request->subject_size = subject.size;
+        if (subject.size > 0) memcpy(request->subject, subject.data, subject.size);
+        pthread_mutex_lock(&store->removal_lock);
+        request->next = stream->trim_requests;
+        stream->trim_requests = request;
+        pthread_mutex_unlock(&store->removal_lock);
+        // The holder may have let go before it could see the request.
+        if (pthread_mutex_trylock(&stream->trim_lock) != 0) return DAYBOOK_OK;
+        dbk_stream_unlock_trim(store, stream);
+        return DAYBOOK_OK;
+    }
+    daybook_status status = trim_locked(store, stream, subject, error);
+    dbk_stream_unlock_trim(store, stream);
+    return status;
+}
+
+daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error) {
+    dbk_stream **streams;
+    size_t count;
+    if (dbk_stream_table_all(store->streams, &streams, &count) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory enforcing the age of events");
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
+        const daybook_stream_config *config = atomic_load(&streams[i]->config);
+        if (config->max_age_ns > 0) status = dbk_store_trim(store, streams[i], daybook_bytes(NULL, 0), error);
+    }
+    dbk_free(store->allocator, streams);
+    return status;
+}
+
+daybook_status dbk_store_trim_recovered(daybook_store *store, daybook_error *error) {
+    dbk_view *view = dbk_store_get_view(store);
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = view->segment_count; i < view->source_count; i++) {
+        dbk_memtable *memtable = view->sources[i]->memtable;
+        uint64_t end = dbk_memtable_position_end(memtable);
+        for (uint64_t position = dbk_memtable_position_first(memtable); status == DAYBOOK_OK && position < end; position++) {
+            dbk_event event;
+            if (dbk_memtable_get(memtable, position, &event) != DAYBOOK_OK) continue;
+            dbk_stream *stream = dbk_stream_table_find_id(store->streams, event.stream_id);
+            if (stream == NULL || atomic_load(&stream->removed)) continue;
+            const daybook_stream_config *config = atomic_load(&stream->config);
+            if (config->max_msgs_per_subject > 0) status = dbk_store_trim(store, stream, event.subject, error);
+        }
+    }
+    dbk_view_unref(view);
+    dbk_stream **streams;
+    size_t count;
+    if (status != DAYBOOK_OK) return status;
+    if (dbk_stream_table_all(store->streams, &streams, &count) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory enforcing limits");
+    for (size_t i = 0; status == DAYBOOK_OK && i < count; i++)
+        status = dbk_store_trim(store, streams[i], daybook_bytes(NULL, 0), error);
+    dbk_free(store->allocator, streams);
+    return status;
+}
+
+// ---- By users ----------------------------------------------------------------------------------------------------------------
+
+typedef struct commit_context {
+    daybook_store *store;
+    dbk_slice records;
+} commit_context;
+
+static void apply_committed(void *context) {
+    const commit_context *committed = context;
+    dbk_store_apply_removals(committed->store, committed->records);
+}
+
+// Commit encoded removals; applied when it returns OK.
+static daybook_status commit(daybook_store *store, const dbk_buf *records, daybook_error *error) {
+    if (dbk_buf_status(records) != DAYBOOK_OK) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory removing events");
+    if (records->size == 0) return DAYBOOK_OK;
+    commit_context committed = {store, daybook_bytes(records->data, records->size)};
+    return dbk_commit_records(store, committed.records, apply_committed, &committed, error);
+}
+
+// Both streams' trim locks, ascending by id; `snapshots` may be NULL or the stream itself.
+static void lock_both(dbk_stream *stream, dbk_stream *snapshots) {
+    if (snapshots == NULL || snapshots == stream) {
+        dbk_stream_lock_trim(stream);
+        return;
+    }
+    dbk_stream_lock_trim(stream->id < snapshots->id ? stream : snapshots);
+    dbk_stream_lock_trim(stream->id < snapshots->id ? snapshots : stream);
+}
+
+static void unlock_both(daybook_store *store, dbk_stream *stream, dbk_stream *snapshots) {
+    if (snapshots != NULL && snapshots != stream) dbk_stream_unlock_trim(store, snapshots);
+    dbk_stream_unlock_trim(store, stream);
+}
+
+static daybook_status collect(daybook_store *store, dbk_stream *stream, const daybook_query *query, uint64_t skip,
+                              removal *removed, daybook_error *error) {
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(store, query, stream, &cursor, error));
+    daybook_status status;
+    daybook_recorded_event unused;
+    bool backwards = (query->flags & DAYBOOK_QUERY_REVERSE) != 0;
+    while ((status = daybook_cursor_next(cursor, 0, &unused, error)) == DAYBOOK_OK) {
+        if (skip > 0) {
+            skip--;
+        } else if ((status = add_event(removed, dbk_cursor_event(cursor), backwards)) != DAYBOOK_OK) {
+            (void)dbk_fail(error, status, "out of memory removing events");
+            break;
+        }
+    }
+    daybook_cursor_close(cursor);
+    if (backwards) reverse_ranges(removed);
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+// Would the removal of events matching `filter` in `stream` concern the snapshot with this subject?
+static bool concerns(daybook_store *store, const dbk_stream *stream, dbk_slice filter, dbk_slice snapshot_subject) {
+    char pattern[DAYBOOK_SUBJECT_SIZE_MAX + 2];
+    size_t prefix_size = sizeof snapshots_prefix - 1;
+    if (snapshot_subject.size <= prefix_size || snapshot_subject.size - prefix_size + 2 > DAYBOOK_SUBJECT_SIZE_MAX) return false;
+    size_t size = snapshot_subject.size - prefix_size;
+    memcpy(pattern, (const char *)snapshot_subject.data + prefix_size, size);
+    memcpy(pattern + size, ".>", 2);
+    if (filter.size > 0) return daybook_filters_overlap(filter, daybook_bytes(pattern, size + 2)) != 0;
+    const daybook_stream_config *config = atomic_load(&((dbk_stream *)(uintptr_t)stream)->config);
+    (void)store;
+    for (size_t i = 0; i < config->subject_count; i++) {
+        if (daybook_filters_overlap(config->subjects[i], daybook_bytes(pattern, size + 2))) return true;
+    }
+    return false;
+}
+
+// Snapshots that may have folded removed events go in the same commit.
+static daybook_status remove_snapshots(daybook_store *store, dbk_stream *snapshots, const dbk_stream *stream, dbk_slice filter,
+                                       dbk_buf *records, daybook_error *error) {
+    if (snapshots == NULL || snapshots == stream) return DAYBOOK_OK;
+    daybook_query query;
+    daybook_query_init(&query);
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(store, &query, snapshots, &cursor, error));
+    removal removed = {.store = store, .stream = snapshots, .reason = DBK_REMOVE_PURGE};
+    daybook_status status;
+    daybook_recorded_event unused;
+    while ((status = daybook_cursor_next(cursor, 0, &unused, error)) == DAYBOOK_OK) {
+        const dbk_event *event = dbk_cursor_event(cursor);
+        if (!concerns(store, stream, filter, event->subject)) continue;
+        if ((status = add_event(&removed, event, false)) != DAYBOOK_OK) break;
+    }
+    daybook_cursor_close(cursor);
+    if (status == DAYBOOK_END) status = removed.removed_count > 0 ? encode_removal(&removed, records) : DAYBOOK_OK;
+    dbk_free(store->allocator, removed.ranges);
+    if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory removing events");
+    return status;
+}
+
+static daybook_status writable_stream(daybook_store *store, dbk_slice name, uint32_t denied_flag, const char *action,
+                                      dbk_stream **stream_out, daybook_error *error) {
+    if (store->read_only) return dbk_fail(error, DAYBOOK_EREADONLY, "the store is open for reading only");
+    *stream_out = dbk_stream_table_find(store->streams, name);
+    if (*stream_out == NULL)
+        return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no stream '%.*s'", (int)(name.size < 255 ? name.size : 255),
+                        (const char *)name.data);
+    const daybook_stream_config *config = atomic_load(&(*stream_out)->config);
+    if ((config->flags & denied_flag) != 0)
+        return dbk_fail(error, DAYBOOK_EPERMISSION, "stream %.*s denies %s", (int)name.size, (const char *)name.data, action);
+    return DAYBOOK_OK;
+}
+
+static daybook_status remove_one(daybook_store *store, dbk_stream *stream, dbk_stream *snapshots, uint64_t seq,
+                                 removal *removed, daybook_error *error) {
+    daybook_query query;
+    daybook_query_init(&query);
+    query.seq_from = query.seq_to = seq;
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(store, &query, stream, &cursor, error));
+    daybook_recorded_event unused;
+    daybook_status status = daybook_cursor_next(cursor, 0, &unused, error);
+    dbk_buf records;
+    dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
+    if (status == DAYBOOK_END) {
+        status = dbk_fail(error, DAYBOOK_ENOTFOUND, "stream %.*s has no event with seq %llu", (int)stream->name.size,
+                          (const char *)stream->name.data, (unsigned long long)seq);
+    } else if (status == DAYBOOK_OK) {
+        const dbk_event *event = dbk_cursor_event(cursor);
+        status = add_event(removed, event, false);
+        if (status == DAYBOOK_OK) status = encode_removal(removed, &records);
+        if (status == DAYBOOK_OK && event->aggregate_size > 0)
+            status = remove_snapshots(store, snapshots, stream, event->subject, &records, error);
+        if (status == DAYBOOK_OK) status = commit(store, &records, error);
+    }
+    dbk_buf_deinit(&records);
+    daybook_cursor_close(cursor);
+    return status;
+}
+
+daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, uint64_t seq, int erase, daybook_error *error) {
+    dbk_stream *stream;
+    if (store == NULL || seq == 0) return dbk_fail(error, DAYBOOK_EMISUSE, "an event is removed by stream and seq; seq begins at 1");
+    DBK_TRY(writable_stream(store, name, DAYBOOK_STREAM_DENY_DELETE, "deleting events", &stream, error));
+    dbk_stream *snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream));
+    removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_DELETE};
+    lock_both(stream, snapshots);
+    daybook_status status = remove_one(store, stream, snapshots, seq, &removed, error);
+    unlock_both(store, stream, snapshots);
+    // Snapshots lie behind the event they folded: erase from there to the end.
+    if (status == DAYBOOK_OK && erase) status = dbk_maintenance_erase(store, removed.ranges[0].first, UINT64_MAX, error);
+    dbk_free(store->allocator, removed.ranges);
+    return status;
+}
+
+// ---- Purge -----------------------------------------------------------------------------------------------------------------
+
+void daybook_purge_options_init(daybook_purge_options *options) {
+    *options = (daybook_purge_options){.size = sizeof *options};
+}
+
+// Everything there is: a mark, whatever the number of events.
+static daybook_status purge_all(daybook_store *store, removal *removed, dbk_stream *snapshots, daybook_error *error) {
+    dbk_stream *stream = removed->stream;
+    pthread_mutex_lock(&store->state_lock);
+    removed->removed_count = atomic_load(&stream->message_count);
+    removed->removed_bytes = atomic_load(&stream->byte_count);
+    removed->first_seq = atomic_load(&stream->published_seq) + 1;
+    removed->first_position = store->published_position + 1;
+    pthread_mutex_unlock(&store->state_lock);
+    if (removed->removed_count == 0) return DAYBOOK_OK;
+    dbk_buf records;
+    dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
+    daybook_status status = encode_removal(removed, &records);
+    if (status == DAYBOOK_OK)
+        status = remove_snapshots(store, snapshots, stream, daybook_bytes(NULL, 0), &records, error);
+    if (status == DAYBOOK_OK) status = commit(store, &records, error);
+    dbk_buf_deinit(&records);
+    return status;
+}
+
+// Commit the collected positions, the snapshots with the first record. Counts go with the last.
+static daybook_status commit_ranges(daybook_store *store, const removal *removed, dbk_stream *snapshots, dbk_slice filter,
+                                    daybook_error *error) {
+    daybook_status status = DAYBOOK_OK;
+    for (size_t done = 0; status == DAYBOOK_OK && done < removed->count;) {
+        size_t count = removed->count - done < RANGES_PER_RECORD ? removed->count - done : RANGES_PER_RECORD;
+        removal part = *removed;
+        part.ranges = removed->ranges + done;
+        part.count = count;
+        bool last = done + count == removed->count;
+        if (!last) part.removed_count = part.removed_bytes = 0;
+        dbk_buf records;
+        dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
+        status = encode_removal(&part, &records);
+        if (status == DAYBOOK_OK && done == 0) status = remove_snapshots(store, snapshots, removed->stream, filter, &records, error);
+        if (status == DAYBOOK_OK) status = commit(store, &records, error);
+        dbk_buf_deinit(&records);
+        done += count;
+    }
+    return status;
+}
+
+static daybook_status purge(daybook_store *store, removal *removed, dbk_stream *snapshots, const daybook_purge_options *options,
+                            daybook_error *error) {
+    if (options->filter.size == 0 && options->seq_to == 0 && options->keep == 0)
+        return purge_all(store, removed, snapshots, error);
+    daybook_query query;
+    daybook_query_init(&query);
+    query.filters = &options->filter;
+    query.filter_count = options->filter.size > 0;
+    if (options->keep > 0) query.flags = DAYBOOK_QUERY_REVERSE;
+    if (options->seq_to == 1) return DAYBOOK_OK;
+    if (options->seq_to > 0) query.seq_to = options->seq_to - 1;
+    DBK_TRY(collect(store, removed->stream, &query, options->keep, removed, error));
+    return commit_ranges(store, removed, snapshots, options->filter, error);
+}
+
+daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name, const daybook_purge_options *options,
+                                    uint64_t *removed_count_out, daybook_error *error) {
+    daybook_purge_options defaults;
+    daybook_purge_options_init(&defaults);
+    if (options == NULL) options = &defaults;
+    if (store == NULL || (options->keep > 0 && options->seq_to > 0))
+        return dbk_fail(error, DAYBOOK_EMISUSE, "a purge takes either a seq or a number of events to keep, not both");
+    if (options->filter.size > 0 && !daybook_filter_is_valid(options->filter))
+        return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter",
+                        (int)(options->filter.size < 200 ? options->filter.size : 200), (const char *)options->filter.data);
+    dbk_stream *stream;
+    DBK_TRY(writable_stream(store, name, DAYBOOK_STREAM_DENY_PURGE, "purging", &stream, error));
+    dbk_stream *snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream));
+    removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_PURGE};
+    uint64_t erase_from = atomic_load(&stream->first_position);
+    lock_both(stream, snapshots);
+    daybook_status status = purge(store, &removed, snapshots, options, error);
+    unlock_both(store, stream, snapshots);
+    if (status == DAYBOOK_OK && options->erase && removed.removed_count > 0)
+        status = dbk_maintenance_erase(store, removed.count > 0 ? removed.ranges[0].first : erase_from, UINT64_MAX, error);
+    dbk_free(store->allocator, removed.ranges);
+    if (status == DAYBOOK_OK && removed_count_out != NULL) *removed_count_out = removed.removed_count;
+    return status;
+}
