@@ -47,16 +47,9 @@ static void fail(dbk_reader *reader) {
     reader->failed = true;
 }
 
-// The next `size` bytes, or NULL after noting the failure. A failed reader has nothing left, but a read of
-// zero bytes would still succeed there, hence the explicit check.
+// The next `size` > 0 bytes, or NULL.
 static const uint8_t *take(dbk_reader *reader, size_t size) {
-    if (reader->failed || size > dbk_reader_left(reader)) {
-        fail(reader);
-        return NULL;
-    }
-    const uint8_t *data = reader->at;
-    reader->at += size;
-    return data;
+    return dbk_read_bytes(reader, size).data;
 }
 
 uint8_t dbk_read_u8(dbk_reader *reader) {
@@ -79,7 +72,7 @@ uint64_t dbk_read_u64(dbk_reader *reader) {
     return data == NULL ? 0 : dbk_get_u64(data);
 }
 
-uint64_t dbk_read_varint(dbk_reader *reader) {
+uint64_t dbk_read_varint_long(dbk_reader *reader) {
     const uint8_t *at = reader->at;
     uint64_t value = 0;
     for (unsigned shift = 0; shift < 70; shift += 7) {
@@ -94,20 +87,6 @@ uint64_t dbk_read_varint(dbk_reader *reader) {
     }
     fail(reader);
     return 0;
-}
-
-dbk_slice dbk_read_bytes(dbk_reader *reader, size_t size) {
-    const uint8_t *data = take(reader, size);
-    return data == NULL ? daybook_bytes(NULL, 0) : daybook_bytes(data, size);
-}
-
-dbk_slice dbk_read_text(dbk_reader *reader) {
-    uint64_t size = dbk_read_varint(reader);
-    if (size > dbk_reader_left(reader)) {
-        fail(reader);
-        return daybook_bytes(NULL, 0);
-    }
-    return dbk_read_bytes(reader, (size_t)size);
 }
 
 uint64_t dbk_checksum(const void *data, size_t size, uint64_t seed) {

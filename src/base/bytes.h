@@ -58,14 +58,36 @@ void dbk_reader_init(dbk_reader *reader, dbk_slice bytes);
 static inline size_t dbk_reader_left(const dbk_reader *reader) {
     return (size_t)(reader->end - reader->at);
 }
+/// The rest of dbk_read_varint: values of several bytes, and failures.
+uint64_t dbk_read_varint_long(dbk_reader *reader);
+
+// Inline, because decoding an event is a few dozen of these, nearly all of one byte.
+static inline uint64_t dbk_read_varint(dbk_reader *reader) {
+    if (reader->at != reader->end && *reader->at < 0x80) return *reader->at++;
+    return dbk_read_varint_long(reader);
+}
+static inline dbk_slice dbk_read_bytes(dbk_reader *reader, size_t size) {
+    dbk_slice bytes = {NULL, 0};
+    if (reader->failed || size > dbk_reader_left(reader)) {
+        reader->at = reader->end;
+        reader->failed = true;
+        return bytes;
+    }
+    bytes.data = reader->at;
+    bytes.size = size;
+    reader->at += size;
+    return bytes;
+}
+/// varint length, then the bytes.
+static inline dbk_slice dbk_read_text(dbk_reader *reader) {
+    uint64_t size = dbk_read_varint(reader);
+    // What does not fit a size_t does not fit the rest either.
+    return dbk_read_bytes(reader, size > SIZE_MAX ? SIZE_MAX : (size_t)size);
+}
 uint8_t dbk_read_u8(dbk_reader *reader);
 uint16_t dbk_read_u16(dbk_reader *reader);
 uint32_t dbk_read_u32(dbk_reader *reader);
 uint64_t dbk_read_u64(dbk_reader *reader);
-uint64_t dbk_read_varint(dbk_reader *reader);
-dbk_slice dbk_read_bytes(dbk_reader *reader, size_t size);
-/// varint length, then the bytes.
-dbk_slice dbk_read_text(dbk_reader *reader);
 
 /// XXH3-64.
 uint64_t dbk_checksum(const void *data, size_t size, uint64_t seed);

@@ -94,7 +94,9 @@ uint8_t *dbk_buf_reserve(dbk_buf *buf, size_t size) {
 }
 
 void dbk_buf_append(dbk_buf *buf, const void *data, size_t size) {
-    uint8_t *to = dbk_buf_reserve(buf, size);
+    // No room to make is the common case and worth no call.
+    bool has_room = !buf->failed && size < buf->capacity - buf->size;
+    uint8_t *to = has_room ? buf->data + buf->size : dbk_buf_reserve(buf, size);
     if (to == NULL || size == 0) return;
     memcpy(to, data, size);
     buf->size += size;
