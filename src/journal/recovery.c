@@ -59,7 +59,7 @@
 
 enum { FRUITLESS_READS_MAX = 100 };
 
-typedef struct scan {
+typedef struct scanner {
     const dbk_journal_config *config;
     const dbk_journal_map *map;
     dbk_journal_identity identity;
@@ -79,17 +79,17 @@ typedef struct scan {
     bool has_unreadable;
     uint64_t first_unreadable_lsn;
     dbk_buf payload; // of groups of several pages
-} scan;
+} scanner;
 
-typedef enum verdict {
+typedef enum group_verdict {
     GROUP_FINE,
     GROUP_ABSENT,        // as a torn group or the end may look
     GROUP_CONTRADICTORY, // as no crash leaves it
     GROUP_FOREIGN,
-} verdict;
+} group_verdict;
 
 typedef struct found_group {
-    verdict verdict;
+    group_verdict verdict;
     // FINE.
     uint16_t flags;
     uint32_t epoch;
@@ -105,7 +105,7 @@ typedef struct found_group {
 // -------------------------------------------------------------------------------------------------
 
 // 0, a negative errno, or -ENODATA where the file ends before.
-static int read_fully(scan *scan, uint8_t *data, uint64_t size, uint64_t offset) {
+static int read_fully(scanner *scan, uint8_t *data, uint64_t size, uint64_t offset) {
     daybook_vfs *vfs = scan->config->vfs;
     unsigned fruitless = 0;
     for (uint64_t done = 0; done < size;) {
@@ -122,14 +122,14 @@ static int read_fully(scan *scan, uint8_t *data, uint64_t size, uint64_t offset)
     return 0;
 }
 
-static void note_unreadable(scan *scan, uint64_t lsn) {
+static void note_unreadable(scanner *scan, uint64_t lsn) {
     if (scan->has_unreadable) return;
     scan->has_unreadable = true;
     scan->first_unreadable_lsn = lsn;
 }
 
 // A window that cannot be read as a whole is read page by page, so that one bad sector costs one page.
-static int read_single_pages(scan *scan, uint64_t lsn, uint64_t page_count, uint64_t offset) {
+static int read_single_pages(scanner *scan, uint64_t lsn, uint64_t page_count, uint64_t offset) {
     for (uint64_t i = 0; i < page_count; i++) {
         uint64_t at = i * DBK_JOURNAL_PAGE_SIZE;
         int result = read_fully(scan, scan->window + at, DBK_JOURNAL_PAGE_SIZE, offset + at);
@@ -140,7 +140,7 @@ static int read_single_pages(scan *scan, uint64_t lsn, uint64_t page_count, uint
     return 0;
 }
 
-static daybook_status load_window(scan *scan, uint64_t lsn, uint64_t limit_lsn, daybook_error *error) {
+static daybook_status load_window(scanner *scan, uint64_t lsn, uint64_t limit_lsn, daybook_error *error) {
     uint64_t page_count_max = DBK_JOURNAL_PIECE_PAGES - lsn % DBK_JOURNAL_PIECE_PAGES;
     if (page_count_max > limit_lsn - lsn) page_count_max = limit_lsn - lsn;
     if (page_count_max > scan->window_page_count_max) page_count_max = scan->window_page_count_max;
@@ -158,7 +158,7 @@ static daybook_status load_window(scan *scan, uint64_t lsn, uint64_t limit_lsn, 
 }
 
 // The page at `lsn` < limit_lsn, borrowed until the next call, and what it is. *head_out is set when VALID.
-static daybook_status get_page(scan *scan, uint64_t lsn, uint64_t limit_lsn, const uint8_t **page_out,
+static daybook_status get_page(scanner *scan, uint64_t lsn, uint64_t limit_lsn, const uint8_t **page_out,
                                dbk_journal_page_state *state_out, dbk_journal_page *head_out,
                                daybook_error *error) {
     if (lsn < scan->window_first_lsn || lsn - scan->window_first_lsn >= scan->window_page_count) {
@@ -196,14 +196,15 @@ static const char *describe(dbk_journal_page_state state) {
     return "is broken";
 }
 
-static void judge(found_group *found, verdict verdict, uint64_t bad_lsn, const char *why) {
+static void judge(found_group *found, group_verdict verdict, uint64_t bad_lsn, const char *why) {
     found->verdict = verdict;
     found->bad_lsn = bad_lsn;
     found->why = why;
 }
 
 // Whether a group with this first page may follow what was read before.
-static bool may_follow(const scan *scan, const dbk_journal_page *page, const dbk_journal_group_head *head) {
+static bool may_follow(const scanner *scan, const dbk_journal_page *page,
+                       const dbk_journal_group_head *head) {
     bool begins_epoch = (page->flags & DBK_JOURNAL_EPOCH_PAGE) != 0;
     if (begins_epoch && head->previous_checksum != 0) return false;
     if (!scan->has_group) return true;
@@ -212,7 +213,7 @@ static bool may_follow(const scan *scan, const dbk_journal_page *page, const dbk
 }
 
 // First page: everything that can be said before the others are read.
-static void judge_first_page(const scan *scan, const uint8_t *bytes, dbk_journal_page_state state,
+static void judge_first_page(const scanner *scan, const uint8_t *bytes, dbk_journal_page_state state,
                              const dbk_journal_page *page, uint64_t lsn, uint64_t limit_lsn,
                              dbk_journal_group_head *head_out, found_group *found) {
     found->verdict = GROUP_FINE;
@@ -245,7 +246,7 @@ static void judge_further_page(dbk_journal_page_state state, const dbk_journal_p
 }
 
 // The pages behind the first; the payload is gathered.
-static daybook_status read_further_pages(scan *scan, uint64_t group_lsn, uint64_t limit_lsn,
+static daybook_status read_further_pages(scanner *scan, uint64_t group_lsn, uint64_t limit_lsn,
                                          const dbk_journal_group_head *head, found_group *found,
                                          daybook_error *error) {
     uint64_t folded = 0;
@@ -271,7 +272,7 @@ static daybook_status read_further_pages(scan *scan, uint64_t group_lsn, uint64_
     return DAYBOOK_OK;
 }
 
-static daybook_status read_group(scan *scan, uint64_t lsn, uint64_t limit_lsn, found_group *found,
+static daybook_status read_group(scanner *scan, uint64_t lsn, uint64_t limit_lsn, found_group *found,
                                  daybook_error *error) {
     const uint8_t *bytes = NULL;
     dbk_journal_page_state state;
@@ -300,15 +301,15 @@ static daybook_status read_group(scan *scan, uint64_t lsn, uint64_t limit_lsn, f
 // -----------------------------------------------------------------------------------------------
 
 // What lies in the places from the first bad group on.
-typedef struct remains {
+typedef struct remainder {
     uint64_t later_lsn;  // a valid page of a later group; UINT64_MAX: none
     uint64_t resume_lsn; // the first page of the first later group; UINT64_MAX: none
     uint64_t torn_pages;
-} remains;
+} remainder;
 
-static daybook_status look_at_remains(scan *scan, uint64_t group_lsn, remains *remains_out,
+static daybook_status look_at_remains(scanner *scan, uint64_t group_lsn, remainder *remains_out,
                                       daybook_error *error) {
-    remains remains = {.later_lsn = UINT64_MAX, .resume_lsn = UINT64_MAX};
+    remainder remains = {.later_lsn = UINT64_MAX, .resume_lsn = UINT64_MAX};
     uint64_t end = dbk_journal_map_end(scan->map);
     bool is_torn_run = true; // still among pages that the torn group may have touched
     for (uint64_t lsn = group_lsn; lsn < end; lsn++) {
@@ -332,10 +333,10 @@ static daybook_status look_at_remains(scan *scan, uint64_t group_lsn, remains *r
     return DAYBOOK_OK;
 }
 
-static void set_damage(scan *scan, dbk_journal_recovery *recovery, uint64_t bad_lsn, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+static void set_damage(scanner *scan, dbk_journal_recovery *recovery, uint64_t bad_lsn, const char *format,
+                       ...) __attribute__((format(printf, 4, 5)));
 
-static void set_damage(scan *scan, dbk_journal_recovery *recovery, uint64_t bad_lsn, const char *format,
+static void set_damage(scanner *scan, dbk_journal_recovery *recovery, uint64_t bad_lsn, const char *format,
                        ...) {
     recovery->damaged = true;
     recovery->damage_lsn = recovery->end_lsn;
@@ -349,10 +350,10 @@ static void set_damage(scan *scan, dbk_journal_recovery *recovery, uint64_t bad_
 }
 
 // The group at recovery->end_lsn is not FINE: which is it?
-static daybook_status decide(scan *scan, const found_group *found, bool looks_further,
+static daybook_status decide(scanner *scan, const found_group *found, bool looks_further,
                              dbk_journal_recovery *recovery, daybook_error *error) {
     unsigned long long bad_lsn = found->bad_lsn;
-    remains remains = {.later_lsn = UINT64_MAX, .resume_lsn = UINT64_MAX};
+    remainder remains = {.later_lsn = UINT64_MAX, .resume_lsn = UINT64_MAX};
     if (looks_further) DBK_TRY(look_at_remains(scan, recovery->end_lsn, &remains, error));
     if (found->verdict == GROUP_CONTRADICTORY) {
         set_damage(scan, recovery, found->bad_lsn, "the page of LSN %llu %s", bad_lsn, found->why);
@@ -371,7 +372,7 @@ static daybook_status decide(scan *scan, const found_group *found, bool looks_fu
     return DAYBOOK_OK;
 }
 
-static daybook_status fail_foreign(const scan *scan, uint64_t lsn, daybook_error *error) {
+static daybook_status fail_foreign(const scanner *scan, uint64_t lsn, daybook_error *error) {
     uint64_t offset = dbk_journal_map_offset(scan->map, lsn);
     return dbk_fail(
         error, DAYBOOK_EFOREIGN,
@@ -384,7 +385,7 @@ static daybook_status fail_foreign(const scan *scan, uint64_t lsn, daybook_error
 // -----------------------------------------------------------------------------------------------------
 
 // Replay up to limit_lsn or the first group that is none. recovery->end_lsn moves along.
-static daybook_status replay(scan *scan, uint64_t limit_lsn, dbk_journal_visit visit, void *context,
+static daybook_status replay(scanner *scan, uint64_t limit_lsn, dbk_journal_visit visit, void *context,
                              found_group *found, dbk_journal_recovery *recovery, daybook_error *error) {
     found->verdict = GROUP_FINE;
     while (recovery->end_lsn < limit_lsn) {
@@ -404,7 +405,7 @@ static daybook_status replay(scan *scan, uint64_t limit_lsn, dbk_journal_visit v
     return DAYBOOK_OK;
 }
 
-static daybook_status recover(scan *scan, uint64_t stop_lsn, dbk_journal_visit visit, void *context,
+static daybook_status recover(scanner *scan, uint64_t stop_lsn, dbk_journal_visit visit, void *context,
                               dbk_journal_recovery *recovery, daybook_error *error) {
     uint64_t map_end = dbk_journal_map_end(scan->map);
     uint64_t limit_lsn = stop_lsn != 0 && stop_lsn < map_end ? stop_lsn : map_end;
@@ -418,7 +419,7 @@ static daybook_status recover(scan *scan, uint64_t stop_lsn, dbk_journal_visit v
                    "it ends at LSN %llu, but everything below LSN %llu was synced",
                    (unsigned long long)recovery->end_lsn, (unsigned long long)scan->known_durable_lsn);
     } else if (stop_lsn != 0 && !scan->has_group) {
-        remains ignored;
+        remainder ignored;
         DBK_TRY(look_at_remains(scan, recovery->end_lsn, &ignored, error));
     }
     if (scan->has_unreadable && !recovery->damaged) {
@@ -432,7 +433,7 @@ static daybook_status recover(scan *scan, uint64_t stop_lsn, dbk_journal_visit v
 
 // What is read must be on the disk, not on its way: a process may have been killed within its last write.
 // Media that cannot be written have nothing on its way.
-static daybook_status settle(scan *scan, daybook_error *error) {
+static daybook_status settle(scanner *scan, daybook_error *error) {
     daybook_vfs *vfs = scan->config->vfs;
     int result = vfs->sync(vfs, scan->file);
     if (result == 0 || result == -EROFS || result == -EINVAL || result == -EBADF) return DAYBOOK_OK;
@@ -453,7 +454,7 @@ static daybook_status check_recover(const dbk_journal_config *config, const dbk_
         (unsigned long long)map->first_lsn, map->piece_count, (unsigned long long)start_lsn);
 }
 
-static daybook_status open_scan(scan *scan, uint64_t page_count_max, daybook_error *error) {
+static daybook_status open_scan(scanner *scan, uint64_t page_count_max, daybook_error *error) {
     daybook_vfs *vfs = scan->config->vfs;
     scan->window_page_count_max = page_count_max < DBK_JOURNAL_PIECE_PAGES ? page_count_max
                                                                            : DBK_JOURNAL_PIECE_PAGES;
@@ -470,7 +471,7 @@ daybook_status dbk_journal_recover(const dbk_journal_config *config, const dbk_j
                                    dbk_journal_visit visit, void *context, dbk_journal_recovery *recovery_out,
                                    daybook_error *error) {
     DBK_TRY(check_recover(config, map, start_lsn, stop_lsn, error));
-    scan scan = {.config = config, .map = map};
+    scanner scan = {.config = config, .map = map};
     scan.known_durable_lsn = stop_lsn > known_durable_lsn ? stop_lsn : known_durable_lsn;
     dbk_journal_identity_init(&scan.identity, &config->store_uuid, config->incarnation);
     dbk_buf_init(&scan.payload, config->allocator, DBK_JOURNAL_GROUP_SIZE_MAX);
