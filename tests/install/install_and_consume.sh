@@ -41,8 +41,11 @@ done
 
 # CMake, from another place.
 mv "$work/made" "$work/moved"
-"$cmake" -S "$consumer" -B "$work/consumer" -DCMAKE_PREFIX_PATH="$work/moved" -DCMAKE_C_COMPILER="$cc" >"$work/cmake.log" 2>&1 &&
-    "$cmake" --build "$work/consumer" >>"$work/cmake.log" 2>&1 || { cat "$work/cmake.log"; exit 1; }
+build_with_cmake() {
+    "$cmake" -S "$consumer" -B "$work/consumer" -DCMAKE_PREFIX_PATH="$work/moved" -DCMAKE_C_COMPILER="$cc" &&
+        "$cmake" --build "$work/consumer"
+}
+build_with_cmake >"$work/cmake.log" 2>&1 || { cat "$work/cmake.log"; exit 1; }
 "$work/consumer/consumer_shared"
 "$work/consumer/consumer_static"
 if readelf -d "$work/consumer/consumer_static" | grep -q 'libdaybook'; then
