@@ -7,6 +7,7 @@
 #include "cli/ndjson.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 void cli_line_reader_init(cli_line_reader *reader, int descriptor, size_t line_size_max) {
     memset(reader, 0, sizeof *reader);
     reader->descriptor = descriptor;
+    reader->wake_descriptor = -1;
     reader->line_size_max = line_size_max;
 }
 
@@ -53,6 +55,16 @@ static int make_room(cli_line_reader *reader) {
     return 0;
 }
 
+// Until there is input. 0, or errno (ECANCELED: woken).
+static int wait_readable(cli_line_reader *reader) {
+    struct pollfd waiting[2] = {{.fd = reader->descriptor, .events = POLLIN},
+                                {.fd = reader->wake_descriptor, .events = POLLIN}};
+    if (reader->wake_descriptor < 0) return 0;
+    while (poll(waiting, 2, -1) < 0)
+        if (errno != EINTR) return errno;
+    return waiting[1].revents != 0 ? ECANCELED : 0;
+}
+
 static int give(cli_line_reader *reader, size_t size, size_t skipped, daybook_slice *line_out) {
     const char *line = reader->data + reader->begin;
     reader->begin += size + skipped;
@@ -76,6 +88,8 @@ int cli_line_reader_next(cli_line_reader *reader, daybook_slice *line_out) {
             reader->line_number++; // the line it is about
             return -1;
         }
+        reader->failed_errno = wait_readable(reader);
+        if (reader->failed_errno != 0) return -1;
         ssize_t count = read(reader->descriptor, reader->data + reader->end, READ_SIZE);
         if (count > 0) {
             reader->end += (size_t)count;

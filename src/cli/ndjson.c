@@ -86,6 +86,17 @@ static daybook_status take_time(cli_ndjson *parser, daybook_slice line, daybook_
                 (int)(text.size > 64 ? 64 : text.size), (const char *)text.data);
 }
 
+static daybook_status take_subject(cli_ndjson *parser, daybook_slice line, daybook_slice raw) {
+    daybook_slice text;
+    daybook_status status = take_text(parser, line, "subject", raw, &text);
+    if (status != DAYBOOK_OK) return status;
+    parser->event.subject = text;
+    if (text.size == 0 || daybook_subject_is_valid(text)) return DAYBOOK_OK;
+    return fail(parser, column_of(line, raw.data), "\"subject\" is not a subject: '%.*s'%s",
+                (int)(text.size > 64 ? 64 : text.size), (const char *)text.data,
+                daybook_filter_is_valid(text) ? " has wildcards" : "");
+}
+
 static int base64_value(unsigned char c) {
     if (c >= 'A' && c <= 'Z') return c - 'A';
     if (c >= 'a' && c <= 'z') return c - 'a' + 26;
@@ -255,7 +266,7 @@ static daybook_status take_member(cli_ndjson *parser, daybook_slice line, int me
     daybook_event *event = &parser->event;
     const char *name = member_names[member];
     switch (member) {
-    case SUBJECT: return take_text(parser, line, name, value, &event->subject);
+    case SUBJECT: return take_subject(parser, line, value);
     case DATA: event->data = value; return DAYBOOK_OK;
     case TEXT: return take_text(parser, line, name, value, &event->data);
     case BASE64: return take_base64(parser, line, value);

@@ -19,6 +19,7 @@
 // Lines from a descriptor, as soon as their newline arrives. A last line without newline counts.
 typedef struct cli_line_reader {
     int descriptor;
+    int wake_descriptor; // what becomes readable there ends the waiting with ECANCELED; -1: none
     char *data;
     size_t capacity;
     size_t begin; // of the next line
