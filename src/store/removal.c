@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "store/commit.h"
+#include "daybook/subject.h"
 #include "store/store_internal.h"
 
 enum { RANGES_PER_RECORD = 50000 };
@@ -481,6 +482,19 @@ daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, ui
     // Snapshots lie behind the event they folded: erase from there to the end.
     if (status == DAYBOOK_OK && erase) status = dbk_maintenance_erase(store, removed.ranges[0].first, UINT64_MAX, error);
     dbk_free(store->allocator, removed.ranges);
+    return status;
+}
+
+daybook_status dbk_stream_forget_snapshots(daybook_store *store, dbk_stream *stream, daybook_error *error) {
+    dbk_stream *snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream));
+    if (snapshots == NULL || snapshots == stream) return DAYBOOK_OK;
+    dbk_buf records;
+    dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
+    dbk_stream_lock_trim(snapshots);
+    daybook_status status = remove_snapshots(store, snapshots, stream, daybook_bytes(NULL, 0), &records, error);
+    if (status == DAYBOOK_OK) status = commit(store, &records, error);
+    dbk_stream_unlock_trim(store, snapshots);
+    dbk_buf_deinit(&records);
     return status;
 }
 

@@ -149,6 +149,8 @@ daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slic
 daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error);
 /// Enforce all limits after recovery (trims may not have reached the journal); called once by open, before readers.
 daybook_status dbk_store_trim_recovered(daybook_store *store, daybook_error *error);
+/// Remove the snapshots that may have folded events of a stream that is going to be removed.
+daybook_status dbk_stream_forget_snapshots(daybook_store *store, dbk_stream *stream, daybook_error *error);
 /// Begin and end removing from a stream by hand. Several streams: ascending by id.
 void dbk_stream_lock_trim(dbk_stream *stream);
 void dbk_stream_unlock_trim(daybook_store *store, dbk_stream *stream);

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+// Streams as callers see them: add, update, remove, look at. A change of the catalogue is checked and committed under
+// catalogue_lock, and applied to the table by the leader when durable, so that no event can be decided by a
+// configuration that a crash might take back.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "store/commit.h"
+#include "subject/subject.h"
+
+enum { SUBJECT_TOKEN_SIZE_MAX = DAYBOOK_STREAM_NAME_SIZE_MAX };
+
+typedef struct change {
+    daybook_store *store;
+    dbk_stream *stream;
+    uint32_t id;
+    const daybook_stream_config *config;
+    int64_t created_ns;
+    daybook_status status;
+    daybook_error *error;
+} change;
+
+static daybook_status encode_entry(const change *changed, bool present, dbk_buf *record) {
+    char key[16];
+    int key_size = snprintf(key, sizeof key, "%u", changed->id);
+    DBK_ASSERT(key_size > 0 && (size_t)key_size < sizeof key);
+    dbk_buf value;
+    dbk_buf_init(&value, changed->store->allocator, 1 << 20);
+    daybook_status status = DAYBOOK_OK;
+    if (present) status = dbk_stream_encode(changed->id, changed->config, changed->created_ns, &value);
+    dbk_catalogue_entry entry = {.kind = DBK_CATALOGUE_STREAM,
+                                 .present = present,
+                                 .key = daybook_bytes(key, (size_t)key_size),
+                                 .value = daybook_bytes(value.data, value.size)};
+    if (status == DAYBOOK_OK) status = dbk_catalogue_encode(&entry, record);
+    dbk_buf_deinit(&value);
+    return status;
+}
+
+static daybook_status commit_change(change *changed, bool present, void (*apply)(void *context), daybook_error *error) {
+    dbk_buf record;
+    dbk_buf_init(&record, changed->store->allocator, 1 << 20);
+    daybook_status status = encode_entry(changed, present, &record);
+    if (status != DAYBOOK_OK) {
+        (void)dbk_fail(error, status, "out of memory changing a stream");
+    } else {
+        status = dbk_commit_records(changed->store, daybook_bytes(record.data, record.size), apply, changed, error);
+    }
+    dbk_buf_deinit(&record);
+    return status == DAYBOOK_OK ? changed->status : status;
+}
+
+// ---- Add -------------------------------------------------------------------------------------------------------------------
+
+static void apply_add(void *context) {
+    change *changed = context;
+    changed->status = dbk_stream_table_add(changed->store->streams, changed->id, changed->config, changed->created_ns,
+                                           &changed->stream, changed->error);
+}
+
+static bool is_internal_name(dbk_slice name) {
+    const char *bytes = name.data;
+    return (name.size > 0 && bytes[0] == '$') || (name.size >= 3 && memcmp(bytes, "KV_", 3) == 0);
+}
+
+// catalogue_lock is held.
+static daybook_status add(daybook_store *store, const daybook_stream_config *said, dbk_stream **stream_out,
+                          daybook_error *error) {
+    daybook_stream_config config = *said;
+    if (is_internal_name(config.name)) config.flags |= DAYBOOK_STREAM_INTERNAL;
+    DBK_TRY(dbk_stream_table_check(store->streams, NULL, &config, error));
+    change changed = {.store = store,
+                      .id = dbk_stream_table_next_id(store->streams),
+                      .config = &config,
+                      .created_ns = store->vfs->clock_real_ns(store->vfs),
+                      .error = error};
+    // The number is spent, whatever comes of it: an id is never used twice.
+    dbk_stream_table_set_next_id(store->streams, changed.id + 1);
+    DBK_TRY(commit_change(&changed, true, apply_add, error));
+    if (stream_out != NULL) *stream_out = changed.stream;
+    return DAYBOOK_OK;
+}
+
+static daybook_status check_config(daybook_store *store, const daybook_stream_config *config, daybook_error *error) {
+    if (store == NULL || config == NULL || config->size < sizeof *config)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "the configuration was not initialised with daybook_stream_config_init");
+    if (store->read_only) return dbk_fail(error, DAYBOOK_EREADONLY, "the store is open for reading only");
+    return DAYBOOK_OK;
+}
+
+daybook_status daybook_stream_add(daybook_store *store, const daybook_stream_config *config, daybook_error *error) {
+    DBK_TRY(check_config(store, config, error));
+    pthread_mutex_lock(&store->catalogue_lock);
+    daybook_status status = add(store, config, NULL, error);
+    pthread_mutex_unlock(&store->catalogue_lock);
+    return status;
+}
+
+daybook_status dbk_stream_add_for_subject(daybook_store *store, dbk_slice subject, dbk_stream **stream_out,
+                                          bool *created_out, daybook_error *error) {
+    *stream_out = NULL;
+    *created_out = false;
+    dbk_slice token = dbk_subject_token(subject, 0);
+    if (token.size > SUBJECT_TOKEN_SIZE_MAX || dbk_subject_token_count(subject) < 2)
+        return dbk_fail(error, DAYBOOK_ENOSTREAM,
+                        "no stream captures '%.*s', and none can be made for it: an automatic stream needs a subject of two or more tokens",
+                        (int)subject.size, (const char *)subject.data);
+    char name[SUBJECT_TOKEN_SIZE_MAX], filter[SUBJECT_TOKEN_SIZE_MAX + 2];
+    for (size_t i = 0; i < token.size; i++) {
+        char byte = ((const char *)token.data)[i];
+        if (byte >= 'a' && byte <= 'z') byte = (char)(byte - 'a' + 'A');
+        name[i] = byte == '/' || byte == '\\' ? '_' : byte;
+    }
+    memcpy(filter, token.data, token.size);
+    memcpy(filter + token.size, ".>", 2);
+    dbk_slice subjects = daybook_bytes(filter, token.size + 2);
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    config.name = daybook_bytes(name, token.size);
+    config.subjects = &subjects;
+    config.subject_count = 1;
+    pthread_mutex_lock(&store->catalogue_lock);
+    *stream_out = dbk_stream_table_capture(store->streams, subject);
+    daybook_status status = *stream_out != NULL ? DAYBOOK_OK : add(store, &config, stream_out, error);
+    *created_out = status == DAYBOOK_OK && *stream_out != NULL;
+    pthread_mutex_unlock(&store->catalogue_lock);
+    return status;
+}
+
+// ---- Update and remove -------------------------------------------------------------------------------------------------------
+
+static void apply_update(void *context) {
+    change *changed = context;
+    changed->status = dbk_stream_table_update(changed->store->streams, changed->stream, changed->config, changed->error);
+}
+
+static daybook_status find(daybook_store *store, dbk_slice name, dbk_stream **stream_out, daybook_error *error) {
+    *stream_out = dbk_stream_table_find(store->streams, name);
+    if (*stream_out != NULL) return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no stream '%.*s'", (int)(name.size < 255 ? name.size : 255),
+                    (const char *)name.data);
+}
+
+static daybook_status update(daybook_store *store, const daybook_stream_config *said, dbk_stream **stream_out,
+                             daybook_error *error) {
+    DBK_TRY(find(store, said->name, stream_out, error));
+    daybook_stream_config config = *said;
+    if (is_internal_name(config.name)) config.flags |= DAYBOOK_STREAM_INTERNAL;
+    DBK_TRY(dbk_stream_table_check(store->streams, *stream_out, &config, error));
+    change changed = {.store = store,
+                      .stream = *stream_out,
+                      .id = (*stream_out)->id,
+                      .config = &config,
+                      .created_ns = (*stream_out)->created_ns,
+                      .error = error};
+    return commit_change(&changed, true, apply_update, error);
+}
+
+// Limits on the number of events per subject that an update made tighter.
+static daybook_status trim_subjects(daybook_store *store, dbk_stream *stream, daybook_error *error) {
+    const daybook_stream_config *config = atomic_load(&stream->config);
+    if (config->max_msgs_per_subject == 0) return DAYBOOK_OK;
+    daybook_query query;
+    daybook_query_init(&query);
+    query.flags = DAYBOOK_QUERY_LAST_PER_SUBJECT;
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(store, &query, stream, &cursor, error));
+    daybook_recorded_event event;
+    daybook_status status;
+    while ((status = daybook_cursor_next(cursor, 0, &event, error)) == DAYBOOK_OK)
+        if ((status = dbk_store_trim(store, stream, event.event.subject, error)) != DAYBOOK_OK) break;
+    daybook_cursor_close(cursor);
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+daybook_status daybook_stream_update(daybook_store *store, const daybook_stream_config *config, daybook_error *error) {
+    DBK_TRY(check_config(store, config, error));
+    dbk_stream *stream = NULL;
+    pthread_mutex_lock(&store->catalogue_lock);
+    daybook_status status = update(store, config, &stream, error);
+    pthread_mutex_unlock(&store->catalogue_lock);
+    if (status != DAYBOOK_OK) return status;
+    DBK_TRY(trim_subjects(store, stream, error));
+    return dbk_store_trim(store, stream, daybook_bytes(NULL, 0), error);
+}
+
+static void apply_removal(void *context) {
+    change *changed = context;
+    dbk_stream_table_remove(changed->store->streams, changed->stream);
+}
+
+static daybook_status remove_stream(daybook_store *store, dbk_slice name, daybook_error *error) {
+    change changed = {.store = store, .error = error};
+    DBK_TRY(find(store, name, &changed.stream, error));
+    changed.id = changed.stream->id;
+    return commit_change(&changed, false, apply_removal, error);
+}
+
+daybook_status daybook_stream_remove(daybook_store *store, daybook_slice name, daybook_error *error) {
+    if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store");
+    if (store->read_only) return dbk_fail(error, DAYBOOK_EREADONLY, "the store is open for reading only");
+    dbk_stream *stream;
+    DBK_TRY(find(store, name, &stream, error));
+    // Its events go first, with the snapshots that folded them; a stream that denies purging may still be removed.
+    DBK_TRY(dbk_stream_forget_snapshots(store, stream, error));
+    pthread_mutex_lock(&store->catalogue_lock);
+    daybook_status status = remove_stream(store, name, error);
+    pthread_mutex_unlock(&store->catalogue_lock);
+    return status;
+}
+
+// ---- Look ----------------------------------------------------------------------------------------------------------------------
+
+static dbk_slice copy_slice(uint8_t **at, dbk_slice slice) {
+    dbk_slice copy = {*at, slice.size};
+    if (slice.size > 0) memcpy(*at, slice.data, slice.size);
+    *at += slice.size;
+    return copy;
+}
+
+// The oldest live event: what the marks say, unless events behind them were removed one by one.
+static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybook_stream_info *info, daybook_error *error) {
+    info->first_seq = info->last_seq + 1;
+    if (info->message_count == 0) return DAYBOOK_OK;
+    daybook_query query;
+    daybook_query_init(&query);
+    query.limit = 1;
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(store, &query, stream, &cursor, error));
+    daybook_recorded_event event;
+    daybook_status status = daybook_cursor_next(cursor, 0, &event, error);
+    if (status == DAYBOOK_OK) {
+        info->first_seq = event.seq;
+        info->first_recorded_ns = event.recorded_ns;
+    }
+    daybook_cursor_close(cursor);
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+static daybook_status new_info(daybook_store *store, dbk_stream *stream, daybook_stream_info **info_out, daybook_error *error) {
+    const daybook_stream_config *config = atomic_load(&stream->config);
+    size_t size = sizeof **info_out + config->subject_count * sizeof(dbk_slice) + config->name.size + config->description.size;
+    for (size_t i = 0; i < config->subject_count; i++) size += config->subjects[i].size;
+    daybook_stream_info *info = dbk_alloc_zeroed(store->allocator, size);
+    if (info == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory describing a stream");
+    info->size = sizeof *info;
+    info->config = *config;
+    dbk_slice *subjects = (dbk_slice *)(void *)(info + 1);
+    uint8_t *at = (uint8_t *)(subjects + config->subject_count);
+    for (size_t i = 0; i < config->subject_count; i++) subjects[i] = copy_slice(&at, config->subjects[i]);
+    info->config.subjects = subjects;
+    info->config.name = copy_slice(&at, config->name);
+    info->config.description = copy_slice(&at, config->description);
+    info->stream_id = stream->id;
+    info->message_count = atomic_load(&stream->message_count);
+    info->byte_count = atomic_load(&stream->byte_count);
+    info->last_seq = atomic_load(&stream->published_seq);
+    info->last_recorded_ns = atomic_load(&stream->last_recorded_ns);
+    info->created_ns = stream->created_ns;
+    daybook_status status = find_first(store, stream, info, error);
+    if (status != DAYBOOK_OK) {
+        dbk_free(store->allocator, info);
+        return status;
+    }
+    *info_out = info;
+    return DAYBOOK_OK;
+}
+
+daybook_status daybook_stream_get_info(daybook_store *store, daybook_slice name, daybook_stream_info **info_out,
+                                       daybook_error *error) {
+    if (store == NULL || info_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store or no place for the answer");
+    *info_out = NULL;
+    if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
+    dbk_stream *stream;
+    DBK_TRY(find(store, name, &stream, error));
+    return new_info(store, stream, info_out, error);
+}
+
+void daybook_stream_info_release(daybook_store *store, daybook_stream_info *info) {
+    if (store != NULL) dbk_free(store->allocator, info);
+}
+
+static int compare_names(const void *a, const void *b) {
+    return dbk_slice_compare((*(dbk_stream *const *)a)->name, (*(dbk_stream *const *)b)->name);
+}
+
+daybook_status daybook_stream_list(daybook_store *store, int (*visit)(void *context, const daybook_stream_info *info),
+                                   void *context, daybook_error *error) {
+    if (store == NULL || visit == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store or nobody to tell");
+    if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
+    dbk_stream **streams;
+    size_t count;
+    if (dbk_stream_table_all(store->streams, &streams, &count) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory listing streams");
+    qsort(streams, count, sizeof *streams, compare_names);
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
+        daybook_stream_info *info;
+        status = new_info(store, streams[i], &info, error);
+        if (status != DAYBOOK_OK) break;
+        int stop = visit(context, info);
+        daybook_stream_info_release(store, info);
+        if (stop != 0) break;
+    }
+    dbk_free(store->allocator, streams);
+    return status;
+}
+
+daybook_status daybook_stream_find(daybook_store *store, daybook_slice subject, daybook_slice *name_out,
+                                   daybook_error *error) {
+    if (store == NULL || name_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store or no place for the answer");
+    if (!daybook_subject_is_valid(subject))
+        return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject", (int)(subject.size < 200 ? subject.size : 200),
+                        (const char *)subject.data);
+    if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
+    const dbk_stream *stream = dbk_stream_table_capture(store->streams, subject);
+    if (stream == NULL)
+        return dbk_fail(error, DAYBOOK_ENOSTREAM, "no stream captures '%.*s'", (int)subject.size, (const char *)subject.data);
+    *name_out = stream->name;
+    return DAYBOOK_OK;
+}
