@@ -305,7 +305,7 @@ static void take_headers(cursor *body, dbk_event *event) {
 static bool is_aggregate_of(uint64_t aggregate_size, dbk_slice subject) {
     if (aggregate_size == 0) return true;
     // A further token follows behind the dot.
-    return aggregate_size + 1 < subject.size && ((const char *)subject.data)[aggregate_size] == '.';
+    return aggregate_size < subject.size - 1 && ((const char *)subject.data)[aggregate_size] == '.';
 }
 
 static bool is_made_id(dbk_slice id_key) {
