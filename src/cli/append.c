@@ -31,29 +31,35 @@ static int take_subject_seq(cli_context *context, cli_conditions *conditions, co
     const char *number = equals == NULL ? text : equals + 1;
     uint64_t expected;
     if (!cli_parse_number(daybook_text(number), &expected))
-        return cli_fail(context, DAYBOOK_EINVALID,
-                        "cannot use --expect-subject-seq '%s': '%s' is no number from 0 to 18446744073709551615; give "
-                        "[FILTER=]N",
-                        text, number);
+        return cli_fail(
+            context, DAYBOOK_EINVALID,
+            "cannot use --expect-subject-seq '%s': '%s' is no number from 0 to 18446744073709551615; give "
+            "[FILTER=]N",
+            text, number);
     daybook_condition *condition = add_condition(conditions, DAYBOOK_EXPECT_SUBJECT_SEQ);
     condition->expected = expected;
     if (equals == NULL) return CLI_FINE;
     condition->filter = daybook_bytes(text, (size_t)(equals - text));
     if (daybook_filter_is_valid(condition->filter)) return CLI_FINE;
-    return cli_fail(context, DAYBOOK_ESUBJECT,
-                    "cannot use --expect-subject-seq '%s': what stands before '=' is no subject filter; give [FILTER=]N", text);
+    return cli_fail(
+        context, DAYBOOK_ESUBJECT,
+        "cannot use --expect-subject-seq '%s': what stands before '=' is no subject filter; give [FILTER=]N",
+        text);
 }
 
 static int take_queries(cli_context *context, cli_conditions *conditions) {
     size_t count = cli_value_count(context, "fail-if");
     if (count == 0 && cli_given(context, "after"))
-        return cli_fail(context, DAYBOOK_EINVALID, "cannot use --after alone: it says what --fail-if looks at; give --fail-if QUERY");
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "cannot use --after alone: it says what --fail-if looks at; give --fail-if QUERY");
     if (count == 0) return CLI_FINE;
     conditions->queries = calloc(count, sizeof *conditions->queries);
-    if (conditions->queries == NULL) return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while reading the conditions");
+    if (conditions->queries == NULL)
+        return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while reading the conditions");
     for (size_t i = 0; i < count; i++) {
         conditions->query_count++;
-        int status = cli_parse_query_items(context, cli_value_text(context, "fail-if", i), &conditions->queries[i]);
+        int status =
+            cli_parse_query_items(context, cli_value_text(context, "fail-if", i), &conditions->queries[i]);
         if (status != CLI_FINE) return status;
         daybook_condition *condition = add_condition(conditions, DAYBOOK_FAIL_IF_EVENTS_MATCH);
         condition->items = conditions->queries[i].items;
@@ -67,12 +73,14 @@ int cli_conditions_take(cli_context *context, cli_conditions *conditions) {
     memset(conditions, 0, sizeof *conditions);
     size_t subject_count = cli_value_count(context, "expect-subject-seq");
     if (subject_count + cli_value_count(context, "fail-if") + 2 > DAYBOOK_CONDITION_COUNT_MAX)
-        return cli_fail(context, DAYBOOK_EINVALID, "too many conditions: an append takes at most %d; give fewer",
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "too many conditions: an append takes at most %d; give fewer",
                         DAYBOOK_CONDITION_COUNT_MAX);
     if (cli_given(context, "expect-seq"))
         add_condition(conditions, DAYBOOK_EXPECT_STREAM_SEQ)->expected = cli_number(context, "expect-seq", 0);
     if (cli_given(context, "expect-version"))
-        add_condition(conditions, DAYBOOK_EXPECT_VERSION)->expected = cli_number(context, "expect-version", 0);
+        add_condition(conditions, DAYBOOK_EXPECT_VERSION)->expected =
+            cli_number(context, "expect-version", 0);
     for (size_t i = 0; i < subject_count; i++) {
         int status = take_subject_seq(context, conditions, cli_value_text(context, "expect-subject-seq", i));
         if (status != CLI_FINE) return status;
@@ -108,8 +116,8 @@ typedef struct missed_query {
 } missed_query;
 
 // What was missed is what is behind the place the caller had expected. 0 where nothing can be asked.
-static int make_missed_query(cli_context *context, const daybook_condition *condition, const daybook_event *first,
-                             missed_query *missed) {
+static int make_missed_query(cli_context *context, const daybook_condition *condition,
+                             const daybook_event *first, missed_query *missed) {
     daybook_query *query = &missed->query;
     daybook_slice stream = condition->stream;
     daybook_query_init(query);
@@ -136,7 +144,8 @@ static int make_missed_query(cli_context *context, const daybook_condition *cond
         query->version_from = condition->expected + 1;
     } else {
         missed->filter = condition->filter;
-        if (condition->kind == DAYBOOK_EXPECT_SUBJECT_SEQ && missed->filter.size == 0) missed->filter = first->subject;
+        if (condition->kind == DAYBOOK_EXPECT_SUBJECT_SEQ && missed->filter.size == 0)
+            missed->filter = first->subject;
         query->seq_from = condition->expected + 1;
     }
     if (missed->filter.size != 0) {
@@ -153,7 +162,8 @@ static uint64_t put_missed(cli_context *context, const missed_query *missed, cli
     uint64_t count = 0;
     if (daybook_read(context->store, &missed->query, &cursor, NULL) != DAYBOOK_OK) return 0;
     daybook_status status;
-    while ((status = daybook_cursor_next(cursor, 0, &event, NULL)) == DAYBOOK_OK || status == DAYBOOK_EDAMAGED) {
+    while ((status = daybook_cursor_next(cursor, 0, &event, NULL)) == DAYBOOK_OK ||
+           status == DAYBOOK_EDAMAGED) {
         if (status != DAYBOOK_OK) continue; // the conflict is what is reported here
         if (context->json) {
             cli_put_char(out, count == 0 ? '[' : ',');
@@ -172,7 +182,8 @@ static uint64_t put_missed(cli_context *context, const missed_query *missed, cli
 }
 
 // What a condition says of itself, for people.
-static void describe(const daybook_condition *condition, const daybook_error *error, char *text, size_t size) {
+static void describe(const daybook_condition *condition, const daybook_error *error, char *text,
+                     size_t size) {
     unsigned long long expected = error->expected, actual = error->actual;
     switch (condition->kind) {
     case DAYBOOK_EXPECT_STREAM_SEQ:
@@ -185,27 +196,31 @@ static void describe(const daybook_condition *condition, const daybook_error *er
         (void)snprintf(text, size, "the aggregate is at version %llu, expected %llu", actual, expected);
         return;
     default:
-        (void)snprintf(text, size, "an event at position %llu matches the query, none behind position %llu was to", actual,
-                       (unsigned long long)condition->after);
+        (void)snprintf(text, size,
+                       "an event at position %llu matches the query, none behind position %llu was to",
+                       actual, (unsigned long long)condition->after);
         return;
     }
 }
 
-static int fail_condition(cli_context *context, const daybook_error *error, const daybook_condition *condition,
-                          const daybook_event *first, const char *about) {
+static int fail_condition(cli_context *context, const daybook_error *error,
+                          const daybook_condition *condition, const daybook_event *first, const char *about) {
     missed_query missed = {.filter = {NULL, 0}};
     cli_output text;
     cli_output_init(&text, -1);
-    uint64_t count = make_missed_query(context, condition, first, &missed) ? put_missed(context, &missed, &text) : 0;
+    uint64_t count =
+        make_missed_query(context, condition, first, &missed) ? put_missed(context, &missed, &text) : 0;
     char what[256], message[768];
     describe(condition, error, what, sizeof what);
-    (void)snprintf(message, sizeof message, "%s%snot appended: %s; %s", about == NULL ? "" : about, about == NULL ? "" : ": ",
-                   what, count == 0 ? "read and decide again" : "read what was missed and decide again");
+    (void)snprintf(message, sizeof message, "%s%snot appended: %s; %s", about == NULL ? "" : about,
+                   about == NULL ? "" : ": ", what,
+                   count == 0 ? "read and decide again" : "read what was missed and decide again");
     cli_failure failure = {.status = DAYBOOK_ECONFLICT,
                            .exit_status = CLI_CONFLICT,
                            .message = message,
                            .has_values = 1,
-                           .expected = condition->kind == DAYBOOK_FAIL_IF_EVENTS_MATCH ? condition->after : error->expected,
+                           .expected = condition->kind == DAYBOOK_FAIL_IF_EVENTS_MATCH ? condition->after
+                                                                                       : error->expected,
                            .actual = error->actual};
     if (context->json) failure.missed = daybook_bytes(text.data, text.size);
     int status = cli_report(context, &failure);
@@ -225,14 +240,16 @@ int cli_fail_append(cli_context *context, daybook_status status, const daybook_e
     if (status == DAYBOOK_ECONFLICT && conditions != NULL && error->condition < conditions->count)
         return fail_condition(context, error, &conditions->conditions[error->condition], first, about);
     if (status == DAYBOOK_ENOSTREAM && context->no_create && error->message[0] == '\0')
-        return cli_fail(context, status, "no stream captures %.*s: --no-create is given; make one with daybook stream add",
+        return cli_fail(context, status,
+                        "no stream captures %.*s: --no-create is given; make one with daybook stream add",
                         (int)first->subject.size, (const char *)first->subject.data);
     return cli_fail_error(context, status, error, about);
 }
 
 // --- Receipts ---
 
-void cli_put_receipt(cli_context *context, cli_output *out, const daybook_receipt *receipt, daybook_slice id) {
+void cli_put_receipt(cli_context *context, cli_output *out, const daybook_receipt *receipt,
+                     daybook_slice id) {
     if (id.size == 0) id = daybook_text(receipt->id);
     int duplicate = (receipt->flags & DAYBOOK_RECEIPT_DUPLICATE) != 0;
     if (context->json) {
@@ -253,7 +270,8 @@ void cli_put_receipt(cli_context *context, cli_output *out, const daybook_receip
         return;
     }
     cli_put_slice(out, receipt->stream);
-    cli_put_format(out, " seq %llu, position %llu", (unsigned long long)receipt->seq, (unsigned long long)receipt->position);
+    cli_put_format(out, " seq %llu, position %llu", (unsigned long long)receipt->seq,
+                   (unsigned long long)receipt->position);
     if (receipt->version != 0) cli_put_format(out, ", version %llu", (unsigned long long)receipt->version);
     cli_puts(out, ", id ");
     cli_put_plain(out, id, 0);
@@ -264,7 +282,8 @@ void cli_put_receipt(cli_context *context, cli_output *out, const daybook_receip
 }
 
 void cli_note_stream(cli_context *context, const daybook_receipt *receipt) {
-    if ((receipt->flags & DAYBOOK_RECEIPT_STREAM_CREATED) != 0) cli_note_created(context, "stream", receipt->stream);
+    if ((receipt->flags & DAYBOOK_RECEIPT_STREAM_CREATED) != 0)
+        cli_note_created(context, "stream", receipt->stream);
 }
 
 // --- One event ---
@@ -283,7 +302,9 @@ static int take_headers(cli_context *context, daybook_header **headers_out, size
         const char *text = context->values[i].text;
         const char *colon = strchr(text, ':');
         if (colon == NULL || colon == text)
-            return cli_fail(context, DAYBOOK_EINVALID, "cannot use --header '%s': there is no name before a colon; give NAME:VALUE", text);
+            return cli_fail(context, DAYBOOK_EINVALID,
+                            "cannot use --header '%s': there is no name before a colon; give NAME:VALUE",
+                            text);
         const char *value = colon + 1;
         while (*value == ' ') value++;
         headers[found].name = daybook_bytes(text, (size_t)(colon - text));
@@ -295,12 +316,16 @@ static int take_headers(cli_context *context, daybook_header **headers_out, size
 static int check_subject(cli_context *context, const char *subject) {
     if (daybook_subject_is_valid(daybook_text(subject))) return CLI_FINE;
     if (daybook_filter_is_valid(daybook_text(subject)))
-        return cli_fail(context, DAYBOOK_ESUBJECT, "cannot append to '%s': a subject takes no wildcards; name one subject", subject);
+        return cli_fail(context, DAYBOOK_ESUBJECT,
+                        "cannot append to '%s': a subject takes no wildcards; name one subject", subject);
     if (strlen(subject) > DAYBOOK_SUBJECT_SIZE_MAX)
-        return cli_fail(context, DAYBOOK_ESUBJECT, "cannot append to '%.40s...': a subject has at most %d bytes, this one %zu; give a shorter one",
-                        subject, DAYBOOK_SUBJECT_SIZE_MAX, strlen(subject));
+        return cli_fail(
+            context, DAYBOOK_ESUBJECT,
+            "cannot append to '%.40s...': a subject has at most %d bytes, this one %zu; give a shorter one",
+            subject, DAYBOOK_SUBJECT_SIZE_MAX, strlen(subject));
     return cli_fail(context, DAYBOOK_ESUBJECT,
-                    "cannot append to '%s': it is not a subject; give tokens joined by dots, without blanks or empty tokens, "
+                    "cannot append to '%s': it is not a subject; give tokens joined by dots, without blanks "
+                    "or empty tokens, "
                     "such as orders.123.placed",
                     subject);
 }
@@ -332,7 +357,9 @@ static int append_one(cli_context *context) {
     char *data = NULL;
     size_t data_size = 0;
     if (context->positional_count == 0)
-        return cli_fail(context, DAYBOOK_EINVALID, "missing argument: daybook append takes SUBJECT [DATA|-] or --batch FILE; see daybook append --help");
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "missing argument: daybook append takes SUBJECT [DATA|-] or --batch FILE; see "
+                        "daybook append --help");
     int status = check_subject(context, context->positionals[0]);
     if (status != CLI_FINE) return status;
     event.subject = daybook_text(context->positionals[0]);
@@ -347,7 +374,8 @@ static int append_one(cli_context *context) {
     if (status == CLI_FINE) status = cli_value_slices(context, "tag", &tags, &event.tag_count);
     if (status == CLI_FINE) status = take_headers(context, &headers, &event.header_count);
     if (status == CLI_FINE)
-        status = cli_read_data(context, context->positional_count > 1 ? context->positionals[1] : NULL, &data, &data_size);
+        status = cli_read_data(context, context->positional_count > 1 ? context->positionals[1] : NULL, &data,
+                               &data_size);
     if (status == CLI_FINE) {
         event.tags = tags;
         event.headers = headers;
@@ -373,26 +401,33 @@ int cli_open_input(cli_context *context, const char *file, int *descriptor_out) 
 
 // With --batch the lines say what an event is, so nothing of one may be given beside it.
 static int check_batch(cli_context *context) {
-    static const char *const of_an_event[] = {"id", "type", "schema", "tag", "header", "time", "correlation", "causation", "actor"};
-    static const char *const of_a_call[] = {"expect-seq", "expect-subject-seq", "expect-version", "fail-if", "after"};
+    static const char *const of_an_event[] = {"id",   "type",        "schema",    "tag",  "header",
+                                              "time", "correlation", "causation", "actor"};
+    static const char *const of_a_call[] = {"expect-seq", "expect-subject-seq", "expect-version", "fail-if",
+                                            "after"};
     if (context->positional_count != 0)
-        return cli_fail(context, DAYBOOK_EINVALID, "unexpected argument '%s': with --batch the events come from the file; leave it out",
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "unexpected argument '%s': with --batch the events come from the file; leave it out",
                         context->positionals[0]);
     for (size_t i = 0; i < sizeof of_an_event / sizeof of_an_event[0]; i++)
         if (cli_given(context, of_an_event[i]))
-            return cli_fail(context, DAYBOOK_EINVALID, "cannot use --%s with --batch: the lines of the file say it; leave it out",
+            return cli_fail(context, DAYBOOK_EINVALID,
+                            "cannot use --%s with --batch: the lines of the file say it; leave it out",
                             of_an_event[i]);
     for (size_t i = 0; i < sizeof of_a_call / sizeof of_a_call[0] && cli_given(context, "each"); i++)
         if (cli_given(context, of_a_call[i]))
-            return cli_fail(context, DAYBOOK_EINVALID, "cannot use --%s with --each: a condition belongs to one append; leave one of them out",
-                            of_a_call[i]);
+            return cli_fail(
+                context, DAYBOOK_EINVALID,
+                "cannot use --%s with --each: a condition belongs to one append; leave one of them out",
+                of_a_call[i]);
     return CLI_FINE;
 }
 
 int cli_run_append(cli_context *context) {
     if (!cli_given(context, "batch")) {
         if (cli_given(context, "each"))
-            return cli_fail(context, DAYBOOK_EINVALID, "cannot use --each alone: it says how --batch works; give --batch FILE");
+            return cli_fail(context, DAYBOOK_EINVALID,
+                            "cannot use --each alone: it says how --batch works; give --batch FILE");
         return append_one(context);
     }
     int status = check_batch(context);

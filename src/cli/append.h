@@ -18,13 +18,13 @@ typedef struct cli_conditions {
 int cli_conditions_take(cli_context *context, cli_conditions *conditions);
 void cli_conditions_release(cli_conditions *conditions);
 
-// Report a failed append; a failed condition with the events that were missed. `first` is the first event of the
-// call (conditions may mean its subject), `about` may be NULL. Returns the exit status.
+// Report a failed append; a failed condition with the events that were missed. `first` is the first event of
+// the call (conditions may mean its subject), `about` may be NULL. Returns the exit status.
 int cli_fail_append(cli_context *context, daybook_status status, const daybook_error *error,
                     const cli_conditions *conditions, const daybook_event *first, const char *about);
 
-// One acknowledgement: a line for people or {"stream","seq","position","version","id","duplicate"}; says that a
-// stream was created. `id` is the one the event brought, may be empty.
+// One acknowledgement: a line for people or {"stream","seq","position","version","id","duplicate"}; says that
+// a stream was created. `id` is the one the event brought, may be empty.
 void cli_put_receipt(cli_context *context, cli_output *out, const daybook_receipt *receipt, daybook_slice id);
 void cli_note_stream(cli_context *context, const daybook_receipt *receipt);
 

@@ -38,7 +38,8 @@ static size_t block_size(const daybook_event *event) {
     size += event->subject.size + event->data.size + event->id.size + event->type.size + event->schema.size +
             event->correlation.size + event->causation.size + event->actor.size;
     for (size_t i = 0; i < event->tag_count; i++) size += event->tags[i].size;
-    for (size_t i = 0; i < event->header_count; i++) size += event->headers[i].name.size + event->headers[i].value.size;
+    for (size_t i = 0; i < event->header_count; i++)
+        size += event->headers[i].name.size + event->headers[i].value.size;
     return size;
 }
 
@@ -83,20 +84,23 @@ static int grow(batch *work) {
 }
 
 static int fail_memory(batch *work) {
-    return cli_fail(work->context, DAYBOOK_ENOMEM, "out of memory while reading the batch; nothing was appended");
+    return cli_fail(work->context, DAYBOOK_ENOMEM,
+                    "out of memory while reading the batch; nothing was appended");
 }
 
 static int add_event(batch *work, const daybook_event *event, uint64_t line) {
     if (work->count == DAYBOOK_BATCH_COUNT_MAX)
         return cli_fail(work->context, DAYBOOK_ELIMIT,
-                        "the batch is too large: line %llu is the %dth event, a batch has at most %d; append several batches, "
+                        "the batch is too large: line %llu is the %dth event, a batch has at most %d; append "
+                        "several batches, "
                         "or use --each",
                         (unsigned long long)line, DAYBOOK_BATCH_COUNT_MAX + 1, DAYBOOK_BATCH_COUNT_MAX);
     size_t size = block_size(event);
     work->kept_bytes += size;
     if (work->kept_bytes > KEPT_BYTES_MAX)
         return cli_fail(work->context, DAYBOOK_ELIMIT,
-                        "the batch is too large: at line %llu it is above %d bytes; append several batches, or use --each",
+                        "the batch is too large: at line %llu it is above %d bytes; append several batches, "
+                        "or use --each",
                         (unsigned long long)line, DAYBOOK_BATCH_SIZE_MAX);
     if (!grow(work)) return fail_memory(work);
     void *block = copy_event(event, &work->events[work->count], size);
@@ -116,7 +120,8 @@ static int is_blank(daybook_slice line) {
 static int fail_reading(batch *work, const cli_line_reader *reader) {
     if (reader->failed_errno == EFBIG)
         return cli_fail_input(work->context, work->file, reader->line_number, 0,
-                              "the line is longer than %zu bytes; nothing was appended", reader->line_size_max);
+                              "the line is longer than %zu bytes; nothing was appended",
+                              reader->line_size_max);
     return cli_fail(work->context, reader->failed_errno == ENOMEM ? DAYBOOK_ENOMEM : DAYBOOK_EIO,
                     "cannot read %s: %s; nothing was appended", work->file, strerror(reader->failed_errno));
 }
@@ -152,14 +157,16 @@ static int read_file(batch *work) {
     return status;
 }
 
-static int fail_batch(batch *work, daybook_status status, const daybook_error *error, const cli_conditions *conditions) {
+static int fail_batch(batch *work, daybook_status status, const daybook_error *error,
+                      const cli_conditions *conditions) {
     uint64_t line = error->event < work->count ? work->lines[error->event] : 0;
     if ((status == DAYBOOK_EINVALID || status == DAYBOOK_ESUBJECT) && line != 0)
         return cli_fail_input(work->context, work->file, line, 0, "%s; nothing was appended", error->message);
     char about[64] = "";
     if ((status == DAYBOOK_ELIMIT || status == DAYBOOK_ENOSTREAM) && line != 0)
         (void)snprintf(about, sizeof about, "line %llu", (unsigned long long)line);
-    return cli_fail_append(work->context, status, error, conditions, &work->events[0], about[0] == '\0' ? NULL : about);
+    return cli_fail_append(work->context, status, error, conditions, &work->events[0],
+                           about[0] == '\0' ? NULL : about);
 }
 
 static int append_events(batch *work, const cli_conditions *conditions) {
@@ -176,7 +183,8 @@ static int append_events(batch *work, const cli_conditions *conditions) {
     for (size_t i = 0; i < work->count; i++) receipts[i].size = sizeof receipts[i];
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status appended = daybook_append(context->store, work->events, work->count, &options, receipts, &error);
+    daybook_status appended =
+        daybook_append(context->store, work->events, work->count, &options, receipts, &error);
     if (appended != DAYBOOK_OK) {
         status = fail_batch(work, appended, &error, conditions);
     } else {
@@ -194,8 +202,10 @@ int cli_run_append_batch(cli_context *context) {
     cli_conditions conditions;
     int status = cli_conditions_take(context, &conditions);
     if (status == CLI_FINE) status = read_file(&work);
-    if (status == CLI_FINE && work.count == 0) cli_note(context, "no events in %s: nothing was appended", work.file);
-    else if (status == CLI_FINE) status = append_events(&work, &conditions);
+    if (status == CLI_FINE && work.count == 0)
+        cli_note(context, "no events in %s: nothing was appended", work.file);
+    else if (status == CLI_FINE)
+        status = append_events(&work, &conditions);
     cli_conditions_release(&conditions);
     for (size_t i = 0; i < work.count; i++) free(work.blocks[i]);
     free(work.blocks);

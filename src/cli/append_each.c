@@ -6,13 +6,13 @@
 //   printer   prints acknowledgements in order of lines, each as soon as it and all before it are durable
 //
 // between them a ring of slots, one per line under way, filled by the library's completion. Completions only
-// mark their slot, so the commit thread never waits for a slow reader of standard output. The ring and a bound
-// on bytes keep a fast producer from filling memory.
+// mark their slot, so the commit thread never waits for a slow reader of standard output. The ring and a
+// bound on bytes keep a fast producer from filling memory.
 //
 // The first error ends it: main stops reading (woken through a pipe where it waits for input), everything
-// under way is awaited, acknowledgements end before the failed line, and the error names that line. Lines behind
-// it that were under way already may be stored; the message counts them. Nothing is submitted after a line that
-// could not be parsed.
+// under way is awaited, acknowledgements end before the failed line, and the error names that line. Lines
+// behind it that were under way already may be stored; the message counts them. Nothing is submitted after a
+// line that could not be parsed.
 
 #include "cli/append.h"
 #include "cli/ndjson.h"
@@ -56,7 +56,7 @@ typedef struct each {
     int stopped; // an append failed, or nobody reads the acknowledgements
 
     // Owned by the printer until joined.
-    slot failed; // copy of the first failed slot; line 0: none
+    slot failed;            // copy of the first failed slot; line 0: none
     uint64_t stored_behind; // lines behind it that are stored all the same
 } each;
 
@@ -116,7 +116,8 @@ static void print_slot(each *work, slot *done) {
         stop(work);
     } else {
         cli_note_stream(work->context, &done->receipt);
-        cli_put_receipt(work->context, work->context->out, &done->receipt, daybook_bytes(done->id, done->id_size));
+        cli_put_receipt(work->context, work->context->out, &done->receipt,
+                        daybook_bytes(done->id, done->id_size));
     }
 }
 
@@ -182,7 +183,8 @@ static int submit(each *work, const daybook_event *event, uint64_t line, size_t 
     options.auto_stream = !work->context->no_create;
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status status = daybook_append_submit(work->context->store, event, 1, &options, complete, taken, &error);
+    daybook_status status =
+        daybook_append_submit(work->context->store, event, 1, &options, complete, taken, &error);
     if (status == DAYBOOK_OK) return 1;
     refuse(taken, status, &error);
     return 0;
@@ -229,15 +231,17 @@ static int report_failed_append(each *work) {
     slot *failed = &work->failed;
     int size = snprintf(about, sizeof about, "line %llu", (unsigned long long)failed->line);
     if (work->stored_behind != 0 && size > 0)
-        (void)snprintf(about + size, sizeof about - (size_t)size, " (%llu behind it were under way and are stored)",
+        (void)snprintf(about + size, sizeof about - (size_t)size,
+                       " (%llu behind it were under way and are stored)",
                        (unsigned long long)work->stored_behind);
     daybook_error none;
     daybook_error_init(&none);
     const daybook_error *error = failed->error != NULL ? failed->error : &none;
     int status;
     if (failed->status == DAYBOOK_EINVALID || failed->status == DAYBOOK_ESUBJECT)
-        status = cli_fail_input(work->context, work->file, failed->line, 0, "%s; the lines before are stored",
-                                error->message[0] != '\0' ? error->message : daybook_status_text(failed->status));
+        status =
+            cli_fail_input(work->context, work->file, failed->line, 0, "%s; the lines before are stored",
+                           error->message[0] != '\0' ? error->message : daybook_status_text(failed->status));
     else
         status = cli_fail_error(work->context, failed->status, error, about);
     free(failed->error);
@@ -248,21 +252,24 @@ static int report(each *work, const input_fault *fault) {
     if (work->failed.line != 0) return report_failed_append(work);
     if (fault->failed_errno == EFBIG)
         return cli_fail_input(work->context, work->file, fault->line, 0,
-                              "the line is longer than %u bytes; the lines before are stored", CLI_LINE_SIZE_MAX);
+                              "the line is longer than %u bytes; the lines before are stored",
+                              CLI_LINE_SIZE_MAX);
     if (fault->failed_errno != 0)
         return cli_fail(work->context, fault->failed_errno == ENOMEM ? DAYBOOK_ENOMEM : DAYBOOK_EIO,
                         "cannot read %s behind line %llu: %s; the lines before are stored", work->file,
                         (unsigned long long)fault->line, strerror(fault->failed_errno));
     if (fault->line != 0)
-        return cli_fail_input(work->context, work->file, fault->line, fault->column, "%s; the lines before are stored",
-                              fault->message);
+        return cli_fail_input(work->context, work->file, fault->line, fault->column,
+                              "%s; the lines before are stored", fault->message);
     return CLI_FINE; // also where the output failed: main says so
 }
 
 static int append_lines(each *work, int descriptor) {
     pthread_t printer;
     int failed = pthread_create(&printer, NULL, print_all, work);
-    if (failed != 0) return cli_fail(work->context, DAYBOOK_EIO, "cannot start a thread: %s; nothing was appended", strerror(failed));
+    if (failed != 0)
+        return cli_fail(work->context, DAYBOOK_EIO, "cannot start a thread: %s; nothing was appended",
+                        strerror(failed));
     cli_line_reader reader;
     cli_ndjson parser;
     input_fault fault = {.line = 0};
@@ -282,7 +289,8 @@ static int append_lines(each *work, int descriptor) {
 
 static int open_wake(each *work) {
     if (pipe(work->wake) != 0)
-        return cli_fail(work->context, DAYBOOK_EMFILE, "cannot make a pipe: %s; nothing was appended", strerror(errno));
+        return cli_fail(work->context, DAYBOOK_EMFILE, "cannot make a pipe: %s; nothing was appended",
+                        strerror(errno));
     for (int i = 0; i < 2; i++) (void)fcntl(work->wake[i], F_SETFD, FD_CLOEXEC);
     return CLI_FINE;
 }
@@ -298,7 +306,8 @@ int cli_run_append_each(cli_context *context) {
     if (status == CLI_FINE) status = open_wake(&work);
     if (status == CLI_FINE) {
         work.slots = calloc(SLOT_COUNT, sizeof *work.slots);
-        if (work.slots == NULL) status = cli_fail(context, DAYBOOK_ENOMEM, "out of memory; nothing was appended");
+        if (work.slots == NULL)
+            status = cli_fail(context, DAYBOOK_ENOMEM, "out of memory; nothing was appended");
     }
     if (status == CLI_FINE) {
         for (size_t i = 0; i < SLOT_COUNT; i++) work.slots[i].work = &work;

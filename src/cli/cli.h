@@ -27,26 +27,26 @@
 // Exit statuses: part of the contract.
 enum cli_exit {
     CLI_FINE = 0,
-    CLI_ERROR = 1,       // operating error: disk full, I/O, a limit, a malformed input file
-    CLI_USAGE = 2,       // malformed argument, subject or time
-    CLI_CONFLICT = 3,    // condition failed or ids mixed
-    CLI_NOT_FOUND = 4,   // no such store, stream, aggregate, version, key
-    CLI_DAMAGED = 5,     // damage found
-    CLI_UNAVAILABLE = 6  // locked, unreachable, poisoned, not built in
+    CLI_ERROR = 1,      // operating error: disk full, I/O, a limit, a malformed input file
+    CLI_USAGE = 2,      // malformed argument, subject or time
+    CLI_CONFLICT = 3,   // condition failed or ids mixed
+    CLI_NOT_FOUND = 4,  // no such store, stream, aggregate, version, key
+    CLI_DAMAGED = 5,    // damage found
+    CLI_UNAVAILABLE = 6 // locked, unreachable, poisoned, not built in
 };
 
 // What the argument of an option is; checked while parsing, so a verb never sees a malformed number or time.
 enum cli_kind {
-    CLI_FLAG,      // no argument
-    CLI_TEXT,      // anything
-    CLI_NUMBER,    // 0 to 2^64-1
-    CLI_TIME,      // TIME as daybook_time_parse
-    CLI_DURATION,  // "90s", "1h30m", "30d"; 0 is none
-    CLI_BYTES,     // "1048576", "64MiB", "1G"
-    CLI_CHOICE,    // one of `choices`
-    CLI_FILTER,    // subject filter
-    CLI_FILE,      // path of a file (for completion)
-    CLI_DIRECTORY  // path of a directory (for completion)
+    CLI_FLAG,     // no argument
+    CLI_TEXT,     // anything
+    CLI_NUMBER,   // 0 to 2^64-1
+    CLI_TIME,     // TIME as daybook_time_parse
+    CLI_DURATION, // "90s", "1h30m", "30d"; 0 is none
+    CLI_BYTES,    // "1048576", "64MiB", "1G"
+    CLI_CHOICE,   // one of `choices`
+    CLI_FILTER,   // subject filter
+    CLI_FILE,     // path of a file (for completion)
+    CLI_DIRECTORY // path of a directory (for completion)
 };
 
 typedef struct cli_option {
@@ -55,8 +55,8 @@ typedef struct cli_option {
     const char *help;     // one line, no full stop
     const char *choices;  // CLI_CHOICE: "time|file"
     int kind;
-    int repeats;          // may be given more than once
-    char letter;          // short form, 0 for none
+    int repeats; // may be given more than once
+    char letter; // short form, 0 for none
 } cli_option;
 
 // Properties of a verb.
@@ -70,12 +70,12 @@ enum cli_command_flag {
 struct cli_context;
 
 typedef struct cli_command {
-    const char *name;        // "append", "stream add"
-    const char *usage;       // positional arguments, "SUBJECT [DATA|-]"
-    const char *summary;     // one line, no full stop
-    const char *description; // paragraphs for --help and the manual, may be NULL
-    const char *examples;    // lines, each a command; may be NULL
-    const cli_option *options; // NULL-name ended; may be NULL
+    const char *name;                        // "append", "stream add"
+    const char *usage;                       // positional arguments, "SUBJECT [DATA|-]"
+    const char *summary;                     // one line, no full stop
+    const char *description;                 // paragraphs for --help and the manual, may be NULL
+    const char *examples;                    // lines, each a command; may be NULL
+    const cli_option *options;               // NULL-name ended; may be NULL
     int (*run)(struct cli_context *context); // NULL: not built in, exit 6
     unsigned flags;
     unsigned positional_min;
@@ -114,10 +114,10 @@ typedef struct cli_context {
     int no_create;
     int force;
     int dry_run;
-    int terminal_out;  // stdout is a terminal
+    int terminal_out; // stdout is a terminal
     int terminal_err;
-    int color;         // stdout takes colour
-    int columns;       // width of the terminal, 0 when stdout is none
+    int color;   // stdout takes colour
+    int columns; // width of the terminal, 0 when stdout is none
     int output_failure_said;
     cli_output *out;
     daybook_store *store; // NULL until cli_open_store
@@ -161,8 +161,8 @@ int cli_fail(cli_context *context, daybook_status status, const char *format, ..
 int cli_fail_error(cli_context *context, daybook_status status, const daybook_error *error,
                    const char *about);
 // A malformed input file: exit 1 whatever the status. line and column count from 1, 0 = not known.
-int cli_fail_input(cli_context *context, const char *file, uint64_t line, uint64_t column,
-                   const char *format, ...) CLI_PRINTF(5, 6);
+int cli_fail_input(cli_context *context, const char *file, uint64_t line, uint64_t column, const char *format,
+                   ...) CLI_PRINTF(5, 6);
 
 typedef struct cli_failure {
     daybook_status status;

@@ -53,7 +53,8 @@ void cli_context_deinit(cli_context *context) {
 int cli_check_store_path(cli_context *context) {
     const char *path = context->store_path;
     if (path[0] == '\0')
-        return cli_fail(context, DAYBOOK_EINVALID, "no store: the path given with --store is empty; give a directory");
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "no store: the path given with --store is empty; give a directory");
     const char *scheme = strstr(path, "://");
     if (scheme == NULL) return CLI_FINE;
     return cli_fail(context, DAYBOOK_EUNSUPPORTED,
@@ -64,13 +65,16 @@ int cli_check_store_path(cli_context *context) {
 void cli_open_options(const cli_context *context, int access, daybook_open_options *options_out) {
     daybook_open_options_init(options_out);
     options_out->lock_wait_ms = context->wait_ms;
-    if (access == CLI_READ) options_out->flags = DAYBOOK_OPEN_READ_ONLY | DAYBOOK_OPEN_MUST_EXIST;
-    else if (access == CLI_WRITE) options_out->flags = DAYBOOK_OPEN_MUST_EXIST;
+    if (access == CLI_READ)
+        options_out->flags = DAYBOOK_OPEN_READ_ONLY | DAYBOOK_OPEN_MUST_EXIST;
+    else if (access == CLI_WRITE)
+        options_out->flags = DAYBOOK_OPEN_MUST_EXIST;
 }
 
 static int fail_open(cli_context *context, daybook_status status, const daybook_error *error) {
     if (status == DAYBOOK_ENOTFOUND)
-        return cli_fail(context, status, "no store in %s: there is none; make one with daybook append, import or demo, "
+        return cli_fail(context, status,
+                        "no store in %s: there is none; make one with daybook append, import or demo, "
                         "or name another with -s",
                         context->store_path);
     return cli_fail_error(context, status, error, NULL);
@@ -90,7 +94,8 @@ int cli_open_store(cli_context *context, int access) {
     context->store = NULL;
     if (status != DAYBOOK_ENOTFOUND || access != CLI_CREATE) return fail_open(context, status, &error);
     if (context->no_create)
-        return cli_fail(context, status, "no store in %s: there is none, and --no-create is given; leave that out or "
+        return cli_fail(context, status,
+                        "no store in %s: there is none, and --no-create is given; leave that out or "
                         "name another with -s",
                         context->store_path);
     options.flags &= ~(unsigned)DAYBOOK_OPEN_MUST_EXIST;
@@ -114,15 +119,17 @@ int cli_confirm(cli_context *context, const char *format, ...) {
     va_end(arguments);
     if (context->force || context->dry_run) return CLI_FINE;
     if (!isatty(STDIN_FILENO) || !context->terminal_err)
-        return cli_fail(context, DAYBOOK_EINVALID,
-                        "daybook %s refused: it would %s, and nobody can be asked here; give --force, or --dry-run to "
-                        "see what it would do",
-                        context->command->name, question);
+        return cli_fail(
+            context, DAYBOOK_EINVALID,
+            "daybook %s refused: it would %s, and nobody can be asked here; give --force, or --dry-run to "
+            "see what it would do",
+            context->command->name, question);
     if (question[0] >= 'a' && question[0] <= 'z') question[0] = (char)(question[0] - 'a' + 'A');
     fprintf(stderr, "%s? [y/N] ", question);
     fflush(stderr);
     char answer[16] = "";
-    if (fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y')) return CLI_FINE;
+    if (fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y'))
+        return CLI_FINE;
     cli_note(context, "nothing was changed");
     return CLI_ERROR;
 }
@@ -155,10 +162,11 @@ static int read_stdin(cli_context *context, char **data_out, size_t *size_out) {
         size += (size_t)count;
         if (size > DAYBOOK_BATCH_SIZE_MAX) {
             free(data);
-            return cli_fail(context, DAYBOOK_ELIMIT,
-                            "standard input is too large: an event holds at most %d bytes; store the data elsewhere and "
-                            "append a reference",
-                            DAYBOOK_BATCH_SIZE_MAX);
+            return cli_fail(
+                context, DAYBOOK_ELIMIT,
+                "standard input is too large: an event holds at most %d bytes; store the data elsewhere and "
+                "append a reference",
+                DAYBOOK_BATCH_SIZE_MAX);
         }
     }
     free(data);

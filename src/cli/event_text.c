@@ -34,11 +34,14 @@ static void put_data(cli_context *context, cli_output *out, daybook_slice data, 
     size_t room = 0;
     if (context->columns != 0 && out == context->out)
         room = (size_t)context->columns > used + 16 ? (size_t)context->columns - used : 16;
-    if (cli_is_utf8(data)) cli_put_plain(out, data, room);
-    else cli_put_format(out, "(%zu bytes)", data.size);
+    if (cli_is_utf8(data))
+        cli_put_plain(out, data, room);
+    else
+        cli_put_format(out, "(%zu bytes)", data.size);
 }
 
-static void put_line(cli_context *context, cli_output *out, unsigned depth, const daybook_recorded_event *recorded) {
+static void put_line(cli_context *context, cli_output *out, unsigned depth,
+                     const daybook_recorded_event *recorded) {
     const daybook_event *event = &recorded->event;
     size_t indent = depth == 0 ? 0 : (size_t)(depth > 20 ? 20 : depth) * 2;
     put_number_right(out, recorded->position, 8);
@@ -67,13 +70,16 @@ void cli_put_event_line(cli_context *context, cli_output *out, const daybook_rec
     put_line(context, out, 0, event);
 }
 
-void cli_put_event_branch(cli_context *context, cli_output *out, unsigned depth, const daybook_recorded_event *event) {
+void cli_put_event_branch(cli_context *context, cli_output *out, unsigned depth,
+                          const daybook_recorded_event *event) {
     put_line(context, out, depth, event);
 }
 
 void cli_put_event_csv_header(cli_output *out) {
-    cli_puts(out, "stream,seq,position,aggregate,version,subject,id,type,time,recorded,schema,correlation,causation,"
-                  "actor,tags,headers,data\n");
+    cli_puts(
+        out,
+        "stream,seq,position,aggregate,version,subject,id,type,time,recorded,schema,correlation,causation,"
+        "actor,tags,headers,data\n");
 }
 
 static void put_csv_member(cli_output *out, daybook_slice text) {
@@ -124,8 +130,10 @@ void cli_put_event_csv(cli_output *out, const daybook_recorded_event *recorded) 
     put_csv_member(out, event->correlation);
     put_csv_member(out, event->causation);
     put_csv_member(out, event->actor);
-    if (event->tag_count == 0 && event->header_count == 0) cli_put(out, ",,", 2);
-    else put_csv_list(out, event);
+    if (event->tag_count == 0 && event->header_count == 0)
+        cli_put(out, ",,", 2);
+    else
+        put_csv_list(out, event);
     cli_put_csv_field(out, event->data);
     cli_put_char(out, '\n');
 }
@@ -182,8 +190,10 @@ static int is_key(daybook_slice key, const char *name) {
 
 // A JSON string without its quotes where that cannot be misread.
 static void put_path(cli_output *out, daybook_slice raw) {
-    if (raw.size <= 2) cli_puts(out, "(all)");
-    else cli_put_plain(out, daybook_bytes((const char *)raw.data + 1, raw.size - 2), 0);
+    if (raw.size <= 2)
+        cli_puts(out, "(all)");
+    else
+        cli_put_plain(out, daybook_bytes((const char *)raw.data + 1, raw.size - 2), 0);
 }
 
 static int put_change(cli_context *context, cli_output *out, daybook_slice change) {
@@ -192,9 +202,12 @@ static int put_change(cli_context *context, cli_output *out, daybook_slice chang
     if (!cli_json_begin(change, '{', &iterator, NULL)) return 1;
     int more;
     while ((more = cli_json_next(&iterator, &key, &value, NULL)) == 1) {
-        if (is_key(key, "path")) path = value;
-        else if (is_key(key, "from")) from = value;
-        else if (is_key(key, "to")) to = value;
+        if (is_key(key, "path"))
+            path = value;
+        else if (is_key(key, "from"))
+            from = value;
+        else if (is_key(key, "to"))
+            to = value;
     }
     if (more < 0 || path.size == 0) return 1;
     color(context, out, from.size == 0 ? GREEN : to.size == 0 ? RED : YELLOW);

@@ -9,7 +9,8 @@
 // One line: position, time, subject, version, data; cut to the terminal's width.
 void cli_put_event_line(cli_context *context, cli_output *out, const daybook_recorded_event *event);
 // The same below `depth` levels of a tree.
-void cli_put_event_branch(cli_context *context, cli_output *out, unsigned depth, const daybook_recorded_event *event);
+void cli_put_event_branch(cli_context *context, cli_output *out, unsigned depth,
+                          const daybook_recorded_event *event);
 
 // Columns and row of `read --csv`.
 void cli_put_event_csv_header(cli_output *out);

@@ -15,26 +15,35 @@
 int cli_exit_of(daybook_status status) {
     switch (status) {
     case DAYBOOK_OK:
-    case DAYBOOK_END: return CLI_FINE;
+    case DAYBOOK_END:
+        return CLI_FINE;
     case DAYBOOK_EINVALID:
-    case DAYBOOK_ESUBJECT: return CLI_USAGE;
+    case DAYBOOK_ESUBJECT:
+        return CLI_USAGE;
     case DAYBOOK_ECONFLICT:
-    case DAYBOOK_EMIXED: return CLI_CONFLICT;
+    case DAYBOOK_EMIXED:
+        return CLI_CONFLICT;
     case DAYBOOK_ENOTFOUND:
-    case DAYBOOK_ENOSTREAM: return CLI_NOT_FOUND;
+    case DAYBOOK_ENOSTREAM:
+        return CLI_NOT_FOUND;
     case DAYBOOK_EDAMAGED:
-    case DAYBOOK_EFOREIGN: return CLI_DAMAGED;
+    case DAYBOOK_EFOREIGN:
+        return CLI_DAMAGED;
     case DAYBOOK_ELOCKED:
     case DAYBOOK_EPOISONED:
-    case DAYBOOK_EUNSUPPORTED: return CLI_UNAVAILABLE;
-    default: return CLI_ERROR;
+    case DAYBOOK_EUNSUPPORTED:
+        return CLI_UNAVAILABLE;
+    default:
+        return CLI_ERROR;
     }
 }
 
 static void put_optional(cli_output *out, const char *name, int given, uint64_t number) {
     cli_put_format(out, ",\"%s\":", name);
-    if (given) cli_put_number(out, number);
-    else cli_puts(out, "null");
+    if (given)
+        cli_put_number(out, number);
+    else
+        cli_puts(out, "null");
 }
 
 static void put_json(cli_output *out, const cli_failure *failure) {
@@ -45,8 +54,10 @@ static void put_json(cli_output *out, const cli_failure *failure) {
     put_optional(out, "expected", failure->has_values, failure->expected);
     put_optional(out, "actual", failure->has_values, failure->actual);
     cli_puts(out, ",\"missed\":");
-    if (failure->missed.size != 0) cli_put_slice(out, failure->missed);
-    else cli_puts(out, "[]");
+    if (failure->missed.size != 0)
+        cli_put_slice(out, failure->missed);
+    else
+        cli_puts(out, "[]");
     if (failure->line != 0) cli_put_format(out, ",\"line\":%llu", (unsigned long long)failure->line);
     if (failure->column != 0) cli_put_format(out, ",\"column\":%llu", (unsigned long long)failure->column);
     cli_puts(out, "}\n");
@@ -85,12 +96,16 @@ int cli_fail(cli_context *context, daybook_status status, const char *format, ..
     return report_text(context, status, cli_exit_of(status), 0, 0, message);
 }
 
-int cli_fail_error(cli_context *context, daybook_status status, const daybook_error *error, const char *about) {
+int cli_fail_error(cli_context *context, daybook_status status, const daybook_error *error,
+                   const char *about) {
     char message[4096];
-    const char *text = error != NULL && error->message[0] != '\0' ? error->message : daybook_status_text(status);
-    const char *file = error != NULL && error->file[0] != '\0' && strstr(text, error->file) == NULL ? error->file : NULL;
-    (void)snprintf(message, sizeof message, "%s%s%s%s%s", about == NULL ? "" : about, about == NULL ? "" : ": ", text,
-                   file == NULL ? "" : "; the file is ", file == NULL ? "" : file);
+    const char *text = error != NULL && error->message[0] != '\0' ? error->message
+                                                                  : daybook_status_text(status);
+    const char *file =
+        error != NULL && error->file[0] != '\0' && strstr(text, error->file) == NULL ? error->file : NULL;
+    (void)snprintf(message, sizeof message, "%s%s%s%s%s", about == NULL ? "" : about,
+                   about == NULL ? "" : ": ", text, file == NULL ? "" : "; the file is ",
+                   file == NULL ? "" : file);
     cli_failure failure = {.status = status, .exit_status = cli_exit_of(status), .message = message};
     if (status == DAYBOOK_ECONFLICT && error != NULL) {
         failure.has_values = 1;
@@ -100,7 +115,8 @@ int cli_fail_error(cli_context *context, daybook_status status, const daybook_er
     return cli_report(context, &failure);
 }
 
-int cli_fail_input(cli_context *context, const char *file, uint64_t line, uint64_t column, const char *format, ...) {
+int cli_fail_input(cli_context *context, const char *file, uint64_t line, uint64_t column, const char *format,
+                   ...) {
     char reason[2048], message[4096];
     va_list arguments;
     va_start(arguments, format);
@@ -109,9 +125,11 @@ int cli_fail_input(cli_context *context, const char *file, uint64_t line, uint64
     const char *name = file == NULL || strcmp(file, "-") == 0 ? "standard input" : file;
     int size = snprintf(message, sizeof message, "malformed input in %s", name);
     if (line != 0 && size >= 0 && (size_t)size < sizeof message)
-        size += snprintf(message + size, sizeof message - (size_t)size, ", line %llu", (unsigned long long)line);
+        size +=
+            snprintf(message + size, sizeof message - (size_t)size, ", line %llu", (unsigned long long)line);
     if (column != 0 && size >= 0 && (size_t)size < sizeof message)
-        size += snprintf(message + size, sizeof message - (size_t)size, ", column %llu", (unsigned long long)column);
+        size += snprintf(message + size, sizeof message - (size_t)size, ", column %llu",
+                         (unsigned long long)column);
     if (size >= 0 && (size_t)size < sizeof message)
         (void)snprintf(message + size, sizeof message - (size_t)size, ": %s", reason);
     return report_text(context, DAYBOOK_EINVALID, CLI_ERROR, line, column, message);

@@ -71,7 +71,8 @@ static void put_text(cli_context *context, const daybook_store_info *info) {
     cli_output *out = context->out;
     char a[32], b[32], c[32];
     cli_put_plain(out, daybook_text(context->store_path), 0);
-    cli_put_format(out, "  %s events in %s streams\n", cli_grouped(info->event_count, a), cli_grouped(info->stream_count, b));
+    cli_put_format(out, "  %s events in %s streams\n", cli_grouped(info->event_count, a),
+                   cli_grouped(info->stream_count, b));
     put_label(out, "uuid");
     cli_put_format(out, "%s\n", info->uuid);
     put_label(out, "position");
@@ -82,18 +83,22 @@ static void put_text(cli_context *context, const daybook_store_info *info) {
         cli_put_char(out, '\n');
     }
     put_label(out, "segments");
-    cli_put_format(out, "%s, %s, up to position %llu\n", cli_grouped(info->segment_count, a), cli_byte_text(info->segment_bytes, b),
-                   (unsigned long long)info->flushed_position);
+    cli_put_format(out, "%s, %s, up to position %llu\n", cli_grouped(info->segment_count, a),
+                   cli_byte_text(info->segment_bytes, b), (unsigned long long)info->flushed_position);
     put_label(out, "journal");
-    cli_put_format(out, "%s, %s to replay\n", cli_byte_text(info->journal_bytes, a), cli_byte_text(info->journal_used_bytes, b));
+    cli_put_format(out, "%s, %s to replay\n", cli_byte_text(info->journal_bytes, a),
+                   cli_byte_text(info->journal_used_bytes, b));
     put_label(out, "opened with");
-    cli_put_format(out, "%s replayed, %s torn pages cut, %s of memory\n", cli_byte_text(info->open_replayed_bytes, a),
-                   cli_grouped(info->open_torn_pages, b), cli_byte_text(info->memory_bytes, c));
+    cli_put_format(out, "%s replayed, %s torn pages cut, %s of memory\n",
+                   cli_byte_text(info->open_replayed_bytes, a), cli_grouped(info->open_torn_pages, b),
+                   cli_byte_text(info->memory_bytes, c));
     put_label(out, "sync");
-    if (info->sync_interval_streams == 0) cli_puts(out, "every acknowledgement is on disk\n");
+    if (info->sync_interval_streams == 0)
+        cli_puts(out, "every acknowledgement is on disk\n");
     else
-        cli_put_format(out, "%u stream%s acknowledge%s BEFORE the sync; see daybook stream info\n", info->sync_interval_streams,
-                       info->sync_interval_streams == 1 ? "" : "s", info->sync_interval_streams == 1 ? "s" : "");
+        cli_put_format(out, "%u stream%s acknowledge%s BEFORE the sync; see daybook stream info\n",
+                       info->sync_interval_streams, info->sync_interval_streams == 1 ? "" : "s",
+                       info->sync_interval_streams == 1 ? "s" : "");
 }
 
 int cli_run_info(cli_context *context) {
@@ -105,7 +110,9 @@ int cli_run_info(cli_context *context) {
     daybook_error_init(&error);
     daybook_status got = daybook_info(context->store, &info, &error);
     if (got != DAYBOOK_OK) return cli_fail_error(context, got, &error, NULL);
-    if (context->json) put_json(context, &info);
-    else put_text(context, &info);
+    if (context->json)
+        put_json(context, &info);
+    else
+        put_text(context, &info);
     return CLI_FINE;
 }

@@ -2,9 +2,10 @@
 //
 // SIGINT and SIGTERM while a cursor follows. The library may not be called from a signal handler, so the
 // signals are blocked in every thread and one small thread waits for them and interrupts the cursor; the
-// main thread then gets ECLOSED from it and ends as at the end of any read. They have to be blocked before the
-// store is opened, because its threads inherit the mask; until the cursor exists they stay pending. A second
-// signal ends the program at once: the main thread may be stuck writing into a pipe that nobody empties.
+// main thread then gets ECLOSED from it and ends as at the end of any read. They have to be blocked before
+// the store is opened, because its threads inherit the mask; until the cursor exists they stay pending. A
+// second signal ends the program at once: the main thread may be stuck writing into a pipe that nobody
+// empties.
 
 #include "cli/cli.h"
 

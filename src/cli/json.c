@@ -172,8 +172,10 @@ static int scan_value(scanner *scan) {
         if (open == '{' || open == '[') {
             if (depth == CLI_JSON_DEPTH_MAX) return fail(scan, scan->at, "nesting deeper than 4096 levels");
             byte bit = (byte)(1u << (depth % 8));
-            if (open == '{') is_object[depth / 8] = (byte)(depth % 8 == 0 ? bit : is_object[depth / 8] | bit);
-            else is_object[depth / 8] = (byte)(depth % 8 == 0 ? 0 : is_object[depth / 8] & ~bit);
+            if (open == '{')
+                is_object[depth / 8] = (byte)(depth % 8 == 0 ? bit : is_object[depth / 8] | bit);
+            else
+                is_object[depth / 8] = (byte)(depth % 8 == 0 ? 0 : is_object[depth / 8] & ~bit);
             depth++;
             scan->at++;
             skip_space(scan);
@@ -190,14 +192,18 @@ static int scan_value(scanner *scan) {
             if (depth == 0) return 1;
             skip_space(scan);
             int in_object = (is_object[(depth - 1) / 8] >> ((depth - 1) % 8)) & 1;
-            if (scan->at >= scan->end) return fail(scan, scan->end, in_object ? "an object without its }" : "an array without its ]");
+            if (scan->at >= scan->end)
+                return fail(scan, scan->end,
+                            in_object ? "an object without its }" : "an array without its ]");
             byte next = *scan->at;
             if (next == (in_object ? '}' : ']')) {
                 scan->at++;
                 depth--;
                 continue;
             }
-            if (next != ',') return fail(scan, scan->at, in_object ? "no ',' or '}' behind a member" : "no ',' or ']' behind an element");
+            if (next != ',')
+                return fail(scan, scan->at,
+                            in_object ? "no ',' or '}' behind a member" : "no ',' or ']' behind an element");
             scan->at++;
             if (in_object && !scan_key(scan)) return 0;
             break;
@@ -281,13 +287,17 @@ int cli_json_next(cli_json_iterator *iterator, daybook_slice *key_out, daybook_s
     int is_object = iterator->close == '}';
     *key_out = daybook_bytes(NULL, 0);
     skip_space(&scan);
-    if (scan.at >= scan.end) return fail(&scan, scan.end, is_object ? "an object without its }" : "an array without its ]") - 1;
+    if (scan.at >= scan.end)
+        return fail(&scan, scan.end, is_object ? "an object without its }" : "an array without its ]") - 1;
     if (*scan.at == (byte)iterator->close) {
         iterator->offset = (size_t)(scan.at - scan.begin) + 1;
         return 0;
     }
     if (iterator->started) {
-        if (*scan.at != ',') return fail(&scan, scan.at, is_object ? "no ',' or '}' behind a member" : "no ',' or ']' behind an element") - 1;
+        if (*scan.at != ',')
+            return fail(&scan, scan.at,
+                        is_object ? "no ',' or '}' behind a member" : "no ',' or ']' behind an element") -
+                   1;
         scan.at++;
     }
     iterator->started = 1;

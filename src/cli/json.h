@@ -30,7 +30,7 @@ size_t cli_utf8_size(const unsigned char *data, size_t size);
 typedef struct cli_json_iterator {
     daybook_slice text;
     size_t offset;
-    char close;  // '}' or ']'
+    char close; // '}' or ']'
     int started;
 } cli_json_iterator;
 

@@ -28,15 +28,19 @@ int cli_run_kv_add(cli_context *context) {
     config.bucket = bucket_of(context);
     uint64_t history = cli_number(context, "history", config.history);
     if (history < 1 || history > 64)
-        return cli_fail(context, DAYBOOK_EINVALID, "cannot use --history %llu: a bucket keeps 1 to 64 values per key; give one of those",
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "cannot use --history %llu: a bucket keeps 1 to 64 values per key; give one of those",
                         (unsigned long long)history);
     config.history = (uint32_t)history;
     config.ttl_ns = cli_time(context, "ttl", 0);
     config.max_bytes = cli_number(context, "max-bytes", 0);
     config.max_value_size = cli_number(context, "max-value-size", 0);
     config.description = cli_slice(context, "description");
-    if (cli_given(context, "storage") && strcmp(cli_text(context, "storage"), "memory") == 0) config.storage = DAYBOOK_STORAGE_MEMORY;
-    if (context->no_create) return cli_fail(context, DAYBOOK_EINVALID, "cannot add a bucket: --no-create is given; leave that out");
+    if (cli_given(context, "storage") && strcmp(cli_text(context, "storage"), "memory") == 0)
+        config.storage = DAYBOOK_STORAGE_MEMORY;
+    if (context->no_create)
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "cannot add a bucket: --no-create is given; leave that out");
     int status = cli_open_store(context, CLI_WRITE);
     if (status != CLI_FINE) return status;
     daybook_error error;
@@ -54,13 +58,15 @@ static int is_bucket(daybook_slice name) {
 static int show_bucket(void *context, const daybook_stream_info *info) {
     cli_table *table = context;
     if (!is_bucket(info->config.name)) return 0;
-    daybook_slice bucket = daybook_bytes((const char *)info->config.name.data + 3, info->config.name.size - 3);
+    daybook_slice bucket =
+        daybook_bytes((const char *)info->config.name.data + 3, info->config.name.size - 3);
     if (table->context->json) {
         cli_output *out = table->context->out;
         cli_puts(out, "{\"bucket\":");
         cli_put_json_string(out, bucket);
-        cli_put_format(out, ",\"values\":%llu,\"bytes\":%llu,\"history\":%llu,\"revision\":%llu}\n", (unsigned long long)info->message_count,
-                       (unsigned long long)info->byte_count, (unsigned long long)info->config.max_msgs_per_subject,
+        cli_put_format(out, ",\"values\":%llu,\"bytes\":%llu,\"history\":%llu,\"revision\":%llu}\n",
+                       (unsigned long long)info->message_count, (unsigned long long)info->byte_count,
+                       (unsigned long long)info->config.max_msgs_per_subject,
                        (unsigned long long)info->last_seq);
         return out->failed_errno != 0;
     }
@@ -74,7 +80,8 @@ static int show_bucket(void *context, const daybook_stream_info *info) {
 }
 
 int cli_run_kv_ls(cli_context *context) {
-    static const cli_column columns[] = {{"bucket", 0}, {"values", 1}, {"bytes", 1}, {"history", 1}, {"revision", 1}, {"description", 0}};
+    static const cli_column columns[] = {{"bucket", 0},  {"values", 1},   {"bytes", 1},
+                                         {"history", 1}, {"revision", 1}, {"description", 0}};
     int status = cli_open_store(context, CLI_READ);
     if (status != CLI_FINE) return status;
     cli_table table = {.context = context};
@@ -89,7 +96,8 @@ int cli_run_kv_ls(cli_context *context) {
 // Is the bucket there? ENOTFOUND with a message.
 static daybook_status find_bucket(cli_context *context, daybook_error *error) {
     daybook_cursor *cursor = NULL;
-    daybook_status status = daybook_kv_read(context->store, bucket_of(context), daybook_bytes(NULL, 0), 0, 0, &cursor, error);
+    daybook_status status =
+        daybook_kv_read(context->store, bucket_of(context), daybook_bytes(NULL, 0), 0, 0, &cursor, error);
     if (status == DAYBOOK_OK) daybook_cursor_close(cursor);
     return status;
 }
@@ -100,7 +108,8 @@ int cli_run_kv_rm(cli_context *context) {
     if (status != CLI_FINE) return status;
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status removed = context->dry_run ? find_bucket(context, &error) : daybook_kv_remove(context->store, bucket_of(context), &error);
+    daybook_status removed = context->dry_run ? find_bucket(context, &error)
+                                              : daybook_kv_remove(context->store, bucket_of(context), &error);
     if (removed != DAYBOOK_OK) return cli_fail_error(context, removed, &error, NULL);
     cli_note(context, "%s bucket %s", context->dry_run ? "would remove" : "removed", context->positionals[0]);
     return CLI_FINE;
@@ -121,7 +130,8 @@ static void put_revision(cli_context *context, uint64_t revision) {
     cli_put_format(out, ",\"revision\":%llu}\n", (unsigned long long)revision);
 }
 
-static int finish_write(cli_context *context, daybook_status status, const daybook_error *error, uint64_t revision) {
+static int finish_write(cli_context *context, daybook_status status, const daybook_error *error,
+                        uint64_t revision) {
     if (status != DAYBOOK_OK) return cli_fail_error(context, status, error, NULL);
     put_revision(context, revision);
     return CLI_FINE;
@@ -141,9 +151,12 @@ static int write_value(cli_context *context, int kind, uint64_t expected) {
         daybook_error error;
         daybook_error_init(&error);
         daybook_status written;
-        if (kind == PUT) written = daybook_kv_put(context->store, bucket, key, bytes, &revision, &error);
-        else if (kind == CREATE) written = daybook_kv_create(context->store, bucket, key, bytes, &revision, &error);
-        else written = daybook_kv_update(context->store, bucket, key, bytes, expected, &revision, &error);
+        if (kind == PUT)
+            written = daybook_kv_put(context->store, bucket, key, bytes, &revision, &error);
+        else if (kind == CREATE)
+            written = daybook_kv_create(context->store, bucket, key, bytes, &revision, &error);
+        else
+            written = daybook_kv_update(context->store, bucket, key, bytes, expected, &revision, &error);
         status = finish_write(context, written, &error, revision);
     }
     free(value);
@@ -162,7 +175,9 @@ int cli_run_kv_update(cli_context *context) {
     uint64_t expected;
     const char *text = context->positionals[3];
     if (!cli_parse_number(daybook_text(text), &expected))
-        return cli_fail(context, DAYBOOK_EINVALID, "cannot use the revision '%s': it is no whole number; give the key's last revision", text);
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "cannot use the revision '%s': it is no whole number; give the key's last revision",
+                        text);
     return write_value(context, UPDATE, expected);
 }
 
@@ -171,7 +186,8 @@ static int delete_key(cli_context *context, int purge) {
     daybook_error_init(&error);
     uint64_t revision = 0;
     uint64_t expected = cli_number(context, "revision", 0);
-    daybook_status deleted = daybook_kv_delete(context->store, bucket_of(context), key_of(context), purge, expected, &revision, &error);
+    daybook_status deleted = daybook_kv_delete(context->store, bucket_of(context), key_of(context), purge,
+                                               expected, &revision, &error);
     return finish_write(context, deleted, &error, revision);
 }
 
@@ -181,7 +197,8 @@ int cli_run_kv_del(cli_context *context) {
 }
 
 int cli_run_kv_purge(cli_context *context) {
-    int status = cli_confirm(context, "delete key %s of bucket %s with its history", context->positionals[1], context->positionals[0]);
+    int status = cli_confirm(context, "delete key %s of bucket %s with its history", context->positionals[1],
+                             context->positionals[0]);
     if (status == CLI_FINE) status = cli_open_store(context, context->dry_run ? CLI_READ : CLI_WRITE);
     if (status != CLI_FINE) return status;
     if (!context->dry_run) return delete_key(context, 1);
@@ -189,7 +206,8 @@ int cli_run_kv_purge(cli_context *context) {
     daybook_error_init(&error);
     daybook_status found = find_bucket(context, &error);
     if (found != DAYBOOK_OK) return cli_fail_error(context, found, &error, NULL);
-    cli_note(context, "would delete key %s of bucket %s with its history", context->positionals[1], context->positionals[0]);
+    cli_note(context, "would delete key %s of bucket %s with its history", context->positionals[1],
+             context->positionals[0]);
     return CLI_FINE;
 }
 
@@ -200,8 +218,8 @@ static void put_entry_json(cli_output *out, const daybook_kv_entry *entry) {
     cli_put_json_string(out, entry->bucket);
     cli_puts(out, ",\"key\":");
     cli_put_json_string(out, entry->key);
-    cli_put_format(out, ",\"revision\":%llu,\"position\":%llu,\"created\":\"", (unsigned long long)entry->revision,
-                   (unsigned long long)entry->position);
+    cli_put_format(out, ",\"revision\":%llu,\"position\":%llu,\"created\":\"",
+                   (unsigned long long)entry->revision, (unsigned long long)entry->position);
     cli_put_time(out, entry->created_ns);
     cli_put_format(out, "\",\"operation\":\"%s\"", operation_name(entry->operation));
     if (entry->operation == DAYBOOK_KV_PUT) {
@@ -221,8 +239,10 @@ static void put_entry_text(cli_output *out, const daybook_kv_entry *entry) {
         return;
     }
     cli_puts(out, "  ");
-    if (cli_is_utf8(entry->value)) cli_put_plain(out, entry->value, 0);
-    else cli_put_format(out, "(%zu bytes)", entry->value.size);
+    if (cli_is_utf8(entry->value))
+        cli_put_plain(out, entry->value, 0);
+    else
+        cli_put_format(out, "(%zu bytes)", entry->value.size);
     cli_put_char(out, '\n');
 }
 
@@ -230,13 +250,14 @@ int cli_run_kv_get(cli_context *context) {
     int status = cli_open_store(context, CLI_READ);
     if (status != CLI_FINE) return status;
     if (cli_given(context, "revision") && cli_number(context, "revision", 0) == 0)
-        return cli_fail(context, DAYBOOK_ENOTFOUND, "no revision 0 of %s: revisions begin at 1; give another", context->positionals[1]);
+        return cli_fail(context, DAYBOOK_ENOTFOUND, "no revision 0 of %s: revisions begin at 1; give another",
+                        context->positionals[1]);
     daybook_kv_entry entry = {.size = sizeof entry};
     daybook_cursor *cursor = NULL;
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status got =
-        daybook_kv_get(context->store, bucket_of(context), key_of(context), cli_number(context, "revision", 0), &entry, &cursor, &error);
+    daybook_status got = daybook_kv_get(context->store, bucket_of(context), key_of(context),
+                                        cli_number(context, "revision", 0), &entry, &cursor, &error);
     if (got != DAYBOOK_OK) return cli_fail_error(context, got, &error, NULL);
     if (context->json) {
         put_entry_json(context->out, &entry);
@@ -250,7 +271,7 @@ int cli_run_kv_get(cli_context *context) {
 
 typedef struct visiting {
     cli_context *context;
-    cli_table table;   // keys and history, off --json
+    cli_table table; // keys and history, off --json
     int keys_only;
     int follow;
     uint64_t position_after;
@@ -306,12 +327,14 @@ static int visit_all(visiting *work, daybook_cursor *cursor) {
 }
 
 static int visit(visiting *work, daybook_slice filter, int history) {
-    static const cli_column columns[] = {{"key", 0}, {"revision", 1}, {"created", 0}, {"operation", 0}, {"value", 0}};
+    static const cli_column columns[] = {
+        {"key", 0}, {"revision", 1}, {"created", 0}, {"operation", 0}, {"value", 0}};
     cli_context *context = work->context;
     daybook_cursor *cursor = NULL;
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status opened = daybook_kv_read(context->store, bucket_of(context), filter, history, work->follow, &cursor, &error);
+    daybook_status opened =
+        daybook_kv_read(context->store, bucket_of(context), filter, history, work->follow, &cursor, &error);
     if (opened != DAYBOOK_OK) return cli_fail_error(context, opened, &error, NULL);
     if (context->csv) cli_table_init(&work->table, context, columns, work->keys_only ? 3 : 5);
     int status = work->follow ? cli_interrupts_begin(context, cursor) : CLI_FINE;
@@ -325,8 +348,10 @@ static int visit(visiting *work, daybook_slice filter, int history) {
 static int take_filter(cli_context *context, daybook_slice *filter_out) {
     *filter_out = context->positional_count > 1 ? key_of(context) : daybook_bytes(NULL, 0);
     if (filter_out->size == 0 || daybook_filter_is_valid(*filter_out)) return CLI_FINE;
-    return cli_fail(context, DAYBOOK_ESUBJECT, "cannot use the filter '%s': it is not one; give keys with * for one token, a final > for the rest",
-                    context->positionals[1]);
+    return cli_fail(
+        context, DAYBOOK_ESUBJECT,
+        "cannot use the filter '%s': it is not one; give keys with * for one token, a final > for the rest",
+        context->positionals[1]);
 }
 
 int cli_run_kv_keys(cli_context *context) {
@@ -340,11 +365,14 @@ int cli_run_kv_keys(cli_context *context) {
 int cli_run_kv_history(cli_context *context) {
     visiting work = {.context = context};
     if (!daybook_subject_is_valid(key_of(context)))
-        return cli_fail(context, DAYBOOK_ESUBJECT, "cannot use the key '%s': it is not one; give tokens joined by dots", context->positionals[1]);
+        return cli_fail(context, DAYBOOK_ESUBJECT,
+                        "cannot use the key '%s': it is not one; give tokens joined by dots",
+                        context->positionals[1]);
     int status = cli_open_store(context, CLI_READ);
     if (status == CLI_FINE) status = visit(&work, key_of(context), 1);
     if (status != CLI_FINE || work.shown != 0) return status;
-    return cli_fail(context, DAYBOOK_ENOTFOUND, "no key %s in bucket %s: it never had a value, or it is gone; see daybook kv keys %s",
+    return cli_fail(context, DAYBOOK_ENOTFOUND,
+                    "no key %s in bucket %s: it never had a value, or it is gone; see daybook kv keys %s",
                     context->positionals[1], context->positionals[0], context->positionals[0]);
 }
 

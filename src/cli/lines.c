@@ -29,7 +29,8 @@ static const char *find_newline(cli_line_reader *reader) {
     if (reader->begin + reader->scanned >= reader->end) return NULL;
     const char *from = reader->data + reader->begin + reader->scanned;
     const char *found = memchr(from, '\n', (size_t)(reader->data + reader->end - from));
-    reader->scanned = (size_t)((found != NULL ? found : reader->data + reader->end) - reader->data) - reader->begin;
+    reader->scanned = (size_t)((found != NULL ? found : reader->data + reader->end) - reader->data) -
+                      reader->begin;
     return found;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `ls`: aggregates with version and last time, subjects, or types. The library lists them from its index, which
-// knows the position of the last event but not its time. Times are looked up afterwards: event by event where
-// the list is short beside the store, else in one pass over the events, whichever reads less.
+// `ls`: aggregates with version and last time, subjects, or types. The library lists them from its index,
+// which knows the position of the last event but not its time. Times are looked up afterwards: event by event
+// where the list is short beside the store, else in one pass over the events, whichever reads less.
 
 #include "cli/table.h"
 
@@ -60,11 +60,13 @@ static int collect(void *context, const daybook_list_entry *found) {
 
 static int by_position(const void *a, const void *b) {
     const entry *const *left = a, *const *right = b;
-    return ((*left)->last_position > (*right)->last_position) - ((*left)->last_position < (*right)->last_position);
+    return ((*left)->last_position > (*right)->last_position) -
+           ((*left)->last_position < (*right)->last_position);
 }
 
 // Times of the entries in `sorted` [begin, end) with one cursor over their range of positions.
-static daybook_status scan_times(listing *work, entry **sorted, size_t begin, size_t end, daybook_error *error) {
+static daybook_status scan_times(listing *work, entry **sorted, size_t begin, size_t end,
+                                 daybook_error *error) {
     daybook_query query;
     daybook_query_init(&query);
     query.flags = DAYBOOK_QUERY_INTERNAL;
@@ -93,7 +95,9 @@ static daybook_status find_times(listing *work, daybook_error *error) {
     // Neighbours close enough are read in one go.
     for (size_t begin = 0; begin < work->count && status == DAYBOOK_OK;) {
         size_t end = begin + 1;
-        while (end < work->count && sorted[end]->last_position - sorted[end - 1]->last_position <= EVENTS_PER_LOOKUP) end++;
+        while (end < work->count &&
+               sorted[end]->last_position - sorted[end - 1]->last_position <= EVENTS_PER_LOOKUP)
+            end++;
         status = scan_times(work, sorted, begin, end, error);
         begin = end;
     }
@@ -109,8 +113,9 @@ static daybook_slice stream_of(const listing *work, const entry *shown) {
     return daybook_bytes(work->names.data + shown->stream_begin, shown->stream_size);
 }
 
-static const char *const kind_names[] = {
-    [DAYBOOK_LIST_AGGREGATES] = "aggregate", [DAYBOOK_LIST_SUBJECTS] = "subject", [DAYBOOK_LIST_TYPES] = "type"};
+static const char *const kind_names[] = {[DAYBOOK_LIST_AGGREGATES] = "aggregate",
+                                         [DAYBOOK_LIST_SUBJECTS] = "subject",
+                                         [DAYBOOK_LIST_TYPES] = "type"};
 
 static void put_json(listing *work, const entry *shown) {
     cli_output *out = work->context->out;
@@ -122,9 +127,11 @@ static void put_json(listing *work, const entry *shown) {
     }
     cli_put_format(out, "\"%s\":", kind_names[work->kind]);
     cli_put_json_string(out, name_of(work, shown));
-    if (work->kind == DAYBOOK_LIST_AGGREGATES) cli_put_format(out, ",\"version\":%llu", (unsigned long long)shown->last_version);
+    if (work->kind == DAYBOOK_LIST_AGGREGATES)
+        cli_put_format(out, ",\"version\":%llu", (unsigned long long)shown->last_version);
     cli_put_format(out, ",\"events\":%llu", (unsigned long long)shown->event_count);
-    if (work->kind != DAYBOOK_LIST_TYPES) cli_put_format(out, ",\"seq\":%llu", (unsigned long long)shown->last_seq);
+    if (work->kind != DAYBOOK_LIST_TYPES)
+        cli_put_format(out, ",\"seq\":%llu", (unsigned long long)shown->last_seq);
     cli_put_format(out, ",\"position\":%llu", (unsigned long long)shown->last_position);
     if (shown->last_time_ns != DAYBOOK_TIME_NONE) {
         cli_puts(out, ",\"time\":\"");
@@ -135,14 +142,18 @@ static void put_json(listing *work, const entry *shown) {
 }
 
 static int print_table(listing *work) {
-    static const cli_column aggregate_columns[] = {
-        {"aggregate", 0}, {"version", 1}, {"events", 1}, {"stream", 0}, {"position", 1}, {"time", 0}};
-    static const cli_column subject_columns[] = {{"subject", 0}, {"events", 1}, {"stream", 0}, {"seq", 1}, {"position", 1}, {"time", 0}};
+    static const cli_column aggregate_columns[] = {{"aggregate", 0}, {"version", 1},  {"events", 1},
+                                                   {"stream", 0},    {"position", 1}, {"time", 0}};
+    static const cli_column subject_columns[] = {{"subject", 0}, {"events", 1},   {"stream", 0},
+                                                 {"seq", 1},     {"position", 1}, {"time", 0}};
     static const cli_column type_columns[] = {{"type", 0}, {"events", 1}, {"position", 1}, {"time", 0}};
     cli_table table;
-    if (work->kind == DAYBOOK_LIST_AGGREGATES) cli_table_init(&table, work->context, aggregate_columns, 6);
-    else if (work->kind == DAYBOOK_LIST_SUBJECTS) cli_table_init(&table, work->context, subject_columns, 6);
-    else cli_table_init(&table, work->context, type_columns, 4);
+    if (work->kind == DAYBOOK_LIST_AGGREGATES)
+        cli_table_init(&table, work->context, aggregate_columns, 6);
+    else if (work->kind == DAYBOOK_LIST_SUBJECTS)
+        cli_table_init(&table, work->context, subject_columns, 6);
+    else
+        cli_table_init(&table, work->context, type_columns, 4);
     for (size_t i = 0; i < work->count; i++) {
         const entry *shown = &work->entries[i];
         cli_table_slice(&table, name_of(work, shown));
@@ -161,16 +172,20 @@ static int list(listing *work) {
     cli_context *context = work->context;
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status status = daybook_list(context->store, work->kind, cli_slice(context, "stream"), work->filter, collect, work, &error);
-    if (work->out_of_memory) return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while listing; give a filter");
+    daybook_status status = daybook_list(context->store, work->kind, cli_slice(context, "stream"),
+                                         work->filter, collect, work, &error);
+    if (work->out_of_memory)
+        return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while listing; give a filter");
     if (status == DAYBOOK_OK) status = find_times(work, &error);
-    if (status != DAYBOOK_OK && status != DAYBOOK_EDAMAGED) return cli_fail_error(context, status, &error, NULL);
+    if (status != DAYBOOK_OK && status != DAYBOOK_EDAMAGED)
+        return cli_fail_error(context, status, &error, NULL);
     int shown = CLI_FINE;
     if (context->json)
         for (size_t i = 0; i < work->count; i++) put_json(work, &work->entries[i]);
     else
         shown = print_table(work);
-    if (status == DAYBOOK_EDAMAGED) return cli_fail_error(context, status, &error, "the times are not complete");
+    if (status == DAYBOOK_EDAMAGED)
+        return cli_fail_error(context, status, &error, "the times are not complete");
     return shown;
 }
 
@@ -183,7 +198,9 @@ typedef struct internal_streams {
 
 static int note_internal(void *context, const daybook_stream_info *info) {
     internal_streams *streams = context;
-    if ((info->config.flags & DAYBOOK_STREAM_INTERNAL) == 0 || info->config.name.size > DAYBOOK_STREAM_NAME_SIZE_MAX) return 0;
+    if ((info->config.flags & DAYBOOK_STREAM_INTERNAL) == 0 ||
+        info->config.name.size > DAYBOOK_STREAM_NAME_SIZE_MAX)
+        return 0;
     void *names = realloc(streams->names, (streams->count + 1) * sizeof *streams->names);
     if (names == NULL) return streams->out_of_memory = 1;
     streams->names = names;
@@ -199,25 +216,31 @@ static int collect_internal(listing *work) {
     daybook_error_init(&error);
     daybook_status status = daybook_stream_list(context->store, note_internal, &streams, &error);
     for (size_t i = 0; i < streams.count && status == DAYBOOK_OK; i++)
-        status = daybook_list(context->store, work->kind, daybook_text(streams.names[i]), work->filter, collect, work, &error);
+        status = daybook_list(context->store, work->kind, daybook_text(streams.names[i]), work->filter,
+                              collect, work, &error);
     free(streams.names);
-    if (streams.out_of_memory || work->out_of_memory) return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while listing");
+    if (streams.out_of_memory || work->out_of_memory)
+        return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while listing");
     return status == DAYBOOK_OK ? CLI_FINE : cli_fail_error(context, status, &error, NULL);
 }
 
 int cli_run_ls(cli_context *context) {
     listing work = {.context = context, .kind = DAYBOOK_LIST_AGGREGATES};
     if (cli_given(context, "types") && cli_given(context, "subjects"))
-        return cli_fail(context, DAYBOOK_EINVALID, "cannot use --types with --subjects: one list at a time; choose one");
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "cannot use --types with --subjects: one list at a time; choose one");
     if (cli_given(context, "types")) work.kind = DAYBOOK_LIST_TYPES;
     if (cli_given(context, "subjects")) work.kind = DAYBOOK_LIST_SUBJECTS;
     if (context->positional_count != 0) {
         work.filter = daybook_text(context->positionals[0]);
         if (!daybook_filter_is_valid(work.filter))
-            return cli_fail(context, DAYBOOK_ESUBJECT, "cannot use the filter '%s': it is not a subject filter; give tokens joined by dots",
-                            context->positionals[0]);
+            return cli_fail(
+                context, DAYBOOK_ESUBJECT,
+                "cannot use the filter '%s': it is not a subject filter; give tokens joined by dots",
+                context->positionals[0]);
         if (work.kind == DAYBOOK_LIST_TYPES)
-            return cli_fail(context, DAYBOOK_EINVALID, "cannot use a filter with --types: types have no subject; leave one of them out");
+            return cli_fail(context, DAYBOOK_EINVALID,
+                            "cannot use a filter with --types: types have no subject; leave one of them out");
     }
     int status = cli_open_store(context, CLI_READ);
     if (status != CLI_FINE) return status;

@@ -4,8 +4,8 @@
 //
 // Ending is where promises break quietly, so it is done in one place: output that could not be written turns
 // success into exit 1 (without a word where the reader of a pipe has gone), and a store that cannot be closed
-// well says so. A descriptor 0, 1 or 2 that is closed at the start is filled with one that fails, lest a store
-// file be given its number and be printed into.
+// well says so. A descriptor 0, 1 or 2 that is closed at the start is filled with one that fails, lest a
+// store file be given its number and be printed into.
 
 #include "cli/cli.h"
 
@@ -29,7 +29,10 @@ static int finish_output(cli_context *context, int status) {
     int failed = cli_output_flush(context->out);
     if (failed == 0) return status;
     if (failed != EPIPE && !context->output_failure_said)
-        (void)cli_fail(context, failed == ENOSPC ? DAYBOOK_ENOSPC : failed == ENOMEM ? DAYBOOK_ENOMEM : DAYBOOK_EIO,
+        (void)cli_fail(context,
+                       failed == ENOSPC   ? DAYBOOK_ENOSPC
+                       : failed == ENOMEM ? DAYBOOK_ENOMEM
+                                          : DAYBOOK_EIO,
                        "cannot write the output: %s; not all of it was printed", strerror(failed));
     return status == CLI_FINE ? CLI_ERROR : status;
 }

@@ -8,9 +8,10 @@
 
 #include <string.h>
 
-const char cli_exit_text[] = "0 fine; 1 operating error (disk full, I/O, a limit, a malformed input file); 2 malformed "
-                             "argument;\n3 condition failed; 4 not found; 5 damage found; 6 locked, poisoned or not "
-                             "built in";
+const char cli_exit_text[] =
+    "0 fine; 1 operating error (disk full, I/O, a limit, a malformed input file); 2 malformed "
+    "argument;\n3 condition failed; 4 not found; 5 damage found; 6 locked, poisoned or not "
+    "built in";
 
 static int is_shown(const cli_command *command) {
     return (command->flags & CLI_HIDDEN) == 0;
@@ -22,13 +23,20 @@ static void put_roff(cli_output *out, const char *text) {
     for (; *text != '\0'; text++) {
         if (at_start && (*text == '.' || *text == '\'')) cli_puts(out, "\\&");
         at_start = *text == '\n';
-        if (*text == '\\') cli_puts(out, "\\e");
-        else if (*text == '-') cli_puts(out, "\\-");
-        else if (*text == '\'') cli_puts(out, "\\(aq");
-        else if (*text == '`') cli_puts(out, "\\(ga");
-        else if (*text == '^') cli_puts(out, "\\(ha");
-        else if (*text == '~') cli_puts(out, "\\(ti");
-        else cli_put_char(out, *text);
+        if (*text == '\\')
+            cli_puts(out, "\\e");
+        else if (*text == '-')
+            cli_puts(out, "\\-");
+        else if (*text == '\'')
+            cli_puts(out, "\\(aq");
+        else if (*text == '`')
+            cli_puts(out, "\\(ga");
+        else if (*text == '^')
+            cli_puts(out, "\\(ha");
+        else if (*text == '~')
+            cli_puts(out, "\\(ti");
+        else
+            cli_put_char(out, *text);
     }
 }
 
@@ -98,36 +106,41 @@ static void put_command(cli_output *out, const cli_command *command) {
 }
 
 void cli_print_manual(cli_output *out) {
-    cli_put_format(out, ".\\\" Made by `daybook help --man`; do not edit.\n.TH DAYBOOK 1 \"\" \"daybook %s\" "
-                        "\"User Commands\"\n",
+    cli_put_format(out,
+                   ".\\\" Made by `daybook help --man`; do not edit.\n.TH DAYBOOK 1 \"\" \"daybook %s\" "
+                   "\"User Commands\"\n",
                    daybook_version());
-    cli_puts(out, ".SH NAME\ndaybook \\- embedded event store: append events, rebuild state, travel in time\n"
-                  ".SH SYNOPSIS\n\\fBdaybook\\fR [\\fB\\-s\\fR \\fISTORE\\fR] \\fICOMMAND\\fR [\\fIARGUMENT\\fR...] "
-                  "[\\fIOPTION\\fR...]\n.SH DESCRIPTION\n");
-    put_paragraphs(out, "A store is a directory of streams. A stream is a log that captures subjects, an event has a "
-                        "subject such as orders.123.shipped: category, id of the aggregate, type. Everything "
-                        "acknowledged is on disk.\n\n"
-                        "One process writes at a time; another waits for it up to --wait, then fails and names it. "
-                        "Readers never wait. Only append, import, demo and restore create a store, and say so.\n\n"
-                        "On a terminal output is for people; with --json it is one object per line, and errors "
-                        "are objects on standard error with error, message, expected, actual and missed.\n\n"
-                        "TIME is RFC 3339 with T or a blank, any offset (none is UTC), a date, now, or an offset such "
-                        "as -90m. Options may stand before or after the command's arguments; -- ends them.");
+    cli_puts(
+        out,
+        ".SH NAME\ndaybook \\- embedded event store: append events, rebuild state, travel in time\n"
+        ".SH SYNOPSIS\n\\fBdaybook\\fR [\\fB\\-s\\fR \\fISTORE\\fR] \\fICOMMAND\\fR [\\fIARGUMENT\\fR...] "
+        "[\\fIOPTION\\fR...]\n.SH DESCRIPTION\n");
+    put_paragraphs(
+        out, "A store is a directory of streams. A stream is a log that captures subjects, an event has a "
+             "subject such as orders.123.shipped: category, id of the aggregate, type. Everything "
+             "acknowledged is on disk.\n\n"
+             "One process writes at a time; another waits for it up to --wait, then fails and names it. "
+             "Readers never wait. Only append, import, demo and restore create a store, and say so.\n\n"
+             "On a terminal output is for people; with --json it is one object per line, and errors "
+             "are objects on standard error with error, message, expected, actual and missed.\n\n"
+             "TIME is RFC 3339 with T or a blank, any offset (none is UTC), a date, now, or an offset such "
+             "as -90m. Options may stand before or after the command's arguments; -- ends them.");
     cli_puts(out, ".SH OPTIONS OF EVERY COMMAND\n");
     put_options(out, cli_global_options);
     cli_puts(out, ".SH COMMANDS\n");
     for (const cli_command *command = cli_commands; command->name != NULL; command++)
         if (is_shown(command)) put_command(out, command);
-    cli_puts(out, ".SH EXIT STATUS\n"
-                  ".TP\n0\nFine, also where a read finds nothing.\n"
-                  ".TP\n1\nOperating error: disk full, input or output failed, a limit, a malformed input file.\n"
-                  ".TP\n2\nMalformed argument, subject or time.\n"
-                  ".TP\n3\nA condition failed, or stored and new ids are mixed.\n"
-                  ".TP\n4\nNo such store, stream, aggregate, version or key.\n"
-                  ".TP\n5\nDamage found.\n"
-                  ".TP\n6\nLocked, unreachable, poisoned or not built in.\n"
-                  ".SH ENVIRONMENT\n.TP\n\\fBDAYBOOK_STORE\\fR\nThe store where \\-s is not given.\n"
-                  ".TP\n\\fBNO_COLOR\\fR\nNo colours, also on a terminal.\n");
+    cli_puts(out,
+             ".SH EXIT STATUS\n"
+             ".TP\n0\nFine, also where a read finds nothing.\n"
+             ".TP\n1\nOperating error: disk full, input or output failed, a limit, a malformed input file.\n"
+             ".TP\n2\nMalformed argument, subject or time.\n"
+             ".TP\n3\nA condition failed, or stored and new ids are mixed.\n"
+             ".TP\n4\nNo such store, stream, aggregate, version or key.\n"
+             ".TP\n5\nDamage found.\n"
+             ".TP\n6\nLocked, unreachable, poisoned or not built in.\n"
+             ".SH ENVIRONMENT\n.TP\n\\fBDAYBOOK_STORE\\fR\nThe store where \\-s is not given.\n"
+             ".TP\n\\fBNO_COLOR\\fR\nNo colours, also on a terminal.\n");
 }
 
 // --- bash ---
@@ -147,7 +160,8 @@ static void put_names(cli_output *out, const char *group) {
             memcpy(last, command->name, size);
             last[size] = '\0';
             cli_put_format(out, " %s", last);
-        } else if (strlen(group) == size && memcmp(group, command->name, size) == 0 && command->name[size] == ' ') {
+        } else if (strlen(group) == size && memcmp(group, command->name, size) == 0 &&
+                   command->name[size] == ' ') {
             cli_put_format(out, " %s", command->name + size + 1);
         }
     }
@@ -156,15 +170,17 @@ static void put_names(cli_output *out, const char *group) {
 // case arms that tell what the argument of an option is; the same name means the same kind everywhere but
 // for choices, which are told apart by their text.
 static void put_argument_arms(cli_output *out) {
-    cli_puts(out, "    --store|-s|--dir) compopt -o dirnames; COMPREPLY=(); return ;;\n"
-                  "    --batch) compopt -o filenames; COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n");
+    cli_puts(out,
+             "    --store|-s|--dir) compopt -o dirnames; COMPREPLY=(); return ;;\n"
+             "    --batch) compopt -o filenames; COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n");
     static const char *const seen_names[] = {"discard", "storage", "order"};
     for (size_t i = 0; i < sizeof seen_names / sizeof seen_names[0]; i++) {
         for (const cli_command *command = cli_commands; command->name != NULL; command++) {
             const cli_option *option = cli_find_option(command, seen_names[i], strlen(seen_names[i]));
             if (option == NULL || option->kind != CLI_CHOICE) continue;
             cli_put_format(out, "    --%s) COMPREPLY=($(compgen -W \"", option->name);
-            for (const char *at = option->choices; *at != '\0'; at++) cli_put_char(out, *at == '|' ? ' ' : *at);
+            for (const char *at = option->choices; *at != '\0'; at++)
+                cli_put_char(out, *at == '|' ? ' ' : *at);
             cli_puts(out, "\" -- \"$current\")); return ;;\n");
             break;
         }
@@ -177,12 +193,13 @@ static void put_arguments_pattern(cli_output *out) {
 }
 
 void cli_print_completion(cli_output *out) {
-    cli_puts(out, "# bash completion for daybook\n# Made by `daybook help --bash-completion`; do not edit.\n\n"
-                  "_daybook() {\n"
-                  "  local current=\"${COMP_WORDS[COMP_CWORD]}\" previous=\"${COMP_WORDS[COMP_CWORD - 1]}\"\n"
-                  "  local verb=\"\" second=\"\" words=\"\" i\n"
-                  "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
-                  "    case \"${COMP_WORDS[i]}\" in\n");
+    cli_puts(out,
+             "# bash completion for daybook\n# Made by `daybook help --bash-completion`; do not edit.\n\n"
+             "_daybook() {\n"
+             "  local current=\"${COMP_WORDS[COMP_CWORD]}\" previous=\"${COMP_WORDS[COMP_CWORD - 1]}\"\n"
+             "  local verb=\"\" second=\"\" words=\"\" i\n"
+             "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
+             "    case \"${COMP_WORDS[i]}\" in\n");
     put_arguments_pattern(out);
     cli_puts(out, "      -*) ;;\n"
                   "      *) if [[ -z $verb ]]; then verb=\"${COMP_WORDS[i]}\"\n"
@@ -197,7 +214,8 @@ void cli_print_completion(cli_output *out) {
     for (const cli_command *command = cli_commands; command->name != NULL; command++) {
         if (!is_shown(command)) continue;
         size_t size = strcspn(command->name, " ");
-        if (command->name[size] == '\0' || (strlen(last) == size && memcmp(last, command->name, size) == 0)) continue;
+        if (command->name[size] == '\0' || (strlen(last) == size && memcmp(last, command->name, size) == 0))
+            continue;
         memcpy(last, command->name, size);
         last[size] = '\0';
         cli_put_format(out, "    %s) [[ -z $second ]] && words=\"", last);

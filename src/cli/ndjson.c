@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One line of NDJSON to one event. The line is scanned once by the JSON scanner; only strings with escapes are
-// decoded, into a scratch buffer sized to the line beforehand, so that slices into it stay put. Every fault
-// names the column (in bytes, from 1) it was found at.
+// One line of NDJSON to one event. The line is scanned once by the JSON scanner; only strings with escapes
+// are decoded, into a scratch buffer sized to the line beforehand, so that slices into it stay put. Every
+// fault names the column (in bytes, from 1) it was found at.
 
 #include "cli/ndjson.h"
 
@@ -51,7 +51,8 @@ static char first_of(daybook_slice value) {
 }
 
 // The text of a raw string: the bytes of the line where it has no escapes, else decoded.
-static daybook_status decode(cli_ndjson *parser, daybook_slice line, daybook_slice raw, daybook_slice *text_out) {
+static daybook_status decode(cli_ndjson *parser, daybook_slice line, daybook_slice raw,
+                             daybook_slice *text_out) {
     if (memchr(raw.data, '\\', raw.size) == NULL) {
         *text_out = daybook_bytes((const char *)raw.data + 1, raw.size - 2);
         return DAYBOOK_OK;
@@ -59,7 +60,8 @@ static daybook_status decode(cli_ndjson *parser, daybook_slice line, daybook_sli
     char *begin = parser->scratch + parser->scratch_size;
     size_t size = cli_json_unescape(raw, begin);
     if (size == SIZE_MAX)
-        return fail(parser, column_of(line, raw.data), "a string with half of a surrogate pair, which is no character");
+        return fail(parser, column_of(line, raw.data),
+                    "a string with half of a surrogate pair, which is no character");
     parser->scratch_size += size;
     *text_out = daybook_bytes(begin, size);
     return DAYBOOK_OK;
@@ -170,7 +172,8 @@ static daybook_status add_header(cli_ndjson *parser, daybook_slice name, daybook
     if (event->header_count == DAYBOOK_HEADER_COUNT_MAX)
         return fail(parser, column, "more than %d headers", DAYBOOK_HEADER_COUNT_MAX);
     void *memory = parser->headers;
-    if (!grow(&memory, &parser->header_capacity, event->header_count, sizeof *parser->headers)) return DAYBOOK_ENOMEM;
+    if (!grow(&memory, &parser->header_capacity, event->header_count, sizeof *parser->headers))
+        return DAYBOOK_ENOMEM;
     parser->headers = memory;
     parser->headers[event->header_count++] = (daybook_header){.name = name, .value = value};
     event->headers = parser->headers;
@@ -210,7 +213,8 @@ static daybook_status take_header_values(cli_ndjson *parser, daybook_slice line,
     int more;
     while ((more = cli_json_next(&iterator, &key, &value, &error)) == 1) {
         if (first_of(value) != '"')
-            return fail(parser, column_of(line, value.data), "a header is neither a string nor an array of strings");
+            return fail(parser, column_of(line, value.data),
+                        "a header is neither a string nor an array of strings");
         daybook_status status = decode(parser, line, value, &text);
         if (status == DAYBOOK_OK) status = add_header(parser, name, text, column);
         if (status != DAYBOOK_OK) return status;
@@ -251,8 +255,9 @@ enum member {
     MEMBER_COUNT
 };
 
-static const char *const member_names[MEMBER_COUNT] = {"subject", "data",    "text", "data_base64", "id",        "type", "schema",
-                                                       "tags",    "headers", "time", "correlation", "causation", "actor"};
+static const char *const member_names[MEMBER_COUNT] = {
+    "subject", "data",    "text", "data_base64", "id",        "type", "schema",
+    "tags",    "headers", "time", "correlation", "causation", "actor"};
 
 static int find_member(daybook_slice key) {
     const char *name = (const char *)key.data + 1;
@@ -266,19 +271,33 @@ static daybook_status take_member(cli_ndjson *parser, daybook_slice line, int me
     daybook_event *event = &parser->event;
     const char *name = member_names[member];
     switch (member) {
-    case SUBJECT: return take_subject(parser, line, value);
-    case DATA: event->data = value; return DAYBOOK_OK;
-    case TEXT: return take_text(parser, line, name, value, &event->data);
-    case BASE64: return take_base64(parser, line, value);
-    case ID: return take_text(parser, line, name, value, &event->id);
-    case TYPE: return take_text(parser, line, name, value, &event->type);
-    case SCHEMA: return take_text(parser, line, name, value, &event->schema);
-    case TAGS: return take_tags(parser, line, value);
-    case HEADERS: return take_headers(parser, line, value);
-    case TIME: return take_time(parser, line, value);
-    case CORRELATION: return take_text(parser, line, name, value, &event->correlation);
-    case CAUSATION: return take_text(parser, line, name, value, &event->causation);
-    default: return take_text(parser, line, name, value, &event->actor);
+    case SUBJECT:
+        return take_subject(parser, line, value);
+    case DATA:
+        event->data = value;
+        return DAYBOOK_OK;
+    case TEXT:
+        return take_text(parser, line, name, value, &event->data);
+    case BASE64:
+        return take_base64(parser, line, value);
+    case ID:
+        return take_text(parser, line, name, value, &event->id);
+    case TYPE:
+        return take_text(parser, line, name, value, &event->type);
+    case SCHEMA:
+        return take_text(parser, line, name, value, &event->schema);
+    case TAGS:
+        return take_tags(parser, line, value);
+    case HEADERS:
+        return take_headers(parser, line, value);
+    case TIME:
+        return take_time(parser, line, value);
+    case CORRELATION:
+        return take_text(parser, line, name, value, &event->correlation);
+    case CAUSATION:
+        return take_text(parser, line, name, value, &event->causation);
+    default:
+        return take_text(parser, line, name, value, &event->actor);
     }
 }
 

@@ -22,8 +22,8 @@ typedef struct cli_line_reader {
     int wake_descriptor; // what becomes readable there ends the waiting with ECANCELED; -1: none
     char *data;
     size_t capacity;
-    size_t begin; // of the next line
-    size_t end;   // of the bytes read
+    size_t begin;   // of the next line
+    size_t end;     // of the bytes read
     size_t scanned; // from begin to here there is no newline
     size_t line_size_max;
     uint64_t line_number; // of the line given last, from 1
@@ -36,13 +36,14 @@ typedef struct cli_line_reader {
 
 void cli_line_reader_init(cli_line_reader *reader, int descriptor, size_t line_size_max);
 void cli_line_reader_deinit(cli_line_reader *reader);
-// 1: a line without its newline (nor a CR before it), valid until the next call; 0: the end; -1: failed_errno.
+// 1: a line without its newline (nor a CR before it), valid until the next call; 0: the end; -1:
+// failed_errno.
 int cli_line_reader_next(cli_line_reader *reader, daybook_slice *line_out);
 // 1 where the next call gives a line without reading from the descriptor.
 int cli_line_reader_is_ready(cli_line_reader *reader);
 
 typedef struct cli_ndjson {
-    int64_t now_ns; // for relative times
+    int64_t now_ns;      // for relative times
     daybook_event event; // the last one parsed; borrows from the line and from this struct
     char *scratch;       // decoded strings
     size_t scratch_capacity;

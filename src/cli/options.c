@@ -80,10 +80,22 @@ static int parse_bytes(const char *text, uint64_t *number_out) {
         const char *name;
         uint64_t factor;
     } units[] = {
-        {"", 1},          {"B", 1},          {"K", 1024},          {"KiB", 1024},
-        {"k", 1024},      {"kB", 1000},      {"KB", 1000},         {"M", 1u << 20},
-        {"MiB", 1u << 20}, {"MB", 1000000},  {"G", 1u << 30},      {"GiB", 1u << 30},
-        {"GB", 1000000000}, {"T", 1ull << 40}, {"TiB", 1ull << 40}, {"TB", 1000000000000},
+        {"", 1},
+        {"B", 1},
+        {"K", 1024},
+        {"KiB", 1024},
+        {"k", 1024},
+        {"kB", 1000},
+        {"KB", 1000},
+        {"M", 1u << 20},
+        {"MiB", 1u << 20},
+        {"MB", 1000000},
+        {"G", 1u << 30},
+        {"GiB", 1u << 30},
+        {"GB", 1000000000},
+        {"T", 1ull << 40},
+        {"TiB", 1ull << 40},
+        {"TB", 1000000000000},
     };
     size_t digits = strspn(text, "0123456789");
     uint64_t number;
@@ -126,15 +138,17 @@ static int convert(cli_context *context, const cli_option *option, cli_value *va
                         option->name, text, number_fault(text));
     case CLI_BYTES:
         if (parse_bytes(text, &value->number)) return 0;
-        return cli_fail(context, DAYBOOK_EINVALID,
-                        "cannot use --%s '%s': it is not a size; give bytes, or a number with KiB, MiB or GiB",
-                        option->name, text);
+        return cli_fail(
+            context, DAYBOOK_EINVALID,
+            "cannot use --%s '%s': it is not a size; give bytes, or a number with KiB, MiB or GiB",
+            option->name, text);
     case CLI_TIME:
         if (daybook_time_parse(daybook_text(text), context->now_ns, &value->time_ns) == DAYBOOK_OK) return 0;
-        return cli_fail(context, DAYBOOK_EINVALID,
-                        "cannot use --%s '%s': it is not a time; give RFC 3339 such as 2026-11-21T10:00:00Z, a "
-                        "date, now, or -90m",
-                        option->name, text);
+        return cli_fail(
+            context, DAYBOOK_EINVALID,
+            "cannot use --%s '%s': it is not a time; give RFC 3339 such as 2026-11-21T10:00:00Z, a "
+            "date, now, or -90m",
+            option->name, text);
     case CLI_DURATION:
         if (daybook_duration_parse(daybook_text(text), &value->time_ns) == DAYBOOK_OK) return 0;
         return cli_fail(context, DAYBOOK_EINVALID,
@@ -146,11 +160,13 @@ static int convert(cli_context *context, const cli_option *option, cli_value *va
                         option->name, text, option->choices);
     case CLI_FILTER:
         if (daybook_filter_is_valid(daybook_text(text))) return 0;
-        return cli_fail(context, DAYBOOK_ESUBJECT,
-                        "cannot use --%s '%s': it is not a subject filter; give tokens joined by dots, * for one, "
-                        "a final > for the rest",
-                        option->name, text);
-    default: return 0;
+        return cli_fail(
+            context, DAYBOOK_ESUBJECT,
+            "cannot use --%s '%s': it is not a subject filter; give tokens joined by dots, * for one, "
+            "a final > for the rest",
+            option->name, text);
+    default:
+        return 0;
     }
 }
 
@@ -162,9 +178,8 @@ static int add_value(cli_context *context, const cli_option *option, const char 
         if (status != 0) return status;
         for (size_t i = 0; i < context->value_count && !option->repeats; i++)
             if (context->values[i].option == option && strcmp(context->values[i].text, text) != 0)
-                return cli_fail(context, DAYBOOK_EINVALID,
-                                "--%s is given twice: '%s' and '%s'; give it once", option->name,
-                                context->values[i].text, text);
+                return cli_fail(context, DAYBOOK_EINVALID, "--%s is given twice: '%s' and '%s'; give it once",
+                                option->name, context->values[i].text, text);
     }
     context->value_count++;
     return 0;
@@ -172,9 +187,10 @@ static int add_value(cli_context *context, const cli_option *option, const char 
 
 static int unknown_option(cli_context *context, const char *argument) {
     if (context->command == NULL)
-        return cli_fail(context, DAYBOOK_EINVALID,
-                        "unknown option %s: only options of every command may stand before it; see daybook --help",
-                        argument);
+        return cli_fail(
+            context, DAYBOOK_EINVALID,
+            "unknown option %s: only options of every command may stand before it; see daybook --help",
+            argument);
     return cli_fail(context, DAYBOOK_EINVALID,
                     "unknown option %s: daybook %s does not take it; see daybook %s --help", argument,
                     context->command->name, context->command->name);
@@ -191,14 +207,14 @@ static int parse_option(cli_context *context, int count, char **arguments, int *
         if (option == NULL) return unknown_option(context, argument);
         if (option->kind == CLI_FLAG) {
             if (name[size] == '=')
-                return cli_fail(context, DAYBOOK_EINVALID, "--%s takes no value: '%s'; leave it out", option->name,
-                                name + size + 1);
+                return cli_fail(context, DAYBOOK_EINVALID, "--%s takes no value: '%s'; leave it out",
+                                option->name, name + size + 1);
             return add_value(context, option, "");
         }
         if (name[size] == '=') return add_value(context, option, name + size + 1);
         if (*index >= count)
-            return cli_fail(context, DAYBOOK_EINVALID, "--%s needs a value: none is given; give %s", option->name,
-                            option->argument);
+            return cli_fail(context, DAYBOOK_EINVALID, "--%s needs a value: none is given; give %s",
+                            option->name, option->argument);
         return add_value(context, option, arguments[(*index)++]);
     }
     for (const char *letter = argument + 1; *letter != '\0'; letter++) {
@@ -254,9 +270,10 @@ static void take_globals(cli_context *context) {
 
 static int unknown_command(cli_context *context, const char *first, const char *second) {
     if (cli_is_group(first) && second != NULL)
-        return cli_fail(context, DAYBOOK_EINVALID, "unknown command '%s %s': no such verb; see daybook %s --help",
-                        first, second, first);
-    return cli_fail(context, DAYBOOK_EINVALID, "unknown command '%s': no such verb; see daybook --help", first);
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "unknown command '%s %s': no such verb; see daybook %s --help", first, second, first);
+    return cli_fail(context, DAYBOOK_EINVALID, "unknown command '%s': no such verb; see daybook --help",
+                    first);
 }
 
 static int check_positionals(cli_context *context) {
@@ -333,9 +350,12 @@ int cli_parse(cli_context *context, int argument_count, char **arguments, int *h
     take_globals(context);
     if (has_flag(context, "help")) {
         *help_out = 1;
-        if (context->command != NULL) cli_print_help(context, context->command);
-        else if (group != NULL) cli_print_group(context, group);
-        else cli_print_overview(context);
+        if (context->command != NULL)
+            cli_print_help(context, context->command);
+        else if (group != NULL)
+            cli_print_group(context, group);
+        else
+            cli_print_overview(context);
         return 0;
     }
     if (context->command == NULL && group != NULL)
@@ -386,7 +406,8 @@ size_t cli_value_count(const cli_context *context, const char *name) {
 
 const char *cli_value_text(const cli_context *context, const char *name, size_t index) {
     for (size_t i = 0; i < context->value_count; i++)
-        if (strcmp(context->values[i].option->name, name) == 0 && index-- == 0) return context->values[i].text;
+        if (strcmp(context->values[i].option->name, name) == 0 && index-- == 0)
+            return context->values[i].text;
     return NULL;
 }
 
@@ -395,7 +416,8 @@ int cli_value_slices(cli_context *context, const char *name, daybook_slice **sli
     *count_out = cli_value_count(context, name);
     if (*count_out == 0) return 0;
     *slices_out = calloc(*count_out, sizeof **slices_out);
-    if (*slices_out == NULL) return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while reading --%s", name);
+    if (*slices_out == NULL)
+        return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while reading --%s", name);
     size_t found = 0;
     for (size_t i = 0; i < context->value_count; i++)
         if (strcmp(context->values[i].option->name, name) == 0)

@@ -60,8 +60,10 @@ static int grow(cli_output *out, size_t need) {
 
 char *cli_output_reserve(cli_output *out, size_t size) {
     if (out->capacity - out->size >= size && out->data != NULL) return out->data + out->size;
-    if (out->failed_errno != 0) out->size = 0; // nobody will see it: keep the room
-    else if (out->descriptor >= 0) (void)cli_output_flush(out);
+    if (out->failed_errno != 0)
+        out->size = 0; // nobody will see it: keep the room
+    else if (out->descriptor >= 0)
+        (void)cli_output_flush(out);
     if (out->capacity - out->size < size || out->data == NULL) {
         if (size > SIZE_MAX - out->size || !grow(out, out->size + size)) {
             if (out->failed_errno == 0) out->failed_errno = ENOMEM;
@@ -167,14 +169,29 @@ static char *put_escaped(char *room, unsigned char character) {
     static const char digits[] = "0123456789abcdef";
     char letter = 0;
     switch (character) {
-    case '"': letter = '"'; break;
-    case '\\': letter = '\\'; break;
-    case '\n': letter = 'n'; break;
-    case '\r': letter = 'r'; break;
-    case '\t': letter = 't'; break;
-    case '\b': letter = 'b'; break;
-    case '\f': letter = 'f'; break;
-    default: break;
+    case '"':
+        letter = '"';
+        break;
+    case '\\':
+        letter = '\\';
+        break;
+    case '\n':
+        letter = 'n';
+        break;
+    case '\r':
+        letter = 'r';
+        break;
+    case '\t':
+        letter = 't';
+        break;
+    case '\b':
+        letter = 'b';
+        break;
+    case '\f':
+        letter = 'f';
+        break;
+    default:
+        break;
     }
     *room++ = '\\';
     if (letter != 0) {
@@ -292,7 +309,8 @@ int cli_is_utf8(daybook_slice text) {
     size_t at = 0;
     while (at < text.size) {
         uint64_t word;
-        while (text.size - at >= 8 && (memcpy(&word, bytes + at, 8), (word & 0x8080808080808080u) == 0)) at += 8;
+        while (text.size - at >= 8 && (memcpy(&word, bytes + at, 8), (word & 0x8080808080808080u) == 0))
+            at += 8;
         if (at >= text.size) break;
         size_t sequence = cli_utf8_size(bytes + at, text.size - at);
         if (sequence == 0) return 0;

@@ -141,8 +141,10 @@ void cli_put_event_members(cli_output *out, const daybook_recorded_event *record
     TEXT_MEMBER(out, "causation", event->causation);
     TEXT_MEMBER(out, "actor", event->actor);
     for (size_t i = 0; i < event->tag_count; i++) {
-        if (i == 0) LITERAL(out, ",\"tags\":[");
-        else cli_put_char(out, ',');
+        if (i == 0)
+            LITERAL(out, ",\"tags\":[");
+        else
+            cli_put_char(out, ',');
         cli_put_json_string(out, event->tags[i]);
     }
     if (event->tag_count != 0) cli_put_char(out, ']');

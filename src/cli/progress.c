@@ -18,7 +18,8 @@ int64_t cli_clock_ns(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-void cli_progress_init(cli_progress *progress, const cli_context *context, const char *label, const char *unit) {
+void cli_progress_init(cli_progress *progress, const cli_context *context, const char *label,
+                       const char *unit) {
     *progress = (cli_progress){.enabled = context->terminal_err && !context->quiet,
                                .started_ns = cli_clock_ns(),
                                .label = label,
@@ -74,7 +75,8 @@ static void draw(cli_progress *progress, int64_t now_ns) {
         size = snprintf(line, sizeof line, "\r\033[K%s [%s] %3.0f%%  %s of %s %s  %s/s", progress->label, bar,
                         part > 1 ? 100.0 : part * 100, done, total, unit, rate);
     } else {
-        size = snprintf(line, sizeof line, "\r\033[K%s  %s %s  %s/s  %.0f s", progress->label, done, unit, rate, seconds);
+        size = snprintf(line, sizeof line, "\r\033[K%s  %s %s  %s/s  %.0f s", progress->label, done, unit,
+                        rate, seconds);
     }
     if (size <= 0) return;
     if ((size_t)size >= sizeof line) size = (int)sizeof line - 1;
@@ -89,7 +91,8 @@ void cli_progress_update(cli_progress *progress, uint64_t done, uint64_t total) 
     progress->total = total;
     if (!progress->enabled) return;
     int64_t now_ns = cli_clock_ns();
-    if (now_ns - progress->started_ns < FIRST_AFTER_NS || now_ns - progress->drawn_ns < AGAIN_AFTER_NS) return;
+    if (now_ns - progress->started_ns < FIRST_AFTER_NS || now_ns - progress->drawn_ns < AGAIN_AFTER_NS)
+        return;
     draw(progress, now_ns);
 }
 

@@ -24,10 +24,11 @@ typedef struct query_parser {
 } query_parser;
 
 static int fail(query_parser *parser, const char *why) {
-    return cli_fail(parser->context, DAYBOOK_EINVALID,
-                    "cannot use the query '%s': %s; give parts such as type=a,b tag=x subject=orders.>, and ';' between "
-                    "items",
-                    parser->query, why);
+    return cli_fail(
+        parser->context, DAYBOOK_EINVALID,
+        "cannot use the query '%s': %s; give parts such as type=a,b tag=x subject=orders.>, and ';' between "
+        "items",
+        parser->query, why);
 }
 
 static int is_blank(char character) {
@@ -51,7 +52,8 @@ static int take_value(query_parser *parser, int is_list, daybook_slice *value_ou
         }
         parser->at++;
     } else {
-        while (*parser->at != '\0' && !is_blank(*parser->at) && *parser->at != ';' && !(is_list && *parser->at == ','))
+        while (*parser->at != '\0' && !is_blank(*parser->at) && *parser->at != ';' &&
+               !(is_list && *parser->at == ','))
             *out++ = *parser->at++;
     }
     if (out == begin) return fail(parser, "a value is empty");
@@ -114,7 +116,8 @@ static int take_item(query_parser *parser, daybook_query_item *item) {
             skip_blanks(parser);
         }
     }
-    if (item->type_count == 0 && item->tag_count == 0 && item->filter.size == 0) return fail(parser, "an item is empty");
+    if (item->type_count == 0 && item->tag_count == 0 && item->filter.size == 0)
+        return fail(parser, "an item is empty");
     return CLI_FINE;
 }
 
@@ -126,7 +129,8 @@ int cli_parse_query_items(cli_context *context, const char *text, cli_query_item
     items_out->text = malloc(2 * size + 1);                          // two passes
     if (items_out->items == NULL || items_out->slices == NULL || items_out->text == NULL)
         return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while reading the query");
-    query_parser parser = {.context = context, .at = text, .query = text, .text = items_out->text, .items = items_out};
+    query_parser parser = {
+        .context = context, .at = text, .query = text, .text = items_out->text, .items = items_out};
     for (;;) {
         if (items_out->count == ITEM_COUNT_MAX) return fail(&parser, "it has more than 64 items");
         daybook_query_item *item = &items_out->items[items_out->count++];

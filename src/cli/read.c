@@ -34,12 +34,14 @@ static int take_filters(reading *work) {
     cli_context *context = work->context;
     if (context->positional_count == 0) return CLI_FINE;
     work->filters = calloc(context->positional_count, sizeof *work->filters);
-    if (work->filters == NULL) return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while reading the arguments");
+    if (work->filters == NULL)
+        return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while reading the arguments");
     for (size_t i = 0; i < context->positional_count; i++) {
         work->filters[i] = daybook_text(context->positionals[i]);
         if (!daybook_filter_is_valid(work->filters[i]))
             return cli_fail(context, DAYBOOK_ESUBJECT,
-                            "cannot use the filter '%s': it is not a subject filter; give tokens joined by dots, * for one, "
+                            "cannot use the filter '%s': it is not a subject filter; give tokens joined by "
+                            "dots, * for one, "
                             "a final > for the rest",
                             context->positionals[i]);
         if (context->positionals[i][0] == '$') work->query.flags |= DAYBOOK_QUERY_INTERNAL;
@@ -56,8 +58,10 @@ static void take_positions(reading *work) {
     query->position_to = upper_bound(work, "to");
     if (cli_given(context, "after")) {
         uint64_t after = cli_number(context, "after", 0);
-        if (after == UINT64_MAX) work->is_empty = 1;
-        else if (after + 1 > query->position_from) query->position_from = after + 1;
+        if (after == UINT64_MAX)
+            work->is_empty = 1;
+        else if (after + 1 > query->position_from)
+            query->position_from = after + 1;
     }
     query->seq_from = cli_number(context, "from-seq", 0);
     query->seq_to = upper_bound(work, "to-seq");
@@ -73,14 +77,18 @@ static void take_positions(reading *work) {
 static int check_combination(reading *work) {
     cli_context *context = work->context;
     if (work->follow && cli_given(context, "reverse"))
-        return cli_fail(context, DAYBOOK_EINVALID, "cannot use --follow with --reverse: what comes is newest; choose one");
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "cannot use --follow with --reverse: what comes is newest; choose one");
     if (work->follow && cli_given(context, "count"))
-        return cli_fail(context, DAYBOOK_EINVALID, "cannot use --follow with --count: there is no end to count to; choose one");
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "cannot use --follow with --count: there is no end to count to; choose one");
     if (work->follow && cli_given(context, "last-per-subject"))
         return cli_fail(context, DAYBOOK_EINVALID,
-                        "cannot use --follow with --last-per-subject: which is last is not known before the end; choose one");
+                        "cannot use --follow with --last-per-subject: which is last is not known before the "
+                        "end; choose one");
     if (cli_given(context, "data") && (context->json || context->csv))
-        return cli_fail(context, DAYBOOK_EINVALID, "cannot use --data with --json or --csv: it prints bare data; choose one");
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "cannot use --data with --json or --csv: it prints bare data; choose one");
     return CLI_FINE;
 }
 
@@ -195,12 +203,16 @@ static int print_count(reading *work) {
     uint64_t count = 0, last = cli_number(context, "last", UINT64_MAX);
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status status = work->is_empty ? DAYBOOK_OK : daybook_count(context->store, &work->query, &count, &error);
+    daybook_status status = work->is_empty ? DAYBOOK_OK
+                                           : daybook_count(context->store, &work->query, &count, &error);
     if (status != DAYBOOK_OK) return cli_fail_error(context, status, &error, NULL);
     if (count > last) count = last;
-    if (context->json) cli_put_format(context->out, "{\"count\":%llu}\n", (unsigned long long)count);
-    else if (context->csv) cli_put_format(context->out, "count\n%llu\n", (unsigned long long)count);
-    else cli_put_format(context->out, "%llu\n", (unsigned long long)count);
+    if (context->json)
+        cli_put_format(context->out, "{\"count\":%llu}\n", (unsigned long long)count);
+    else if (context->csv)
+        cli_put_format(context->out, "count\n%llu\n", (unsigned long long)count);
+    else
+        cli_put_format(context->out, "%llu\n", (unsigned long long)count);
     return CLI_FINE;
 }
 

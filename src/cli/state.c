@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `state`, `why` and `trace`: what the toolkit folds and finds, printed. States and changes come as JSON texts and
-// are passed on as they are.
+// `state`, `why` and `trace`: what the toolkit folds and finds, printed. States and changes come as JSON
+// texts and are passed on as they are.
 
 #include "cli/event_text.h"
 
@@ -13,7 +13,9 @@ static int take_moment(cli_context *context, daybook_moment *moment) {
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (!cli_given(context, names[i])) continue;
         if (given != NULL)
-            return cli_fail(context, DAYBOOK_EINVALID, "cannot use --%s with --%s: each names a moment of its own; choose one", given, names[i]);
+            return cli_fail(context, DAYBOOK_EINVALID,
+                            "cannot use --%s with --%s: each names a moment of its own; choose one", given,
+                            names[i]);
         given = names[i];
     }
     moment->version = cli_number(context, "at", 0);
@@ -21,22 +23,27 @@ static int take_moment(cli_context *context, daybook_moment *moment) {
     moment->time_ns = cli_time(context, "at-time", DAYBOOK_TIME_NONE);
     moment->known_at_ns = cli_time(context, "known-at", DAYBOOK_TIME_NONE);
     if (cli_given(context, "at") && moment->version == 0)
-        return cli_fail(context, DAYBOOK_ENOTFOUND, "no version 0: versions begin at 1; give another with --at");
+        return cli_fail(context, DAYBOOK_ENOTFOUND,
+                        "no version 0: versions begin at 1; give another with --at");
     if (cli_given(context, "at-seq") && moment->seq == 0)
-        return cli_fail(context, DAYBOOK_ENOTFOUND, "no state at seq 0: seqs begin at 1; give another with --at-seq");
+        return cli_fail(context, DAYBOOK_ENOTFOUND,
+                        "no state at seq 0: seqs begin at 1; give another with --at-seq");
     return CLI_FINE;
 }
 
 static int check_aggregate(cli_context *context, const char *aggregate) {
     if (daybook_subject_is_valid(daybook_text(aggregate))) return CLI_FINE;
-    return cli_fail(context, DAYBOOK_ESUBJECT, "cannot use the aggregate '%s': it is not one; give its tokens joined by dots, such as orders.123",
-                    aggregate);
+    return cli_fail(
+        context, DAYBOOK_ESUBJECT,
+        "cannot use the aggregate '%s': it is not one; give its tokens joined by dots, such as orders.123",
+        aggregate);
 }
 
 static void put_state_json(cli_output *out, daybook_slice aggregate, const daybook_state *state) {
     cli_puts(out, "{\"aggregate\":");
     cli_put_json_string(out, aggregate);
-    cli_put_format(out, ",\"version\":%llu,\"seq\":%llu,\"time\":\"", (unsigned long long)state->version, (unsigned long long)state->seq);
+    cli_put_format(out, ",\"version\":%llu,\"seq\":%llu,\"time\":\"", (unsigned long long)state->version,
+                   (unsigned long long)state->seq);
     cli_put_time(out, state->time_ns);
     cli_puts(out, "\",\"state\":");
     cli_put(out, state->json, state->json_size);
@@ -48,13 +55,15 @@ static void put_state_text(cli_context *context, daybook_slice aggregate, const 
     if (context->color) cli_puts(out, "\033[1m");
     cli_put_plain(out, aggregate, 0);
     if (context->color) cli_puts(out, "\033[0m");
-    cli_put_format(out, "  version %llu, seq %llu, ", (unsigned long long)state->version, (unsigned long long)state->seq);
+    cli_put_format(out, "  version %llu, seq %llu, ", (unsigned long long)state->version,
+                   (unsigned long long)state->seq);
     cli_put_time(out, state->time_ns);
     cli_put_char(out, '\n');
     cli_put_json_pretty(out, daybook_bytes(state->json, state->json_size));
     cli_put_char(out, '\n');
     if (state->skipped_count != 0)
-        cli_note(context, "%llu events without a JSON object were skipped", (unsigned long long)state->skipped_count);
+        cli_note(context, "%llu events without a JSON object were skipped",
+                 (unsigned long long)state->skipped_count);
 }
 
 typedef struct history {
@@ -62,14 +71,16 @@ typedef struct history {
     int malformed;
 } history;
 
-static int show_change(void *context, const daybook_recorded_event *event, daybook_slice changes, daybook_slice state) {
+static int show_change(void *context, const daybook_recorded_event *event, daybook_slice changes,
+                       daybook_slice state) {
     history *work = context;
     cli_output *out = work->context->out;
     (void)state;
     if (work->context->json) {
         cli_puts(out, "{\"aggregate\":");
         cli_put_json_string(out, event->aggregate);
-        cli_put_format(out, ",\"version\":%llu,\"seq\":%llu,\"time\":\"", (unsigned long long)event->version, (unsigned long long)event->seq);
+        cli_put_format(out, ",\"version\":%llu,\"seq\":%llu,\"time\":\"", (unsigned long long)event->version,
+                       (unsigned long long)event->seq);
         cli_put_time(out, event->event.time_ns);
         cli_puts(out, "\",\"type\":");
         cli_put_json_string(out, event->event.type);
@@ -94,10 +105,13 @@ static int print_history(cli_context *context, daybook_slice aggregate, const da
     history work = {.context = context};
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status status = daybook_state_history(context->store, aggregate, moment, show_change, &work, &error);
+    daybook_status status =
+        daybook_state_history(context->store, aggregate, moment, show_change, &work, &error);
     if (context->out->failed_errno != 0) return CLI_ERROR;
     if (status != DAYBOOK_OK) return cli_fail_error(context, status, &error, NULL);
-    return work.malformed ? cli_fail(context, DAYBOOK_EIO, "the changes could not be shown: they are not as expected; use --json") : CLI_FINE;
+    return work.malformed ? cli_fail(context, DAYBOOK_EIO,
+                                     "the changes could not be shown: they are not as expected; use --json")
+                          : CLI_FINE;
 }
 
 int cli_run_state(cli_context *context) {
@@ -113,8 +127,10 @@ int cli_run_state(cli_context *context) {
     daybook_error_init(&error);
     daybook_status loaded = daybook_state_load(context->store, aggregate, &moment, &state, &error);
     if (loaded != DAYBOOK_OK) return cli_fail_error(context, loaded, &error, NULL);
-    if (context->json) put_state_json(context->out, aggregate, state);
-    else put_state_text(context, aggregate, state);
+    if (context->json)
+        put_state_json(context->out, aggregate, state);
+    else
+        put_state_text(context, aggregate, state);
     daybook_state_release(state);
     return CLI_FINE;
 }
@@ -144,8 +160,11 @@ int cli_run_why(cli_context *context) {
     int status = check_text(context, "event", context->positionals[0]);
     if (status == CLI_FINE) status = cli_open_store(context, CLI_READ);
     if (status != CLI_FINE) return status;
-    daybook_status found = daybook_why(context->store, daybook_text(context->positionals[0]), show_event, context, &error);
-    return found == DAYBOOK_OK || context->out->failed_errno != 0 ? CLI_FINE : cli_fail_error(context, found, &error, NULL);
+    daybook_status found =
+        daybook_why(context->store, daybook_text(context->positionals[0]), show_event, context, &error);
+    return found == DAYBOOK_OK || context->out->failed_errno != 0
+               ? CLI_FINE
+               : cli_fail_error(context, found, &error, NULL);
 }
 
 int cli_run_trace(cli_context *context) {
@@ -154,6 +173,9 @@ int cli_run_trace(cli_context *context) {
     int status = check_text(context, "correlation", context->positionals[0]);
     if (status == CLI_FINE) status = cli_open_store(context, CLI_READ);
     if (status != CLI_FINE) return status;
-    daybook_status found = daybook_trace(context->store, daybook_text(context->positionals[0]), show_event, context, &error);
-    return found == DAYBOOK_OK || context->out->failed_errno != 0 ? CLI_FINE : cli_fail_error(context, found, &error, NULL);
+    daybook_status found =
+        daybook_trace(context->store, daybook_text(context->positionals[0]), show_event, context, &error);
+    return found == DAYBOOK_OK || context->out->failed_errno != 0
+               ? CLI_FINE
+               : cli_fail_error(context, found, &error, NULL);
 }

@@ -51,7 +51,8 @@ static int show_stream(void *context, const daybook_stream_info *info) {
 }
 
 int cli_run_stream_ls(cli_context *context) {
-    static const cli_column columns[] = {{"stream", 0}, {"subjects", 0}, {"events", 1}, {"bytes", 1}, {"last_seq", 1}, {"last_recorded", 0}};
+    static const cli_column columns[] = {{"stream", 0}, {"subjects", 0}, {"events", 1},
+                                         {"bytes", 1},  {"last_seq", 1}, {"last_recorded", 0}};
     int status = cli_open_store(context, CLI_READ);
     if (status != CLI_FINE) return status;
     cli_table table = {.context = context};
@@ -82,17 +83,22 @@ int cli_run_stream_add(cli_context *context) {
     daybook_slice *subjects = NULL;
     int status = cli_take_stream_config(context, &config, &subjects);
     if (status == CLI_FINE && config.subject_count == 0)
-        status = cli_fail(context, DAYBOOK_EINVALID, "no subjects: a stream captures some; give filters, such as daybook stream add %s 'orders.>'",
-                          context->positionals[0]);
+        status = cli_fail(
+            context, DAYBOOK_EINVALID,
+            "no subjects: a stream captures some; give filters, such as daybook stream add %s 'orders.>'",
+            context->positionals[0]);
     if (status == CLI_FINE && context->no_create)
-        status = cli_fail(context, DAYBOOK_EINVALID, "cannot add a stream: --no-create is given; leave that out");
+        status =
+            cli_fail(context, DAYBOOK_EINVALID, "cannot add a stream: --no-create is given; leave that out");
     if (status == CLI_FINE) status = cli_open_store(context, CLI_WRITE);
     if (status == CLI_FINE) {
         daybook_error error;
         daybook_error_init(&error);
         daybook_status added = daybook_stream_add(context->store, &config, &error);
-        if (added != DAYBOOK_OK) status = cli_fail_error(context, added, &error, NULL);
-        else cli_note_created(context, "stream", config.name);
+        if (added != DAYBOOK_OK)
+            status = cli_fail_error(context, added, &error, NULL);
+        else
+            cli_note_created(context, "stream", config.name);
     }
     free(subjects);
     return status;
@@ -101,7 +107,8 @@ int cli_run_stream_add(cli_context *context) {
 int cli_run_stream_edit(cli_context *context) {
     daybook_stream_info *info = NULL;
     daybook_slice *subjects = NULL;
-    int status = cli_confirm(context, "change stream %s; a lower limit removes events at once", context->positionals[0]);
+    int status = cli_confirm(context, "change stream %s; a lower limit removes events at once",
+                             context->positionals[0]);
     if (status == CLI_FINE) status = open_for_change(context);
     if (status == CLI_FINE) status = get_info(context, &info);
     if (status != CLI_FINE) return status;
@@ -114,8 +121,10 @@ int cli_run_stream_edit(cli_context *context) {
         daybook_error error;
         daybook_error_init(&error);
         daybook_status updated = daybook_stream_update(context->store, &changed.config, &error);
-        if (updated != DAYBOOK_OK) status = cli_fail_error(context, updated, &error, NULL);
-        else cli_note(context, "changed stream %s", context->positionals[0]);
+        if (updated != DAYBOOK_OK)
+            status = cli_fail_error(context, updated, &error, NULL);
+        else
+            cli_note(context, "changed stream %s", context->positionals[0]);
     }
     daybook_stream_info_release(context->store, info);
     free(subjects);
@@ -135,25 +144,27 @@ int cli_run_stream_rm(cli_context *context) {
     daybook_stream_info_release(context->store, info);
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status removed = context->dry_run ? DAYBOOK_OK : daybook_stream_remove(context->store, name_of(context), &error);
+    daybook_status removed =
+        context->dry_run ? DAYBOOK_OK : daybook_stream_remove(context->store, name_of(context), &error);
     if (removed != DAYBOOK_OK) return cli_fail_error(context, removed, &error, NULL);
-    cli_note(context, "%s stream %s with %s events", context->dry_run ? "would remove" : "removed", context->positionals[0],
-             cli_grouped(message_count, count));
+    cli_note(context, "%s stream %s with %s events", context->dry_run ? "would remove" : "removed",
+             context->positionals[0], cli_grouped(message_count, count));
     return CLI_FINE;
 }
 
 static void put_removed(cli_context *context, uint64_t count) {
     char text[32];
     if (context->json)
-        cli_put_format(context->out, "{\"%s\":%llu}\n", context->dry_run ? "would_remove" : "removed", (unsigned long long)count);
+        cli_put_format(context->out, "{\"%s\":%llu}\n", context->dry_run ? "would_remove" : "removed",
+                       (unsigned long long)count);
     else
-        cli_put_format(context->out, "%s %s event%s\n", context->dry_run ? "would remove" : "removed", cli_grouped(count, text),
-                       count == 1 ? "" : "s");
+        cli_put_format(context->out, "%s %s event%s\n", context->dry_run ? "would remove" : "removed",
+                       cli_grouped(count, text), count == 1 ? "" : "s");
 }
 
 // What a purge would remove.
-static daybook_status count_purged(cli_context *context, const daybook_purge_options *options, uint64_t *count_out,
-                                   daybook_error *error) {
+static daybook_status count_purged(cli_context *context, const daybook_purge_options *options,
+                                   uint64_t *count_out, daybook_error *error) {
     daybook_query query;
     daybook_query_init(&query);
     query.stream = name_of(context);
@@ -175,9 +186,11 @@ int cli_run_stream_purge(cli_context *context) {
     options.keep = cli_number(context, "keep", 0);
     options.erase = cli_given(context, "erase");
     if (cli_given(context, "seq") && cli_given(context, "keep"))
-        return cli_fail(context, DAYBOOK_EINVALID, "cannot use --seq with --keep: each says how far to go; choose one");
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "cannot use --seq with --keep: each says how far to go; choose one");
     int status = cli_confirm(context, "remove events of stream %s%s%s", context->positionals[0],
-                             options.filter.size == 0 ? "" : " that match ", options.filter.size == 0 ? "" : cli_text(context, "subject"));
+                             options.filter.size == 0 ? "" : " that match ",
+                             options.filter.size == 0 ? "" : cli_text(context, "subject"));
     daybook_stream_info *info = NULL;
     if (status == CLI_FINE) status = open_for_change(context);
     if (status == CLI_FINE) status = get_info(context, &info);
@@ -189,8 +202,9 @@ int cli_run_stream_purge(cli_context *context) {
     daybook_status purged = DAYBOOK_OK;
     // Below seq 0 there is nothing; to the library 0 means no such bound.
     if (!(cli_given(context, "seq") && options.seq_to == 0))
-        purged = context->dry_run ? count_purged(context, &options, &count, &error)
-                                  : daybook_stream_purge(context->store, name_of(context), &options, &count, &error);
+        purged = context->dry_run
+                     ? count_purged(context, &options, &count, &error)
+                     : daybook_stream_purge(context->store, name_of(context), &options, &count, &error);
     if (purged != DAYBOOK_OK) return cli_fail_error(context, purged, &error, NULL);
     put_removed(context, count);
     return CLI_FINE;
@@ -211,18 +225,25 @@ int cli_run_stream_delete(cli_context *context) {
     uint64_t seq = 0;
     const char *text = context->positionals[1];
     if (!cli_parse_number(daybook_text(text), &seq))
-        return cli_fail(context, DAYBOOK_EINVALID, "cannot use the seq '%s': it is no whole number; give the seq of an event", text);
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "cannot use the seq '%s': it is no whole number; give the seq of an event", text);
     int status = cli_confirm(context, "remove event %s of stream %s", text, context->positionals[0]);
     if (status == CLI_FINE) status = open_for_change(context);
     if (status != CLI_FINE) return status;
-    if (seq == 0) return cli_fail(context, DAYBOOK_ENOTFOUND, "no event with seq 0 in stream %s: seqs begin at 1; give another", context->positionals[0]);
+    if (seq == 0)
+        return cli_fail(context, DAYBOOK_ENOTFOUND,
+                        "no event with seq 0 in stream %s: seqs begin at 1; give another",
+                        context->positionals[0]);
     daybook_error error;
     daybook_error_init(&error);
     daybook_status removed = context->dry_run ? find_event(context, seq, &error)
-                                              : daybook_event_remove(context->store, name_of(context), seq, cli_given(context, "erase"), &error);
+                                              : daybook_event_remove(context->store, name_of(context), seq,
+                                                                     cli_given(context, "erase"), &error);
     if (removed == DAYBOOK_ENOTFOUND && error.message[0] == '\0')
-        return cli_fail(context, removed, "no event with seq %s in stream %s: there is none, or it is removed; see daybook read --stream %s", text,
-                        context->positionals[0], context->positionals[0]);
+        return cli_fail(context, removed,
+                        "no event with seq %s in stream %s: there is none, or it is removed; see daybook "
+                        "read --stream %s",
+                        text, context->positionals[0], context->positionals[0]);
     if (removed != DAYBOOK_OK) return cli_fail_error(context, removed, &error, NULL);
     put_removed(context, 1);
     return CLI_FINE;

@@ -18,11 +18,13 @@ static size_t count_parts(const char *text) {
     return count;
 }
 
-static int add_subject(cli_context *context, daybook_slice *subjects, size_t *count, const char *text, size_t size) {
+static int add_subject(cli_context *context, daybook_slice *subjects, size_t *count, const char *text,
+                       size_t size) {
     daybook_slice subject = daybook_bytes(text, size);
     if (!daybook_filter_is_valid(subject))
         return cli_fail(context, DAYBOOK_ESUBJECT,
-                        "cannot capture '%.*s': it is not a subject filter; give tokens joined by dots, * for one, a final > for "
+                        "cannot capture '%.*s': it is not a subject filter; give tokens joined by dots, * "
+                        "for one, a final > for "
                         "the rest",
                         (int)size, text);
     subjects[(*count)++] = subject;
@@ -36,10 +38,12 @@ static int take_subjects(cli_context *context, daybook_stream_config *config, da
     if (room <= 1) return CLI_FINE;
     daybook_slice *subjects = calloc(room, sizeof *subjects);
     *subjects_out = subjects;
-    if (subjects == NULL) return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while reading the subjects");
+    if (subjects == NULL)
+        return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while reading the subjects");
     int status = CLI_FINE;
     for (size_t i = 1; i < context->positional_count && status == CLI_FINE; i++)
-        status = add_subject(context, subjects, &count, context->positionals[i], strlen(context->positionals[i]));
+        status =
+            add_subject(context, subjects, &count, context->positionals[i], strlen(context->positionals[i]));
     for (size_t i = 0; i < given && status == CLI_FINE; i++) {
         const char *text = cli_value_text(context, "subjects", i);
         while (status == CLI_FINE) {
@@ -58,14 +62,16 @@ static int is_adding(const cli_context *context) {
     return strcmp(context->command->name, "stream add") == 0;
 }
 
-static void take_flag(const cli_context *context, daybook_stream_config *config, const char *name, uint32_t flag) {
+static void take_flag(const cli_context *context, daybook_stream_config *config, const char *name,
+                      uint32_t flag) {
     char lifting[64];
     (void)snprintf(lifting, sizeof lifting, "no-%s", name);
     if (!is_adding(context) && cli_given(context, lifting)) config->flags &= ~flag;
     if (cli_given(context, name)) config->flags |= flag;
 }
 
-int cli_take_stream_config(cli_context *context, daybook_stream_config *config, daybook_slice **subjects_out) {
+int cli_take_stream_config(cli_context *context, daybook_stream_config *config,
+                           daybook_slice **subjects_out) {
     *subjects_out = NULL;
     config->max_msgs = cli_number(context, "max-msgs", config->max_msgs);
     config->max_bytes = cli_number(context, "max-bytes", config->max_bytes);
@@ -75,14 +81,19 @@ int cli_take_stream_config(cli_context *context, daybook_stream_config *config, 
     config->duplicate_window_ns = cli_time(context, "duplicate-window", config->duplicate_window_ns);
     config->sync_interval_ns = cli_time(context, "sync-interval", config->sync_interval_ns);
     if (cli_given(context, "discard"))
-        config->discard = strcmp(cli_text(context, "discard"), "new") == 0 ? DAYBOOK_DISCARD_NEW : DAYBOOK_DISCARD_OLD;
+        config->discard = strcmp(cli_text(context, "discard"), "new") == 0 ? DAYBOOK_DISCARD_NEW
+                                                                           : DAYBOOK_DISCARD_OLD;
     if (cli_given(context, "description")) config->description = cli_slice(context, "description");
     if (is_adding(context)) {
         uint64_t tokens = cli_number(context, "aggregate", config->aggregate_tokens);
-        if (tokens > 64) return cli_fail(context, DAYBOOK_EINVALID, "cannot use --aggregate %llu: it is more than 64 tokens; give 0 to 64", (unsigned long long)tokens);
+        if (tokens > 64)
+            return cli_fail(context, DAYBOOK_EINVALID,
+                            "cannot use --aggregate %llu: it is more than 64 tokens; give 0 to 64",
+                            (unsigned long long)tokens);
         config->aggregate_tokens = (uint32_t)tokens;
         if (cli_given(context, "storage"))
-            config->storage = strcmp(cli_text(context, "storage"), "memory") == 0 ? DAYBOOK_STORAGE_MEMORY : DAYBOOK_STORAGE_FILE;
+            config->storage = strcmp(cli_text(context, "storage"), "memory") == 0 ? DAYBOOK_STORAGE_MEMORY
+                                                                                  : DAYBOOK_STORAGE_FILE;
     }
     take_flag(context, config, "discard-new-per-subject", DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT);
     take_flag(context, config, "allow-rollup", DAYBOOK_STREAM_ALLOW_ROLLUP);
@@ -97,8 +108,13 @@ const char *cli_duration_text(int64_t duration_ns, char out[48]) {
     static const struct {
         int64_t ns;
         const char *name;
-    } units[] = {{86400 * SECOND_NS, "d"}, {3600 * SECOND_NS, "h"}, {60 * SECOND_NS, "m"}, {SECOND_NS, "s"},
-                 {1000000, "ms"},          {1000, "us"},            {1, "ns"}};
+    } units[] = {{86400 * SECOND_NS, "d"},
+                 {3600 * SECOND_NS, "h"},
+                 {60 * SECOND_NS, "m"},
+                 {SECOND_NS, "s"},
+                 {1000000, "ms"},
+                 {1000, "us"},
+                 {1, "ns"}};
     size_t size = 0;
     out[0] = '0';
     out[1] = '\0';
@@ -121,7 +137,8 @@ static void put_duration_member(cli_output *out, const char *name, int64_t durat
     cli_put_format(out, ",\"%s\":\"%s\"", name, cli_duration_text(duration_ns, text));
 }
 
-static void put_flag_member(cli_output *out, const char *name, const daybook_stream_config *config, uint32_t flag) {
+static void put_flag_member(cli_output *out, const char *name, const daybook_stream_config *config,
+                            uint32_t flag) {
     cli_put_format(out, ",\"%s\":%s", name, (config->flags & flag) != 0 ? "true" : "false");
 }
 
@@ -150,7 +167,8 @@ static void put_json(cli_output *out, const daybook_stream_info *info) {
     put_time_member(out, "last_recorded", info->last_seq == 0 ? 0 : info->last_recorded_ns);
     put_time_member(out, "created", info->created_ns);
     put_member(out, "aggregate", config->aggregate_tokens);
-    cli_puts(out, config->storage == DAYBOOK_STORAGE_MEMORY ? ",\"storage\":\"memory\"" : ",\"storage\":\"file\"");
+    cli_puts(out,
+             config->storage == DAYBOOK_STORAGE_MEMORY ? ",\"storage\":\"memory\"" : ",\"storage\":\"file\"");
     cli_puts(out, config->discard == DAYBOOK_DISCARD_NEW ? ",\"discard\":\"new\"" : ",\"discard\":\"old\"");
     put_member(out, "max_msgs", config->max_msgs);
     put_member(out, "max_bytes", config->max_bytes);
@@ -216,7 +234,8 @@ static void put_text(cli_context *context, const daybook_stream_info *info) {
     if (context->color) cli_puts(out, "\033[1m");
     cli_put_plain(out, config->name, 0);
     if (context->color) cli_puts(out, "\033[0m");
-    cli_put_format(out, "  %s events, %s\n", cli_grouped(info->message_count, count), cli_byte_text(info->byte_count, bytes));
+    cli_put_format(out, "  %s events, %s\n", cli_grouped(info->message_count, count),
+                   cli_byte_text(info->byte_count, bytes));
     if (config->description.size != 0) {
         put_label(out, "description");
         cli_put_plain(out, config->description, 0);
@@ -229,7 +248,8 @@ static void put_text(cli_context *context, const daybook_stream_info *info) {
     }
     cli_put_char(out, '\n');
     put_label(out, "seq");
-    cli_put_format(out, "%llu to %llu\n", (unsigned long long)info->first_seq, (unsigned long long)info->last_seq);
+    cli_put_format(out, "%llu to %llu\n", (unsigned long long)info->first_seq,
+                   (unsigned long long)info->last_seq);
     if (info->last_seq != 0) {
         put_label(out, "last recorded");
         cli_put_time(out, info->last_recorded_ns);
@@ -239,8 +259,10 @@ static void put_text(cli_context *context, const daybook_stream_info *info) {
     cli_put_time(out, info->created_ns);
     cli_put_char(out, '\n');
     put_label(out, "aggregate");
-    if (config->aggregate_tokens == 0) cli_puts(out, "none\n");
-    else cli_put_format(out, "the first %u tokens\n", config->aggregate_tokens);
+    if (config->aggregate_tokens == 0)
+        cli_puts(out, "none\n");
+    else
+        cli_put_format(out, "the first %u tokens\n", config->aggregate_tokens);
     put_label(out, "storage");
     cli_puts(out, config->storage == DAYBOOK_STORAGE_MEMORY ? "memory\n" : "file\n");
     put_label(out, "discard");
@@ -263,6 +285,8 @@ static void put_text(cli_context *context, const daybook_stream_info *info) {
 }
 
 void cli_put_stream(cli_context *context, const daybook_stream_info *info) {
-    if (context->json) put_json(context->out, info);
-    else put_text(context, info);
+    if (context->json)
+        put_json(context->out, info);
+    else
+        put_text(context, info);
 }

@@ -34,7 +34,8 @@ static void end_cell(cli_table *table, size_t begin) {
 }
 
 static void put_upper(cli_output *out, const char *name) {
-    for (; *name != '\0'; name++) cli_put_char(out, *name >= 'a' && *name <= 'z' ? (char)(*name - 32) : *name);
+    for (; *name != '\0'; name++)
+        cli_put_char(out, *name >= 'a' && *name <= 'z' ? (char)(*name - 32) : *name);
 }
 
 void cli_table_init(cli_table *table, cli_context *context, const cli_column *columns, size_t column_count) {
@@ -77,15 +78,19 @@ void cli_table_text(cli_table *table, const char *text) {
 
 void cli_table_number(cli_table *table, uint64_t number) {
     char text[32];
-    if (table->context->csv) (void)snprintf(text, sizeof text, "%llu", (unsigned long long)number);
-    else (void)cli_grouped(number, text);
+    if (table->context->csv)
+        (void)snprintf(text, sizeof text, "%llu", (unsigned long long)number);
+    else
+        (void)cli_grouped(number, text);
     cli_table_text(table, text);
 }
 
 void cli_table_bytes(cli_table *table, uint64_t bytes) {
     char text[32];
-    if (table->context->csv) (void)snprintf(text, sizeof text, "%llu", (unsigned long long)bytes);
-    else (void)cli_byte_text(bytes, text);
+    if (table->context->csv)
+        (void)snprintf(text, sizeof text, "%llu", (unsigned long long)bytes);
+    else
+        (void)cli_byte_text(bytes, text);
     cli_table_text(table, text);
 }
 
@@ -103,8 +108,10 @@ static void print_cell(cli_table *table, size_t column, daybook_slice text) {
     if (table->columns[column].is_number) cli_put_spaces(out, pad);
     cli_put_slice(out, text);
     if (!table->columns[column].is_number && !is_last) cli_put_spaces(out, pad);
-    if (is_last) cli_put_char(out, '\n');
-    else cli_put(out, "  ", 2);
+    if (is_last)
+        cli_put_char(out, '\n');
+    else
+        cli_put(out, "  ", 2);
 }
 
 static void print_aligned(cli_table *table) {
@@ -112,7 +119,8 @@ static void print_aligned(cli_table *table) {
     int color = table->context->color;
     for (size_t i = 0; i < table->cell_count; i++) {
         if (color && i == 0) cli_puts(table->context->out, "\033[1m");
-        print_cell(table, i % table->column_count, daybook_bytes(table->text.data + begin, table->ends[i] - begin));
+        print_cell(table, i % table->column_count,
+                   daybook_bytes(table->text.data + begin, table->ends[i] - begin));
         if (color && i + 1 == table->column_count) cli_puts(table->context->out, "\033[0m");
         begin = table->ends[i];
     }
@@ -121,7 +129,8 @@ static void print_aligned(cli_table *table) {
 int cli_table_end(cli_table *table, const char *nothing) {
     int status = CLI_FINE;
     if (table->failed || table->text.failed_errno != 0)
-        status = cli_fail(table->context, DAYBOOK_ENOMEM, "out of memory while building a table; use --csv or --json");
+        status = cli_fail(table->context, DAYBOOK_ENOMEM,
+                          "out of memory while building a table; use --csv or --json");
     else if (!table->context->csv && table->cell_count > table->column_count)
         print_aligned(table);
     else if (!table->context->csv && nothing != NULL)

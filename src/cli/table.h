@@ -17,8 +17,8 @@ typedef struct cli_table {
     const cli_column *columns;
     size_t column_count;
     size_t *widths;
-    cli_output text;  // cells one behind the other
-    size_t *ends;     // end of each cell in text
+    cli_output text; // cells one behind the other
+    size_t *ends;    // end of each cell in text
     size_t cell_count;
     size_t cell_capacity;
     size_t at; // column of the next cell
