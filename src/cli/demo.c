@@ -241,12 +241,12 @@ static void place(demo_shop *shop, order *from) {
         add_tag(shop, event, tag);
         (void)snprintf(shop->coupon, sizeof shop->coupon, "%s", (const char *)tag.data);
     }
-    from->items_to_add = chance(from, 9) ? (uint8_t)(1 + tail(from, 55, 40)) : 0;
+    from->items_to_add = chance(from, 7) ? (uint8_t)(1 + tail(from, 55, 40)) : 0;
     from->delays_to_come = chance(from, 7) ? (uint8_t)(1 + tail(from, 45, 12)) : 0;
     from->will_move = chance(from, 6);
     if (from->items_to_add > 0) {
         then(from, ADD_ITEM, MINUTE_NS, 20 * MINUTE_NS);
-    } else if (chance(from, 5)) {
+    } else if (chance(from, 11)) {
         then(from, CANCEL, 10 * MINUTE_NS, 2 * DAY_NS);
     } else {
         then(from, PAY, 30 * SECOND_NS, 40 * MINUTE_NS);
@@ -308,7 +308,7 @@ static void sell(demo_shop *shop, order *from) {
 static void paid(demo_shop *shop, order *from) {
     daybook_event *event = order_event(shop, from, "paid", "payments");
     event->data = text_of(shop, "{\"status\":\"paid\",\"paid\":" MONEY "}", CENTS(from->total_cents));
-    if (chance(from, 45)) {
+    if (chance(from, 8)) {
         from->due_ns += between(from, SECOND_NS, MINUTE_NS);
         daybook_event *reserved = begin_event(shop, from, "warehouse");
         reserved->subject = text_of(shop, "inventory.sku-%u.reserved", from->sku);
@@ -351,7 +351,7 @@ static void late(demo_shop *shop, order *from) {
 static void deliver(demo_shop *shop, order *from) {
     daybook_event *event = order_event(shop, from, "delivered", "carrier");
     event->data = text_of(shop, "{\"status\":\"delivered\"}");
-    if (chance(from, 55)) {
+    if (chance(from, 8)) {
         from->due_ns += SECOND_NS;
         daybook_event *parcel = begin_event(shop, from, "carrier");
         parcel->subject = text_of(shop, "shipments.p%llu.signed", (unsigned long long)from->number);
