@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// A block of a segment, compressed or not, with every event in it.
+#include "fuzz.h"
+#include "segment/block.h"
+
+enum { MEMORY_SIZE_MAX = 1 << 22 };
+
+static void check_events(const dbk_block_memory *block) {
+    for (uint32_t i = 0; i < block->head.event_count; i++) {
+        dbk_event event;
+        memset(&event, 0, sizeof event);
+        if (dbk_block_memory_event(block, i, &event) != DAYBOOK_OK) continue;
+        fuzz_touch(event.subject);
+        fuzz_touch(event.data);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    dbk_block_head head;
+    dbk_slice stored;
+    if (!dbk_block_head_decode(daybook_bytes(data, size), &head, &stored)) return 0;
+    size_t memory_size = dbk_block_memory_size(&head);
+    if (memory_size > MEMORY_SIZE_MAX) return 0; // Within its limits, but slow to fuzz.
+    void *memory = malloc(memory_size);
+    void *scratch = malloc(dbk_block_scratch_size());
+    if (memory != NULL && scratch != NULL && dbk_block_decode(&head, stored, NULL, scratch, memory))
+        check_events(memory);
+    free(scratch);
+    free(memory);
+    return 0;
+}
