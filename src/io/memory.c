@@ -73,14 +73,24 @@ static memory_node *find_node(memory_vfs *self, const char *name) {
     return NULL;
 }
 
-static bool parent_exists(memory_vfs *self, const char *name) {
+// 0 where the directory of `name` exists, else what is wrong with it.
+static int check_parent(memory_vfs *self, const char *name) {
     const char *slash = strrchr(name, '/');
-    if (slash == NULL) return true; // in the root
+    if (slash == NULL) return 0; // in the root
     char parent[PATH_MAX_SIZE];
     memcpy(parent, name, (size_t)(slash - name));
     parent[slash - name] = '\0';
     memory_node *node = find_node(self, parent);
-    return node != NULL && node->content == NULL;
+    if (node == NULL) return check_parent(self, parent) == -ENOTDIR ? -ENOTDIR : -ENOENT;
+    return node->content == NULL ? 0 : -ENOTDIR;
+}
+
+// The node of `name`; NULL where there is none, with -ENOENT or -ENOTDIR.
+static memory_node *find_existing(memory_vfs *self, const char *name, int *result_out) {
+    memory_node *node = find_node(self, name);
+    int result = node == NULL ? check_parent(self, name) : 0;
+    *result_out = node == NULL && result == 0 ? -ENOENT : result;
+    return node;
 }
 
 static void unref_content(memory_vfs *self, memory_content *content) {
@@ -91,7 +101,8 @@ static void unref_content(memory_vfs *self, memory_content *content) {
 }
 
 static int add_node(memory_vfs *self, const char *name, memory_content *content) {
-    if (!parent_exists(self, name)) return -ENOENT;
+    int result = check_parent(self, name);
+    if (result < 0) return result;
     memory_node *node = dbk_alloc_zeroed(self->allocator, sizeof *node);
     char *copy = dbk_copy_text(self->allocator, daybook_text(name));
     if (node == NULL || copy == NULL) {
@@ -138,19 +149,21 @@ static uint8_t *writable_chunk(memory_vfs *self, memory_content *content, size_t
 
 static int open_locked(memory_vfs *self, const char *name, unsigned flags, daybook_file *file) {
     memory_node *node = find_node(self, name);
-    if (node != NULL && node->content == NULL) return -EISDIR;
     if (node != NULL && (flags & DAYBOOK_VFS_CREATE) != 0 && (flags & DAYBOOK_VFS_EXCLUSIVE) != 0)
         return -EEXIST;
+    if (node != NULL && node->content == NULL) return -EISDIR;
     if (node != NULL) {
         file->content = node->content;
         file->content->references++;
         return 0;
     }
+    int result = check_parent(self, name);
+    if (result < 0) return result;
     if ((flags & DAYBOOK_VFS_CREATE) == 0) return -ENOENT;
     memory_content *content = dbk_alloc_zeroed(self->allocator, sizeof *content);
     if (content == NULL) return -ENOMEM;
     content->references = 2; // the name and the handle
-    int result = add_node(self, name, content);
+    result = add_node(self, name, content);
     if (result < 0) {
         dbk_free(self->allocator, content);
         return result;
@@ -243,6 +256,7 @@ static int memory_sync(daybook_vfs *vfs, daybook_file *file) {
 }
 
 static int memory_truncate(daybook_vfs *vfs, daybook_file *file, uint64_t size) {
+    if (!file->may_write) return -EINVAL;
     memory_vfs *self = self_of(vfs);
     pthread_mutex_lock(&self->lock);
     memory_content *content = file->content;
@@ -348,14 +362,17 @@ static int with_names(daybook_vfs *vfs, const char *from, const char *to,
 }
 
 static int rename_locked(memory_vfs *self, const char *from, const char *to) {
+    int result = check_parent(self, from);
+    if (result == 0) result = check_parent(self, to);
+    if (result < 0) return result;
     memory_node *node = find_node(self, from);
     if (node == NULL) return -ENOENT;
     if (node->content == NULL) return -EINVAL; // nobody renames directories here
-    if (strcmp(from, to) == 0) return 0;
-    if (!parent_exists(self, to)) return -ENOENT;
+    memory_node *old = find_node(self, to);
+    if (old != NULL && old->content == NULL) return -EISDIR;
+    if (old != NULL && old->content == node->content) return 0; // two names of one file: POSIX does nothing
     char *copy = dbk_copy_text(self->allocator, daybook_text(to));
     if (copy == NULL) return -ENOMEM;
-    memory_node *old = find_node(self, to);
     if (old != NULL) remove_node(self, old);
     dbk_free(self->allocator, node->name);
     node->name = copy;
@@ -367,11 +384,14 @@ static int memory_rename(daybook_vfs *vfs, const char *from, const char *to) {
 }
 
 static int link_locked(memory_vfs *self, const char *from, const char *to) {
-    memory_node *node = find_node(self, from);
-    if (node == NULL) return -ENOENT;
-    if (node->content == NULL) return -EPERM;
+    int result = 0;
+    memory_node *node = find_existing(self, from, &result);
+    if (node == NULL) return result;
     if (find_node(self, to) != NULL) return -EEXIST;
-    int result = add_node(self, to, node->content);
+    result = check_parent(self, to);
+    if (result < 0) return result;
+    if (node->content == NULL) return -EPERM;
+    result = add_node(self, to, node->content);
     if (result == 0) node->content->references++;
     return result;
 }
@@ -382,8 +402,9 @@ static int memory_link(daybook_vfs *vfs, const char *from, const char *to) {
 
 static int unlink_locked(memory_vfs *self, const char *name, const char *unused) {
     (void)unused;
-    memory_node *node = find_node(self, name);
-    if (node == NULL) return -ENOENT;
+    int result = 0;
+    memory_node *node = find_existing(self, name, &result);
+    if (node == NULL) return result;
     if (node->content == NULL) return -EISDIR;
     remove_node(self, node);
     return 0;
@@ -416,8 +437,9 @@ static const char *child_of(const char *directory, const char *name) {
 
 static int remove_directory_locked(memory_vfs *self, const char *name, const char *unused) {
     (void)unused;
-    memory_node *found = find_node(self, name);
-    if (found == NULL) return -ENOENT;
+    int result = 0;
+    memory_node *found = find_existing(self, name, &result);
+    if (found == NULL) return result;
     if (found->content != NULL) return -ENOTDIR;
     for (memory_node *node = self->nodes; node != NULL; node = node->next) {
         if (child_of(name, node->name) != NULL) return -ENOTEMPTY;
@@ -433,8 +455,9 @@ static int memory_remove_directory(daybook_vfs *vfs, const char *path) {
 static int sync_directory_locked(memory_vfs *self, const char *name, const char *unused) {
     (void)unused;
     if (name[0] == '\0') return 0;
-    memory_node *node = find_node(self, name);
-    return node == NULL ? -ENOENT : node->content != NULL ? -ENOTDIR : 0;
+    int result = 0;
+    memory_node *node = find_existing(self, name, &result);
+    return node != NULL && node->content != NULL ? -ENOTDIR : result;
 }
 
 static int memory_sync_directory(daybook_vfs *vfs, const char *path) {
