@@ -10,7 +10,7 @@
 
 enum { PAGE_COUNT = DBK_JOURNAL_PIECE_PAGES, STEP_COUNT_MAX = 64, STEP_SIZE = 6 };
 
-typedef struct world {
+typedef struct fuzz_world {
     daybook_vfs *vfs;
     daybook_file *file;
     dbk_journal_config config;
@@ -20,11 +20,11 @@ typedef struct world {
     uint64_t lsn;
     uint64_t last_checksum;
     uint32_t epoch;
-} world;
+} fuzz_world;
 
 static const uint32_t pieces[1] = {0};
 
-static void open_world(world *world) {
+static void open_world(fuzz_world *world) {
     memset(world, 0, sizeof *world);
     FUZZ_CHECK(dbk_memory_vfs_new(dbk_allocator_default(), &world->vfs) == DAYBOOK_OK);
     world->config.allocator = dbk_allocator_default();
@@ -44,13 +44,13 @@ static void open_world(world *world) {
     FUZZ_CHECK(dbk_journal_group_new_with(dbk_allocator_default(), &world->group) == DAYBOOK_OK);
 }
 
-static void close_world(world *world) {
+static void close_world(fuzz_world *world) {
     dbk_journal_group_free(world->group);
     world->vfs->close(world->vfs, world->file);
     dbk_memory_vfs_free(world->vfs);
 }
 
-static void write_pages(world *world, const uint8_t *pages, uint64_t index, uint64_t count) {
+static void write_pages(fuzz_world *world, const uint8_t *pages, uint64_t index, uint64_t count) {
     if (index >= PAGE_COUNT) return;
     if (count > PAGE_COUNT - index) count = PAGE_COUNT - index;
     size_t size = (size_t)count * DBK_JOURNAL_PAGE_SIZE;
@@ -58,12 +58,12 @@ static void write_pages(world *world, const uint8_t *pages, uint64_t index, uint
                (int64_t)size);
 }
 
-static void read_page(world *world, uint8_t *page, uint64_t index) {
+static void read_page(fuzz_world *world, uint8_t *page, uint64_t index) {
     FUZZ_CHECK(world->vfs->read_at(world->vfs, world->file, page, DBK_JOURNAL_PAGE_SIZE,
                                    index * DBK_JOURNAL_PAGE_SIZE) == DBK_JOURNAL_PAGE_SIZE);
 }
 
-static void write_group(world *world, uint16_t flags, size_t payload_size, uint64_t skipped_pages) {
+static void write_group(fuzz_world *world, uint16_t flags, size_t payload_size, uint64_t skipped_pages) {
     static const uint8_t filler[1024] = {1, 2, 3};
     dbk_journal_group_reset(world->group);
     for (size_t left = payload_size; left > 0;) {
@@ -86,34 +86,34 @@ static void write_group(world *world, uint16_t flags, size_t payload_size, uint6
 }
 
 // A page with a right checksum and any head.
-static void stamp_page(world *world, const uint8_t *step, uint64_t index) {
+static void stamp_page(fuzz_world *world, const uint8_t *code, uint64_t index) {
     uint8_t page[DBK_JOURNAL_PAGE_SIZE];
     read_page(world, page, index);
     uint64_t lsn = world->map.first_lsn + index;
     dbk_journal_page head = {
-        .flags = step[2] & 3,
-        .payload_size = (uint16_t)(dbk_get_u16(step + 3) % (DBK_JOURNAL_PAGE_PAYLOAD + 2)),
-        .epoch = world->epoch + step[2] / 64 - 1,
+        .flags = code[2] & 3,
+        .payload_size = (uint16_t)(dbk_get_u16(code + 3) % (DBK_JOURNAL_PAGE_PAYLOAD + 2)),
+        .epoch = world->epoch + code[2] / 64 - 1,
         .lsn = lsn,
-        .group_lsn = lsn - step[5] % 4};
-    page[DBK_JOURNAL_PAGE_HEAD_SIZE + step[5] % DBK_JOURNAL_GROUP_HEAD_SIZE] ^= step[2];
+        .group_lsn = lsn - code[5] % 4};
+    page[DBK_JOURNAL_PAGE_HEAD_SIZE + code[5] % DBK_JOURNAL_GROUP_HEAD_SIZE] ^= code[2];
     (void)dbk_journal_page_encode(page, &world->identity, &head);
     write_pages(world, page, index, 1);
 }
 
-static void spoil_page(world *world, const uint8_t *step, uint64_t index) {
+static void spoil_page(fuzz_world *world, const uint8_t *code, uint64_t index) {
     uint8_t page[DBK_JOURNAL_PAGE_SIZE];
     read_page(world, page, index);
-    page[dbk_get_u16(step + 2) % DBK_JOURNAL_PAGE_SIZE] ^= step[4];
+    page[dbk_get_u16(code + 2) % DBK_JOURNAL_PAGE_SIZE] ^= code[4];
     write_pages(world, page, index, 1);
 }
 
-static void step(world *world, const uint8_t *step) {
+static void step(fuzz_world *world, const uint8_t *code) {
     uint8_t page[DBK_JOURNAL_PAGE_SIZE] = {0};
-    uint64_t index = step[1];
-    switch (step[0] % 8) {
+    uint64_t index = code[1];
+    switch (code[0] % 8) {
     case 0:
-        write_group(world, 0, dbk_get_u16(step + 2), step[4] % 16 == 0 ? step[5] % 4 : 0);
+        write_group(world, 0, dbk_get_u16(code + 2), code[4] % 16 == 0 ? code[5] % 4 : 0);
         break;
     case 1:
         world->epoch++;
@@ -126,17 +126,17 @@ static void step(world *world, const uint8_t *step) {
         write_pages(world, page, index, 1);
         break;
     case 4:
-        spoil_page(world, step, index);
+        spoil_page(world, code, index);
         break;
     case 5: // Back, as after a crash; what lies there stays until it is overwritten.
         world->lsn = world->map.first_lsn + index;
         break;
     case 6: // To another place.
-        read_page(world, page, step[2]);
+        read_page(world, page, code[2]);
         write_pages(world, page, index, 1);
         break;
     default:
-        stamp_page(world, step, index);
+        stamp_page(world, code, index);
         break;
     }
 }
@@ -160,7 +160,7 @@ static daybook_status visit(void *context, uint64_t first_lsn, uint64_t next_lsn
     return DAYBOOK_OK;
 }
 
-static daybook_status recover(world *world, uint64_t durable_lsn, visited *groups_out,
+static daybook_status recover(fuzz_world *world, uint64_t durable_lsn, visited *groups_out,
                               dbk_journal_recovery *recovery_out) {
     daybook_error error;
     daybook_error_init(&error);
@@ -180,7 +180,7 @@ static daybook_status recover(world *world, uint64_t durable_lsn, visited *group
 }
 
 // The journal goes on where recovery ended.
-static void write_on(world *world, const dbk_journal_recovery *recovery, const visited *before) {
+static void write_on(fuzz_world *world, const dbk_journal_recovery *recovery, const visited *before) {
     dbk_journal *journal = NULL;
     if (dbk_journal_open(&world->config, &world->map, recovery, world->map.first_lsn, &journal, NULL) !=
         DAYBOOK_OK)
@@ -201,7 +201,7 @@ static void write_on(world *world, const dbk_journal_recovery *recovery, const v
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    world world;
+    fuzz_world world;
     open_world(&world);
     for (size_t i = 0; i < STEP_COUNT_MAX && size >= STEP_SIZE; i++, data += STEP_SIZE, size -= STEP_SIZE)
         step(&world, data);
