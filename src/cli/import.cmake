@@ -2,6 +2,7 @@
 # `sources` and `libraries` of the including file.
 list(APPEND sources
   demo.c
+  export.c
   import.c
   import_append.c
   import_csv.c
