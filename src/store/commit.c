@@ -64,7 +64,7 @@ struct dbk_commit {
     dbk_journal_group *group;
     dbk_stream *pending;       // streams with accepted, unpublished events; under state_lock
     uint64_t group_position;   // last position in the group
-    int64_t deferred_until_ns; // monotonic; 0: nothing is deferred
+    atomic_int_fast64_t deferred_until_ns;  // monotonic; 0: nothing is deferred
 
     dbk_buf lazy;  // records to ride along; guarded by store->removal_lock
     atomic_uint_fast64_t removal_generation;
@@ -647,6 +647,11 @@ daybook_status dbk_commit_records(daybook_store *store, dbk_slice records, void 
 daybook_status dbk_commit_lazily(daybook_store *store, dbk_slice records) {
     dbk_buf_append_slice(&store->commit->lazy, records);
     return dbk_buf_status(&store->commit->lazy);
+}
+
+int64_t dbk_commit_deferred_until(daybook_store *store) {
+    struct dbk_commit *commit = store->commit;
+    return atomic_load(&commit->has_deferred) ? atomic_load(&commit->deferred_until_ns) : 0;
 }
 
 daybook_status dbk_commit_write_deferred(daybook_store *store, bool force, daybook_error *error) {

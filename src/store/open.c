@@ -346,6 +346,8 @@ static daybook_status sync_before_reading(daybook_store *store, daybook_error *e
 static daybook_status recover_segments(daybook_store *store, daybook_error *error) {
     dbk_source **sources = NULL;
     size_t count = 0;
+    atomic_store(&store->flushed_position, store->manifest.flushed_position); // replay looks at both
+    store->last_recorded_ns = store->manifest.last_recorded_ns;
     DBK_TRY(dbk_recovery_load_streams(store, &store->manifest, error));
     DBK_TRY(dbk_recovery_open_segments(store, &store->manifest, NULL, 1, &sources, &count, error));
     daybook_status status =
@@ -382,12 +384,9 @@ static daybook_status recover_journal(daybook_store *store, dbk_journal_recovery
     return DAYBOOK_OK;
 }
 
-static void set_positions(daybook_store *store) {
-    const dbk_manifest *manifest = &store->manifest;
-    if (manifest->last_recorded_ns > store->last_recorded_ns) store->last_recorded_ns = manifest->last_recorded_ns;
+static void publish_recovered(daybook_store *store) {
     atomic_store(&store->durable_position, store->next_position - 1);
-    atomic_store(&store->flushed_position, manifest->flushed_position);
-    atomic_store(&store->manifest_edit, manifest->edit_count);
+    atomic_store(&store->manifest_edit, store->manifest.edit_count);
 }
 
 static daybook_status open_journal(daybook_store *store, const dbk_journal_recovery *recovery, daybook_error *error) {
@@ -519,7 +518,7 @@ static daybook_status open_locked(daybook_store *store, bool made_directory, uin
     dbk_journal_recovery recovery = {0};
     DBK_TRY(recover_segments(store, error));
     DBK_TRY(recover_journal(store, &recovery, error));
-    set_positions(store);
+    publish_recovered(store);
     DBK_TRY(open_journal(store, &recovery, error));
     DBK_TRY(open_live(store, session, error));
     DBK_TRY(dbk_commit_new(store, error));

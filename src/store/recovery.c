@@ -152,8 +152,6 @@ static void set_state(dbk_stream *stream, const dbk_manifest_stream *state) {
     static const dbk_manifest_stream nothing = {.first_seq = 1};
     if (state == NULL) state = &nothing;
     stream->last_seq = state->last_seq;
-    stream->accepted_count = state->message_count;
-    stream->accepted_bytes = state->byte_count;
     atomic_store(&stream->first_seq, state->first_seq > 0 ? state->first_seq : 1);
     atomic_store(&stream->first_position, state->first_position);
     atomic_store(&stream->message_count, state->message_count);

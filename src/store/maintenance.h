@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// What flush.c, merge.c, maintenance.c and backup.c share.
+#ifndef DBK_STORE_MAINTENANCE_H
+#define DBK_STORE_MAINTENANCE_H
+
+#include "store/recovery.h"
+#include "store/store_internal.h"
+
+struct dbk_maintenance {
+    // Locks: flush_lock and merge_lock come before maintenance_lock; nobody takes both but backup and erase, merge first.
+    pthread_mutex_t merge_lock;  // one merge at a time; held, no segment file goes away
+    pthread_mutex_t flush_lock;  // one flush at a time
+    dbk_cut cut;                 // guarded by flush_lock: frozen tables wait to be written up to here
+    _Atomic uint64_t next_segment_id;
+    _Atomic uint64_t next_generation;
+
+    // Files no manifest needs any more, or an edit that failed may have named: removed after the next edit that succeeds.
+    pthread_mutex_t doubtful_lock;
+    char (*doubtful)[64];
+    size_t doubtful_count;
+
+    // Threads.
+    bool flusher_runs, merger_runs;
+    pthread_t flusher, merger;
+    atomic_bool stop;
+    _Atomic uint32_t flush_word, merge_word;  // bumped to wake
+
+    // Owned by whoever does the round (one thread: flusher, or the caller of daybook_maintain under round_lock).
+    pthread_mutex_t round_lock;
+    int64_t next_second_ns;     // monotonic: limits by age, witness
+    uint64_t lsn_last_second;   // durable LSN then
+    uint64_t lsn_witnessed;
+    int64_t retry_at_ns;        // after a failure
+    int64_t retry_delay_ns;
+};
+
+// ---- flush.c ---------------------------------------------------------------------------------------------------------------
+/// Write out what is frozen and, with `force` or when due, what is active. *did_out: something was written.
+daybook_status dbk_flush(daybook_store *store, bool force, bool *did_out, daybook_error *error);
+/// A copy of the removed events of a source.
+typedef struct dbk_dead_copy {
+    roaring_bitmap_t *removed;
+    roaring_bitmap_t *for_ever;
+} dbk_dead_copy;
+daybook_status dbk_dead_copy_take(dbk_source *source, dbk_dead_copy *copy_out);
+void dbk_dead_copy_deinit(dbk_dead_copy *copy);
+/// What a segment carries of the catalogue, so that a lost manifest can be rebuilt: entries and states of the streams in
+/// `ids` (ascending) that exist, as records of the manifest.
+daybook_status dbk_segment_catalogue(daybook_store *store, const uint32_t *ids, size_t count, dbk_manifest_edit *records);
+/// Write the bitmaps of `source` as a new deletion file of `segment_id`; *generation_out is 0 where there is nothing to say.
+daybook_status dbk_write_deletions(daybook_store *store, uint64_t segment_id, const dbk_dead_copy *dead,
+                                   uint64_t *generation_out, daybook_error *error);
+/// Remove a file of the store's directory now (failure is only logged), or after the next edit.
+void dbk_remove_file(daybook_store *store, const char *name);
+void dbk_remove_file_later(daybook_store *store, const char *name);
+/// After a successful edit.
+void dbk_remove_doubtful(daybook_store *store);
+/// Commit under manifest_lock (held by the caller) and tell readers of the edit.
+daybook_status dbk_commit_edit(daybook_store *store, const dbk_manifest_edit *edit, daybook_error *error);
+/// Tell readers of other processes of a new manifest edit.
+void dbk_publish_edit(daybook_store *store);
+
+// ---- merge.c ---------------------------------------------------------------------------------------------------------------
+/// One merge or rewrite where one is due; END when none is. merge_lock is taken inside.
+daybook_status dbk_merge_once(daybook_store *store, daybook_error *error);
+/// Rewrite the segments that hold removed events with positions within [first, last]; merge_lock is held by the caller.
+daybook_status dbk_merge_erase(daybook_store *store, uint64_t first, uint64_t last, daybook_error *error);
+
+#endif

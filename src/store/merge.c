@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: Apache-2.0
+// Merging: neighbouring segments become one, so that their number stays logarithmic and removed events give back their
+// space.
+//
+// Choice: segments have a level, the base-4 logarithm of their size over LEVEL_BYTES. From the lowest level up, the first run
+// of at least FAN_IN_MIN neighbours at or below that level is merged (at most FAN_IN_MAX of them, and never beyond
+// segment_max_bytes or SEGMENT_EVENTS_MAX). Every byte is therefore rewritten once per level. A segment more than half of
+// whose events are removed is rewritten alone.
+//
+// As a flush, a merge works on a copy of what is removed when it begins, and hands on what was removed meanwhile when it
+// takes effect: into a deletion file of the new segment (its inputs' files may hold removals the journal does not
+// have any more) and into memory. Inputs go away after the edit; readers that hold them keep their descriptors.
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/deletions.h"
+#include "store/maintenance.h"
+
+enum { FAN_IN_MIN = 4, FAN_IN_MAX = 8, LEVEL_BYTES = 4 << 20, LEVELS_MAX = 16 };
+#define SEGMENT_EVENTS_MAX (UINT64_C(16) << 20)
+#define POSITION_SPAN_MAX UINT32_MAX
+
+// ---- Choosing ----------------------------------------------------------------------------------------------------------------
+
+static unsigned level_of(const dbk_segment_summary *summary) {
+    unsigned level = 0;
+    for (uint64_t bytes = summary->file_bytes; bytes >= LEVEL_BYTES && level < LEVELS_MAX; bytes /= 4) level++;
+    return level;
+}
+
+static const dbk_segment_summary *summary_at(const dbk_view *view, size_t index) {
+    return dbk_segment_get_summary(view->sources[index]->segment);
+}
+
+// How many segments from `first` on may become one.
+static size_t fitting(const daybook_store *store, const dbk_view *view, size_t first, size_t count) {
+    uint64_t bytes = 0;
+    uint64_t events = 0;
+    size_t fit = 0;
+    while (fit < count && fit < FAN_IN_MAX) {
+        const dbk_segment_summary *summary = summary_at(view, first + fit);
+        bytes += summary->file_bytes;
+        events += summary->event_count;
+        uint64_t span = summary->position_last - summary_at(view, first)->position_first;
+        if (bytes > store->options.segment_max_bytes || events > SEGMENT_EVENTS_MAX || span >= POSITION_SPAN_MAX) break;
+        fit++;
+    }
+    return fit;
+}
+
+static bool choose_run(const daybook_store *store, const dbk_view *view, size_t *first_out, size_t *count_out) {
+    for (unsigned level = 0; level <= LEVELS_MAX; level++) {
+        for (size_t first = 0; first < view->segment_count; first++) {
+            size_t count = 0;
+            while (first + count < view->segment_count && level_of(summary_at(view, first + count)) <= level) count++;
+            size_t fit = fitting(store, view, first, count);
+            if (fit >= FAN_IN_MIN) {
+                *first_out = first;
+                *count_out = fit;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static uint64_t dead_count(const daybook_store *store, dbk_source *source) {
+    uint64_t dead = atomic_load(&source->dead.count);
+    dbk_segment_stream part;
+    for (uint32_t i = 0; dbk_segment_get_stream(source->segment, i, &part); i++) {
+        const dbk_stream *stream = dbk_stream_table_find_id(store->streams, part.stream_id);
+        bool gone = stream == NULL || atomic_load(&stream->removed);
+        if (gone || atomic_load(&stream->first_position) > part.last_position) dead += part.event_count;
+    }
+    return dead;
+}
+
+static bool choose_half_dead(const daybook_store *store, const dbk_view *view, size_t *first_out, size_t *count_out) {
+    for (size_t i = 0; i < view->segment_count; i++) {
+        uint64_t events = summary_at(view, i)->event_count;
+        if (events == 0 || dead_count(store, view->sources[i]) * 2 <= events) continue;
+        *first_out = i;
+        *count_out = 1;
+        return true;
+    }
+    return false;
+}
+
+// ---- Merging -----------------------------------------------------------------------------------------------------------------
+
+typedef struct merging {
+    daybook_store *store;
+    dbk_view *view;      // pins the inputs: view->sources[first .. first + count)
+    size_t first;
+    size_t count;
+    dbk_dead_copy *dead; // of each input, when the merge began
+    size_t last_input;   // of the last liveness asked for: they come in order
+    uint64_t position_first;
+    uint64_t position_last;
+    bool interruptible;
+    dbk_segment_summary summary;
+    dbk_source *source;
+} merging;
+
+static void merging_deinit(merging *merge) {
+    for (size_t i = 0; merge->dead != NULL && i < merge->count; i++) dbk_dead_copy_deinit(&merge->dead[i]);
+    dbk_free(merge->store->allocator, merge->dead);
+    dbk_source_unref(merge->source);
+}
+
+static dbk_source *input_at(const merging *merge, size_t index) { return merge->view->sources[merge->first + index]; }
+
+static dbk_liveness is_live(void *context, uint32_t stream_id, uint64_t position) {
+    merging *merge = context;
+    const dbk_stream *stream = dbk_stream_table_find_id(merge->store->streams, stream_id);
+    if (stream == NULL || atomic_load(&stream->removed)) return DBK_STREAM_GONE;
+    size_t index = merge->last_input;
+    if (position < input_at(merge, index)->position_first || position > input_at(merge, index)->position_last) {
+        for (index = 0; index + 1 < merge->count && position > input_at(merge, index)->position_last; index++) {
+        }
+        merge->last_input = index;
+    }
+    uint32_t relative = (uint32_t)(position - input_at(merge, index)->position_first);
+    if (roaring_bitmap_contains(merge->dead[index].for_ever, relative)) return DBK_REMOVED_FOR_EVER;
+    if (roaring_bitmap_contains(merge->dead[index].removed, relative)) return DBK_REMOVED;
+    return position < atomic_load(&stream->first_position) ? DBK_REMOVED : DBK_LIVE;
+}
+
+static bool is_interrupted(void *context) {
+    const merging *merge = context;
+    return merge->interruptible && atomic_load(&merge->store->maintenance->stop);
+}
+
+// The longest time any stream remembers the ids of events removed by limits.
+static int64_t duplicate_window_max(const daybook_store *store) {
+    dbk_stream **streams = NULL;
+    size_t count = 0;
+    int64_t longest = 0;
+    if (dbk_stream_table_all(store->streams, &streams, &count) != DAYBOOK_OK) return INT64_MAX;
+    for (size_t i = 0; i < count; i++) {
+        const daybook_stream_config *config = atomic_load(&streams[i]->config);
+        if (config->duplicate_window_ns > longest) longest = config->duplicate_window_ns;
+    }
+    dbk_free(store->allocator, streams);
+    return longest;
+}
+
+static int compare_ids(const void *a, const void *b) {
+    uint32_t left = *(const uint32_t *)a;
+    uint32_t right = *(const uint32_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+static daybook_status merge_catalogue(const merging *merge, dbk_manifest_edit *records, daybook_error *error) {
+    const daybook_allocator *allocator = merge->store->allocator;
+    size_t capacity = 0;
+    for (size_t i = 0; i < merge->count; i++) {
+        capacity += dbk_segment_get_summary(input_at(merge, i)->segment)->stream_count;
+    }
+    uint32_t *ids = dbk_resize_array(allocator, NULL, capacity, sizeof *ids);
+    if (ids == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while merging segments");
+    size_t count = 0;
+    for (size_t i = 0; i < merge->count; i++) {
+        dbk_segment_stream part;
+        for (uint32_t at = 0; count < capacity && dbk_segment_get_stream(input_at(merge, i)->segment, at, &part); at++) {
+            ids[count++] = part.stream_id;
+        }
+    }
+    if (count > 0) qsort(ids, count, sizeof *ids, compare_ids);
+    size_t unique = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (unique == 0 || ids[unique - 1] != ids[i]) ids[unique++] = ids[i];
+    }
+    daybook_status status = dbk_segment_catalogue(merge->store, ids, unique, records);
+    dbk_free(allocator, ids);
+    return status == DAYBOOK_OK ? status : dbk_fail(error, status, "out of memory while merging segments");
+}
+
+static daybook_status write_merged(merging *merge, daybook_error *error) {
+    daybook_store *store = merge->store;
+    dbk_segment **inputs = dbk_resize_array(store->allocator, NULL, merge->count, sizeof *inputs);
+    if (inputs == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while merging segments");
+    for (size_t i = 0; i < merge->count; i++) inputs[i] = input_at(merge, i)->segment;
+    dbk_segment_config config = dbk_store_segment_config(store, atomic_fetch_add(&store->maintenance->next_segment_id, 1));
+    dbk_manifest_edit catalogue;
+    dbk_manifest_edit_init(&catalogue, store->allocator);
+    int64_t now_ns = store->vfs->clock_real_ns(store->vfs);
+    int64_t window_ns = duplicate_window_max(store);
+    int64_t forget_before_ns = window_ns < now_ns ? now_ns - window_ns : INT64_MIN;
+    daybook_status status = merge_catalogue(merge, &catalogue, error);
+    if (status == DAYBOOK_OK) {
+        status = dbk_segment_merge(&config, inputs, merge->count, merge->position_first, merge->position_last, is_live, merge,
+                                   now_ns, forget_before_ns, is_interrupted, merge,
+                                   daybook_bytes(catalogue.records.data, catalogue.records.size), &merge->summary, error);
+    }
+    dbk_manifest_edit_deinit(&catalogue);
+    dbk_free(store->allocator, inputs);
+    if (status != DAYBOOK_OK) return status;
+
+    dbk_segment *segment = NULL;
+    status = dbk_segment_open(&config, store->cache, &segment, error);
+    if (status == DAYBOOK_OK) {
+        status = dbk_source_new(store->allocator, NULL, segment, merge->position_first, merge->position_last, &merge->source);
+        if (status != DAYBOOK_OK) {
+            dbk_segment_unref(segment);
+            (void)dbk_fail(error, status, "out of memory while merging segments");
+        }
+    }
+    if (status != DAYBOOK_OK) { // no edit names it yet
+        char name[40];
+        dbk_segment_name(config.segment_id, name);
+        dbk_remove_file(store, name);
+    }
+    return status;
+}
+
+// ---- Publishing ----------------------------------------------------------------------------------------------------------------
+
+// What was removed from the inputs since the merge began is removed from the new segment.
+static void inherit_removals(merging *merge) {
+    for (size_t i = 0; i < merge->count; i++) {
+        dbk_source *from = input_at(merge, i);
+        pthread_rwlock_rdlock(&from->dead.lock);
+        roaring_bitmap_t *since = roaring_bitmap_andnot(from->dead.removed, merge->dead[i].removed);
+        roaring_uint32_iterator_t *at = roaring_create_iterator(since);
+        for (; at->has_value; roaring_advance_uint32_iterator(at)) {
+            uint64_t position = from->position_first + at->current_value;
+            if (dbk_source_is_dead(merge->source, position)) continue;
+            bool for_ever = roaring_bitmap_contains(from->dead.for_ever, at->current_value);
+            dbk_source_mark_dead(merge->source, position, position, for_ever);
+        }
+        roaring_free_uint32_iterator(at);
+        roaring_bitmap_free(since);
+        pthread_rwlock_unlock(&from->dead.lock);
+    }
+}
+
+static daybook_status prepare_view(merging *merge, dbk_view **view_out, daybook_error *error) {
+    daybook_store *store = merge->store;
+    dbk_view *old = dbk_store_get_view(store);
+    size_t count = old->source_count - merge->count + 1;
+    dbk_source **sources = dbk_resize_array(store->allocator, NULL, count, sizeof *sources);
+    daybook_status status = sources == NULL ? DAYBOOK_ENOMEM : DAYBOOK_OK;
+    if (status == DAYBOOK_OK) {
+        // Flushes only added segments behind the inputs: their indexes are still right.
+        size_t behind = merge->first + merge->count;
+        memcpy(sources, old->sources, merge->first * sizeof *sources);
+        sources[merge->first] = merge->source;
+        memcpy(sources + merge->first + 1, old->sources + behind, (old->source_count - behind) * sizeof *sources);
+        status = dbk_view_new(store->allocator, old->generation + 1, sources, old->segment_count - merge->count + 1, count,
+                              view_out);
+    }
+    if (status == DAYBOOK_OK) {
+        for (size_t i = 0; i < count; i++) dbk_source_ref(sources[i]);
+    } else {
+        (void)dbk_fail(error, status, "out of memory while merging segments");
+    }
+    dbk_free(store->allocator, sources);
+    dbk_view_unref(old);
+    return status;
+}
+
+static daybook_status write_inherited(merging *merge, uint64_t *generation_out, daybook_error *error) {
+    pthread_rwlock_wrlock(&merge->source->dead.lock);
+    merge->source->dead.changed = false;
+    pthread_rwlock_unlock(&merge->source->dead.lock);
+    dbk_dead_copy dead = {0};
+    daybook_status status = dbk_dead_copy_take(merge->source, &dead);
+    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while merging segments");
+    status = dbk_write_deletions(merge->store, merge->summary.segment_id, &dead, generation_out, error);
+    dbk_dead_copy_deinit(&dead);
+    return status;
+}
+
+static daybook_status commit_merge(merging *merge, uint64_t generation, daybook_error *error) {
+    daybook_store *store = merge->store;
+    dbk_manifest_edit edit;
+    dbk_manifest_edit_init(&edit, store->allocator);
+    for (size_t i = 0; i < merge->count; i++) {
+        dbk_manifest_edit_remove_segment(&edit, dbk_segment_get_summary(input_at(merge, i)->segment)->segment_id);
+    }
+    dbk_manifest_segment segment = {.summary = merge->summary, .deletion_generation = generation};
+    dbk_manifest_edit_add_segment(&edit, &segment);
+    pthread_mutex_lock(&store->manifest_lock);
+    dbk_manifest_edit_set_next_ids(&edit, atomic_load(&store->maintenance->next_segment_id), store->manifest.next_stream_id);
+    daybook_status status = dbk_commit_edit(store, &edit, error);
+    pthread_mutex_unlock(&store->manifest_lock);
+    dbk_manifest_edit_deinit(&edit);
+    return status;
+}
+
+static void remove_inputs(merging *merge) {
+    for (size_t i = 0; i < merge->count; i++) {
+        dbk_source *input = input_at(merge, i);
+        uint64_t id = dbk_segment_get_summary(input->segment)->segment_id;
+        char name[64];
+        dbk_segment_name(id, name);
+        dbk_remove_file(merge->store, name);
+        if (input->dead.generation == 0) continue;
+        dbk_deletions_name(id, input->dead.generation, name);
+        dbk_remove_file(merge->store, name);
+    }
+}
+
+static void forget_written(merging *merge, uint64_t generation) {
+    char name[64];
+    dbk_segment_name(merge->summary.segment_id, name);
+    dbk_remove_file_later(merge->store, name);
+    if (generation == 0) return;
+    dbk_deletions_name(merge->summary.segment_id, generation, name);
+    dbk_remove_file_later(merge->store, name);
+}
+
+static daybook_status publish(merging *merge, daybook_error *error) {
+    daybook_store *store = merge->store;
+    dbk_view *view = NULL;
+    uint64_t generation = 0;
+    pthread_mutex_lock(&store->maintenance_lock);
+    daybook_status status = prepare_view(merge, &view, error);
+    inherit_removals(merge);
+    if (status == DAYBOOK_OK) status = write_inherited(merge, &generation, error);
+    if (status == DAYBOOK_OK) status = commit_merge(merge, generation, error);
+    if (status == DAYBOOK_OK) {
+        merge->source->dead.generation = generation;
+        pthread_mutex_lock(&store->removal_lock);
+        inherit_removals(merge); // once more: removals went on while we wrote
+        dbk_store_set_view(store, view);
+        view = NULL;
+        pthread_mutex_unlock(&store->removal_lock);
+        remove_inputs(merge);
+    } else {
+        forget_written(merge, generation);
+    }
+    pthread_mutex_unlock(&store->maintenance_lock);
+    dbk_view_unref(view);
+    if (status == DAYBOOK_OK) {
+        dbk_remove_doubtful(store);
+        atomic_fetch_add(&store->merge_count, 1);
+    }
+    return status;
+}
+
+// merge_lock is held.
+static daybook_status merge_range(daybook_store *store, dbk_view *view, size_t first, size_t count, bool interruptible,
+                                  daybook_error *error) {
+    merging merge = {.store = store, .view = view, .first = first, .count = count, .interruptible = interruptible};
+    merge.position_first = view->sources[first]->position_first;
+    merge.position_last = view->sources[first + count - 1]->position_last;
+    merge.dead = dbk_alloc_zeroed(store->allocator, count * sizeof *merge.dead);
+    daybook_status status = merge.dead == NULL ? DAYBOOK_ENOMEM : DAYBOOK_OK;
+    for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
+        status = dbk_dead_copy_take(view->sources[first + i], &merge.dead[i]);
+    }
+    if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory while merging segments");
+    if (status == DAYBOOK_OK) status = write_merged(&merge, error);
+    if (status == DAYBOOK_OK) status = publish(&merge, error);
+    merging_deinit(&merge);
+    return status;
+}
+
+daybook_status dbk_merge_once(daybook_store *store, daybook_error *error) {
+    struct dbk_maintenance *maintenance = store->maintenance;
+    pthread_mutex_lock(&maintenance->merge_lock);
+    dbk_view *view = dbk_store_get_view(store);
+    size_t first = 0;
+    size_t count = 0;
+    daybook_status status = DAYBOOK_END;
+    if (choose_run(store, view, &first, &count) || choose_half_dead(store, view, &first, &count)) {
+        status = merge_range(store, view, first, count, true, error);
+    }
+    dbk_view_unref(view);
+    pthread_mutex_unlock(&maintenance->merge_lock);
+    return status;
+}
+
+// ---- Erasing -------------------------------------------------------------------------------------------------------------------
+
+static bool has_removed(dbk_source *source, uint64_t first, uint64_t last) {
+    if (source->position_last < first || source->position_first > last) return false;
+    if (first < source->position_first) first = source->position_first;
+    if (last > source->position_last) last = source->position_last;
+    pthread_rwlock_rdlock(&source->dead.lock);
+    bool found = roaring_bitmap_range_cardinality(source->dead.removed, first - source->position_first,
+                                                  last - source->position_first + 1) > 0;
+    pthread_rwlock_unlock(&source->dead.lock);
+    return found;
+}
+
+// Limits and purges of a whole stream leave a mark instead of single removals.
+static bool has_marked(const daybook_store *store, const dbk_source *source, uint64_t first, uint64_t last) {
+    if (source->position_last < first || source->position_first > last) return false;
+    dbk_segment_stream part;
+    for (uint32_t i = 0; dbk_segment_get_stream(source->segment, i, &part); i++) {
+        const dbk_stream *stream = dbk_stream_table_find_id(store->streams, part.stream_id);
+        if (stream == NULL || atomic_load(&stream->removed)) return true;
+        if (atomic_load(&stream->first_position) > part.first_position) return true;
+    }
+    return false;
+}
+
+daybook_status dbk_merge_erase(daybook_store *store, uint64_t first, uint64_t last, daybook_error *error) {
+    daybook_status status = DAYBOOK_OK;
+    dbk_view *view = dbk_store_get_view(store);
+    size_t count = view->segment_count;
+    dbk_view_unref(view);
+    // Rewriting keeps the number and order of segments; a flush meanwhile adds some behind, which hold nothing removed before.
+    for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
+        view = dbk_store_get_view(store);
+        dbk_source *source = view->sources[i];
+        if (has_removed(source, first, last) || has_marked(store, source, first, last)) {
+            status = merge_range(store, view, i, 1, false, error);
+        }
+        dbk_view_unref(view);
+    }
+    return status;
+}
