@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// One thread writes while another grows, recycles and wipes, and a third looks at the numbers. Meant for the
+// thread sanitizer, too.
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+#include "fixture.h"
+
+enum { GROUPS = 3000, PIECES_MAX_HERE = 12 };
+
+// The model's manifest, shared by both threads.
+typedef struct common {
+    test_log log;
+    pthread_mutex_t lock; // of log.first, count, groups, map, start_lsn
+    atomic_bool is_done;
+} common;
+
+// cmocka cannot fail a test from another thread.
+static void give_up(const daybook_error *error) {
+    (void)fprintf(stderr, "%s\n", error->message);
+    abort();
+}
+
+static void write_groups(common *shared) {
+    test_log *log = &shared->log;
+    uint64_t random_state = 5;
+    for (int i = 0; i < GROUPS;) {
+        random_state = random_state * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        size_t size = 8 + (size_t)(random_state >> 33) % 60000;
+        log_group written = {.id = log->next_id, .size = (uint32_t)size};
+        log_assert_ok(log, log_fill(log->group, written.id, size));
+        daybook_error error;
+        daybook_error_init(&error);
+        uint64_t next_lsn = 0;
+        daybook_status status = dbk_journal_write_group(log->journal, log->group, &next_lsn, &error);
+        if (status == DAYBOOK_ELIMIT) {
+            sched_yield(); // the other thread makes room
+            continue;
+        }
+        if (status != DAYBOOK_OK) fail_msg("%s", error.message);
+        written.next_lsn = next_lsn;
+        written.first_lsn = next_lsn - dbk_journal_pages_for(size);
+        pthread_mutex_lock(&shared->lock);
+        log->groups[log->count++] = written;
+        log->next_id++;
+        pthread_mutex_unlock(&shared->lock);
+        i++;
+    }
+}
+
+static void adopt(common *shared, uint32_t *pieces, uint64_t first_lsn, uint32_t piece_count,
+                  uint64_t start_lsn) {
+    test_log *log = &shared->log;
+    memcpy(log->pieces, pieces, piece_count * sizeof *pieces);
+    log->map.first_lsn = first_lsn;
+    log->map.piece_count = piece_count;
+    log->start_lsn = start_lsn;
+    dbk_free(log->config.allocator, pieces);
+    daybook_error error;
+    daybook_error_init(&error);
+    if (dbk_journal_set_map(log->journal, &log->map, start_lsn, &error) != DAYBOOK_OK) give_up(&error);
+}
+
+static void *maintain(void *context) {
+    common *shared = context;
+    test_log *log = &shared->log;
+    for (int round = 0; !atomic_load(&shared->is_done); round++) {
+        pthread_mutex_lock(&shared->lock);
+        size_t kept = 5;
+        size_t first = log->count > log->first + kept ? log->count - kept : log->first;
+        uint64_t start_lsn = first > log->first ? log->groups[first - 1].next_lsn : log->start_lsn;
+        log->first = first;
+        pthread_mutex_unlock(&shared->lock);
+        daybook_error error;
+        daybook_error_init(&error);
+        uint32_t *pieces = NULL;
+        uint64_t first_lsn = 0;
+        uint32_t piece_count = 0;
+        if (dbk_journal_plan_recycle(log->journal, start_lsn, &pieces, &first_lsn, &piece_count, &error) !=
+            DAYBOOK_OK) {
+            give_up(&error);
+        }
+        adopt(shared, pieces, first_lsn, piece_count, start_lsn);
+        if (round % 16 == 3 && piece_count < PIECES_MAX_HERE) {
+            if (dbk_journal_grow(log->journal, 1, &pieces, &first_lsn, &piece_count, &error) != DAYBOOK_OK) {
+                give_up(&error);
+            }
+            adopt(shared, pieces, first_lsn, piece_count, log->start_lsn);
+        }
+        if (round % 4 == 1 && dbk_journal_wipe_free(log->journal, &error) != DAYBOOK_OK) {
+            give_up(&error);
+        }
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void *look(void *context) {
+    common *shared = context;
+    uint64_t before = 0;
+    while (!atomic_load(&shared->is_done)) {
+        uint64_t durable = dbk_journal_durable_lsn(shared->log.journal);
+        if (durable < before) abort();
+        before = durable;
+        uint64_t pages = (uint64_t)PIECES_MAX_HERE * DBK_JOURNAL_PIECE_PAGES;
+        if (dbk_journal_used_pages(shared->log.journal) > pages) abort();
+        if (dbk_journal_room_pages(shared->log.journal) > 4 * pages) abort(); // never wraps around
+        if (dbk_journal_is_poisoned(shared->log.journal)) abort();
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void writing_beside_growing_recycling_and_wiping(void **state) {
+    (void)state;
+    static common shared;
+    log_init(&shared.log, 51, 3);
+    pthread_mutex_init(&shared.lock, NULL);
+    log_reopen(&shared.log);
+    pthread_t maintainer;
+    pthread_t looker;
+    assert_int_equal(pthread_create(&maintainer, NULL, maintain, &shared), 0);
+    assert_int_equal(pthread_create(&looker, NULL, look, &shared), 0);
+    write_groups(&shared);
+    atomic_store(&shared.is_done, true);
+    pthread_join(maintainer, NULL);
+    pthread_join(looker, NULL);
+    dbk_sim_crash(shared.log.sim, DBK_SIM_POWER_LOSS_DROP_ALL);
+    (void)log_try_close(&shared.log);
+    log_recover(&shared.log);
+    assert_true(shared.log.recovery.group_count >= 5);
+    log_deinit(&shared.log);
+    pthread_mutex_destroy(&shared.lock);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(writing_beside_growing_recycling_and_wiping),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
