@@ -1,6 +1,11 @@
 # The verbs import, export, demo and bench: what they are made of, and which optional libraries they use. Adds to
 # `sources` and `libraries` of the including file.
 list(APPEND sources
+  bench.c
+  bench_append.c
+  bench_floor.c
+  bench_read.c
+  bench_store.c
   demo.c
   export.c
   import.c
@@ -15,7 +20,9 @@ list(APPEND sources
   import_text.c
   template.c
 )
-add_compile_definitions(CLI_HAVE_CSV CLI_HAVE_NDJSON CLI_HAVE_GIT CLI_HAVE_EXPORT CLI_HAVE_DEMO)
+add_compile_definitions(CLI_HAVE_CSV CLI_HAVE_NDJSON CLI_HAVE_GIT CLI_HAVE_EXPORT CLI_HAVE_DEMO CLI_HAVE_BENCH)
+# The decompression floor of bench.
+list(APPEND libraries PkgConfig::ZSTD)
 
 # .gz sources; without zlib they are refused with the reason.
 if(TARGET PkgConfig::ZLIB)
