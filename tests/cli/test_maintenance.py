@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""info, verify, repair, backup, restore, and stores that are not well."""
+
+import glob
+import os
+import shutil
+
+from support import DAMAGED, ERROR, FINE, NOT_FOUND, USAGE, Case, main
+
+
+class Maintenance(Case):
+    def setUp(self):
+        super().setUp()
+        self.ok("append", "--batch", "-", stdin="".join(f'{{"subject":"a.{n % 5}.x","data":{n}}}\n' for n in range(1000)))
+
+    def test_info(self):
+        info = self.ok("info", "--json").object()
+        self.assertEqual((1000, 1), (info["events"], info["streams"]))
+        self.assertRegex(info["uuid"], r"^[0-9a-f-]{36}$")
+        self.assertIn("1,000 events", self.ok("info").out)
+        self.assertRegex(self.ok("info", "--build").out, r"^daybook \d")
+        self.fails(NOT_FOUND, "-s", "nowhere", "info")
+
+    def test_verify_sound(self):
+        self.assertIn("sound", self.ok("verify").out)
+        self.assertFalse(self.ok("verify", "--json").objects()[-1]["damage"])
+        self.fails(NOT_FOUND, "-s", "nowhere", "verify")
+
+    def test_backup_and_restore(self):
+        self.ok("backup", "copy")
+        self.ok("append", "a.9.x")
+        self.fails(USAGE, "-s", "restored", "restore", "copy")
+        self.ok("-s", "restored", "restore", "copy", "--dry-run")
+        self.assertFalse(os.path.exists(self.path("restored")))
+        result = self.ok("-s", "restored", "restore", "copy", "--force")
+        self.assertIn("created store restored", result.err)
+        self.assertEqual("1000\n", self.ok("-s", "restored", "read", "--count").out)
+        self.assertEqual("1001\n", self.ok("read", "--count").out)
+        self.assertEqual(self.ok("info", "--json").object()["uuid"], self.ok("-s", "restored", "info", "--json").object()["uuid"])
+        self.ok("-s", "restored", "append", "a.9.x")
+        self.ok("backup", "copy")
+        self.ok("-s", "again", "restore", "copy", "--force")
+        self.assertEqual("1001\n", self.ok("-s", "again", "read", "--count").out)
+        self.assertNotEqual(FINE, self.run_program("restore", "copy", "--force").status)  # a store is there
+        self.assertEqual("1001\n", self.ok("read", "--count").out)
+        self.fails(NOT_FOUND, "-s", "new", "restore", "nowhere", "--force")
+        self.ok("-s", "again", "verify")
+
+    def test_backup_while_a_writer_holds_the_store(self):
+        import subprocess
+        writer = self.start("append", "--batch", "-", "--each", "--json", stdin=subprocess.PIPE)
+        writer.stdin.write(b'{"subject":"a.1.x"}\n')
+        writer.stdin.flush()
+        self.read_lines(writer, 1)
+        self.ok("backup", "copy", timeout=30)
+        self.ok("-s", "restored", "restore", "copy", "--force")
+        self.assertEqual("1001\n", self.ok("-s", "restored", "read", "--count").out)
+
+    def files(self):
+        return [name for name in glob.glob(self.path("daybook-store", "**"), recursive=True) if os.path.isfile(name)]
+
+    def test_damage_is_found_named_and_repaired(self):
+        # Put the events into a segment, then flip one byte in the middle of the largest one.
+        self.ok("backup", "copy")
+        self.ok("-s", "restored", "restore", "copy", "--force")
+        segments = sorted(glob.glob(self.path("restored", "**", "*.seg*"), recursive=True), key=os.path.getsize)
+        if not segments:
+            self.skipTest("the store keeps no segments")
+        with open(segments[-1], "r+b") as file:
+            file.seek(200)
+            byte = file.read(1)
+            file.seek(200)
+            file.write(bytes([byte[0] ^ 0x55]))
+        result = self.run_program("-s", "restored", "verify", "--json")
+        self.assertEqual(DAMAGED, result.status, result.out + result.err)
+        self.assertTrue(any(finding["damage"] for finding in result.objects()))
+        self.assertIn(os.path.basename(segments[-1]), result.out)
+        read = self.run_program("-s", "restored", "read", "--count")
+        self.assertIn(read.status, (FINE, DAMAGED))
+        self.fails(USAGE, "-s", "restored", "repair")
+        self.run_program("-s", "restored", "repair", "--dry-run")
+        self.assertEqual(DAMAGED, self.run_program("-s", "restored", "verify").status)
+        self.ok("-s", "restored", "repair", "--force")
+        self.ok("-s", "restored", "verify")
+        self.ok("-s", "restored", "append", "a.1.after")
+
+    def test_foreign_and_empty_directories(self):
+        os.mkdir(self.path("empty"))
+        self.fails(NOT_FOUND, "-s", "empty", "read")
+        self.write("a-file", "x")
+        self.assertNotEqual(FINE, self.run_program("-s", "a-file", "read").status)
+        self.assertNotEqual(FINE, self.run_program("-s", "a-file", "append", "a.1.x").status)
+        with open(self.path("a-file"), encoding="utf-8") as file:
+            self.assertEqual("x", file.read())
+
+    def test_read_only_directory(self):
+        if os.geteuid() == 0:
+            self.skipTest("root may write everywhere")
+        os.chmod(self.path("daybook-store"), 0o555)
+        self.addCleanup(os.chmod, self.path("daybook-store"), 0o755)
+        self.fails(ERROR, "append", "a.1.x")
+        self.ok("read", "--count")
+
+    def test_repair_of_a_sound_store_changes_nothing(self):
+        self.ok("repair", "--force")
+        self.assertEqual("1000\n", self.ok("read", "--count").out)
+        self.fails(ERROR, "repair", "--force", "--read-only")
+
+
+if __name__ == "__main__":
+    main()
