@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a store says of itself. Numbers are taken one after the other while others work: each is right, together they may be of
+// slightly different moments. Any thread.
+#include "base/error.h"
+#include "store/store_internal.h"
+
+static uint64_t memory_bytes(daybook_store *store) {
+    dbk_view *view = dbk_store_get_view(store);
+    uint64_t bytes = dbk_cache_bytes(store->cache);
+    for (size_t i = view->segment_count; i < view->source_count; i++) {
+        if (view->sources[i]->memtable != NULL) bytes += dbk_memtable_bytes(view->sources[i]->memtable);
+    }
+    dbk_view_unref(view);
+    return bytes;
+}
+
+static daybook_status add_streams(daybook_store *store, daybook_store_info *info) {
+    dbk_stream **streams = NULL;
+    size_t count = 0;
+    DBK_TRY(dbk_stream_table_all(store->streams, &streams, &count));
+    info->stream_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const daybook_stream_config *config = atomic_load(&streams[i]->config);
+        info->event_count += atomic_load(&streams[i]->message_count);
+        info->sync_interval_streams += config->sync_interval_ns > 0;
+    }
+    dbk_free(store->allocator, streams);
+    return DAYBOOK_OK;
+}
+
+static void add_manifest(daybook_store *store, daybook_store_info *info) {
+    pthread_mutex_lock(&store->manifest_lock);
+    const dbk_manifest *manifest = &store->manifest;
+    info->segment_count = manifest->segment_count;
+    for (size_t i = 0; i < manifest->segment_count; i++) info->segment_bytes += manifest->segments[i].summary.file_bytes;
+    info->journal_bytes = (uint64_t)manifest->journal_piece_count * DBK_JOURNAL_PIECE_SIZE;
+    pthread_mutex_unlock(&store->manifest_lock);
+}
+
+daybook_status daybook_info(daybook_store *store, daybook_store_info *info_out, daybook_error *error) {
+    if (store == NULL || info_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "daybook_info without store or info_out");
+    if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
+    daybook_store_info info = {.size = sizeof info};
+    dbk_uuid_format(&store->uuid, info.uuid);
+    info.durable_position = atomic_load(&store->durable_position);
+    info.flushed_position = atomic_load(&store->flushed_position);
+    daybook_status status = add_streams(store, &info);
+    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while asking %s", store->path);
+    add_manifest(store, &info);
+    if (store->journal != NULL) info.journal_used_bytes = dbk_journal_used_pages(store->journal) * DBK_JOURNAL_PAGE_SIZE;
+    if (store->journal == NULL) info.journal_used_bytes = store->open_replayed_bytes;
+    info.memory_bytes = memory_bytes(store);
+    info.group_count = atomic_load(&store->group_count);
+    info.commit_count = atomic_load(&store->commit_count);
+    info.flush_count = atomic_load(&store->flush_count);
+    info.merge_count = atomic_load(&store->merge_count);
+    info.open_replayed_bytes = store->open_replayed_bytes;
+    info.open_torn_pages = store->open_torn_pages;
+    pthread_mutex_lock(&store->state_lock);
+    info.last_recorded_ns = store->last_recorded_ns;
+    pthread_mutex_unlock(&store->state_lock);
+    info.read_only = store->read_only;
+    info.poisoned = atomic_load(&store->poisoned);
+    // A caller built against an older header has a shorter struct.
+    size_t size = info_out->size > 0 && info_out->size < sizeof info ? info_out->size : sizeof info;
+    info.size = size;
+    memcpy(info_out, &info, size);
+    return DAYBOOK_OK;
+}
