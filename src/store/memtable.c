@@ -349,6 +349,26 @@ daybook_status dbk_memtable_get(const dbk_memtable *memtable, uint64_t position,
     return get_slot(memtable, position - memtable->position_first, event_out);
 }
 
+// Offsets within the stored head, record/event.h.
+enum { HEAD_STREAM_ID = 4, HEAD_SEQ = 16, HEAD_RECORDED = 32 };
+
+uint64_t dbk_memtable_find_seq(const dbk_memtable *memtable, uint32_t stream_id, uint64_t seq) {
+    uint64_t low = 0, end = published(memtable);
+    for (uint64_t high = end; low < high;) {
+        uint64_t middle = low + (high - low) / 2;
+        uint64_t probe = middle;
+        while (probe < high && (slot_at(memtable, probe)->stored == NULL ||
+                                dbk_get_u32(slot_at(memtable, probe)->stored + HEAD_STREAM_ID) != stream_id))
+            probe++;
+        if (probe < high && dbk_get_u64(slot_at(memtable, probe)->stored + HEAD_SEQ) < seq) {
+            low = probe + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return memtable->position_first + low;
+}
+
 bool dbk_memtable_find_version(dbk_memtable *memtable, uint32_t stream_id, dbk_slice aggregate, uint64_t hash,
                                uint64_t *version_out) {
     pthread_rwlock_rdlock(&memtable->index_lock);
@@ -386,8 +406,7 @@ static uint64_t skip_empty(const dbk_memtable *memtable, uint64_t from, uint64_t
 }
 
 static int64_t slot_recorded_ms(const dbk_memtable *memtable, uint64_t index) {
-    // Offset of recorded_ns in the stored head, record/event.h.
-    return (int64_t)dbk_get_u64(slot_at(memtable, index)->stored + 32) / DBK_MILLISECOND_NS;
+    return (int64_t)dbk_get_u64(slot_at(memtable, index)->stored + HEAD_RECORDED) / DBK_MILLISECOND_NS;
 }
 
 // An id made by the store: its milliseconds lead to the events recorded then.

@@ -54,6 +54,10 @@ daybook_status dbk_memtable_skip_to(dbk_memtable *memtable, uint64_t position_en
 /// Decode the event at `position`; ENOTFOUND for an empty slot. Any thread, no lock.
 daybook_status dbk_memtable_get(const dbk_memtable *memtable, uint64_t position, dbk_event *event_out);
 
+/// The first position with an event of the stream whose seq is >= `seq`; position_end when there is none. Any thread, no lock;
+/// O(log n) where events of the stream are frequent.
+uint64_t dbk_memtable_find_seq(const dbk_memtable *memtable, uint32_t stream_id, uint64_t seq);
+
 /// What the table knows of an aggregate: version assigned last; false when it has none of it.
 bool dbk_memtable_find_version(dbk_memtable *memtable, uint32_t stream_id, dbk_slice aggregate, uint64_t hash,
                                uint64_t *version_out);

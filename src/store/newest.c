@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// The newest live event that matches query items: what append conditions ask. Answered by the index alone where it can:
+//   - a subject or an aggregate of one stream: its term's entry names the last event;
+//   - types and tags: where every clause is exact and every stream of the segment counts, the newest posting is the answer.
+// Otherwise candidates are read from the newest on until one matches. No candidate, no read.
+#include "base/assert.h"
+#include "store/query.h"
+
+enum { STREAMS_CHECKED_MAX = 64 };  // in a segment of more streams, candidates are read rather than all streams checked
+
+typedef struct search {
+    daybook_store *store;
+    dbk_stream *stream;  // the only one, or NULL: all but internal ones
+    const daybook_query_item *items;
+    size_t item_count;
+    dbk_group group;
+    uint64_t from;
+    uint64_t to;
+} search;
+
+static bool stream_counts(const search *searching, const dbk_stream *stream) {
+    if (stream == NULL || atomic_load(&((dbk_stream *)(uintptr_t)stream)->removed)) return false;
+    if (searching->stream != NULL) return stream == searching->stream;
+    const daybook_stream_config *config = atomic_load(&((dbk_stream *)(uintptr_t)stream)->config);
+    return (config->flags & DAYBOOK_STREAM_INTERNAL) == 0;
+}
+
+static bool event_counts(const search *searching, dbk_source *source, const dbk_event *event) {
+    dbk_stream *stream = dbk_stream_table_find_id(searching->store->streams, event->stream_id);
+    if (!stream_counts(searching, stream)) return false;
+    if (event->position < atomic_load(&stream->first_position) || dbk_source_is_dead(source, event->position)) return false;
+    for (size_t i = 0; i < searching->item_count; i++) {
+        const daybook_query_item *item =
+            (const daybook_query_item *)(const void *)((const char *)searching->items + i * searching->items[0].size);
+        if (dbk_item_matches(item, event)) return true;
+    }
+    return false;
+}
+
+// Does a candidate's being there say everything? (Removal of single events is known without reading.)
+static bool index_decides(const search *searching, const dbk_source *source) {
+    for (size_t i = 0; i < searching->group.clause_count; i++) {
+        if (!searching->group.clauses[i].exact || searching->group.clauses[i].term_count == 0) return false;
+    }
+    dbk_segment_stream in;
+    for (uint32_t i = 0; dbk_segment_get_stream(source->segment, i, &in); i++) {
+        dbk_stream *stream = dbk_stream_table_find_id(searching->store->streams, in.stream_id);
+        if (i >= STREAMS_CHECKED_MAX || !stream_counts(searching, stream)) return false;
+        if (in.first_position < atomic_load(&stream->first_position)) return false;
+    }
+    return true;
+}
+
+// One term of one stream: its entry is enough unless its last event was removed.
+static bool entry_answers(const search *searching, dbk_source *source, uint64_t *position_out, uint64_t *seq_out,
+                          daybook_status *status_out, daybook_error *error) {
+    if (searching->group.clause_count != 1 || searching->group.clauses[0].term_count != 1 || searching->stream == NULL) return false;
+    dbk_slice term = searching->group.clauses[0].terms[0];
+    uint8_t kind = ((const uint8_t *)term.data)[0];
+    if (kind != DBK_TERM_SUBJECT && kind != DBK_TERM_AGGREGATE) return false;
+    dbk_term_entry entry;
+    *status_out = dbk_segment_find_term(source->segment, term, &entry, error);
+    *position_out = *seq_out = 0;
+    if (*status_out == DAYBOOK_ENOTFOUND) {
+        *status_out = DAYBOOK_OK;
+        return true;
+    }
+    if (*status_out != DAYBOOK_OK) return *status_out != DAYBOOK_EDAMAGED;
+    if (entry.count == 0 || entry.last_position < searching->from) return true;
+    if (entry.last_position < atomic_load(&searching->stream->first_position)) return true;
+    if (dbk_source_is_dead(source, entry.last_position) || entry.last_position > searching->to) return false;
+    *position_out = entry.last_position;
+    *seq_out = entry.last_seq;
+    return true;
+}
+
+static daybook_status read_candidate(const search *searching, dbk_source *source, uint64_t position, dbk_block_view *block,
+                                     uint64_t *position_out, uint64_t *seq_out, daybook_error *error) {
+    dbk_event event;
+    daybook_status status = dbk_source_read(source, position, block, &event, error);
+    if (status == DAYBOOK_ENOTFOUND) return DAYBOOK_OK;
+    if (status != DAYBOOK_OK || !event_counts(searching, source, &event)) return status;
+    *position_out = event.position;
+    *seq_out = event.seq;
+    return DAYBOOK_OK;
+}
+
+// Walk the candidates of a source from the newest on. An index that cannot be read leaves every event a candidate.
+static daybook_status walk_back(const search *searching, dbk_source *source, bool use_index, uint64_t *position_out,
+                                uint64_t *seq_out, daybook_error *error) {
+    dbk_candidates *candidates;
+    DBK_TRY(dbk_candidates_open(searching->store->allocator, source, &searching->group, use_index ? 1 : 0, UINT64_MAX,
+                                &candidates, error));
+    uint64_t end = source->memtable != NULL ? dbk_memtable_position_end(source->memtable) : source->position_last + 1;
+    uint64_t position = end - 1 < searching->to ? end - 1 : searching->to;
+    bool decides = use_index && source->segment != NULL && !dbk_candidates_are_all(candidates) && index_decides(searching, source);
+    dbk_block_view block = {0};
+    daybook_status status = DAYBOOK_OK;
+    uint64_t low = searching->from > source->position_first ? searching->from : source->position_first;
+    for (; *position_out == 0 && position >= low && position > 0; position--) {
+        status = dbk_candidates_seek_back(candidates, position, &position, error);
+        if (status != DAYBOOK_OK || position < low) break;
+        if (decides && dbk_source_is_dead(source, position)) continue;
+        if (decides && searching->stream == NULL) {
+            *position_out = position;
+            *seq_out = 0;
+        } else {
+            status = read_candidate(searching, source, position, &block, position_out, seq_out, error);
+            if (status != DAYBOOK_OK) break;
+        }
+    }
+    dbk_block_release(&block);
+    dbk_candidates_close(candidates);
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+static daybook_status search_segment(const search *searching, dbk_source *source, uint64_t *position_out, uint64_t *seq_out,
+                                     daybook_error *error) {
+    daybook_status status;
+    if (entry_answers(searching, source, position_out, seq_out, &status, error)) return status;
+    *position_out = *seq_out = 0;
+    status = walk_back(searching, source, true, position_out, seq_out, error);
+    if (status != DAYBOOK_EDAMAGED) return status;
+    *position_out = *seq_out = 0;
+    return walk_back(searching, source, false, position_out, seq_out, error);
+}
+
+static daybook_status begin(search *searching, dbk_arena **arena_out, daybook_error *error) {
+    daybook_status status = dbk_arena_new(searching->store->allocator, 1024, arena_out);
+    if (status == DAYBOOK_OK)
+        status = dbk_query_compile_items(searching->store, searching->items, searching->item_count, searching->stream, 0,
+                                         *arena_out, &searching->group);
+    if (status == DAYBOOK_OK) return DAYBOOK_OK;
+    dbk_arena_free(*arena_out);
+    *arena_out = NULL;
+    return dbk_fail(error, status, "out of memory checking an append condition");
+}
+
+daybook_status dbk_query_newest_in_segments(daybook_store *store, dbk_view *view, dbk_stream *stream,
+                                            const daybook_query_item *items, size_t item_count, uint64_t position_from,
+                                            uint64_t *position_out, uint64_t *seq_out, daybook_error *error) {
+    *position_out = *seq_out = 0;
+    search searching = {.store = store, .stream = stream, .items = items, .item_count = item_count,
+                        .from = position_from, .to = UINT64_MAX};
+    dbk_arena *arena = NULL;
+    DBK_TRY(begin(&searching, &arena, error));
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = view->segment_count; status == DAYBOOK_OK && *position_out == 0 && i-- > 0;) {
+        if (view->sources[i]->position_last < position_from) break;
+        status = search_segment(&searching, view->sources[i], position_out, seq_out, error);
+    }
+    dbk_arena_free(arena);
+    return status;
+}
+
+daybook_status dbk_query_newest_in_memtable(daybook_store *store, dbk_source *source, dbk_stream *stream,
+                                            const daybook_query_item *items, size_t item_count, uint64_t position_from,
+                                            uint64_t position_last, uint64_t *position_out, uint64_t *seq_out,
+                                            daybook_error *error) {
+    *position_out = *seq_out = 0;
+    if (dbk_memtable_position_end(source->memtable) <= position_from) return DAYBOOK_OK;
+    search searching = {.store = store, .stream = stream, .items = items, .item_count = item_count,
+                        .from = position_from, .to = position_last};
+    dbk_arena *arena = NULL;
+    DBK_TRY(begin(&searching, &arena, error));
+    daybook_status status = walk_back(&searching, source, true, position_out, seq_out, error);
+    dbk_arena_free(arena);
+    return status;
+}
