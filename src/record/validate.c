@@ -27,6 +27,11 @@ static bool lacks_bytes(dbk_slice slice) {
     return slice.size > 0 && slice.data == NULL;
 }
 
+// The one question asked of every text; the messages are for those that fail it.
+static bool is_fine_text(dbk_slice text, size_t size_max) {
+    return text.size == 0 || (text.size <= size_max && text.data != NULL && dbk_is_plain_text(text));
+}
+
 // Why a text is refused, or NULL.
 static const char *text_fault(dbk_slice text) {
     if (!dbk_is_utf8(text)) return "it is not well-formed UTF-8";
@@ -34,7 +39,7 @@ static const char *text_fault(dbk_slice text) {
     return NULL;
 }
 
-static daybook_status check_text(const char *field, dbk_slice text, size_t size_max, daybook_error *error) {
+static daybook_status refuse_text(const char *field, dbk_slice text, size_t size_max, daybook_error *error) {
     if (lacks_bytes(text)) {
         return dbk_fail(error, DAYBOOK_EINVALID, "%s is not valid: its size is %zu but it points to no bytes",
                         field, text.size);
@@ -43,10 +48,13 @@ static daybook_status check_text(const char *field, dbk_slice text, size_t size_
         return dbk_fail(error, DAYBOOK_EINVALID, "%s is too long: it has %zu bytes; the limit is %zu", field,
                         text.size, size_max);
     }
-    const char *fault = text_fault(text);
-    if (fault == NULL) return DAYBOOK_OK;
     return dbk_fail(error, DAYBOOK_EINVALID, "%s is not valid: %s; use UTF-8 text without control characters",
-                    field, fault);
+                    field, text_fault(text));
+}
+
+static daybook_status check_text(const char *field, dbk_slice text, daybook_error *error) {
+    if (is_fine_text(text, DAYBOOK_TEXT_SIZE_MAX)) return DAYBOOK_OK;
+    return refuse_text(field, text, DAYBOOK_TEXT_SIZE_MAX, error);
 }
 
 // Why a subject of fitting size and plain text is not valid.
@@ -64,6 +72,7 @@ static const char *token_fault(dbk_slice subject) {
 }
 
 static daybook_status check_subject(dbk_slice subject, daybook_error *error) {
+    if (daybook_subject_is_valid(subject)) return DAYBOOK_OK;
     if (subject.size == 0) {
         return dbk_fail(error, DAYBOOK_ESUBJECT,
                         "subject is empty: every event needs one; name it like orders.123.shipped");
@@ -76,12 +85,21 @@ static daybook_status check_subject(dbk_slice subject, daybook_error *error) {
         return dbk_fail(error, DAYBOOK_ESUBJECT, "subject is too long: it has %zu bytes; the limit is %d",
                         subject.size, DAYBOOK_SUBJECT_SIZE_MAX);
     }
-    if (daybook_subject_is_valid(subject)) return DAYBOOK_OK;
     const char *fault = text_fault(subject);
     if (fault != NULL) return dbk_fail(error, DAYBOOK_ESUBJECT, "subject is not valid: %s", fault);
     return dbk_fail(error, DAYBOOK_ESUBJECT,
                     "subject \"%.*s\" is not valid: %s; name it like orders.123.shipped", shown_size(subject),
                     (const char *)subject.data, token_fault(subject));
+}
+
+static daybook_status refuse_tag(size_t number, dbk_slice tag, daybook_error *error) {
+    if (tag.size == 0) {
+        return dbk_fail(error, DAYBOOK_EINVALID, "tag %zu is empty: a tag has 1 to %d bytes", number,
+                        DAYBOOK_TEXT_SIZE_MAX);
+    }
+    char field[32];
+    (void)snprintf(field, sizeof field, "tag %zu", number);
+    return refuse_text(field, tag, DAYBOOK_TEXT_SIZE_MAX, error);
 }
 
 static daybook_status check_tags(const daybook_event *event, daybook_error *error) {
@@ -93,14 +111,9 @@ static daybook_status check_tags(const daybook_event *event, daybook_error *erro
         return dbk_fail(error, DAYBOOK_EINVALID, "tags are not valid: tag_count is %zu but tags is NULL",
                         event->tag_count);
     }
-    char field[32];
     for (size_t i = 0; i < event->tag_count; i++) {
-        (void)snprintf(field, sizeof field, "tag %zu", i + 1);
-        if (event->tags[i].size == 0) {
-            return dbk_fail(error, DAYBOOK_EINVALID, "%s is empty: a tag has 1 to %d bytes", field,
-                            DAYBOOK_TEXT_SIZE_MAX);
-        }
-        DBK_TRY(check_text(field, event->tags[i], DAYBOOK_TEXT_SIZE_MAX, error));
+        dbk_slice tag = event->tags[i];
+        if (tag.size == 0 || !is_fine_text(tag, DAYBOOK_TEXT_SIZE_MAX)) return refuse_tag(i + 1, tag, error);
     }
     return DAYBOOK_OK;
 }
@@ -127,6 +140,13 @@ static daybook_status check_header_name(size_t number, dbk_slice name, daybook_e
         number);
 }
 
+static daybook_status refuse_header_value(const daybook_header *header, daybook_error *error) {
+    char field[SHOWN_SIZE_MAX + 32];
+    (void)snprintf(field, sizeof field, "the value of header \"%.*s\"", shown_size(header->name),
+                   (const char *)header->name.data);
+    return refuse_text(field, header->value, DAYBOOK_HEADER_SIZE_MAX, error);
+}
+
 static daybook_status check_headers(const daybook_event *event, daybook_error *error) {
     if (event->header_count > DAYBOOK_HEADER_COUNT_MAX) {
         return dbk_fail(error, DAYBOOK_EINVALID, "too many headers: the event has %zu; the limit is %d",
@@ -137,13 +157,10 @@ static daybook_status check_headers(const daybook_event *event, daybook_error *e
                         "headers are not valid: header_count is %zu but headers is NULL",
                         event->header_count);
     }
-    char field[SHOWN_SIZE_MAX + 32];
     for (size_t i = 0; i < event->header_count; i++) {
         const daybook_header *header = &event->headers[i];
         DBK_TRY(check_header_name(i + 1, header->name, error));
-        (void)snprintf(field, sizeof field, "the value of header \"%.*s\"", shown_size(header->name),
-                       (const char *)header->name.data);
-        DBK_TRY(check_text(field, header->value, DAYBOOK_HEADER_SIZE_MAX, error));
+        if (!is_fine_text(header->value, DAYBOOK_HEADER_SIZE_MAX)) return refuse_header_value(header, error);
     }
     return DAYBOOK_OK;
 }
@@ -174,12 +191,12 @@ static daybook_status check_size(const daybook_event *event, daybook_error *erro
 
 static daybook_status check_fields(const daybook_event *event, daybook_error *error) {
     DBK_TRY(check_subject(event->subject, error));
-    DBK_TRY(check_text("id", event->id, DAYBOOK_TEXT_SIZE_MAX, error));
-    DBK_TRY(check_text("type", event->type, DAYBOOK_TEXT_SIZE_MAX, error));
-    DBK_TRY(check_text("schema", event->schema, DAYBOOK_TEXT_SIZE_MAX, error));
-    DBK_TRY(check_text("correlation", event->correlation, DAYBOOK_TEXT_SIZE_MAX, error));
-    DBK_TRY(check_text("causation", event->causation, DAYBOOK_TEXT_SIZE_MAX, error));
-    DBK_TRY(check_text("actor", event->actor, DAYBOOK_TEXT_SIZE_MAX, error));
+    DBK_TRY(check_text("id", event->id, error));
+    DBK_TRY(check_text("type", event->type, error));
+    DBK_TRY(check_text("schema", event->schema, error));
+    DBK_TRY(check_text("correlation", event->correlation, error));
+    DBK_TRY(check_text("causation", event->causation, error));
+    DBK_TRY(check_text("actor", event->actor, error));
     DBK_TRY(check_tags(event, error));
     DBK_TRY(check_headers(event, error));
     DBK_TRY(check_time(event->time_ns, error));
