@@ -60,6 +60,12 @@ typedef struct daybook_append_options {
 
 DAYBOOK_API void daybook_append_options_init(daybook_append_options *options);
 
+/**
+ * Would an append take this event? Checks what can be checked without a store: subject, texts, tags,
+ * headers, time, size. EINVALID, ESUBJECT, ELIMIT as daybook_append gives them. Pure, any thread.
+ */
+DAYBOOK_API daybook_status daybook_event_check(const daybook_event *event, daybook_error *error);
+
 enum daybook_receipt_flag {
     DAYBOOK_RECEIPT_DUPLICATE = 1, /* an event of this id is stored already; nothing was written */
     DAYBOOK_RECEIPT_DIFFERS = 2,   /* ... and its content is another */

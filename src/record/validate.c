@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/time.h"
+#include "daybook/append.h"
 #include "record/event.h"
 #include "subject/subject.h"
 
@@ -207,4 +208,9 @@ daybook_status dbk_event_validate(const daybook_event *event, uint32_t index, da
     daybook_status status = check_fields(event, error);
     if (status != DAYBOOK_OK && error != NULL) error->event = index;
     return status;
+}
+
+daybook_status daybook_event_check(const daybook_event *event, daybook_error *error) {
+    if (event == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "there is no event to check: it is NULL");
+    return dbk_event_validate(event, 0, error);
 }
