@@ -330,6 +330,14 @@ static int check_subject(cli_context *context, const char *subject) {
                     subject);
 }
 
+// Before a store is opened, let alone made.
+static int check_event(cli_context *context, const daybook_event *event) {
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_status status = daybook_event_check(event, &error);
+    return status == DAYBOOK_OK ? CLI_FINE : cli_fail_error(context, status, &error, "cannot append");
+}
+
 static int append_event(cli_context *context, const daybook_event *event, const cli_conditions *conditions) {
     int status = cli_open_store(context, CLI_CREATE);
     if (status != CLI_FINE) return status;
@@ -380,8 +388,9 @@ static int append_one(cli_context *context) {
         event.tags = tags;
         event.headers = headers;
         event.data = daybook_bytes(data, data_size);
-        status = append_event(context, &event, &conditions);
+        status = check_event(context, &event);
     }
+    if (status == CLI_FINE) status = append_event(context, &event, &conditions);
     cli_conditions_release(&conditions);
     free(tags);
     free(headers);
