@@ -60,7 +60,7 @@ static void add_term(dbk_term_page_builder *page, dbk_slice term) {
     }
     page->size += term.size - shared;
     page->last.size = term.size;
-    page->entry_count++;
+    if (page->entry_count++ == 0) page->first = page->last;
 }
 
 static void put_dead_id(dbk_term_page_builder *page, const dbk_term_value *value) {
@@ -322,18 +322,24 @@ daybook_status dbk_term_cursor_seek(dbk_term_cursor *cursor, dbk_slice term) {
     }
 }
 
-daybook_status dbk_term_cursor_seek_child(dbk_term_cursor *cursor, dbk_slice term) {
+daybook_status dbk_term_cursor_seek_child(dbk_term_cursor *cursor, dbk_slice term, bool to_walk_on) {
     DBK_TRY(seek_restart(cursor, term));
     DBK_TRY(dbk_term_cursor_next(cursor));
     // The next entry is looked at before it is taken: what is wanted is the last one not above.
-    for (;;) {
-        uint64_t offset = cursor->child_offset;
-        uint32_t size = cursor->child_size;
-        daybook_status status = dbk_term_cursor_next(cursor);
+    uint64_t offset;
+    uint32_t size, steps = 0;
+    daybook_status status;
+    do {
+        offset = cursor->child_offset;
+        size = cursor->child_size;
+        steps++;
+        status = dbk_term_cursor_next(cursor);
         if (status == DAYBOOK_EDAMAGED) return status;
-        if (status == DAYBOOK_OK && dbk_slice_compare(dbk_term_slice(&cursor->term), term) <= 0) continue;
-        cursor->child_offset = offset;
-        cursor->child_size = size;
-        return DAYBOOK_OK;
-    }
+    } while (status == DAYBOOK_OK && dbk_slice_compare(dbk_term_slice(&cursor->term), term) <= 0);
+    cursor->child_offset = offset;
+    cursor->child_size = size;
+    if (!to_walk_on) return DAYBOOK_OK;
+    DBK_TRY(seek_restart(cursor, term));
+    while (steps-- > 0) DBK_TRY(dbk_term_cursor_next(cursor));
+    return DAYBOOK_OK;
 }

@@ -75,7 +75,8 @@ typedef struct dbk_term_page_builder {
     size_t entry_count;
     size_t restart_count;
     dbk_term_base base;
-    dbk_term last; // of the entry added last
+    dbk_term last;  // of the entry added last
+    dbk_term first; // of the first entry; who builds a tree may put the page's separator here
     uint16_t restarts[DBK_TERM_PAGE_SIZE_MAX / DBK_TERM_RESTART_INTERVAL];
     uint8_t bytes[DBK_TERM_PAGE_SIZE_MAX];
 } dbk_term_page_builder;
@@ -121,7 +122,8 @@ void dbk_term_cursor_init(dbk_term_cursor *cursor, const dbk_term_page *page);
 daybook_status dbk_term_cursor_next(dbk_term_cursor *cursor);
 /// Leaf: go to the first entry at or above `term`; END when there is none. EDAMAGED.
 daybook_status dbk_term_cursor_seek(dbk_term_cursor *cursor, dbk_slice term);
-/// Higher level: go to the last entry at or below `term`, or to the first entry. EDAMAGED.
-daybook_status dbk_term_cursor_seek_child(dbk_term_cursor *cursor, dbk_slice term);
+/// Higher level: go to the last entry at or below `term`, or to the first entry. EDAMAGED. child_offset and child_size
+/// are then those of the entry; with `to_walk_on`, at some cost, so is the rest of the cursor.
+daybook_status dbk_term_cursor_seek_child(dbk_term_cursor *cursor, dbk_slice term, bool to_walk_on);
 
 #endif

@@ -83,6 +83,9 @@ daybook_status dbk_segment_open(const dbk_segment_config *config, dbk_cache *cac
 dbk_segment *dbk_segment_ref(dbk_segment *segment);
 void dbk_segment_unref(dbk_segment *segment);
 const dbk_segment_summary *dbk_segment_get_summary(const dbk_segment *segment);
+/// Whose it is: what `config` said when it was written. For rebuilding: a config with an all-zero store_uuid opens the
+/// segments of any store.
+void dbk_segment_get_identity(const dbk_segment *segment, dbk_uuid *store_uuid_out, uint64_t *incarnation_out);
 /// The catalogue copy given when written. Owned by the caller's buf.
 daybook_status dbk_segment_read_catalogue(dbk_segment *segment, dbk_buf *buf, daybook_error *error);
 
@@ -92,6 +95,7 @@ typedef struct dbk_segment_stream {
     uint64_t cost_bytes;  // sum of dbk_event_cost
     uint64_t first_seq, last_seq;
     uint64_t first_position, last_position;
+    uint64_t seq_max;  // highest seq ever seen, also of removed events; a stream of only such has event_count 0
 } dbk_segment_stream;
 /// The streams in it, ascending by id; false at the end of the list. No I/O.
 bool dbk_segment_get_stream(const dbk_segment *segment, uint32_t index, dbk_segment_stream *stream_out);
@@ -104,8 +108,10 @@ typedef struct dbk_term_entry {
     uint64_t last_position;  // absolute
     uint64_t last_seq;       // of the event at last_position
     uint64_t last_version;   // aggregates: highest version ever assigned up to here
-    uint64_t postings_offset;   // for dbk_postings_open
+    uint64_t postings_offset;   // for dbk_postings_open, like all that follows
     uint32_t postings_size;
+    uint32_t postings_first;
+    uint8_t postings_form;
     uint8_t postings_inline[40];  // small lists lie in the dictionary page itself
 } dbk_term_entry;
 

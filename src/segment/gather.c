@@ -1,0 +1,730 @@
+// SPDX-License-Identifier: Apache-2.0
+// Gathering (term, number) pairs.
+//
+// Each distinct term has one record in an arena, found through an open-addressing table of (hash, record). A record
+// keeps the first and last number; the distances between are varints in pieces that double up to 256 bytes, so that a
+// term of one event, the most frequent kind, costs its record only. What an event adds is done in two rounds: all its
+// terms are hashed and their table places prefetched, then looked up, so that the cache misses overlap (a table of
+// 300,000 terms misses on nearly every new term).
+//
+// When the arena and the table reach memory_max, the terms are sorted and written to the temporary file as a *run*, and
+// gathering begins anew. Runs follow each other in order of number, and merging them concatenates postings.
+//
+// A run is a stream of records, cut into chunks (file.h) of RUN_CHUNK payload bytes, the last one shorter:
+//   text term, varint count, varint last_seq, varint extra, count varints: first number, then distances less one
+// (extra: last version of an aggregate; of a dead id stream_id << 1 | for_ever, and last_seq is zigzag removed_ns.)
+//
+// Sorting is a three-way radix quicksort on eight bytes at a time, kept beside the pointers: terms share long prefixes
+// (kind, stream, category), which comparing whole terms would read again and again.
+//
+// Failure modes: ENOMEM, and the vfs's for the temporary file. One thread.
+#include "segment/gather.h"
+
+#include <errno.h>
+
+#include "base/assert.h"
+#include "segment/file.h"
+
+enum {
+    ARENA_CHUNK = 256 * 1024,
+    SLOTS_MIN = 1024,
+    PIECE_MIN = 24,
+    PIECE_MAX = 256,
+    NUMBER_SIZE_MAX = 5,
+    RUN_CHUNK = 32 * 1024,
+    INSERTION_MAX = 12,
+    EVENT_TERMS_MAX = 160,
+    EVENT_TERM_BYTES_MAX = 64 * 1024,
+};
+
+typedef struct number_piece {
+    struct number_piece *next;
+    uint16_t capacity;
+    uint16_t used;
+    uint8_t bytes[];
+} number_piece;
+
+typedef struct term_record {
+    uint64_t last_seq;
+    number_piece *head, *tail;
+    uint32_t count, first, last;
+    uint16_t size;
+    uint8_t has_extra; // a u64 precedes the term's bytes
+    uint8_t bytes[];
+} term_record;
+
+typedef struct table_slot {
+    uint64_t hash;
+    term_record *record; // NULL: free
+} table_slot;
+
+typedef struct sort_item {
+    uint64_t key; // eight bytes of the term at the depth being sorted, big-endian
+    term_record *record;
+} sort_item;
+
+typedef struct memory_source {
+    dbk_term_source base;
+    dbk_gather *gather;
+    size_t next_index;
+    // Of the current term.
+    const number_piece *piece;
+    const uint8_t *at;
+    uint32_t left;   // numbers not taken
+    uint32_t number; // taken last
+} memory_source;
+
+typedef struct run_source {
+    dbk_term_source base;
+    dbk_gather *gather;
+    const dbk_file_reader *reader;
+    uint64_t next_chunk, end; // file offsets
+    uint8_t *chunk;           // RUN_CHUNK and checksum
+    dbk_reader bytes;         // what is left of the chunk
+    dbk_term term;
+    uint32_t left, number;
+    bool is_first_number;
+} run_source;
+
+typedef struct pending_term {
+    uint64_t hash;
+    table_slot *slot;
+    uint32_t offset; // in the term bytes
+    uint32_t size;
+} pending_term;
+
+struct dbk_gather {
+    const daybook_allocator *allocator;
+    daybook_vfs *vfs;
+    const char *temporary_path;
+    size_t memory_max;
+
+    dbk_arena *arena;
+    table_slot *slots;
+    size_t slot_count; // power of two
+    size_t term_count;
+    size_t arena_used;
+
+    sort_item *sorted;
+
+    dbk_file_writer run_writer;
+    bool has_run_file;
+    dbk_buf run_ends; // u64 file offset of each run's end
+    dbk_file_reader run_reader;
+
+    memory_source memory;
+    run_source *runs;
+    size_t run_count;
+    dbk_term_source **sources;
+
+    // Terms of the event at hand.
+    pending_term pending[EVENT_TERMS_MAX];
+    size_t pending_count;
+    size_t pending_bytes;
+    uint8_t term_bytes[EVENT_TERM_BYTES_MAX];
+};
+
+daybook_status dbk_gather_new(const daybook_allocator *allocator, daybook_vfs *vfs, const char *temporary_path,
+                              size_t memory_max, dbk_gather **gather_out) {
+    *gather_out = NULL;
+    dbk_gather *gather = dbk_alloc_zeroed(allocator, sizeof *gather);
+    if (gather == NULL) return DAYBOOK_ENOMEM;
+    gather->allocator = allocator;
+    gather->vfs = vfs;
+    gather->temporary_path = temporary_path;
+    gather->memory_max = memory_max;
+    dbk_buf_init(&gather->run_ends, allocator, SIZE_MAX / 2);
+    gather->slot_count = SLOTS_MIN;
+    gather->slots = dbk_alloc_zeroed(allocator, SLOTS_MIN * sizeof *gather->slots);
+    if (gather->slots == NULL || dbk_arena_new(allocator, ARENA_CHUNK, &gather->arena) != DAYBOOK_OK) {
+        dbk_gather_free(gather);
+        return DAYBOOK_ENOMEM;
+    }
+    *gather_out = gather;
+    return DAYBOOK_OK;
+}
+
+void dbk_gather_free(dbk_gather *gather) {
+    if (gather == NULL) return;
+    dbk_file_writer_close(&gather->run_writer);
+    // A temporary file that cannot be removed is replaced by the next writer, and swept by the store when it opens.
+    if (gather->has_run_file) (void)gather->vfs->unlink(gather->vfs, gather->temporary_path);
+    for (size_t i = 0; i < gather->run_count; i++) dbk_free(gather->allocator, gather->runs[i].chunk);
+    dbk_free(gather->allocator, gather->runs);
+    dbk_free(gather->allocator, gather->sources);
+    dbk_buf_deinit(&gather->run_ends);
+    dbk_free(gather->allocator, gather->sorted);
+    dbk_free(gather->allocator, gather->slots);
+    dbk_arena_free(gather->arena);
+    dbk_free(gather->allocator, gather);
+}
+
+static daybook_status out_of_memory(daybook_error *error) {
+    return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory gathering the terms of a segment");
+}
+
+// ---- Table -------------------------------------------------------------------------------------------------------
+
+static uint64_t record_extra(const term_record *record) {
+    return record->has_extra ? dbk_get_u64(record->bytes) : 0;
+}
+
+static void set_record_extra(term_record *record, uint64_t extra) {
+    DBK_ASSERT(record->has_extra);
+    dbk_put_u64(record->bytes, extra);
+}
+
+static const uint8_t *record_term(const term_record *record) {
+    return record->bytes + (record->has_extra ? 8 : 0);
+}
+
+static void *take_memory(dbk_gather *gather, size_t size) {
+    gather->arena_used += (size + 7) & ~(size_t)7;
+    return dbk_arena_alloc(gather->arena, size);
+}
+
+static daybook_status grow_slots(dbk_gather *gather) {
+    size_t count = gather->slot_count * 2;
+    table_slot *slots = dbk_alloc_zeroed(gather->allocator, count * sizeof *slots);
+    if (slots == NULL) return DAYBOOK_ENOMEM;
+    for (size_t i = 0; i < gather->slot_count; i++) {
+        if (gather->slots[i].record == NULL) continue;
+        size_t at = gather->slots[i].hash & (count - 1);
+        while (slots[at].record != NULL) at = (at + 1) & (count - 1);
+        slots[at] = gather->slots[i];
+    }
+    dbk_free(gather->allocator, gather->slots);
+    gather->slots = slots;
+    gather->slot_count = count;
+    return DAYBOOK_OK;
+}
+
+static term_record *add_record(dbk_gather *gather, table_slot *slot, uint64_t hash, dbk_slice term) {
+    uint8_t kind = *(const uint8_t *)term.data;
+    bool has_extra = kind == DBK_TERM_AGGREGATE || kind == DBK_TERM_DEAD_ID;
+    term_record *record = take_memory(gather, sizeof *record + (has_extra ? 8 : 0) + term.size);
+    if (record == NULL) return NULL;
+    memset(record, 0, sizeof *record);
+    record->size = (uint16_t)term.size;
+    record->has_extra = has_extra;
+    if (has_extra) dbk_put_u64(record->bytes, 0);
+    memcpy(record->bytes + (has_extra ? 8 : 0), term.data, term.size);
+    slot->hash = hash;
+    slot->record = record;
+    gather->term_count++;
+    return record;
+}
+
+// The term's record, made where absent; NULL when memory is out. The table has room.
+static term_record *find_record(dbk_gather *gather, uint64_t hash, dbk_slice term) {
+    size_t mask = gather->slot_count - 1;
+    for (size_t at = hash & mask;; at = (at + 1) & mask) {
+        table_slot *slot = &gather->slots[at];
+        if (slot->record == NULL) return add_record(gather, slot, hash, term);
+        if (slot->hash != hash || slot->record->size != term.size) continue;
+        if (memcmp(record_term(slot->record), term.data, term.size) == 0) return slot->record;
+    }
+}
+
+static daybook_status reserve_slots(dbk_gather *gather, size_t added) {
+    while ((gather->term_count + added) * 4 > gather->slot_count * 3) DBK_TRY(grow_slots(gather));
+    return DAYBOOK_OK;
+}
+
+static daybook_status add_number(dbk_gather *gather, term_record *record, uint32_t number) {
+    if (record->count == 0) {
+        record->count = 1;
+        record->first = record->last = number;
+        return DAYBOOK_OK;
+    }
+    if (record->last == number) return DAYBOOK_OK; // An event counts once for a term.
+    record->count++;
+    number_piece *tail = record->tail;
+    if (tail == NULL || tail->capacity - tail->used < NUMBER_SIZE_MAX) {
+        size_t size = tail == NULL ? PIECE_MIN : 2 * (sizeof *tail + tail->capacity);
+        if (size > PIECE_MAX) size = PIECE_MAX;
+        number_piece *added = take_memory(gather, size);
+        if (added == NULL) return DAYBOOK_ENOMEM;
+        added->next = NULL;
+        added->capacity = (uint16_t)(size - sizeof *added);
+        added->used = 0;
+        if (tail == NULL) record->head = added;
+        else tail->next = added;
+        record->tail = tail = added;
+    }
+    tail->used = (uint16_t)(tail->used + dbk_put_varint(tail->bytes + tail->used, number - record->last - 1));
+    record->last = number;
+    return DAYBOOK_OK;
+}
+
+// ---- Adding ------------------------------------------------------------------------------------------------------
+
+static daybook_status write_run(dbk_gather *gather, daybook_error *error);
+
+static size_t memory_used(const dbk_gather *gather) {
+    return gather->arena_used + gather->slot_count * sizeof(table_slot) + gather->term_count * sizeof(sort_item);
+}
+
+static daybook_status make_room(dbk_gather *gather, size_t terms, daybook_error *error) {
+    if (memory_used(gather) > gather->memory_max && gather->term_count > 0) DBK_TRY(write_run(gather, error));
+    if (reserve_slots(gather, terms) != DAYBOOK_OK) return out_of_memory(error);
+    return DAYBOOK_OK;
+}
+
+static daybook_status note_term(void *context, dbk_slice term) {
+    dbk_gather *gather = context;
+    DBK_ASSERT(gather->pending_count < EVENT_TERMS_MAX && term.size <= EVENT_TERM_BYTES_MAX - gather->pending_bytes);
+    pending_term *pending = &gather->pending[gather->pending_count++];
+    pending->offset = (uint32_t)gather->pending_bytes;
+    pending->size = (uint32_t)term.size;
+    pending->hash = dbk_term_hash(term);
+    pending->slot = &gather->slots[pending->hash & (gather->slot_count - 1)];
+    __builtin_prefetch(pending->slot);
+    memcpy(gather->term_bytes + gather->pending_bytes, term.data, term.size);
+    gather->pending_bytes += term.size;
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_gather_event(dbk_gather *gather, const dbk_event *event, uint32_t number, uint64_t id_seed,
+                                daybook_error *error) {
+    DBK_TRY(make_room(gather, EVENT_TERMS_MAX, error));
+    gather->pending_count = gather->pending_bytes = 0;
+    DBK_TRY(dbk_event_visit_terms(event, note_term, gather));
+    if (!dbk_id_is_by_time(event)) {
+        uint8_t hash[16];
+        dbk_term term;
+        dbk_id_hash(id_seed, event->stream_id, event->id_key, hash);
+        dbk_id_term(&term, hash);
+        DBK_TRY(note_term(gather, dbk_term_slice(&term)));
+    }
+    for (size_t i = 0; i < gather->pending_count; i++) __builtin_prefetch(gather->pending[i].slot->record);
+    for (size_t i = 0; i < gather->pending_count; i++) {
+        const pending_term *pending = &gather->pending[i];
+        dbk_slice term = daybook_bytes(gather->term_bytes + pending->offset, pending->size);
+        term_record *record = find_record(gather, pending->hash, term);
+        if (record == NULL || add_number(gather, record, number) != DAYBOOK_OK) return out_of_memory(error);
+        record->last_seq = event->seq;
+        if (record->has_extra && event->version > record_extra(record)) set_record_extra(record, event->version);
+    }
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_gather_version(dbk_gather *gather, const dbk_event *event, daybook_error *error) {
+    if (event->aggregate_size == 0) return DAYBOOK_OK;
+    DBK_TRY(make_room(gather, 1, error));
+    dbk_term term;
+    dbk_term_make(&term, DBK_TERM_AGGREGATE, event->stream_id, dbk_event_aggregate(event));
+    dbk_slice slice = dbk_term_slice(&term);
+    term_record *record = find_record(gather, dbk_term_hash(slice), slice);
+    if (record == NULL) return out_of_memory(error);
+    if (event->version > record_extra(record)) set_record_extra(record, event->version);
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_gather_dead_id(dbk_gather *gather, const dbk_dead_id *dead, daybook_error *error) {
+    DBK_TRY(make_room(gather, 1, error));
+    dbk_term term;
+    dbk_dead_id_term(&term, dead->hash);
+    dbk_slice slice = dbk_term_slice(&term);
+    size_t before = gather->term_count;
+    term_record *record = find_record(gather, dbk_term_hash(slice), slice);
+    if (record == NULL) return out_of_memory(error);
+    bool is_new = gather->term_count > before;
+    uint64_t extra = (uint64_t)dead->stream_id << 1 | (dead->for_ever ? 1 : 0);
+    set_record_extra(record, is_new ? extra : extra | record_extra(record));
+    if (is_new || dead->removed_ns > dbk_unzigzag(record->last_seq)) record->last_seq = dbk_zigzag(dead->removed_ns);
+    return DAYBOOK_OK;
+}
+
+// ---- Sorting -----------------------------------------------------------------------------------------------------
+
+// Eight bytes from `depth` on; zeros behind the end. Ties between an end and real zeros are settled by the sizes.
+static uint64_t key_at(const term_record *record, size_t depth) {
+    uint8_t bytes[8] = {0};
+    if (depth < record->size) {
+        size_t left = record->size - depth;
+        memcpy(bytes, record_term(record) + depth, left < 8 ? left : 8);
+    }
+    uint64_t key = 0;
+    for (int i = 0; i < 8; i++) key = key << 8 | bytes[i];
+    return key;
+}
+
+static int compare_from(const term_record *a, const term_record *b, size_t depth) {
+    dbk_slice left = daybook_bytes(record_term(a) + depth, a->size > depth ? a->size - depth : 0);
+    dbk_slice right = daybook_bytes(record_term(b) + depth, b->size > depth ? b->size - depth : 0);
+    return dbk_slice_compare(left, right);
+}
+
+static bool is_before(const sort_item *a, const sort_item *b, size_t depth) {
+    if (a->key != b->key) return a->key < b->key;
+    return compare_from(a->record, b->record, depth) < 0;
+}
+
+static void insertion_sort(sort_item *items, size_t count, size_t depth) {
+    for (size_t i = 1; i < count; i++) {
+        sort_item item = items[i];
+        size_t at = i;
+        for (; at > 0 && is_before(&item, &items[at - 1], depth); at--) items[at] = items[at - 1];
+        items[at] = item;
+    }
+}
+
+static void swap_items(sort_item *a, sort_item *b) {
+    sort_item item = *a;
+    *a = *b;
+    *b = item;
+}
+
+static uint64_t median_key(const sort_item *items, size_t count) {
+    uint64_t a = items[0].key, b = items[count / 2].key, c = items[count - 1].key;
+    if (a > b) {
+        uint64_t key = a;
+        a = b;
+        b = key;
+    }
+    return c <= a ? a : c >= b ? b : c;
+}
+
+// Terms that end within the eight bytes come first, shortest first; among equal keys those are equal up to their end.
+static size_t move_ended_to_front(sort_item *items, size_t count, size_t depth) {
+    size_t ended = 0;
+    for (size_t i = 0; i < count; i++)
+        if (items[i].record->size <= depth + 8) swap_items(&items[i], &items[ended++]);
+    insertion_sort(items, ended, depth); // At most nine: terms are distinct.
+    return ended;
+}
+
+// Keys are those at `depth`. Recursion goes into the two smaller parts; depth is bounded by the size of a term for
+// equal keys and by the logarithm for the others.
+static void sort_items(sort_item *items, size_t count, size_t depth) {
+    while (count > INSERTION_MAX) {
+        uint64_t pivot = median_key(items, count);
+        size_t below = 0, at = 0, above = count;
+        while (at < above) {
+            if (items[at].key < pivot) swap_items(&items[below++], &items[at++]);
+            else if (items[at].key > pivot) swap_items(&items[at], &items[--above]);
+            else at++;
+        }
+        size_t equal = above - below;
+        size_t ended = move_ended_to_front(items + below, equal, depth);
+        sort_item *rest = items + below + ended;
+        for (size_t i = 0; i < equal - ended; i++) rest[i].key = key_at(rest[i].record, depth + 8);
+        sort_items(rest, equal - ended, depth + 8);
+        if (below < count - above) {
+            sort_items(items, below, depth);
+            items += above;
+            count -= above;
+        } else {
+            sort_items(items + above, count - above, depth);
+            count = below;
+        }
+    }
+    insertion_sort(items, count, depth);
+}
+
+static daybook_status sort_terms(dbk_gather *gather) {
+    dbk_free(gather->allocator, gather->sorted);
+    gather->sorted = dbk_resize_array(gather->allocator, NULL, gather->term_count + 1, sizeof *gather->sorted);
+    if (gather->sorted == NULL) return DAYBOOK_ENOMEM;
+    size_t count = 0;
+    for (size_t i = 0; i < gather->slot_count; i++) {
+        term_record *record = gather->slots[i].record;
+        if (record == NULL) continue;
+        gather->sorted[count].record = record;
+        gather->sorted[count++].key = key_at(record, 0);
+    }
+    DBK_ASSERT(count == gather->term_count);
+    sort_items(gather->sorted, count, 0);
+    return DAYBOOK_OK;
+}
+
+// ---- The memory as a source --------------------------------------------------------------------------------------
+
+static void set_value(dbk_term_source *source, uint64_t count, uint32_t last, uint64_t last_seq, uint64_t extra) {
+    dbk_term_value *value = &source->value;
+    uint8_t kind = *(const uint8_t *)source->term.data;
+    value->count = count;
+    value->last = last;
+    value->last_seq = last_seq;
+    value->last_version = kind == DBK_TERM_AGGREGATE ? extra : 0;
+    if (kind != DBK_TERM_DEAD_ID) return;
+    value->last_seq = 0;
+    value->dead_stream_id = (uint32_t)(extra >> 1);
+    value->dead_for_ever = (extra & 1) != 0;
+    value->dead_removed_ns = dbk_unzigzag(last_seq);
+}
+
+static daybook_status next_in_memory(dbk_term_source *base, daybook_error *error) {
+    (void)error;
+    memory_source *source = (memory_source *)(void *)base;
+    if (source->next_index == source->gather->term_count) return DAYBOOK_END;
+    const sort_item *items = source->gather->sorted;
+    if (source->next_index + 4 < source->gather->term_count)
+        __builtin_prefetch(items[source->next_index + 4].record);
+    const term_record *record = items[source->next_index++].record;
+    base->term = daybook_bytes(record_term(record), record->size);
+    set_value(base, record->count, record->last, record->last_seq, record_extra(record));
+    source->piece = record->head;
+    source->at = record->head == NULL ? NULL : record->head->bytes;
+    source->left = record->count;
+    source->number = record->first;
+    return DAYBOOK_OK;
+}
+
+static uint32_t take_distance(memory_source *source) {
+    if (source->at == source->piece->bytes + source->piece->used) {
+        source->piece = source->piece->next;
+        source->at = source->piece->bytes;
+    }
+    uint32_t value = 0;
+    for (unsigned shift = 0;; shift += 7) {
+        uint8_t byte = *source->at++;
+        value |= (uint32_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) return value;
+    }
+}
+
+static daybook_status take_from_memory(dbk_term_source *base, uint32_t *numbers_out, size_t capacity,
+                                       size_t *count_out, daybook_error *error) {
+    (void)error;
+    memory_source *source = (memory_source *)(void *)base;
+    size_t count = 0;
+    uint64_t total = base->value.count;
+    for (; count < capacity && source->left > 0; count++, source->left--) {
+        if (source->left < total) source->number += take_distance(source) + 1;
+        numbers_out[count] = source->number;
+    }
+    *count_out = count;
+    return DAYBOOK_OK;
+}
+
+static void close_memory(dbk_term_source *base) {
+    (void)base; // The gather owns everything.
+}
+
+static void open_memory(dbk_gather *gather) {
+    memory_source *source = &gather->memory;
+    memset(source, 0, sizeof *source);
+    source->base.next = next_in_memory;
+    source->base.take = take_from_memory;
+    source->base.close = close_memory;
+    source->gather = gather;
+}
+
+// ---- Writing a run -----------------------------------------------------------------------------------------------
+
+typedef struct run_writer {
+    dbk_gather *gather;
+    uint8_t *chunk;
+    size_t size;
+    daybook_error *error;
+} run_writer;
+
+static daybook_status flush_run_chunk(run_writer *writer) {
+    if (writer->size == 0) return DAYBOOK_OK;
+    dbk_slice payload = daybook_bytes(writer->chunk, writer->size);
+    writer->size = 0;
+    return dbk_file_write_chunk(&writer->gather->run_writer, payload, NULL, writer->error);
+}
+
+static daybook_status put_run_bytes(run_writer *writer, const void *data, size_t size) {
+    const uint8_t *at = data;
+    while (size > 0) {
+        size_t part = RUN_CHUNK - writer->size;
+        if (part > size) part = size;
+        memcpy(writer->chunk + writer->size, at, part);
+        writer->size += part;
+        at += part;
+        size -= part;
+        if (writer->size == RUN_CHUNK) DBK_TRY(flush_run_chunk(writer));
+    }
+    return DAYBOOK_OK;
+}
+
+static daybook_status put_run_varint(run_writer *writer, uint64_t value) {
+    uint8_t bytes[DBK_VARINT_SIZE_MAX];
+    return put_run_bytes(writer, bytes, dbk_put_varint(bytes, value));
+}
+
+static daybook_status put_run_record(run_writer *writer, const term_record *record) {
+    DBK_TRY(put_run_varint(writer, record->size));
+    DBK_TRY(put_run_bytes(writer, record_term(record), record->size));
+    DBK_TRY(put_run_varint(writer, record->count));
+    DBK_TRY(put_run_varint(writer, record->last_seq));
+    DBK_TRY(put_run_varint(writer, record_extra(record)));
+    if (record->count == 0) return DAYBOOK_OK;
+    DBK_TRY(put_run_varint(writer, record->first));
+    for (const number_piece *piece = record->head; piece != NULL; piece = piece->next)
+        DBK_TRY(put_run_bytes(writer, piece->bytes, piece->used));
+    return DAYBOOK_OK;
+}
+
+static daybook_status open_run_file(dbk_gather *gather, daybook_error *error) {
+    if (gather->has_run_file) return DAYBOOK_OK;
+    DBK_TRY(dbk_file_writer_open(&gather->run_writer, gather->allocator, gather->vfs, gather->temporary_path, false,
+                                 error));
+    gather->has_run_file = true;
+    uint8_t seed[8];
+    int result = gather->vfs->entropy(gather->vfs, seed, sizeof seed);
+    if (result < 0) return dbk_fail_system(error, result, "draw random bytes for", gather->temporary_path, 0);
+    gather->run_writer.seed = dbk_get_u64(seed); // So that a leftover never passes for this file.
+    return DAYBOOK_OK;
+}
+
+static daybook_status write_run(dbk_gather *gather, daybook_error *error) {
+    DBK_TRY(open_run_file(gather, error));
+    if (sort_terms(gather) != DAYBOOK_OK) return out_of_memory(error);
+    run_writer writer = {gather, dbk_alloc(gather->allocator, RUN_CHUNK), 0, error};
+    if (writer.chunk == NULL) return out_of_memory(error);
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = 0; i < gather->term_count && status == DAYBOOK_OK; i++)
+        status = put_run_record(&writer, gather->sorted[i].record);
+    if (status == DAYBOOK_OK) status = flush_run_chunk(&writer);
+    dbk_free(gather->allocator, writer.chunk);
+    if (status != DAYBOOK_OK) return status;
+    dbk_buf_append_u64(&gather->run_ends, gather->run_writer.offset);
+    if (gather->run_ends.failed) return out_of_memory(error);
+
+    dbk_free(gather->allocator, gather->sorted);
+    gather->sorted = NULL;
+    dbk_arena_reset(gather->arena);
+    memset(gather->slots, 0, gather->slot_count * sizeof *gather->slots);
+    gather->term_count = 0;
+    gather->arena_used = 0;
+    return DAYBOOK_OK;
+}
+
+// ---- A run as a source -------------------------------------------------------------------------------------------
+
+static daybook_status load_run_chunk(run_source *source, daybook_error *error) {
+    if (source->next_chunk == source->end) return DAYBOOK_END;
+    uint64_t left = source->end - source->next_chunk;
+    size_t size = left < RUN_CHUNK + DBK_CHUNK_CHECKSUM_SIZE ? (size_t)left : RUN_CHUNK + DBK_CHUNK_CHECKSUM_SIZE;
+    size -= DBK_CHUNK_CHECKSUM_SIZE;
+    DBK_TRY(dbk_chunk_read(source->reader, source->next_chunk, size, "a run of terms", source->chunk, error));
+    source->next_chunk += size + DBK_CHUNK_CHECKSUM_SIZE;
+    dbk_reader_init(&source->bytes, daybook_bytes(source->chunk, size));
+    return DAYBOOK_OK;
+}
+
+static daybook_status damaged_run(run_source *source, daybook_error *error) {
+    return dbk_chunk_damaged(source->reader, source->next_chunk, "a run of terms", error);
+}
+
+// END only where the run ends.
+static daybook_status get_run_bytes(run_source *source, void *data_out, size_t size, daybook_error *error) {
+    uint8_t *out = data_out;
+    while (size > 0) {
+        if (dbk_reader_left(&source->bytes) == 0) DBK_TRY(load_run_chunk(source, error));
+        size_t part = dbk_reader_left(&source->bytes);
+        if (part > size) part = size;
+        memcpy(out, dbk_read_bytes(&source->bytes, part).data, part);
+        out += part;
+        size -= part;
+    }
+    return DAYBOOK_OK;
+}
+
+static daybook_status get_run_varint(run_source *source, uint64_t *value_out, daybook_error *error) {
+    if (dbk_reader_left(&source->bytes) >= DBK_VARINT_SIZE_MAX) {
+        *value_out = dbk_read_varint(&source->bytes);
+        return source->bytes.failed ? damaged_run(source, error) : DAYBOOK_OK;
+    }
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        uint8_t byte;
+        DBK_TRY(get_run_bytes(source, &byte, 1, error));
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte >= 0x80) continue;
+        *value_out = value;
+        return DAYBOOK_OK;
+    }
+    return damaged_run(source, error);
+}
+
+static daybook_status take_from_run(dbk_term_source *base, uint32_t *numbers_out, size_t capacity, size_t *count_out,
+                                    daybook_error *error) {
+    run_source *source = (run_source *)(void *)base;
+    size_t count = 0;
+    for (; count < capacity && source->left > 0; count++, source->left--) {
+        uint64_t distance;
+        daybook_status status = get_run_varint(source, &distance, error);
+        if (status != DAYBOOK_OK) return status == DAYBOOK_END ? damaged_run(source, error) : status;
+        source->number = source->is_first_number ? (uint32_t)distance : source->number + (uint32_t)distance + 1;
+        source->is_first_number = false;
+        numbers_out[count] = source->number;
+    }
+    *count_out = count;
+    return DAYBOOK_OK;
+}
+
+static daybook_status skip_numbers(run_source *source, daybook_error *error) {
+    uint32_t numbers[DBK_TERM_TAKE_MAX];
+    size_t count;
+    while (source->left > 0) DBK_TRY(take_from_run(&source->base, numbers, DBK_TERM_TAKE_MAX, &count, error));
+    return DAYBOOK_OK;
+}
+
+static daybook_status next_in_run(dbk_term_source *base, daybook_error *error) {
+    run_source *source = (run_source *)(void *)base;
+    DBK_TRY(skip_numbers(source, error));
+    uint64_t size, count = 0, last_seq = 0, extra = 0;
+    DBK_TRY(get_run_varint(source, &size, error)); // END: the run's end
+    if (size == 0 || size > DBK_TERM_SIZE_MAX) return damaged_run(source, error);
+    daybook_status status = get_run_bytes(source, source->term.bytes, (size_t)size, error);
+    if (status == DAYBOOK_OK) status = get_run_varint(source, &count, error);
+    if (status == DAYBOOK_OK) status = get_run_varint(source, &last_seq, error);
+    if (status == DAYBOOK_OK) status = get_run_varint(source, &extra, error);
+    if (status != DAYBOOK_OK) return status == DAYBOOK_END ? damaged_run(source, error) : status;
+    if (count > UINT32_MAX) return damaged_run(source, error);
+    source->term.size = (size_t)size;
+    source->left = (uint32_t)count;
+    source->is_first_number = true;
+    base->term = dbk_term_slice(&source->term);
+    // The last number is not known before all are read; who merges takes it from the postings.
+    set_value(base, count, 0, last_seq, extra);
+    return DAYBOOK_OK;
+}
+
+static daybook_status open_runs(dbk_gather *gather, daybook_error *error) {
+    size_t count = gather->run_ends.size / sizeof(uint64_t);
+    if (count == 0) return DAYBOOK_OK;
+    DBK_TRY(dbk_file_writer_flush(&gather->run_writer, error));
+    gather->run_reader.vfs = gather->vfs;
+    gather->run_reader.file = gather->run_writer.file;
+    gather->run_reader.path = gather->temporary_path;
+    gather->run_reader.seed = gather->run_writer.seed;
+    gather->run_reader.size = gather->run_writer.offset;
+    gather->runs = dbk_alloc_zeroed(gather->allocator, count * sizeof *gather->runs);
+    if (gather->runs == NULL) return out_of_memory(error);
+    gather->run_count = count;
+    uint64_t begin = 0;
+    for (size_t i = 0; i < count; i++) {
+        run_source *source = &gather->runs[i];
+        source->base.next = next_in_run;
+        source->base.take = take_from_run;
+        source->base.close = close_memory;
+        source->reader = &gather->run_reader;
+        source->next_chunk = begin;
+        source->end = begin = dbk_get_u64(gather->run_ends.data + i * sizeof(uint64_t));
+        source->chunk = dbk_alloc(gather->allocator, RUN_CHUNK + DBK_CHUNK_CHECKSUM_SIZE);
+        if (source->chunk == NULL) return out_of_memory(error);
+        dbk_reader_init(&source->bytes, daybook_bytes(NULL, 0));
+    }
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_gather_finish(dbk_gather *gather, dbk_term_source *const **sources_out, size_t *count_out,
+                                 daybook_error *error) {
+    DBK_TRY(open_runs(gather, error));
+    if (sort_terms(gather) != DAYBOOK_OK) return out_of_memory(error);
+    open_memory(gather);
+    gather->sources = dbk_resize_array(gather->allocator, NULL, gather->run_count + 1, sizeof *gather->sources);
+    if (gather->sources == NULL) return out_of_memory(error);
+    for (size_t i = 0; i < gather->run_count; i++) gather->sources[i] = &gather->runs[i].base;
+    gather->sources[gather->run_count] = &gather->memory.base;
+    *sources_out = gather->sources;
+    *count_out = gather->run_count + 1;
+    return DAYBOOK_OK;
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loading blocks of events: read, verified, decompressed into the cache, and looked at.
+//
+// A decompressed block and a digested dictionary are each one piece of memory in the cache (under the offset of their
+// chunk), so the cache's bound is the bound of all of them. Decompression works in scratch memory that the cache keeps
+// for the next one. Blocks that one read does not fit into the scratch (events of more than about 60 KiB, stored) get
+// a buffer of their own. Any thread; two that miss the same block both read it, and one result stays.
+#include "base/assert.h"
+#include "segment/reader.h"
+
+enum { READ_SIZE = 64 * 1024 };
+
+static daybook_status out_of_memory(const dbk_segment *segment, daybook_error *error) {
+    return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory reading a block of %s", segment->path);
+}
+
+daybook_status dbk_block_damaged(dbk_segment *segment, uint64_t offset, daybook_error *error) {
+    return dbk_chunk_damaged(&segment->reader, offset, "a block of events", error);
+}
+
+static daybook_status events_damaged(dbk_segment *segment, const dbk_block_info *info, daybook_error *error) {
+    return dbk_fail_damaged(error, segment->path, info->file_offset,
+                            "the block of events at positions %llu to %llu is damaged (%s, byte %llu): its bytes are not "
+                            "those that were written; run daybook verify",
+                            (unsigned long long)info->position_first, (unsigned long long)info->position_last,
+                            segment->path, (unsigned long long)info->file_offset);
+}
+
+bool dbk_block_head_matches(const dbk_block_head *head, const dbk_block_info *info) {
+    return head->event_count == info->event_count && head->position_first == info->position_first &&
+           head->position_last == info->position_last && head->recorded_first_ns == info->recorded_first_ns &&
+           head->recorded_last_ns == info->recorded_last_ns && head->time_min_ns == info->time_min_ns &&
+           head->time_max_ns == info->time_max_ns;
+}
+
+// ---- Dictionaries ------------------------------------------------------------------------------------------------
+
+daybook_status dbk_segment_read_dictionary(const dbk_segment *segment, uint32_t number, uint8_t *data_out,
+                                           daybook_error *error) {
+    const dbk_dictionary_place *place = &segment->footer.dictionaries[number - 1];
+    daybook_status status =
+        dbk_chunk_read(&segment->reader, place->offset, place->size, "a dictionary", data_out, error);
+    if (status != DAYBOOK_EDAMAGED) return status;
+    return dbk_chunk_read(&segment->reader, place->copy_offset, place->size, "a dictionary", data_out, error);
+}
+
+// The digested dictionary, pinned.
+static daybook_status load_decoder(dbk_segment *segment, uint32_t number, dbk_cache_entry **entry_out,
+                                   daybook_error *error) {
+    *entry_out = NULL;
+    if (number == 0) return DAYBOOK_OK;
+    const dbk_dictionary_place *place = &segment->footer.dictionaries[number - 1];
+    uint64_t file_id = segment->footer.summary.segment_id;
+    *entry_out = dbk_cache_get(segment->cache, file_id, place->offset | DBK_CACHED_DICTIONARY);
+    if (*entry_out != NULL) return DAYBOOK_OK;
+
+    uint8_t bytes[DBK_DICTIONARY_SIZE_MAX + DBK_CHUNK_CHECKSUM_SIZE];
+    DBK_TRY(dbk_segment_read_dictionary(segment, number, bytes, error));
+    size_t size = dbk_dictionary_decoder_size(place->size);
+    dbk_cache_entry *entry = dbk_cache_entry_new(segment->cache, size);
+    if (entry == NULL) return out_of_memory(segment, error);
+    if (dbk_dictionary_decoder_init(dbk_cache_entry_data(entry), size, daybook_bytes(bytes, place->size)) == NULL) {
+        dbk_cache_release(segment->cache, entry);
+        return dbk_chunk_damaged(&segment->reader, place->offset, "a dictionary", error);
+    }
+    *entry_out = dbk_cache_put(segment->cache, file_id, place->offset | DBK_CACHED_DICTIONARY, entry);
+    return DAYBOOK_OK;
+}
+
+// ---- Blocks ------------------------------------------------------------------------------------------------------
+
+static daybook_status decode_block(dbk_segment *segment, const dbk_block_info *info, dbk_slice payload, void *scratch,
+                                   dbk_cache_entry **entry_out, daybook_error *error) {
+    dbk_block_head head;
+    dbk_slice stored;
+    if (!dbk_block_head_decode(payload, &head, &stored) || !dbk_block_head_matches(&head, info) ||
+        head.dictionary > segment->footer.dictionary_count)
+        return events_damaged(segment, info, error);
+    dbk_cache_entry *decoder_entry;
+    DBK_TRY(load_decoder(segment, head.dictionary, &decoder_entry, error));
+    // initStatic puts the digested dictionary at the begin of its memory.
+    const void *decoder = decoder_entry == NULL ? NULL : dbk_cache_entry_data(decoder_entry);
+    daybook_status status = DAYBOOK_OK;
+    dbk_cache_entry *entry = dbk_cache_entry_new(segment->cache, dbk_block_memory_size(&head));
+    if (entry == NULL) {
+        status = out_of_memory(segment, error);
+    } else if (!dbk_block_decode(&head, stored, decoder, scratch, dbk_cache_entry_data(entry))) {
+        dbk_cache_release(segment->cache, entry);
+        status = events_damaged(segment, info, error);
+    }
+    dbk_cache_release(segment->cache, decoder_entry);
+    if (status == DAYBOOK_OK) *entry_out = entry;
+    return status;
+}
+
+static daybook_status read_block(dbk_segment *segment, const dbk_block_info *info, dbk_cache_entry **entry_out,
+                                 daybook_error *error) {
+    size_t scratch_size = dbk_block_scratch_size() + READ_SIZE;
+    uint8_t *scratch = dbk_cache_take_scratch(segment->cache, scratch_size);
+    uint8_t *own = NULL, *bytes = scratch + dbk_block_scratch_size();
+    daybook_status status = DAYBOOK_OK;
+    if (scratch != NULL && info->file_bytes > READ_SIZE) {
+        if (info->file_bytes <= segment->reader.size) bytes = own = dbk_alloc(segment->allocator, info->file_bytes);
+        else status = events_damaged(segment, info, error);
+    }
+    if (scratch == NULL || bytes == NULL) status = out_of_memory(segment, error);
+    size_t size = info->file_bytes - DBK_CHUNK_CHECKSUM_SIZE;
+    if (status == DAYBOOK_OK)
+        status = dbk_chunk_read(&segment->reader, info->file_offset, size, "a block of events", bytes, error);
+    if (status == DAYBOOK_OK)
+        status = decode_block(segment, info, daybook_bytes(bytes, size), scratch, entry_out, error);
+    else if (status == DAYBOOK_EDAMAGED) status = events_damaged(segment, info, error);
+    dbk_free(segment->allocator, own);
+    dbk_cache_give_scratch(segment->cache, scratch, scratch_size);
+    return status;
+}
+
+static void show_block(dbk_segment *segment, dbk_cache_entry *entry, const dbk_block_info *info, dbk_block_view *view) {
+    const dbk_block_memory *block = dbk_cache_entry_data(entry);
+    view->segment = segment;
+    view->entry = entry;
+    view->bytes = daybook_bytes(block->bodies, block->head.bodies_size);
+    view->file_offset = info->file_offset;
+    view->position_first = info->position_first;
+    view->position_last = info->position_last;
+    view->event_count = info->event_count;
+    view->block_number = info->block_number;
+    view->offsets = block->offsets;
+}
+
+daybook_status dbk_block_load(dbk_segment *segment, uint32_t block_number, dbk_block_view *view, daybook_error *error) {
+    if (view->entry != NULL && view->segment == segment && view->block_number == block_number) return DAYBOOK_OK;
+    dbk_block_release(view);
+    dbk_block_info info;
+    DBK_TRY(dbk_segment_block_info(segment, block_number, &info, error));
+    uint64_t file_id = segment->footer.summary.segment_id;
+    uint64_t key = info.file_offset | DBK_CACHED_BLOCK;
+    dbk_cache_entry *entry = dbk_cache_get(segment->cache, file_id, key);
+    if (entry == NULL) {
+        DBK_TRY(read_block(segment, &info, &entry, error));
+        entry = dbk_cache_put(segment->cache, file_id, key, entry);
+    }
+    const dbk_block_memory *block = dbk_cache_entry_data(entry);
+    if (!dbk_block_head_matches(&block->head, &info)) { // A hostile file: two entries name one block.
+        dbk_cache_release(segment->cache, entry);
+        return events_damaged(segment, &info, error);
+    }
+    show_block(segment, entry, &info, view);
+    return DAYBOOK_OK;
+}
+
+void dbk_block_release(dbk_block_view *view) {
+    if (view->entry != NULL) dbk_cache_release(view->segment->cache, view->entry);
+    memset(view, 0, sizeof *view);
+}
+
+daybook_status dbk_block_event(const dbk_block_view *view, uint32_t index, dbk_event *event_out, daybook_error *error) {
+    DBK_ASSERT(view->entry != NULL && index < view->event_count);
+    if (dbk_block_memory_event(dbk_cache_entry_data(view->entry), index, event_out) == DAYBOOK_OK) return DAYBOOK_OK;
+    return dbk_block_damaged(view->segment, view->file_offset, error);
+}
+
+uint32_t dbk_block_find(const dbk_block_view *view, uint64_t position) {
+    DBK_ASSERT(view->entry != NULL);
+    const dbk_block_memory *block = dbk_cache_entry_data(view->entry);
+    uint32_t low = 0, high = view->event_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (block->rows[middle].position < position) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}

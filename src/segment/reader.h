@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// An open segment, as the files of this folder see it.
+#ifndef DBK_SEGMENT_READER_H
+#define DBK_SEGMENT_READER_H
+
+#include <stdatomic.h>
+
+#include "segment/footer.h"
+#include "segment/terms.h"
+
+struct dbk_segment {
+    // Set at open, never changed.
+    const daybook_allocator *allocator;
+    dbk_cache *cache;
+    char *path;
+    dbk_file_reader reader;
+    dbk_footer footer;
+    dbk_segment_tail tail;
+    uint64_t id_seed;
+
+    atomic_uint references;
+};
+
+/// What the cache holds under an offset: the chunk as it is, or something made from it. Added to the offset, which is
+/// far below, so that no bytes are ever taken for what they are not.
+#define DBK_CACHED_BLOCK (UINT64_C(1) << 60)
+#define DBK_CACHED_BLOCK_PAGE (UINT64_C(2) << 60)
+#define DBK_CACHED_DICTIONARY (UINT64_C(3) << 60)
+
+/// Opens the file and reads head, tail and footer. Used by open and verify; `on_damage` (may be NULL) is told of damaged
+/// parts that a copy made up for.
+typedef void (*dbk_segment_on_damage)(void *context, uint64_t offset, const char *what);
+daybook_status dbk_segment_read_frame(const dbk_segment_config *config, dbk_segment *segment,
+                                      dbk_segment_on_damage on_damage, void *context, daybook_error *error);
+void dbk_segment_close_frame(dbk_segment *segment);
+
+uint64_t dbk_segment_id_seed(const dbk_segment *segment);
+/// A chunk's payload, pinned in the cache. Release with dbk_cache_release.
+daybook_status dbk_segment_load(dbk_segment *segment, uint64_t offset, size_t size, const char *what,
+                                dbk_cache_entry **entry_out, daybook_error *error);
+daybook_status dbk_segment_find_value(dbk_segment *segment, dbk_slice term, dbk_term_value *value_out,
+                                      daybook_error *error);
+void dbk_segment_value_to_entry(const dbk_segment *segment, const dbk_term_value *value, dbk_term_entry *entry_out);
+/// The filter part that covers the term; NULL where there are no filters.
+const dbk_filter_part *dbk_segment_filter_part(const dbk_segment *segment, dbk_slice term);
+daybook_status dbk_segment_page_damaged(const dbk_segment *segment, uint64_t offset, daybook_error *error);
+
+/// Block infos of a page, decoded; made again from the blocks where the page is damaged.
+daybook_status dbk_segment_load_block_page(dbk_segment *segment, uint32_t page_index, dbk_cache_entry **entry_out,
+                                           daybook_error *error);
+uint32_t dbk_segment_blocks_in_page(const dbk_segment *segment, uint32_t page_index);
+/// Read a block page without cache and without making up for damage.
+daybook_status dbk_segment_read_block_page(dbk_segment *segment, uint32_t page_index,
+                                           dbk_block_info blocks_out[DBK_BLOCK_PAGE_COUNT], daybook_error *error);
+/// Error text for a block, naming its positions.
+daybook_status dbk_block_damaged(dbk_segment *segment, uint64_t offset, daybook_error *error);
+/// Whether what the head of a block says is what the block index says.
+bool dbk_block_head_matches(const dbk_block_head *head, const dbk_block_info *info);
+/// The dictionary's bytes into `data_out` (its size and DBK_CHUNK_CHECKSUM_SIZE), from either copy.
+daybook_status dbk_segment_read_dictionary(const dbk_segment *segment, uint32_t number, uint8_t *data_out,
+                                           daybook_error *error);
+
+// ---- Walking all terms (walk.c) ----------------------------------------------------------------------------------
+
+typedef struct dbk_walk_level {
+    dbk_cache_entry *entry; // higher levels
+    dbk_term_page page;
+    dbk_term_cursor cursor;
+} dbk_walk_level;
+
+struct dbk_term_walk {
+    dbk_segment *segment; // with a reference
+    dbk_file_window window; // leaves, past the cache
+    dbk_walk_level *levels; // root.height, the leaf first
+    bool is_at_entry;       // the leaf's cursor stands on an entry not given yet
+    bool is_at_end;
+    uint64_t leaf_offset;
+    dbk_term prefix;
+    dbk_term previous; // given last; terms must ascend
+};
+
+daybook_status dbk_term_walk_open_window(dbk_segment *segment, dbk_slice prefix, size_t window_size,
+                                         dbk_term_walk **walk_out, daybook_error *error);
+/// The next term as the leaf has it; borrowed until the next call.
+daybook_status dbk_term_walk_next_value(dbk_term_walk *walk, dbk_slice *term_out, const dbk_term_value **value_out,
+                                        daybook_error *error);
+
+/// The terms of a segment's dictionary that begin with `prefix`, as a source for merging.
+daybook_status dbk_segment_source_open(dbk_segment *segment, dbk_slice prefix, size_t window_size,
+                                       dbk_term_source **source_out, daybook_error *error);
+
+#endif
