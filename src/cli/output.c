@@ -20,7 +20,7 @@
 void cli_output_init(cli_output *out, int descriptor) {
     memset(out, 0, sizeof *out);
     out->descriptor = descriptor;
-    out->time_second_ns = INT64_MAX;
+    out->time_second_ns[0] = out->time_second_ns[1] = INT64_MAX;
 }
 
 void cli_output_deinit(cli_output *out) {
@@ -140,13 +140,16 @@ void cli_put_time(cli_output *out, int64_t time_ns) {
         return;
     }
     int64_t second = time_ns - fraction;
-    if (second != out->time_second_ns) {
-        (void)daybook_time_format(second, out->time_text);
-        out->time_second_ns = second;
+    if (second != out->time_second_ns[out->time_last]) {
+        out->time_last ^= 1;
+        if (second != out->time_second_ns[out->time_last]) {
+            (void)daybook_time_format(second, out->time_text[out->time_last]);
+            out->time_second_ns[out->time_last] = second;
+        }
     }
     char *room = cli_output_reserve(out, 30);
     if (room == NULL) return;
-    memcpy(room, out->time_text, 20);
+    memcpy(room, out->time_text[out->time_last], 20);
     for (int i = 28; i >= 20; i--) {
         room[i] = (char)('0' + fraction % 10);
         fraction /= 10;

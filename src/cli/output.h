@@ -19,8 +19,10 @@ typedef struct cli_output {
     size_t size;
     size_t capacity;
     uint64_t written_bytes;
-    int64_t time_second_ns; // start of the second whose text is in time_text
-    char time_text[DAYBOOK_TIME_TEXT_SIZE];
+    // The last two seconds printed, as text: an event has two times.
+    int64_t time_second_ns[2];
+    char time_text[2][DAYBOOK_TIME_TEXT_SIZE];
+    unsigned time_last; // the one used last
 } cli_output;
 
 // Memory comes with the first write. ENOMEM shows as failed_errno.
