@@ -246,7 +246,7 @@ static daybook_status replay_event(daybook_store *store, dbk_slice record, daybo
         dbk_term_make(&term, DBK_TERM_AGGREGATE, event.stream_id, dbk_event_aggregate(&event));
         hashes.aggregate = dbk_term_hash(dbk_term_slice(&term));
     }
-    if ((event.flags & DBK_EVENT_ID_MADE) == 0) hashes.id = dbk_id_hash(event.stream_id, event.id_key);
+    if ((event.flags & DBK_EVENT_ID_MADE) == 0) hashes.id = dbk_memtable_id_hash(event.stream_id, event.id_key);
     dbk_memtable_insert(memtable, &event, &hashes);
     store->next_position = event.position + 1;
     if (event.recorded_ns > store->last_recorded_ns) store->last_recorded_ns = event.recorded_ns;

@@ -537,7 +537,7 @@ static int compare_positions(const void *a, const void *b) {
 
 static daybook_status list_id_in_stream(const dbk_view *view, uint32_t stream_id, dbk_slice id_key, position_list *list,
                                         daybook_error *error) {
-    uint64_t hash = dbk_id_hash(stream_id, id_key);
+    uint64_t hash = dbk_memtable_id_hash(stream_id, id_key);
     for (size_t i = 0; i < view->source_count; i++) {
         if (view->sources[i]->memtable != NULL) {
             uint64_t position;

@@ -133,7 +133,7 @@ static daybook_status insert_copy(dbk_memtable *memtable, const dbk_event *event
         dbk_term_make(&term, DBK_TERM_AGGREGATE, copy.stream_id, dbk_event_aggregate(&copy));
         hashes.aggregate = dbk_term_hash(dbk_term_slice(&term));
     }
-    if ((copy.flags & DBK_EVENT_ID_MADE) == 0) hashes.id = dbk_id_hash(copy.stream_id, copy.id_key);
+    if ((copy.flags & DBK_EVENT_ID_MADE) == 0) hashes.id = dbk_memtable_id_hash(copy.stream_id, copy.id_key);
     dbk_memtable_insert(memtable, &copy, &hashes);
     return DAYBOOK_OK;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "daybook/subject.h"
 #include "store/query.h"
 
 enum { CHUNK_POSITIONS = 256 };

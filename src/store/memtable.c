@@ -176,7 +176,7 @@ static void count_bytes(dbk_memtable *memtable, size_t bytes) {
 
 // ---- Insert ----------------------------------------------------------------------------------------------------------
 
-uint64_t dbk_id_hash(uint32_t stream_id, dbk_slice id_key) {
+uint64_t dbk_memtable_id_hash(uint32_t stream_id, dbk_slice id_key) {
     uint64_t hash = dbk_checksum(id_key.data, id_key.size, stream_id);
     return hash == 0 ? 1 : hash;
 }
@@ -291,7 +291,7 @@ static uint64_t id_hash_of(void *context, uint32_t value) {
     slot *at = slot_at(memtable, value);
     daybook_status status = dbk_event_decode(daybook_bytes(at->stored, at->stored_size), &event);
     DBK_ASSERT(status == DAYBOOK_OK);
-    return dbk_id_hash(event.stream_id, event.id_key);
+    return dbk_memtable_id_hash(event.stream_id, event.id_key);
 }
 
 void dbk_memtable_insert(dbk_memtable *memtable, const dbk_event *event, const dbk_event_hashes *hashes) {

@@ -37,7 +37,7 @@ typedef struct dbk_event_hashes {
     uint64_t aggregate;  // 0: no aggregate
     uint64_t id;
 } dbk_event_hashes;
-uint64_t dbk_id_hash(uint32_t stream_id, dbk_slice id_key);
+uint64_t dbk_memtable_id_hash(uint32_t stream_id, dbk_slice id_key);
 
 /// Bytes of the table's memory an event takes.
 static inline size_t dbk_memtable_stored_size(size_t body_size) {

@@ -78,7 +78,7 @@ static void hash_event(const dbk_append *append, dbk_append_event *event) {
         dbk_term_make(&term, DBK_TERM_AGGREGATE, event->stream->id, daybook_bytes(subject.data, event->aggregate_size));
         event->hashes.aggregate = dbk_term_hash(dbk_term_slice(&term));
     }
-    if (event->id_supplied) event->hashes.id = dbk_id_hash(event->stream->id, dbk_append_id_key(append, event));
+    if (event->id_supplied) event->hashes.id = dbk_memtable_id_hash(event->stream->id, dbk_append_id_key(append, event));
 }
 
 static daybook_status encode_event(dbk_append *append, const daybook_event *said, dbk_append_event *event,

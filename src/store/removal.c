@@ -12,9 +12,8 @@
 #include <stdio.h>
 
 #include "base/assert.h"
-#include "store/commit.h"
 #include "daybook/subject.h"
-#include "store/store_internal.h"
+#include "store/commit.h"
 
 enum { RANGES_PER_RECORD = 50000 };
 static const char snapshots_stream[] = "KV_SNAPSHOTS";
