@@ -16,7 +16,7 @@
 #include "store/directory.h"
 #include "store/maintenance.h"
 
-enum { RETRY_DELAY_MIN_MS = 50, RETRY_DELAY_MAX_MS = 5000, GROW_PIECES = 16, MERGE_POLL_MS = 1000 };
+enum { RETRY_DELAY_MIN_MS = 50, RETRY_DELAY_MAX_MS = 5000, GROW_PIECES = 16, MERGE_POLL_MS = 1000, SEGMENTS_MAX = 60 };
 
 static const volatile uint32_t *word_of(const _Atomic uint32_t *word) {
     return (const volatile uint32_t *)(uintptr_t)word;
@@ -141,7 +141,20 @@ static void note_success(daybook_store *store) {
     dbk_commit_room_changed(store);
 }
 
-// Everything but merging. round_lock is held.
+// Where flushes are faster than merges the flusher merges, too: appends then wait for it, and reads stay cheap.
+static daybook_status merge_if_many(daybook_store *store, daybook_error *error) {
+    for (;;) {
+        dbk_view *view = dbk_store_get_view(store);
+        size_t count = view->segment_count;
+        dbk_view_unref(view);
+        if (count <= SEGMENTS_MAX || atomic_load(&store->maintenance->stop)) return DAYBOOK_OK;
+        daybook_status status = dbk_merge_once(store, error);
+        if (status == DAYBOOK_END || status == DAYBOOK_ECLOSED) return DAYBOOK_OK;
+        if (status != DAYBOOK_OK) return status;
+    }
+}
+
+// Everything but merging in its own time. round_lock is held.
 static daybook_status round_once(daybook_store *store, bool *did, daybook_error *error) {
     if (atomic_load(&store->poisoned)) return DAYBOOK_OK;
     DBK_TRY(dbk_commit_write_deferred(store, false, error));
@@ -149,7 +162,10 @@ static daybook_status round_once(daybook_store *store, bool *did, daybook_error 
     bool flushed = false;
     DBK_TRY(dbk_flush(store, false, &flushed, error));
     *did = *did || flushed;
-    if (flushed && store->maintenance->merger_runs) bump(store, &store->maintenance->merge_word);
+    if (flushed && store->maintenance->merger_runs) {
+        bump(store, &store->maintenance->merge_word);
+        DBK_TRY(merge_if_many(store, error));
+    }
     return each_second(store, error);
 }
 

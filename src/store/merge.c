@@ -16,7 +16,7 @@
 #include "store/deletions.h"
 #include "store/maintenance.h"
 
-enum { FAN_IN_MIN = 4, FAN_IN_MAX = 8, LEVEL_BYTES = 4 << 20, LEVELS_MAX = 16 };
+enum { FAN_IN_MIN = 4, FAN_IN_MAX = 8, LEVEL_BYTES = 32 << 10, LEVELS_MAX = 20 };
 #define SEGMENT_EVENTS_MAX (UINT64_C(16) << 20)
 #define POSITION_SPAN_MAX UINT32_MAX
 
