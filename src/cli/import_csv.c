@@ -60,6 +60,7 @@ static daybook_status refill(csv_source *csv, cli_import_problem *problem) {
 }
 
 static daybook_status keep(csv_source *csv, const char *data, size_t size, cli_import_problem *problem) {
+    if (size == 0) return DAYBOOK_OK; // There may be no buffer yet.
     if (size > CLI_IMPORT_RECORD_SIZE_MAX - csv->text_size) {
         return cli_import_fail(problem, DAYBOOK_EINVALID, here(csv),
                                "the row is longer than %u MiB; is a closing quote missing above?",
