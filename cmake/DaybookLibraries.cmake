@@ -61,10 +61,14 @@ if(TARGET dbk_store)
 endif()
 
 if(TARGET dbk_store AND TARGET dbk_toolkit)
-  add_library(daybook_toolkit SHARED ${toolkit_objects} ${base_objects})
+  # As an archive, so that only what is used of it is taken.
+  add_library(dbk_base_archive STATIC ${base_objects})
+  set_target_properties(dbk_base_archive PROPERTIES LINKER_LANGUAGE C)
+  add_library(daybook_toolkit SHARED ${toolkit_objects})
   dbk_library_properties(daybook_toolkit daybook-toolkit toolkit)
   dbk_shared_library_properties(daybook_toolkit daybook-toolkit.map)
-  target_link_libraries(daybook_toolkit PUBLIC daybook PRIVATE PkgConfig::JANSSON PkgConfig::XXHASH Threads::Threads)
+  target_link_libraries(daybook_toolkit PUBLIC daybook PRIVATE dbk_base_archive PkgConfig::JANSSON PkgConfig::XXHASH
+    Threads::Threads)
 
   add_library(daybook_toolkit_static STATIC ${toolkit_objects})
   dbk_library_properties(daybook_toolkit_static daybook-toolkit toolkit-static)
