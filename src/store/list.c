@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "daybook/subject.h"
 #include "store/query.h"
+#include "subject/subject.h"
 
 enum { CHUNK_POSITIONS = 256 };
 
@@ -134,8 +135,11 @@ static daybook_status count_in_memtable(const listing *list, dbk_source *source,
         DBK_TRY(dbk_memtable_postings(source->memtable, term, next, UINT64_MAX, positions, CHUNK_POSITIONS, &count));
         for (size_t i = 0; i < count; i++) {
             dbk_event event;
-            if (dbk_memtable_get(source->memtable, positions[i], &event) == DAYBOOK_OK && event_counts(list, source, &event))
-                count_event(entry, &event, list->kind == DAYBOOK_LIST_TYPES);
+            if (dbk_memtable_get(source->memtable, positions[i], &event) != DAYBOOK_OK) continue;
+            // Removed events count for nothing but the version assigned last.
+            if (list->kind == DAYBOOK_LIST_AGGREGATES && event.position <= list->durable && event.version > entry->last_version)
+                entry->last_version = event.version;
+            if (event_counts(list, source, &event)) count_event(entry, &event, list->kind == DAYBOOK_LIST_TYPES);
         }
         if (count < CHUNK_POSITIONS) return DAYBOOK_OK;
         next = positions[count - 1] + 1;
@@ -271,6 +275,21 @@ static daybook_status check_arguments(daybook_store *store, int kind, dbk_slice 
     return DAYBOOK_OK;
 }
 
+// Bytes of the filter's leading literal tokens, with which every name wanted begins. An aggregate is matched by longer filters,
+// too, so that only as many tokens count as it has.
+static size_t literal_size(const listing *list) {
+    uint32_t token_count = list->filter.size == 0 ? 0 : dbk_subject_token_count(list->filter);
+    if (list->kind == DAYBOOK_LIST_AGGREGATES && token_count > list->stream->aggregate_tokens)
+        token_count = list->stream->aggregate_tokens;
+    size_t size = 0;
+    for (uint32_t i = 0; i < token_count; i++) {
+        dbk_slice token = dbk_subject_token(list->filter, i);
+        if (dbk_slice_equal(token, daybook_text("*")) || dbk_slice_equal(token, daybook_text(">"))) break;
+        size += token.size + (i > 0);
+    }
+    return size;
+}
+
 daybook_status daybook_list(daybook_store *store, int kind, daybook_slice stream, daybook_slice filter,
                             int (*visit)(void *context, const daybook_list_entry *entry), void *context, daybook_error *error) {
     DBK_TRY(check_arguments(store, kind, filter, error));
@@ -282,11 +301,13 @@ daybook_status daybook_list(daybook_store *store, int kind, daybook_slice stream
             return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no stream '%.*s'", (int)(stream.size < 255 ? stream.size : 255),
                             (const char *)stream.data);
     }
-    uint8_t prefix[5] = {term_kind(kind)};
+    uint8_t prefix[5 + DAYBOOK_SUBJECT_SIZE_MAX] = {term_kind(kind)};
     list.prefix = daybook_bytes(prefix, 1);
     if (list.stream != NULL && kind != DAYBOOK_LIST_TYPES) {
         for (int i = 0; i < 4; i++) prefix[1 + i] = (uint8_t)(list.stream->id >> (24 - 8 * i));
-        list.prefix.size = 5;
+        size_t size = literal_size(&list);
+        if (size > 0) memcpy(prefix + 5, filter.data, size);
+        list.prefix.size = 5 + size;
     }
     if (dbk_arena_new(store->allocator, 1 << 14, &list.arena) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory listing");
