@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+// Appending through the public API on a store in memory: numbers, batches, conditions, duplicates, limits, roll-up.
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daybook/daybook.h"
+
+static daybook_store *store;
+static daybook_error failure;
+
+static int open_store(void **state) {
+    (void)state;
+    daybook_error_init(&failure);
+    daybook_status status = daybook_open(":memory:", NULL, &store, &failure);
+    if (status != DAYBOOK_OK) fprintf(stderr, "%s\n", failure.message);
+    return status == DAYBOOK_OK ? 0 : -1;
+}
+
+static int close_store(void **state) {
+    (void)state;
+    return daybook_close(store, NULL) == DAYBOOK_OK ? 0 : -1;
+}
+
+static daybook_event event_of(const char *subject, const char *data) {
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text(subject);
+    event.data = daybook_text(data);
+    return event;
+}
+
+static daybook_status append(const daybook_event *events, size_t count, const daybook_condition *conditions,
+                             size_t condition_count, daybook_receipt *receipts) {
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.auto_stream = 1;
+    options.conditions = conditions;
+    options.condition_count = condition_count;
+    daybook_error_init(&failure);
+    return daybook_append(store, events, count, &options, receipts, &failure);
+}
+
+static uint64_t append_one(const char *subject, const char *data) {
+    daybook_event event = event_of(subject, data);
+    daybook_receipt receipt;
+    daybook_status status = append(&event, 1, NULL, 0, &receipt);
+    if (status != DAYBOOK_OK) fprintf(stderr, "%s\n", failure.message);
+    assert_int_equal(status, DAYBOOK_OK);
+    return receipt.seq;
+}
+
+static uint64_t count_of(const char *filter) {
+    daybook_query query;
+    daybook_query_init(&query);
+    daybook_slice text = daybook_text(filter);
+    query.filters = &text;
+    query.filter_count = 1;
+    uint64_t count = UINT64_MAX;
+    assert_int_equal(daybook_count(store, &query, &count, NULL), DAYBOOK_OK);
+    return count;
+}
+
+static void events_are_numbered_by_stream_store_and_aggregate(void **state) {
+    (void)state;
+    daybook_event events[] = {event_of("orders.1.placed", "{}"), event_of("orders.2.placed", "{}"),
+                              event_of("carts.9.opened", "{}"), event_of("orders.1.paid", "{}")};
+    daybook_receipt receipts[4];
+    assert_int_equal(append(events, 4, NULL, 0, receipts), DAYBOOK_OK);
+    const uint64_t seqs[] = {1, 2, 1, 3}, versions[] = {1, 1, 1, 2};
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(receipts[i].position, i + 1);
+        assert_int_equal(receipts[i].seq, seqs[i]);
+        assert_int_equal(receipts[i].version, versions[i]);
+        assert_int_equal(strlen(receipts[i].id), 36);
+    }
+    assert_true(receipts[0].flags & DAYBOOK_RECEIPT_STREAM_CREATED);
+    assert_true(receipts[2].flags & DAYBOOK_RECEIPT_STREAM_CREATED);
+    assert_false(receipts[3].flags & DAYBOOK_RECEIPT_STREAM_CREATED);
+}
+
+static void an_expected_version_lets_one_writer_win(void **state) {
+    (void)state;
+    append_one("orders.1.placed", "{}");
+    daybook_condition condition;
+    daybook_condition_init(&condition, DAYBOOK_EXPECT_VERSION);
+    condition.expected = 1;
+    daybook_event event = event_of("orders.1.paid", "{}");
+    daybook_receipt receipt;
+    assert_int_equal(append(&event, 1, &condition, 1, &receipt), DAYBOOK_OK);
+    assert_int_equal(receipt.version, 2);
+    assert_int_equal(append(&event, 1, &condition, 1, NULL), DAYBOOK_ECONFLICT);
+    assert_int_equal(failure.expected, 1);
+    assert_int_equal(failure.actual, 2);
+    assert_int_equal(count_of("orders.>"), 2);
+}
+
+static void conditions_see_the_state_before_the_call_only(void **state) {
+    (void)state;
+    daybook_condition conditions[2];
+    daybook_condition_init(&conditions[0], DAYBOOK_EXPECT_VERSION);
+    daybook_condition_init(&conditions[1], DAYBOOK_EXPECT_SUBJECT_SEQ);
+    conditions[1].filter = daybook_text("orders.*.placed");
+    daybook_event events[] = {event_of("orders.1.placed", "{}"), event_of("orders.1.placed", "{}")};
+    assert_int_equal(append(events, 2, conditions, 2, NULL), DAYBOOK_OK);
+    assert_int_equal(append(events, 2, &conditions[1], 1, NULL), DAYBOOK_ECONFLICT);
+    assert_int_equal(failure.actual, 2);
+}
+
+static void an_expected_subject_seq_counts_live_events_only(void **state) {
+    (void)state;
+    append_one("orders.1.placed", "{}");
+    append_one("orders.1.paid", "{}");
+    assert_int_equal(daybook_event_remove(store, daybook_text("ORDERS"), 2, 0, &failure), DAYBOOK_OK);
+    daybook_condition condition;
+    daybook_condition_init(&condition, DAYBOOK_EXPECT_SUBJECT_SEQ);
+    condition.filter = daybook_text("orders.1.>");
+    condition.expected = 1;
+    daybook_event event = event_of("orders.1.shipped", "{}");
+    daybook_receipt receipt;
+    assert_int_equal(append(&event, 1, &condition, 1, &receipt), DAYBOOK_OK);
+    assert_int_equal(receipt.seq, 3);
+    assert_int_equal(receipt.version, 3);  // versions are never used again
+}
+
+static void a_boundary_query_fails_on_a_match_behind_the_position(void **state) {
+    (void)state;
+    daybook_slice tags[] = {daybook_text("course:7"), daybook_text("student:1")};
+    daybook_event event = event_of("courses.7.subscribed", "{}");
+    event.tags = tags;
+    event.tag_count = 2;
+    assert_int_equal(append(&event, 1, NULL, 0, NULL), DAYBOOK_OK);
+    daybook_slice type = daybook_text("subscribed");
+    daybook_query_item item;
+    daybook_query_item_init(&item);
+    item.types = &type;
+    item.type_count = 1;
+    item.tags = tags;
+    item.tag_count = 1;
+    daybook_condition condition;
+    daybook_condition_init(&condition, DAYBOOK_FAIL_IF_EVENTS_MATCH);
+    condition.items = &item;
+    condition.item_count = 1;
+    assert_int_equal(append(&event, 1, &condition, 1, NULL), DAYBOOK_ECONFLICT);
+    assert_int_equal(failure.actual, 1);
+    condition.after = 1;
+    assert_int_equal(append(&event, 1, &condition, 1, NULL), DAYBOOK_OK);
+    condition.after = 1000;  // beyond the head is fine
+    assert_int_equal(append(&event, 1, &condition, 1, NULL), DAYBOOK_OK);
+    condition.after = UINT64_MAX;
+    assert_int_equal(append(&event, 1, &condition, 1, NULL), DAYBOOK_OK);
+    condition.item_count = 0;
+    assert_int_equal(append(&event, 1, &condition, 1, NULL), DAYBOOK_EINVALID);
+}
+
+static void an_id_is_stored_once(void **state) {
+    (void)state;
+    daybook_event event = event_of("orders.1.placed", "{\"a\":1}");
+    event.id = daybook_text("one");
+    daybook_receipt receipt;
+    assert_int_equal(append(&event, 1, NULL, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(append(&event, 1, NULL, 0, &receipt), DAYBOOK_OK);
+    assert_int_equal(receipt.flags, DAYBOOK_RECEIPT_DUPLICATE);
+    assert_int_equal(receipt.seq, 1);
+    event.data = daybook_text("{\"a\":2}");
+    assert_int_equal(append(&event, 1, NULL, 0, &receipt), DAYBOOK_OK);
+    assert_int_equal(receipt.flags, DAYBOOK_RECEIPT_DUPLICATE | DAYBOOK_RECEIPT_DIFFERS);
+    assert_int_equal(daybook_event_remove(store, daybook_text("ORDERS"), 1, 0, &failure), DAYBOOK_OK);
+    assert_int_equal(append(&event, 1, NULL, 0, &receipt), DAYBOOK_OK);
+    assert_int_equal(receipt.flags, DAYBOOK_RECEIPT_DUPLICATE | DAYBOOK_RECEIPT_DELETED);
+    assert_int_equal(count_of("orders.>"), 0);
+}
+
+static void an_id_made_by_the_store_is_known_when_it_comes_back(void **state) {
+    (void)state;
+    daybook_event event = event_of("orders.1.placed", "{}");
+    daybook_receipt first, second;
+    assert_int_equal(append(&event, 1, NULL, 0, &first), DAYBOOK_OK);
+    event.id = daybook_text(first.id);
+    assert_int_equal(append(&event, 1, NULL, 0, &second), DAYBOOK_OK);
+    assert_int_equal(second.flags, DAYBOOK_RECEIPT_DUPLICATE);
+    assert_int_equal(second.seq, 1);
+    assert_int_equal(daybook_flush(store, &failure), DAYBOOK_OK);
+    assert_int_equal(append(&event, 1, NULL, 0, &second), DAYBOOK_OK);
+    assert_int_equal(second.flags, DAYBOOK_RECEIPT_DUPLICATE);
+    assert_int_equal(second.position, 1);
+}
+
+static void a_batch_that_mixes_stored_and_new_ids_is_refused(void **state) {
+    (void)state;
+    daybook_event events[] = {event_of("orders.1.placed", "{}"), event_of("orders.2.placed", "{}")};
+    events[0].id = daybook_text("a");
+    assert_int_equal(append(events, 1, NULL, 0, NULL), DAYBOOK_OK);
+    events[1].id = daybook_text("b");
+    assert_int_equal(append(events, 2, NULL, 0, NULL), DAYBOOK_EMIXED);
+    assert_non_null(strstr(failure.message, "a"));
+    events[1].id = daybook_text("a");
+    assert_int_equal(append(events, 2, NULL, 0, NULL), DAYBOOK_EMIXED);
+    assert_int_equal(count_of("orders.>"), 1);
+}
+
+static void a_batch_of_stored_ids_is_a_duplicate_as_a_whole(void **state) {
+    (void)state;
+    daybook_event events[] = {event_of("orders.1.placed", "{}"), event_of("orders.2.placed", "{}")};
+    events[0].id = daybook_text("a");
+    events[1].id = daybook_text("b");
+    daybook_receipt receipts[2];
+    assert_int_equal(append(events, 2, NULL, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(append(events, 2, NULL, 0, receipts), DAYBOOK_OK);
+    assert_int_equal(receipts[1].flags, DAYBOOK_RECEIPT_DUPLICATE);
+    assert_int_equal(receipts[1].seq, 2);
+}
+
+static void add_stream(const char *name, const char *subject, void (*change)(daybook_stream_config *config)) {
+    daybook_stream_config config;
+    daybook_slice filter = daybook_text(subject);
+    daybook_stream_config_init(&config);
+    config.name = daybook_text(name);
+    config.subjects = &filter;
+    config.subject_count = 1;
+    change(&config);
+    daybook_status status = daybook_stream_add(store, &config, &failure);
+    if (status != DAYBOOK_OK) fprintf(stderr, "%s\n", failure.message);
+    assert_int_equal(status, DAYBOOK_OK);
+}
+
+static void keep_three(daybook_stream_config *config) { config->max_msgs = 3; }
+static void refuse_above_three(daybook_stream_config *config) {
+    config->max_msgs = 3;
+    config->discard = DAYBOOK_DISCARD_NEW;
+}
+static void keep_one_per_subject(daybook_stream_config *config) {
+    config->max_msgs_per_subject = 1;
+    config->flags = DAYBOOK_STREAM_ALLOW_ROLLUP;
+    config->aggregate_tokens = 0;
+}
+
+static void a_stream_that_discards_old_keeps_the_newest(void **state) {
+    (void)state;
+    add_stream("T", "t.>", keep_three);
+    for (int i = 0; i < 10; i++) append_one("t.1.x", "{}");
+    assert_int_equal(count_of("t.>"), 3);
+    daybook_stream_info *info;
+    assert_int_equal(daybook_stream_get_info(store, daybook_text("T"), &info, NULL), DAYBOOK_OK);
+    assert_int_equal(info->message_count, 3);
+    assert_int_equal(info->first_seq, 8);
+    assert_int_equal(info->last_seq, 10);
+    daybook_stream_info_release(store, info);
+}
+
+static void a_stream_that_discards_new_refuses(void **state) {
+    (void)state;
+    add_stream("T", "t.>", refuse_above_three);
+    daybook_event events[4] = {event_of("t.1.x", "{}"), event_of("t.1.x", "{}"), event_of("t.1.x", "{}"), event_of("t.1.x", "{}")};
+    assert_int_equal(append(events, 4, NULL, 0, NULL), DAYBOOK_ELIMIT);
+    assert_int_equal(append(events, 3, NULL, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(append(events, 1, NULL, 0, NULL), DAYBOOK_ELIMIT);
+    assert_int_equal(count_of("t.>"), 3);
+}
+
+static void a_limit_per_subject_keeps_the_newest_of_each(void **state) {
+    (void)state;
+    add_stream("T", "t.>", keep_one_per_subject);
+    for (int i = 0; i < 5; i++) {
+        append_one("t.a", "1");
+        append_one("t.b", "2");
+        if (i == 2) assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    }
+    assert_int_equal(count_of("t.>"), 2);
+    assert_int_equal(count_of("t.a"), 1);
+}
+
+static void a_roll_up_removes_what_is_older_of_the_subject(void **state) {
+    (void)state;
+    add_stream("T", "t.>", keep_one_per_subject);
+    append_one("t.a", "1");
+    append_one("t.b", "1");
+    daybook_header header = {daybook_text("Nats-Rollup"), daybook_text("sub")};
+    daybook_event event = event_of("t.a", "2");
+    event.headers = &header;
+    event.header_count = 1;
+    assert_int_equal(append(&event, 1, NULL, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(count_of("t.>"), 2);
+    header.value = daybook_text("all");
+    assert_int_equal(append(&event, 1, NULL, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(count_of("t.>"), 1);
+}
+
+static void a_stream_made_anew_does_not_meet_its_predecessor(void **state) {
+    (void)state;
+    append_one("orders.1.placed", "{}");
+    assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    append_one("orders.1.paid", "{}");
+    assert_int_equal(daybook_stream_remove(store, daybook_text("ORDERS"), &failure), DAYBOOK_OK);
+    assert_int_equal(count_of(">"), 0);
+    assert_int_equal(append_one("orders.1.placed", "{}"), 1);
+    assert_int_equal(count_of(">"), 1);
+    daybook_condition condition;
+    daybook_condition_init(&condition, DAYBOOK_EXPECT_VERSION);
+    condition.expected = 1;
+    daybook_event event = event_of("orders.1.paid", "{}");
+    assert_int_equal(append(&event, 1, &condition, 1, NULL), DAYBOOK_OK);
+}
+
+static void a_subject_nobody_captures_is_refused(void **state) {
+    (void)state;
+    daybook_event event = event_of("orders.1.placed", "{}");
+    assert_int_equal(daybook_append(store, &event, 1, NULL, NULL, &failure), DAYBOOK_ENOSTREAM);
+    event = event_of("orders.*.placed", "{}");
+    assert_int_equal(append(&event, 1, NULL, 0, NULL), DAYBOOK_ESUBJECT);
+}
+
+typedef struct submitted {
+    volatile int done;
+    daybook_status last;
+    uint64_t last_position;
+} submitted;
+
+static void note_done(void *context, daybook_status status, const daybook_receipt *receipts, size_t count,
+                      const daybook_error *error) {
+    (void)error;
+    submitted *noted = context;
+    noted->last = status;
+    assert_true(receipts[count - 1].position > noted->last_position);
+    noted->last_position = receipts[count - 1].position;
+    __atomic_fetch_add(&noted->done, 1, __ATOMIC_RELEASE);
+}
+
+static void submitted_appends_complete_in_order(void **state) {
+    (void)state;
+    submitted noted = {0};
+    append_one("orders.1.placed", "{}");
+    for (int i = 0; i < 1000; i++) {
+        daybook_event event = event_of("orders.1.changed", "{}");
+        assert_int_equal(daybook_append_submit(store, &event, 1, NULL, note_done, &noted, &failure), DAYBOOK_OK);
+    }
+    // A blocking append behind them is durable behind them.
+    append_one("orders.1.closed", "{}");
+    while (__atomic_load_n(&noted.done, __ATOMIC_ACQUIRE) < 1000) {
+    }
+    assert_int_equal(noted.last, DAYBOOK_OK);
+    assert_int_equal(count_of("orders.1.>"), 1002);
+}
+
+int main(void) {
+#define CASE(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
+    const struct CMUnitTest tests[] = {
+        CASE(events_are_numbered_by_stream_store_and_aggregate),
+        CASE(an_expected_version_lets_one_writer_win),
+        CASE(conditions_see_the_state_before_the_call_only),
+        CASE(an_expected_subject_seq_counts_live_events_only),
+        CASE(a_boundary_query_fails_on_a_match_behind_the_position),
+        CASE(an_id_is_stored_once),
+        CASE(an_id_made_by_the_store_is_known_when_it_comes_back),
+        CASE(a_batch_that_mixes_stored_and_new_ids_is_refused),
+        CASE(a_batch_of_stored_ids_is_a_duplicate_as_a_whole),
+        CASE(a_stream_that_discards_old_keeps_the_newest),
+        CASE(a_stream_that_discards_new_refuses),
+        CASE(a_limit_per_subject_keeps_the_newest_of_each),
+        CASE(a_roll_up_removes_what_is_older_of_the_subject),
+        CASE(a_stream_made_anew_does_not_meet_its_predecessor),
+        CASE(a_subject_nobody_captures_is_refused),
+        CASE(submitted_appends_complete_in_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
