@@ -36,7 +36,7 @@
 
 enum { CONTROL_PAGES = 8, ZEROS_SIZE = 1 << 20, FRUITLESS_WRITES_MAX = 100 };
 
-_Static_assert((int)ZEROS_SIZE == (int) DBK_JOURNAL_PIECE_SIZE, "a piece is wiped by one write");
+_Static_assert((int)ZEROS_SIZE == (int)DBK_JOURNAL_PIECE_SIZE, "a piece is wiped by one write");
 
 struct dbk_journal {
     // Set at open.
@@ -80,8 +80,7 @@ static dbk_journal_map map_of(const dbk_journal *journal) {
         .first_lsn = journal->first_lsn, .piece_count = journal->piece_count, .pieces = journal->pieces};
 }
 
-// ---- Zeros
-// ---------------------------------------------------------------------------------------------------------
+// ---- Zeros ----
 
 // Writes `size` zero bytes; the caller syncs.
 static daybook_status write_zeros(daybook_vfs *vfs, daybook_file *file, const char *path,
@@ -149,8 +148,7 @@ daybook_status dbk_journal_create(const dbk_journal_config *config, uint32_t pie
     return status;
 }
 
-// ---- Writing
-// -------------------------------------------------------------------------------------------------------
+// ---- Writing ----
 
 static daybook_status poison(dbk_journal *journal, daybook_error *error) {
     atomic_store_explicit(&journal->is_poisoned, true, memory_order_release);
@@ -292,8 +290,7 @@ daybook_status dbk_journal_group_new(dbk_journal *journal, dbk_journal_group **g
     return dbk_journal_group_new_with(journal->allocator, group_out);
 }
 
-// ---- Numbers for any thread
-// ----------------------------------------------------------------------------------------
+// ---- Numbers for any thread ----
 
 uint64_t dbk_journal_room_pages(const dbk_journal *journal) {
     // The end is read after the position it is compared with: it only grows, so the difference is never
@@ -316,8 +313,7 @@ uint64_t dbk_journal_durable_lsn(const dbk_journal *journal) {
     return get(&journal->next_lsn);
 }
 
-// ---- Growing, recycling, wiping
-// ------------------------------------------------------------------------------------
+// ---- Growing, recycling, wiping ----
 
 // A copy of the map with room for `more` further pieces. The caller frees it.
 static daybook_status copy_map(dbk_journal *journal, uint32_t more, uint32_t **pieces_out,
@@ -517,8 +513,7 @@ daybook_status dbk_journal_wipe_free(dbk_journal *journal, daybook_error *error)
     return status;
 }
 
-// ---- Opening and closing
-// -------------------------------------------------------------------------------------------
+// ---- Opening and closing ----
 
 static void free_journal(dbk_journal *journal) {
     if (journal == NULL) return;

@@ -7,14 +7,14 @@
 #include "io/io.h"
 #include "journal/journal.h"
 
-// ---- Pages (page.c) ------------------------------------------------------------------------------------------------
+// ---- Pages (page.c) ----
 
 enum {
     DBK_JOURNAL_GROUP_HEAD_SIZE = 32,
     DBK_JOURNAL_EPOCH_PAGE = 1,
     DBK_JOURNAL_WITNESS_PAGE = 2,
     DBK_JOURNAL_FLAGS_ALL = 3,
-    DBK_JOURNAL_GROUP_SIZE_MAX = 1 << 30,  // payload bytes of one group
+    DBK_JOURNAL_GROUP_SIZE_MAX = 1 << 30, // payload bytes of one group
 };
 
 /// Which store and incarnation a page must be of, and the seed of checksums made from both.
@@ -42,18 +42,20 @@ typedef struct dbk_journal_group_head {
 
 typedef enum dbk_journal_page_state {
     DBK_JOURNAL_PAGE_VALID,
-    DBK_JOURNAL_PAGE_EMPTY,    // never written: the head is zero
-    DBK_JOURNAL_PAGE_OTHER,    // says that it has another LSN: an older lap (not verified)
-    DBK_JOURNAL_PAGE_FOREIGN,  // intact, but of another store or incarnation
+    DBK_JOURNAL_PAGE_EMPTY,   // never written: the head is zero
+    DBK_JOURNAL_PAGE_OTHER,   // says that it has another LSN: an older lap (not verified)
+    DBK_JOURNAL_PAGE_FOREIGN, // intact, but of another store or incarnation
     DBK_JOURNAL_PAGE_BROKEN,
 } dbk_journal_page_state;
 
-void dbk_journal_identity_init(dbk_journal_identity *identity, const dbk_uuid *store_uuid, uint64_t incarnation);
+void dbk_journal_identity_init(dbk_journal_identity *identity, const dbk_uuid *store_uuid,
+                               uint64_t incarnation);
 /// Stamp the head of a page whose payload is in place and zero behind it; returns the checksum.
-uint64_t dbk_journal_page_encode(uint8_t *page, const dbk_journal_identity *identity, const dbk_journal_page *head);
+uint64_t dbk_journal_page_encode(uint8_t *page, const dbk_journal_identity *identity,
+                                 const dbk_journal_page *head);
 /// Verify the page found where `lsn` belongs. `page` is restored to what it was. *head_out is set when VALID.
-dbk_journal_page_state dbk_journal_page_decode(uint8_t *page, const dbk_journal_identity *identity, uint64_t lsn,
-                                               dbk_journal_page *head_out);
+dbk_journal_page_state dbk_journal_page_decode(uint8_t *page, const dbk_journal_identity *identity,
+                                               uint64_t lsn, dbk_journal_page *head_out);
 void dbk_journal_group_head_encode(uint8_t *first_page, const dbk_journal_group_head *head);
 /// Of a valid first page. False where it contradicts itself or the page.
 bool dbk_journal_group_head_decode(const uint8_t *first_page, const dbk_journal_page *page,
@@ -65,7 +67,7 @@ static inline uint64_t dbk_journal_fold_checksum(uint64_t folded, uint64_t page_
     return dbk_checksum(&page_checksum, sizeof page_checksum, folded);
 }
 
-// ---- The map (page.c) ----------------------------------------------------------------------------------------------
+// ---- The map (page.c) ----
 
 /// One behind the last LSN of the map.
 static inline uint64_t dbk_journal_map_end(const dbk_journal_map *map) {
@@ -76,16 +78,16 @@ uint64_t dbk_journal_map_offset(const dbk_journal_map *map, uint64_t lsn);
 /// Pages from `lsn` on, at most page_count_max, that lie behind each other in the file; at least 1.
 uint64_t dbk_journal_map_run(const dbk_journal_map *map, uint64_t lsn, uint64_t page_count_max);
 /// EDAMAGED where the map is none: a piece missing or named twice, LSNs out of line. ENOMEM.
-daybook_status dbk_journal_map_check(const daybook_allocator *allocator, const dbk_journal_map *map, const char *path,
-                                     daybook_error *error);
+daybook_status dbk_journal_map_check(const daybook_allocator *allocator, const dbk_journal_map *map,
+                                     const char *path, daybook_error *error);
 
-// ---- Groups (group.c) ----------------------------------------------------------------------------------------------
+// ---- Groups (group.c) ----
 
 struct dbk_journal_group {
     const daybook_allocator *allocator;
-    uint8_t *pages;  // aligned; payload in place, heads not yet
+    uint8_t *pages; // aligned; payload in place, heads not yet
     size_t page_capacity;
-    size_t size;  // payload bytes
+    size_t size; // payload bytes
 };
 
 /// What a sealed group says besides its payload.

@@ -27,7 +27,7 @@ enum {
 };
 
 _Static_assert(AT_CHECKSUM + 8 == DBK_JOURNAL_PAGE_HEAD_SIZE, "the head ends with the checksum");
-_Static_assert((int)DBK_JOURNAL_PAGE_SIZE == (int) DBK_IO_BLOCK_SIZE, "direct I/O moves whole pages");
+_Static_assert((int)DBK_JOURNAL_PAGE_SIZE == (int)DBK_IO_BLOCK_SIZE, "direct I/O moves whole pages");
 
 static uint64_t seed_of(const uint8_t identity[24]) {
     return dbk_checksum(identity, 24, 0);
@@ -150,8 +150,7 @@ uint64_t dbk_journal_pages_for(size_t payload_size) {
     return (size + DBK_JOURNAL_PAGE_PAYLOAD - 1) / DBK_JOURNAL_PAGE_PAYLOAD;
 }
 
-// ---- The map
-// -------------------------------------------------------------------------------------------------------
+// ---- The map ----
 
 uint64_t dbk_journal_map_offset(const dbk_journal_map *map, uint64_t lsn) {
     DBK_ASSERT(lsn >= map->first_lsn && lsn < dbk_journal_map_end(map));

@@ -6,36 +6,36 @@
 // acknowledged data was there and is gone (then nothing may be written, and people must know). The journal is
 // built so that this can be decided:
 //
-//  1. One group is in flight. The group at B + its pages is written only after all of B was synced. So a
-//  valid page of a
-//     *later* group (its group_lsn > B) proves that B was durable: damage. Pages of the group at B itself
-//     prove nothing, whichever are present: a drive may write them in any order, the first one last.
-//  2. A page counts only where it belongs. The map gives every LSN one place, for good: an assignment is
-//  durable in the
-//     manifest before a page is written under it and never changes while the LSN is in use; recycling gives a
-//     piece greater LSNs, never smaller ones. So what an older lap left behind has another LSN than its place
-//     and is no page of ours, and no page can lie outside the map. All places from B to the map's end are
-//     looked at; none is guessed.
-//  3. Remains of a torn group are no later group. Let the torn group begin at T. Recovery ended there, and
-//  the next
-//     epoch begins with a page at T, durable before anything else is written. Its remains keep group_lsn = T.
-//     Wherever a later recovery finds its first bad group B, either B < T, then the epoch's page at T or a
-//     group behind it proves damage, and rightly: all below T was durable; or B >= T, and the remains have
-//     group_lsn = T <= B, which proves nothing. This holds for every earlier epoch, so stale pages are told
-//     by group_lsn alone; the rule needs no epoch. Epochs are needed for validity: a group consists of pages
-//     of one epoch, and a group of an older epoch than one before it is none. So a new group whose first page
-//     is lost can never be completed from remains.
-//  4. Crash while the epoch's page is written: it is one page; it is there or it is not. If not, B is still T
-//  and the
-//     next recovery does the same again, with the same epoch number or a greater one. A new epoch is greater
-//     than that of every page in its place from B on, found by the same look at all places.
-//  5. Crash right after recovery, any number of times: each durable epoch page is a valid group of its own
-//  and ends
-//     the log one page further; nothing else changes.
-//  6. A write or sync failed: the journal was poisoned, so nothing was written behind the doubtful group;
-//  as 1.
-//  7. A group in flight may cover several pieces, and end where the map ends: all of its places are in the
-//  map (2).
+// 1. One group is in flight: the group behind B is written only after all of B was synced. So a valid page
+//    of a *later* group (its group_lsn > B) proves that B was durable: damage. Pages of the group at B itself
+//    prove nothing, whichever are present: a drive may write them in any order, the first one last.
+//
+// 2. A page counts only where it belongs. The map gives every LSN one place, for good: an assignment is
+//    durable in the manifest before a page is written under it and never changes while the LSN is in use;
+//    recycling gives a piece greater LSNs, never smaller ones. So what an older lap left behind has another
+//    LSN than its place and is no page of ours, and no page can lie outside the map. All places from B to
+//    the map's end are looked at; none is guessed.
+//
+// 3. Remains of a torn group are no later group. Let the torn group begin at T. Recovery ended there, and
+//    the next epoch begins with a page at T, durable before anything else is written. Its remains keep
+//    group_lsn = T. Wherever a later recovery finds its first bad group B: either B < T, then the epoch's
+//    page at T or a group behind it proves damage, and rightly, for all below T was durable; or B >= T, then
+//    the remains have group_lsn = T <= B and prove nothing. This holds for every earlier epoch, so stale
+//    pages are told by group_lsn alone. Epochs guard validity: a group consists of pages of one epoch, and
+//    a group of an older epoch than one before it is none, so that remains never complete a newer group.
+//
+// 4. Crash while the epoch's page is written: it is one page; it is there or it is not. If not, B is still T
+//    and the next recovery does the same again. A new epoch is greater than that of every page in its place
+//    from the start on, found by the same look at all places.
+//
+// 5. Crash right after recovery, any number of times: each durable epoch page is a valid group of its own
+//    and ends the log one page further; nothing else changes.
+//
+// 6. A write or sync failed: the journal was poisoned, so nothing was written behind the doubtful group;
+//    as 1.
+//
+// 7. A group in flight may cover several pieces, and end where the map ends: all of its places are in the
+//    map (2).
 //
 // Besides, B below a durable LSN known from elsewhere (the manifest, the live page, a clean close) is damage
 // without further proof. What remains undecidable is damage to the very last group, before its witness is
@@ -101,8 +101,7 @@ typedef struct found_group {
     const char *why;
 } found_group;
 
-// ---- Reading pages
-// -------------------------------------------------------------------------------------------------
+// ---- Reading pages ----
 
 // 0, a negative errno, or -ENODATA where the file ends before.
 static int read_fully(scanner *scan, uint8_t *data, uint64_t size, uint64_t offset) {
@@ -177,8 +176,7 @@ static daybook_status get_page(scanner *scan, uint64_t lsn, uint64_t limit_lsn, 
     return DAYBOOK_OK;
 }
 
-// ---- Reading groups
-// ------------------------------------------------------------------------------------------------
+// ---- Reading groups ----
 
 static const char *describe(dbk_journal_page_state state) {
     switch (state) {
@@ -297,8 +295,7 @@ static daybook_status read_group(scanner *scan, uint64_t lsn, uint64_t limit_lsn
     return read_further_pages(scan, lsn, limit_lsn, &head, found, error);
 }
 
-// ---- Torn or damaged
-// -----------------------------------------------------------------------------------------------
+// ---- Torn or damaged ----
 
 // What lies in the places from the first bad group on.
 typedef struct remainder {
@@ -381,8 +378,7 @@ static daybook_status fail_foreign(const scanner *scan, uint64_t lsn, daybook_er
         scan->config->path, (unsigned long long)offset);
 }
 
-// ---- The whole
-// -----------------------------------------------------------------------------------------------------
+// ---- The whole ----
 
 // Replay up to limit_lsn or the first group that is none. recovery->end_lsn moves along.
 static daybook_status replay(scanner *scan, uint64_t limit_lsn, dbk_journal_visit visit, void *context,

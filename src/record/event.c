@@ -30,8 +30,7 @@ _Static_assert(DBK_EVENT_HEAD_SIZE == 4 + 4 + 8 + 8 + 8 + 8, "the head is its fi
 _Static_assert((size_t)DBK_EVENT_HEAD_SIZE + DBK_EVENT_BODY_SIZE_MAX <= DBK_RECORD_SIZE_MAX,
                "an event is a record");
 
-// ---- Keys
-// ----------------------------------------------------------------------------------------------------------
+// ---- Keys ----
 
 static const int8_t hex_values[256] = {
     ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
@@ -82,8 +81,7 @@ static bool is_key(dbk_slice key) {
     return bytes[0] == KEY_TEXT && (key.size != 1 + UUID_TEXT_SIZE || !parse_uuid(bytes + 1, ignored));
 }
 
-// ---- Encoding
-// ------------------------------------------------------------------------------------------------------
+// ---- Encoding ----
 
 static uint8_t *put_text(uint8_t *to, dbk_slice text) {
     to += dbk_put_varint(to, text.size);
@@ -216,8 +214,7 @@ void dbk_event_encode_head(uint8_t head_out[DBK_EVENT_HEAD_SIZE], const dbk_even
     dbk_put_u64(head_out + 32, (uint64_t)assigned->recorded_ns);
 }
 
-// ---- Decoding
-// ------------------------------------------------------------------------------------------------------
+// ---- Decoding ----
 
 // What is left of a body. After a failure `at` is `end`, so that later reads fail or give nothing.
 typedef struct cursor {
@@ -363,8 +360,7 @@ daybook_status dbk_event_decode(dbk_slice stored, dbk_event *event_out) {
                                  event_out);
 }
 
-// ---- Looking at a decoded event
-// ------------------------------------------------------------------------------------
+// ---- Looking at a decoded event ----
 
 dbk_slice dbk_event_type(const dbk_event *event) {
     return event->type.size > 0 ? event->type : dbk_subject_type(event->subject, event->aggregate_size);

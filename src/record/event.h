@@ -4,8 +4,8 @@
 // Body: what the producer said, encoded once by the appending thread, outside every lock:
 //
 //   varint  flags            DBK_EVENT_* below
-//   text    id key           (varint size, bytes) placed first so that the 48 bits of time of an id made by the
-//                            store can be set when the group is built
+//   text    id key           (varint size, bytes) placed first so that the 48 bits of time of an id made by
+//                            the store can be set when the group is built
 //   varint  aggregate_size   bytes of the subject that name the aggregate, 0 for none
 //   text    subject
 //   [text type] [text schema] [text correlation key] [text causation key] [text actor]
@@ -14,8 +14,9 @@
 //   [varint zigzag time_ns]  absent: equal to `recorded`
 //   bytes   data             the rest
 //
-// Keys: ids, correlations and causations are mostly UUIDs. A key is one tag byte and a payload: 'U' and 16 bytes for
-// a canonical lower-case UUID, 'T' and the text for anything else. Equal texts give equal keys and the reverse.
+// Keys: ids, correlations and causations are mostly UUIDs. A key is one tag byte and a payload: 'U' and 16
+// bytes for a canonical lower-case UUID, 'T' and the text for anything else. Equal texts give equal keys and
+// the reverse.
 //
 // Stored form (journal and memory table): 40 bytes assigned by the store, little-endian, then the body:
 //
@@ -41,7 +42,7 @@ enum {
     DBK_EVENT_TAGS = 32,
     DBK_EVENT_HEADERS = 64,
     DBK_EVENT_TIME = 128,
-    DBK_EVENT_ID_MADE = 256,  // the id was made by the store: its milliseconds are those of `recorded`
+    DBK_EVENT_ID_MADE = 256, // the id was made by the store: its milliseconds are those of `recorded`
     DBK_EVENT_FLAGS_ALL = 511
 };
 
@@ -62,20 +63,20 @@ typedef struct dbk_event {
     // From the body.
     uint32_t flags;
     uint32_t aggregate_size;
-    int64_t time_ns;  // = recorded_ns where the body has none
+    int64_t time_ns; // = recorded_ns where the body has none
     dbk_slice subject;
-    dbk_slice type;  // explicit one only; empty: derived, see dbk_event_type
+    dbk_slice type; // explicit one only; empty: derived, see dbk_event_type
     dbk_slice schema;
     dbk_slice actor;
     dbk_slice id_key;
     dbk_slice correlation_key;
     dbk_slice causation_key;
     uint32_t tag_count;
-    dbk_slice tags;  // encoded; iterate with dbk_event_next_text
+    dbk_slice tags; // encoded; iterate with dbk_event_next_text
     uint32_t header_count;
-    dbk_slice headers;  // encoded, name and value in turn
+    dbk_slice headers; // encoded, name and value in turn
     dbk_slice data;
-    dbk_slice body;  // the whole body
+    dbk_slice body; // the whole body
 } dbk_event;
 
 /// Key of a text of 1 to 255 bytes, into `scratch`; empty text gives the empty slice.
@@ -87,25 +88,26 @@ dbk_slice dbk_key_text(dbk_slice key, char scratch[37]);
 /// ESUBJECT, EINVALID (message names field, why and the limit), ELIMIT for oversize data.
 daybook_status dbk_event_validate(const daybook_event *event, uint32_t index, daybook_error *error);
 
-/// At least the bytes the event's body takes, seldom more than 60 too many. Sizes must be within their limits.
+/// At least the bytes the event's body takes, seldom more than 60 too many. Sizes must be within their
+/// limits.
 size_t dbk_event_body_size_bound(const daybook_event *event);
 
-/// Append the body of a validated event. Where event->id is empty, 16 bytes of `made_id` (a version 7 UUID) become
-/// the id and DBK_EVENT_ID_MADE is set. `id_offset_out` (may be NULL): offset of the id key's tag
-/// byte from the body's begin.
-/// ENOMEM.
+/// Append the body of a validated event. Where event->id is empty, 16 bytes of `made_id` (a version 7 UUID)
+/// become the id and DBK_EVENT_ID_MADE is set. `id_offset_out` (may be NULL): offset of the id key's tag byte
+/// from the body's begin. ENOMEM.
 daybook_status dbk_event_encode_body(const daybook_event *event, uint32_t aggregate_size,
                                      const uint8_t made_id[16], dbk_buf *buf, size_t *id_offset_out);
 
 /// Set the milliseconds of a made id inside an encoded body (id key at id_offset).
 void dbk_event_set_id_time(uint8_t *body, size_t id_offset, int64_t recorded_ns);
 
-/// Decode a body; the assigned fields of `event` must be set before (time_ns defaults to recorded_ns). Every length is
-/// checked; EDAMAGED for anything malformed, including unknown flags and keys.
+/// Decode a body; the assigned fields of `event` must be set before (time_ns defaults to recorded_ns). Every
+/// length is checked; EDAMAGED for anything malformed, including unknown flags and keys.
 daybook_status dbk_event_decode_body(dbk_slice body, dbk_event *event);
 
 /// Write the 40 byte head of the stored form; `body_size` bytes of body follow it.
-void dbk_event_encode_head(uint8_t head_out[DBK_EVENT_HEAD_SIZE], const dbk_event *assigned, size_t body_size);
+void dbk_event_encode_head(uint8_t head_out[DBK_EVENT_HEAD_SIZE], const dbk_event *assigned,
+                           size_t body_size);
 /// Decode a whole stored form (head and body).
 daybook_status dbk_event_decode(dbk_slice stored, dbk_event *event_out);
 

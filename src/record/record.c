@@ -50,8 +50,7 @@ static bool open_record(dbk_slice record, dbk_record_kind wanted, dbk_reader *re
     return true;
 }
 
-// ---- Removals
-// ------------------------------------------------------------------------------------------------------
+// ---- Removals ----
 
 daybook_status dbk_remove_encode(const dbk_remove *remove, const dbk_position_range *ranges,
                                  size_t range_count, dbk_buf *buf) {
@@ -123,8 +122,7 @@ bool dbk_remove_next_range(dbk_slice *cursor, uint64_t *end, dbk_position_range 
     return true;
 }
 
-// ---- Catalogue
-// -----------------------------------------------------------------------------------------------------
+// ---- Catalogue ----
 
 daybook_status dbk_catalogue_encode(const dbk_catalogue_entry *entry, dbk_buf *buf) {
     size_t start = buf->size;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Journal records other than events. A group's payload is a sequence of records; each begins with a u32: low 28 bits
-// bytes of the whole record, high 4 bits its kind. Pure, like record/event.h.
+// Journal records other than events. A group's payload is a sequence of records; each begins with a u32: low
+// 28 bits bytes of the whole record, high 4 bits its kind. Pure, like record/event.h.
 //
 //   DBK_RECORD_EVENT      record/event.h, stored form
-//   DBK_RECORD_REMOVE     u32 head, u32 stream id, u8 reason, u8 flags (0), u16 0, varint removed_count, varint
-//                         removed_bytes, varint first_seq, varint first_position, varint range_count, then per range
-//                         varint gap from the end of the one before, varint length - 1
-//                         (positions removed one by one; all events of the stream below first_position are removed
-//                         as well; first_seq, first_position 0: no such mark)
+//   DBK_RECORD_REMOVE     u32 head, u32 stream id, u8 reason, u8 flags (0), u16 0, varint removed_count,
+//                         varint removed_bytes, varint first_seq, varint first_position, varint range_count,
+//                         then per range varint gap from the end of the one before, varint length - 1
+//                         (positions removed one by one; all events of the stream below first_position are
+//                         removed as well; first_seq, first_position 0: no such mark)
 //   DBK_RECORD_CATALOGUE  u32 head, u8 catalogue kind, u8[3] 0, text key, u8 present, value bytes (the rest)
 #ifndef DBK_RECORD_RECORD_H
 #define DBK_RECORD_RECORD_H
@@ -23,10 +23,10 @@ typedef enum dbk_record_kind {
 enum { DBK_RECORD_SIZE_MAX = (1 << 28) - 1 };
 
 typedef enum dbk_remove_reason {
-    DBK_REMOVE_DELETE = 1,  // one event, by a user; its id is remembered for ever
-    DBK_REMOVE_PURGE = 2,   // by a user; ids remembered for ever
-    DBK_REMOVE_LIMIT = 3,   // age, count, bytes, per subject; ids for the duplicate window
-    DBK_REMOVE_ROLLUP = 4,  // ids for the duplicate window
+    DBK_REMOVE_DELETE = 1, // one event, by a user; its id is remembered for ever
+    DBK_REMOVE_PURGE = 2,  // by a user; ids remembered for ever
+    DBK_REMOVE_LIMIT = 3,  // age, count, bytes, per subject; ids for the duplicate window
+    DBK_REMOVE_ROLLUP = 4, // ids for the duplicate window
 } dbk_remove_reason;
 
 typedef struct dbk_position_range {
@@ -37,19 +37,23 @@ typedef struct dbk_position_range {
 typedef struct dbk_remove {
     uint32_t stream_id;
     dbk_remove_reason reason;
-    uint64_t removed_count;  // live events this removes
-    uint64_t removed_bytes;  // their cost (dbk_event_cost)
+    uint64_t removed_count; // live events this removes
+    uint64_t removed_bytes; // their cost (dbk_event_cost)
     uint64_t first_seq;
     uint64_t first_position;
     uint64_t range_count;
-    dbk_slice ranges;  // encoded; iterate with dbk_remove_next_range
+    dbk_slice ranges; // encoded; iterate with dbk_remove_next_range
 } dbk_remove;
 
-typedef enum dbk_catalogue_kind { DBK_CATALOGUE_STREAM = 1, DBK_CATALOGUE_CONSUMER = 2, DBK_CATALOGUE_SCHEMA = 3 } dbk_catalogue_kind;
+typedef enum dbk_catalogue_kind {
+    DBK_CATALOGUE_STREAM = 1,
+    DBK_CATALOGUE_CONSUMER = 2,
+    DBK_CATALOGUE_SCHEMA = 3
+} dbk_catalogue_kind;
 
 typedef struct dbk_catalogue_entry {
     dbk_catalogue_kind kind;
-    bool present;  // false: the key is removed
+    bool present; // false: the key is removed
     dbk_slice key;
     dbk_slice value;
 } dbk_catalogue_entry;
@@ -59,8 +63,8 @@ typedef struct dbk_catalogue_entry {
 daybook_status dbk_record_peek(dbk_slice bytes, dbk_record_kind *kind_out, size_t *size_out);
 
 /// `ranges` ascending, not touching; remove->ranges and range_count are ignored.
-daybook_status dbk_remove_encode(const dbk_remove *remove, const dbk_position_range *ranges, size_t range_count,
-                                 dbk_buf *buf);
+daybook_status dbk_remove_encode(const dbk_remove *remove, const dbk_position_range *ranges,
+                                 size_t range_count, dbk_buf *buf);
 /// Checks all ranges (ascending, no overflow), so that iterating cannot fail.
 daybook_status dbk_remove_decode(dbk_slice record, dbk_remove *remove_out);
 /// Begin with `cursor` = remove->ranges and *end = 0; false at the end.

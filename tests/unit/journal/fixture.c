@@ -46,8 +46,7 @@ void log_deinit(test_log *log) {
     dbk_sim_free(log->sim);
 }
 
-// ---- Content
-// -------------------------------------------------------------------------------------------------------
+// ---- Content ----
 
 // 8 bytes id, then a pattern that depends on id and place.
 static uint8_t content_at(uint64_t id, size_t at) {
@@ -102,8 +101,7 @@ static daybook_status check_group(void *context, uint64_t first_lsn, uint64_t ne
     return DAYBOOK_OK;
 }
 
-// ---- Recovering, opening, closing
-// ----------------------------------------------------------------------------------
+// ---- Recovering, opening, closing ----
 
 daybook_status log_recover_with(test_log *log, uint64_t stop_lsn, uint64_t known_durable_lsn) {
     assert_null(log->journal);
@@ -168,8 +166,7 @@ void log_reopen(test_log *log) {
     log_open(log);
 }
 
-// ---- Working
-// -------------------------------------------------------------------------------------------------------
+// ---- Working ----
 
 daybook_status log_try_append(test_log *log, size_t size) {
     log_group written = {.id = log->next_id++, .size = (uint32_t)size};
@@ -240,8 +237,7 @@ void log_append_round(test_log *log, size_t size, size_t kept) {
     log_append(log, size);
 }
 
-// ---- The file
-// ------------------------------------------------------------------------------------------------------
+// ---- The file ----
 
 uint64_t log_offset(const test_log *log, uint64_t lsn) {
     return dbk_journal_map_offset(&log->map, lsn);

@@ -193,8 +193,7 @@ static void torn_epoch_pages_change_nothing(void **state) {
     free(torn);
 }
 
-// ---- Damage
-// --------------------------------------------------------------------------------------------------------
+// ---- Damage ----
 
 // The group that holds `lsn`, or -1 for pages of epochs and witnesses.
 static long group_at(const test_log *log, uint64_t lsn) {
@@ -364,8 +363,42 @@ static void contradiction_is_damage_even_at_the_end(void **state) {
     log_deinit(&log);
 }
 
-// ---- Bounds
-// --------------------------------------------------------------------------------------------------------
+// Intact pages that belong to another group or epoch in the place of the last group's second: as good as
+// missing.
+static void page_of_another_group_or_epoch_does_not_complete_a_group(void **state) {
+    (void)state;
+    test_log log;
+    log_init(&log, 46, 1);
+    log_reopen(&log);
+    log_append(&log, 100);
+    log_append(&log, 9000);
+    die(&log);
+    dbk_journal_identity identity;
+    dbk_journal_identity_init(&identity, &log.config.store_uuid, log.config.incarnation);
+    log_group last = log.groups[--log.count];
+    for (int i = 0; i < 4; i++) {
+        uint8_t page[DBK_JOURNAL_PAGE_SIZE];
+        uint8_t original[DBK_JOURNAL_PAGE_SIZE];
+        dbk_journal_page head;
+        uint64_t lsn = i == 3 ? last.first_lsn : last.first_lsn + 1;
+        log_read_page(&log, lsn, original);
+        memcpy(page, original, sizeof page);
+        assert_int_equal(dbk_journal_page_decode(page, &identity, lsn, &head), DBK_JOURNAL_PAGE_VALID);
+        if (i == 0) head.epoch++;
+        if (i == 1) head.group_lsn--;
+        if (i == 2) head.epoch--;
+        if (i == 3) head.epoch--; // older than the group before
+        (void)dbk_journal_page_encode(page, &identity, &head);
+        log_put_page(&log, lsn, page);
+        log_assert_ok(&log, log_recover_with(&log, 0, 0));
+        assert_false(log.recovery.damaged);
+        assert_true(log.recovery.end_lsn == last.first_lsn);
+        log_put_page(&log, lsn, original);
+    }
+    log_deinit(&log);
+}
+
+// ---- Bounds ----
 
 static void known_clean_end_is_read_no_further(void **state) {
     (void)state;
@@ -408,6 +441,8 @@ static void epoch_is_found_where_the_start_has_caught_up(void **state) {
         die(&log);
         tear(&log, torn, mask, MISSING_OLD);
         log_recover(&log);
+        if (mask != 0)
+            assert_int_equal(log.recovery.epoch, 6); // of what remains, though none of it is replayed
         log_open(&log);
         log_append(&log, size_of_pages(2));
         uint64_t end_lsn = dbk_journal_durable_lsn(log.journal);
@@ -503,8 +538,7 @@ static void failing_visit_ends_recovery(void **state) {
     log_deinit(&log);
 }
 
-// ---- Files that are not what they should be
-// ------------------------------------------------------------------------
+// ---- Files that are not what they should be ----
 
 static void foreign_journal_is_refused(void **state) {
     (void)state;
@@ -636,6 +670,7 @@ int main(void) {
         cmocka_unit_test(later_group_far_away_is_found),
         cmocka_unit_test(damage_in_every_lap_position_is_found),
         cmocka_unit_test(contradiction_is_damage_even_at_the_end),
+        cmocka_unit_test(page_of_another_group_or_epoch_does_not_complete_a_group),
         cmocka_unit_test(known_clean_end_is_read_no_further),
         cmocka_unit_test(epoch_is_found_where_the_start_has_caught_up),
         cmocka_unit_test(follower_reads_up_to_its_bound_beside_the_writer),

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "fixture.h"
 
@@ -134,9 +135,73 @@ static void writing_beside_growing_recycling_and_wiping(void **state) {
     pthread_mutex_destroy(&shared.lock);
 }
 
+// ---- The writer reaches a piece just being wiped ----
+
+// The wiping thread lets the writer try, and gives it time, before its zeros go to the disk.
+typedef struct slow_wipe {
+    daybook_vfs vfs;
+    daybook_vfs *below;
+    test_log log;
+    pthread_t writer;
+    bool is_armed;
+    atomic_bool has_written;
+    bool was_late; // the group was written only after the zeros
+} slow_wipe;
+
+static void *append_one(void *context) {
+    slow_wipe *slow = context;
+    daybook_error error;
+    daybook_error_init(&error);
+    uint64_t next_lsn = 0;
+    if (dbk_journal_write_group(slow->log.journal, slow->log.group, &next_lsn, &error) != DAYBOOK_OK)
+        give_up(&error);
+    atomic_store(&slow->has_written, true);
+    return NULL;
+}
+
+static int64_t write_slowly(daybook_vfs *vfs, daybook_file *file, const void *data, size_t size,
+                            uint64_t offset) {
+    slow_wipe *slow = (slow_wipe *)(void *)vfs;
+    if (slow->is_armed) {
+        slow->is_armed = false;
+        if (pthread_create(&slow->writer, NULL, append_one, slow) != 0) abort();
+        struct timespec pause = {.tv_nsec = 1000000};
+        for (int i = 0; i < 50 && !atomic_load(&slow->has_written); i++) (void)nanosleep(&pause, NULL);
+        slow->was_late = !atomic_load(&slow->has_written);
+    }
+    return slow->below->write_at(slow->below, file, data, size, offset);
+}
+
+static void writer_waits_for_the_piece_being_wiped(void **state) {
+    (void)state;
+    static slow_wipe slow;
+    test_log *log = &slow.log;
+    log_init(log, 52, 2);
+    slow.below = log->vfs;
+    slow.vfs = *log->vfs;
+    slow.vfs.write_at = write_slowly;
+    log_recover(log);
+    log->config.vfs = &slow.vfs;
+    log_open(log);
+    log_append(log, 1000);
+    log_group written = {.id = log->next_id++, .size = 5000};
+    written.first_lsn = dbk_journal_durable_lsn(log->journal);
+    written.next_lsn = written.first_lsn + dbk_journal_pages_for(written.size);
+    log_assert_ok(log, log_fill(log->group, written.id, written.size));
+    slow.is_armed = true;
+    log_assert_ok(log, dbk_journal_wipe_free(log->journal, &log->error));
+    pthread_join(slow.writer, NULL);
+    assert_true(slow.was_late);
+    log->groups[log->count++] = written;
+    log_close(log);
+    log_recover(log);
+    log_deinit(log);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writing_beside_growing_recycling_and_wiping),
+        cmocka_unit_test(writer_waits_for_the_piece_being_wiped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -272,8 +272,7 @@ static void same_content_ignores_id_and_a_missing_time(void **state) {
     dbk_buf_deinit(&b);
 }
 
-// ---- Random events
-// -------------------------------------------------------------------------------------------------
+// ---- Random events ----
 
 typedef struct random_event {
     daybook_event event;
