@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Drives a store and the model (model.h) with the same random operations and compares every answer: appends with all
+// conditions, batches over streams, deletes, purges, changes of streams, reads of every kind, flushes, merges, restarts.
+//
+// On a simulated disk that is told to stop (io/sim/sim.h) an operation may fail half done. The driver then is broken:
+// its user crashes the disk, calls driver_recover, and the store must hold everything acknowledged and of the operation
+// that failed all or nothing.
+//
+// A difference prints seed, operation and both answers, and ends the program with status 1.
+#ifndef DBK_TESTS_DRIVER_H
+#define DBK_TESTS_DRIVER_H
+
+#include <stdio.h>
+
+#include "io/sim/sim.h"
+#include "model/model.h"
+#include "model/random.h"
+
+enum { DRIVER_CURSORS_MAX = 3 };
+
+typedef struct driver_options {
+    uint64_t seed;
+    const char *path;
+    dbk_sim *sim;           // NULL: real files
+    unsigned open_flags;
+    uint64_t memtable_bytes, journal_max_bytes, segment_max_bytes;
+    bool has_ages;          // streams may have max_age; needs a simulated clock and no background threads
+    bool heavy;             // larger data, more flushes
+    const char *repeat;     // printed with a failure: the command that repeats it
+} driver_options;
+
+// A cursor that stays open over other operations.
+typedef struct driver_cursor {
+    daybook_cursor *cursor;
+    daybook_query query;
+    char filter[128];
+    daybook_slice filter_slice;
+    char type[64];
+    daybook_slice type_slice;
+    char tag[64];
+    daybook_slice tag_slice;
+    uint64_t seen;          // position given last
+    uint64_t last;          // durable position when it was opened
+} driver_cursor;
+
+typedef enum driver_pending {
+    PENDING_NOTHING,
+    PENDING_APPEND,
+    PENDING_DELETE,
+    PENDING_PURGE,
+    PENDING_ADD,
+    PENDING_UPDATE,
+    PENDING_REMOVE
+} driver_pending;
+
+typedef struct driver_counts {
+    uint64_t operations, appended, duplicates, conflicts, mixed, limits, removed, reads, checks, restarts, kills;
+    uint64_t flushes, merges, pending_done, pending_undone;
+} driver_counts;
+
+typedef struct driver {
+    driver_options options;
+    random_source random;
+    model model;
+    daybook_store *store;
+    daybook_vfs *vfs;
+    daybook_error error;
+    driver_cursor cursors[DRIVER_CURSORS_MAX];
+    const char *operation;  // what runs, for failures
+    uint64_t last_position, id_count, description_count;
+    int64_t last_recorded_ns;
+    bool broken;
+    driver_counts counts;
+
+    // What was under way when it broke.
+    driver_pending pending;
+    const model_said *batch[MODEL_BATCH_MAX];
+    size_t batch_count;
+    size_t pending_stream, pending_event;
+    daybook_purge_options purge;
+    char purge_filter[128];
+    daybook_stream_config config;
+    daybook_slice config_subjects[MODEL_SUBJECTS_MAX];
+    char config_texts[MODEL_SUBJECTS_MAX + 2][64];
+} driver;
+
+void driver_init(driver *driven, const driver_options *options);
+/// Opens; false where the simulated disk stopped meanwhile.
+bool driver_open(driver *driven);
+/// Closes store and cursors; failures are fine where the disk has stopped.
+void driver_close(driver *driven);
+void driver_deinit(driver *driven);
+
+/// One random operation.
+void driver_step(driver *driven);
+/// One random operation that changes the store.
+void driver_change(driver *driven);
+/// Everything the store holds against the model.
+void driver_check_all(driver *driven);
+/// After a crash and driver_open: settles what was under way and checks everything.
+void driver_recover(driver *driven);
+/// daybook_verify on the closed store.
+void driver_verify(driver *driven);
+
+void driver_fail(driver *driven, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
+void driver_print_counts(const driver_counts *counts, const char *title);
+void driver_add_counts(driver_counts *sum, const driver_counts *counts);
+
+#endif

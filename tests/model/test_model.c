@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// The store against the naive model: random operations, every answer compared. Each seed decides the surroundings too:
+// a simulated disk without background threads (flush and merge come from the same random numbers, so that a seed repeats
+// exactly), or a directory with them.
+//
+// DAYBOOK_SEED   first seed; default: from the clock, printed
+// DAYBOOK_SEEDS  how many; default: as many as fit into DAYBOOK_SECONDS (default 30)
+// DAYBOOK_STEPS  operations of one seed; default 1,500
+#define _XOPEN_SOURCE 700 // mkdtemp, nftw
+
+#include <ftw.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "model/driver.h"
+
+static uint64_t number(const char *name, uint64_t otherwise) {
+    const char *text = getenv(name);
+    return text == NULL || *text == '\0' ? otherwise : strtoull(text, NULL, 10);
+}
+
+static int remove_entry(const char *path, const struct stat *facts, int kind, struct FTW *place) {
+    (void)facts, (void)kind, (void)place;
+    return remove(path);
+}
+
+static void run(uint64_t seed, uint64_t steps, driver_counts *sum) {
+    char repeat[128], path[] = "model-test-XXXXXX";
+    (void)snprintf(repeat, sizeof repeat, "DAYBOOK_SEED=%" PRIu64 " DAYBOOK_SEEDS=1 DAYBOOK_STEPS=%" PRIu64 " test_model", seed, steps);
+    bool on_disk = seed % 4 == 3;
+    driver_options options = {
+        .seed = seed,
+        .path = "store",
+        .open_flags = on_disk ? 0 : DAYBOOK_OPEN_NO_BACKGROUND,
+        .memtable_bytes = 256 << 10,
+        .journal_max_bytes = 4 << 20,
+        .segment_max_bytes = seed % 3 == 0 ? 1 << 20 : 64 << 20,
+        .has_ages = !on_disk,
+        .heavy = seed % 2 == 0,
+        .repeat = repeat,
+    };
+    if (on_disk) {
+        if (mkdtemp(path) == NULL) abort();
+        options.path = path;
+    } else if (dbk_sim_new(seed, &options.sim) != DAYBOOK_OK) {
+        abort();
+    }
+    driver driven;
+    driver_init(&driven, &options);
+    (void)driver_open(&driven);
+    for (uint64_t i = 0; i < steps; i++) driver_step(&driven);
+    driver_check_all(&driven);
+    driver_close(&driven);
+    driver_verify(&driven);
+    driver_add_counts(sum, &driven.counts);
+    driver_deinit(&driven);
+    if (on_disk) (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    if (options.sim != NULL && (dbk_sim_open_files(options.sim) > 0 || dbk_sim_open_maps(options.sim) > 0))
+        driver_fail(&driven, "%u files and %u maps are left open", dbk_sim_open_files(options.sim), dbk_sim_open_maps(options.sim));
+    dbk_sim_free(options.sim);
+}
+
+int main(void) {
+    uint64_t seed = number("DAYBOOK_SEED", (uint64_t)time(NULL) * 1000);
+    uint64_t seeds = number("DAYBOOK_SEEDS", 0), seconds = number("DAYBOOK_SECONDS", 30);
+    uint64_t steps = number("DAYBOOK_STEPS", 1500), done = 0;
+    driver_counts sum;
+    memset(&sum, 0, sizeof sum);
+    time_t end = time(NULL) + (time_t)seconds;
+    for (; seeds > 0 ? done < seeds : time(NULL) < end; done++) {
+        printf("seed %" PRIu64 "\n", seed + done);
+        (void)fflush(stdout);
+        run(seed + done, steps, &sum);
+    }
+    printf("%" PRIu64 " seeds from %" PRIu64 "\n", done, seed);
+    driver_print_counts(&sum, "model");
+    return 0;
+}
