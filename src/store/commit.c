@@ -33,6 +33,7 @@
 enum { WAITING, LEADING, DONE };
 enum {
     GROUP_SIZE_MAX = 4 << 20,
+    SLOW_GROUP_SIZE_MAX = 256 << 10,
     QUEUED_BYTES_MAX = 32 << 20,
     ROOM_WAIT_MS = 100,
     ROOM_WAITS_MAX = 300,  // half a minute without any progress of maintenance
@@ -56,9 +57,7 @@ struct dbk_commit {
     pthread_cond_t idle;
     pthread_t thread;
 
-    pthread_mutex_t room_lock;
-    pthread_cond_t room_changed;
-    uint64_t room_changes;  // guarded by room_lock
+    _Atomic uint32_t room_changes;  // bumped when maintenance made room; slept on
 
     // Owned by whoever leads.
     dbk_journal_group *group;
@@ -120,10 +119,8 @@ static void wake_word(daybook_store *store, _Atomic uint32_t *word) {
 void dbk_commit_room_changed(daybook_store *store) {
     struct dbk_commit *commit = store->commit;
     if (commit == NULL) return;
-    pthread_mutex_lock(&commit->room_lock);
-    commit->room_changes++;
-    pthread_cond_broadcast(&commit->room_changed);
-    pthread_mutex_unlock(&commit->room_lock);
+    atomic_fetch_add(&commit->room_changes, 1);
+    store->vfs->wake(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes, INT32_MAX, 0);
 }
 
 static bool has_background(const daybook_store *store) {
@@ -135,6 +132,22 @@ static size_t frozen_count(daybook_store *store) {
     size_t count = view->source_count - view->segment_count;
     dbk_view_unref(view);
     return count > 0 ? count - 1 : 0;
+}
+
+// Appends that come faster than segments are written are slowed down before they have to be stopped: while a table is being
+// written and the active one is over its size, groups are small and each is held back a little, so that nobody waits long.
+static size_t bytes_over(daybook_store *store) {
+    size_t bytes = dbk_memtable_bytes(store->active->memtable);
+    if (!has_background(store) || bytes < store->options.memtable_bytes || frozen_count(store) == 0) return 0;
+    return bytes - store->options.memtable_bytes + 1;
+}
+
+static void slow_down(daybook_store *store, size_t over) {
+    struct dbk_commit *commit = store->commit;
+    uint64_t eighths = over * 8 / store->options.memtable_bytes;
+    int64_t pause_ns = (int64_t)(eighths > 8 ? 8 : eighths) * DBK_MILLISECOND_NS + DBK_MILLISECOND_NS / 4;
+    (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes,
+                           atomic_load(&commit->room_changes), pause_ns, 0);
 }
 
 bool dbk_commit_wants_flush(daybook_store *store) {
@@ -149,43 +162,32 @@ bool dbk_commit_wants_flush(daybook_store *store) {
     return dbk_journal_used_pages(store->journal) >= pages_max / 2;
 }
 
-// Wait until maintenance did something, a little while. Its last status tells whether there is hope.
+// Wait until maintenance did something. Its last status tells whether there is hope.
 static daybook_status wait_for_room(daybook_store *store, const char *what, daybook_error *error) {
     struct dbk_commit *commit = store->commit;
+    uint32_t seen = atomic_load(&commit->room_changes);
     dbk_maintenance_kick(store);
-    pthread_mutex_lock(&commit->room_lock);
-    uint64_t seen = commit->room_changes;
-    for (int i = 0; i < ROOM_WAITS_MAX && commit->room_changes == seen; i++) {
+    for (int i = 0; i < ROOM_WAITS_MAX; i++) {
         daybook_status status = (daybook_status)atomic_load(&store->maintenance_status);
-        if (status != DAYBOOK_OK) {
-            pthread_mutex_unlock(&commit->room_lock);
+        if (status != DAYBOOK_OK)
             return dbk_fail(error, status == DAYBOOK_EPOISONED ? DAYBOOK_ENOSPC : status,
                             "the %s is full and cannot be written out: %s; nothing was appended, it resumes by itself when that has gone",
                             what, daybook_status_text(status));
-        }
-        struct timespec until;
-        int64_t now = store->vfs->clock_real_ns(store->vfs);
-        int64_t until_ns = now + ROOM_WAIT_MS * DBK_MILLISECOND_NS;
-        until.tv_sec = (time_t)(until_ns / DBK_SECOND_NS);
-        until.tv_nsec = (long)(until_ns % DBK_SECOND_NS);
-        (void)pthread_cond_timedwait(&commit->room_changed, &commit->room_lock, &until);
+        (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes, seen,
+                               ROOM_WAIT_MS * DBK_MILLISECOND_NS, 0);
+        if (atomic_load(&commit->room_changes) != seen) return DAYBOOK_OK;
     }
-    bool changed = commit->room_changes != seen;
-    pthread_mutex_unlock(&commit->room_lock);
-    if (!changed)
-        return dbk_fail(error, DAYBOOK_ENOSPC, "the %s is full and was not written out in time; nothing was appended", what);
-    return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_ENOSPC, "the %s is full and was not written out in time; nothing was appended", what);
 }
 
 // Room for `bytes` more in the memory table and in the journal behind what the group holds. The leader holds no lock.
 static daybook_status make_room(daybook_store *store, size_t bytes, daybook_error *error) {
     struct dbk_commit *commit = store->commit;
-    if (has_background(store)) {
-        // Two tables may exist: the active one and one being written. Where none is being written, rotation waits in the
-        // queue behind us and waiting for it would be waiting for ourselves.
-        while (dbk_memtable_bytes(store->active->memtable) >= store->options.memtable_bytes && frozen_count(store) > 0)
-            DBK_TRY(wait_for_room(store, "memory table", error));
-    }
+    // Two tables may exist: the active one and one being written. Where none is being written, rotation waits in the queue
+    // behind us and waiting for it would be waiting for ourselves.
+    while (has_background(store) && frozen_count(store) > 0 &&
+           dbk_memtable_bytes(store->active->memtable) >= 2 * store->options.memtable_bytes)
+        DBK_TRY(wait_for_room(store, "memory table", error));
     for (;;) {
         uint64_t pages = dbk_journal_pages_for(dbk_journal_group_size(commit->group) + bytes);
         if (dbk_journal_room_pages(store->journal) >= pages) return DAYBOOK_OK;
@@ -399,6 +401,9 @@ static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *in
     dbk_operation *served = NULL;
     dbk_operation **end = &served;
     bool last = false;
+    size_t over = bytes_over(store);
+    size_t group_size_max = over > 0 ? SLOW_GROUP_SIZE_MAX : GROUP_SIZE_MAX;
+    if (over > 0) slow_down(store, over);
     *defer_out = true;
     *interval_ns_out = INT64_MAX;
     while (!last) {
@@ -409,7 +414,7 @@ static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *in
         size_t size = operation->kind == DBK_OPERATION_APPEND ? operation->append->record_bytes : operation->records.size;
         size_t group_size = dbk_journal_group_size(commit->group);
         if (served != NULL && group_size > 0 &&
-            (group_size + size > GROUP_SIZE_MAX ||
+            (group_size + size > group_size_max ||
              dbk_journal_room_pages(store->journal) < dbk_journal_pages_for(group_size + size))) {
             break;  // it leads the next group
         }
@@ -698,11 +703,9 @@ daybook_status dbk_commit_new(daybook_store *store, daybook_error *error) {
     commit->tail = &commit->head;
     commit->finished_tail = &commit->finished_head;
     pthread_mutex_init(&commit->queue_lock, NULL);
-    pthread_mutex_init(&commit->room_lock, NULL);
     pthread_cond_init(&commit->thread_wake, NULL);
     pthread_cond_init(&commit->queue_room, NULL);
     pthread_cond_init(&commit->idle, NULL);
-    pthread_cond_init(&commit->room_changed, NULL);
     dbk_buf_init(&commit->lazy, store->allocator, DBK_RECORD_SIZE_MAX);
     commit->group_position = store->published_position = atomic_load(&store->durable_position);
     store->commit = commit;
@@ -737,9 +740,7 @@ void dbk_commit_free(daybook_store *store) {
     pthread_cond_destroy(&commit->thread_wake);
     pthread_cond_destroy(&commit->queue_room);
     pthread_cond_destroy(&commit->idle);
-    pthread_cond_destroy(&commit->room_changed);
     pthread_mutex_destroy(&commit->queue_lock);
-    pthread_mutex_destroy(&commit->room_lock);
     dbk_free(store->allocator, commit);
     store->commit = NULL;
 }

@@ -113,12 +113,11 @@ daybook_status dbk_segment_catalogue(daybook_store *store, const uint32_t *ids, 
     for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
         const dbk_stream *stream = dbk_stream_table_find_id(store->streams, ids[i]);
         if (stream == NULL || atomic_load(&stream->removed)) continue;
-        char key[16];
-        (void)snprintf(key, sizeof key, "%u", (unsigned)ids[i]);
+        char text[16];
         dbk_buf_reset(&value);
         status = dbk_stream_encode(ids[i], atomic_load(&stream->config), stream->created_ns, &value);
         if (status != DAYBOOK_OK) break;
-        dbk_manifest_edit_put_entry(records, DBK_CATALOGUE_STREAM, daybook_text(key), daybook_bytes(value.data, value.size));
+        dbk_manifest_edit_put_entry(records, DBK_CATALOGUE_STREAM, dbk_stream_key(ids[i], text), daybook_bytes(value.data, value.size));
         dbk_manifest_stream state = {
             .id = ids[i],
             .last_seq = atomic_load(&stream->published_seq),

@@ -453,10 +453,8 @@ static daybook_status encode_renewal(renewal *renewing, dbk_buf *records) {
         char old_key[16];
         char new_key[16];
         renewing->ids[i] = id++;
-        (void)snprintf(old_key, sizeof old_key, "%u", (unsigned)stream->id);
-        (void)snprintf(new_key, sizeof new_key, "%u", (unsigned)renewing->ids[i]);
-        dbk_catalogue_entry gone = {.kind = DBK_CATALOGUE_STREAM, .key = daybook_text(old_key)};
-        dbk_catalogue_entry entry = {.kind = DBK_CATALOGUE_STREAM, .present = true, .key = daybook_text(new_key)};
+        dbk_catalogue_entry gone = {.kind = DBK_CATALOGUE_STREAM, .key = dbk_stream_key(stream->id, old_key)};
+        dbk_catalogue_entry entry = {.kind = DBK_CATALOGUE_STREAM, .present = true, .key = dbk_stream_key(renewing->ids[i], new_key)};
         dbk_buf_reset(&value);
         status = dbk_stream_encode(renewing->ids[i], atomic_load(&stream->config), stream->created_ns, &value);
         entry.value = daybook_bytes(value.data, value.size);

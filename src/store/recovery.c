@@ -63,15 +63,10 @@ static bool same_state(const dbk_manifest_stream *a, const dbk_manifest_stream *
            a->last_recorded_ns == b->last_recorded_ns;
 }
 
-static dbk_slice stream_key(uint32_t id, char text[16]) {
-    int size = snprintf(text, 16, "%u", (unsigned)id);
-    return daybook_bytes(text, (size_t)size);
-}
-
 static daybook_status write_entry(const dbk_cut_stream *captured, const dbk_manifest *manifest, dbk_buf *scratch,
                                   dbk_manifest_edit *edit) {
     char text[16];
-    dbk_slice key = stream_key(captured->state.id, text);
+    dbk_slice key = dbk_stream_key(captured->state.id, text);
     dbk_buf_reset(scratch);
     DBK_TRY(dbk_stream_encode(captured->state.id, captured->config, captured->stream->created_ns, scratch));
     dbk_slice value = daybook_bytes(scratch->data, scratch->size);
@@ -102,7 +97,7 @@ static void write_gone(const dbk_cut *cut, const dbk_manifest *manifest, dbk_man
         if (has_stream(cut, id)) continue;
         char text[16];
         dbk_manifest_edit_remove_stream(edit, id);
-        dbk_manifest_edit_remove_entry(edit, DBK_CATALOGUE_STREAM, stream_key(id, text));
+        dbk_manifest_edit_remove_entry(edit, DBK_CATALOGUE_STREAM, dbk_stream_key(id, text));
     }
 }
 
@@ -195,7 +190,7 @@ static daybook_status remove_unknown_streams(daybook_store *store, const dbk_man
     if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while reading the streams of %s", store->path);
     for (size_t i = 0; i < count; i++) {
         char text[16];
-        dbk_slice key = stream_key(streams[i]->id, text);
+        dbk_slice key = dbk_stream_key(streams[i]->id, text);
         if (dbk_manifest_find_entry(manifest, DBK_CATALOGUE_STREAM, key) == NULL) {
             dbk_stream_table_remove(store->streams, streams[i]);
         }

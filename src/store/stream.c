@@ -22,16 +22,14 @@ typedef struct change {
 } change;
 
 static daybook_status encode_entry(const change *changed, bool present, dbk_buf *record) {
-    char key[16];
-    int key_size = snprintf(key, sizeof key, "%u", changed->id);
-    DBK_ASSERT(key_size > 0 && (size_t)key_size < sizeof key);
+    char text[16];
     dbk_buf value;
     dbk_buf_init(&value, changed->store->allocator, 1 << 20);
     daybook_status status = DAYBOOK_OK;
     if (present) status = dbk_stream_encode(changed->id, changed->config, changed->created_ns, &value);
     dbk_catalogue_entry entry = {.kind = DBK_CATALOGUE_STREAM,
                                  .present = present,
-                                 .key = daybook_bytes(key, (size_t)key_size),
+                                 .key = dbk_stream_key(changed->id, text),
                                  .value = daybook_bytes(value.data, value.size)};
     if (status == DAYBOOK_OK) status = dbk_catalogue_encode(&entry, record);
     dbk_buf_deinit(&value);

@@ -170,6 +170,11 @@ static daybook_stream_config *copy_config(const daybook_allocator *allocator, co
     return copy;
 }
 
+dbk_slice dbk_stream_key(uint32_t id, char text[16]) {
+    int size = snprintf(text, 16, "%010u", (unsigned)id);
+    return daybook_bytes(text, (size_t)size);
+}
+
 daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *config, int64_t created_ns, dbk_buf *buf) {
     dbk_buf_append_u8(buf, STREAM_VALUE_VERSION);
     dbk_buf_append_u32(buf, id);

@@ -70,7 +70,9 @@ daybook_status dbk_stream_table_all(dbk_stream_table *table, dbk_stream ***strea
 uint32_t dbk_stream_table_next_id(dbk_stream_table *table);  // one above the greatest ever added
 void dbk_stream_table_set_next_id(dbk_stream_table *table, uint32_t next_id);
 
-/// Catalogue value of a stream (record/record.h, kind STREAM; the key is its id in decimal): versioned binary form.
+/// Catalogue key of a stream (record/record.h, kind STREAM): its id as ten digits, so that keys sort like ids. Points into text.
+dbk_slice dbk_stream_key(uint32_t id, char text[16]);
+/// Catalogue value of a stream: versioned binary form.
 daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *config, int64_t created_ns, dbk_buf *buf);
 /// `config_out` borrows from `value` and from `subjects` (room for DAYBOOK_STREAM_SUBJECT_COUNT_MAX).
 daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stream_config *config_out,
