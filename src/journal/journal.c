@@ -24,9 +24,10 @@
 //
 // Zero-filling and wiping use a second handle without synchronous writes, and one sync at their end.
 //
-// Threads: one writes (groups, witness, close), one more at a time calls grow, plan_recycle, set_map,
-// wipe_free. `lock` guards the map, the range being written and the range being wiped; it is never held
-// during I/O. The numbers that other threads look at are atomic.
+// Threads: one writes (groups, witness, close), one at a time calls grow, plan_recycle and set_map, one at a
+// time wipe_free. `lock` guards the map, the range being written and the range being wiped; it is never held
+// during I/O. While a range is being wiped, the writer does not enter it and the map does not move it: both
+// wait for one write of at most a piece. The numbers that other threads look at are atomic.
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -443,6 +444,8 @@ daybook_status dbk_journal_set_map(dbk_journal *journal, const dbk_journal_map *
     memcpy(pieces, map->pieces, map->piece_count * sizeof *pieces);
 
     pthread_mutex_lock(&journal->lock);
+    // The range is known by its LSNs: a piece moved meanwhile could be written and wiped at once.
+    while (journal->wipe_first != journal->wipe_end) pthread_cond_wait(&journal->wiped, &journal->lock);
     bool is_fine = start_lsn >= get(&journal->start_lsn) && start_lsn <= get(&journal->next_lsn) &&
                    continues(journal, map, start_lsn);
     uint32_t *unused = pieces;

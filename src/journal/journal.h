@@ -152,8 +152,8 @@ daybook_status dbk_journal_plan_recycle(dbk_journal *journal, uint64_t start_lsn
 daybook_status dbk_journal_set_map(dbk_journal *journal, const dbk_journal_map *map, uint64_t start_lsn,
                                    daybook_error *error);
 /// Overwrite with zeros and sync every page but those from start to the end (erase): nothing the journal has
-/// given up can be read from the disk any more. Runs beside writing; a writer that reaches a piece being
-/// wiped waits for it.
+/// given up can be read from the disk any more. Runs beside writing, growing and recycling;
+/// a writer that reaches a piece being wiped waits for it, and so does dbk_journal_set_map.
 daybook_status dbk_journal_wipe_free(dbk_journal *journal, daybook_error *error);
 
 #endif
