@@ -37,7 +37,7 @@ enum { ATTEMPTS_MAX = 100, ATTEMPT_DELAY_MS = 2, TICK_MS = 500, START_WAIT_MS = 
 struct dbk_follower {
     pthread_mutex_t lock;  // one refresh at a time
     uint64_t next_lsn;     // the journal is replayed up to here
-    uint64_t session;      // of the writer followed; 0: none lived
+    uint64_t session;      // the live page named when we started over; 0: there was none
     bool is_damaged;       // the journal; replay ends before it
 
     pthread_mutex_t seen_lock;
@@ -47,25 +47,28 @@ struct dbk_follower {
 
 // ---- Is there a writer? ----------------------------------------------------------------------------------------------------------
 
-// Whether a writer lives, and what it says.
-static bool find_writer(daybook_store *store, dbk_live_values *values) {
-    if (store->live == NULL) {
-        dbk_live *live = NULL;
-        if (dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, false, &live, NULL) != DAYBOOK_OK) {
-            return false;
-        }
-        struct dbk_follower *follower = store->follower;
-        pthread_mutex_lock(&follower->seen_lock);
-        store->live = live;
-        pthread_mutex_unlock(&follower->seen_lock);
-    }
+static bool open_live(daybook_store *store) {
+    struct dbk_follower *follower = store->follower;
+    if (store->live != NULL) return true;
+    dbk_live *live = NULL;
+    if (dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, false, &live, NULL) != DAYBOOK_OK) return false;
+    pthread_mutex_lock(&follower->seen_lock);
+    store->live = live;
+    pthread_mutex_unlock(&follower->seen_lock);
+    return true;
+}
+
+// Whether a writer lives, and what the live page says; *known_out is false where it says nothing.
+static bool find_writer(daybook_store *store, dbk_live_values *values, bool *known_out) {
+    *known_out = false;
+    if (!open_live(store)) return false;
     // A writer that is just opening holds the lock but has not published yet: it will in a moment.
     int64_t until_ns = store->vfs->clock_monotonic_ns(store->vfs) + START_WAIT_MS * DBK_MILLISECOND_NS;
     for (;;) {
-        bool is_known = dbk_live_get(store->live, values);
+        *known_out = dbk_live_get(store->live, values);
         uint64_t session = 0;
         if (!dbk_lock_is_held(store->vfs, store->path, &session)) return false;
-        if (is_known && values->writer_open && values->session == session) return true;
+        if (*known_out && values->writer_open && values->session == session) return true;
         if (store->vfs->clock_monotonic_ns(store->vfs) >= until_ns) return false;
         dbk_sleep_ns(store->vfs, ATTEMPT_DELAY_MS * DBK_MILLISECOND_NS);
     }
@@ -356,7 +359,8 @@ static daybook_status try_start_over(daybook_store *store, bool accept_damage, u
     store->incarnation = fresh.incarnation;
     // The end is asked for after the manifest: what a manifest gave up of the journal was durable before.
     dbk_live_values values = {0};
-    bool writer_lives = find_writer(store, &values);
+    bool is_known = false;
+    bool writer_lives = find_writer(store, &values, &is_known);
     uint64_t stop_lsn = writer_lives ? values.durable_lsn : fresh.closed_clean ? fresh.journal_durable_lsn : 0;
 
     shadow = dbk_alloc(store->allocator, sizeof *shadow);
@@ -408,13 +412,9 @@ static daybook_status try_start_over(daybook_store *store, bool accept_damage, u
     publish_shadow(store, shadow);
     follower->is_damaged = *lapped_out;
     follower->next_lsn = next_lsn;
-    follower->session = writer_lives ? values.session : 0;
-    if (writer_lives) {
-        // Where the manifest is newer than the page we read, the page will say so in a moment.
-        set_seen(store, &values);
-    } else {
-        set_seen(store, NULL);
-    }
+    follower->session = is_known ? values.session : 0;
+    // Where the manifest is newer than the page we read, the page will say so in a moment.
+    set_seen(store, is_known ? &values : NULL);
 done:
     if (shadow != NULL) shadow_deinit(shadow);
     dbk_free(store->allocator, shadow);
@@ -481,7 +481,7 @@ static daybook_status follow_manifest(daybook_store *store, bool *behind_out, da
 // What changed since, where nothing stands in the way; *behind_out: start over.
 static daybook_status catch_up(daybook_store *store, const dbk_live_values *values, bool *behind_out, daybook_error *error) {
     struct dbk_follower *follower = store->follower;
-    *behind_out = follower->session != values->session || follower->is_damaged;
+    *behind_out = follower->is_damaged;
     if (*behind_out) return DAYBOOK_OK;
     if (values->manifest_edit > atomic_load(&store->manifest_edit) || values->durable_lsn > map_end(&store->manifest)) {
         daybook_status status = follow_manifest(store, behind_out, error);
@@ -515,16 +515,11 @@ static bool is_new(const struct dbk_follower *follower, const dbk_live_values *v
 static daybook_status refresh(daybook_store *store, daybook_error *error) {
     struct dbk_follower *follower = store->follower;
     dbk_live_values values = {0};
-    if (store->live == NULL) {
-        if (!find_writer(store, &values)) return DAYBOOK_OK;
-    } else if (!dbk_live_get(store->live, &values)) {
-        return DAYBOOK_OK;
-    }
-    // Without a session nobody ever published; one we do not follow must be alive to be believed.
+    if (!open_live(store) || !dbk_live_get(store->live, &values)) return DAYBOOK_OK;
     if (values.session == 0 || !is_new(follower, &values)) return DAYBOOK_OK;
-    if (values.session != follower->session && !find_writer(store, &values)) return DAYBOOK_OK;
-    bool behind = false;
-    DBK_TRY(catch_up(store, &values, &behind, error));
+    // Another writer, perhaps gone again already: what it left is found as at opening.
+    bool behind = values.session != follower->session;
+    if (!behind) DBK_TRY(catch_up(store, &values, &behind, error));
     if (behind) {
         DBK_TRY(start_over(store, error));
     } else {
