@@ -98,8 +98,10 @@ static daybook_status encode_event(dbk_append *append, const daybook_event *said
     dbk_uuid made;
     dbk_uuid_make_v7(0, random, &made);
     size_t id_offset;
-    if (dbk_event_encode_body(said, event->aggregate_size, made.bytes, &append->bodies, &id_offset) != DAYBOOK_OK)
+    if (dbk_event_body_size_bound(said) > DAYBOOK_BATCH_SIZE_MAX - append->bodies.size)
         return dbk_fail(error, DAYBOOK_ELIMIT, "the batch takes more than %d bytes: split it", DAYBOOK_BATCH_SIZE_MAX);
+    if (dbk_event_encode_body(said, event->aggregate_size, made.bytes, &append->bodies, &id_offset) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory appending");
     event->body_size = (uint32_t)(append->bodies.size - event->body_offset);
     event->id_offset = (uint32_t)id_offset;
     dbk_event decoded = {0};
