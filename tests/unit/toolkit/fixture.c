@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 char fixture_directory[] = "directory";
+char fixture_segments[] = "segments";
 
 static int remove_entry(const char *path, const struct stat *facts, int kind, struct FTW *place) {
     (void)facts;
@@ -28,6 +29,7 @@ int fixture_open(void **context) {
     fixture *store = calloc(1, sizeof *store);
     if (store == NULL) return -1;
     store->is_memory = *context == NULL;
+    store->is_flushed = *context == fixture_segments;
     daybook_error_init(&store->error);
     strcpy(store->path, store->is_memory ? ":memory:" : "toolkit-test-XXXXXX");
     if (!store->is_memory && mkdtemp(store->path) == NULL) return -1;
@@ -47,6 +49,7 @@ int fixture_close(void **context) {
 
 static void reopen(fixture *store, unsigned flags) {
     if (store->is_memory) return;
+    if (store->is_flushed) assert_ok(store, daybook_flush(store->store, &store->error));
     assert_ok(store, daybook_close(store->store, &store->error));
     store->store = NULL;
     open_store(store, flags);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A store for the toolkit's tests, once in memory and once in a directory, with a stream ORDERS over orders.>
+// A store for the toolkit's tests, once in memory, once in a directory, once with all events in segments, with a stream ORDERS over orders.>
 // and short ways to append and compare. Only the public interface is used, as in the toolkit itself.
 #ifndef DBK_TESTS_TOOLKIT_FIXTURE_H
 #define DBK_TESTS_TOOLKIT_FIXTURE_H
@@ -21,21 +21,24 @@ typedef struct fixture {
     daybook_error error;
     char path[64];
     int is_memory;
+    int is_flushed; // reopening writes everything into segments
 } fixture;
 
-/// cmocka set-up and tear-down; the state given is NULL for a store in memory, anything else for a directory.
+/// cmocka set-up and tear-down; the state given is NULL for a store in memory, else one of the names below.
 int fixture_open(void **context);
 int fixture_close(void **context);
-/// Close and open again, where the store has files.
+/// Close and open again, where the store has files; flush before, where that is asked for.
 void fixture_reopen(fixture *store);
 void fixture_reopen_read_only(fixture *store);
 
-/// Both kinds of store run the case.
-#define FIXTURE_TEST(function)                                                             \
-    {#function " (memory)", function, fixture_open, fixture_close, NULL}, {                \
-#function " (directory)", function, fixture_open, fixture_close, fixture_directory \
+/// All kinds of store run the case.
+#define FIXTURE_TEST(function)                                                                  \
+    {#function " (memory)", function, fixture_open, fixture_close, NULL},                       \
+        {#function " (directory)", function, fixture_open, fixture_close, fixture_directory}, { \
+#function " (segments)", function, fixture_open, fixture_close, fixture_segments        \
     }
 extern char fixture_directory[];
+extern char fixture_segments[];
 
 /// Append one event; fails the test where that fails. `time` is RFC 3339 or NULL.
 daybook_receipt fixture_append(fixture *store, const char *subject, const char *data, const char *time);

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Snapshots: used when they may be, passed over when they may not, never a way back for what was removed.
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
 #include "fixture.h"
 
 #define ORDER daybook_text("orders.1")
@@ -16,6 +20,58 @@ static daybook_receipt step(fixture *store, int n) {
 
 static void take(fixture *store) {
     assert_ok(store, daybook_snapshot_take(store->store, ORDER, NULL, &store->error));
+    fixture_reopen(store);
+}
+
+// A second thread takes snapshots while events come and go.
+typedef struct taker {
+    fixture *store;
+    atomic_bool stop;
+    unsigned taken;
+} taker;
+
+static void *take_all_the_time(void *context) {
+    taker *work = context;
+    while (!atomic_load(&work->stop))
+        work->taken += daybook_snapshot_take(work->store->store, ORDER, NULL, NULL) == DAYBOOK_OK;
+    return NULL;
+}
+
+static void check_no_secret(fixture *store) {
+    daybook_cursor *cursor = NULL;
+    daybook_status status =
+        daybook_kv_read(store->store, BUCKET, daybook_text("orders.1"), 1, 0, &cursor, &store->error);
+    if (status == DAYBOOK_ENOTFOUND) return; // None was taken.
+    assert_ok(store, status);
+    daybook_kv_entry entry;
+    while ((status = daybook_kv_next(cursor, 0, &entry, &store->error)) == DAYBOOK_OK) {
+        for (size_t i = 0; i + 6 <= entry.value.size; i++)
+            if (memcmp((const char *)entry.value.data + i, "secret", 6) == 0)
+                fail_msg("a removed event is in the snapshot of revision %d", (int)entry.revision);
+    }
+    assert_status(store, status, DAYBOOK_END);
+    daybook_cursor_close(cursor);
+}
+
+static void a_snapshot_under_way_does_not_bring_back_what_is_removed(void **context) {
+    fixture *store = *context;
+    step(store, 1);
+    for (unsigned round = 0; round < 5; round++) {
+        taker work = {.store = store};
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, take_all_the_time, &work), 0);
+        for (unsigned i = 0; i < 20; i++) {
+            daybook_receipt receipt = fixture_append(store, "orders.1.told", "{\"secret\":true}", NULL);
+            fixture_append(store, "orders.1.step", "{\"more\":true}", NULL);
+            assert_ok(store, daybook_event_remove(store->store, daybook_text("ORDERS"), receipt.seq, 0,
+                                                  &store->error));
+        }
+        atomic_store(&work.stop, true);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        check_no_secret(store);
+        fixture_reopen(store);
+        check_no_secret(store);
+    }
 }
 
 // Loads, checks which snapshot it began with, and that the state has the member `n` = version expected.
@@ -293,6 +349,7 @@ int main(void) {
         FIXTURE_TEST(a_stream_made_anew_never_meets_the_snapshots_of_the_old_one),
         FIXTURE_TEST(a_snapshot_does_not_bring_back_a_removed_event),
         FIXTURE_TEST(a_snapshot_survives_its_events_going_by_a_limit),
+        FIXTURE_TEST(a_snapshot_under_way_does_not_bring_back_what_is_removed),
         FIXTURE_TEST(snapshots_are_shown_listed_and_removed),
         FIXTURE_TEST(a_store_open_for_reading_uses_snapshots_and_takes_none),
     };
