@@ -537,6 +537,10 @@ daybook_status dbk_follower_refresh(daybook_store *store, daybook_error *error) 
     return status;
 }
 
+void dbk_follower_hold(daybook_store *store) { pthread_mutex_lock(&store->follower->lock); }
+
+void dbk_follower_let_go(daybook_store *store) { pthread_mutex_unlock(&store->follower->lock); }
+
 // ---- Waiting -------------------------------------------------------------------------------------------------------------------------
 
 void dbk_store_wait_published(daybook_store *store, uint32_t seen_publish_count, int64_t timeout_ns) {

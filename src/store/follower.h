@@ -10,4 +10,8 @@
 daybook_status dbk_follower_open(daybook_store *store, daybook_error *error);
 void dbk_follower_free(daybook_store *store);
 
+/// Keep the store as it is while something consistent is copied from it.
+void dbk_follower_hold(daybook_store *store);
+void dbk_follower_let_go(daybook_store *store);
+
 #endif

@@ -624,16 +624,24 @@ daybook_status dbk_manifest_copy(const dbk_manifest *from, dbk_manifest *to) {
     dbk_manifest_edit edit;
     dbk_manifest_edit_init(&edit, from->allocator);
     write_snapshot(from, &edit);
-    apply_plan plan = {0};
-    daybook_status status = dbk_buf_status(&edit.records);
-    dbk_slice records = daybook_bytes(edit.records.data, edit.records.size);
-    if (status == DAYBOOK_OK) status = plan_records(to->allocator, records, &plan);
-    if (status == DAYBOOK_OK) status = reserve(to, &plan);
-    if (status == DAYBOOK_OK) apply_records(to, records, &plan);
-    plan_deinit(to->allocator, &plan);
+    daybook_status status = dbk_manifest_apply(to, &edit);
     dbk_manifest_edit_deinit(&edit);
     if (status != DAYBOOK_OK) dbk_manifest_deinit(to);
     return status;
+}
+
+daybook_status dbk_manifest_apply_records(dbk_manifest *manifest, dbk_slice records) {
+    apply_plan plan = {0};
+    daybook_status status = plan_records(manifest->allocator, records, &plan);
+    if (status == DAYBOOK_OK) status = reserve(manifest, &plan);
+    if (status == DAYBOOK_OK) apply_records(manifest, records, &plan);
+    plan_deinit(manifest->allocator, &plan);
+    return status;
+}
+
+daybook_status dbk_manifest_apply(dbk_manifest *manifest, const dbk_manifest_edit *edit) {
+    DBK_TRY(dbk_buf_status(&edit->records));
+    return dbk_manifest_apply_records(manifest, daybook_bytes(edit->records.data, edit->records.size));
 }
 
 const dbk_manifest_segment *dbk_manifest_find_segment(const dbk_manifest *manifest, uint64_t segment_id) {

@@ -107,6 +107,10 @@ void dbk_manifest_edit_remove_entry(dbk_manifest_edit *edit, dbk_catalogue_kind 
 /// says may be on disk: files it names must stay until a later commit succeeded (it goes to a new file, which takes the
 /// doubt away).
 daybook_status dbk_manifest_commit(dbk_manifest *manifest, const dbk_manifest_edit *edit, daybook_error *error);
+/// Apply the edit to memory only.
+daybook_status dbk_manifest_apply(dbk_manifest *manifest, const dbk_manifest_edit *edit);
+/// The same for records read back from elsewhere (the catalogue copy of a segment). EDAMAGED.
+daybook_status dbk_manifest_apply_records(dbk_manifest *manifest, dbk_slice records);
 /// Copy of everything but the file.
 daybook_status dbk_manifest_copy(const dbk_manifest *from, dbk_manifest *to);
 

@@ -1,11 +1,457 @@
 // SPDX-License-Identifier: Apache-2.0
-// Being written; answers EUNSUPPORTED so that programs link meanwhile.
-#include "base/error.h"
-#include "daybook/store.h"
+// Verifying: every byte of a store is read and checked, nothing is written.
+//
+//   manifest    the newest file, every edit; nothing in it contradicts the rest
+//   segments    dbk_segment_verify; what the manifest says of each; no gap in what they cover is told, since positions of
+//               events that were never stored may be missing
+//   deletions   checksum, and only positions of their segment
+//   journal     every group from the start on, every record decoded, positions ascending
+//   names       files the manifest does not know: told, no damage
+//
+// Beside a running writer files are replaced while we read. Damage found is therefore only told when the manifest is
+// still the same afterwards; else everything begins again.
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "store/deletions.h"
+#include "store/directory.h"
+#include "store/live.h"
+#include "store/recovery.h"
+
+enum { ATTEMPTS_MAX = 20, MESSAGE_SIZE = 400 };
+
+// ---- Findings ------------------------------------------------------------------------------------------------------------------
+
+// Kept until the end, because a writer may make them void.
+typedef struct kept_finding {
+    bool is_damage;
+    uint64_t offset, position_first, position_last;
+    char *file;
+    char *message;
+} kept_finding;
+
+typedef struct verifying {
+    const daybook_allocator *allocator;
+    daybook_vfs *vfs;
+    const char *path;
+    dbk_manifest manifest;
+    kept_finding *findings;
+    size_t finding_count;
+    size_t damage_count;
+    bool out_of_memory;
+    daybook_progress progress;
+    void *progress_context;
+    uint64_t done, total;
+    // The journal's records.
+    uint64_t last_position;
+    uint64_t record_count;
+} verifying;
+
+static void drop_findings(verifying *verify) {
+    for (size_t i = 0; i < verify->finding_count; i++) {
+        dbk_free(verify->allocator, verify->findings[i].file);
+        dbk_free(verify->allocator, verify->findings[i].message);
+    }
+    verify->finding_count = 0;
+    verify->damage_count = 0;
+}
+
+static void keep(void *context, const daybook_finding *finding) {
+    verifying *verify = context;
+    kept_finding *grown =
+        dbk_resize_array(verify->allocator, verify->findings, verify->finding_count + 1, sizeof *grown);
+    if (grown == NULL) {
+        verify->out_of_memory = true;
+        return;
+    }
+    verify->findings = grown;
+    kept_finding *kept = &grown[verify->finding_count];
+    *kept = (kept_finding){.is_damage = finding->is_damage != 0,
+                           .offset = finding->offset,
+                           .position_first = finding->position_first,
+                           .position_last = finding->position_last,
+                           .file = dbk_copy_text(verify->allocator, finding->file),
+                           .message = dbk_copy_text(verify->allocator, finding->message)};
+    verify->finding_count++;
+    verify->damage_count += kept->is_damage;
+    if (kept->file == NULL || kept->message == NULL) verify->out_of_memory = true;
+}
+
+static void tell(verifying *verify, bool is_damage, const char *file, uint64_t offset, uint64_t first, uint64_t last,
+                 const char *format, ...) __attribute__((format(printf, 7, 8)));
+
+static void tell(verifying *verify, bool is_damage, const char *file, uint64_t offset, uint64_t first, uint64_t last,
+                 const char *format, ...) {
+    char message[MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    if (vsnprintf(message, sizeof message, format, arguments) < 0) message[0] = '\0';
+    va_end(arguments);
+    daybook_finding finding = {.size = sizeof finding,
+                               .is_damage = is_damage,
+                               .file = daybook_text(file),
+                               .offset = offset,
+                               .position_first = first,
+                               .position_last = last,
+                               .message = daybook_text(message)};
+    keep(verify, &finding);
+}
+
+// Damage becomes a finding; what keeps us from reading on (memory, permissions) ends it.
+static daybook_status absorb(verifying *verify, daybook_status status, const daybook_error *detail, const char *file,
+                             uint64_t first, uint64_t last, daybook_error *error) {
+    switch (status) {
+    case DAYBOOK_OK:
+        return DAYBOOK_OK;
+    case DAYBOOK_EDAMAGED:
+    case DAYBOOK_EFOREIGN:
+    case DAYBOOK_ENOTFOUND:
+    case DAYBOOK_EIO:
+        tell(verify, true, file, detail->offset, first, last, "%s", detail->message);
+        return DAYBOOK_OK;
+    default:
+        if (error != NULL) *error = *detail;
+        return status;
+    }
+}
+
+static daybook_status advance(verifying *verify, uint64_t bytes, daybook_error *error) {
+    verify->done += bytes;
+    if (verify->progress == NULL) return DAYBOOK_OK;
+    uint64_t done = verify->done < verify->total ? verify->done : verify->total;
+    if (verify->progress(verify->progress_context, done, verify->total) == 0) return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_ECLOSED, "verifying was interrupted");
+}
+
+// ---- Segments and deletions ------------------------------------------------------------------------------------------------------
+
+static dbk_segment_config segment_config(const verifying *verify, uint64_t segment_id) {
+    return (dbk_segment_config){.allocator = verify->allocator,
+                                .vfs = verify->vfs,
+                                .directory = verify->path,
+                                .store_uuid = verify->manifest.store_uuid,
+                                .incarnation = verify->manifest.incarnation,
+                                .segment_id = segment_id,
+                                .memory_max = 16 << 20};
+}
+
+static void compare_summary(verifying *verify, const char *name, const dbk_segment_summary *said) {
+    dbk_segment_config config = segment_config(verify, said->segment_id);
+    dbk_cache *cache = NULL;
+    dbk_segment *segment = NULL;
+    if (dbk_cache_new(verify->allocator, 1 << 20, &cache) != DAYBOOK_OK) {
+        verify->out_of_memory = true;
+        return;
+    }
+    if (dbk_segment_open(&config, cache, &segment, NULL) == DAYBOOK_OK) { // what fails was told by dbk_segment_verify
+        const dbk_segment_summary *found = dbk_segment_get_summary(segment);
+        bool same = found->position_first == said->position_first && found->position_last == said->position_last &&
+                    found->event_count == said->event_count && found->file_bytes == said->file_bytes &&
+                    memcmp(found->sha256, said->sha256, sizeof said->sha256) == 0;
+        if (!same) {
+            tell(verify, true, name, 0, said->position_first, said->position_last,
+                 "not the file the manifest names: it was replaced by another one of this store");
+        }
+        dbk_segment_unref(segment);
+    }
+    dbk_cache_free(cache);
+}
+
+static daybook_status verify_deletions(verifying *verify, const dbk_manifest_segment *entry, daybook_error *error) {
+    if (entry->deletion_generation == 0) return DAYBOOK_OK;
+    const dbk_segment_summary *summary = &entry->summary;
+    dbk_deletions_config config = {.allocator = verify->allocator,
+                                   .vfs = verify->vfs,
+                                   .directory = verify->path,
+                                   .store_uuid = verify->manifest.store_uuid,
+                                   .segment_id = summary->segment_id,
+                                   .generation = entry->deletion_generation};
+    char name[64];
+    dbk_deletions_name(summary->segment_id, entry->deletion_generation, name);
+    roaring_bitmap_t *removed = NULL;
+    roaring_bitmap_t *for_ever = NULL;
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status status = dbk_deletions_read(&config, &removed, &for_ever, &detail);
+    DBK_TRY(absorb(verify, status, &detail, name, summary->position_first, summary->position_last, error));
+    if (status != DAYBOOK_OK) return DAYBOOK_OK;
+    uint64_t span = summary->position_last - summary->position_first;
+    bool outside = !roaring_bitmap_is_empty(removed) && roaring_bitmap_maximum(removed) > span;
+    if (outside || !roaring_bitmap_is_subset(for_ever, removed)) {
+        tell(verify, true, name, 0, summary->position_first, summary->position_last,
+             "removes events its segment does not hold");
+    }
+    roaring_bitmap_free(removed);
+    roaring_bitmap_free(for_ever);
+    return DAYBOOK_OK;
+}
+
+static daybook_status verify_segment(verifying *verify, const dbk_manifest_segment *entry, daybook_error *error) {
+    const dbk_segment_summary *summary = &entry->summary;
+    dbk_segment_config config = segment_config(verify, summary->segment_id);
+    char name[40];
+    dbk_segment_name(summary->segment_id, name);
+    daybook_error detail;
+    daybook_error_init(&detail);
+    size_t damage_before = verify->damage_count;
+    daybook_status status = dbk_segment_verify(&config, keep, verify, &detail);
+    // It reports what it finds itself; only what kept it from looking is for us.
+    if (status != DAYBOOK_EDAMAGED || verify->damage_count == damage_before) {
+        DBK_TRY(absorb(verify, status, &detail, name, summary->position_first, summary->position_last, error));
+    }
+    compare_summary(verify, name, summary);
+    DBK_TRY(verify_deletions(verify, entry, error));
+    return advance(verify, summary->file_bytes, error);
+}
+
+// ---- The journal ---------------------------------------------------------------------------------------------------------------------
+
+static daybook_status verify_record(verifying *verify, dbk_slice record, dbk_record_kind kind) {
+    dbk_event event;
+    dbk_remove remove;
+    dbk_catalogue_entry entry;
+    verify->record_count++;
+    switch (kind) {
+    case DBK_RECORD_EVENT:
+        DBK_TRY(dbk_event_decode(record, &event));
+        if (event.position <= verify->last_position) return DAYBOOK_EDAMAGED;
+        verify->last_position = event.position;
+        return DAYBOOK_OK;
+    case DBK_RECORD_REMOVE:
+        return dbk_remove_decode(record, &remove);
+    case DBK_RECORD_CATALOGUE:
+        return dbk_catalogue_decode(record, &entry);
+    }
+    return DAYBOOK_EFORMAT;
+}
+
+static daybook_status verify_group(void *context, uint64_t first_lsn, uint64_t next_lsn, dbk_slice payload,
+                                   daybook_error *error) {
+    (void)next_lsn;
+    (void)error;
+    verifying *verify = context;
+    const uint8_t *at = payload.data;
+    size_t left = payload.size;
+    while (left > 0) {
+        dbk_record_kind kind;
+        size_t size = 0;
+        daybook_status status = dbk_record_peek(daybook_bytes(at, left), &kind, &size);
+        if (status == DAYBOOK_OK) status = verify_record(verify, daybook_bytes(at, size), kind);
+        if (status != DAYBOOK_OK) {
+            tell(verify, true, "journal", 0, verify->last_position + 1, 0,
+                 "a record of the group at LSN %llu cannot be read although its checksum holds: %s",
+                 (unsigned long long)first_lsn, daybook_status_text(status));
+            return DAYBOOK_OK; // the next group may be fine
+        }
+        at += size;
+        left -= size;
+    }
+    return DAYBOOK_OK;
+}
+
+// Up to where a running writer says that the journal is durable; 0: to the end.
+static uint64_t journal_stop(const verifying *verify) {
+    const dbk_manifest *manifest = &verify->manifest;
+    uint64_t stop_lsn = manifest->closed_clean ? manifest->journal_durable_lsn : 0;
+    dbk_live *live = NULL;
+    if (dbk_live_open(verify->allocator, verify->vfs, verify->path, &manifest->store_uuid, false, &live, NULL) != DAYBOOK_OK) {
+        return stop_lsn;
+    }
+    dbk_live_values values;
+    uint64_t session = 0;
+    bool is_known = dbk_live_get(live, &values);
+    if (dbk_lock_is_held(verify->vfs, verify->path, &session) && is_known && values.session == session && values.writer_open) {
+        stop_lsn = values.durable_lsn;
+    }
+    dbk_live_close(live);
+    return stop_lsn;
+}
+
+static daybook_status verify_journal(verifying *verify, daybook_error *error) {
+    const dbk_manifest *manifest = &verify->manifest;
+    if (manifest->journal_piece_count == 0) return DAYBOOK_OK; // a backup has none
+    char path[DBK_PATH_SIZE_MAX];
+    DBK_TRY(dbk_path_join(verify->path, "journal", path, error));
+    dbk_journal_config config = {.allocator = verify->allocator,
+                                 .vfs = verify->vfs,
+                                 .path = path,
+                                 .store_uuid = manifest->store_uuid,
+                                 .incarnation = manifest->incarnation};
+    dbk_journal_map map = dbk_manifest_journal_map(manifest);
+    verify->last_position = manifest->flushed_position;
+    uint64_t stop_lsn = journal_stop(verify);
+    uint64_t start_lsn = manifest->journal_start_lsn;
+    // Behind damage it goes on with the next group that can be read.
+    while (stop_lsn == 0 || start_lsn < stop_lsn) {
+        dbk_journal_recovery recovery = {0};
+        daybook_error detail;
+        daybook_error_init(&detail);
+        daybook_status status = dbk_journal_recover(&config, &map, start_lsn, stop_lsn, manifest->journal_durable_lsn,
+                                                    verify_group, verify, &recovery, &detail);
+        DBK_TRY(absorb(verify, status, &detail, "journal", verify->last_position + 1, 0, error));
+        if (status != DAYBOOK_OK) return DAYBOOK_OK;
+        if (recovery.torn_pages > 0) {
+            tell(verify, false, "journal", 0, 0, 0, "%llu pages of a commit that was never acknowledged lie at the end",
+                 (unsigned long long)recovery.torn_pages);
+        }
+        if (!recovery.damaged) break;
+        tell(verify, true, "journal", recovery.damage_offset, verify->last_position + 1, 0, "%s", recovery.damage_text);
+        if (recovery.resume_lsn <= start_lsn) break;
+        start_lsn = recovery.resume_lsn;
+    }
+    return advance(verify, (uint64_t)manifest->journal_piece_count * DBK_JOURNAL_PIECE_SIZE, error);
+}
+
+// ---- Names -----------------------------------------------------------------------------------------------------------------------------
+
+static int look_at_name(void *context, const daybook_vfs_entry *entry) {
+    verifying *verify = context;
+    uint64_t id = 0;
+    uint64_t generation = 0;
+    const dbk_manifest_segment *known = NULL;
+    switch (dbk_file_classify(entry->name, &id, &generation)) {
+    case DBK_FILE_SEGMENT:
+        if (dbk_manifest_find_segment(&verify->manifest, id) != NULL) break;
+        tell(verify, false, entry->name, 0, 0, 0, "the manifest does not name this segment: left behind by an interrupted flush or merge");
+        break;
+    case DBK_FILE_DELETIONS:
+        known = dbk_manifest_find_segment(&verify->manifest, id);
+        if (known != NULL && known->deletion_generation == generation) break;
+        tell(verify, false, entry->name, 0, 0, 0, "the manifest does not name this deletion file");
+        break;
+    case DBK_FILE_MANIFEST:
+        if (id != verify->manifest.number) tell(verify, false, entry->name, 0, 0, 0, "an older manifest, left behind");
+        break;
+    case DBK_FILE_TEMPORARY:
+        tell(verify, false, entry->name, 0, 0, 0, "an unfinished file, removed when the store is next opened for writing");
+        break;
+    case DBK_FILE_FOREIGN:
+        tell(verify, false, entry->name, 0, 0, 0, "not a file of the store; left alone");
+        break;
+    case DBK_FILE_LOCK:
+    case DBK_FILE_LIVE:
+    case DBK_FILE_JOURNAL:
+    case DBK_FILE_DAMAGED:
+        break;
+    }
+    return 0;
+}
+
+static daybook_status verify_names(verifying *verify, daybook_error *error) {
+    int result = verify->vfs->list(verify->vfs, verify->path, look_at_name, verify);
+    return result < 0 ? dbk_fail_system(error, result, "list", verify->path, 0) : DAYBOOK_OK;
+}
+
+// ---- All of it ---------------------------------------------------------------------------------------------------------------------------
+
+static void compare_positions(verifying *verify) {
+    const dbk_manifest *manifest = &verify->manifest;
+    uint64_t next = 1;
+    for (size_t i = 0; i < manifest->segment_count; i++) {
+        const dbk_segment_summary *summary = &manifest->segments[i].summary;
+        if (summary->position_first > next) {
+            // Positions of streams kept in memory are never stored; only a whole range without a segment is odd.
+            tell(verify, false, "manifest", 0, next, summary->position_first - 1, "no segment covers these positions");
+        }
+        next = summary->position_last + 1;
+    }
+}
+
+static daybook_status verify_once(verifying *verify, daybook_error *error) {
+    char name[40];
+    daybook_error detail;
+    daybook_error_init(&detail);
+    verify->done = 0;
+    dbk_manifest_deinit(&verify->manifest);
+    dbk_manifest_init(&verify->manifest, verify->allocator, verify->vfs, verify->path);
+    daybook_status status = dbk_manifest_load(&verify->manifest, false, &detail);
+    if (status == DAYBOOK_EDAMAGED) {
+        tell(verify, true, "manifest", detail.offset, 0, 0, "%s", detail.message);
+        return DAYBOOK_OK; // without it nobody knows what the rest should be
+    }
+    if (status != DAYBOOK_OK) {
+        if (error != NULL) *error = detail;
+        return status;
+    }
+    const dbk_manifest *manifest = &verify->manifest;
+    verify->total = (uint64_t)manifest->journal_piece_count * DBK_JOURNAL_PIECE_SIZE;
+    for (size_t i = 0; i < manifest->segment_count; i++) verify->total += manifest->segments[i].summary.file_bytes;
+    if (manifest->torn_bytes > 0) {
+        dbk_manifest_name(manifest->number, name);
+        tell(verify, false, name, manifest->file_size, 0, 0, "%llu bytes of an edit that was never acknowledged lie at the end",
+             (unsigned long long)manifest->torn_bytes);
+    }
+    compare_positions(verify);
+    for (size_t i = 0; i < manifest->segment_count; i++) DBK_TRY(verify_segment(verify, &manifest->segments[i], error));
+    DBK_TRY(verify_journal(verify, error));
+    return verify_names(verify, error);
+}
+
+// Did a writer change the manifest while we looked?
+static bool has_changed(verifying *verify) {
+    dbk_manifest now;
+    dbk_manifest_init(&now, verify->allocator, verify->vfs, verify->path);
+    bool changed = dbk_manifest_load(&now, false, NULL) == DAYBOOK_OK && now.edit_count != verify->manifest.edit_count;
+    dbk_manifest_deinit(&now);
+    return changed;
+}
+
+static void report_all(const verifying *verify, daybook_report report, void *context) {
+    for (size_t i = 0; report != NULL && i < verify->finding_count; i++) {
+        const kept_finding *kept = &verify->findings[i];
+        daybook_finding finding = {.size = sizeof finding,
+                                   .is_damage = kept->is_damage,
+                                   .file = daybook_text(kept->file),
+                                   .offset = kept->offset,
+                                   .position_first = kept->position_first,
+                                   .position_last = kept->position_last,
+                                   .message = daybook_text(kept->message)};
+        report(context, &finding);
+    }
+}
+
+static daybook_status check_present(daybook_vfs *vfs, const char *path, bool *headless_out, daybook_error *error) {
+    dbk_directory found;
+    DBK_TRY(dbk_directory_inspect(vfs, path, &found, error));
+    *headless_out = found.manifest_count == 0 && (found.segment_count > 0 || found.has_journal);
+    if (found.manifest_count > 0 || *headless_out) return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no store in %s; check the path", path);
+}
 
 daybook_status daybook_verify(const char *path, const daybook_open_options *options, daybook_report report,
                               void *report_context, daybook_progress progress, void *progress_context,
                               daybook_error *error) {
-    (void)path, (void)options, (void)report, (void)report_context, (void)progress, (void)progress_context;
-    return dbk_fail(error, DAYBOOK_EUNSUPPORTED, "verify is not there yet");
+    if (path == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "daybook_verify without path");
+    daybook_open_options used;
+    daybook_open_options_init(&used);
+    if (options != NULL) memcpy(&used, options, options->size < sizeof used ? options->size : sizeof used);
+    verifying verify = {.allocator = used.allocator != NULL ? used.allocator : dbk_allocator_default(),
+                        .vfs = used.vfs != NULL ? used.vfs : daybook_vfs_posix(),
+                        .path = path,
+                        .progress = progress,
+                        .progress_context = progress_context};
+    bool headless = false;
+    DBK_TRY(check_present(verify.vfs, path, &headless, error));
+    daybook_status status = DAYBOOK_OK;
+    if (headless) {
+        tell(&verify, true, "manifest", 0, 0, 0, "missing: there are files of a store but no manifest");
+    } else {
+        for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+            drop_findings(&verify);
+            status = verify_once(&verify, error);
+            if ((status == DAYBOOK_OK && verify.damage_count == 0) || status == DAYBOOK_ECLOSED || !has_changed(&verify)) break;
+        }
+    }
+    if (status == DAYBOOK_OK && verify.out_of_memory) status = dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while verifying %s", path);
+    if (status == DAYBOOK_OK || verify.damage_count > 0) report_all(&verify, report, report_context);
+    if (status == DAYBOOK_OK && verify.damage_count > 0) {
+        status = dbk_fail(error, DAYBOOK_EDAMAGED, "%s is damaged: %zu places; run daybook repair, or restore a backup", path,
+                          verify.damage_count);
+    }
+    drop_findings(&verify);
+    dbk_free(verify.allocator, verify.findings);
+    dbk_manifest_deinit(&verify.manifest);
+    return status;
 }
