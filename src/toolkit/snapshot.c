@@ -132,20 +132,33 @@ static daybook_status try_snapshot(daybook_slice text, const dbk_aggregate *aggr
     return DAYBOOK_OK;
 }
 
+static const char subject_prefix[] = "$KV." DBK_SNAPSHOT_BUCKET ".";
+
+typedef struct snapshot_subject {
+    char text[sizeof subject_prefix + DAYBOOK_SUBJECT_SIZE_MAX];
+} snapshot_subject;
+
+// The subject of an aggregate's snapshots; no valid one where the name is too long for a key.
+static daybook_slice make_subject(const dbk_aggregate *aggregate, snapshot_subject *subject) {
+    size_t prefix_size = sizeof subject_prefix - 1;
+    memcpy(subject->text, subject_prefix, prefix_size);
+    memcpy(subject->text + prefix_size, aggregate->name, aggregate->name_slice.size);
+    return daybook_bytes(subject->text, prefix_size + aggregate->name_slice.size);
+}
+
+static daybook_slice stream_name(void) {
+    return daybook_text("KV_" DBK_SNAPSHOT_BUCKET);
+}
+
 // The snapshots of one aggregate, newest first.
 static daybook_status open_snapshots(daybook_store *store, const dbk_aggregate *aggregate,
                                      daybook_cursor **cursor_out, daybook_error *error) {
-    static const char prefix[] = "$KV." DBK_SNAPSHOT_BUCKET ".";
-    char subject[sizeof prefix + DAYBOOK_SUBJECT_SIZE_MAX];
-    size_t prefix_size = sizeof prefix - 1;
-    memcpy(subject, prefix, prefix_size);
-    memcpy(subject + prefix_size, aggregate->name, aggregate->name_slice.size);
-    daybook_slice filter = daybook_bytes(subject, prefix_size + aggregate->name_slice.size);
-    // An aggregate whose name is too long for a key has no snapshots.
+    snapshot_subject subject;
+    daybook_slice filter = make_subject(aggregate, &subject);
     if (!daybook_subject_is_valid(filter)) return DAYBOOK_ENOTFOUND;
     daybook_query query;
     daybook_query_init(&query);
-    query.stream = daybook_text("KV_" DBK_SNAPSHOT_BUCKET);
+    query.stream = stream_name();
     query.filters = &filter;
     query.filter_count = 1;
     query.flags = DAYBOOK_QUERY_REVERSE;
@@ -224,9 +237,15 @@ static daybook_status removal_mark(daybook_store *store, const dbk_aggregate *ag
     return DAYBOOK_OK;
 }
 
+// With their bytes, because what was removed meanwhile may have been erased.
 static daybook_status remove_snapshots(daybook_store *store, const dbk_aggregate *aggregate,
                                        daybook_error *error) {
-    return daybook_kv_delete(store, bucket_name(), aggregate->name_slice, 1, 0, NULL, error);
+    snapshot_subject subject;
+    daybook_purge_options options;
+    daybook_purge_options_init(&options);
+    options.filter = make_subject(aggregate, &subject);
+    options.erase = 1;
+    return daybook_stream_purge(store, stream_name(), &options, NULL, error);
 }
 
 // The version a snapshot taken now folds to; only used to count up to it.
