@@ -247,7 +247,9 @@ static daybook_status replay_event(daybook_store *store, dbk_slice record, daybo
         hashes.aggregate = dbk_term_hash(dbk_term_slice(&term));
     }
     if ((event.flags & DBK_EVENT_ID_MADE) == 0) hashes.id = dbk_memtable_id_hash(event.stream_id, event.id_key);
+    dbk_memtable_begin_insert(memtable);
     dbk_memtable_insert(memtable, &event, &hashes);
+    dbk_memtable_end_insert(memtable);
     store->next_position = event.position + 1;
     if (event.recorded_ns > store->last_recorded_ns) store->last_recorded_ns = event.recorded_ns;
     dbk_stream *stream = dbk_stream_table_find_id(store->streams, event.stream_id);

@@ -255,6 +255,8 @@ static daybook_status write_events(dbk_append *append, uint8_t *stored, dbk_jour
 }
 
 static void insert_events(dbk_append *append, const uint8_t *stored) {
+    dbk_memtable *memtable = append->store->active->memtable;
+    dbk_memtable_begin_insert(memtable);
     for (size_t i = 0; i < append->count; i++) {
         const dbk_append_event *event = &append->events[i];
         const uint8_t *body = stored + DBK_EVENT_HEAD_SIZE;
@@ -269,9 +271,10 @@ static void insert_events(dbk_append *append, const uint8_t *stored) {
             .id_key = daybook_bytes(body + event->id_offset, event->id_size),
             .body = daybook_bytes(body, event->body_size),
         };
-        dbk_memtable_insert(append->store->active->memtable, &inserted, &event->hashes);
+        dbk_memtable_insert(memtable, &inserted, &event->hashes);
         stored += dbk_memtable_stored_size(event->body_size);
     }
+    dbk_memtable_end_insert(memtable);
 }
 
 // ---- Roll-up ---------------------------------------------------------------------------------------------------------------

@@ -137,7 +137,9 @@ static daybook_status insert_copy(dbk_memtable *memtable, const dbk_event *event
         hashes.aggregate = dbk_term_hash(dbk_term_slice(&term));
     }
     if ((copy.flags & DBK_EVENT_ID_MADE) == 0) hashes.id = dbk_memtable_id_hash(copy.stream_id, copy.id_key);
+    dbk_memtable_begin_insert(memtable);
     dbk_memtable_insert(memtable, &copy, &hashes);
+    dbk_memtable_end_insert(memtable);
     return DAYBOOK_OK;
 }
 

@@ -305,7 +305,6 @@ void dbk_memtable_insert(dbk_memtable *memtable, const dbk_event *event, const d
     DBK_ASSERT((const uint8_t *)event->body.data == at->stored + DBK_EVENT_HEAD_SIZE);
     chunk->used += dbk_memtable_stored_size(event->body.size);
 
-    pthread_rwlock_wrlock(&memtable->index_lock);
     at->prev_subject = insert_key(&memtable->subjects, event->stream_id, event->subject, hashes->subject,
                                   (uint32_t)index, 0);
     if (event->aggregate_size > 0) {
@@ -319,8 +318,11 @@ void dbk_memtable_insert(dbk_memtable *memtable, const dbk_event *event, const d
         DBK_ASSERT(status == DAYBOOK_OK);
     }
     atomic_store_explicit(&memtable->published, index + 1, memory_order_release);
-    pthread_rwlock_unlock(&memtable->index_lock);
 }
+
+void dbk_memtable_begin_insert(dbk_memtable *memtable) { pthread_rwlock_wrlock(&memtable->index_lock); }
+
+void dbk_memtable_end_insert(dbk_memtable *memtable) { pthread_rwlock_unlock(&memtable->index_lock); }
 
 daybook_status dbk_memtable_skip_to(dbk_memtable *memtable, uint64_t position_end) {
     uint64_t index = published(memtable);

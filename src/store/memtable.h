@@ -46,8 +46,11 @@ static inline size_t dbk_memtable_stored_size(size_t body_size) {
 /// Room for `count` more events, so that inserting them cannot fail: `*stored_out` is contiguous memory for
 /// `stored_bytes`, the sum of their dbk_memtable_stored_size. ENOMEM. A reservation not used costs nothing.
 daybook_status dbk_memtable_reserve(dbk_memtable *memtable, size_t count, size_t stored_bytes, uint8_t **stored_out);
-/// Insert the event whose stored form lies next in the memory `reserve` gave; position must be position_end.
+/// Insert the event whose stored form lies next in the memory `reserve` gave; position must be position_end. Between begin
+/// and end, which hold the index for the whole batch.
+void dbk_memtable_begin_insert(dbk_memtable *memtable);
 void dbk_memtable_insert(dbk_memtable *memtable, const dbk_event *event, const dbk_event_hashes *hashes);
+void dbk_memtable_end_insert(dbk_memtable *memtable);
 /// Leave slots empty up to `position_end`.
 daybook_status dbk_memtable_skip_to(dbk_memtable *memtable, uint64_t position_end);
 
