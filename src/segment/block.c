@@ -120,6 +120,10 @@ static void learn(seq_guess *guess, uint32_t stream_id, uint64_t seq) {
     guess->next_seq[place] = seq + 1;
 }
 
+static size_t align8(size_t size) {
+    return (size + 7) & ~(size_t)7;
+}
+
 // ---- zstd with our memory ----------------------------------------------------------------------------------------
 
 static void *zstd_alloc(void *opaque, size_t size) {
@@ -139,6 +143,10 @@ static ZSTD_customMem zstd_memory(const daybook_allocator *allocator) {
 }
 
 // ---- Building ----------------------------------------------------------------------------------------------------
+
+struct dbk_dictionary_encoder {
+    const ZSTD_CDict *digested; // in the memory behind
+};
 
 struct dbk_block_builder {
     const daybook_allocator *allocator;
@@ -252,7 +260,7 @@ static size_t compress(dbk_block_builder *builder, const dbk_dictionary_encoder 
         ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0)) ||
         ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0)) ||
         ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 0)) ||
-        ZSTD_isError(ZSTD_CCtx_refCDict(context, (const ZSTD_CDict *)(const void *)encoder)))
+        ZSTD_isError(ZSTD_CCtx_refCDict(context, encoder == NULL ? NULL : encoder->digested)))
         return SIZE_MAX;
     size_t size = ZSTD_compress2(context, out + DBK_BLOCK_HEAD_SIZE_MAX, bound, builder->raw.data, builder->raw.size);
     if (ZSTD_isError(size)) return SIZE_MAX; // With room for the bound only memory can be missing.
@@ -295,17 +303,26 @@ daybook_status dbk_block_builder_finish(dbk_block_builder *builder, const dbk_di
 
 daybook_status dbk_dictionary_encoder_new(const daybook_allocator *allocator, dbk_slice dictionary,
                                           dbk_dictionary_encoder **encoder_out) {
-    // Parameters for inputs of a block's size: small tables, cheap to clear for each block.
+    *encoder_out = NULL;
+    // Parameters for inputs of a block's size: small tables, cheap to clear for each block. In memory of ours, because
+    // ZSTD_createCDict_advanced of zstd 1.5.4 crashes where memory is out.
     ZSTD_compressionParameters parameters = ZSTD_getCParams(LEVEL, DBK_BLOCK_TARGET, dictionary.size);
-    ZSTD_CDict *digested = ZSTD_createCDict_advanced(dictionary.data, dictionary.size, ZSTD_dlm_byCopy, ZSTD_dct_auto,
-                                                     parameters, zstd_memory(allocator));
-    *encoder_out = (dbk_dictionary_encoder *)(void *)digested;
-    return digested == NULL ? DAYBOOK_ENOMEM : DAYBOOK_OK;
+    size_t size = ZSTD_estimateCDictSize_advanced(dictionary.size, parameters, ZSTD_dlm_byCopy);
+    dbk_dictionary_encoder *encoder = dbk_alloc(allocator, align8(sizeof *encoder) + size);
+    if (encoder == NULL) return DAYBOOK_ENOMEM;
+    void *memory = (uint8_t *)encoder + align8(sizeof *encoder);
+    encoder->digested = ZSTD_initStaticCDict(memory, size, dictionary.data, dictionary.size, ZSTD_dlm_byCopy,
+                                             ZSTD_dct_auto, parameters);
+    if (encoder->digested == NULL) {
+        dbk_free(allocator, encoder);
+        return DAYBOOK_EDAMAGED;
+    }
+    *encoder_out = encoder;
+    return DAYBOOK_OK;
 }
 
 void dbk_dictionary_encoder_free(const daybook_allocator *allocator, dbk_dictionary_encoder *encoder) {
-    (void)allocator; // It knows where it came from.
-    ZSTD_freeCDict((ZSTD_CDict *)(void *)encoder);
+    dbk_free(allocator, encoder);
 }
 
 // Bodies spread evenly over all given, up to TRAIN_BYTES_MAX, one behind the other.
@@ -360,10 +377,6 @@ done:
 }
 
 // ---- Reading -----------------------------------------------------------------------------------------------------
-
-static size_t align8(size_t size) {
-    return (size + 7) & ~(size_t)7;
-}
 
 size_t dbk_block_memory_size(const dbk_block_head *head) {
     return align8(sizeof(dbk_block_memory)) + head->event_count * sizeof(dbk_block_row) +

@@ -54,6 +54,7 @@ daybook_status dbk_block_builder_add(dbk_block_builder *builder, const dbk_event
 daybook_status dbk_block_builder_finish(dbk_block_builder *builder, const dbk_dictionary_encoder *encoder,
                                         uint32_t dictionary, dbk_block_head *head_out, dbk_slice *payload_out);
 
+/// ENOMEM; EDAMAGED where the bytes are no dictionary.
 daybook_status dbk_dictionary_encoder_new(const daybook_allocator *allocator, dbk_slice dictionary,
                                           dbk_dictionary_encoder **encoder_out);
 void dbk_dictionary_encoder_free(const daybook_allocator *allocator, dbk_dictionary_encoder *encoder);

@@ -287,8 +287,12 @@ static daybook_status use_encoder(segment_merger *merger, uint32_t dictionary) {
     size_t offset = 0;
     for (uint32_t i = 0; i + 1 < dictionary; i++) offset += places[i].size;
     dbk_slice bytes = daybook_bytes(merger->assembly.dictionary_bytes.data + offset, places[dictionary - 1].size);
-    if (dbk_dictionary_encoder_new(merger->allocator, bytes, &merger->encoder) != DAYBOOK_OK)
-        return out_of_memory(merger);
+    daybook_status status = dbk_dictionary_encoder_new(merger->allocator, bytes, &merger->encoder);
+    if (status == DAYBOOK_EDAMAGED)
+        return dbk_fail_damaged(merger->error, merger->inputs[0]->path, 0,
+                                "a dictionary of the segments from %s on is damaged; run daybook verify",
+                                merger->inputs[0]->path);
+    if (status != DAYBOOK_OK) return out_of_memory(merger);
     merger->encoder_dictionary = dictionary;
     return DAYBOOK_OK;
 }

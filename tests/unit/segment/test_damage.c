@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+// Damaged, cut, extended and hostile files: found and named, and what is outside of the damage stays readable.
+#include <stdlib.h>
+
+#include "fixture.h"
+#include "segment/footer.h"
+#include "segment/reader.h"
+
+#define SEGMENT_PATH "/segment-0000000000000001.dbs"
+
+typedef struct damage_count {
+    uint64_t count;
+    uint64_t offset; // of the last
+} damage_count;
+
+static void count_damage(void *context, const daybook_finding *finding) {
+    damage_count *damages = context;
+    if (!finding->is_damage) return;
+    damages->count++;
+    damages->offset = finding->offset;
+    assert_true(finding->file.size > 0 && finding->message.size > 0);
+}
+
+static uint64_t file_size(test_world *world) {
+    daybook_file *file;
+    uint64_t size;
+    assert_int_equal(world->vfs->open(world->vfs, SEGMENT_PATH, DAYBOOK_VFS_READ, &file), 0);
+    assert_int_equal(world->vfs->file_size(world->vfs, file, &size), 0);
+    world->vfs->close(world->vfs, file);
+    return size;
+}
+
+static void set_file_size(test_world *world, uint64_t size) {
+    daybook_file *file;
+    assert_int_equal(world->vfs->open(world->vfs, SEGMENT_PATH, DAYBOOK_VFS_WRITE, &file), 0);
+    assert_int_equal(world->vfs->truncate(world->vfs, file, size), 0);
+    world->vfs->close(world->vfs, file);
+}
+
+// How many events can be read one way or the other; wrong content fails the test.
+static size_t count_readable(test_world *world, dbk_segment *segment) {
+    size_t readable = 0;
+    dbk_block_view view;
+    memset(&view, 0, sizeof view);
+    for (uint32_t number = 0; number < dbk_segment_block_count(segment); number++) {
+        daybook_status status = dbk_block_load(segment, number, &view, &world->error);
+        if (status != DAYBOOK_OK) {
+            assert_int_equal(status, DAYBOOK_EDAMAGED);
+            assert_string_equal(world->error.file, SEGMENT_PATH);
+            continue;
+        }
+        for (uint32_t i = 0; i < view.event_count; i++) {
+            dbk_event event;
+            assert_int_equal(dbk_block_event(&view, i, &event, NULL), DAYBOOK_OK);
+            size_t at = 0;
+            while (at < world->count && world->events[at].event.position != event.position) at++;
+            assert_true(at < world->count);
+            assert_true(dbk_slice_equal(event.body, world->events[at].event.body));
+            readable++;
+        }
+    }
+    dbk_block_release(&view);
+    return readable;
+}
+
+static void walk_everything(test_world *world, dbk_segment *segment) {
+    dbk_term_walk *walk;
+    dbk_slice term;
+    dbk_term_entry entry;
+    daybook_status status = dbk_term_walk_open(segment, daybook_text(""), &walk, &world->error);
+    if (status == DAYBOOK_EDAMAGED) return;
+    assert_int_equal(status, DAYBOOK_OK);
+    while ((status = dbk_term_walk_next(walk, &term, &entry, &world->error)) == DAYBOOK_OK) {
+        dbk_postings *postings;
+        uint64_t position = 0;
+        status = dbk_postings_open(segment, &entry, &postings, &world->error);
+        for (uint64_t i = 0; status == DAYBOOK_OK && i <= entry.count; i++) {
+            status = dbk_postings_seek(postings, position, &position, &world->error);
+            position++;
+        }
+        assert_true(status == DAYBOOK_END || status == DAYBOOK_EDAMAGED || status == DAYBOOK_OK);
+        dbk_postings_close(postings);
+    }
+    assert_true(status == DAYBOOK_END || status == DAYBOOK_EDAMAGED);
+    dbk_term_walk_close(walk);
+    for (size_t i = 0; i < world->count; i += 7) {
+        dbk_id_lookup lookup;
+        status = dbk_segment_find_id(segment, world->events[i].event.stream_id, world->events[i].event.id_key, &lookup,
+                                     &world->error);
+        assert_true(status == DAYBOOK_OK || status == DAYBOOK_EDAMAGED);
+    }
+}
+
+// Opens what can be opened, reads what can be read; returns how many events that were.
+static size_t read_all(test_world *world) {
+    dbk_segment_config config = world_config(world, 1);
+    dbk_segment *segment;
+    daybook_status status = dbk_segment_open(&config, world->cache, &segment, &world->error);
+    if (status != DAYBOOK_OK) {
+        assert_true(status == DAYBOOK_EDAMAGED || status == DAYBOOK_EFORMAT || status == DAYBOOK_EFOREIGN);
+        return 0;
+    }
+    size_t readable = count_readable(world, segment);
+    walk_everything(world, segment);
+    dbk_segment_unref(segment);
+    return readable;
+}
+
+static void every_flipped_byte_is_found_and_contained(void **state) {
+    (void)state;
+    test_world world;
+    world_init(&world, 31);
+    world.large_percent = 0;
+    world_add_events(&world, 40);
+    world.events[3].liveness = DBK_REMOVED;
+    dbk_segment_unref(world_segment(&world, 0, 40));
+    uint64_t size = file_size(&world);
+    dbk_segment_config config = world_config(&world, 1);
+    size_t least = SIZE_MAX;
+    for (uint64_t offset = 0; offset < size; offset++) {
+        uint8_t mask = (uint8_t)(1u << world_random(&world, 8));
+        assert_int_equal(dbk_sim_flip(world.sim, SEGMENT_PATH, offset, mask), DAYBOOK_OK);
+        damage_count damages = {0, 0};
+        daybook_error_init(&world.error);
+        daybook_status status = dbk_segment_verify(&config, count_damage, &damages, &world.error);
+        assert_int_equal(status, DAYBOOK_EDAMAGED);
+        assert_true(damages.count > 0);
+        assert_string_equal(world.error.file, SEGMENT_PATH);
+        if (offset % 5 == 0) {
+            size_t readable = read_all(&world);
+            if (readable < least) least = readable;
+        }
+        assert_int_equal(dbk_sim_flip(world.sim, SEGMENT_PATH, offset, mask), DAYBOOK_OK);
+    }
+    // One damage takes one block of events at most.
+    assert_true(least >= 39 - 25);
+    assert_int_equal(read_all(&world), 39);
+    world_deinit(&world);
+}
+
+static void cut_files_are_damaged(void **state) {
+    (void)state;
+    test_world world;
+    world_init(&world, 32);
+    world_add_events(&world, 20);
+    dbk_segment_unref(world_segment(&world, 0, 20));
+    uint64_t size = file_size(&world);
+    dbk_segment_config config = world_config(&world, 1);
+    for (uint64_t cut = size; cut > 0;) {
+        uint64_t step = 1 + world_random(&world, 200);
+        cut = cut > step ? cut - step : 0;
+        set_file_size(&world, cut);
+        dbk_segment *segment;
+        daybook_error_init(&world.error);
+        assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error), DAYBOOK_EDAMAGED);
+        assert_string_equal(world.error.file, SEGMENT_PATH);
+        assert_int_equal(dbk_segment_verify(&config, NULL, NULL, &world.error), DAYBOOK_EDAMAGED);
+    }
+    world_deinit(&world);
+}
+
+static void extended_files_are_damaged(void **state) {
+    (void)state;
+    test_world world;
+    world_init(&world, 33);
+    world_add_events(&world, 20);
+    dbk_segment_unref(world_segment(&world, 0, 20));
+    uint64_t size = file_size(&world);
+    dbk_segment_config config = world_config(&world, 1);
+    static const uint64_t more[] = {1, 63, 64, 128, 5000};
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
+        set_file_size(&world, size + more[i]);
+        dbk_segment *segment;
+        assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error), DAYBOOK_EDAMAGED);
+        set_file_size(&world, size);
+    }
+    assert_int_equal(read_all(&world), 20);
+    world_deinit(&world);
+}
+
+static void random_files_are_damaged(void **state) {
+    (void)state;
+    test_world world;
+    world_init(&world, 34);
+    world_add_events(&world, 2);
+    dbk_segment_unref(world_segment(&world, 0, 2));
+    dbk_segment_config config = world_config(&world, 1);
+    for (unsigned i = 0; i < 50; i++) {
+        uint8_t bytes[3000];
+        for (size_t j = 0; j < sizeof bytes; j++) bytes[j] = (uint8_t)world_random(&world, 256);
+        set_file_size(&world, 300 + world_random(&world, 2700));
+        assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, 0, bytes, (size_t)file_size(&world)), DAYBOOK_OK);
+        dbk_segment *segment;
+        assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error), DAYBOOK_EDAMAGED);
+    }
+    world_deinit(&world);
+}
+
+static void a_newer_format_is_refused(void **state) {
+    (void)state;
+    test_world world;
+    world_init(&world, 35);
+    world_add_events(&world, 2);
+    dbk_segment_unref(world_segment(&world, 0, 2));
+    uint8_t head[DBK_SEGMENT_HEAD_SIZE];
+    dbk_segment_head fields = {.segment_id = 1};
+    dbk_segment_head_encode(&fields, head);
+    dbk_put_u32(head + 8, 2);
+    dbk_put_u64(head + 72, dbk_checksum(head, 72, 0));
+    assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, 0, head, sizeof head), DAYBOOK_OK);
+    dbk_segment_config config = world_config(&world, 1);
+    dbk_segment *segment;
+    assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error), DAYBOOK_EFORMAT);
+    world_deinit(&world);
+}
+
+// Bytes changed *and* the checksum made right again: as only a hostile writer could.
+static void change_chunk(test_world *world, const dbk_segment *segment, uint64_t offset, size_t size, uint64_t at,
+                         uint8_t value) {
+    uint8_t *bytes = malloc(size + 8);
+    assert_non_null(bytes);
+    assert_int_equal(dbk_chunk_read(&segment->reader, offset, size, "x", bytes, NULL), DAYBOOK_OK);
+    bytes[at] = value;
+    dbk_put_u64(bytes + size, dbk_chunk_checksum(segment->reader.seed, offset, bytes, size));
+    assert_int_equal(dbk_sim_overwrite(world->sim, SEGMENT_PATH, offset, bytes, size + 8), DAYBOOK_OK);
+    free(bytes);
+}
+
+static dbk_liveness all_live(void *context, uint32_t stream_id, uint64_t position) {
+    (void)context;
+    (void)stream_id;
+    return position % 5 == 0 ? DBK_REMOVED : DBK_LIVE;
+}
+
+static void use_hostile(test_world *world) {
+    dbk_segment_config config = world_config(world, 1);
+    (void)dbk_segment_verify(&config, NULL, NULL, &world->error);
+    dbk_segment *segment;
+    if (dbk_segment_open(&config, world->cache, &segment, &world->error) != DAYBOOK_OK) return;
+    dbk_term_walk *walk;
+    dbk_slice term;
+    dbk_term_entry entry;
+    if (dbk_term_walk_open(segment, daybook_text(""), &walk, &world->error) == DAYBOOK_OK)
+        while (dbk_term_walk_next(walk, &term, &entry, &world->error) == DAYBOOK_OK) {
+            dbk_postings *postings;
+            if (dbk_postings_open(segment, &entry, &postings, &world->error) != DAYBOOK_OK) continue;
+            uint64_t position;
+            for (unsigned i = 0; i < 5; i++) {
+                (void)dbk_postings_seek(postings, world_random(world, 2000), &position, &world->error);
+                (void)dbk_postings_seek_back(postings, world_random(world, 2000), &position, &world->error);
+            }
+            dbk_postings_close(postings);
+        }
+    dbk_term_walk_close(walk);
+    dbk_block_view view;
+    memset(&view, 0, sizeof view);
+    for (uint32_t i = 0; i < dbk_segment_block_count(segment) && i < 1000; i++) {
+        dbk_event event;
+        if (dbk_block_load(segment, i, &view, &world->error) != DAYBOOK_OK) continue;
+        for (uint32_t j = 0; j < view.event_count; j++) (void)dbk_block_event(&view, j, &event, &world->error);
+    }
+    dbk_block_release(&view);
+    for (size_t i = 0; i < world->count; i += 11) {
+        dbk_id_lookup lookup;
+        (void)dbk_segment_find_id(segment, world->events[i].event.stream_id, world->events[i].event.id_key, &lookup,
+                                  &world->error);
+    }
+    const dbk_segment_summary *summary = dbk_segment_get_summary(segment);
+    dbk_segment_config merged = world_config(world, 2);
+    dbk_segment_summary merged_summary;
+    (void)dbk_segment_merge(&merged, &segment, 1, summary->position_first, summary->position_last, all_live, NULL, 0, 0,
+                            NULL, NULL, daybook_text(""), &merged_summary, &world->error);
+    (void)world->vfs->unlink(world->vfs, "/segment-0000000000000002.dbs");
+    dbk_segment_unref(segment);
+}
+
+static void hostile_bytes_under_right_checksums_harm_nobody(void **state) {
+    (void)state;
+    test_world world;
+    world_init(&world, 36);
+    world.large_percent = 0;
+    world_add_events(&world, 700);
+    world.events[3].liveness = DBK_REMOVED;
+    dbk_segment *segment = world_segment(&world, 0, world.count);
+    for (unsigned round = 0; round < 400; round++) {
+        const dbk_footer *footer = &segment->footer;
+        uint64_t offset = footer->root.offset;
+        size_t size = footer->root.size;
+        dbk_block_info info;
+        uint32_t page = 0;
+        switch (world_random(&world, 7)) {
+        case 0: // The footer; both copies stay readable, the first is believed.
+            offset = segment->tail.footer_offset;
+            size = (size_t)segment->tail.footer_size;
+            break;
+        case 1:
+            page = (uint32_t)world_random(&world, footer->block_page_count);
+            offset = footer->block_pages[page].offset;
+            size = footer->block_pages[page].size;
+            break;
+        case 2: {
+            assert_int_equal(dbk_segment_block_info(
+                                 segment, (uint32_t)world_random(&world, footer->block_count), &info, NULL),
+                             DAYBOOK_OK);
+            offset = info.file_offset;
+            size = info.file_bytes - 8;
+            break;
+        }
+        case 3:
+            if (footer->filter_part_count == 0) continue;
+            offset = footer->filter_parts[0].offset;
+            size = footer->filter_parts[0].size;
+            break;
+        case 4:
+            if (footer->dictionary_count == 0) continue;
+            offset = footer->dictionaries[0].offset;
+            size = footer->dictionaries[0].size;
+            break;
+        default: { // A leaf or a posting list.
+            dbk_walk_level level;
+            uint8_t bytes[DBK_TERM_PAGE_SIZE_MAX + 8];
+            assert_int_equal(dbk_chunk_read(&segment->reader, offset, size, "x", bytes, NULL), DAYBOOK_OK);
+            assert_true(dbk_term_page_open(daybook_bytes(bytes, size), &level.page));
+            dbk_term_cursor_init(&level.cursor, &level.page);
+            for (uint64_t i = 0, n = 1 + world_random(&world, 40); i < n; i++)
+                if (dbk_term_cursor_next(&level.cursor) != DAYBOOK_OK) break;
+            offset = level.cursor.child_offset;
+            size = level.cursor.child_size;
+            if (world_random(&world, 2) == 0) break;
+            assert_int_equal(dbk_chunk_read(&segment->reader, offset, size, "x", bytes, NULL), DAYBOOK_OK);
+            assert_true(dbk_term_page_open(daybook_bytes(bytes, size), &level.page));
+            dbk_term_cursor_init(&level.cursor, &level.page);
+            while (dbk_term_cursor_next(&level.cursor) == DAYBOOK_OK) {
+                if (level.cursor.value.form < DBK_POSTINGS_PAGE) continue;
+                offset = level.cursor.value.postings_offset;
+                size = level.cursor.value.postings_size;
+                if (world_random(&world, 3) == 0) break;
+            }
+        }
+        }
+        uint8_t *saved = malloc(size + 8);
+        assert_int_equal(dbk_chunk_read(&segment->reader, offset, size, "x", saved, NULL), DAYBOOK_OK);
+        for (uint64_t i = 0, n = 1 + world_random(&world, 3); i < n; i++)
+            change_chunk(&world, segment, offset, size, world_random(&world, size), (uint8_t)world_random(&world, 256));
+        use_hostile(&world);
+        assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, offset, saved, size + 8), DAYBOOK_OK);
+        free(saved);
+    }
+    dbk_segment_unref(segment);
+    world_check_verify(&world, 1);
+    world_deinit(&world);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_flipped_byte_is_found_and_contained),
+        cmocka_unit_test(cut_files_are_damaged),
+        cmocka_unit_test(extended_files_are_damaged),
+        cmocka_unit_test(random_files_are_damaged),
+        cmocka_unit_test(a_newer_format_is_refused),
+        cmocka_unit_test(hostile_bytes_under_right_checksums_harm_nobody),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
