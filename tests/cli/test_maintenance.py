@@ -64,7 +64,7 @@ class Maintenance(Case):
         # Put the events into a segment, then flip one byte in the middle of the largest one.
         self.ok("backup", "copy")
         self.ok("-s", "restored", "restore", "copy", "--force")
-        segments = sorted(glob.glob(self.path("restored", "**", "*.seg*"), recursive=True), key=os.path.getsize)
+        segments = sorted(glob.glob(self.path("restored", "**", "segment-*"), recursive=True), key=os.path.getsize)
         if not segments:
             self.skipTest("the store keeps no segments")
         with open(segments[-1], "r+b") as file:
