@@ -21,7 +21,7 @@ static void find_stored(dbk_append *append, dbk_view *view, dbk_append_event *ev
         dbk_event stored;
         if (dbk_memtable_get(source->memtable, position, &stored) != DAYBOOK_OK) continue;
         dbk_liveness liveness = dbk_source_liveness(source, position);
-        if (liveness == DBK_LIVE && position < atomic_load(&event->stream->first_position)) liveness = DBK_REMOVED;
+        if (liveness == DBK_LIVE) liveness = dbk_stream_liveness(event->stream, position);
         const daybook_stream_config *config = atomic_load(&event->stream->config);
         if (liveness == DBK_REMOVED && append->recorded_ns - stored.recorded_ns > config->duplicate_window_ns) continue;
         event->stored_position = position;

@@ -123,6 +123,7 @@ daybook_status dbk_segment_catalogue(daybook_store *store, const uint32_t *ids, 
             .last_seq = atomic_load(&stream->published_seq),
             .first_seq = atomic_load(&stream->first_seq),
             .first_position = atomic_load(&stream->first_position),
+            .purged_position = atomic_load(&stream->purged_position),
             .message_count = atomic_load(&stream->message_count),
             .byte_count = atomic_load(&stream->byte_count),
             .last_recorded_ns = atomic_load(&stream->last_recorded_ns),
@@ -187,7 +188,7 @@ static dbk_liveness liveness(const flushing *flush, size_t index, const dbk_even
     uint32_t relative = (uint32_t)(event->position - source->position_first);
     if (roaring_bitmap_contains(flush->dead[index].for_ever, relative)) return DBK_REMOVED_FOR_EVER;
     if (roaring_bitmap_contains(flush->dead[index].removed, relative)) return DBK_REMOVED;
-    return event->position < atomic_load(&stream->first_position) ? DBK_REMOVED : DBK_LIVE;
+    return dbk_stream_liveness(stream, event->position);
 }
 
 typedef daybook_status (*visit_event)(void *context, const dbk_event *event, dbk_liveness alive, daybook_error *error);

@@ -292,6 +292,7 @@ static daybook_status take_stream(daybook_store *store, const dbk_stream *from, 
     stream->last_seq = from->last_seq;
     raise_to(&stream->first_seq, atomic_load(&from->first_seq));
     raise_to(&stream->first_position, atomic_load(&from->first_position));
+    raise_to(&stream->purged_position, atomic_load(&from->purged_position));
     raise_to(&stream->published_seq, atomic_load(&from->published_seq));
     atomic_store(&stream->message_count, atomic_load(&from->message_count));
     atomic_store(&stream->byte_count, atomic_load(&from->byte_count));

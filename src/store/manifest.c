@@ -158,7 +158,7 @@ void dbk_manifest_edit_set_deletions(dbk_manifest_edit *edit, uint64_t segment_i
 void dbk_manifest_edit_put_stream(dbk_manifest_edit *edit, const dbk_manifest_stream *stream) {
     uint64_t values[] = {stream->id,         stream->last_seq,      stream->first_seq,
                          stream->first_position, stream->message_count, stream->byte_count,
-                         dbk_zigzag(stream->last_recorded_ns)};
+                         dbk_zigzag(stream->last_recorded_ns), stream->purged_position};
     write_varints(&edit->records, RECORD_STREAM, values, sizeof values / sizeof values[0]);
 }
 
@@ -240,6 +240,7 @@ static bool read_stream(dbk_reader *reader, dbk_manifest_stream *stream) {
     stream->message_count = dbk_read_varint(reader);
     stream->byte_count = dbk_read_varint(reader);
     stream->last_recorded_ns = dbk_unzigzag(dbk_read_varint(reader));
+    stream->purged_position = dbk_read_varint(reader);
     stream->id = (uint32_t)id;
     return !reader->failed && id <= UINT32_MAX;
 }

@@ -24,7 +24,7 @@ typedef struct dbk_manifest_segment {
 typedef struct dbk_manifest_stream {
     uint32_t id;
     uint64_t last_seq;
-    uint64_t first_seq, first_position;
+    uint64_t first_seq, first_position, purged_position;
     uint64_t message_count, byte_count;
     int64_t last_recorded_ns;
 } dbk_manifest_stream;

@@ -123,7 +123,7 @@ static dbk_liveness is_live(void *context, uint32_t stream_id, uint64_t position
     uint32_t relative = (uint32_t)(position - input_at(merge, index)->position_first);
     if (roaring_bitmap_contains(merge->dead[index].for_ever, relative)) return DBK_REMOVED_FOR_EVER;
     if (roaring_bitmap_contains(merge->dead[index].removed, relative)) return DBK_REMOVED;
-    return position < atomic_load(&stream->first_position) ? DBK_REMOVED : DBK_LIVE;
+    return dbk_stream_liveness(stream, position);
 }
 
 static bool is_interrupted(void *context) {

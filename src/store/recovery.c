@@ -27,6 +27,7 @@ static void capture_stream(dbk_stream *stream, dbk_cut_stream *captured) {
         .last_seq = stream->last_seq,
         .first_seq = atomic_load(&stream->first_seq),
         .first_position = atomic_load(&stream->first_position),
+        .purged_position = atomic_load(&stream->purged_position),
         .message_count = atomic_load(&stream->message_count),
         .byte_count = atomic_load(&stream->byte_count),
         .last_recorded_ns = atomic_load(&stream->last_recorded_ns),
@@ -59,7 +60,7 @@ void dbk_cut_deinit(daybook_store *store, dbk_cut *cut) {
 
 static bool same_state(const dbk_manifest_stream *a, const dbk_manifest_stream *b) {
     return a->last_seq == b->last_seq && a->first_seq == b->first_seq && a->first_position == b->first_position &&
-           a->message_count == b->message_count && a->byte_count == b->byte_count &&
+           a->purged_position == b->purged_position && a->message_count == b->message_count && a->byte_count == b->byte_count &&
            a->last_recorded_ns == b->last_recorded_ns;
 }
 
@@ -149,6 +150,7 @@ static void set_state(dbk_stream *stream, const dbk_manifest_stream *state) {
     stream->last_seq = state->last_seq;
     atomic_store(&stream->first_seq, state->first_seq > 0 ? state->first_seq : 1);
     atomic_store(&stream->first_position, state->first_position);
+    atomic_store(&stream->purged_position, state->purged_position);
     atomic_store(&stream->message_count, state->message_count);
     atomic_store(&stream->byte_count, state->byte_count);
     atomic_store(&stream->published_seq, state->last_seq);

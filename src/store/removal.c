@@ -53,6 +53,7 @@ void dbk_store_apply_remove(daybook_store *store, const dbk_remove *remove) {
     dbk_view_unref(view);
     raise_mark(&stream->first_seq, remove->first_seq);
     raise_mark(&stream->first_position, remove->first_position);
+    if (for_ever) raise_mark(&stream->purged_position, remove->first_position);
     lower(&stream->message_count, remove->removed_count);
     lower(&stream->byte_count, remove->removed_bytes);
 }

@@ -61,7 +61,7 @@ static daybook_status check_candidate(dbk_append *append, dbk_append_event *even
     if (stored.stream_id != event->stream->id || !dbk_slice_equal(stored.id_key, dbk_append_id_key(append, event)))
         return DAYBOOK_OK;
     dbk_liveness liveness = dbk_source_liveness(source, position);
-    if (liveness == DBK_LIVE && position < atomic_load(&event->stream->first_position)) liveness = DBK_REMOVED;
+    if (liveness == DBK_LIVE) liveness = dbk_stream_liveness(event->stream, position);
     if (liveness == DBK_REMOVED && !in_window(append, event, stored.recorded_ns)) return DAYBOOK_OK;
     event->stored_position = position;
     event->dead = liveness != DBK_LIVE;

@@ -96,6 +96,11 @@ dbk_view *dbk_store_get_view(daybook_store *store);  // a reference
 /// Replace the view (reference taken over), dropping the old one.
 void dbk_store_set_view(daybook_store *store, dbk_view *view);
 void dbk_store_log(daybook_store *store, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/// What the stream's marks say of an event that is in no dead set.
+static inline dbk_liveness dbk_stream_liveness(const dbk_stream *stream, uint64_t position) {
+    if (position < atomic_load(&stream->purged_position)) return DBK_REMOVED_FOR_EVER;
+    return position < atomic_load(&stream->first_position) ? DBK_REMOVED : DBK_LIVE;
+}
 /// True where the event may be shown: stream exists, above its marks, not in the source's dead set.
 bool dbk_store_is_live(daybook_store *store, dbk_source *source, uint32_t stream_id, uint64_t position);
 

@@ -27,6 +27,7 @@ typedef struct dbk_stream {
     atomic_bool removed;
     atomic_uint_fast64_t first_seq;       // limit mark: events below are removed. 1 at first
     atomic_uint_fast64_t first_position;  // the same as a position; 0 at first
+    atomic_uint_fast64_t purged_position; // positions below were purged by users: their ids are remembered for ever
     atomic_uint_fast64_t message_count;   // live and published
     atomic_uint_fast64_t byte_count;
     atomic_uint_fast64_t published_seq;   // last durable seq
