@@ -40,6 +40,7 @@ struct daybook_cursor {
 
     // The source `next` lies in.
     dbk_source *source;
+    uint64_t source_generation;  // of the view it was taken from
     dbk_candidates *candidates;
     uint64_t source_first;  // range within the source worth looking at
     uint64_t source_last;
@@ -265,6 +266,7 @@ static daybook_status enter_source(daybook_cursor *cursor, bool *skip_out, daybo
     if (cursor->back && (at == view->source_count || view->sources[at]->position_first > cursor->next))
         at = at == 0 ? view->source_count : at - 1;
     if (at < view->source_count) cursor->source = dbk_source_ref(view->sources[at]);
+    cursor->source_generation = view->generation;
     dbk_view_unref(view);
     if (cursor->source == NULL) return DAYBOOK_END;
     cursor->source_first = max_u64(cursor->source->position_first, cursor->first);
@@ -417,11 +419,19 @@ static daybook_status advance_in_source(daybook_cursor *cursor, daybook_error *e
     }
 }
 
+// A source that a flush or merge has replaced no longer learns what is removed.
+static void leave_old_source(daybook_cursor *cursor) {
+    if (cursor->source == NULL) return;
+    uint64_t generation = atomic_load_explicit(&cursor->store->view_generation, memory_order_acquire);
+    if (generation != cursor->source_generation) leave_source(cursor);
+}
+
 // The next matching event within the bounds, or END.
 static daybook_status advance(daybook_cursor *cursor, daybook_error *error) {
     for (;;) {
         if (cursor->next < cursor->first || cursor->next > cursor->last || cursor->next == 0) return DAYBOOK_END;
         bool skip = false;
+        leave_old_source(cursor);
         if (cursor->source == NULL) {
             daybook_status status = enter_source(cursor, &skip, error);
             if (status != DAYBOOK_OK) {
@@ -595,6 +605,7 @@ static daybook_status advance_list(daybook_cursor *cursor, daybook_error *error)
         uint64_t position = cursor->back ? cursor->list[--cursor->list_at] : cursor->list[cursor->list_at++];
         if (position < cursor->first || position > cursor->last) continue;
         uint64_t first = cursor->first, last = cursor->last;
+        leave_old_source(cursor);
         if (cursor->source != NULL && (position < cursor->source->position_first || position > cursor->source->position_last))
             leave_source(cursor);
         cursor->next = position;

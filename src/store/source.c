@@ -154,6 +154,7 @@ void dbk_store_set_view(daybook_store *store, dbk_view *view) {
     pthread_mutex_lock(&store->view_lock);
     dbk_view *old = store->view;
     store->view = view;
+    atomic_store_explicit(&store->view_generation, view == NULL ? 0 : view->generation, memory_order_release);
     pthread_mutex_unlock(&store->view_lock);
     dbk_view_unref(old);
 }

@@ -75,6 +75,7 @@ struct daybook_store {
 
     pthread_mutex_t view_lock;
     dbk_view *view;  // guarded by view_lock
+    atomic_uint_fast64_t view_generation;  // of `view`: a cursor whose source is of an older one takes it anew
 
     struct dbk_commit *commit;
     struct dbk_maintenance *maintenance;
