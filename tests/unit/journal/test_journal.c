@@ -139,11 +139,32 @@ static void full_journal_can_be_reopened_any_number_of_times(void **state) {
     log_append(&log, (size_t)room * DBK_JOURNAL_PAGE_PAYLOAD - DBK_JOURNAL_GROUP_HEAD_SIZE);
     for (int i = 0; i < 30; i++) log_reopen(&log);
     assert_int_equal(log_try_append(&log, 8), DAYBOOK_ELIMIT);
+    log_assert_ok(&log, dbk_journal_write_witness(log.journal, &log.error)); // no room for one either
+    uint64_t lsn = dbk_journal_durable_lsn(log.journal);
+    assert_true(lsn == dbk_journal_map_end(&log.map));
     log_grow(&log, 1); // the epoch that was due comes first
     log_append(&log, 8);
     log_append(&log, 9000);
     log_reopen(&log);
     assert_int_equal(log.recovery.group_count, 3);
+    log_close(&log);
+    log_deinit(&log);
+}
+
+static void epoch_that_was_due_is_written_instead_of_a_witness(void **state) {
+    (void)state;
+    test_log log;
+    log_init(&log, 20, 1);
+    log_reopen(&log);
+    for (int i = 0; i < 255; i++) log_reopen(&log);
+    log_reopen(&log); // full: nothing was written
+    uint64_t lsn = dbk_journal_durable_lsn(log.journal);
+    assert_true(lsn == dbk_journal_map_end(&log.map));
+    log_recycle(&log, 0); // room again, and no page left that tells the epoch
+    log_assert_ok(&log, dbk_journal_write_witness(log.journal, &log.error));
+    assert_true(dbk_journal_durable_lsn(log.journal) == lsn + 1);
+    log_append(&log, 100);
+    log_reopen(&log);
     log_close(&log);
     log_deinit(&log);
 }
@@ -265,12 +286,68 @@ static void failure_to_open_leaves_nothing_behind(void **state) {
     log_deinit(&log);
 }
 
+static void opening_what_was_not_recovered_so_is_refused(void **state) {
+    (void)state;
+    test_log log;
+    log_init(&log, 21, 2);
+    log_reopen(&log);
+    log_append(&log, 100);
+    log_close(&log);
+    log_recover(&log);
+    dbk_journal_recovery recovered = log.recovery;
+    uint64_t start_lsn = log.start_lsn;
+    log.start_lsn = recovered.end_lsn + 1;
+    assert_int_equal(log_try_open(&log), DAYBOOK_EMISUSE);
+    log.start_lsn = start_lsn;
+    log.recovery.end_lsn = dbk_journal_map_end(&log.map) + 1;
+    assert_int_equal(log_try_open(&log), DAYBOOK_EMISUSE);
+    log.recovery = recovered;
+    log.recovery.epoch = UINT32_MAX;
+    assert_int_equal(log_try_open(&log), DAYBOOK_ELIMIT);
+    log.recovery = recovered;
+    daybook_file *file = NULL;
+    assert_int_equal(log.vfs->open(log.vfs, "/journal", DAYBOOK_VFS_WRITE, &file), 0);
+    assert_int_equal(log.vfs->truncate(log.vfs, file, 1 << 20), 0);
+    log.vfs->close(log.vfs, file);
+    assert_int_equal(log_try_open(&log), DAYBOOK_EDAMAGED);
+    assert_int_equal(dbk_sim_open_files(log.sim), 0);
+    log_deinit(&log);
+}
+
+// A device that takes less than a page each time never finishes one: an error, no endless loop.
+static int64_t write_a_sector(daybook_vfs *vfs, daybook_file *file, const void *data, size_t size,
+                              uint64_t offset) {
+    (void)vfs;
+    (void)file;
+    (void)data;
+    (void)offset;
+    return size < 512 ? (int64_t)size : 512;
+}
+
+static void write_without_progress_is_an_error(void **state) {
+    (void)state;
+    test_log log;
+    log_init(&log, 22, 2);
+    log_reopen(&log);
+    log_close(&log);
+    log_recover(&log);
+    daybook_vfs vfs = *log.vfs;
+    log.config.vfs = &vfs;
+    log_open(&log);
+    vfs.write_at = write_a_sector;
+    assert_int_equal(log_try_grow(&log, 1), DAYBOOK_EIO);
+    assert_int_equal(log_try_append(&log, 100), DAYBOOK_EUNCERTAIN);
+    log_close(&log);
+    log_deinit(&log);
+}
+
 static void running_out_of_memory_anywhere_is_a_status(void **state) {
     (void)state;
     test_log log;
     log_init(&log, 16, 2);
     log_reopen(&log);
-    log_append(&log, 100000);
+    log_append(&log, 1500000); // into the second piece, so that recycling moves the first
+    log_append(&log, 100);
     log_close(&log);
     fault_allocator faults;
     fault_allocator_init(&faults);
@@ -385,11 +462,14 @@ int main(void) {
         cmocka_unit_test(growth_that_fails_leaves_the_journal_usable),
         cmocka_unit_test(room_is_what_can_be_written),
         cmocka_unit_test(full_journal_can_be_reopened_any_number_of_times),
+        cmocka_unit_test(epoch_that_was_due_is_written_instead_of_a_witness),
         cmocka_unit_test(witness_is_written_once_and_only_when_due),
         cmocka_unit_test(group_in_neighbouring_pieces_is_one_write),
         cmocka_unit_test(short_and_interrupted_transfers_are_completed),
         cmocka_unit_test(failed_write_poisons),
         cmocka_unit_test(failure_to_open_leaves_nothing_behind),
+        cmocka_unit_test(opening_what_was_not_recovered_so_is_refused),
+        cmocka_unit_test(write_without_progress_is_an_error),
         cmocka_unit_test(running_out_of_memory_anywhere_is_a_status),
         cmocka_unit_test(map_that_moves_pages_in_use_is_refused),
         cmocka_unit_test(wiping_leaves_only_what_is_in_use),

@@ -480,6 +480,34 @@ static void follower_reads_up_to_its_bound_beside_the_writer(void **state) {
     log_deinit(&writer);
 }
 
+static void bound_within_a_group_or_beyond_the_end_is_damage(void **state) {
+    (void)state;
+    test_log log;
+    log_init(&log, 47, 1);
+    log_reopen(&log);
+    log_append(&log, 100);
+    log_append(&log, 20000);
+    log_close(&log);
+    uint64_t lsn = log.groups[1].first_lsn;
+    log_assert_ok(&log, log_recover_with(&log, lsn + 1, 0));
+    assert_true(log.recovery.damaged);
+    assert_true(log.recovery.damage_lsn == lsn);
+    uint64_t map_end = dbk_journal_map_end(&log.map);
+    log_assert_ok(&log, log_recover_with(&log, 0, map_end + 1));
+    assert_true(log.recovery.damaged);
+    // A journal full to its last page, of which more is said to be durable.
+    log_reopen(&log);
+    log_append(&log, size_of_pages(dbk_journal_room_pages(log.journal)));
+    for (int i = 0; i < 12; i++) log_reopen(&log);
+    assert_true(dbk_journal_durable_lsn(log.journal) == map_end);
+    log_close(&log);
+    log_recover(&log);
+    log_assert_ok(&log, log_recover_with(&log, 0, map_end + 1));
+    assert_true(log.recovery.damaged);
+    assert_true(log.recovery.damage_lsn == map_end);
+    log_deinit(&log);
+}
+
 static daybook_status count_groups(void *context, uint64_t first_lsn, uint64_t next_lsn, dbk_slice payload,
                                    daybook_error *error) {
     (void)first_lsn;
@@ -674,6 +702,7 @@ int main(void) {
         cmocka_unit_test(known_clean_end_is_read_no_further),
         cmocka_unit_test(epoch_is_found_where_the_start_has_caught_up),
         cmocka_unit_test(follower_reads_up_to_its_bound_beside_the_writer),
+        cmocka_unit_test(bound_within_a_group_or_beyond_the_end_is_damage),
         cmocka_unit_test(lapped_follower_is_told),
         cmocka_unit_test(failing_visit_ends_recovery),
         cmocka_unit_test(foreign_journal_is_refused),
