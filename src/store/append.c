@@ -230,26 +230,8 @@ static daybook_status replay_event(daybook_store *store, dbk_slice record, daybo
     dbk_memtable *memtable = store->active->memtable;
     if (event.position < dbk_memtable_position_end(memtable))
         return dbk_fail(error, DAYBOOK_EDAMAGED, "position %llu comes twice in the journal", (unsigned long long)event.position);
-    if (dbk_memtable_skip_to(memtable, event.position) != DAYBOOK_OK)
+    if (dbk_memtable_add(memtable, &event) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory replaying the journal");
-    uint8_t *stored;
-    if (dbk_memtable_reserve(memtable, 1, dbk_memtable_stored_size(event.body.size), &stored) != DAYBOOK_OK)
-        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory replaying the journal");
-    memcpy(stored, record.data, record.size);
-    daybook_status status = dbk_event_decode(daybook_bytes(stored, record.size), &event);
-    DBK_ASSERT(status == DAYBOOK_OK);
-    dbk_event_hashes hashes = {0};
-    dbk_term term;
-    dbk_term_make(&term, DBK_TERM_SUBJECT, event.stream_id, event.subject);
-    hashes.subject = dbk_term_hash(dbk_term_slice(&term));
-    if (event.aggregate_size > 0) {
-        dbk_term_make(&term, DBK_TERM_AGGREGATE, event.stream_id, dbk_event_aggregate(&event));
-        hashes.aggregate = dbk_term_hash(dbk_term_slice(&term));
-    }
-    if ((event.flags & DBK_EVENT_ID_MADE) == 0) hashes.id = dbk_memtable_id_hash(event.stream_id, event.id_key);
-    dbk_memtable_begin_insert(memtable);
-    dbk_memtable_insert(memtable, &event, &hashes);
-    dbk_memtable_end_insert(memtable);
     store->next_position = event.position + 1;
     if (event.recorded_ns > store->last_recorded_ns) store->last_recorded_ns = event.recorded_ns;
     dbk_stream *stream = dbk_stream_table_find_id(store->streams, event.stream_id);

@@ -118,31 +118,6 @@ static void hand_on_removals(dbk_source *from, dbk_source *const *sources, size_
     pthread_rwlock_unlock(&from->dead.lock);
 }
 
-static daybook_status insert_copy(dbk_memtable *memtable, const dbk_event *event) {
-    uint8_t *stored = NULL;
-    size_t size = DBK_EVENT_HEAD_SIZE + event->body.size;
-    DBK_TRY(dbk_memtable_skip_to(memtable, event->position));
-    DBK_TRY(dbk_memtable_reserve(memtable, 1, dbk_memtable_stored_size(event->body.size), &stored));
-    dbk_event_encode_head(stored, event, event->body.size);
-    memcpy(stored + DBK_EVENT_HEAD_SIZE, event->body.data, event->body.size);
-    dbk_event copy;
-    daybook_status status = dbk_event_decode(daybook_bytes(stored, size), &copy);
-    DBK_ASSERT(status == DAYBOOK_OK);
-    dbk_event_hashes hashes = {0};
-    dbk_term term;
-    dbk_term_make(&term, DBK_TERM_SUBJECT, copy.stream_id, copy.subject);
-    hashes.subject = dbk_term_hash(dbk_term_slice(&term));
-    if (copy.aggregate_size > 0) {
-        dbk_term_make(&term, DBK_TERM_AGGREGATE, copy.stream_id, dbk_event_aggregate(&copy));
-        hashes.aggregate = dbk_term_hash(dbk_term_slice(&term));
-    }
-    if ((copy.flags & DBK_EVENT_ID_MADE) == 0) hashes.id = dbk_memtable_id_hash(copy.stream_id, copy.id_key);
-    dbk_memtable_begin_insert(memtable);
-    dbk_memtable_insert(memtable, &copy, &hashes);
-    dbk_memtable_end_insert(memtable);
-    return DAYBOOK_OK;
-}
-
 // What of a memory table lies behind `flushed`, in a table of its own: tables of a reader are small, and a source that
 // showed only part of its table would be a trap for everybody who walks the table's indexes.
 static daybook_status copy_behind(daybook_store *store, dbk_source *from, uint64_t flushed, dbk_source **source_out) {
@@ -154,7 +129,7 @@ static daybook_status copy_behind(daybook_store *store, dbk_source *from, uint64
         dbk_event event;
         status = dbk_memtable_get(from->memtable, position, &event);
         if (status == DAYBOOK_OK) {
-            status = insert_copy(memtable, &event);
+            status = dbk_memtable_add(memtable, &event);
         } else if (status == DAYBOOK_ENOTFOUND) {
             status = DAYBOOK_OK;
         }

@@ -335,6 +335,30 @@ daybook_status dbk_memtable_skip_to(dbk_memtable *memtable, uint64_t position_en
     return DAYBOOK_OK;
 }
 
+daybook_status dbk_memtable_add(dbk_memtable *memtable, const dbk_event *event) {
+    uint8_t *stored;
+    DBK_TRY(dbk_memtable_skip_to(memtable, event->position));
+    DBK_TRY(dbk_memtable_reserve(memtable, 1, dbk_memtable_stored_size(event->body.size), &stored));
+    dbk_event_encode_head(stored, event, event->body.size);
+    memcpy(stored + DBK_EVENT_HEAD_SIZE, event->body.data, event->body.size);
+    dbk_event copy;
+    daybook_status status = dbk_event_decode(daybook_bytes(stored, DBK_EVENT_HEAD_SIZE + event->body.size), &copy);
+    DBK_ASSERT(status == DAYBOOK_OK);
+    dbk_event_hashes hashes = {0};
+    dbk_term term;
+    dbk_term_make(&term, DBK_TERM_SUBJECT, copy.stream_id, copy.subject);
+    hashes.subject = dbk_term_hash(dbk_term_slice(&term));
+    if (copy.aggregate_size > 0) {
+        dbk_term_make(&term, DBK_TERM_AGGREGATE, copy.stream_id, dbk_event_aggregate(&copy));
+        hashes.aggregate = dbk_term_hash(dbk_term_slice(&term));
+    }
+    if ((copy.flags & DBK_EVENT_ID_MADE) == 0) hashes.id = dbk_memtable_id_hash(copy.stream_id, copy.id_key);
+    dbk_memtable_begin_insert(memtable);
+    dbk_memtable_insert(memtable, &copy, &hashes);
+    dbk_memtable_end_insert(memtable);
+    return DAYBOOK_OK;
+}
+
 // ---- Look up ---------------------------------------------------------------------------------------------------------
 
 static daybook_status get_slot(const dbk_memtable *memtable, uint64_t index, dbk_event *event_out) {

@@ -51,6 +51,9 @@ daybook_status dbk_memtable_reserve(dbk_memtable *memtable, size_t count, size_t
 void dbk_memtable_begin_insert(dbk_memtable *memtable);
 void dbk_memtable_insert(dbk_memtable *memtable, const dbk_event *event, const dbk_event_hashes *hashes);
 void dbk_memtable_end_insert(dbk_memtable *memtable);
+/// Copy an event in, at its position (slots before it stay empty), with everything an insert needs worked out here: for
+/// replay, where one event comes after the other. ENOMEM.
+daybook_status dbk_memtable_add(dbk_memtable *memtable, const dbk_event *event);
 /// Leave slots empty up to `position_end`.
 daybook_status dbk_memtable_skip_to(dbk_memtable *memtable, uint64_t position_end);
 
