@@ -585,6 +585,12 @@ static daybook_status list_id(daybook_cursor *cursor, position_list *list, daybo
     dbk_view_unref(view);
     dbk_free(cursor->store->allocator, streams);
     if (list->count > 1) qsort(list->positions, list->count, sizeof *list->positions, compare_positions);
+    // An id that looks like one the store makes is looked for by table and by time, and may be found twice.
+    size_t distinct = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        if (i == 0 || list->positions[i] != list->positions[distinct - 1]) list->positions[distinct++] = list->positions[i];
+    }
+    list->count = distinct;
     return status;
 }
 
