@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,8 +69,19 @@ static daybook_status spawn_git(git_source *git, const char *path, cli_import_pr
         "--encoding=UTF-8", "--format=%x01%H%x00%an%x00%ae%x00%cI%x00%s", "HEAD", "--", NULL,
     };
     posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
     int failed = posix_spawn_file_actions_init(&actions);
     if (failed == 0) {
+        failed = posix_spawnattr_init(&attributes);
+        if (failed != 0) (void)posix_spawn_file_actions_destroy(&actions);
+    }
+    if (failed == 0) {
+        // This program ignores SIGPIPE; git is to end by it when nobody reads on.
+        sigset_t defaults;
+        (void)sigemptyset(&defaults);
+        (void)sigaddset(&defaults, SIGPIPE);
+        (void)posix_spawnattr_setsigdefault(&attributes, &defaults);
+        (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
         failed = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
         if (failed == 0) failed = posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
         if (failed == 0) failed = posix_spawn_file_actions_adddup2(&actions, fileno(git->errors), STDERR_FILENO);
@@ -79,7 +91,8 @@ static daybook_status spawn_git(git_source *git, const char *path, cli_import_pr
             const char *const *given;
             char *const *wanted;
         } argument_list = {arguments};
-        if (failed == 0) failed = posix_spawnp(&git->child, "git", &actions, NULL, argument_list.wanted, environ);
+        if (failed == 0) failed = posix_spawnp(&git->child, "git", &actions, &attributes, argument_list.wanted, environ);
+        (void)posix_spawnattr_destroy(&attributes);
         (void)posix_spawn_file_actions_destroy(&actions);
     }
     (void)close(ends[1]);
