@@ -129,13 +129,14 @@ static daybook_status visit_event(history_walk *history, const daybook_recorded_
     return DAYBOOK_OK;
 }
 
-static daybook_status visit_cursor(history_walk *history, daybook_cursor *cursor, int *stop_out,
-                                   daybook_error *error) {
+static daybook_status visit_cursor(history_walk *history, daybook_cursor *cursor, uint64_t version_to,
+                                   int *stop_out, daybook_error *error) {
     while (!*stop_out) {
         daybook_recorded_event event;
         daybook_status status = daybook_cursor_next(cursor, 0, &event, error);
         if (status == DAYBOOK_END) return DAYBOOK_OK;
         DBK_TRY(status);
+        if (version_to > 0 && event.version > version_to) return DAYBOOK_OK;
         DBK_TRY(visit_event(history, &event, stop_out, error));
     }
     return DAYBOOK_OK;
@@ -148,7 +149,7 @@ static daybook_status visit_history(daybook_store *store, const daybook_moment *
     daybook_cursor *cursor = NULL;
     DBK_TRY(daybook_read(store, &query, &cursor, error));
     int stop = 0;
-    daybook_status status = visit_cursor(history, cursor, &stop, error);
+    daybook_status status = visit_cursor(history, cursor, moment == NULL ? 0 : moment->version, &stop, error);
     daybook_cursor_close(cursor);
     if (status != DAYBOOK_OK || stop) return status;
     DBK_TRY(dbk_moment_check_version(store, history->aggregate, moment, history->fold.version, error));

@@ -5,7 +5,7 @@
 // memory is the state and one event, however long the aggregate is. A damaged block fails the fold: a state
 // that misses an event would be a guess.
 //
-// With a snapshot the fold begins *at* the snapshot's version, not behind it, so that the first event read
+// With a snapshot the fold begins *at* the snapshot's position, not behind it, so that the first event read
 // proves that the snapshot belongs to this aggregate: it must be the very event (seq and position) the
 // snapshot ended with. Otherwise (the stream was deleted and made anew, the snapshot was written by hand or
 // comes from another store) the snapshot is passed over and the fold begins at the start. Where that event is
@@ -116,7 +116,6 @@ void dbk_moment_query(const dbk_aggregate *aggregate, const daybook_moment *mome
     query_out->filters = &aggregate->filter_slice;
     query_out->filter_count = 1;
     if (moment == NULL) return;
-    query_out->version_to = moment->version;
     query_out->seq_to = moment->seq;
     if (moment->time_ns != DAYBOOK_TIME_NONE) query_out->time_until_ns = behind(moment->time_ns);
     if (moment->known_at_ns != DAYBOOK_TIME_NONE) query_out->recorded_until_ns = behind(moment->known_at_ns);
@@ -240,15 +239,48 @@ static daybook_status add_event(dbk_fold *fold, const dbk_aggregate *aggregate,
     return status;
 }
 
-static bool is_last_of_snapshot(const dbk_fold *fold, const daybook_recorded_event *event) {
-    return event->version == fold->version && event->seq == fold->seq && event->position == fold->position;
+// The event a snapshot ended with is not where it says. Removed by a limit it may be; stored elsewhere it may
+// not.
+static daybook_status is_trusted_without_event(daybook_store *store, const dbk_aggregate *aggregate,
+                                               const dbk_fold *fold, bool *is_trusted_out,
+                                               daybook_error *error) {
+    *is_trusted_out = false;
+    daybook_stream_info *info = NULL;
+    DBK_TRY(daybook_stream_get_info(store, aggregate->stream_slice, &info, error));
+    bool is_of_stream = info->created_ns <= fold->recorded_ns && info->last_seq >= fold->seq;
+    daybook_stream_info_release(store, info);
+    if (!is_of_stream) return DAYBOOK_OK;
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = aggregate->stream_slice;
+    query.seq_from = query.seq_to = fold->seq;
+    uint64_t count = 0;
+    DBK_TRY(daybook_count(store, &query, &count, error));
+    if (count > 0) return DAYBOOK_OK;
+    uint64_t last = 0;
+    DBK_TRY(last_version(store, aggregate, &last, error));
+    *is_trusted_out = last >= fold->version;
+    return DAYBOOK_OK;
 }
 
-// Folds what the cursor gives. `*is_sound_out` is false where the fold began with a snapshot that is not of
-// this aggregate.
+// Whether the snapshot the fold begins with is of this very aggregate, judged by the first event at or behind
+// its position (NULL: there is none).
+static daybook_status prove_snapshot(daybook_store *store, const dbk_aggregate *aggregate,
+                                     const dbk_fold *fold, const daybook_recorded_event *event,
+                                     bool *is_sound_out, daybook_error *error) {
+    if (event != NULL && event->version <= fold->version) {
+        *is_sound_out = event->version == fold->version && event->seq == fold->seq &&
+                        event->position == fold->position;
+        return DAYBOOK_OK;
+    }
+    return is_trusted_without_event(store, aggregate, fold, is_sound_out, error);
+}
+
+// Folds what the cursor gives, up to version `version_to`, 0 for all. `*is_sound_out` is false where the fold
+// began with a snapshot that is not of this aggregate.
 static daybook_status fold_cursor(daybook_store *store, const dbk_aggregate *aggregate,
-                                  daybook_cursor *cursor, dbk_fold *fold, bool *is_sound_out,
-                                  daybook_error *error) {
+                                  daybook_cursor *cursor, uint64_t version_to, dbk_fold *fold,
+                                  bool *is_sound_out, daybook_error *error) {
     bool is_proved = fold->snapshot_version == 0;
     *is_sound_out = true;
     for (;;) {
@@ -257,31 +289,14 @@ static daybook_status fold_cursor(daybook_store *store, const dbk_aggregate *agg
         if (status != DAYBOOK_OK && status != DAYBOOK_END) return status;
         if (!is_proved) {
             is_proved = true;
-            if (status == DAYBOOK_OK && event.version == fold->version) {
-                *is_sound_out = is_last_of_snapshot(fold, &event);
-                if (!*is_sound_out) return DAYBOOK_OK;
-                continue;
-            }
-            DBK_TRY(dbk_snapshot_is_trusted(store, aggregate, fold, is_sound_out, error));
+            DBK_TRY(prove_snapshot(store, aggregate, fold, status == DAYBOOK_OK ? &event : NULL, is_sound_out,
+                                   error));
             if (!*is_sound_out) return DAYBOOK_OK;
+            if (status == DAYBOOK_OK && event.version == fold->version) continue;
         }
-        if (status == DAYBOOK_END) return DAYBOOK_OK;
+        if (status == DAYBOOK_END || (version_to > 0 && event.version > version_to)) return DAYBOOK_OK;
         DBK_TRY(add_event(fold, aggregate, &event, error));
     }
-}
-
-daybook_status dbk_snapshot_is_trusted(daybook_store *store, const dbk_aggregate *aggregate,
-                                       const dbk_fold *fold, bool *is_trusted_out, daybook_error *error) {
-    *is_trusted_out = false;
-    daybook_stream_info *info = NULL;
-    DBK_TRY(daybook_stream_get_info(store, aggregate->stream_slice, &info, error));
-    bool is_of_stream = info->created_ns <= fold->recorded_ns && info->last_seq >= fold->seq;
-    daybook_stream_info_release(store, info);
-    if (!is_of_stream) return DAYBOOK_OK;
-    uint64_t last = 0;
-    DBK_TRY(last_version(store, aggregate, &last, error));
-    *is_trusted_out = last >= fold->version;
-    return DAYBOOK_OK;
 }
 
 static daybook_status fold_query(daybook_store *store, const dbk_aggregate *aggregate,
@@ -289,10 +304,11 @@ static daybook_status fold_query(daybook_store *store, const dbk_aggregate *aggr
                                  daybook_error *error) {
     daybook_query query;
     dbk_moment_query(aggregate, moment, &query);
-    query.version_from = fold->version;
+    query.position_from = fold->position;
+    uint64_t version_to = moment == NULL ? 0 : moment->version;
     daybook_cursor *cursor = NULL;
     DBK_TRY(daybook_read(store, &query, &cursor, error));
-    daybook_status status = fold_cursor(store, aggregate, cursor, fold, is_sound_out, error);
+    daybook_status status = fold_cursor(store, aggregate, cursor, version_to, fold, is_sound_out, error);
     daybook_cursor_close(cursor);
     return status;
 }

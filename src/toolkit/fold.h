@@ -49,7 +49,8 @@ void dbk_fold_deinit(dbk_fold *fold);
 
 /// EINVALID where more than one past is asked for; NULL is the present.
 daybook_status dbk_moment_check(const daybook_moment *moment, daybook_error *error);
-/// A query for the events of the aggregate at the moment; borrows `aggregate`.
+/// A query for the events of the aggregate at the moment; borrows `aggregate`. Without the bound by version: places
+/// in the store are found at once, versions only by looking at events, so the reader stops behind it by itself.
 void dbk_moment_query(const dbk_aggregate *aggregate, const daybook_moment *moment, daybook_query *query_out);
 /// ENOTFOUND with the reason: no event of the aggregate was there at the moment.
 daybook_status dbk_moment_not_found(const dbk_aggregate *aggregate, const daybook_moment *moment,
@@ -79,8 +80,5 @@ daybook_status dbk_fold_give_state(const dbk_fold *fold, const dbk_aggregate *ag
 /// or foreign snapshots are passed over. Fails only where memory or the store does.
 daybook_status dbk_snapshot_find(daybook_store *store, const dbk_aggregate *aggregate,
                                  const daybook_moment *moment, dbk_fold *fold_out, daybook_error *error);
-/// Is a snapshot whose last event is no longer there of this very aggregate? See fold.c.
-daybook_status dbk_snapshot_is_trusted(daybook_store *store, const dbk_aggregate *aggregate,
-                                       const dbk_fold *fold, bool *is_trusted_out, daybook_error *error);
 
 #endif
