@@ -49,8 +49,9 @@ void dbk_fold_deinit(dbk_fold *fold);
 
 /// EINVALID where more than one past is asked for; NULL is the present.
 daybook_status dbk_moment_check(const daybook_moment *moment, daybook_error *error);
-/// A query for the events of the aggregate at the moment; borrows `aggregate`. Without the bound by version: places
-/// in the store are found at once, versions only by looking at events, so the reader stops behind it by itself.
+/// A query for the events of the aggregate at the moment; borrows `aggregate`. Without the bound by version:
+/// places in the store are found at once, versions only by looking at events, so the reader stops behind it
+/// by itself.
 void dbk_moment_query(const dbk_aggregate *aggregate, const daybook_moment *moment, daybook_query *query_out);
 /// ENOTFOUND with the reason: no event of the aggregate was there at the moment.
 daybook_status dbk_moment_not_found(const dbk_aggregate *aggregate, const daybook_moment *moment,
