@@ -6,16 +6,11 @@
 
 #include "cli/append.h"
 
-#include "cli/event_text.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define MISSED_SHOWN 10 // events a person is shown
-#define MISSED_MAX 1000 // events in "missed"
 
 // --- Conditions ---
 
@@ -125,7 +120,6 @@ static int make_missed_query(cli_context *context, const daybook_condition *cond
         daybook_stream_find(context->store, first->subject, &stream, NULL) != DAYBOOK_OK)
         return 0;
     query->stream = stream;
-    query->limit = MISSED_MAX;
     if (condition->kind == DAYBOOK_FAIL_IF_EVENTS_MATCH) {
         if (condition->after == UINT64_MAX) return 0;
         query->items = condition->items;
@@ -155,32 +149,6 @@ static int make_missed_query(cli_context *context, const daybook_condition *cond
     return 1;
 }
 
-// Print the missed events into `out`: lines for people, else a JSON array. Returns how many.
-static uint64_t put_missed(cli_context *context, const missed_query *missed, cli_output *out) {
-    daybook_cursor *cursor = NULL;
-    daybook_recorded_event event;
-    uint64_t count = 0;
-    if (daybook_read(context->store, &missed->query, &cursor, NULL) != DAYBOOK_OK) return 0;
-    daybook_status status;
-    while ((status = daybook_cursor_next(cursor, 0, &event, NULL)) == DAYBOOK_OK ||
-           status == DAYBOOK_EDAMAGED) {
-        if (status != DAYBOOK_OK) continue; // the conflict is what is reported here
-        if (context->json) {
-            cli_put_char(out, count == 0 ? '[' : ',');
-            cli_put_event_json(out, &event, CLI_DATA_COMPACT);
-        } else if (count < MISSED_SHOWN) {
-            cli_put_event_line(context, out, &event);
-        }
-        count++;
-    }
-    daybook_cursor_close(cursor);
-    if (context->json && count != 0) cli_put_char(out, ']');
-    if (!context->json && count > MISSED_SHOWN)
-        cli_put_format(out, "     ... and %llu%s more\n", (unsigned long long)(count - MISSED_SHOWN),
-                       count == MISSED_MAX ? " or" : "");
-    return count;
-}
-
 // What a condition says of itself, for people.
 static void describe(const daybook_condition *condition, const daybook_error *error, char *text,
                      size_t size) {
@@ -206,33 +174,13 @@ static void describe(const daybook_condition *condition, const daybook_error *er
 static int fail_condition(cli_context *context, const daybook_error *error,
                           const daybook_condition *condition, const daybook_event *first, const char *about) {
     missed_query missed = {.filter = {NULL, 0}};
-    cli_output text;
-    cli_output_init(&text, -1);
-    uint64_t count =
-        make_missed_query(context, condition, first, &missed) ? put_missed(context, &missed, &text) : 0;
-    char what[256], message[768];
+    int can_ask = make_missed_query(context, condition, first, &missed);
+    char what[256], message[512];
     describe(condition, error, what, sizeof what);
-    (void)snprintf(message, sizeof message, "%s%snot appended: %s; %s", about == NULL ? "" : about,
-                   about == NULL ? "" : ": ", what,
-                   count == 0 ? "read and decide again" : "read what was missed and decide again");
-    cli_failure failure = {.status = DAYBOOK_ECONFLICT,
-                           .exit_status = CLI_CONFLICT,
-                           .message = message,
-                           .has_values = 1,
-                           .expected = condition->kind == DAYBOOK_FAIL_IF_EVENTS_MATCH ? condition->after
-                                                                                       : error->expected,
-                           .actual = error->actual};
-    if (context->json) failure.missed = daybook_bytes(text.data, text.size);
-    int status = cli_report(context, &failure);
-    if (!context->json && text.size != 0) {
-        cli_output err;
-        cli_output_init(&err, STDERR_FILENO);
-        cli_put(&err, text.data, text.size);
-        (void)cli_output_flush(&err); // the exit status says it all where stderr does not work
-        cli_output_deinit(&err);
-    }
-    cli_output_deinit(&text);
-    return status;
+    (void)snprintf(message, sizeof message, "%s%snot appended: %s", about == NULL ? "" : about,
+                   about == NULL ? "" : ": ", what);
+    uint64_t expected = condition->kind == DAYBOOK_FAIL_IF_EVENTS_MATCH ? condition->after : error->expected;
+    return cli_fail_missed(context, message, expected, error->actual, can_ask ? &missed.query : NULL);
 }
 
 int cli_fail_append(cli_context *context, daybook_status status, const daybook_error *error,

@@ -178,6 +178,10 @@ typedef struct cli_failure {
 // The general form; prints one line or one object. Returns failure->exit_status.
 int cli_report(cli_context *context, const cli_failure *failure);
 
+// A failed condition with the events that were missed, which `query` finds (NULL: nothing can be asked).
+int cli_fail_missed(cli_context *context, const char *what, uint64_t expected, uint64_t actual,
+                    const daybook_query *query);
+
 // One line on stderr; nothing with --quiet. With --json `{"note":"..."}`.
 void cli_note(cli_context *context, const char *format, ...) CLI_PRINTF(2, 3);
 // The notes the contract asks for, also with --quiet: `kind` is "store" or "stream".

@@ -5,6 +5,7 @@
 #include "cli/progress.h"
 #include "cli/table.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -130,8 +131,27 @@ static void put_revision(cli_context *context, uint64_t revision) {
     cli_put_format(out, ",\"revision\":%llu}\n", (unsigned long long)revision);
 }
 
+// The values that came since the revision the caller knew.
+static int fail_conflict(cli_context *context, const daybook_error *error) {
+    char stream[DAYBOOK_STREAM_NAME_SIZE_MAX + 1], subject[2 * DAYBOOK_SUBJECT_SIZE_MAX], what[256];
+    (void)snprintf(stream, sizeof stream, "KV_%s", context->positionals[0]);
+    (void)snprintf(subject, sizeof subject, "$KV.%s.%s", context->positionals[0], context->positionals[1]);
+    (void)snprintf(what, sizeof what, "not written: the key's last revision is %llu, expected %llu",
+                   (unsigned long long)error->actual, (unsigned long long)error->expected);
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = daybook_text(stream);
+    daybook_slice filter = daybook_text(subject);
+    query.filters = &filter;
+    query.filter_count = 1;
+    query.seq_from = error->expected + 1;
+    return cli_fail_missed(context, what, error->expected, error->actual,
+                           error->expected == UINT64_MAX ? NULL : &query);
+}
+
 static int finish_write(cli_context *context, daybook_status status, const daybook_error *error,
                         uint64_t revision) {
+    if (status == DAYBOOK_ECONFLICT) return fail_conflict(context, error);
     if (status != DAYBOOK_OK) return cli_fail_error(context, status, error, NULL);
     put_revision(context, revision);
     return CLI_FINE;

@@ -67,6 +67,8 @@ int main(int count, char **arguments) {
     // Writing to a pipe nobody reads gives EPIPE, which the output remembers.
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGPIPE, &ignore, NULL);
+    // A limit on the size of files gives EFBIG, which is an error as others are.
+    (void)sigaction(SIGXFSZ, &ignore, NULL);
 
     cli_output out;
     cli_output_init(&out, STDOUT_FILENO);
