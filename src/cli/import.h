@@ -197,7 +197,7 @@ daybook_status cli_import_appender_add(cli_import_appender *appender, const dayb
 // Wait for all in flight. The first failure, also when adding went well.
 daybook_status cli_import_appender_finish(cli_import_appender *appender, cli_import_problem *problem);
 // What is acknowledged now.
-cli_import_counts cli_import_appender_counts(const cli_import_appender *appender);
+cli_import_counts cli_import_appender_counts(cli_import_appender *appender);
 // Names of streams created and not yet taken, one per call into `name_out`; false when there is none.
 bool cli_import_appender_take_created(cli_import_appender *appender, char name_out[256]);
 // Waits for all in flight.

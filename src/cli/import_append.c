@@ -3,20 +3,19 @@
 // Single appends with many in flight. Each event is an append of its own (so that a stored one is skipped and
 // the next one is not), but thousands wait at the same time and share their syncs.
 //
-// Threads: the importing thread submits and waits; completions come on the store's commit thread. Counts and
-// the number in flight are atomics; the mutex guards the first failure, the streams created, and the sleep of
-// the importing thread. It sleeps when IN_FLIGHT_MAX events or IN_FLIGHT_BYTES_MAX bytes are under way and is
-// woken when half of them are done, not for each: a wake-up costs more than an append.
+// Threads: the importing thread submits and waits; completions come on the store's commit thread. The mutex
+// guards all they share, and a completion lets go of it last: when the importing thread, holding it, sees nothing
+// in flight, no completion touches the appender any more. The importing thread sleeps when IN_FLIGHT_MAX events
+// or IN_FLIGHT_BYTES_MAX bytes are under way and is woken when half of them are done, not for each: a wake-up
+// costs more than an append.
 #include "cli/import.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define IN_FLIGHT_MAX 16384u
 #define IN_FLIGHT_BYTES_MAX (32u * 1024 * 1024)
-#define CREATED_COUNT_MAX 64u // names kept until they are taken; more are counted by the stream list anyhow
+#define CREATED_COUNT_MAX 64u // names kept until they are taken
 
 typedef struct append_slot {
     cli_import_appender *appender;
@@ -30,15 +29,14 @@ struct cli_import_appender {
     append_slot *slots; // IN_FLIGHT_MAX; completions come in order of submission, so a ring serves
     uint64_t submitted;
 
-    _Atomic uint64_t in_flight;
-    _Atomic uint64_t in_flight_bytes;
-    _Atomic uint64_t stored, duplicate, differs;
-    _Atomic bool has_failed;
-    _Atomic bool is_waiting;
-
     pthread_mutex_t mutex;
     pthread_cond_t drained;
     // Guarded by mutex.
+    uint64_t in_flight;
+    uint64_t in_flight_bytes;
+    cli_import_counts counts;
+    bool is_waiting;
+    bool has_failed;
     cli_import_problem problem;
     char created[CREATED_COUNT_MAX][256];
     size_t created_begin, created_end;
@@ -64,112 +62,113 @@ daybook_status cli_import_appender_new(daybook_store *store, bool may_create,
     return DAYBOOK_OK;
 }
 
+// The functions below that are called with the mutex held say so.
+
+// Held.
 static void note_failure(cli_import_appender *appender, daybook_status status, const daybook_error *error,
                          cli_import_place place) {
-    (void)pthread_mutex_lock(&appender->mutex);
-    if (!atomic_load(&appender->has_failed)) {
-        const char *message = error != NULL && error->message[0] != '\0' ? error->message : daybook_status_text(status);
-        (void)cli_import_fail(&appender->problem, status, place, "%s", message);
-        atomic_store(&appender->has_failed, true);
+    if (appender->has_failed) return;
+    const char *message = error != NULL && error->message[0] != '\0' ? error->message : daybook_status_text(status);
+    (void)cli_import_fail(&appender->problem, status, place, "%s", message);
+    appender->has_failed = true;
+}
+
+// Held.
+static void note_receipt(cli_import_appender *appender, const daybook_receipt *receipt) {
+    if (receipt->flags & DAYBOOK_RECEIPT_DUPLICATE) {
+        appender->counts.duplicate++;
+        if (receipt->flags & DAYBOOK_RECEIPT_DIFFERS) appender->counts.differs++;
+    } else {
+        appender->counts.stored++;
     }
-    (void)pthread_mutex_unlock(&appender->mutex);
+    bool has_room = appender->created_end - appender->created_begin < CREATED_COUNT_MAX;
+    if (!(receipt->flags & DAYBOOK_RECEIPT_STREAM_CREATED) || !has_room) return;
+    char *to = appender->created[appender->created_end++ % CREATED_COUNT_MAX];
+    size_t size = receipt->stream.size < 255 ? receipt->stream.size : 255;
+    memcpy(to, receipt->stream.data, size);
+    to[size] = '\0';
 }
 
-static void note_created(cli_import_appender *appender, daybook_slice name) {
-    (void)pthread_mutex_lock(&appender->mutex);
-    if (appender->created_end - appender->created_begin < CREATED_COUNT_MAX) {
-        char *to = appender->created[appender->created_end++ % CREATED_COUNT_MAX];
-        size_t size = name.size < 255 ? name.size : 255;
-        memcpy(to, name.data, size);
-        to[size] = '\0';
-    }
-    (void)pthread_mutex_unlock(&appender->mutex);
+// Held.
+static bool is_half_empty(const cli_import_appender *appender) {
+    return appender->in_flight <= IN_FLIGHT_MAX / 2 && appender->in_flight_bytes <= IN_FLIGHT_BYTES_MAX / 2;
 }
 
-static bool is_half_empty(cli_import_appender *appender) {
-    return atomic_load(&appender->in_flight) <= IN_FLIGHT_MAX / 2 &&
-           atomic_load(&appender->in_flight_bytes) <= IN_FLIGHT_BYTES_MAX / 2;
-}
-
-static void release_slot(cli_import_appender *appender, size_t bytes) {
-    (void)atomic_fetch_sub(&appender->in_flight_bytes, bytes);
-    uint64_t left = atomic_fetch_sub(&appender->in_flight, 1) - 1;
-    // The waiter sets its flag and then looks at the counts, both sequentially consistent: one of the two of
-    // us sees the other.
-    if (!atomic_load(&appender->is_waiting) || (left > 0 && !is_half_empty(appender))) return;
-    (void)pthread_mutex_lock(&appender->mutex);
-    (void)pthread_cond_signal(&appender->drained);
-    (void)pthread_mutex_unlock(&appender->mutex);
+// Held.
+static void release_slot(cli_import_appender *appender, const append_slot *slot) {
+    appender->in_flight--;
+    appender->in_flight_bytes -= slot->bytes;
+    if (appender->is_waiting && (appender->in_flight == 0 || is_half_empty(appender)))
+        (void)pthread_cond_signal(&appender->drained);
 }
 
 static void on_done(void *context, daybook_status status, const daybook_receipt *receipts, size_t count,
                     const daybook_error *error) {
-    append_slot *slot = context;
+    const append_slot *slot = context;
     cli_import_appender *appender = slot->appender;
+    (void)pthread_mutex_lock(&appender->mutex);
     if (status != DAYBOOK_OK) {
         note_failure(appender, status, error, slot->place);
     } else if (count > 0) {
-        unsigned flags = receipts[0].flags;
-        if (flags & DAYBOOK_RECEIPT_STREAM_CREATED) note_created(appender, receipts[0].stream);
-        if (flags & DAYBOOK_RECEIPT_DUPLICATE) {
-            (void)atomic_fetch_add(&appender->duplicate, 1);
-            if (flags & DAYBOOK_RECEIPT_DIFFERS) (void)atomic_fetch_add(&appender->differs, 1);
-        } else {
-            (void)atomic_fetch_add(&appender->stored, 1);
-        }
+        note_receipt(appender, &receipts[0]);
     }
-    release_slot(appender, slot->bytes);
+    release_slot(appender, slot);
+    (void)pthread_mutex_unlock(&appender->mutex);
 }
 
-// Sleep until at most half of the limits are in flight, or nothing is.
+// Held. Sleep until at most half of the limits are in flight, or nothing is.
 static void wait_until(cli_import_appender *appender, bool empty) {
-    (void)pthread_mutex_lock(&appender->mutex);
-    atomic_store(&appender->is_waiting, true);
-    while (empty ? atomic_load(&appender->in_flight) > 0 : !is_half_empty(appender))
+    appender->is_waiting = true;
+    while (empty ? appender->in_flight > 0 : !is_half_empty(appender))
         (void)pthread_cond_wait(&appender->drained, &appender->mutex);
-    atomic_store(&appender->is_waiting, false);
-    (void)pthread_mutex_unlock(&appender->mutex);
-}
-
-static daybook_status give_failure(cli_import_appender *appender, cli_import_problem *problem) {
-    (void)pthread_mutex_lock(&appender->mutex);
-    *problem = appender->problem;
-    (void)pthread_mutex_unlock(&appender->mutex);
-    return problem->status;
+    appender->is_waiting = false;
 }
 
 daybook_status cli_import_appender_add(cli_import_appender *appender, const daybook_event *event,
                                        cli_import_place place, cli_import_problem *problem) {
-    if (atomic_load(&appender->has_failed)) return give_failure(appender, problem);
     size_t bytes = event->subject.size + event->data.size + 256;
-    if (atomic_load(&appender->in_flight) >= IN_FLIGHT_MAX ||
-        atomic_load(&appender->in_flight_bytes) + bytes > IN_FLIGHT_BYTES_MAX)
+    (void)pthread_mutex_lock(&appender->mutex);
+    if (appender->in_flight >= IN_FLIGHT_MAX || appender->in_flight_bytes + bytes > IN_FLIGHT_BYTES_MAX)
         wait_until(appender, false);
+    bool has_failed = appender->has_failed;
+    if (has_failed) {
+        *problem = appender->problem;
+    } else {
+        appender->in_flight++;
+        appender->in_flight_bytes += bytes;
+    }
+    (void)pthread_mutex_unlock(&appender->mutex);
+    if (has_failed) return problem->status;
+
     append_slot *slot = &appender->slots[appender->submitted++ % IN_FLIGHT_MAX];
     *slot = (append_slot){.appender = appender, .place = place, .bytes = bytes};
-    (void)atomic_fetch_add(&appender->in_flight_bytes, bytes);
-    (void)atomic_fetch_add(&appender->in_flight, 1);
     daybook_error error;
     daybook_error_init(&error);
     daybook_status status =
         daybook_append_submit(appender->store, event, 1, &appender->options, on_done, slot, &error);
     if (status == DAYBOOK_OK) return DAYBOOK_OK;
+    (void)pthread_mutex_lock(&appender->mutex);
     note_failure(appender, status, &error, place);
-    release_slot(appender, bytes);
-    return give_failure(appender, problem);
+    release_slot(appender, slot);
+    *problem = appender->problem;
+    (void)pthread_mutex_unlock(&appender->mutex);
+    return problem->status;
 }
 
 daybook_status cli_import_appender_finish(cli_import_appender *appender, cli_import_problem *problem) {
+    (void)pthread_mutex_lock(&appender->mutex);
     wait_until(appender, true);
-    return atomic_load(&appender->has_failed) ? give_failure(appender, problem) : DAYBOOK_OK;
+    bool has_failed = appender->has_failed;
+    if (has_failed) *problem = appender->problem;
+    (void)pthread_mutex_unlock(&appender->mutex);
+    return has_failed ? problem->status : DAYBOOK_OK;
 }
 
-cli_import_counts cli_import_appender_counts(const cli_import_appender *appender) {
-    return (cli_import_counts){
-        .stored = atomic_load(&appender->stored),
-        .duplicate = atomic_load(&appender->duplicate),
-        .differs = atomic_load(&appender->differs),
-    };
+cli_import_counts cli_import_appender_counts(cli_import_appender *appender) {
+    (void)pthread_mutex_lock(&appender->mutex);
+    cli_import_counts counts = appender->counts;
+    (void)pthread_mutex_unlock(&appender->mutex);
+    return counts;
 }
 
 bool cli_import_appender_take_created(cli_import_appender *appender, char name_out[256]) {
@@ -182,7 +181,9 @@ bool cli_import_appender_take_created(cli_import_appender *appender, char name_o
 
 void cli_import_appender_free(cli_import_appender *appender) {
     if (appender == NULL) return;
+    (void)pthread_mutex_lock(&appender->mutex);
     wait_until(appender, true);
+    (void)pthread_mutex_unlock(&appender->mutex);
     (void)pthread_cond_destroy(&appender->drained);
     (void)pthread_mutex_destroy(&appender->mutex);
     free(appender->slots);
