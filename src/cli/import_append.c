@@ -18,6 +18,7 @@
 #define CREATED_COUNT_MAX 64u // names kept until they are taken
 
 typedef struct append_slot {
+    struct append_slot *next_free;
     cli_import_appender *appender;
     cli_import_place place;
     size_t bytes;
@@ -26,12 +27,12 @@ typedef struct append_slot {
 struct cli_import_appender {
     daybook_store *store;
     daybook_append_options options;
-    append_slot *slots; // IN_FLIGHT_MAX; completions come in order of submission, so a ring serves
-    uint64_t submitted;
+    append_slot *slots; // IN_FLIGHT_MAX, so that as long as more may be in flight one is free
 
     pthread_mutex_t mutex;
     pthread_cond_t drained;
     // Guarded by mutex.
+    append_slot *free_slots;
     uint64_t in_flight;
     uint64_t in_flight_bytes;
     cli_import_counts counts;
@@ -54,6 +55,10 @@ daybook_status cli_import_appender_new(daybook_store *store, bool may_create,
     }
     appender->store = store;
     appender->slots = slots;
+    for (size_t i = 0; i < IN_FLIGHT_MAX; i++) {
+        slots[i].next_free = appender->free_slots;
+        appender->free_slots = &slots[i];
+    }
     daybook_append_options_init(&appender->options);
     appender->options.auto_stream = may_create;
     (void)pthread_mutex_init(&appender->mutex, NULL); // default attributes: cannot fail on Linux
@@ -95,7 +100,9 @@ static bool is_half_empty(const cli_import_appender *appender) {
 }
 
 // Held.
-static void release_slot(cli_import_appender *appender, const append_slot *slot) {
+static void release_slot(cli_import_appender *appender, append_slot *slot) {
+    slot->next_free = appender->free_slots;
+    appender->free_slots = slot;
     appender->in_flight--;
     appender->in_flight_bytes -= slot->bytes;
     if (appender->is_waiting && (appender->in_flight == 0 || is_half_empty(appender)))
@@ -104,7 +111,7 @@ static void release_slot(cli_import_appender *appender, const append_slot *slot)
 
 static void on_done(void *context, daybook_status status, const daybook_receipt *receipts, size_t count,
                     const daybook_error *error) {
-    const append_slot *slot = context;
+    append_slot *slot = context;
     cli_import_appender *appender = slot->appender;
     (void)pthread_mutex_lock(&appender->mutex);
     if (status != DAYBOOK_OK) {
@@ -131,16 +138,17 @@ daybook_status cli_import_appender_add(cli_import_appender *appender, const dayb
     if (appender->in_flight >= IN_FLIGHT_MAX || appender->in_flight_bytes + bytes > IN_FLIGHT_BYTES_MAX)
         wait_until(appender, false);
     bool has_failed = appender->has_failed;
+    append_slot *slot = appender->free_slots;
     if (has_failed) {
         *problem = appender->problem;
     } else {
+        appender->free_slots = slot->next_free;
         appender->in_flight++;
         appender->in_flight_bytes += bytes;
     }
     (void)pthread_mutex_unlock(&appender->mutex);
     if (has_failed) return problem->status;
 
-    append_slot *slot = &appender->slots[appender->submitted++ % IN_FLIGHT_MAX];
     *slot = (append_slot){.appender = appender, .place = place, .bytes = bytes};
     daybook_error error;
     daybook_error_init(&error);
