@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // SHA-256 as FIPS 180-4 specifies it, streaming. Used for the digest of whole segments and for ids derived
-// from content; not on any hot path, so plain C. Not thread-safe per object.
+// from content. Plain C, and on x86-64 the SHA instructions where the processor has them: in plain C the
+// digest was an eighth of the time to write a segment. Not thread-safe per object.
 #include "base/bytes.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define DBK_SHA256_X86 1
+#include <cpuid.h>
+#include <immintrin.h>
+#include <stdatomic.h>
+#endif
 
 static const uint32_t round_constants[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -29,7 +37,7 @@ static void put_big_endian(uint8_t *data, uint32_t value) {
     data[3] = (uint8_t)value;
 }
 
-static void compress(uint32_t state[8], const uint8_t block[64]) {
+static void compress_plain(uint32_t state[8], const uint8_t block[64]) {
     uint32_t w[64];
     for (size_t i = 0; i < 16; i++) w[i] = get_big_endian(block + 4 * i);
     for (size_t i = 16; i < 64; i++) {
@@ -63,6 +71,66 @@ static void compress(uint32_t state[8], const uint8_t block[64]) {
     state[7] += h;
 }
 
+static void compress_blocks_plain(uint32_t state[8], const uint8_t *data, size_t count) {
+    for (; count > 0; count--, data += 64) compress_plain(state, data);
+}
+
+#ifdef DBK_SHA256_X86
+// Four rounds at a time; the instructions keep the state as (A B E F) and (C D G H).
+__attribute__((target("sha,sse4.1,ssse3"))) static void compress_blocks_x86(uint32_t state[8],
+                                                                            const uint8_t *data, size_t count) {
+    const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+    __m128i low = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)state), 0xb1);
+    __m128i high = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)(state + 4)), 0x1b);
+    __m128i abef = _mm_alignr_epi8(low, high, 8);
+    __m128i cdgh = _mm_blend_epi16(high, low, 0xf0);
+    for (; count > 0; count--, data += 64) {
+        __m128i abef_before = abef, cdgh_before = cdgh, w[4];
+        for (size_t i = 0; i < 4; i++)
+            w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)(data + 16 * i)), swap);
+#pragma GCC unroll 16
+        for (size_t i = 0; i < 16; i++) {
+            __m128i constants = _mm_loadu_si128((const __m128i *)(const void *)(round_constants + 4 * i));
+            __m128i sum = _mm_add_epi32(w[i % 4], constants);
+            cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);
+            abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0e));
+            if (i >= 12) continue;
+            __m128i older = _mm_sha256msg1_epu32(w[i % 4], w[(i + 1) % 4]);
+            __m128i middle = _mm_alignr_epi8(w[(i + 3) % 4], w[(i + 2) % 4], 4);
+            w[i % 4] = _mm_sha256msg2_epu32(_mm_add_epi32(older, middle), w[(i + 3) % 4]);
+        }
+        abef = _mm_add_epi32(abef, abef_before);
+        cdgh = _mm_add_epi32(cdgh, cdgh_before);
+    }
+    low = _mm_shuffle_epi32(abef, 0x1b);
+    high = _mm_shuffle_epi32(cdgh, 0xb1);
+    _mm_storeu_si128((__m128i *)(void *)state, _mm_blend_epi16(low, high, 0xf0));
+    _mm_storeu_si128((__m128i *)(void *)(state + 4), _mm_alignr_epi8(high, low, 8));
+}
+
+static int has_sha_instructions(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & bit_SSE4_1) == 0 || (c & bit_SSSE3) == 0) return 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA) != 0;
+}
+#endif
+
+static void compress_blocks(uint32_t state[8], const uint8_t *data, size_t count) {
+#ifdef DBK_SHA256_X86
+    static atomic_int known; // 0: not asked yet, 1: no, 2: yes. Asking twice does no harm.
+    int answer = atomic_load_explicit(&known, memory_order_relaxed);
+    if (answer == 0) {
+        answer = 1 + has_sha_instructions();
+        atomic_store_explicit(&known, answer, memory_order_relaxed);
+    }
+    if (answer == 2) {
+        compress_blocks_x86(state, data, count);
+        return;
+    }
+#endif
+    compress_blocks_plain(state, data, count);
+}
+
 void dbk_sha256_init(dbk_sha256 *hash) {
     static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                       0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
@@ -81,9 +149,11 @@ void dbk_sha256_update(dbk_sha256 *hash, const void *data, size_t size) {
         at += part;
         size -= part;
         if (filled + part < 64) return;
-        compress(hash->state, hash->block);
+        compress_blocks(hash->state, hash->block, 1);
     }
-    for (; size >= 64; size -= 64, at += 64) compress(hash->state, at);
+    compress_blocks(hash->state, at, size / 64);
+    at += size / 64 * 64;
+    size %= 64;
     if (size > 0) memcpy(hash->block, at, size);
 }
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gathering (term, number) pairs.
 //
-// Each distinct term has one record in an arena, found through an open-addressing table of (hash, record). A record
-// keeps the first and last number; the distances between are varints in pieces that double up to 256 bytes, so that a
-// term of one event, the most frequent kind, costs its record only. What an event adds is done in two rounds: all its
-// terms are hashed and their table places prefetched, then looked up, so that the cache misses overlap (a table of
-// 300,000 terms misses on nearly every new term).
+// Each distinct term has one record in a heap that only grows, found through an open-addressing table of (half a hash,
+// record). A record keeps the first and last number; the distances between are varints in pieces that double up to 256
+// bytes, so that a term of one event, the most frequent kind, costs its record only. Records and pieces are named by 32
+// bits, which makes a third of the memory of pointers. What an event adds is done in rounds: all its terms are hashed and
+// their table places prefetched, then the records, then they are looked up, so that the cache misses overlap (a table
+// of 300,000 terms misses on nearly every new term).
 //
-// When the arena and the table reach memory_max, the terms are sorted and written to the temporary file as a *run*, and
+// When heaps and table reach memory_max, the terms are sorted and written to the temporary file as a *run*, and
 // gathering begins anew. Runs follow each other in order of number, and merging them concatenates postings.
 //
 // A run is a stream of records, cut into chunks (file.h) of RUN_CHUNK payload bytes, the last one shorter:
@@ -26,7 +27,8 @@
 #include "segment/file.h"
 
 enum {
-    ARENA_CHUNK = 256 * 1024,
+    HEAP_CHUNK_BITS = 15, // 32 Ki units of 8 bytes
+    HEAP_CHUNK_SIZE = 8 << HEAP_CHUNK_BITS,
     SLOTS_MIN = 1024,
     PIECE_MIN = 24,
     PIECE_MAX = 256,
@@ -35,10 +37,21 @@ enum {
     INSERTION_MAX = 12,
     EVENT_TERMS_MAX = 160,
     EVENT_TERM_BYTES_MAX = 64 * 1024,
+    PREFETCH_DISTANCE = 8,
 };
 
+#define NOTHING UINT32_MAX // the name of no record and no piece
+
+// Memory in chunks that never move; what is taken is named by its number of units of 8 bytes.
+typedef struct unit_heap {
+    const daybook_allocator *allocator;
+    uint8_t **chunks;
+    size_t chunk_count, chunk_capacity;
+    uint32_t used; // units of the last chunk
+} unit_heap;
+
 typedef struct number_piece {
-    struct number_piece *next;
+    uint32_t next;
     uint16_t capacity;
     uint16_t used;
     uint8_t bytes[];
@@ -46,7 +59,7 @@ typedef struct number_piece {
 
 typedef struct term_record {
     uint64_t last_seq;
-    number_piece *head, *tail;
+    uint32_t head, tail; // pieces
     uint32_t count, first, last;
     uint16_t size;
     uint8_t has_extra; // a u64 precedes the term's bytes
@@ -54,8 +67,8 @@ typedef struct term_record {
 } term_record;
 
 typedef struct table_slot {
-    uint64_t hash;
-    term_record *record; // NULL: free
+    uint32_t hash_high;
+    uint32_t record; // NOTHING: free
 } table_slot;
 
 typedef struct sort_item {
@@ -65,7 +78,7 @@ typedef struct sort_item {
 
 typedef struct memory_source {
     dbk_term_source base;
-    dbk_gather *gather;
+    const dbk_gather *gather;
     size_t next_index;
     // Of the current term.
     const number_piece *piece;
@@ -99,11 +112,10 @@ struct dbk_gather {
     const char *temporary_path;
     size_t memory_max;
 
-    dbk_arena *arena;
+    unit_heap records, pieces;
     table_slot *slots;
     size_t slot_count; // power of two
     size_t term_count;
-    size_t arena_used;
 
     sort_item *sorted;
 
@@ -124,6 +136,57 @@ struct dbk_gather {
     uint8_t term_bytes[EVENT_TERM_BYTES_MAX];
 };
 
+// ---- Heap --------------------------------------------------------------------------------------------------------
+
+// Forget everything, keep so many chunks.
+static void heap_reset(unit_heap *heap, size_t kept) {
+    while (heap->chunk_count > kept) dbk_free(heap->allocator, heap->chunks[--heap->chunk_count]);
+    heap->used = 0;
+}
+
+static size_t heap_bytes(const unit_heap *heap) {
+    return heap->chunk_count * HEAP_CHUNK_SIZE;
+}
+
+static void *heap_at(const unit_heap *heap, uint32_t name) {
+    return heap->chunks[name >> HEAP_CHUNK_BITS] + ((size_t)(name & ((1u << HEAP_CHUNK_BITS) - 1)) << 3);
+}
+
+static bool heap_grow(unit_heap *heap) {
+    if (heap->chunk_count == UINT32_MAX >> HEAP_CHUNK_BITS) return false;
+    if (heap->chunk_count == heap->chunk_capacity) {
+        size_t capacity = heap->chunk_capacity * 2 + 16;
+        uint8_t **chunks = dbk_resize_array(heap->allocator, heap->chunks, capacity, sizeof *chunks);
+        if (chunks == NULL) return false;
+        heap->chunks = chunks;
+        heap->chunk_capacity = capacity;
+    }
+    uint8_t *chunk = dbk_alloc(heap->allocator, HEAP_CHUNK_SIZE);
+    if (chunk == NULL) return false;
+    heap->chunks[heap->chunk_count++] = chunk;
+    heap->used = 0;
+    return true;
+}
+
+// NOTHING when memory is out. `size` is far below a chunk.
+static uint32_t heap_take(unit_heap *heap, size_t size) {
+    uint32_t units = (uint32_t)((size + 7) / 8);
+    if (heap->chunk_count == 0 || units > (1u << HEAP_CHUNK_BITS) - heap->used) {
+        if (!heap_grow(heap)) return NOTHING;
+    }
+    uint32_t name = (uint32_t)(heap->chunk_count - 1) << HEAP_CHUNK_BITS | heap->used;
+    heap->used += units;
+    return name;
+}
+
+static table_slot *new_slots(const daybook_allocator *allocator, size_t count) {
+    table_slot *slots = dbk_resize_array(allocator, NULL, count, sizeof *slots);
+    if (slots != NULL) memset(slots, 0xff, count * sizeof *slots); // NOTHING everywhere
+    return slots;
+}
+
+// ---- Life --------------------------------------------------------------------------------------------------------
+
 daybook_status dbk_gather_new(const daybook_allocator *allocator, daybook_vfs *vfs, const char *temporary_path,
                               size_t memory_max, dbk_gather **gather_out) {
     *gather_out = NULL;
@@ -134,9 +197,10 @@ daybook_status dbk_gather_new(const daybook_allocator *allocator, daybook_vfs *v
     gather->temporary_path = temporary_path;
     gather->memory_max = memory_max;
     dbk_buf_init(&gather->run_ends, allocator, SIZE_MAX / 2);
+    gather->records.allocator = gather->pieces.allocator = allocator;
     gather->slot_count = SLOTS_MIN;
-    gather->slots = dbk_alloc_zeroed(allocator, SLOTS_MIN * sizeof *gather->slots);
-    if (gather->slots == NULL || dbk_arena_new(allocator, ARENA_CHUNK, &gather->arena) != DAYBOOK_OK) {
+    gather->slots = new_slots(allocator, SLOTS_MIN);
+    if (gather->slots == NULL) {
         dbk_gather_free(gather);
         return DAYBOOK_ENOMEM;
     }
@@ -155,7 +219,10 @@ void dbk_gather_free(dbk_gather *gather) {
     dbk_buf_deinit(&gather->run_ends);
     dbk_free(gather->allocator, gather->sorted);
     dbk_free(gather->allocator, gather->slots);
-    dbk_arena_free(gather->arena);
+    heap_reset(&gather->records, 0);
+    heap_reset(&gather->pieces, 0);
+    dbk_free(gather->allocator, gather->records.chunks);
+    dbk_free(gather->allocator, gather->pieces.chunks);
     dbk_free(gather->allocator, gather);
 }
 
@@ -178,20 +245,21 @@ static const uint8_t *record_term(const term_record *record) {
     return record->bytes + (record->has_extra ? 8 : 0);
 }
 
-static void *take_memory(dbk_gather *gather, size_t size) {
-    gather->arena_used += (size + 7) & ~(size_t)7;
-    return dbk_arena_alloc(gather->arena, size);
+static term_record *record_at(const dbk_gather *gather, uint32_t name) {
+    return heap_at(&gather->records, name);
 }
 
 static daybook_status grow_slots(dbk_gather *gather) {
     size_t count = gather->slot_count * 2;
-    table_slot *slots = dbk_alloc_zeroed(gather->allocator, count * sizeof *slots);
+    table_slot *slots = new_slots(gather->allocator, count);
     if (slots == NULL) return DAYBOOK_ENOMEM;
     for (size_t i = 0; i < gather->slot_count; i++) {
-        if (gather->slots[i].record == NULL) continue;
-        size_t at = gather->slots[i].hash & (count - 1);
-        while (slots[at].record != NULL) at = (at + 1) & (count - 1);
-        slots[at] = gather->slots[i];
+        table_slot slot = gather->slots[i];
+        if (slot.record == NOTHING) continue;
+        // The place comes from the upper half of the hash, which is kept; see place_of.
+        size_t at = slot.hash_high & (count - 1);
+        while (slots[at].record != NOTHING) at = (at + 1) & (count - 1);
+        slots[at] = slot;
     }
     dbk_free(gather->allocator, gather->slots);
     gather->slots = slots;
@@ -199,18 +267,24 @@ static daybook_status grow_slots(dbk_gather *gather) {
     return DAYBOOK_OK;
 }
 
+static size_t place_of(const dbk_gather *gather, uint64_t hash) {
+    return (size_t)(hash >> 32) & (gather->slot_count - 1);
+}
+
 static term_record *add_record(dbk_gather *gather, table_slot *slot, uint64_t hash, dbk_slice term) {
     uint8_t kind = *(const uint8_t *)term.data;
     bool has_extra = kind == DBK_TERM_AGGREGATE || kind == DBK_TERM_DEAD_ID;
-    term_record *record = take_memory(gather, sizeof *record + (has_extra ? 8 : 0) + term.size);
-    if (record == NULL) return NULL;
+    uint32_t name = heap_take(&gather->records, sizeof(term_record) + (has_extra ? 8 : 0) + term.size);
+    if (name == NOTHING) return NULL;
+    term_record *record = record_at(gather, name);
     memset(record, 0, sizeof *record);
+    record->head = record->tail = NOTHING;
     record->size = (uint16_t)term.size;
     record->has_extra = has_extra;
     if (has_extra) dbk_put_u64(record->bytes, 0);
     memcpy(record->bytes + (has_extra ? 8 : 0), term.data, term.size);
-    slot->hash = hash;
-    slot->record = record;
+    slot->hash_high = (uint32_t)(hash >> 32);
+    slot->record = name;
     gather->term_count++;
     return record;
 }
@@ -218,11 +292,12 @@ static term_record *add_record(dbk_gather *gather, table_slot *slot, uint64_t ha
 // The term's record, made where absent; NULL when memory is out. The table has room.
 static term_record *find_record(dbk_gather *gather, uint64_t hash, dbk_slice term) {
     size_t mask = gather->slot_count - 1;
-    for (size_t at = hash & mask;; at = (at + 1) & mask) {
+    for (size_t at = place_of(gather, hash);; at = (at + 1) & mask) {
         table_slot *slot = &gather->slots[at];
-        if (slot->record == NULL) return add_record(gather, slot, hash, term);
-        if (slot->hash != hash || slot->record->size != term.size) continue;
-        if (memcmp(record_term(slot->record), term.data, term.size) == 0) return slot->record;
+        if (slot->record == NOTHING) return add_record(gather, slot, hash, term);
+        if (slot->hash_high != (uint32_t)(hash >> 32)) continue;
+        term_record *record = record_at(gather, slot->record);
+        if (record->size == term.size && memcmp(record_term(record), term.data, term.size) == 0) return record;
     }
 }
 
@@ -239,18 +314,19 @@ static daybook_status add_number(dbk_gather *gather, term_record *record, uint32
     }
     if (record->last == number) return DAYBOOK_OK; // An event counts once for a term.
     record->count++;
-    number_piece *tail = record->tail;
+    number_piece *tail = record->tail == NOTHING ? NULL : heap_at(&gather->pieces, record->tail);
     if (tail == NULL || tail->capacity - tail->used < NUMBER_SIZE_MAX) {
         size_t size = tail == NULL ? PIECE_MIN : 2 * (sizeof *tail + tail->capacity);
         if (size > PIECE_MAX) size = PIECE_MAX;
-        number_piece *added = take_memory(gather, size);
-        if (added == NULL) return DAYBOOK_ENOMEM;
-        added->next = NULL;
-        added->capacity = (uint16_t)(size - sizeof *added);
-        added->used = 0;
-        if (tail == NULL) record->head = added;
-        else tail->next = added;
-        record->tail = tail = added;
+        uint32_t name = heap_take(&gather->pieces, size);
+        if (name == NOTHING) return DAYBOOK_ENOMEM;
+        if (tail == NULL) record->head = name;
+        else tail->next = name;
+        record->tail = name;
+        tail = heap_at(&gather->pieces, name);
+        tail->next = NOTHING;
+        tail->capacity = (uint16_t)(size - sizeof *tail);
+        tail->used = 0;
     }
     tail->used = (uint16_t)(tail->used + dbk_put_varint(tail->bytes + tail->used, number - record->last - 1));
     record->last = number;
@@ -262,7 +338,8 @@ static daybook_status add_number(dbk_gather *gather, term_record *record, uint32
 static daybook_status write_run(dbk_gather *gather, daybook_error *error);
 
 static size_t memory_used(const dbk_gather *gather) {
-    return gather->arena_used + gather->slot_count * sizeof(table_slot) + gather->term_count * sizeof(sort_item);
+    return heap_bytes(&gather->records) + heap_bytes(&gather->pieces) + gather->slot_count * sizeof(table_slot) +
+           gather->term_count * sizeof(sort_item);
 }
 
 static daybook_status make_room(dbk_gather *gather, size_t terms, daybook_error *error) {
@@ -278,7 +355,7 @@ static daybook_status note_term(void *context, dbk_slice term) {
     pending->offset = (uint32_t)gather->pending_bytes;
     pending->size = (uint32_t)term.size;
     pending->hash = dbk_term_hash(term);
-    pending->slot = &gather->slots[pending->hash & (gather->slot_count - 1)];
+    pending->slot = &gather->slots[place_of(gather, pending->hash)];
     __builtin_prefetch(pending->slot);
     memcpy(gather->term_bytes + gather->pending_bytes, term.data, term.size);
     gather->pending_bytes += term.size;
@@ -297,7 +374,10 @@ daybook_status dbk_gather_event(dbk_gather *gather, const dbk_event *event, uint
         dbk_id_term(&term, hash);
         DBK_TRY(note_term(gather, dbk_term_slice(&term)));
     }
-    for (size_t i = 0; i < gather->pending_count; i++) __builtin_prefetch(gather->pending[i].slot->record);
+    for (size_t i = 0; i < gather->pending_count; i++) {
+        uint32_t name = gather->pending[i].slot->record;
+        if (name != NOTHING) __builtin_prefetch(record_at(gather, name));
+    }
     for (size_t i = 0; i < gather->pending_count; i++) {
         const pending_term *pending = &gather->pending[i];
         dbk_slice term = daybook_bytes(gather->term_bytes + pending->offset, pending->size);
@@ -409,7 +489,10 @@ static void sort_items(sort_item *items, size_t count, size_t depth) {
         size_t equal = above - below;
         size_t ended = move_ended_to_front(items + below, equal, depth);
         sort_item *rest = items + below + ended;
-        for (size_t i = 0; i < equal - ended; i++) rest[i].key = key_at(rest[i].record, depth + 8);
+        for (size_t i = 0; i < equal - ended; i++) {
+            if (i + PREFETCH_DISTANCE < equal - ended) __builtin_prefetch(rest[i + PREFETCH_DISTANCE].record);
+            rest[i].key = key_at(rest[i].record, depth + 8);
+        }
         sort_items(rest, equal - ended, depth + 8);
         if (below < count - above) {
             sort_items(items, below, depth);
@@ -427,10 +510,14 @@ static daybook_status sort_terms(dbk_gather *gather) {
     dbk_free(gather->allocator, gather->sorted);
     gather->sorted = dbk_resize_array(gather->allocator, NULL, gather->term_count + 1, sizeof *gather->sorted);
     if (gather->sorted == NULL) return DAYBOOK_ENOMEM;
+    // Through the table, whose order is random, and not through the heap, whose order is that of the first appearance:
+    // the quicksort likes it better.
     size_t count = 0;
     for (size_t i = 0; i < gather->slot_count; i++) {
-        term_record *record = gather->slots[i].record;
-        if (record == NULL) continue;
+        if (i + PREFETCH_DISTANCE < gather->slot_count && gather->slots[i + PREFETCH_DISTANCE].record != NOTHING)
+            __builtin_prefetch(record_at(gather, gather->slots[i + PREFETCH_DISTANCE].record));
+        if (gather->slots[i].record == NOTHING) continue;
+        term_record *record = record_at(gather, gather->slots[i].record);
         gather->sorted[count].record = record;
         gather->sorted[count++].key = key_at(record, 0);
     }
@@ -465,8 +552,8 @@ static daybook_status next_in_memory(dbk_term_source *base, daybook_error *error
     const term_record *record = items[source->next_index++].record;
     base->term = daybook_bytes(record_term(record), record->size);
     set_value(base, record->count, record->last, record->last_seq, record_extra(record));
-    source->piece = record->head;
-    source->at = record->head == NULL ? NULL : record->head->bytes;
+    source->piece = record->head == NOTHING ? NULL : heap_at(&source->gather->pieces, record->head);
+    source->at = source->piece == NULL ? NULL : source->piece->bytes;
     source->left = record->count;
     source->number = record->first;
     return DAYBOOK_OK;
@@ -474,7 +561,7 @@ static daybook_status next_in_memory(dbk_term_source *base, daybook_error *error
 
 static uint32_t take_distance(memory_source *source) {
     if (source->at == source->piece->bytes + source->piece->used) {
-        source->piece = source->piece->next;
+        source->piece = heap_at(&source->gather->pieces, source->piece->next);
         source->at = source->piece->bytes;
     }
     uint32_t value = 0;
@@ -555,8 +642,11 @@ static daybook_status put_run_record(run_writer *writer, const term_record *reco
     DBK_TRY(put_run_varint(writer, record_extra(record)));
     if (record->count == 0) return DAYBOOK_OK;
     DBK_TRY(put_run_varint(writer, record->first));
-    for (const number_piece *piece = record->head; piece != NULL; piece = piece->next)
+    for (uint32_t name = record->head; name != NOTHING;) {
+        const number_piece *piece = heap_at(&writer->gather->pieces, name);
         DBK_TRY(put_run_bytes(writer, piece->bytes, piece->used));
+        name = piece->next;
+    }
     return DAYBOOK_OK;
 }
 
@@ -588,10 +678,10 @@ static daybook_status write_run(dbk_gather *gather, daybook_error *error) {
 
     dbk_free(gather->allocator, gather->sorted);
     gather->sorted = NULL;
-    dbk_arena_reset(gather->arena);
-    memset(gather->slots, 0, gather->slot_count * sizeof *gather->slots);
+    heap_reset(&gather->records, 0);
+    heap_reset(&gather->pieces, 0);
+    memset(gather->slots, 0xff, gather->slot_count * sizeof *gather->slots);
     gather->term_count = 0;
-    gather->arena_used = 0;
     return DAYBOOK_OK;
 }
 
