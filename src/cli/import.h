@@ -158,7 +158,7 @@ void cli_import_ids_free(cli_import_ids *ids);
 
 // --- Sort ------------------------------------------------------------------------------------------------
 
-#define CLI_IMPORT_SORT_BYTES (64 * 1024 * 1024)
+#define CLI_IMPORT_SORT_BYTES (32 * 1024 * 1024) // beside what the store takes
 
 // A stable external merge sort of events by time.
 typedef struct cli_import_sorter cli_import_sorter;

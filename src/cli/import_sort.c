@@ -10,7 +10,7 @@
 //
 //   packed event = packed_head, sizes of tags and headers, the bytes, padding to 8
 //
-// One level of merging suffices: a run is as large as the budget, and 64 MiB of read buffers serve thousands
+// One level of merging suffices: a run is as large as the budget, and 32 MiB of read buffers serve thousands
 // of runs. Trouble with the spill file is reported as what it is, a full disk as ENOSPC. One thread.
 #include "cli/import.h"
 
