@@ -242,23 +242,22 @@ static daybook_status pin_reader(pinned *pin, daybook_error *error) {
 
 // ---- A reader's share --------------------------------------------------------------------------------------------------------------
 
-static daybook_status write_tail_events(pinned *pin, dbk_segment_writer *writer, daybook_error *error) {
-    daybook_store *store = pin->store;
-    int64_t now_ns = store->vfs->clock_real_ns(store->vfs);
-    for (size_t i = pin->view->segment_count; i < pin->view->source_count; i++) {
-        const dbk_source *source = pin->view->sources[i];
+static daybook_status write_tail_events(const dbk_tail *tail, dbk_segment_writer *writer, daybook_error *error) {
+    int64_t now_ns = tail->manifest->vfs->clock_real_ns(tail->manifest->vfs);
+    for (size_t i = tail->view->segment_count; i < tail->view->source_count; i++) {
+        const dbk_source *source = tail->view->sources[i];
         uint64_t end = dbk_memtable_position_end(source->memtable);
-        if (end > pin->position_last + 1) end = pin->position_last + 1;
+        if (end > tail->position_last + 1) end = tail->position_last + 1;
         for (uint64_t position = source->position_first; position < end; position++) {
             dbk_event event;
             daybook_status status = dbk_memtable_get(source->memtable, position, &event);
             if (status == DAYBOOK_ENOTFOUND) continue;
             if (status != DAYBOOK_OK) return dbk_fail(error, status, "an event in memory cannot be read");
-            const dbk_manifest_stream *stream = dbk_manifest_find_stream(&pin->manifest, event.stream_id);
+            const dbk_manifest_stream *stream = dbk_manifest_find_stream(tail->manifest, event.stream_id);
             if (stream == NULL) continue;
             uint32_t relative = (uint32_t)(position - source->position_first);
-            bool for_ever = roaring_bitmap_contains(pin->dead[i].for_ever, relative);
-            if (roaring_bitmap_contains(pin->dead[i].removed, relative) || position < stream->first_position) {
+            bool for_ever = roaring_bitmap_contains(tail->dead[i].for_ever, relative);
+            if (roaring_bitmap_contains(tail->dead[i].removed, relative) || position < stream->first_position) {
                 DBK_TRY(dbk_segment_writer_add_removed(writer, &event, for_ever, now_ns, error));
             } else {
                 DBK_TRY(dbk_segment_writer_add(writer, &event, error));
@@ -268,36 +267,49 @@ static daybook_status write_tail_events(pinned *pin, dbk_segment_writer *writer,
     return DAYBOOK_OK;
 }
 
-static daybook_status write_tail(pinned *pin, copying *copy, uint64_t segment_id, daybook_error *error) {
-    daybook_store *store = pin->store;
-    if (pin->view->source_count == pin->view->segment_count) return DAYBOOK_OK;
-    uint64_t position_first = pin->view->sources[pin->view->segment_count]->position_first;
-    if (position_first > pin->position_last) return DAYBOOK_OK;
-    dbk_segment_config config = target_config(copy, segment_id);
+static void write_whole_catalogue(const dbk_manifest *manifest, dbk_manifest_edit *catalogue) {
+    for (size_t i = 0; i < manifest->stream_count; i++) dbk_manifest_edit_put_stream(catalogue, &manifest->streams[i]);
+    for (size_t i = 0; i < manifest->entry_count; i++) {
+        const dbk_manifest_entry *entry = &manifest->entries[i];
+        dbk_manifest_edit_put_entry(catalogue, entry->kind, entry->key, entry->value);
+    }
+}
+
+daybook_status dbk_tail_write(const dbk_tail *tail, const dbk_segment_config *config, bool *wrote_out,
+                              dbk_segment_summary *summary_out, daybook_error *error) {
+    *wrote_out = false;
+    if (tail->view->source_count == tail->view->segment_count) return DAYBOOK_OK;
+    uint64_t position_first = tail->view->sources[tail->view->segment_count]->position_first;
+    if (position_first > tail->position_last) return DAYBOOK_OK;
     dbk_segment_writer *writer = NULL;
-    DBK_TRY(dbk_segment_writer_new(&config, position_first, pin->position_last, &writer, error));
-    daybook_status status = write_tail_events(pin, writer, error);
+    DBK_TRY(dbk_segment_writer_new(config, position_first, tail->position_last, &writer, error));
+    daybook_status status = write_tail_events(tail, writer, error);
     if (status != DAYBOOK_OK) {
         dbk_segment_writer_abort(writer);
         return status;
     }
     dbk_manifest_edit catalogue;
-    dbk_manifest_edit_init(&catalogue, store->allocator);
-    for (size_t i = 0; i < pin->manifest.stream_count; i++) dbk_manifest_edit_put_stream(&catalogue, &pin->manifest.streams[i]);
-    for (size_t i = 0; i < pin->manifest.entry_count; i++) {
-        const dbk_manifest_entry *entry = &pin->manifest.entries[i];
-        dbk_manifest_edit_put_entry(&catalogue, entry->kind, entry->key, entry->value);
-    }
-    dbk_manifest_segment segment = {0};
-    status = dbk_segment_writer_finish(writer, daybook_bytes(catalogue.records.data, catalogue.records.size),
-                                       &segment.summary, error);
+    dbk_manifest_edit_init(&catalogue, config->allocator);
+    write_whole_catalogue(tail->manifest, &catalogue);
+    status = dbk_segment_writer_finish(writer, daybook_bytes(catalogue.records.data, catalogue.records.size), summary_out,
+                                       error);
     dbk_manifest_edit_deinit(&catalogue);
-    if (status == DAYBOOK_OK) status = dbk_segment_verify(&config, NULL, NULL, error);
-    if (status != DAYBOOK_OK) return status;
+    *wrote_out = status == DAYBOOK_OK;
+    return status;
+}
+
+static daybook_status write_tail(pinned *pin, copying *copy, uint64_t segment_id, daybook_error *error) {
+    dbk_tail tail = {.view = pin->view, .dead = pin->dead, .manifest = &pin->manifest, .position_last = pin->position_last};
+    dbk_segment_config config = target_config(copy, segment_id);
+    dbk_manifest_segment segment = {0};
+    bool wrote = false;
+    DBK_TRY(dbk_tail_write(&tail, &config, &wrote, &segment.summary, error));
+    if (!wrote) return DAYBOOK_OK;
+    DBK_TRY(dbk_segment_verify(&config, NULL, NULL, error));
     dbk_manifest_edit edit;
-    dbk_manifest_edit_init(&edit, store->allocator);
+    dbk_manifest_edit_init(&edit, copy->allocator);
     dbk_manifest_edit_add_segment(&edit, &segment);
-    status = dbk_manifest_apply(&pin->manifest, &edit);
+    daybook_status status = dbk_manifest_apply(&pin->manifest, &edit);
     dbk_manifest_edit_deinit(&edit);
     return status == DAYBOOK_OK ? step(copy, segment.summary.file_bytes, error)
                                 : dbk_fail(error, status, "out of memory while backing up");

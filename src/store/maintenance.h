@@ -60,6 +60,18 @@ daybook_status dbk_commit_edit(daybook_store *store, const dbk_manifest_edit *ed
 /// Tell readers of other processes of a new manifest edit.
 void dbk_publish_edit(daybook_store *store);
 
+// ---- backup.c --------------------------------------------------------------------------------------------------------------
+/// Memory tables of a view that are to become a segment without a running writer (a reader's backup, a repair).
+typedef struct dbk_tail {
+    dbk_view *view;
+    const dbk_dead_copy *dead;      // of each source of the view
+    const dbk_manifest *manifest;   // whose streams and marks count
+    uint64_t position_last;
+} dbk_tail;
+/// *wrote_out is false where there is nothing to write.
+daybook_status dbk_tail_write(const dbk_tail *tail, const dbk_segment_config *config, bool *wrote_out,
+                              dbk_segment_summary *summary_out, daybook_error *error);
+
 // ---- merge.c ---------------------------------------------------------------------------------------------------------------
 /// One merge or rewrite where one is due; END when none is. merge_lock is taken inside.
 daybook_status dbk_merge_once(daybook_store *store, daybook_error *error);

@@ -156,6 +156,22 @@ static daybook_status take_path(daybook_store *store, const char *path, daybook_
     return DAYBOOK_OK;
 }
 
+daybook_status dbk_store_new_bare(const char *path, const daybook_open_options *options, daybook_store **store_out,
+                                  daybook_error *error) {
+    *store_out = NULL;
+    daybook_store *store = NULL;
+    daybook_status status = new_store(options, &store, error);
+    if (status == DAYBOOK_OK) status = take_path(store, path, error);
+    if (status != DAYBOOK_OK) {
+        free_store(store);
+        return status;
+    }
+    *store_out = store;
+    return DAYBOOK_OK;
+}
+
+void dbk_store_free_bare(daybook_store *store) { free_store(store); }
+
 // ---- Creating ------------------------------------------------------------------------------------------------------------------
 
 static void parent_of(const char *path, char parent_out[DBK_PATH_SIZE_MAX]) {
@@ -326,7 +342,7 @@ static daybook_status prepare_directory(daybook_store *store, bool *made_out, da
     return must_exist ? fail_absent(store->path, error) : DAYBOOK_OK;
 }
 
-static daybook_status sync_before_reading(daybook_store *store, daybook_error *error) {
+static daybook_status sync_journal(daybook_store *store, daybook_error *error) {
     char path[DBK_PATH_SIZE_MAX];
     (void)dbk_store_journal_config(store, path);
     daybook_file *file = NULL;
@@ -337,10 +353,22 @@ static daybook_status sync_before_reading(daybook_store *store, daybook_error *e
     if (result < 0) return dbk_fail_system(error, result, "open", path, 0);
     result = store->vfs->sync(store->vfs, file);
     store->vfs->close(store->vfs, file);
-    if (result < 0) return dbk_fail_system(error, result, "sync", path, 0);
-    result = store->vfs->sync_directory(store->vfs, store->path);
+    return result < 0 ? dbk_fail_system(error, result, "sync", path, 0) : DAYBOOK_OK;
+}
+
+// No decision may rest on what only the page cache holds: all is synced before it is read (the manifest when it is loaded).
+static daybook_status load_for_writing(daybook_store *store, daybook_error *error) {
+    int result = store->vfs->sync_directory(store->vfs, store->path);
     if (result < 0) return dbk_fail_system(error, result, "sync the directory", store->path, 0);
-    return DAYBOOK_OK;
+    dbk_manifest_init(&store->manifest, store->allocator, store->vfs, store->path);
+    DBK_TRY(dbk_manifest_load(&store->manifest, true, error));
+    store->uuid = store->manifest.store_uuid;
+    store->incarnation = store->manifest.incarnation;
+    if (store->manifest.journal_piece_count == 0) {
+        return dbk_fail(error, DAYBOOK_EREADONLY,
+                        "%s is a backup: restore it to another directory to write; or open for reading only", store->path);
+    }
+    return sync_journal(store, error);
 }
 
 static daybook_status recover_segments(daybook_store *store, daybook_error *error) {
@@ -502,15 +530,7 @@ static daybook_status open_locked(daybook_store *store, bool made_directory, uin
         DBK_TRY(check_empty(store, &found, error));
         DBK_TRY(create(store, made_directory, error));
     } else {
-        DBK_TRY(sync_before_reading(store, error));
-        dbk_manifest_init(&store->manifest, store->allocator, store->vfs, store->path);
-        DBK_TRY(dbk_manifest_load(&store->manifest, true, error));
-        store->uuid = store->manifest.store_uuid;
-        store->incarnation = store->manifest.incarnation;
-        if (store->manifest.journal_piece_count == 0) {
-            return dbk_fail(error, DAYBOOK_EREADONLY, "%s is a backup: restore it to another directory to write; or open for reading only",
-                            store->path);
-        }
+        DBK_TRY(load_for_writing(store, error));
         dbk_directory_remove_temporary(store->vfs, store->path);
     }
     dbk_journal_recovery recovery = {0};

@@ -264,12 +264,26 @@ static daybook_status check_summary(const daybook_store *store, const dbk_segmen
                             name, store->path);
 }
 
+// The manifest names a file that is not there.
+static daybook_status fail_missing(const daybook_store *store, const char *name, const dbk_segment_summary *summary,
+                                   daybook_error *error) {
+    return dbk_fail_damaged(error, name, 0,
+                            "%s/%s is missing: the events at positions %llu to %llu are in it; put it back, or run daybook repair",
+                            store->path, name, (unsigned long long)summary->position_first,
+                            (unsigned long long)summary->position_last);
+}
+
 static daybook_status open_source(daybook_store *store, const dbk_manifest_segment *entry, dbk_source **source_out,
                                   daybook_error *error) {
     const dbk_segment_summary *summary = &entry->summary;
     dbk_segment_config config = dbk_store_segment_config(store, summary->segment_id);
     dbk_segment *segment = NULL;
+    char name[64];
     daybook_status status = dbk_segment_open(&config, store->cache, &segment, error);
+    if (status == DAYBOOK_ENOTFOUND) {
+        dbk_segment_name(summary->segment_id, name);
+        status = fail_missing(store, name, summary, error);
+    }
     if (status == DAYBOOK_OK) status = check_summary(store, summary, dbk_segment_get_summary(segment), error);
     if (status != DAYBOOK_OK) {
         if (segment != NULL) dbk_segment_unref(segment);
@@ -282,6 +296,10 @@ static daybook_status open_source(daybook_store *store, const dbk_manifest_segme
         return dbk_fail(error, status, "out of memory while opening %s", store->path);
     }
     status = load_deletions(store, source, summary->segment_id, entry->deletion_generation, error);
+    if (status == DAYBOOK_ENOTFOUND) {
+        dbk_deletions_name(summary->segment_id, entry->deletion_generation, name);
+        status = fail_missing(store, name, summary, error);
+    }
     if (status != DAYBOOK_OK) {
         dbk_source_unref(source);
         return status;

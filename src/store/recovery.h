@@ -31,6 +31,11 @@ void dbk_cut_deinit(daybook_store *store, dbk_cut *cut);
 /// Into `edit`: stream states and catalogue entries that differ from what the manifest says.
 daybook_status dbk_cut_write(const dbk_cut *cut, const dbk_manifest *manifest, dbk_manifest_edit *edit);
 
+/// A store struct with options, path, cache and an empty table of streams, nothing loaded or locked (open.c).
+daybook_status dbk_store_new_bare(const char *path, const daybook_open_options *options, daybook_store **store_out,
+                                  daybook_error *error);
+void dbk_store_free_bare(daybook_store *store);
+
 dbk_segment_config dbk_store_segment_config(const daybook_store *store, uint64_t segment_id);
 dbk_journal_config dbk_store_journal_config(const daybook_store *store, char path[DBK_PATH_SIZE_MAX]);
 

@@ -1,10 +1,685 @@
 // SPDX-License-Identifier: Apache-2.0
-// Being written; answers EUNSUPPORTED so that programs link meanwhile.
-#include "base/error.h"
-#include "daybook/store.h"
+// Repair: make a damaged store writable again, losing only what cannot be read, and say what that is.
+//
+// In this order, each step durable before the next, under the lock:
+//   1. the bytes of every file that will be changed or left out are linked or copied to damaged-<time>/
+//   2. manifest missing or damaged: rebuilt from what segments and journal say of themselves (rebuild.c)
+//   3. a damaged segment: its readable events go to a new segment; one that cannot be opened at all is left out. A damaged
+//      deletion file: which events were removed is unknown, they are visible again (told, so that they can be removed again)
+//   4. a damaged journal: what can be replayed, also behind the damage, becomes a segment, and the journal begins anew
+//      behind every LSN it ever used, so that nothing of it can come back
+// A crash on the way leaves the damaged store or a repaired one; repairing again is fine.
+//
+// With dry_run the same is looked for, and nothing is written.
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "store/deletions.h"
+#include "store/directory.h"
+#include "store/maintenance.h"
+#include "store/rebuild.h"
+
+enum { MESSAGE_SIZE = 400, JOURNAL_PIECES_FIRST = 4, NAME_SIZE = 64 };
+
+typedef struct repairing {
+    daybook_store *store;  // for recovery: no journal, commit or maintenance
+    bool dry_run;
+    daybook_report report;
+    void *report_context;
+    size_t damage_count;
+    char aside[NAME_SIZE];  // damaged-<time>
+    bool has_aside;
+    dbk_manifest_edit edit; // of the segments
+    bool changes_segments;
+    uint64_t next_segment_id;
+    uint64_t next_generation;
+    char (*gone)[NAME_SIZE]; // files to be removed when the edit is durable
+    size_t gone_count;
+} repairing;
+
+static void tell(repairing *repair, bool is_damage, const char *file, uint64_t offset, uint64_t first, uint64_t last,
+                 const char *format, ...) __attribute__((format(printf, 7, 8)));
+
+static void tell(repairing *repair, bool is_damage, const char *file, uint64_t offset, uint64_t first, uint64_t last,
+                 const char *format, ...) {
+    repair->damage_count += is_damage;
+    if (repair->report == NULL) return;
+    char message[MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    if (vsnprintf(message, sizeof message, format, arguments) < 0) message[0] = '\0';
+    va_end(arguments);
+    daybook_finding finding = {.size = sizeof finding,
+                               .is_damage = is_damage,
+                               .file = daybook_text(file),
+                               .offset = offset,
+                               .position_first = first,
+                               .position_last = last,
+                               .message = daybook_text(message)};
+    repair->report(repair->report_context, &finding);
+}
+
+static bool is_damage(daybook_status status) {
+    return status == DAYBOOK_EDAMAGED || status == DAYBOOK_ENOTFOUND || status == DAYBOOK_EFOREIGN || status == DAYBOOK_EIO;
+}
+
+// ---- Keeping bytes aside -----------------------------------------------------------------------------------------------------------
+
+static daybook_status make_aside(repairing *repair, daybook_error *error) {
+    if (repair->has_aside) return DAYBOOK_OK;
+    daybook_store *store = repair->store;
+    char path[DBK_PATH_SIZE_MAX];
+    int64_t now_s = store->vfs->clock_real_ns(store->vfs) / 1000000000;
+    for (int tries = 0; tries < 100; tries++) {
+        (void)snprintf(repair->aside, sizeof repair->aside, "damaged-%lld", (long long)(now_s + tries));
+        DBK_TRY(dbk_path_join(store->path, repair->aside, path, error));
+        int result = store->vfs->make_directory(store->vfs, path);
+        if (result == -EEXIST) continue;
+        if (result < 0) return dbk_fail_system(error, result, "create the directory", path, 0);
+        repair->has_aside = true;
+        return DAYBOOK_OK;
+    }
+    return dbk_fail(error, DAYBOOK_EEXISTS, "no free name for the damaged bytes in %s", store->path);
+}
+
+static daybook_status copy_aside(repairing *repair, const char *from_path, const char *to_path, daybook_error *error) {
+    daybook_vfs *vfs = repair->store->vfs;
+    daybook_file *from = NULL;
+    daybook_file *to = NULL;
+    uint8_t page[4096];
+    int result = vfs->open(vfs, from_path, DAYBOOK_VFS_READ, &from);
+    if (result == -ENOENT) return DAYBOOK_OK; // missing: that is the damage
+    if (result < 0) return dbk_fail_system(error, result, "open", from_path, 0);
+    daybook_status status = DAYBOOK_OK;
+    result = vfs->open(vfs, to_path, DAYBOOK_VFS_WRITE | DAYBOOK_VFS_CREATE, &to);
+    if (result < 0) status = dbk_fail_system(error, result, "create", to_path, 0);
+    for (uint64_t offset = 0; status == DAYBOOK_OK;) {
+        int64_t moved = vfs->read_at(vfs, from, page, sizeof page, offset);
+        if (moved == -EINTR) continue;
+        if (moved == 0) break;
+        // A place that cannot be read is left as a hole: there is nothing to keep.
+        if (moved == -EIO) {
+            offset += sizeof page;
+            uint64_t size = 0;
+            if (vfs->file_size(vfs, from, &size) < 0 || offset >= size) break;
+            continue;
+        }
+        if (moved < 0) status = dbk_fail_system(error, (int)moved, "read", from_path, offset);
+        if (status == DAYBOOK_OK) status = dbk_write_exactly(vfs, to, to_path, page, (size_t)moved, offset, error);
+        offset += (uint64_t)(moved > 0 ? moved : 0);
+    }
+    if (status == DAYBOOK_OK) {
+        result = vfs->sync(vfs, to);
+        if (result < 0) status = dbk_fail_system(error, result, "sync", to_path, 0);
+    }
+    if (to != NULL) vfs->close(vfs, to);
+    vfs->close(vfs, from);
+    return status;
+}
+
+// Keep the bytes of a file. `will_change`: the file itself is going to be written, so a link would not keep them.
+static daybook_status keep_aside(repairing *repair, const char *name, bool will_change, daybook_error *error) {
+    if (repair->dry_run) return DAYBOOK_OK;
+    DBK_TRY(make_aside(repair, error));
+    daybook_store *store = repair->store;
+    char from_path[DBK_PATH_SIZE_MAX];
+    char to_name[2 * NAME_SIZE];
+    char to_path[DBK_PATH_SIZE_MAX];
+    char directory[DBK_PATH_SIZE_MAX];
+    (void)snprintf(to_name, sizeof to_name, "%s/%s", repair->aside, name);
+    DBK_TRY(dbk_path_join(store->path, name, from_path, error));
+    DBK_TRY(dbk_path_join(store->path, to_name, to_path, error));
+    DBK_TRY(dbk_path_join(store->path, repair->aside, directory, error));
+    int result = will_change ? -EPERM : store->vfs->link(store->vfs, from_path, to_path);
+    if (result == -EEXIST || result == -ENOENT) return DAYBOOK_OK;
+    if (result < 0) DBK_TRY(copy_aside(repair, from_path, to_path, error));
+    result = store->vfs->sync_directory(store->vfs, directory);
+    if (result == 0) result = store->vfs->sync_directory(store->vfs, store->path);
+    return result < 0 ? dbk_fail_system(error, result, "sync the directory", directory, 0) : DAYBOOK_OK;
+}
+
+static daybook_status remove_later(repairing *repair, const char *name, daybook_error *error) {
+    void *grown = dbk_resize_array(repair->store->allocator, repair->gone, repair->gone_count + 1, sizeof *repair->gone);
+    if (grown == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while repairing %s", repair->store->path);
+    repair->gone = grown;
+    (void)snprintf(repair->gone[repair->gone_count++], NAME_SIZE, "%s", name);
+    return DAYBOOK_OK;
+}
+
+static void remove_gone(repairing *repair) {
+    for (size_t i = 0; i < repair->gone_count; i++) {
+        char path[DBK_PATH_SIZE_MAX];
+        if (dbk_path_join(repair->store->path, repair->gone[i], path, NULL) == DAYBOOK_OK) {
+            (void)repair->store->vfs->unlink(repair->store->vfs, path);
+        }
+    }
+    repair->gone_count = 0;
+}
+
+// ---- Segments ------------------------------------------------------------------------------------------------------------------------
+
+static void count_damage(void *context, const daybook_finding *finding) {
+    size_t *count = context;
+    *count += finding->is_damage != 0;
+}
+
+typedef struct salvage {
+    repairing *repair;
+    const char *name;
+    const dbk_manifest_segment *entry;
+    dbk_segment *segment;
+    dbk_segment_writer *writer; // NULL: only looking
+    uint64_t kept_count;
+    uint64_t expected; // position behind the last event kept
+} salvage;
+
+static daybook_status salvage_block(salvage *saving, uint32_t number, daybook_error *error) {
+    dbk_block_view view;
+    memset(&view, 0, sizeof view);
+    daybook_error detail;
+    daybook_error_init(&detail);
+    dbk_block_info info = {0};
+    daybook_status status = dbk_segment_block_info(saving->segment, number, &info, &detail);
+    if (status == DAYBOOK_OK) status = dbk_block_load(saving->segment, number, &view, &detail);
+    if (is_damage(status)) {
+        uint64_t first = info.position_first > 0 ? info.position_first : saving->expected;
+        tell(saving->repair, true, saving->name, detail.offset, first, info.position_last,
+             "block %u cannot be read, its events are left out: %s", (unsigned)number, detail.message);
+        return DAYBOOK_OK;
+    }
+    for (uint32_t i = 0; status == DAYBOOK_OK && i < view.event_count; i++) {
+        dbk_event event;
+        status = dbk_block_event(&view, i, &event, &detail);
+        if (is_damage(status)) {
+            tell(saving->repair, true, saving->name, detail.offset, saving->expected, info.position_last,
+                 "an event cannot be decoded and is left out: %s", detail.message);
+            status = DAYBOOK_OK;
+            continue;
+        }
+        if (status == DAYBOOK_OK && event.position >= saving->expected) {
+            if (saving->writer != NULL) status = dbk_segment_writer_add(saving->writer, &event, &detail);
+            saving->expected = event.position + 1;
+            saving->kept_count++;
+        }
+    }
+    dbk_block_release(&view);
+    if (status != DAYBOOK_OK && error != NULL) *error = detail;
+    return status;
+}
+
+static daybook_status salvage_segment(salvage *saving, daybook_error *error) {
+    repairing *repair = saving->repair;
+    daybook_store *store = repair->store;
+    const dbk_segment_summary *old = &saving->entry->summary;
+    dbk_segment_config config = dbk_store_segment_config(store, repair->next_segment_id);
+    if (!repair->dry_run) {
+        DBK_TRY(dbk_segment_writer_new(&config, old->position_first, old->position_last, &saving->writer, error));
+    }
+    saving->expected = old->position_first;
+    daybook_status status = DAYBOOK_OK;
+    uint32_t count = dbk_segment_block_count(saving->segment);
+    for (uint32_t i = 0; status == DAYBOOK_OK && i < count; i++) status = salvage_block(saving, i, error);
+    if (saving->writer == NULL) return status;
+    if (status != DAYBOOK_OK) {
+        dbk_segment_writer_abort(saving->writer);
+        return status;
+    }
+    dbk_buf catalogue;
+    dbk_buf_init(&catalogue, store->allocator, DBK_RECORD_SIZE_MAX);
+    (void)dbk_segment_read_catalogue(saving->segment, &catalogue, NULL); // lost with the rest, where it cannot be read
+    dbk_manifest_segment fresh = {.deletion_generation = 0};
+    status = dbk_segment_writer_finish(saving->writer, daybook_bytes(catalogue.data, catalogue.size), &fresh.summary, error);
+    dbk_buf_deinit(&catalogue);
+    if (status != DAYBOOK_OK) return status;
+    repair->next_segment_id++;
+    dbk_manifest_edit_remove_segment(&repair->edit, old->segment_id);
+    dbk_manifest_edit_add_segment(&repair->edit, &fresh);
+    if (saving->entry->deletion_generation == 0) return DAYBOOK_OK;
+    // Removed events keep their positions, so the same bitmaps serve the new segment.
+    dbk_deletions_config deletions = {.allocator = store->allocator,
+                                      .vfs = store->vfs,
+                                      .directory = store->path,
+                                      .store_uuid = store->uuid,
+                                      .segment_id = old->segment_id,
+                                      .generation = saving->entry->deletion_generation};
+    dbk_dead_copy dead = {0};
+    if (dbk_deletions_read(&deletions, &dead.removed, &dead.for_ever, NULL) == DAYBOOK_OK) {
+        deletions.segment_id = fresh.summary.segment_id;
+        deletions.generation = repair->next_generation++;
+        status = dbk_deletions_write(&deletions, dead.removed, dead.for_ever, error);
+        dbk_dead_copy_deinit(&dead);
+        dbk_manifest_edit_set_deletions(&repair->edit, deletions.segment_id, deletions.generation);
+    }
+    return status;
+}
+
+static daybook_status replace_segment(repairing *repair, const dbk_manifest_segment *entry, const char *name,
+                                      daybook_error *error) {
+    daybook_store *store = repair->store;
+    const dbk_segment_summary *summary = &entry->summary;
+    repair->changes_segments = true;
+    dbk_segment_config config = dbk_store_segment_config(store, summary->segment_id);
+    salvage saving = {.repair = repair, .name = name, .entry = entry};
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status status = dbk_segment_open(&config, store->cache, &saving.segment, &detail);
+    if (status != DAYBOOK_OK && !is_damage(status)) {
+        if (error != NULL) *error = detail;
+        return status;
+    }
+    if (status != DAYBOOK_OK) {
+        tell(repair, true, name, detail.offset, summary->position_first, summary->position_last,
+             "cannot be opened, all its %llu events are lost: %s", (unsigned long long)summary->event_count, detail.message);
+        dbk_manifest_edit_remove_segment(&repair->edit, summary->segment_id);
+        // Where the file is of another store it is not ours to move.
+        return status == DAYBOOK_EFOREIGN ? DAYBOOK_OK : keep_aside(repair, name, false, error);
+    }
+    DBK_TRY(keep_aside(repair, name, false, error));
+    status = salvage_segment(&saving, error);
+    dbk_segment_unref(saving.segment);
+    if (status != DAYBOOK_OK) return status;
+    tell(repair, false, name, 0, summary->position_first, summary->position_last, "%llu of %llu events %s",
+         (unsigned long long)saving.kept_count, (unsigned long long)summary->event_count,
+         repair->dry_run ? "can be kept" : "are kept in a new segment");
+    return repair->dry_run ? DAYBOOK_OK : remove_later(repair, name, error);
+}
+
+static daybook_status check_deletions(repairing *repair, const dbk_manifest_segment *entry, daybook_error *error) {
+    daybook_store *store = repair->store;
+    if (entry->deletion_generation == 0) return DAYBOOK_OK;
+    dbk_deletions_config config = {.allocator = store->allocator,
+                                   .vfs = store->vfs,
+                                   .directory = store->path,
+                                   .store_uuid = store->uuid,
+                                   .segment_id = entry->summary.segment_id,
+                                   .generation = entry->deletion_generation};
+    dbk_dead_copy dead = {0};
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status status = dbk_deletions_read(&config, &dead.removed, &dead.for_ever, &detail);
+    dbk_dead_copy_deinit(&dead);
+    if (status == DAYBOOK_OK) return DAYBOOK_OK;
+    if (!is_damage(status)) {
+        if (error != NULL) *error = detail;
+        return status;
+    }
+    char name[NAME_SIZE];
+    dbk_deletions_name(config.segment_id, config.generation, name);
+    tell(repair, true, name, detail.offset, entry->summary.position_first, entry->summary.position_last,
+         "which events were removed one by one is lost, they are visible again: %s", detail.message);
+    repair->changes_segments = true;
+    dbk_manifest_edit_set_deletions(&repair->edit, config.segment_id, 0);
+    return keep_aside(repair, name, false, error);
+}
+
+static daybook_status repair_segments(repairing *repair, daybook_error *error) {
+    daybook_store *store = repair->store;
+    for (size_t i = 0; i < store->manifest.segment_count; i++) {
+        const dbk_manifest_segment *entry = &store->manifest.segments[i];
+        dbk_segment_config config = dbk_store_segment_config(store, entry->summary.segment_id);
+        char name[40];
+        dbk_segment_name(entry->summary.segment_id, name);
+        size_t count = 0;
+        daybook_error detail;
+        daybook_error_init(&detail);
+        // First the bitmaps: a replaced segment takes them along.
+        DBK_TRY(check_deletions(repair, entry, error));
+        daybook_status status = dbk_segment_verify(&config, count_damage, &count, &detail);
+        if (status == DAYBOOK_OK) continue;
+        if (!is_damage(status)) {
+            if (error != NULL) *error = detail;
+            return status;
+        }
+        tell(repair, true, name, detail.offset, entry->summary.position_first, entry->summary.position_last, "%s",
+             detail.message);
+        DBK_TRY(replace_segment(repair, entry, name, error));
+    }
+    if (!repair->changes_segments || repair->dry_run) return DAYBOOK_OK;
+    dbk_manifest_edit_set_next_ids(&repair->edit, repair->next_segment_id, store->manifest.next_stream_id);
+    int result = store->vfs->sync_directory(store->vfs, store->path);
+    if (result < 0) return dbk_fail_system(error, result, "sync the directory", store->path, 0);
+    DBK_TRY(dbk_manifest_commit(&store->manifest, &repair->edit, error));
+    remove_gone(repair);
+    return DAYBOOK_OK;
+}
+
+// ---- The journal -----------------------------------------------------------------------------------------------------------------------
+
+static daybook_status recover_memory(repairing *repair, daybook_error *error) {
+    daybook_store *store = repair->store;
+    dbk_source **sources = NULL;
+    size_t count = 0;
+    atomic_store(&store->flushed_position, store->manifest.flushed_position);
+    store->last_recorded_ns = store->manifest.last_recorded_ns;
+    DBK_TRY(dbk_recovery_load_streams(store, &store->manifest, error));
+    // Damaged segments were replaced before; in a dry run they are still there, and only the journal matters now.
+    daybook_status status = dbk_recovery_open_segments(store, &store->manifest, NULL, 1, &sources, &count, error);
+    if (repair->dry_run && is_damage(status)) {
+        sources = dbk_resize_array(store->allocator, NULL, 1, sizeof *sources);
+        status = sources == NULL ? dbk_fail(error, DAYBOOK_ENOMEM, "out of memory") : DAYBOOK_OK;
+    }
+    if (status != DAYBOOK_OK) return status;
+    status = dbk_recovery_begin_view(store, sources, count, store->manifest.flushed_position + 1, 1, error);
+    if (status != DAYBOOK_OK) {
+        for (size_t i = 0; i < count; i++) dbk_source_unref(sources[i]);
+        dbk_free(store->allocator, sources);
+    }
+    return status;
+}
+
+// Replay all that can be, over damage. *damaged_out: the journal must begin anew.
+static daybook_status replay_over_damage(repairing *repair, bool guessed_start, bool *damaged_out, daybook_error *error) {
+    daybook_store *store = repair->store;
+    const dbk_manifest *manifest = &store->manifest;
+    dbk_replay replay = {.store = store, .roll_bytes = (size_t)store->options.memtable_bytes};
+    uint64_t start_lsn = manifest->journal_start_lsn;
+    uint64_t stop_lsn = manifest->closed_clean ? manifest->journal_durable_lsn : 0;
+    *damaged_out = false;
+    for (;;) {
+        uint64_t expected = store->next_position;
+        dbk_journal_recovery recovery = {0};
+        daybook_error detail;
+        daybook_error_init(&detail);
+        daybook_status status = dbk_recovery_replay(&replay, manifest, start_lsn, stop_lsn, manifest->journal_durable_lsn,
+                                                    &recovery, &detail);
+        if (*damaged_out && store->next_position > expected) {
+            tell(repair, false, "journal", 0, expected, store->next_position - 1, "read again behind the damage");
+        }
+        if (is_damage(status)) {
+            tell(repair, true, "journal", detail.offset, store->next_position, 0, "%s", detail.message);
+            *damaged_out = true;
+            return DAYBOOK_OK;
+        }
+        if (status != DAYBOOK_OK) {
+            if (error != NULL) *error = detail;
+            return status;
+        }
+        if (!recovery.damaged) return DAYBOOK_OK;
+        if (guessed_start && recovery.end_lsn == start_lsn && recovery.resume_lsn > start_lsn) {
+            // A start that was guessed lies within a group of an older lap.
+            start_lsn = recovery.resume_lsn;
+            continue;
+        }
+        *damaged_out = true;
+        tell(repair, true, "journal", recovery.damage_offset, store->next_position, 0,
+             "acknowledged events from this position on are lost: %s", recovery.damage_text);
+        if (recovery.resume_lsn <= start_lsn) return DAYBOOK_OK;
+        start_lsn = recovery.resume_lsn;
+    }
+}
+
+// A map of LSNs no page of the journal has, over the pieces the file really has; a new file where there is none.
+static daybook_status plan_journal(repairing *repair, uint64_t *first_lsn, uint32_t **pieces, uint32_t *count,
+                                   daybook_error *error) {
+    daybook_store *store = repair->store;
+    const dbk_manifest *manifest = &store->manifest;
+    char path[DBK_PATH_SIZE_MAX];
+    dbk_journal_config config = dbk_store_journal_config(store, path);
+    uint64_t size = 0;
+    daybook_file *file = NULL;
+    int result = store->vfs->open(store->vfs, path, DAYBOOK_VFS_READ, &file);
+    if (result == 0) {
+        result = store->vfs->file_size(store->vfs, file, &size);
+        store->vfs->close(store->vfs, file);
+    }
+    if (result < 0 && result != -ENOENT) return dbk_fail_system(error, result, "open", path, 0);
+    uint64_t present = size / DBK_JOURNAL_PIECE_SIZE;
+    *count = present < manifest->journal_piece_count ? (uint32_t)present : manifest->journal_piece_count;
+    if (*count < JOURNAL_PIECES_FIRST) {
+        // Too short to be of use. Its bytes are kept aside.
+        (void)store->vfs->unlink(store->vfs, path);
+        DBK_TRY(dbk_journal_create(&config, JOURNAL_PIECES_FIRST, error));
+        *count = JOURNAL_PIECES_FIRST;
+    }
+    uint64_t end = manifest->journal_first_lsn + (uint64_t)manifest->journal_piece_count * DBK_JOURNAL_PIECE_PAGES;
+    if (manifest->journal_durable_lsn > end) end = manifest->journal_durable_lsn;
+    *first_lsn = (end / DBK_JOURNAL_PIECE_PAGES + 1) * DBK_JOURNAL_PIECE_PAGES;
+    *pieces = dbk_resize_array(store->allocator, NULL, *count, sizeof **pieces);
+    if (*pieces == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while repairing %s", store->path);
+    for (uint32_t i = 0; i < *count; i++) (*pieces)[i] = i;
+    return DAYBOOK_OK;
+}
+
+static daybook_status write_deletions(repairing *repair, const dbk_view *view, const dbk_dead_copy *dead,
+                                      dbk_manifest_edit *edit, daybook_error *error) {
+    daybook_store *store = repair->store;
+    for (size_t i = 0; i < view->segment_count; i++) {
+        if (roaring_bitmap_is_empty(dead[i].removed)) continue;
+        dbk_deletions_config config = {.allocator = store->allocator,
+                                       .vfs = store->vfs,
+                                       .directory = store->path,
+                                       .store_uuid = store->uuid,
+                                       .segment_id = dbk_segment_get_summary(view->sources[i]->segment)->segment_id,
+                                       .generation = repair->next_generation++};
+        DBK_TRY(dbk_deletions_write(&config, dead[i].removed, dead[i].for_ever, error));
+        dbk_manifest_edit_set_deletions(edit, config.segment_id, config.generation);
+    }
+    return DAYBOOK_OK;
+}
+
+// Everything replayed goes to a segment; the journal begins anew.
+static daybook_status flush_recovered(repairing *repair, dbk_manifest_edit *edit, dbk_cut *cut, daybook_error *error) {
+    daybook_store *store = repair->store;
+    dbk_view *view = dbk_store_get_view(store);
+    dbk_dead_copy *dead = dbk_alloc_zeroed(store->allocator, view->source_count * sizeof *dead);
+    daybook_status status = dead == NULL ? DAYBOOK_ENOMEM : DAYBOOK_OK;
+    for (size_t i = 0; status == DAYBOOK_OK && i < view->source_count; i++) {
+        status = dbk_dead_copy_take(view->sources[i], &dead[i]);
+    }
+    dbk_cut_capture(store, cut);
+    if (status == DAYBOOK_OK) status = cut->status;
+    cut->position_last = store->next_position - 1;
+    if (status == DAYBOOK_OK) status = dbk_cut_write(cut, &store->manifest, edit);
+    if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory while repairing %s", store->path);
+    dbk_manifest states;
+    bool has_states = false;
+    if (status == DAYBOOK_OK) {
+        // Marks and streams as replayed decide what of the tables is alive.
+        status = dbk_manifest_copy(&store->manifest, &states);
+        has_states = status == DAYBOOK_OK;
+        if (status == DAYBOOK_OK) status = dbk_manifest_apply(&states, edit);
+        if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory while repairing %s", store->path);
+    }
+    if (status == DAYBOOK_OK) {
+        dbk_tail tail = {.view = view, .dead = dead, .manifest = &states, .position_last = cut->position_last};
+        dbk_segment_config config = dbk_store_segment_config(store, repair->next_segment_id);
+        dbk_manifest_segment segment = {0};
+        bool wrote = false;
+        status = dbk_tail_write(&tail, &config, &wrote, &segment.summary, error);
+        if (wrote) {
+            repair->next_segment_id++;
+            dbk_manifest_edit_add_segment(edit, &segment);
+        }
+    }
+    if (status == DAYBOOK_OK) status = write_deletions(repair, view, dead, edit, error);
+    if (has_states) dbk_manifest_deinit(&states);
+    for (size_t i = 0; dead != NULL && i < view->source_count; i++) dbk_dead_copy_deinit(&dead[i]);
+    dbk_free(store->allocator, dead);
+    dbk_view_unref(view);
+    return status;
+}
+
+static daybook_status begin_journal(repairing *repair, daybook_error *error) {
+    daybook_store *store = repair->store;
+    dbk_manifest_edit edit;
+    dbk_manifest_edit_init(&edit, store->allocator);
+    dbk_cut cut = {0};
+    dbk_journal_map map = {0};
+    uint32_t *pieces = NULL;
+    DBK_TRY(keep_aside(repair, "journal", true, error));
+    daybook_status status = flush_recovered(repair, &edit, &cut, error);
+    if (status == DAYBOOK_OK) status = plan_journal(repair, &map.first_lsn, &pieces, &map.piece_count, error);
+    if (status == DAYBOOK_OK) {
+        map.pieces = pieces;
+        dbk_manifest_edit_set_journal(&edit, map.first_lsn, map.first_lsn, &map);
+        dbk_manifest_edit_set_flushed(&edit, cut.position_last, cut.last_recorded_ns);
+        dbk_manifest_edit_set_next_ids(&edit, repair->next_segment_id, cut.next_stream_id);
+        dbk_manifest_edit_set_closed_clean(&edit, false);
+        int result = store->vfs->sync_directory(store->vfs, store->path);
+        status = result < 0 ? dbk_fail_system(error, result, "sync the directory", store->path, 0)
+                            : dbk_manifest_commit(&store->manifest, &edit, error);
+    }
+    dbk_free(store->allocator, pieces);
+    dbk_cut_deinit(store, &cut);
+    dbk_manifest_edit_deinit(&edit);
+    return status;
+}
+
+static void count_event(daybook_store *store, dbk_source *source, const dbk_event *event) {
+    dbk_stream *stream = dbk_stream_table_find_id(store->streams, event->stream_id);
+    if (stream == NULL) return;
+    if (event->seq > stream->last_seq) stream->last_seq = event->seq;
+    if (!dbk_store_is_live(store, source, event->stream_id, event->position)) return;
+    atomic_fetch_add(&stream->message_count, 1);
+    atomic_fetch_add(&stream->byte_count, dbk_event_cost(event));
+}
+
+static daybook_status count_segment(daybook_store *store, dbk_source *source, daybook_error *error) {
+    dbk_block_view view;
+    memset(&view, 0, sizeof view);
+    daybook_status status = DAYBOOK_OK;
+    uint32_t count = dbk_segment_block_count(source->segment);
+    for (uint32_t number = 0; status == DAYBOOK_OK && number < count; number++) {
+        status = dbk_block_load(source->segment, number, &view, error);
+        for (uint32_t i = 0; status == DAYBOOK_OK && i < view.event_count; i++) {
+            dbk_event event;
+            status = dbk_block_event(&view, i, &event, error);
+            if (status == DAYBOOK_OK) count_event(store, source, &event);
+        }
+    }
+    dbk_block_release(&view);
+    return status;
+}
+
+// Counts of a rebuilt manifest are guesses: look at every event.
+static daybook_status recount(daybook_store *store, daybook_error *error) {
+    dbk_stream **streams = NULL;
+    size_t count = 0;
+    daybook_status status = dbk_stream_table_all(store->streams, &streams, &count);
+    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while repairing %s", store->path);
+    for (size_t i = 0; i < count; i++) {
+        atomic_store(&streams[i]->message_count, 0);
+        atomic_store(&streams[i]->byte_count, 0);
+    }
+    dbk_free(store->allocator, streams);
+    dbk_view *view = dbk_store_get_view(store);
+    for (size_t i = 0; status == DAYBOOK_OK && i < view->source_count; i++) {
+        dbk_source *source = view->sources[i];
+        if (source->segment != NULL) {
+            status = count_segment(store, source, error);
+            continue;
+        }
+        uint64_t end = dbk_memtable_position_end(source->memtable);
+        for (uint64_t position = source->position_first; position < end; position++) {
+            dbk_event event;
+            if (dbk_memtable_get(source->memtable, position, &event) == DAYBOOK_OK) count_event(store, source, &event);
+        }
+    }
+    dbk_view_unref(view);
+    return status;
+}
+
+static daybook_status repair_journal(repairing *repair, bool begin_anew, daybook_error *error) {
+    if (repair->store->manifest.journal_piece_count == 0) return DAYBOOK_OK; // a backup
+    bool damaged = false;
+    DBK_TRY(recover_memory(repair, error));
+    DBK_TRY(replay_over_damage(repair, begin_anew, &damaged, error));
+    if ((!damaged && !begin_anew) || repair->dry_run) return DAYBOOK_OK;
+    if (begin_anew) DBK_TRY(recount(repair->store, error));
+    return begin_journal(repair, error);
+}
+
+// ---- All of it ---------------------------------------------------------------------------------------------------------------------------
+
+static int keep_manifest(void *context, const daybook_vfs_entry *entry) {
+    repairing *repair = context;
+    if (dbk_file_classify(entry->name, NULL, NULL) != DBK_FILE_MANIFEST || strlen(entry->name) >= NAME_SIZE) return 0;
+    return remove_later(repair, entry->name, NULL) == DAYBOOK_OK ? 0 : 1;
+}
+
+// The manifest is lost: what the other files say of themselves becomes a new one.
+static daybook_status rebuild(repairing *repair, const daybook_error *why, daybook_error *error) {
+    daybook_store *store = repair->store;
+    tell(repair, true, "manifest", why->offset, 0, 0, "%s; it is rebuilt from segments and journal", why->message);
+    dbk_manifest_deinit(&store->manifest);
+    dbk_manifest_init(&store->manifest, store->allocator, store->vfs, store->path);
+    DBK_TRY(dbk_rebuild_manifest(store->allocator, store->vfs, store->path, store->cache, &store->manifest, error));
+    store->uuid = store->manifest.store_uuid;
+    store->incarnation = store->manifest.incarnation;
+    if (repair->dry_run) return DAYBOOK_OK;
+    int result = store->vfs->list(store->vfs, store->path, keep_manifest, repair);
+    if (result != 0) return dbk_fail(error, DAYBOOK_EIO, "the files of %s cannot be listed", store->path);
+    for (size_t i = 0; i < repair->gone_count; i++) DBK_TRY(keep_aside(repair, repair->gone[i], false, error));
+    DBK_TRY(dbk_manifest_create(&store->manifest, error));
+    remove_gone(repair);
+    return DAYBOOK_OK;
+}
+
+static daybook_status load(repairing *repair, bool *rebuilt_out, daybook_error *error) {
+    daybook_store *store = repair->store;
+    daybook_error detail;
+    daybook_error_init(&detail);
+    *rebuilt_out = false;
+    dbk_manifest_init(&store->manifest, store->allocator, store->vfs, store->path);
+    daybook_status status = dbk_manifest_load(&store->manifest, !repair->dry_run, &detail);
+    if (status == DAYBOOK_OK) {
+        store->uuid = store->manifest.store_uuid;
+        store->incarnation = store->manifest.incarnation;
+        return DAYBOOK_OK;
+    }
+    if (status != DAYBOOK_EDAMAGED && status != DAYBOOK_ENOTFOUND) {
+        if (error != NULL) *error = detail;
+        return status;
+    }
+    *rebuilt_out = true;
+    return rebuild(repair, &detail, error);
+}
+
+static daybook_status repair_all(repairing *repair, daybook_error *error) {
+    daybook_store *store = repair->store;
+    dbk_directory found;
+    DBK_TRY(dbk_directory_inspect(store->vfs, store->path, &found, error));
+    if (found.manifest_count == 0 && found.segment_count == 0 && !found.has_journal) {
+        return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no store in %s; check the path", store->path);
+    }
+    bool rebuilt = false;
+    DBK_TRY(load(repair, &rebuilt, error));
+    uint64_t next_id = store->manifest.next_segment_id;
+    repair->next_segment_id = next_id > found.segment_id_max ? next_id : found.segment_id_max + 1;
+    repair->next_generation = found.generation_max + 1;
+    DBK_TRY(repair_segments(repair, error));
+    // A rebuilt manifest only guesses where the journal begins: what it holds is put into segments at once.
+    return repair_journal(repair, rebuilt, error);
+}
 
 daybook_status daybook_repair(const char *path, const daybook_open_options *options, int dry_run,
                               daybook_report report, void *report_context, daybook_error *error) {
-    (void)path, (void)options, (void)dry_run, (void)report, (void)report_context;
-    return dbk_fail(error, DAYBOOK_EUNSUPPORTED, "repair is not there yet");
+    if (path == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "daybook_repair without path");
+    repairing repair = {.dry_run = dry_run != 0, .report = report, .report_context = report_context};
+    DBK_TRY(dbk_store_new_bare(path, options, &repair.store, error));
+    daybook_store *store = repair.store;
+    dbk_manifest_edit_init(&repair.edit, store->allocator);
+    dbk_directory found;
+    daybook_status status = dbk_directory_inspect(store->vfs, store->path, &found, error);
+    if (status == DAYBOOK_OK && !found.exists) {
+        status = dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no store in %s; check the path", path);
+    }
+    if (status == DAYBOOK_OK && !repair.dry_run) {
+        status = dbk_lock_take(store->vfs, store->path, store->options.lock_wait_ms, 0, &store->lock_file, error);
+    }
+    if (status == DAYBOOK_OK) status = repair_all(&repair, error);
+    if (status == DAYBOOK_OK && repair.dry_run && repair.damage_count > 0) {
+        status = dbk_fail(error, DAYBOOK_EDAMAGED, "%s is damaged: %zu places; repair it, or restore a backup", path,
+                          repair.damage_count);
+    }
+    if (status == DAYBOOK_OK && repair.has_aside) {
+        tell(&repair, false, repair.aside, 0, 0, 0, "holds the original bytes of what was changed");
+    }
+    dbk_manifest_edit_deinit(&repair.edit);
+    dbk_free(store->allocator, repair.gone);
+    dbk_store_free_bare(store);
+    return status;
 }
