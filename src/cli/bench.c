@@ -120,20 +120,29 @@ static int check_only(cli_context *context) {
 // Four significant digits, or all of a large whole number.
 static const char *number_text(double number, char out[32]) {
     if (number >= 1000) return cli_grouped((uint64_t)(number + 0.5), out);
-    (void)snprintf(out, 32, number >= 100 ? "%.0f" : number >= 10 ? "%.1f" : number >= 1 ? "%.2f" : "%.3f", number);
+    (void)snprintf(out, 32,
+                   number >= 100  ? "%.0f"
+                   : number >= 10 ? "%.1f"
+                   : number >= 1  ? "%.2f"
+                                  : "%.3f",
+                   number);
     return out;
 }
 
 static void put_member(cli_output *out, const char *name, bool is_known, double number) {
-    if (is_known) cli_put_format(out, ",\"%s\":%.6g", name, number);
-    else cli_put_format(out, ",\"%s\":null", name);
+    if (is_known)
+        cli_put_format(out, ",\"%s\":%.6g", name, number);
+    else
+        cli_put_format(out, ",\"%s\":null", name);
 }
 
 static void put_json(const cli_bench *bench, const cli_bench_row *row, const cli_bench_result *result) {
     cli_output *out = bench->context->out;
     cli_put_format(out, "{\"row\":\"%s\"", row->name);
-    if (result->value >= 1000) cli_put_format(out, ",\"value\":%.0f", result->value);
-    else put_member(out, "value", true, result->value);
+    if (result->value >= 1000)
+        cli_put_format(out, ",\"value\":%.0f", result->value);
+    else
+        put_member(out, "value", true, result->value);
     cli_put_format(out, ",\"unit\":\"%s\"", row->unit);
     put_member(out, "p50", result->has_percentiles, result->p50);
     put_member(out, "p99", result->has_percentiles, result->p99);
@@ -141,12 +150,14 @@ static void put_json(const cli_bench *bench, const cli_bench_row *row, const cli
     put_member(out, "floor", result->floor > 0, result->floor);
     put_member(out, "ratio", result->floor > 0, result->value / result->floor);
     cli_put_format(out, ",\"target\":\"%s\",\"met\":%s}\n", row->target,
-                   bench->event_count < row->events_needed ? "null" : row->is_met(result) ? "true" : "false");
+                   bench->event_count < row->events_needed ? "null"
+                   : row->is_met(result)                   ? "true"
+                                                           : "false");
 }
 
 static void put_header(const cli_bench *bench) {
-    cli_put_format(bench->context->out, "%-17s %12s %-9s %9s %9s %9s %12s %7s  %-27s %s\n", "row", "value", "unit", "p50",
-                   "p99", "p99.9", "floor", "ratio", "target", "met");
+    cli_put_format(bench->context->out, "%-17s %12s %-9s %9s %9s %9s %12s %7s  %-27s %s\n", "row", "value",
+                   "unit", "p50", "p99", "p99.9", "floor", "ratio", "target", "met");
 }
 
 static void put_line(const cli_bench *bench, const cli_bench_row *row, const cli_bench_result *result) {
@@ -162,7 +173,9 @@ static void put_line(const cli_bench *bench, const cli_bench_row *row, const cli
     }
     cli_put_format(bench->context->out, "%-17s %12s %-9s %9s %9s %9s %12s %7s  %-27s %s\n", row->name,
                    number_text(result->value, value), row->unit, p50, p99, p999, floor, ratio, row->target,
-                   bench->event_count < row->events_needed ? "-" : row->is_met(result) ? "yes" : "no");
+                   bench->event_count < row->events_needed ? "-"
+                   : row->is_met(result)                   ? "yes"
+                                                           : "no");
 }
 
 // --- Rows as processes -----------------------------------------------------------------------------------
@@ -202,7 +215,8 @@ static int run_row(cli_bench *bench, const cli_bench_row *row) {
         (void)close(ends[0]);
         cli_bench_result result = {.value = 0};
         int outcome = row->run(bench, &result);
-        if (outcome == CLI_FINE && write(ends[1], &result, sizeof result) != (ssize_t)sizeof result) outcome = CLI_ERROR;
+        if (outcome == CLI_FINE && write(ends[1], &result, sizeof result) != (ssize_t)sizeof result)
+            outcome = CLI_ERROR;
         _exit(outcome);
     }
     (void)close(ends[1]);
@@ -211,14 +225,16 @@ static int run_row(cli_bench *bench, const cli_bench_row *row) {
     (void)close(ends[0]);
     int outcome = wait_for(child);
     if (outcome == CLI_FINE && has_result) {
-        if (context->json) put_json(bench, row, &result);
-        else put_line(bench, row, &result);
+        if (context->json)
+            put_json(bench, row, &result);
+        else
+            put_line(bench, row, &result);
         (void)cli_output_flush(context->out);
         return CLI_FINE;
     }
     if (outcome > 128) {
-        return cli_fail(context, DAYBOOK_EIO, "row %s was not measured: its process ended by signal %d", row->name,
-                        outcome - 128);
+        return cli_fail(context, DAYBOOK_EIO, "row %s was not measured: its process ended by signal %d",
+                        row->name, outcome - 128);
     }
     return outcome == CLI_FINE ? CLI_ERROR : outcome; // said by the row
 }
@@ -282,7 +298,8 @@ static int work_and_clean(cli_bench *bench) {
     }
     int failed = cli_bench_remove_tree(bench->directory);
     if (failed != 0)
-        cli_note(context, "%s could not be removed: %s; remove it by hand", bench->directory, strerror(failed));
+        cli_note(context, "%s could not be removed: %s; remove it by hand", bench->directory,
+                 strerror(failed));
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
     return outcome;
 }
@@ -293,16 +310,19 @@ int cli_run_bench(cli_context *context) {
     if (outcome != CLI_FINE) return outcome;
     bench.event_count = cli_number(context, "events", EVENTS_DEFAULT);
     if (bench.event_count < EVENTS_MIN)
-        return cli_fail(context, DAYBOOK_EINVALID, "cannot measure with %llu events: give --events %u or more",
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "cannot measure with %llu events: give --events %u or more",
                         (unsigned long long)bench.event_count, EVENTS_MIN);
     bench.scale = bench.event_count >= MILLION ? 1 : (double)bench.event_count / (double)MILLION;
     const char *parent = cli_text(context, "dir");
-    int size = snprintf(bench.directory, sizeof bench.directory, "%s/daybook-bench-XXXXXX", parent == NULL ? "." : parent);
+    int size = snprintf(bench.directory, sizeof bench.directory, "%s/daybook-bench-XXXXXX",
+                        parent == NULL ? "." : parent);
     if (size < 0 || (size_t)size >= sizeof bench.directory - 64)
         return cli_fail(context, DAYBOOK_EINVALID, "the name of the folder is too long; give another --dir");
     if (mkdtemp(bench.directory) == NULL) {
-        return cli_fail(context, errno == ENOSPC ? DAYBOOK_ENOSPC : DAYBOOK_EIO, "cannot make a folder in %s: %s; give another --dir",
-                        parent == NULL ? "." : parent, strerror(errno));
+        return cli_fail(context, errno == ENOSPC ? DAYBOOK_ENOSPC : DAYBOOK_EIO,
+                        "cannot make a folder in %s: %s; give another --dir", parent == NULL ? "." : parent,
+                        strerror(errno));
     }
     return work_and_clean(&bench);
 }

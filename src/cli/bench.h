@@ -21,7 +21,7 @@ typedef struct cli_bench {
 
 typedef struct cli_bench_result {
     double value;
-    double floor;          // 0: none
+    double floor; // 0: none
     bool has_percentiles;
     double p50, p99, p999; // us; of rows whose unit is ms, ms
 } cli_bench_result;
@@ -29,7 +29,7 @@ typedef struct cli_bench_result {
 typedef struct cli_bench_row {
     const char *name;
     const char *unit;
-    const char *target; // for people
+    const char *target;     // for people
     uint64_t events_needed; // below this many --events nothing is said about the target
     bool (*is_met)(const cli_bench_result *result);
     // 0 or the exit status of the failure it reported.

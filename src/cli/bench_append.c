@@ -77,7 +77,8 @@ int cli_bench_append_1(cli_bench *bench, cli_bench_result *result_out) {
         free(latencies);
         return outcome;
     }
-    for (size_t i = 0; i < WARM_UP_COUNT && outcome == CLI_FINE; i++) outcome = append(bench, store, &pool.events[i], 1);
+    for (size_t i = 0; i < WARM_UP_COUNT && outcome == CLI_FINE; i++)
+        outcome = append(bench, store, &pool.events[i], 1);
     int64_t begin_ns = cli_clock_ns(), now_ns = begin_ns;
     int64_t limit_ns = (int64_t)(scaled(bench, 5, 0.3) * 1e9);
     for (size_t i = 0; now_ns - begin_ns < limit_ns && outcome == CLI_FINE; i++) {
@@ -120,7 +121,8 @@ static void *write_alone(void *context) {
     int64_t now_ns = cli_clock_ns();
     while (status == DAYBOOK_OK && !atomic_load(&all->is_over)) {
         int64_t before_ns = now_ns;
-        status = daybook_append(all->store, &all->pool->events[at++ % all->pool->count], 1, NULL, NULL, &error);
+        status =
+            daybook_append(all->store, &all->pool->events[at++ % all->pool->count], 1, NULL, NULL, &error);
         now_ns = cli_clock_ns();
         int64_t begin_ns = atomic_load(&all->begin_ns);
         bool counts = begin_ns != 0 && before_ns >= begin_ns && !atomic_load(&all->is_over);
@@ -138,7 +140,8 @@ static void *write_alone(void *context) {
 }
 
 static void sleep_for(double seconds) {
-    struct timespec pause = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    struct timespec pause = {.tv_sec = (time_t)seconds,
+                             .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
     while (nanosleep(&pause, &pause) != 0) continue;
 }
 
@@ -157,7 +160,8 @@ static int write_together(cli_bench *bench, writers *all, double *seconds_out) {
     atomic_store(&all->is_over, true);
     for (unsigned i = 0; i < count; i++) (void)pthread_join(threads[i], NULL);
     *seconds_out = (double)(over_ns - begin_ns) / 1e9;
-    if (count < WRITER_COUNT) return cli_fail(bench->context, DAYBOOK_EIO, "cannot start %u threads", WRITER_COUNT);
+    if (count < WRITER_COUNT)
+        return cli_fail(bench->context, DAYBOOK_EIO, "cannot start %u threads", WRITER_COUNT);
     if (all->status == DAYBOOK_OK) return CLI_FINE;
     return cli_fail_error(bench->context, all->status, &all->error, "cannot append");
 }
@@ -256,7 +260,8 @@ int cli_bench_append_sustained(cli_bench *bench, cli_bench_result *result_out) {
     if (latencies == NULL) return cli_fail(bench->context, DAYBOOK_ENOMEM, "out of memory");
     double floor_sum = 0;
     int outcome = measure_floor(bench, BATCH_BYTES, &floor_sum);
-    if (outcome == CLI_FINE) outcome = begin(bench, "append-sustained", (size_t)64 * CLI_BENCH_BATCH_COUNT, &store, &pool);
+    if (outcome == CLI_FINE)
+        outcome = begin(bench, "append-sustained", (size_t)64 * CLI_BENCH_BATCH_COUNT, &store, &pool);
     if (outcome != CLI_FINE) {
         free(latencies);
         return outcome;
@@ -317,7 +322,8 @@ static int condition_rounds(cli_bench *bench, daybook_store *store, cli_latencie
     int outcome = last_seq(bench, store, filter, &seq);
     if (outcome != CLI_FINE) return outcome;
     // Every order has been placed, a hundred events or so are rare, but no `refunded` exists under that tag.
-    daybook_slice rare = daybook_text("rare:yes"), there = daybook_text("placed"), elsewhere = daybook_text("refunded");
+    daybook_slice rare = daybook_text("rare:yes"), there = daybook_text("placed"),
+                  elsewhere = daybook_text("refunded");
     daybook_query_item absent, present;
     daybook_query_item_init(&absent);
     absent.types = &elsewhere;
@@ -336,7 +342,8 @@ static int condition_rounds(cli_bench *bench, daybook_store *store, cli_latencie
     for (uint64_t i = 0; i < rounds * VARIANT_COUNT && outcome == CLI_FINE; i++) {
         unsigned variant = (unsigned)(i % VARIANT_COUNT);
         daybook_condition condition;
-        daybook_condition_init(&condition, variant == WILDCARD ? DAYBOOK_EXPECT_SUBJECT_SEQ : DAYBOOK_FAIL_IF_EVENTS_MATCH);
+        daybook_condition_init(&condition, variant == WILDCARD ? DAYBOOK_EXPECT_SUBJECT_SEQ
+                                                               : DAYBOOK_FAIL_IF_EVENTS_MATCH);
         condition.filter = variant == WILDCARD ? daybook_text(filter) : daybook_bytes(NULL, 0);
         condition.expected = seq;
         condition.items = variant == WILDCARD ? NULL : variant == ABSENT ? &absent : &present;
@@ -353,7 +360,8 @@ static int condition_rounds(cli_bench *bench, daybook_store *store, cli_latencie
         cli_latencies_add(&latencies[variant], cli_clock_ns() - before_ns);
         if (variant == PRESENT ? status != DAYBOOK_ECONFLICT : status != DAYBOOK_OK) {
             outcome = status == DAYBOOK_OK
-                          ? cli_fail(bench->context, DAYBOOK_EDAMAGED, "a condition that cannot hold was said to hold")
+                          ? cli_fail(bench->context, DAYBOOK_EDAMAGED,
+                                     "a condition that cannot hold was said to hold")
                           : cli_fail_error(bench->context, status, &error, "cannot append under a condition");
         }
         if (status == DAYBOOK_OK) seq = receipt.seq;
@@ -377,7 +385,9 @@ int cli_bench_condition(cli_bench *bench, cli_bench_result *result_out) {
     if (outcome == CLI_FINE) {
         unsigned worst = WILDCARD;
         for (unsigned i = ABSENT; i < VARIANT_COUNT; i++)
-            if (cli_latencies_percentile(&latencies[i], 0.5) > cli_latencies_percentile(&latencies[worst], 0.5)) worst = i;
+            if (cli_latencies_percentile(&latencies[i], 0.5) >
+                cli_latencies_percentile(&latencies[worst], 0.5))
+                worst = i;
         cli_latencies_report(&latencies[worst], result_out);
         result_out->value = result_out->p50;
         result_out->floor = cli_latencies_percentile(&latencies[PLAIN], 0.5);
@@ -397,7 +407,9 @@ static int load_subjects(cli_bench *bench, daybook_store *store) {
     enum { SUBJECT_SIZE = 40 };
     daybook_event *events = calloc(CLI_BENCH_BATCH_COUNT, sizeof *events);
     char *subjects = malloc((size_t)CLI_BENCH_BATCH_COUNT * SUBJECT_SIZE);
-    int outcome = events == NULL || subjects == NULL ? cli_fail(bench->context, DAYBOOK_ENOMEM, "out of memory") : CLI_FINE;
+    int outcome = events == NULL || subjects == NULL
+                      ? cli_fail(bench->context, DAYBOOK_ENOMEM, "out of memory")
+                      : CLI_FINE;
     cli_progress progress;
     cli_progress_init(&progress, bench->context, "memory", "subjects");
     size_t count = 0;

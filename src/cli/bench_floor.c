@@ -32,8 +32,8 @@
 #define SAMPLE_COUNT 8192u
 
 static int fail_io(cli_bench *bench, const char *what, const char *path) {
-    return cli_fail(bench->context, errno == ENOSPC ? DAYBOOK_ENOSPC : DAYBOOK_EIO, "cannot measure a floor: cannot %s %s: %s",
-                    what, path, strerror(errno));
+    return cli_fail(bench->context, errno == ENOSPC ? DAYBOOK_ENOSPC : DAYBOOK_EIO,
+                    "cannot measure a floor: cannot %s %s: %s", what, path, strerror(errno));
 }
 
 // --- The device ------------------------------------------------------------------------------------------
@@ -74,7 +74,8 @@ int cli_bench_floor_overwrites(cli_bench *bench, size_t write_bytes, double seco
     for (size_t at = 0; end_ns - begin_ns < limit_ns && outcome == CLI_FINE; at += size) {
         if (at + size > OVERWRITTEN_BYTES) at = 0;
         memcpy(data, &count, sizeof count); // never the same page twice: devices may notice
-        if (pwrite(descriptor, data, size, (off_t)at) != (ssize_t)size) outcome = fail_io(bench, "overwrite", path);
+        if (pwrite(descriptor, data, size, (off_t)at) != (ssize_t)size)
+            outcome = fail_io(bench, "overwrite", path);
         count++;
         end_ns = cli_clock_ns();
     }
@@ -91,8 +92,8 @@ done:
 // What a block holds of an event, about as a store has to keep it: place, times and id besides the texts.
 static size_t put_block_event(uint64_t number, char *to, size_t room) {
     cli_bench_order_event made;
-    cli_bench_make_order_event(number / CLI_BENCH_ORDER_EVENT_COUNT + 1, (unsigned)(number % CLI_BENCH_ORDER_EVENT_COUNT),
-                               100001, &made);
+    cli_bench_make_order_event(number / CLI_BENCH_ORDER_EVENT_COUNT + 1,
+                               (unsigned)(number % CLI_BENCH_ORDER_EVENT_COUNT), 100001, &made);
     cli_bench_random random = {.state = number};
     uint64_t id[2] = {cli_bench_draw(&random), cli_bench_draw(&random)};
     uint64_t place[4] = {number, number * 3, UINT64_C(1795233391000000000) + number * 1000, number % 10};
@@ -114,8 +115,8 @@ static size_t put_block_event(uint64_t number, char *to, size_t room) {
 }
 
 typedef struct blocks {
-    char *packed;   // one behind the other
-    size_t *sizes;  // compressed
+    char *packed;  // one behind the other
+    size_t *sizes; // compressed
     size_t packed_size;
     uint64_t event_count;
     void *dictionary;
@@ -137,11 +138,14 @@ static int train(cli_bench *bench, blocks *made) {
         outcome = cli_fail(bench->context, DAYBOOK_ENOMEM, "out of memory");
     } else {
         size_t at = 0;
-        for (size_t i = 0; i < SAMPLE_COUNT; i++) at += sizes[i] = put_block_event(i * 7919, samples + at, CLI_BENCH_ORDER_TEXT_SIZE);
+        for (size_t i = 0; i < SAMPLE_COUNT; i++)
+            at += sizes[i] = put_block_event(i * 7919, samples + at, CLI_BENCH_ORDER_TEXT_SIZE);
         size_t size = ZDICT_trainFromBuffer(made->dictionary, DICTIONARY_BYTES, samples, sizes, SAMPLE_COUNT);
         if (ZDICT_isError(size))
-            outcome = cli_fail(bench->context, DAYBOOK_EIO, "cannot train a dictionary: %s", ZDICT_getErrorName(size));
-        else made->dictionary_size = size;
+            outcome = cli_fail(bench->context, DAYBOOK_EIO, "cannot train a dictionary: %s",
+                               ZDICT_getErrorName(size));
+        else
+            made->dictionary_size = size;
     }
     free(samples);
     free(sizes);
@@ -165,8 +169,8 @@ static int make_blocks(cli_bench *bench, blocks *made) {
             size += added;
             number++;
         }
-        size_t packed = ZSTD_compress_usingCDict(context, made->packed + made->packed_size, ZSTD_compressBound(BLOCK_BYTES),
-                                                 block, size, dictionary);
+        size_t packed = ZSTD_compress_usingCDict(context, made->packed + made->packed_size,
+                                                 ZSTD_compressBound(BLOCK_BYTES), block, size, dictionary);
         if (ZSTD_isError(packed))
             outcome = cli_fail(bench->context, DAYBOOK_EIO, "cannot compress: %s", ZSTD_getErrorName(packed));
         made->sizes[i] = packed;
@@ -178,15 +182,18 @@ static int make_blocks(cli_bench *bench, blocks *made) {
     return outcome;
 }
 
-static int time_blocks(cli_bench *bench, const blocks *made, double *events_per_second_out, double *block_us_out) {
+static int time_blocks(cli_bench *bench, const blocks *made, double *events_per_second_out,
+                       double *block_us_out) {
     char path[CLI_BENCH_PATH_SIZE];
     cli_bench_path(bench, "floor", path);
     ZSTD_DDict *dictionary = ZSTD_createDDict(made->dictionary, made->dictionary_size);
     ZSTD_DCtx *context = ZSTD_createDCtx();
-    int outcome = dictionary == NULL || context == NULL ? cli_fail(bench->context, DAYBOOK_ENOMEM, "out of memory") : CLI_FINE;
+    int outcome = dictionary == NULL || context == NULL
+                      ? cli_fail(bench->context, DAYBOOK_ENOMEM, "out of memory")
+                      : CLI_FINE;
     int descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (outcome == CLI_FINE &&
-        (descriptor < 0 || pwrite(descriptor, made->packed, made->packed_size, 0) != (ssize_t)made->packed_size))
+    if (outcome == CLI_FINE && (descriptor < 0 || pwrite(descriptor, made->packed, made->packed_size, 0) !=
+                                                      (ssize_t)made->packed_size))
         outcome = fail_io(bench, "write", path);
     char block[BLOCK_BYTES], packed[2 * BLOCK_BYTES];
     int64_t decompress_ns = 0, read_ns = 0;
@@ -195,7 +202,8 @@ static int time_blocks(cli_bench *bench, const blocks *made, double *events_per_
         int64_t begin_ns = cli_clock_ns();
         size_t at = 0;
         for (size_t i = 0; i < BLOCK_COUNT; at += made->sizes[i++]) {
-            size_t size = ZSTD_decompress_usingDDict(context, block, sizeof block, made->packed + at, made->sizes[i], dictionary);
+            size_t size = ZSTD_decompress_usingDDict(context, block, sizeof block, made->packed + at,
+                                                     made->sizes[i], dictionary);
             if (ZSTD_isError(size)) outcome = cli_fail(bench->context, DAYBOOK_EIO, "cannot decompress");
         }
         int64_t middle_ns = cli_clock_ns();
@@ -241,13 +249,16 @@ int cli_bench_floor_disk(cli_bench *bench, double *ratio_out) {
             cli_bench_make_order_event(number / CLI_BENCH_ORDER_EVENT_COUNT + 1,
                                        (unsigned)(number % CLI_BENCH_ORDER_EVENT_COUNT), 100001, &made);
             size += (size_t)snprintf(raw + size, RAW_BYTES - size,
-                                     "{\"subject\":\"%s\",\"tags\":[\"%s\",\"%s\",\"%s\"],\"data\":%s}", (const char *)made.event.subject.data,
-                                     (const char *)made.tags[0].data, (const char *)made.tags[1].data,
-                                     (const char *)made.tags[2].data, (const char *)made.event.data.data);
+                                     "{\"subject\":\"%s\",\"tags\":[\"%s\",\"%s\",\"%s\"],\"data\":%s}",
+                                     (const char *)made.event.subject.data, (const char *)made.tags[0].data,
+                                     (const char *)made.tags[1].data, (const char *)made.tags[2].data,
+                                     (const char *)made.event.data.data);
         }
         size_t packed_size = ZSTD_compress(packed, bound, raw, size, 1);
-        if (ZSTD_isError(packed_size)) outcome = cli_fail(bench->context, DAYBOOK_EIO, "cannot compress");
-        else *ratio_out = (double)packed_size / (double)size;
+        if (ZSTD_isError(packed_size))
+            outcome = cli_fail(bench->context, DAYBOOK_EIO, "cannot compress");
+        else
+            *ratio_out = (double)packed_size / (double)size;
     }
     free(raw);
     free(packed);
@@ -278,7 +289,8 @@ static int read_folder(int folder, char *data, size_t size, uint64_t *left) {
     for (struct dirent *entry; good && *left > 0 && (entry = readdir(entries)) != NULL;) {
         if (entry->d_name[0] == '.') continue;
         int child = openat(dirfd(entries), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        good = child >= 0 ? read_folder(child, data, size, left) : read_file(dirfd(entries), entry->d_name, data, size, left);
+        good = child >= 0 ? read_folder(child, data, size, left)
+                          : read_file(dirfd(entries), entry->d_name, data, size, left);
     }
     (void)closedir(entries);
     return good;
@@ -290,7 +302,8 @@ int cli_bench_floor_read(cli_bench *bench, const char *path, uint64_t bytes, dou
     if (data == NULL) return cli_fail(bench->context, DAYBOOK_ENOMEM, "out of memory");
     int64_t begin_ns = cli_clock_ns();
     int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int outcome = folder < 0 || !read_folder(folder, data, READ_SIZE, &bytes) ? fail_io(bench, "read", path) : CLI_FINE;
+    int outcome = folder < 0 || !read_folder(folder, data, READ_SIZE, &bytes) ? fail_io(bench, "read", path)
+                                                                              : CLI_FINE;
     *ms_out = (double)(cli_clock_ns() - begin_ns) / 1e6;
     free(data);
     return outcome;

@@ -21,7 +21,8 @@
 // --- load ------------------------------------------------------------------------------------------------
 
 // Read one order's events; the sum keeps the compiler from skipping it.
-static int load_order(cli_bench *bench, daybook_store *store, uint64_t order, uint64_t *count_out, uint64_t *sum) {
+static int load_order(cli_bench *bench, daybook_store *store, uint64_t order, uint64_t *count_out,
+                      uint64_t *sum) {
     char filter[64];
     (void)snprintf(filter, sizeof filter, "orders.%llu.>", (unsigned long long)order);
     daybook_slice wanted = daybook_text(filter);
@@ -43,7 +44,8 @@ static int load_order(cli_bench *bench, daybook_store *store, uint64_t order, ui
         daybook_cursor_close(cursor);
     }
     *count_out = count;
-    return status == DAYBOOK_END ? CLI_FINE : cli_fail_error(bench->context, status, &error, "cannot load an order");
+    return status == DAYBOOK_END ? CLI_FINE
+                                 : cli_fail_error(bench->context, status, &error, "cannot load an order");
 }
 
 static int load_orders(cli_bench *bench, daybook_store *store, cli_latencies *latencies) {
@@ -61,10 +63,12 @@ static int load_orders(cli_bench *bench, daybook_store *store, cli_latencies *la
         if (i >= loads) cli_latencies_add(latencies, took_ns);
         if (outcome == CLI_FINE && count < CLI_BENCH_ORDER_EVENT_COUNT) {
             outcome = cli_fail(bench->context, DAYBOOK_EDAMAGED, "order %llu has %llu events, %u were stored",
-                               (unsigned long long)order, (unsigned long long)count, CLI_BENCH_ORDER_EVENT_COUNT);
+                               (unsigned long long)order, (unsigned long long)count,
+                               CLI_BENCH_ORDER_EVENT_COUNT);
         }
     }
-    return sum == 0 && outcome == CLI_FINE ? cli_fail(bench->context, DAYBOOK_EDAMAGED, "orders are empty") : outcome;
+    return sum == 0 && outcome == CLI_FINE ? cli_fail(bench->context, DAYBOOK_EDAMAGED, "orders are empty")
+                                           : outcome;
 }
 
 static int measure_load(cli_bench *bench, bool spread, cli_bench_result *result_out) {
@@ -171,7 +175,8 @@ static void report_opens(double *ms, unsigned count, cli_bench_result *result_ou
     result_out->has_percentiles = true;
 }
 
-static int floor_of_opening(cli_bench *bench, const char *name, uint64_t bytes, cli_bench_result *result_out) {
+static int floor_of_opening(cli_bench *bench, const char *name, uint64_t bytes,
+                            cli_bench_result *result_out) {
     char path[CLI_BENCH_PATH_SIZE];
     cli_bench_path(bench, name, path);
     return cli_bench_floor_read(bench, path, bytes, &result_out->floor);
@@ -208,13 +213,14 @@ static void append_until_killed(cli_bench *bench, const char *name, int ready) {
     uint64_t written_max = 0;
     bool has_said = false;
     for (size_t i = 0;; i += CLI_BENCH_BATCH_COUNT) {
-        if (daybook_append(store, &pool.events[i % pool.count], CLI_BENCH_BATCH_COUNT, NULL, NULL, NULL) != DAYBOOK_OK)
+        if (daybook_append(store, &pool.events[i % pool.count], CLI_BENCH_BATCH_COUNT, NULL, NULL, NULL) !=
+            DAYBOOK_OK)
             _exit(CLI_ERROR);
         daybook_store_info info = {.size = sizeof info};
         if (daybook_info(store, &info, NULL) != DAYBOOK_OK) _exit(CLI_ERROR);
         // Full enough, or it was about to be and a flush came in between.
-        bool is_ready = info.journal_used_bytes >= KILL_AFTER_BYTES || info.journal_used_bytes < written_max ||
-                        i >= (size_t)2000 * CLI_BENCH_BATCH_COUNT;
+        bool is_ready = info.journal_used_bytes >= KILL_AFTER_BYTES ||
+                        info.journal_used_bytes < written_max || i >= (size_t)2000 * CLI_BENCH_BATCH_COUNT;
         written_max = info.journal_used_bytes;
         if (!is_ready || has_said) continue;
         has_said = write(ready, "r", 1) == 1;
@@ -223,7 +229,8 @@ static void append_until_killed(cli_bench *bench, const char *name, int ready) {
 
 static int kill_a_writer(cli_bench *bench, const char *name) {
     int ends[2];
-    if (pipe(ends) != 0) return cli_fail(bench->context, DAYBOOK_EIO, "cannot make a pipe: %s", strerror(errno));
+    if (pipe(ends) != 0)
+        return cli_fail(bench->context, DAYBOOK_EIO, "cannot make a pipe: %s", strerror(errno));
     pid_t child = fork();
     if (child < 0) return cli_fail(bench->context, DAYBOOK_EIO, "cannot fork: %s", strerror(errno));
     if (child == 0) {
@@ -239,7 +246,8 @@ static int kill_a_writer(cli_bench *bench, const char *name) {
     (void)kill(child, SIGKILL);
     while (waitpid(child, NULL, 0) < 0 && errno == EINTR) continue;
     (void)close(ends[0]);
-    return count == 1 ? CLI_FINE : cli_fail(bench->context, DAYBOOK_EIO, "the writer to be killed ended by itself");
+    return count == 1 ? CLI_FINE
+                      : cli_fail(bench->context, DAYBOOK_EIO, "the writer to be killed ended by itself");
 }
 
 int cli_bench_open_killed(cli_bench *bench, cli_bench_result *result_out) {

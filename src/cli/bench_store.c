@@ -78,7 +78,8 @@ static int remove_entries(int directory) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
         int child = openat(dirfd(entries), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         int error = child >= 0 ? remove_entries(child) : 0;
-        if (unlinkat(dirfd(entries), entry->d_name, child >= 0 ? AT_REMOVEDIR : 0) != 0 && error == 0) error = errno;
+        if (unlinkat(dirfd(entries), entry->d_name, child >= 0 ? AT_REMOVEDIR : 0) != 0 && error == 0)
+            error = errno;
         if (failed == 0) failed = error;
     }
     (void)closedir(entries);
@@ -99,14 +100,16 @@ int cli_bench_open(cli_bench *bench, const char *name, daybook_store **store_out
     daybook_error error;
     daybook_error_init(&error);
     daybook_status status = daybook_open(path, NULL, store_out, &error);
-    return status == DAYBOOK_OK ? CLI_FINE : cli_fail_error(bench->context, status, &error, "cannot open the store");
+    return status == DAYBOOK_OK ? CLI_FINE
+                                : cli_fail_error(bench->context, status, &error, "cannot open the store");
 }
 
 int cli_bench_close(cli_bench *bench, daybook_store *store) {
     daybook_error error;
     daybook_error_init(&error);
     daybook_status status = daybook_close(store, &error);
-    return status == DAYBOOK_OK ? CLI_FINE : cli_fail_error(bench->context, status, &error, "cannot close the store");
+    return status == DAYBOOK_OK ? CLI_FINE
+                                : cli_fail_error(bench->context, status, &error, "cannot close the store");
 }
 
 int cli_bench_add_stream(cli_bench *bench, daybook_store *store, const char *name, const char *subjects) {
@@ -133,12 +136,13 @@ uint64_t cli_bench_draw(cli_bench_random *random) {
 }
 
 static const char *const words[64] = {
-    "amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "haven", "inlet", "jetty", "knoll", "lagoon", "maple",
-    "north", "ocean", "prism", "quartz", "ridge", "slate", "tundra", "umber", "valley", "willow", "xenon", "yarrow",
-    "zephyr", "anchor", "beacon", "canyon", "drift", "estuary", "forest", "glacier", "harbour", "island", "juniper",
-    "kelp", "lantern", "meadow", "nectar", "orchard", "pebble", "quarry", "river", "summit", "thicket", "upland",
-    "violet", "wharf", "yonder", "zenith", "arbor", "bramble", "cobalt", "dune", "echo", "flint", "garnet", "hollow",
-    "iris", "jasper", "karst", "lichen", "moraine",
+    "amber",   "basin",  "cedar",   "delta",   "ember",  "fjord",   "grove",  "haven",   "inlet",  "jetty",
+    "knoll",   "lagoon", "maple",   "north",   "ocean",  "prism",   "quartz", "ridge",   "slate",  "tundra",
+    "umber",   "valley", "willow",  "xenon",   "yarrow", "zephyr",  "anchor", "beacon",  "canyon", "drift",
+    "estuary", "forest", "glacier", "harbour", "island", "juniper", "kelp",   "lantern", "meadow", "nectar",
+    "orchard", "pebble", "quarry",  "river",   "summit", "thicket", "upland", "violet",  "wharf",  "yonder",
+    "zenith",  "arbor",  "bramble", "cobalt",  "dune",   "echo",    "flint",  "garnet",  "hollow", "iris",
+    "jasper",  "karst",  "lichen",  "moraine",
 };
 
 // Words until `size` bytes are full, exactly.
@@ -170,7 +174,8 @@ int cli_bench_pool_make(cli_bench *bench, size_t count, cli_bench_pool *pool_out
         daybook_event_init(event);
         (void)snprintf(text, SUBJECT_SIZE, "bench.%zu.measured", i % 1000);
         event->subject = daybook_text(text);
-        int head = snprintf(data, CLI_BENCH_DATA_SIZE, "{\"order\":\"%016llx\",\"amount\":%llu.%02llu,\"note\":\"",
+        int head = snprintf(data, CLI_BENCH_DATA_SIZE,
+                            "{\"order\":\"%016llx\",\"amount\":%llu.%02llu,\"note\":\"",
                             (unsigned long long)cli_bench_draw(&random),
                             (unsigned long long)(cli_bench_draw(&random) % 10000),
                             (unsigned long long)(cli_bench_draw(&random) % 100));
@@ -193,9 +198,11 @@ static daybook_slice take_text(char **at, int size) {
     return text;
 }
 
-void cli_bench_make_order_event(uint64_t order, unsigned step, uint64_t rare_every, cli_bench_order_event *out) {
-    static const char *const types[CLI_BENCH_ORDER_EVENT_COUNT] = {"placed",  "confirmed", "paid",      "reserved", "picked",
-                                                                   "packed",  "shipped",   "scanned",   "delivered", "reviewed"};
+void cli_bench_make_order_event(uint64_t order, unsigned step, uint64_t rare_every,
+                                cli_bench_order_event *out) {
+    static const char *const types[CLI_BENCH_ORDER_EVENT_COUNT] = {
+        "placed", "confirmed", "paid",    "reserved",  "picked",
+        "packed", "shipped",   "scanned", "delivered", "reviewed"};
     uint64_t number = (order - 1) * CLI_BENCH_ORDER_EVENT_COUNT + step;
     cli_bench_random random = {.state = number * UINT64_C(0xD1342543DE82EF95)};
     uint64_t a = cli_bench_draw(&random), b = cli_bench_draw(&random), c = cli_bench_draw(&random);
@@ -204,9 +211,12 @@ void cli_bench_make_order_event(uint64_t order, unsigned step, uint64_t rare_eve
     const char *type = types[step % CLI_BENCH_ORDER_EVENT_COUNT];
     out->event.subject =
         take_text(&at, snprintf(at, (size_t)(end - at), "orders.%llu.%s", (unsigned long long)order, type));
-    out->tags[0] = take_text(&at, snprintf(at, (size_t)(end - at), "customer:%llu", (unsigned long long)(a % 200000)));
-    out->tags[1] = take_text(&at, snprintf(at, (size_t)(end - at), "sku:%llu", (unsigned long long)(b % 5000)));
-    out->tags[2] = take_text(&at, snprintf(at, (size_t)(end - at), "region:%llu", (unsigned long long)(c % 40)));
+    out->tags[0] =
+        take_text(&at, snprintf(at, (size_t)(end - at), "customer:%llu", (unsigned long long)(a % 200000)));
+    out->tags[1] =
+        take_text(&at, snprintf(at, (size_t)(end - at), "sku:%llu", (unsigned long long)(b % 5000)));
+    out->tags[2] =
+        take_text(&at, snprintf(at, (size_t)(end - at), "region:%llu", (unsigned long long)(c % 40)));
     out->event.tags = out->tags;
     out->event.tag_count = 3;
     if (number % rare_every == 0) {
@@ -218,12 +228,14 @@ void cli_bench_make_order_event(uint64_t order, unsigned step, uint64_t rare_eve
     note[sizeof note - 1] = '\0';
     out->event.data = take_text(
         &at, snprintf(at, (size_t)(end - at),
-                      "{\"status\":\"%s\",\"customer\":%llu,\"sku\":\"sku-%llu\",\"quantity\":%llu,\"price\":%llu.%02llu,"
+                      "{\"status\":\"%s\",\"customer\":%llu,\"sku\":\"sku-%llu\",\"quantity\":%llu,\"price\":"
+                      "%llu.%02llu,"
                       "\"carrier\":\"%s\",\"reference\":\"%016llx\",\"note\":\"%s\"}",
                       type, (unsigned long long)(a % 200000), (unsigned long long)(b % 5000),
                       (unsigned long long)(a >> 40) % 9 + 1, (unsigned long long)(b >> 40) % 500,
                       (unsigned long long)(b >> 33) % 100, words[c >> 58], (unsigned long long)c, note));
-    out->json_size = sizeof "{\"subject\":\"\",\"tags\":[],\"data\":}" - 1 + out->event.subject.size + out->event.data.size;
+    out->json_size = sizeof "{\"subject\":\"\",\"tags\":[],\"data\":}" - 1 + out->event.subject.size +
+                     out->event.data.size;
     for (size_t i = 0; i < out->event.tag_count; i++) out->json_size += out->tags[i].size + 2 + (i > 0);
 }
 
@@ -270,7 +282,8 @@ static daybook_status wait_filled(filling *fill, unsigned most) {
     return status;
 }
 
-static daybook_status submit_filled(filling *fill, daybook_store *store, const daybook_event *events, size_t count) {
+static daybook_status submit_filled(filling *fill, daybook_store *store, const daybook_event *events,
+                                    size_t count) {
     daybook_status status = wait_filled(fill, IN_FLIGHT_MAX - 1);
     if (status != DAYBOOK_OK) return status;
     (void)pthread_mutex_lock(&fill->mutex);
@@ -334,13 +347,15 @@ int cli_bench_orders(cli_bench *bench, bool spread, const char **name_out) {
         // Rows about reading measure the sealed store, not what was left to do in the background.
         if (status == DAYBOOK_OK) status = daybook_flush(store, &fill.error);
         while (status == DAYBOOK_OK) status = daybook_maintain(store, &fill.error);
-        if (status != DAYBOOK_END) outcome = cli_fail_error(bench->context, status, &fill.error, "cannot fill a store");
+        if (status != DAYBOOK_END)
+            outcome = cli_fail_error(bench->context, status, &fill.error, "cannot fill a store");
         (void)pthread_cond_destroy(&fill.changed);
         (void)pthread_mutex_destroy(&fill.mutex);
     }
     int closed = cli_bench_close(bench, store);
     if (outcome == CLI_FINE) outcome = closed;
     if (outcome == CLI_FINE && rename(unfinished_path, path) != 0)
-        outcome = cli_fail(bench->context, DAYBOOK_EIO, "cannot rename %s: %s", unfinished_path, strerror(errno));
+        outcome =
+            cli_fail(bench->context, DAYBOOK_EIO, "cannot rename %s: %s", unfinished_path, strerror(errno));
     return outcome;
 }

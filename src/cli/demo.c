@@ -34,7 +34,20 @@
 #define ORDER_COUNT_MAX UINT64_C(100000000)
 
 // What an order does next. Each step emits an event or two and names the next step and when it comes.
-typedef enum step { PLACE, ADD_ITEM, MOVE, PAY, PAID, SHIP, LATE, DELIVER, GIVE_BACK, REFUND, CANCEL, DONE } step;
+typedef enum step {
+    PLACE,
+    ADD_ITEM,
+    MOVE,
+    PAY,
+    PAID,
+    SHIP,
+    LATE,
+    DELIVER,
+    GIVE_BACK,
+    REFUND,
+    CANCEL,
+    DONE
+} step;
 
 typedef struct order {
     int64_t due_ns; // of the next step
@@ -64,7 +77,7 @@ typedef struct demo_shop {
     size_t heap_size, heap_capacity;
 
     daybook_event *events;
-    daybook_slice *tags; // 4 per event
+    daybook_slice *tags;     // 4 per event
     daybook_header *headers; // 1 per event
     size_t event_count;
     char *text;
@@ -151,7 +164,8 @@ static daybook_slice make_id(demo_shop *shop, order *from) {
     uint64_t ms = (uint64_t)(from->due_ns / 1000000), a = draw(&from->random), b = draw(&from->random);
     return text_of(shop, "%08llx-%04llx-7%03llx-%04llx-%012llx", (unsigned long long)(ms >> 16),
                    (unsigned long long)(ms & 0xFFFF), (unsigned long long)(a & 0xFFF),
-                   (unsigned long long)(0x8000 | (b >> 48 & 0x3FFF)), (unsigned long long)(b & 0xFFFFFFFFFFFF));
+                   (unsigned long long)(0x8000 | (b >> 48 & 0x3FFF)),
+                   (unsigned long long)(b & 0xFFFFFFFFFFFF));
 }
 
 // A new event of the order's life, caused by the one before. Subject and data are the caller's.
@@ -202,11 +216,14 @@ static void then(order *from, step next, int64_t least_ns, int64_t most_ns) {
 }
 
 static void register_customer(demo_shop *shop, order *from) {
-    static const char *const first[] = {"Ada", "Grace", "Edsger", "Barbara", "Donald", "Margaret", "Niklaus", "Frances",
-                                        "Tony", "Radia", "Ken", "Hedy", "Alan", "Katherine", "Dennis", "Sophie"};
-    static const char *const last[] = {"Byron", "Murray", "Wybe", "Huberman", "Ervin", "Heafield", "Emil", "Allen",
-                                       "Hoare", "Perl", "Lane", "Kiesler", "Mathison", "Goble", "Alistair", "Wilson"};
-    static const char *const towns[] = {"Lisbon", "Zürich", "Oslo", "Kraków", "Ghent", "Turin", "Cork", "Malmö"};
+    static const char *const first[] = {"Ada",     "Grace",     "Edsger", "Barbara", "Donald", "Margaret",
+                                        "Niklaus", "Frances",   "Tony",   "Radia",   "Ken",    "Hedy",
+                                        "Alan",    "Katherine", "Dennis", "Sophie"};
+    static const char *const last[] = {"Byron",    "Murray", "Wybe",     "Huberman", "Ervin", "Heafield",
+                                       "Emil",     "Allen",  "Hoare",    "Perl",     "Lane",  "Kiesler",
+                                       "Mathison", "Goble",  "Alistair", "Wilson"};
+    static const char *const towns[] = {"Lisbon", "Zürich", "Oslo", "Kraków",
+                                        "Ghent",  "Turin",  "Cork", "Malmö"};
     if (shop->is_registered[from->customer / 8] >> (from->customer % 8) & 1) return;
     shop->is_registered[from->customer / 8] |= (uint8_t)(1u << (from->customer % 8));
     uint64_t who = from->customer * UINT64_C(2654435761) >> 3;
@@ -229,11 +246,11 @@ static void place(demo_shop *shop, order *from) {
     from->total_cents = (uint64_t)quantity * price_cents(from->sku);
     daybook_event *event = order_event(shop, from, "placed", "website");
     event->actor = text_of(shop, "c%u", from->customer);
-    event->data = text_of(shop,
-                          "{\"status\":\"placed\",\"customer\":\"c%u\",\"items\":{\"sku-%u\":{\"quantity\":%u,"
-                          "\"price\":" MONEY "}},\"total\":" MONEY ",\"currency\":\"EUR\"}",
-                          from->customer, from->sku, quantity, CENTS(price_cents(from->sku)),
-                          CENTS(from->total_cents));
+    event->data =
+        text_of(shop,
+                "{\"status\":\"placed\",\"customer\":\"c%u\",\"items\":{\"sku-%u\":{\"quantity\":%u,"
+                "\"price\":" MONEY "}},\"total\":" MONEY ",\"currency\":\"EUR\"}",
+                from->customer, from->sku, quantity, CENTS(price_cents(from->sku)), CENTS(from->total_cents));
     add_tag(shop, event, text_of(shop, "sku:%u", from->sku));
     add_header(shop, event, "channel", channels[below(from, 6)]);
     if (chance(from, 3)) { // a welcome coupon may be used once: made for a dynamic consistency boundary
@@ -258,15 +275,17 @@ static void add_item(demo_shop *shop, order *from) {
     from->total_cents += price_cents(sku);
     daybook_event *event = order_event(shop, from, "item.added", "website");
     event->actor = text_of(shop, "c%u", from->customer);
-    event->data = text_of(shop, "{\"items\":{\"sku-%u\":{\"quantity\":1,\"price\":" MONEY "}},\"total\":" MONEY "}", sku,
-                          CENTS(price_cents(sku)), CENTS(from->total_cents));
+    event->data = text_of(shop,
+                          "{\"items\":{\"sku-%u\":{\"quantity\":1,\"price\":" MONEY "}},\"total\":" MONEY "}",
+                          sku, CENTS(price_cents(sku)), CENTS(from->total_cents));
     add_tag(shop, event, text_of(shop, "sku:%u", sku));
     then(from, --from->items_to_add > 0 ? ADD_ITEM : PAY, MINUTE_NS, 30 * MINUTE_NS);
 }
 
 static void move(demo_shop *shop, order *from) {
-    static const char *const streets[] = {"Rua Augusta", "Bahnhofstrasse", "Karl Johans gate", "Floriańska",
-                                          "Veldstraat", "Via Po", "Oliver Plunkett Street", "Södra Förstadsgatan"};
+    static const char *const streets[] = {
+        "Rua Augusta", "Bahnhofstrasse", "Karl Johans gate",       "Floriańska",
+        "Veldstraat",  "Via Po",         "Oliver Plunkett Street", "Södra Förstadsgatan"};
     daybook_event *event = order_event(shop, from, "address.changed", "website");
     event->actor = text_of(shop, "c%u", from->customer);
     event->data = text_of(shop, "{\"address\":{\"street\":\"%s %u\",\"note\":null}}", streets[below(from, 8)],
@@ -282,9 +301,10 @@ static void pay(demo_shop *shop, order *from) {
     daybook_event *event = begin_event(shop, from, "payments");
     event->subject = text_of(shop, "payments.%llu.%s", (unsigned long long)from->number,
                              is_declined ? "declined" : "received");
-    event->data = text_of(shop, "{\"order\":\"%llu\",\"method\":\"%s\",\"amount\":" MONEY ",\"attempt\":%u%s}",
-                          (unsigned long long)from->number, method, CENTS(from->total_cents), from->payment_attempts,
-                          is_declined ? ",\"reason\":\"refused by the bank\"" : "");
+    event->data = text_of(shop,
+                          "{\"order\":\"%llu\",\"method\":\"%s\",\"amount\":" MONEY ",\"attempt\":%u%s}",
+                          (unsigned long long)from->number, method, CENTS(from->total_cents),
+                          from->payment_attempts, is_declined ? ",\"reason\":\"refused by the bank\"" : "");
     add_header(shop, event, "gateway", chance(from, 70) ? "north" : "south");
     if (!is_declined) {
         then(from, PAID, 200 * (SECOND_NS / 1000), 3 * SECOND_NS);
@@ -300,8 +320,8 @@ static void sell(demo_shop *shop, order *from) {
     if (++shop->sold[from->sku] % 30 != 0) return;
     daybook_event *event = begin_event(shop, from, "warehouse");
     event->subject = text_of(shop, "inventory.sku-%u.restocked", from->sku);
-    event->data = text_of(shop, "{\"quantity\":%u,\"sold\":%u,\"shelf\":\"%c%u\"}", 30u, shop->sold[from->sku],
-                          (char)('A' + from->sku % 8), (unsigned)from->sku / 8 + 1);
+    event->data = text_of(shop, "{\"quantity\":%u,\"sold\":%u,\"shelf\":\"%c%u\"}", 30u,
+                          shop->sold[from->sku], (char)('A' + from->sku % 8), (unsigned)from->sku / 8 + 1);
     add_tag(shop, event, text_of(shop, "sku:%u", from->sku));
 }
 
@@ -312,8 +332,8 @@ static void paid(demo_shop *shop, order *from) {
         from->due_ns += between(from, SECOND_NS, MINUTE_NS);
         daybook_event *reserved = begin_event(shop, from, "warehouse");
         reserved->subject = text_of(shop, "inventory.sku-%u.reserved", from->sku);
-        reserved->data = text_of(shop, "{\"order\":\"%llu\",\"last_reserved\":\"%llu\"}", (unsigned long long)from->number,
-                                 (unsigned long long)from->number);
+        reserved->data = text_of(shop, "{\"order\":\"%llu\",\"last_reserved\":\"%llu\"}",
+                                 (unsigned long long)from->number, (unsigned long long)from->number);
         add_tag(shop, reserved, text_of(shop, "sku:%u", from->sku));
     }
     sell(shop, from);
@@ -371,8 +391,8 @@ static void give_back(demo_shop *shop, order *from) {
 static void refund(demo_shop *shop, order *from) {
     daybook_event *event = begin_event(shop, from, "payments");
     event->subject = text_of(shop, "payments.%llu.refunded", (unsigned long long)from->number);
-    event->data = text_of(shop, "{\"order\":\"%llu\",\"refunded\":" MONEY "}", (unsigned long long)from->number,
-                          CENTS(from->total_cents));
+    event->data = text_of(shop, "{\"order\":\"%llu\",\"refunded\":" MONEY "}",
+                          (unsigned long long)from->number, CENTS(from->total_cents));
     from->step = DONE;
 }
 
@@ -384,9 +404,9 @@ static void cancel(demo_shop *shop, order *from) {
 
 static void live(demo_shop *shop, order *from) {
     static void (*const steps[])(demo_shop *, order *) = {
-        [PLACE] = place, [ADD_ITEM] = add_item, [MOVE] = move,   [PAY] = pay,
-        [PAID] = paid,   [SHIP] = ship,         [LATE] = late,   [DELIVER] = deliver,
-        [GIVE_BACK] = give_back, [REFUND] = refund, [CANCEL] = cancel,
+        [PLACE] = place,         [ADD_ITEM] = add_item, [MOVE] = move,     [PAY] = pay,
+        [PAID] = paid,           [SHIP] = ship,         [LATE] = late,     [DELIVER] = deliver,
+        [GIVE_BACK] = give_back, [REFUND] = refund,     [CANCEL] = cancel,
     };
     steps[from->step](shop, from);
     // A good one to look at: a short story with a turn in it.
@@ -455,8 +475,8 @@ static int simulate(demo_shop *shop) {
     uint64_t arrived = 0;
     int64_t arrival_ns = SHOP_OPENS_NS;
     while (shop->outcome == CLI_FINE && (arrived < shop->order_count || shop->heap_size > 0)) {
-        bool is_arrival =
-            arrived < shop->order_count && (shop->heap_size == 0 || arrival_ns <= shop->heap[0].due_ns);
+        bool is_arrival = arrived < shop->order_count &&
+                          (shop->heap_size == 0 || arrival_ns <= shop->heap[0].due_ns);
         if (is_arrival) {
             order added = new_order(shop, ++arrived, arrival_ns);
             if (!add_order(shop, &added)) return cli_fail(shop->context, DAYBOOK_ENOMEM, "out of memory");
@@ -522,7 +542,8 @@ static int check_empty(cli_context *context) {
 
 // A path a shell takes as one word.
 static void put_quoted(cli_output *out, const char *path) {
-    if (path[strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+,:@%")] == '\0') {
+    if (path[strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+,:@%")] ==
+        '\0') {
         cli_puts(out, path);
         return;
     }
@@ -573,8 +594,9 @@ static void report(demo_shop *shop, double seconds) {
     put_hint(shop, "what is going on", "read --last 5");
     if (shop->coupon[0] != '\0') {
         char command[200];
-        (void)snprintf(command, sizeof command, "append orders.new.placed --tag %s --fail-if 'tag=%s' --after 0",
-                       shop->coupon, shop->coupon);
+        (void)snprintf(command, sizeof command,
+                       "append orders.new.placed --tag %s --fail-if 'tag=%s' --after 0", shop->coupon,
+                       shop->coupon);
         put_hint(shop, "a coupon works once: refused", "%s", command);
     }
 }
@@ -585,7 +607,8 @@ int cli_run_demo(cli_context *context) {
     shop.order_count = cli_number(context, "orders", 1000);
     shop.seed = cli_number(context, "seed", 1);
     if (shop.order_count == 0 || shop.order_count > ORDER_COUNT_MAX)
-        return cli_fail(context, DAYBOOK_EINVALID, "cannot run a shop with %llu orders: give --orders 1 to %llu",
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "cannot run a shop with %llu orders: give --orders 1 to %llu",
                         (unsigned long long)shop.order_count, (unsigned long long)ORDER_COUNT_MAX);
     int outcome = cli_check_store_path(context);
     if (outcome == CLI_FINE) outcome = cli_open_store(context, CLI_CREATE);

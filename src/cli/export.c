@@ -20,15 +20,17 @@ static int make_filters(cli_context *context, daybook_query *query, daybook_slic
     *filters_out = NULL;
     if (context->positional_count == 0) return CLI_FINE;
     daybook_slice *filters = calloc(context->positional_count, sizeof *filters);
-    if (filters == NULL) return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while reading the arguments");
+    if (filters == NULL)
+        return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while reading the arguments");
     *filters_out = filters;
     for (size_t i = 0; i < context->positional_count; i++) {
         filters[i] = daybook_text(context->positionals[i]);
         if (!daybook_filter_is_valid(filters[i])) {
-            return cli_fail(context, DAYBOOK_ESUBJECT,
-                            "cannot use the filter '%s': it is not a subject filter; give tokens joined by dots, * for "
-                            "one, a final > for the rest",
-                            context->positionals[i]);
+            return cli_fail(
+                context, DAYBOOK_ESUBJECT,
+                "cannot use the filter '%s': it is not a subject filter; give tokens joined by dots, * for "
+                "one, a final > for the rest",
+                context->positionals[i]);
         }
         if (context->positionals[i][0] == '$') query->flags |= DAYBOOK_QUERY_INTERNAL;
     }
@@ -66,8 +68,9 @@ static int write_events(cli_context *context, daybook_cursor *cursor, uint64_t t
     cli_progress_end(&progress);
     double seconds = cli_progress_seconds(&progress);
     char count_text[32], rate_text[32];
-    cli_note(context, "%s event%s exported, %.2f s, %s events/s", cli_grouped(count, count_text), count == 1 ? "" : "s",
-             seconds, cli_grouped(seconds > 0 ? (uint64_t)((double)count / seconds) : 0, rate_text));
+    cli_note(context, "%s event%s exported, %.2f s, %s events/s", cli_grouped(count, count_text),
+             count == 1 ? "" : "s", seconds,
+             cli_grouped(seconds > 0 ? (uint64_t)((double)count / seconds) : 0, rate_text));
     return damage_count == 0 ? CLI_FINE : CLI_DAMAGED;
 }
 

@@ -56,8 +56,8 @@ static int report_problem(import_run *run, bool is_input) {
     say_created(run);
     char place[96] = "", stored[32], skipped[32], done[160] = "nothing was imported";
     if (problem->place.line != 0 && problem->place.column != 0) {
-        (void)snprintf(place, sizeof place, ", line %llu, column %llu", (unsigned long long)problem->place.line,
-                       (unsigned long long)problem->place.column);
+        (void)snprintf(place, sizeof place, ", line %llu, column %llu",
+                       (unsigned long long)problem->place.line, (unsigned long long)problem->place.column);
     } else if (problem->place.line != 0) {
         (void)snprintf(place, sizeof place, ", line %llu", (unsigned long long)problem->place.line);
     }
@@ -83,9 +83,10 @@ static void report_success(import_run *run) {
     double seconds = cli_progress_seconds(&run->progress);
     double rate = seconds > 0 ? (double)run->event_count / seconds : 0;
     if (run->context->json) {
-        cli_put_format(out, "{\"imported\":%llu,\"duplicates\":%llu,\"differs\":%llu,\"seconds\":%.3f,\"rate\":%.0f}\n",
-                       (unsigned long long)counts.stored, (unsigned long long)counts.duplicate,
-                       (unsigned long long)counts.differs, seconds, rate);
+        cli_put_format(
+            out, "{\"imported\":%llu,\"duplicates\":%llu,\"differs\":%llu,\"seconds\":%.3f,\"rate\":%.0f}\n",
+            (unsigned long long)counts.stored, (unsigned long long)counts.duplicate,
+            (unsigned long long)counts.differs, seconds, rate);
         return;
     }
     char stored[32], skipped[32], differing[32], rate_text[32];
@@ -93,7 +94,8 @@ static void report_success(import_run *run) {
         cli_put_format(out, "nothing new: %s event%s already stored", cli_grouped(counts.duplicate, skipped),
                        counts.duplicate == 1 ? " is" : "s are all");
     } else {
-        cli_put_format(out, "%s event%s imported", cli_grouped(counts.stored, stored), counts.stored == 1 ? "" : "s");
+        cli_put_format(out, "%s event%s imported", cli_grouped(counts.stored, stored),
+                       counts.stored == 1 ? "" : "s");
         if (counts.duplicate > 0)
             cli_put_format(out, ", %s skipped that %s stored already", cli_grouped(counts.duplicate, skipped),
                            counts.duplicate == 1 ? "is" : "are");
@@ -138,7 +140,8 @@ static void show_reading(import_run *run) {
     uint64_t done, total;
     run->source->progress(run->source, &done, &total);
     // What is read as bytes is shown as events; where the size is known the total is a good guess.
-    uint64_t guess = total == 0 || done == 0 ? 0 : (uint64_t)((double)run->event_count * (double)total / (double)done);
+    uint64_t guess =
+        total == 0 || done == 0 ? 0 : (uint64_t)((double)run->event_count * (double)total / (double)done);
     cli_progress_update(&run->progress, run->event_count, guess);
 }
 
@@ -169,7 +172,8 @@ static daybook_status append_all(import_run *run, bool *is_input_out) {
         if (status == DAYBOOK_END) return cli_import_appender_finish(run->appender, &run->problem);
         *is_input_out = status != DAYBOOK_OK;
         if (status == DAYBOOK_OK) status = cli_import_ids_apply(run->ids, &event, &run->problem);
-        if (status == DAYBOOK_OK) status = cli_import_appender_add(run->appender, &event, place, &run->problem);
+        if (status == DAYBOOK_OK)
+            status = cli_import_appender_add(run->appender, &event, place, &run->problem);
         if (status != DAYBOOK_OK) return status;
         done++;
         if (run->sorter == NULL) {
@@ -230,7 +234,8 @@ static int import_source(import_run *run, cli_import_mapping *mapping, bool by_t
     mapping->tags = tags;
     mapping->tag_count = tag_count;
     if (cli_import_map_new(mapping, run->source, &run->map, &run->problem) != DAYBOOK_OK) {
-        outcome = cli_fail(context, run->problem.status, "cannot import %s: %s", run->path, run->problem.message);
+        outcome =
+            cli_fail(context, run->problem.status, "cannot import %s: %s", run->path, run->problem.message);
         goto done;
     }
     outcome = import_all(run, by_time);
@@ -273,8 +278,9 @@ static int run_import(cli_context *context, import_run *run, cli_import_mapping 
 
 static int check_needed(cli_context *context, const char *option, const char *given, const char *example) {
     if (given != NULL) return CLI_FINE;
-    return cli_fail(context, DAYBOOK_EINVALID, "--%s is missing: nothing says which %s the events have; give --%s %s",
-                    option, option, option, example);
+    return cli_fail(context, DAYBOOK_EINVALID,
+                    "--%s is missing: nothing says which %s the events have; give --%s %s", option, option,
+                    option, example);
 }
 
 int cli_run_import_csv(cli_context *context) {
@@ -289,9 +295,10 @@ int cli_run_import_csv(cli_context *context) {
     if (strcmp(delimiter, "\\t") == 0 || strcmp(delimiter, "tab") == 0) delimiter = "\t";
     unsigned char byte = (unsigned char)delimiter[0];
     if (byte == '\0' || delimiter[1] != '\0' || byte >= 0x80 || byte == '"' || byte == '\r' || byte == '\n') {
-        return cli_fail(context, DAYBOOK_EINVALID,
-                        "malformed --delimiter \"%s\": it is one ASCII character, not a quote; give ';' or '\\t'",
-                        delimiter);
+        return cli_fail(
+            context, DAYBOOK_EINVALID,
+            "malformed --delimiter \"%s\": it is one ASCII character, not a quote; give ';' or '\\t'",
+            delimiter);
     }
     daybook_status opened = cli_import_csv_open(run.path, (char)byte, &run.source, &run.problem);
     return run_import(context, &run, &mapping, is_by_time(context, true), opened);
@@ -302,11 +309,12 @@ int cli_run_import_ndjson(cli_context *context) {
     cli_import_mapping mapping;
     read_mapping(context, &mapping);
     bool as_events = mapping.subject == NULL;
-    if (as_events && (mapping.time != NULL || mapping.type != NULL || mapping.id != NULL || mapping.actor != NULL ||
-                      cli_value_count(context, "tag") > 0)) {
-        return cli_fail(context, DAYBOOK_EINVALID,
-                        "--subject is missing: without it lines are events that say their time, type, id, actor and "
-                        "tags themselves; give --subject TEMPLATE too, or none of these");
+    if (as_events && (mapping.time != NULL || mapping.type != NULL || mapping.id != NULL ||
+                      mapping.actor != NULL || cli_value_count(context, "tag") > 0)) {
+        return cli_fail(
+            context, DAYBOOK_EINVALID,
+            "--subject is missing: without it lines are events that say their time, type, id, actor and "
+            "tags themselves; give --subject TEMPLATE too, or none of these");
     }
     daybook_status opened =
         cli_import_ndjson_open(run.path, as_events, context->now_ns, &run.source, &run.problem);
@@ -318,7 +326,8 @@ int cli_run_import_xes(cli_context *context) {
     import_run run = {.context = context, .path = context->positionals[0]};
     cli_import_mapping mapping;
     read_mapping(context, &mapping);
-    int failed = check_needed(context, "subject", mapping.subject, "'cases.{case:concept:name}.{concept:name|slug}'");
+    int failed =
+        check_needed(context, "subject", mapping.subject, "'cases.{case:concept:name}.{concept:name|slug}'");
     if (failed) return failed;
     if (mapping.time == NULL) mapping.time = "time:timestamp";
     daybook_status opened = cli_import_xes_open(run.path, &run.source, &run.problem);

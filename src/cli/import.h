@@ -90,7 +90,7 @@ typedef struct cli_import_record {
     const cli_import_field *fields;
     size_t field_count;
     cli_import_place place;
-    bool has_data;      // `data` is the event's data; else the fields make it
+    bool has_data; // `data` is the event's data; else the fields make it
     daybook_slice data;
     const daybook_event *event; // ndjson in the names of `read`: the event itself, the map is passed by
 } cli_import_record;

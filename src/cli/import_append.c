@@ -73,7 +73,8 @@ daybook_status cli_import_appender_new(daybook_store *store, bool may_create,
 static void note_failure(cli_import_appender *appender, daybook_status status, const daybook_error *error,
                          cli_import_place place) {
     if (appender->has_failed) return;
-    const char *message = error != NULL && error->message[0] != '\0' ? error->message : daybook_status_text(status);
+    const char *message = error != NULL && error->message[0] != '\0' ? error->message
+                                                                     : daybook_status_text(status);
     (void)cli_import_fail(&appender->problem, status, place, "%s", message);
     appender->has_failed = true;
 }

@@ -124,8 +124,9 @@ static daybook_status read_stop(csv_source *csv, csv_stop *stop_out, cli_import_
         return DAYBOOK_OK;
     }
     if (c != '\r' && c != '\n') {
-        return cli_import_fail(problem, DAYBOOK_EINVALID, here(csv),
-                               "there is text behind a closing quote; a quote inside a quoted field is doubled");
+        return cli_import_fail(
+            problem, DAYBOOK_EINVALID, here(csv),
+            "there is text behind a closing quote; a quote inside a quoted field is doubled");
     }
     csv->begin++;
     if (c == '\r') {
@@ -146,7 +147,8 @@ static daybook_status read_quoted(csv_source *csv, cli_import_problem *problem) 
         daybook_status status = refill(csv, problem);
         if (status != DAYBOOK_OK) return status;
         if (csv->at_end)
-            return cli_import_fail(problem, DAYBOOK_EINVALID, opened, "the quote opened here is never closed");
+            return cli_import_fail(problem, DAYBOOK_EINVALID, opened,
+                                   "the quote opened here is never closed");
         const char *data = csv->chunk + csv->begin;
         size_t left = csv->end - csv->begin;
         const char *quote = memchr(data, '"', left);
@@ -186,9 +188,10 @@ static daybook_status read_unquoted(csv_source *csv, cli_import_problem *problem
         advance(csv, run);
         if (csv->begin == csv->end) continue;
         if (csv->chunk[csv->begin] != '"') return DAYBOOK_OK;
-        return cli_import_fail(problem, DAYBOOK_EINVALID, here(csv),
-                               "a quote inside a field that does not begin with one; quote the whole field and "
-                               "double the quotes in it");
+        return cli_import_fail(
+            problem, DAYBOOK_EINVALID, here(csv),
+            "a quote inside a field that does not begin with one; quote the whole field and "
+            "double the quotes in it");
     }
 }
 
@@ -250,13 +253,13 @@ static daybook_status csv_next(cli_import_source *source, cli_import_record *rec
     cli_import_place place = csv->fields[0].place;
     if (csv->field_count != csv->name_count) {
         bool is_short = csv->field_count < csv->name_count;
-        const cli_import_field *at =
-            is_short ? &csv->fields[csv->field_count - 1] : &csv->fields[csv->name_count];
-        return cli_import_fail(problem, DAYBOOK_EINVALID, at->place,
-                               "the row %s after %zu fields and the header names %zu columns; quote fields that "
-                               "contain the delimiter",
-                               is_short ? "ends" : "goes on to a field more, it ends", csv->field_count,
-                               csv->name_count);
+        const cli_import_field *at = is_short ? &csv->fields[csv->field_count - 1]
+                                              : &csv->fields[csv->name_count];
+        return cli_import_fail(
+            problem, DAYBOOK_EINVALID, at->place,
+            "the row %s after %zu fields and the header names %zu columns; quote fields that "
+            "contain the delimiter",
+            is_short ? "ends" : "goes on to a field more, it ends", csv->field_count, csv->name_count);
     }
     set_values(csv);
     for (size_t i = 0; i < csv->field_count; i++) {
@@ -313,10 +316,12 @@ static daybook_status check_names(csv_source *csv, cli_import_problem *problem) 
 static daybook_status read_header(csv_source *csv, cli_import_problem *problem) {
     daybook_status status = refill(csv, problem);
     if (status != DAYBOOK_OK) return status;
-    if (csv->end - csv->begin >= 3 && memcmp(csv->chunk + csv->begin, "\xEF\xBB\xBF", 3) == 0) csv->begin += 3;
+    if (csv->end - csv->begin >= 3 && memcmp(csv->chunk + csv->begin, "\xEF\xBB\xBF", 3) == 0)
+        csv->begin += 3;
     status = read_row(csv, problem);
     if (status == DAYBOOK_END)
-        return cli_import_fail(problem, DAYBOOK_EINVALID, here(csv), "the file is empty; a header row is needed");
+        return cli_import_fail(problem, DAYBOOK_EINVALID, here(csv),
+                               "the file is empty; a header row is needed");
     if (status != DAYBOOK_OK) return status;
     csv->name_text = malloc(csv->text_size);
     csv->names = malloc(csv->field_count * sizeof *csv->names);

@@ -29,11 +29,22 @@ extern char **environ; // POSIX has it without a header
 #define GIT_CHUNK_SIZE (128u * 1024)
 #define GIT_TOKEN_SIZE_MAX (1024u * 1024)
 
-enum { GIT_PATH, GIT_CHANGE, GIT_COMMIT, GIT_BLOB, GIT_MODE, GIT_SUMMARY, GIT_AUTHOR, GIT_EMAIL, GIT_TIME, GIT_FIELD_COUNT };
+enum {
+    GIT_PATH,
+    GIT_CHANGE,
+    GIT_COMMIT,
+    GIT_BLOB,
+    GIT_MODE,
+    GIT_SUMMARY,
+    GIT_AUTHOR,
+    GIT_EMAIL,
+    GIT_TIME,
+    GIT_FIELD_COUNT
+};
 
 static const daybook_slice git_columns[GIT_FIELD_COUNT] = {
-    {"path", 4}, {"change", 6}, {"commit", 6}, {"blob", 4}, {"mode", 4},
-    {"summary", 7}, {"author", 6}, {"email", 5}, {"time", 4},
+    {"path", 4},    {"change", 6}, {"commit", 6}, {"blob", 4}, {"mode", 4},
+    {"summary", 7}, {"author", 6}, {"email", 5},  {"time", 4},
 };
 
 typedef struct git_source {
@@ -46,7 +57,7 @@ typedef struct git_source {
     bool at_end;
     // The commit being read. Its texts are copied, because the buffer moves on.
     cli_output commit;
-    size_t ends[5]; // of hash, author, email, time, summary in `commit`
+    size_t ends[5];    // of hash, author, email, time, summary in `commit`
     cli_output change; // path and what the raw line said
     cli_import_field fields[GIT_FIELD_COUNT];
 } git_source;
@@ -63,10 +74,33 @@ static daybook_status spawn_git(git_source *git, const char *path, cli_import_pr
     (void)fcntl(ends[0], F_SETFD, FD_CLOEXEC);
     git->descriptor = ends[0];
     const char *const arguments[] = {
-        "git", "--no-pager", "-C", path, "-c", "log.showRoot=true", "-c", "log.diffMerges=first-parent",
-        "-c", "log.showSignature=false", "log", "--first-parent", "-m", "--reverse", "--raw", "-z", "--no-abbrev",
-        "--no-renames", "--no-color", "--no-ext-diff", "--ignore-submodules=none", "--no-notes",
-        "--encoding=UTF-8", "--format=%x01%H%x00%an%x00%ae%x00%cI%x00%s", "HEAD", "--", NULL,
+        "git",
+        "--no-pager",
+        "-C",
+        path,
+        "-c",
+        "log.showRoot=true",
+        "-c",
+        "log.diffMerges=first-parent",
+        "-c",
+        "log.showSignature=false",
+        "log",
+        "--first-parent",
+        "-m",
+        "--reverse",
+        "--raw",
+        "-z",
+        "--no-abbrev",
+        "--no-renames",
+        "--no-color",
+        "--no-ext-diff",
+        "--ignore-submodules=none",
+        "--no-notes",
+        "--encoding=UTF-8",
+        "--format=%x01%H%x00%an%x00%ae%x00%cI%x00%s",
+        "HEAD",
+        "--",
+        NULL,
     };
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -84,14 +118,16 @@ static daybook_status spawn_git(git_source *git, const char *path, cli_import_pr
         (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
         failed = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
         if (failed == 0) failed = posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-        if (failed == 0) failed = posix_spawn_file_actions_adddup2(&actions, fileno(git->errors), STDERR_FILENO);
+        if (failed == 0)
+            failed = posix_spawn_file_actions_adddup2(&actions, fileno(git->errors), STDERR_FILENO);
         if (failed == 0) failed = posix_spawn_file_actions_addclose(&actions, ends[1]);
         // The prototype wants `char *const []` for reasons of history; the strings are not written to.
         union {
             const char *const *given;
             char *const *wanted;
         } argument_list = {arguments};
-        if (failed == 0) failed = posix_spawnp(&git->child, "git", &actions, &attributes, argument_list.wanted, environ);
+        if (failed == 0)
+            failed = posix_spawnp(&git->child, "git", &actions, &attributes, argument_list.wanted, environ);
         (void)posix_spawnattr_destroy(&attributes);
         (void)posix_spawn_file_actions_destroy(&actions);
     }
@@ -141,7 +177,8 @@ static daybook_status fill(git_source *git, cli_import_problem *problem) {
     }
     if (git->capacity - git->end < GIT_CHUNK_SIZE) {
         if (git->capacity > GIT_TOKEN_SIZE_MAX)
-            return cli_import_fail(problem, DAYBOOK_EINVALID, nowhere, "git log has a name or summary over 1 MiB");
+            return cli_import_fail(problem, DAYBOOK_EINVALID, nowhere,
+                                   "git log has a name or summary over 1 MiB");
         char *data = realloc(git->data, git->capacity + GIT_CHUNK_SIZE);
         if (data == NULL) return cli_import_no_memory(problem);
         git->data = data;
@@ -247,12 +284,17 @@ static daybook_status read_change(git_source *git, daybook_slice line, cli_impor
     if (git->change.failed_errno) return cli_import_no_memory(problem);
     line = (daybook_slice){git->change.data, git->change.size};
     if (!split_change(line, words) || git->commit.size == 0)
-        return cli_import_fail(problem, DAYBOOK_EIO, nowhere, "git log wrote a line that is not understood: %.*s",
+        return cli_import_fail(problem, DAYBOOK_EIO, nowhere,
+                               "git log wrote a line that is not understood: %.*s",
                                (int)(line.size > 200 ? 200 : line.size), (const char *)line.data);
     char letter = *(const char *)words[4].data;
     bool is_deleted = letter == 'D';
     set_field(git, GIT_PATH, path, true);
-    set_field(git, GIT_CHANGE, daybook_text(letter == 'A' ? "added" : is_deleted ? "deleted" : "modified"), true);
+    set_field(git, GIT_CHANGE,
+              daybook_text(letter == 'A' ? "added"
+                           : is_deleted  ? "deleted"
+                                         : "modified"),
+              true);
     set_field(git, GIT_COMMIT, commit_part(git, 0), false);
     set_field(git, GIT_BLOB, is_deleted ? daybook_text("null") : words[3], false);
     set_field(git, GIT_MODE, is_deleted ? daybook_text("null") : words[1], false);
@@ -278,7 +320,8 @@ static daybook_status git_next(cli_import_source *source, cli_import_record *rec
         if (token.size == 0) continue;
         if (*text == ':') return read_change(git, token, record_out, problem);
         if (*text != '\1')
-            return cli_import_fail(problem, DAYBOOK_EIO, nowhere, "git log wrote something that is not understood");
+            return cli_import_fail(problem, DAYBOOK_EIO, nowhere,
+                                   "git log wrote something that is not understood");
         status = read_commit(git, (daybook_slice){text + 1, token.size - 1}, problem);
         if (status != DAYBOOK_OK) return status;
     }
@@ -309,16 +352,19 @@ daybook_status cli_import_git_open(const char *path, cli_import_source **source_
     *source_out = NULL;
     git_source *git = calloc(1, sizeof *git);
     if (git == NULL) return cli_import_no_memory(problem);
-    git->base = (cli_import_source){.next = git_next, .progress = git_progress, .close = git_close,
-                                    .columns = git_columns, .column_count = GIT_FIELD_COUNT};
+    git->base = (cli_import_source){.next = git_next,
+                                    .progress = git_progress,
+                                    .close = git_close,
+                                    .columns = git_columns,
+                                    .column_count = GIT_FIELD_COUNT};
     git->descriptor = -1;
     cli_output_init(&git->commit, -1);
     cli_output_init(&git->change, -1);
     git->errors = tmpfile();
     daybook_status status = DAYBOOK_OK;
     if (git->errors == NULL) {
-        status = cli_import_fail(problem, DAYBOOK_EIO, nowhere, "cannot make a temporary file: %s; set TMPDIR",
-                                 strerror(errno));
+        status = cli_import_fail(problem, DAYBOOK_EIO, nowhere,
+                                 "cannot make a temporary file: %s; set TMPDIR", strerror(errno));
     } else {
         status = spawn_git(git, path, problem);
     }

@@ -97,7 +97,8 @@ static uint64_t key_of(const char id[37]) {
 
 static id_slot *find_slot(id_slot *slots, size_t capacity, uint64_t generation, uint64_t key) {
     size_t index = (size_t)(key >> 20) & (capacity - 1);
-    while (slots[index].generation == generation && slots[index].key != key) index = (index + 1) & (capacity - 1);
+    while (slots[index].generation == generation && slots[index].key != key)
+        index = (index + 1) & (capacity - 1);
     return &slots[index];
 }
 

@@ -101,7 +101,8 @@ static daybook_status map_template(const char *text, cli_template_kind kind, con
     daybook_error error;
     daybook_status status = cli_template_parse(text, kind, &template_out->parsed, &error);
     if (status != DAYBOOK_OK)
-        return cli_import_fail(problem, status, nowhere, "malformed template \"%s\": %s", text, error.message);
+        return cli_import_fail(problem, status, nowhere, "malformed template \"%s\": %s", text,
+                               error.message);
     for (size_t i = 0; i < template_out->parsed.part_count && status == DAYBOOK_OK; i++) {
         const cli_template_part *part = &template_out->parsed.parts[i];
         if (part->is_column) status = check_known(part->text, source, problem);
@@ -175,9 +176,9 @@ static daybook_status make_subject(cli_import_map *map, const cli_import_record 
             continue;
         if (map->subject_text.failed_errno) return cli_import_no_memory(problem);
         cli_import_place place = field == NULL ? record->place : field->place;
-        const char *why = field == NULL                        ? "is missing"
-                          : field->value.size == 0             ? "is empty"
-                                                               : "leaves nothing as a slug";
+        const char *why = field == NULL            ? "is missing"
+                          : field->value.size == 0 ? "is empty"
+                                                   : "leaves nothing as a slug";
         return cli_import_fail(problem, DAYBOOK_EINVALID, place, "\"%.*s\" %s, and the subject needs it",
                                (int)part->text.size, (const char *)part->text.data, why);
     }
@@ -198,10 +199,11 @@ static daybook_status make_time(cli_import_map *map, const cli_import_record *re
     // Relative times are for people at a prompt; in a log they would change with every import.
     bool is_absolute = text[0] >= '0' && text[0] <= '9';
     if (is_absolute && daybook_time_parse(field->value, 0, time_out) == DAYBOOK_OK) return DAYBOOK_OK;
-    return cli_import_fail(problem, DAYBOOK_EINVALID, field->place,
-                           "\"%.*s\" is no time; RFC 3339 is understood, 2026-11-21T03:41:00.5+01:00, also with a "
-                           "space",
-                           (int)(field->value.size > 100 ? 100 : field->value.size), text);
+    return cli_import_fail(
+        problem, DAYBOOK_EINVALID, field->place,
+        "\"%.*s\" is no time; RFC 3339 is understood, 2026-11-21T03:41:00.5+01:00, also with a "
+        "space",
+        (int)(field->value.size > 100 ? 100 : field->value.size), text);
 }
 
 static void make_data(cli_import_map *map, const cli_import_record *record, daybook_slice *out) {
@@ -235,7 +237,8 @@ static daybook_status add_tag(cli_import_map *map, cli_import_place place, cli_i
     // The same tag twice is one tag.
     daybook_slice made = {map->tag_text.data + begin, map->tag_text.size - begin};
     for (size_t i = 0, at = 0; i < map->tag_slice_count; at = map->tag_ends[i++]) {
-        if (!cli_slice_equals((daybook_slice){map->tag_text.data + at, map->tag_ends[i] - at}, made)) continue;
+        if (!cli_slice_equals((daybook_slice){map->tag_text.data + at, map->tag_ends[i] - at}, made))
+            continue;
         map->tag_text.size = begin;
         return DAYBOOK_OK;
     }
@@ -288,8 +291,8 @@ static daybook_status make_each(cli_import_map *map, mapped_template *tag, const
         if (more == 0) return DAYBOOK_OK;
         if (more < 0) {
             return cli_import_fail(problem, DAYBOOK_EINVALID, field->place,
-                                   "\"%.*s\" is no list from its character %zu on: %.*s", (int)part->text.size,
-                                   (const char *)part->text.data, list.offset + 1,
+                                   "\"%.*s\" is no list from its character %zu on: %.*s",
+                                   (int)part->text.size, (const char *)part->text.data, list.offset + 1,
                                    (int)(field->value.size > 100 ? 100 : field->value.size),
                                    (const char *)field->value.data);
         }
@@ -346,15 +349,16 @@ daybook_status cli_import_map_apply(cli_import_map *map, const cli_import_record
 static daybook_status check_text(const char *what, daybook_slice text, cli_import_place place,
                                  cli_import_problem *problem) {
     if (text.size > DAYBOOK_TEXT_SIZE_MAX) {
-        return cli_import_fail(problem, DAYBOOK_EINVALID, place, "the %s has %zu bytes, and at most %d can be kept",
-                               what, text.size, DAYBOOK_TEXT_SIZE_MAX);
+        return cli_import_fail(problem, DAYBOOK_EINVALID, place,
+                               "the %s has %zu bytes, and at most %d can be kept", what, text.size,
+                               DAYBOOK_TEXT_SIZE_MAX);
     }
     const unsigned char *data = text.data;
     bool has_control = false;
     for (size_t i = 0; i < text.size; i++) has_control |= data[i] < 0x20 || data[i] == 0x7f;
     if (has_control || cli_utf8_valid_size(text) < text.size)
-        return cli_import_fail(problem, DAYBOOK_EINVALID, place, "the %s has a control character or is no UTF-8",
-                               what);
+        return cli_import_fail(problem, DAYBOOK_EINVALID, place,
+                               "the %s has a control character or is no UTF-8", what);
     return DAYBOOK_OK;
 }
 
@@ -368,9 +372,10 @@ daybook_status cli_import_event_check(const daybook_event *event, cli_import_pla
                                    event->subject.size, DAYBOOK_SUBJECT_SIZE_MAX, shown,
                                    (const char *)event->subject.data);
         }
-        return cli_import_fail(problem, DAYBOOK_ESUBJECT, place,
-                               "malformed subject \"%.*s\": tokens joined by dots, none empty, no space, no * or >",
-                               shown, shown == 0 ? "" : (const char *)event->subject.data);
+        return cli_import_fail(
+            problem, DAYBOOK_ESUBJECT, place,
+            "malformed subject \"%.*s\": tokens joined by dots, none empty, no space, no * or >", shown,
+            shown == 0 ? "" : (const char *)event->subject.data);
     }
     daybook_status status = check_text("id", event->id, place, problem);
     if (status == DAYBOOK_OK) status = check_text("type", event->type, place, problem);
@@ -379,8 +384,9 @@ daybook_status cli_import_event_check(const daybook_event *event, cli_import_pla
     if (status == DAYBOOK_OK) status = check_text("correlation", event->correlation, place, problem);
     if (status == DAYBOOK_OK) status = check_text("causation", event->causation, place, problem);
     if (status == DAYBOOK_OK && event->tag_count > DAYBOOK_TAG_COUNT_MAX) {
-        status = cli_import_fail(problem, DAYBOOK_EINVALID, place, "there are %zu tags, and at most %d can be kept",
-                                 event->tag_count, DAYBOOK_TAG_COUNT_MAX);
+        status = cli_import_fail(problem, DAYBOOK_EINVALID, place,
+                                 "there are %zu tags, and at most %d can be kept", event->tag_count,
+                                 DAYBOOK_TAG_COUNT_MAX);
     }
     for (size_t i = 0; i < event->tag_count && status == DAYBOOK_OK; i++)
         status = check_text("tag", event->tags[i], place, problem);

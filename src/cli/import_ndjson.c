@@ -79,14 +79,16 @@ static daybook_status read_members(ndjson_source *ndjson, daybook_slice line, cl
     while (cli_json_next(&iterator, &key, &value, &error) == 1) {
         const char *text = value.data;
         if (count == CLI_IMPORT_FIELD_COUNT_MAX)
-            return cli_import_fail(problem, DAYBOOK_EINVALID, (cli_import_place){ndjson->lines.line_number, 0},
+            return cli_import_fail(problem, DAYBOOK_EINVALID,
+                                   (cli_import_place){ndjson->lines.line_number, 0},
                                    "the object has more than %d members", CLI_IMPORT_FIELD_COUNT_MAX);
         status = reserve(ndjson, count + 1, 0, problem);
         if (status != DAYBOOK_OK) return status;
         cli_import_field *field = &ndjson->fields[count++];
-        size_t column = cli_utf8_count((daybook_slice){line.data, (size_t)(text - (const char *)line.data)}) + 1;
-        *field = (cli_import_field){.value = value, .kind = CLI_IMPORT_LITERAL,
-                                    .place = {ndjson->lines.line_number, column}};
+        size_t column = cli_utf8_count((daybook_slice){line.data, (size_t)(text - (const char *)line.data)}) +
+                        1;
+        *field = (cli_import_field){
+            .value = value, .kind = CLI_IMPORT_LITERAL, .place = {ndjson->lines.line_number, column}};
         size_t size = cli_json_unescape(key, ndjson->scratch + used);
         if (size == SIZE_MAX) size = 0; // no template can name it
         field->name = (daybook_slice){ndjson->scratch + used, size};
@@ -95,14 +97,17 @@ static daybook_status read_members(ndjson_source *ndjson, daybook_slice line, cl
         if (text[0] != '"') continue;
         size = cli_json_unescape(value, ndjson->scratch + used);
         if (size == SIZE_MAX)
-            return cli_import_fail(problem, DAYBOOK_EINVALID, field->place, "the string has half a surrogate pair");
+            return cli_import_fail(problem, DAYBOOK_EINVALID, field->place,
+                                   "the string has half a surrogate pair");
         field->value = (daybook_slice){ndjson->scratch + used, size};
         field->kind = CLI_IMPORT_STRING;
         used += size;
     }
-    *record_out = (cli_import_record){.fields = ndjson->fields, .field_count = count,
+    *record_out = (cli_import_record){.fields = ndjson->fields,
+                                      .field_count = count,
                                       .place = {ndjson->lines.line_number, 0},
-                                      .has_data = true, .data = line};
+                                      .has_data = true,
+                                      .data = line};
     return DAYBOOK_OK;
 }
 
@@ -162,11 +167,13 @@ daybook_status cli_import_ndjson_open(const char *path, bool as_events, int64_t 
         if (!is_stdin) (void)close(descriptor);
         return cli_import_no_memory(problem);
     }
-    ndjson->base = (cli_import_source){.next = ndjson_next, .progress = ndjson_progress, .close = ndjson_close};
+    ndjson->base =
+        (cli_import_source){.next = ndjson_next, .progress = ndjson_progress, .close = ndjson_close};
     ndjson->as_events = as_events;
     ndjson->descriptor = descriptor;
     struct stat status;
-    if (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)) ndjson->total_bytes = (uint64_t)status.st_size;
+    if (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode))
+        ndjson->total_bytes = (uint64_t)status.st_size;
     cli_line_reader_init(&ndjson->lines, descriptor, CLI_LINE_SIZE_MAX);
     cli_ndjson_init(&ndjson->parser, now_ns);
     *source_out = &ndjson->base;

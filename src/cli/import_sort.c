@@ -57,10 +57,10 @@ struct cli_import_sorter {
 
     // While reading.
     bool is_reading;
-    size_t next_entry;    // without runs
-    size_t *heap;         // with runs: indexes of runs, least time first
+    size_t next_entry; // without runs
+    size_t *heap;      // with runs: indexes of runs, least time first
     size_t heap_size;
-    bool has_current;     // heap[0] was given out and must move on
+    bool has_current; // heap[0] was given out and must move on
     daybook_slice tags[DAYBOOK_TAG_COUNT_MAX];
     daybook_header headers[DAYBOOK_HEADER_COUNT_MAX];
 };
@@ -71,9 +71,10 @@ static const cli_import_place nowhere;
 
 static daybook_status spill_failed(cli_import_sorter *sorter, const char *what, cli_import_problem *problem) {
     int code = errno;
-    return cli_import_fail(problem, code == ENOSPC || code == EDQUOT ? DAYBOOK_ENOSPC : DAYBOOK_EIO, nowhere,
-                           "cannot %s a temporary file for sorting in %s: %s; set TMPDIR to a folder with room", what,
-                           sorter->directory, strerror(code));
+    return cli_import_fail(
+        problem, code == ENOSPC || code == EDQUOT ? DAYBOOK_ENOSPC : DAYBOOK_EIO, nowhere,
+        "cannot %s a temporary file for sorting in %s: %s; set TMPDIR to a folder with room", what,
+        sorter->directory, strerror(code));
 }
 
 daybook_status cli_import_sorter_new(size_t budget_bytes, const char *directory,
@@ -184,7 +185,8 @@ static const char *take_size(const char *at, size_t *size_out) {
     return at + sizeof value;
 }
 
-static void unpack(cli_import_sorter *sorter, const char *at, daybook_event *event, cli_import_place *place_out) {
+static void unpack(cli_import_sorter *sorter, const char *at, daybook_event *event,
+                   cli_import_place *place_out) {
     packed_head head;
     memcpy(&head, at, sizeof head);
     at += sizeof head;
@@ -204,7 +206,8 @@ static void unpack(cli_import_sorter *sorter, const char *at, daybook_event *eve
     at = take(at, head.correlation_size, &event->correlation);
     at = take(at, head.causation_size, &event->causation);
     at = take(at, head.actor_size, &event->actor);
-    for (size_t i = 0; i < head.tag_count; i++) at = take(at, (uint32_t)sorter->tags[i].size, &sorter->tags[i]);
+    for (size_t i = 0; i < head.tag_count; i++)
+        at = take(at, (uint32_t)sorter->tags[i].size, &sorter->tags[i]);
     for (size_t i = 0; i < head.header_count; i++) {
         daybook_header *header = &sorter->headers[i];
         at = take(at, (uint32_t)header->name.size, &header->name);

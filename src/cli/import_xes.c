@@ -85,7 +85,8 @@ typedef struct xes_source {
 } xes_source;
 
 static cli_import_place here(const xes_source *xes) {
-    return (cli_import_place){XML_GetCurrentLineNumber(xes->parser), XML_GetCurrentColumnNumber(xes->parser) + 1};
+    return (cli_import_place){XML_GetCurrentLineNumber(xes->parser),
+                              XML_GetCurrentColumnNumber(xes->parser) + 1};
 }
 
 static void stop(xes_source *xes) {
@@ -93,19 +94,22 @@ static void stop(xes_source *xes) {
     (void)XML_StopParser(xes->parser, XML_FALSE); // the failure is known already
 }
 
-#define XES_REFUSE(xes, ...) \
-    do { \
+#define XES_REFUSE(xes, ...)                                                              \
+    do {                                                                                  \
         (void)cli_import_fail(&(xes)->problem, DAYBOOK_EINVALID, here(xes), __VA_ARGS__); \
-        stop(xes); \
+        stop(xes);                                                                        \
     } while (0)
 
 // --- Values ----------------------------------------------------------------------------------------------
 
 static bool is_json_number(const char *text) {
     if (*text == '-') text++;
-    if (*text == '0') text++;
-    else if (*text >= '1' && *text <= '9') while (*text >= '0' && *text <= '9') text++;
-    else return false;
+    if (*text == '0')
+        text++;
+    else if (*text >= '1' && *text <= '9')
+        while (*text >= '0' && *text <= '9') text++;
+    else
+        return false;
     if (*text == '.') {
         text++;
         if (*text < '0' || *text > '9') return false;
@@ -212,7 +216,8 @@ static xes_field *add_field(xes_source *xes, xes_fields *fields, const char *key
 
 static void check_size(xes_source *xes, size_t size) {
     if (size > CLI_IMPORT_RECORD_SIZE_MAX)
-        XES_REFUSE(xes, "one event or trace has more than %u MiB of attributes", CLI_IMPORT_RECORD_SIZE_MAX >> 20);
+        XES_REFUSE(xes, "one event or trace has more than %u MiB of attributes",
+                   CLI_IMPORT_RECORD_SIZE_MAX >> 20);
 }
 
 static void add_prefix(xes_source *xes, const char *key) {
@@ -407,9 +412,15 @@ static void on_start(void *context, const XML_Char *full_name, const XML_Char **
         return;
     }
     switch (xes->frames[xes->depth - 1].kind) {
-    case FRAME_LOG: start_in_log(xes, name); break;
-    case FRAME_TRACE: start_in_trace(xes, name, attributes); break;
-    case FRAME_SKIP: push(xes, FRAME_SKIP, 0); break;
+    case FRAME_LOG:
+        start_in_log(xes, name);
+        break;
+    case FRAME_TRACE:
+        start_in_trace(xes, name, attributes);
+        break;
+    case FRAME_SKIP:
+        push(xes, FRAME_SKIP, 0);
+        break;
     case FRAME_LIST:
         if (strcmp(name, "values") == 0) {
             push(xes, FRAME_VALUES, xes->prefix.size);
@@ -421,7 +432,9 @@ static void on_start(void *context, const XML_Char *full_name, const XML_Char **
     case FRAME_FLAT:
     case FRAME_OBJECT:
     case FRAME_BESIDE:
-    case FRAME_VALUES: start_attribute(xes, name, attributes); break;
+    case FRAME_VALUES:
+        start_attribute(xes, name, attributes);
+        break;
     }
 }
 
@@ -451,7 +464,8 @@ static void on_entity(void *context, const XML_Char *name, int is_parameter, con
     (void)is_parameter, (void)value, (void)size, (void)base, (void)system_id, (void)public_id, (void)notation;
     xes_source *xes = context;
     if (!xes->failed)
-        XES_REFUSE(xes, "it declares the entity \"%.60s\"; a log needs none, and they can be made to explode", name);
+        XES_REFUSE(xes, "it declares the entity \"%.60s\"; a log needs none, and they can be made to explode",
+                   name);
 }
 
 // --- The source ------------------------------------------------------------------------------------------
@@ -482,12 +496,13 @@ static daybook_status parse_more(xes_source *xes, cli_import_problem *problem) {
     if (outcome == XML_STATUS_ERROR) {
         enum XML_Error code = XML_GetErrorCode(xes->parser);
         if (code == XML_ERROR_NO_MEMORY) return cli_import_no_memory(problem);
-        return cli_import_fail(problem, DAYBOOK_EINVALID, here(xes), "malformed XML: %s", XML_ErrorString(code));
+        return cli_import_fail(problem, DAYBOOK_EINVALID, here(xes), "malformed XML: %s",
+                               XML_ErrorString(code));
     }
     XML_Index done = XML_GetCurrentByteIndex(xes->parser);
     if (!xes->is_suspended && xes->fed_bytes - (done < 0 ? 0 : (uint64_t)done) > XES_TOKEN_SIZE_MAX) {
-        return cli_import_fail(problem, DAYBOOK_EINVALID, here(xes), "one XML tag or text is longer than %u MiB",
-                               XES_TOKEN_SIZE_MAX >> 20);
+        return cli_import_fail(problem, DAYBOOK_EINVALID, here(xes),
+                               "one XML tag or text is longer than %u MiB", XES_TOKEN_SIZE_MAX >> 20);
     }
     return DAYBOOK_OK;
 }
@@ -533,8 +548,7 @@ static daybook_status xes_next(cli_import_source *source, cli_import_record *rec
     size_t event_count = give_fields(&xes->event, xes->fields);
     size_t count = event_count + give_fields(&xes->trace, xes->fields + event_count);
     count = drop_shadowed(xes->fields, event_count, count);
-    *record_out =
-        (cli_import_record){.fields = xes->fields, .field_count = count, .place = xes->event_place};
+    *record_out = (cli_import_record){.fields = xes->fields, .field_count = count, .place = xes->event_place};
     return DAYBOOK_OK;
 }
 

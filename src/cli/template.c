@@ -103,8 +103,8 @@ daybook_status cli_template_parse(const char *text, cli_template_kind kind, cli_
             continue;
         }
         if (c == '}' && memory[read + 1] != '}') {
-            status = refuse(error, "a } closes nothing before \"%.*s\"; write }} for a brace", memory + read + 1,
-                            size - read - 1);
+            status = refuse(error, "a } closes nothing before \"%.*s\"; write }} for a brace",
+                            memory + read + 1, size - read - 1);
             break;
         }
         memory[write++] = c;
@@ -274,15 +274,27 @@ static int list_escape(cli_list *list, cli_output *out) {
     list->offset++;
     uint32_t code = 0, low = 0;
     switch (c) {
-    case 'n': code = '\n'; break;
-    case 't': code = '\t'; break;
-    case 'r': code = '\r'; break;
-    case 'b': code = '\b'; break;
-    case 'f': code = '\f'; break;
+    case 'n':
+        code = '\n';
+        break;
+    case 't':
+        code = '\t';
+        break;
+    case 'r':
+        code = '\r';
+        break;
+    case 'b':
+        code = '\b';
+        break;
+    case 'f':
+        code = '\f';
+        break;
     case '\\':
     case '/':
     case '\'':
-    case '"': code = (uint32_t)c; break;
+    case '"':
+        code = (uint32_t)c;
+        break;
     case 'x':
         if (!list_hex(list, 2, &code)) return 0;
         break;
@@ -300,7 +312,8 @@ static int list_escape(cli_list *list, cli_output *out) {
             code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
         }
         break;
-    default: return 0;
+    default:
+        return 0;
     }
     if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) return 0;
     put_code_point(out, code);

@@ -54,7 +54,9 @@ static void empty_fields_are_hidden_and_blank_lines_skipped(void **state) {
 
 static void byte_order_mark_and_other_delimiters_are_understood(void **state) {
     (void)state;
-    assert_rows("\xEF\xBB\xBF" "a,b\n1,2\n", "a=1|b=2\n");
+    assert_rows("\xEF\xBB\xBF"
+                "a,b\n1,2\n",
+                "a=1|b=2\n");
     assert_rows_of("a;b\n1,5;2\n", 10, ';', "a=1,5|b=2\n");
     assert_rows_of("a\tb\n1\t2\n", 8, '\t', "a=1|b=2\n");
 }
@@ -98,9 +100,11 @@ static void chunks_may_cut_anywhere(void **state) {
     cli_output_init(&expected, -1);
     cli_puts(&text, "n,v\r\n");
     for (unsigned i = 0; text.size < 3 * CLI_IMPORT_CHUNK_SIZE; i++) {
-        cli_put_format(&text, "%u,\"%.*s\"\"é\r\n\"\r\n", i, (int)(i % 97), "0123456789012345678901234567890123456789"
+        cli_put_format(&text, "%u,\"%.*s\"\"é\r\n\"\r\n", i, (int)(i % 97),
+                       "0123456789012345678901234567890123456789"
                        "012345678901234567890123456789012345678901234567890123456789");
-        cli_put_format(&expected, "n=%u|v=%.*s\"é\r\n\n", i, (int)(i % 97), "0123456789012345678901234567890123456789"
+        cli_put_format(&expected, "n=%u|v=%.*s\"é\r\n\n", i, (int)(i % 97),
+                       "0123456789012345678901234567890123456789"
                        "012345678901234567890123456789012345678901234567890123456789");
     }
     cli_put_char(&expected, '\0');

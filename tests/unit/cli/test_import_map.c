@@ -8,8 +8,10 @@ static void fill_record(cli_import_record *record, cli_import_field *fields, con
     static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
     size_t count = 0;
     for (; values[count] != NULL; count++) {
-        fields[count] = (cli_import_field){.name = daybook_text(names[count]), .value = daybook_text(values[count]),
-                                           .hidden = values[count][0] == '\0', .place = {3, 10 * count + 1}};
+        fields[count] = (cli_import_field){.name = daybook_text(names[count]),
+                                           .value = daybook_text(values[count]),
+                                           .hidden = values[count][0] == '\0',
+                                           .place = {3, 10 * count + 1}};
     }
     *record = (cli_import_record){.fields = fields, .field_count = count, .place = {3, 1}};
 }
@@ -59,10 +61,12 @@ static void assert_event(const cli_import_mapping *mapping, const char *const *v
 
 static void columns_become_the_parts_of_an_event(void **state) {
     (void)state;
-    cli_import_mapping mapping = {.subject = "p.{a}.{b|slug}", .time = "c", .type = "b", .id = "d", .actor = "e"};
-    assert_event(&mapping, VALUES("c.1", "Do It", "1970-01-01 01:00:01.5+01:00", "i", "me"),
-                 "p.c%2E1.do_it 1500000000 type=Do It id=i actor=me "
-                 "{\"a\":\"c.1\",\"b\":\"Do It\",\"c\":\"1970-01-01 01:00:01.5+01:00\",\"d\":\"i\",\"e\":\"me\"}");
+    cli_import_mapping mapping = {
+        .subject = "p.{a}.{b|slug}", .time = "c", .type = "b", .id = "d", .actor = "e"};
+    assert_event(
+        &mapping, VALUES("c.1", "Do It", "1970-01-01 01:00:01.5+01:00", "i", "me"),
+        "p.c%2E1.do_it 1500000000 type=Do It id=i actor=me "
+        "{\"a\":\"c.1\",\"b\":\"Do It\",\"c\":\"1970-01-01 01:00:01.5+01:00\",\"d\":\"i\",\"e\":\"me\"}");
     assert_event(&mapping, VALUES("1", "x", "1970-01-01", "", " "),
                  "p.1.x 0 type=x {\"a\":\"1\",\"b\":\"x\",\"c\":\"1970-01-01\",\"e\":\" \"}");
 }
@@ -74,7 +78,8 @@ static void tags_are_made_by_element_and_missing_ones_are_absent(void **state) {
     assert_event(&mapping, VALUES("x", "['A 1','B']", "7"),
                  "p.x #i:A 1 #i:B #o:7 #x-a_1 #x-b {\"a\":\"x\",\"b\":\"['A 1','B']\",\"c\":\"7\"}");
     assert_event(&mapping, VALUES("x", " ", ""), "p.x {\"a\":\"x\",\"b\":\" \"}");
-    assert_event(&mapping, VALUES("x", "[1,1]", " "), "p.x #i:1 #x-1 {\"a\":\"x\",\"b\":\"[1,1]\",\"c\":\" \"}");
+    assert_event(&mapping, VALUES("x", "[1,1]", " "),
+                 "p.x #i:1 #x-1 {\"a\":\"x\",\"b\":\"[1,1]\",\"c\":\" \"}");
     assert_event(&mapping, VALUES("x"), "p.x {\"a\":\"x\"}");
 }
 
@@ -82,7 +87,8 @@ static void what_is_missing_or_malformed_is_told_with_its_place(void **state) {
     (void)state;
     const char *tags[] = {"i:{c|each}"};
     cli_import_mapping mapping = {.subject = "p.{a}.{b|slug}", .time = "d", .tags = tags, .tag_count = 1};
-    assert_event(&mapping, VALUES("", "x", "y", "2020-01-01"), "3:1 \"a\" is empty, and the subject needs it");
+    assert_event(&mapping, VALUES("", "x", "y", "2020-01-01"),
+                 "3:1 \"a\" is empty, and the subject needs it");
     assert_event(&mapping, VALUES("a", "--", "y", "2020-01-01"), "3:11 \"b\" leaves nothing as a slug");
     assert_event(&mapping, VALUES("a"), "3:1 \"b\" is missing, and the subject needs it");
     assert_event(&mapping, VALUES("a", "b", "c"), "3:1 \"d\" is missing, and an event needs a time");

@@ -11,7 +11,8 @@ static uint64_t next_random(void) {
 }
 
 // Events whose line is their number: sorted by time, equal times must keep that order.
-static void sort_and_check(size_t budget_bytes, uint64_t count, uint64_t times, size_t data_size_max, size_t runs_min) {
+static void sort_and_check(size_t budget_bytes, uint64_t count, uint64_t times, size_t data_size_max,
+                           size_t runs_min) {
     cli_import_sorter *sorter;
     cli_import_problem problem;
     assert_int_equal(cli_import_sorter_new(budget_bytes, "/tmp", &sorter, &problem), DAYBOOK_OK);
@@ -34,7 +35,8 @@ static void sort_and_check(size_t budget_bytes, uint64_t count, uint64_t times, 
         event.tag_count = i % 3 == 0 ? 2 : 0;
         event.headers = headers;
         event.header_count = i % 5 == 0;
-        assert_int_equal(cli_import_sorter_add(sorter, &event, (cli_import_place){i, 7}, &problem), DAYBOOK_OK);
+        assert_int_equal(cli_import_sorter_add(sorter, &event, (cli_import_place){i, 7}, &problem),
+                         DAYBOOK_OK);
     }
     assert_int_equal(cli_import_sorter_finish(sorter, &problem), DAYBOOK_OK);
     assert_true(cli_import_sorter_run_count(sorter) >= runs_min);
@@ -54,7 +56,8 @@ static void sort_and_check(size_t budget_bytes, uint64_t count, uint64_t times, 
         assert_int_equal(event.tag_count, line % 3 == 0 ? 2 : 0);
         if (event.tag_count == 2) assert_true(cli_slice_equals(event.tags[0], daybook_text("t:1")));
         assert_int_equal(event.header_count, line % 5 == 0);
-        if (event.header_count == 1) assert_true(cli_slice_equals(event.headers[0].value, daybook_text("value")));
+        if (event.header_count == 1)
+            assert_true(cli_slice_equals(event.headers[0].value, daybook_text("value")));
         size_sum -= event.data.size;
         seen++;
     }

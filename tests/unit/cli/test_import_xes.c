@@ -51,34 +51,42 @@ static void values_keep_their_types(void **state) {
     (void)state;
     assert_events(EVENT("<int key='a' value='+007'/><int key='b' value='-0'/><int key='c' value='-12'/>"),
                   "a=<7>|b=<0>|c=<-12>\n");
-    assert_events(EVENT("<float key='a' value='1.50'/><float key='b' value='.5'/><float key='c' value='NaN'/>"),
-                  "a=<1.50>|b=<0.5>|c=NaN\n");
-    assert_events(EVENT("<boolean key='a' value='true'/><boolean key='b' value='false'/><id key='c' value='u-1'/>"),
-                  "a=<true>|b=<false>|c=u-1\n");
+    assert_events(
+        EVENT("<float key='a' value='1.50'/><float key='b' value='.5'/><float key='c' value='NaN'/>"),
+        "a=<1.50>|b=<0.5>|c=NaN\n");
+    assert_events(
+        EVENT("<boolean key='a' value='true'/><boolean key='b' value='false'/><id key='c' value='u-1'/>"),
+        "a=<true>|b=<false>|c=u-1\n");
     assert_events(EVENT("<string key='a' value=''/>"), "a=\n");
 }
 
 static void nested_attributes_are_flattened(void **state) {
     (void)state;
-    assert_events(EVENT("<string key='a' value='1'><int key='b' value='2'><int key='c' value='3'/></int></string>"
-                        "<int key='z' value='0'/>"),
-                  "a=1|a.b=<2>|a.b.c=<3>|z=<0>\n");
+    assert_events(
+        EVENT("<string key='a' value='1'><int key='b' value='2'><int key='c' value='3'/></int></string>"
+              "<int key='z' value='0'/>"),
+        "a=1|a.b=<2>|a.b.c=<3>|z=<0>\n");
     assert_events(EVENT("<container key='c'><int key='b' value='2'/><string key='d' value='x'/></container>"),
                   "c.b=<2>|c.d=x\n");
-    assert_events(EVENT("<list key='l'><values><string key='i' value='a&quot;'/><int key='i' value='2'/></values></list>"
-                        "<int key='z' value='0'/>"),
-                  "l=<[\"a\\\"\",2]>|z=<0>\n");
-    assert_events(EVENT("<list key='l'><container key='c'><int key='a' value='1'><int key='m' value='9'/></int>"
-                        "<list key='k'><int key='x' value='5'/></list></container><list key='e'/></list>"),
-                  "l=<[{\"a\":1,\"a.m\":9,\"k\":[5]},[]]>\n");
+    assert_events(
+        EVENT(
+            "<list key='l'><values><string key='i' value='a&quot;'/><int key='i' value='2'/></values></list>"
+            "<int key='z' value='0'/>"),
+        "l=<[\"a\\\"\",2]>|z=<0>\n");
+    assert_events(
+        EVENT("<list key='l'><container key='c'><int key='a' value='1'><int key='m' value='9'/></int>"
+              "<list key='k'><int key='x' value='5'/></list></container><list key='e'/></list>"),
+        "l=<[{\"a\":1,\"a.m\":9,\"k\":[5]},[]]>\n");
     assert_events("<log><trace><container key='c'><int key='b' value='2'/></container><event/></trace></log>",
                   "case:c.b=<2>\n");
 }
 
 static void of_two_attributes_of_one_key_the_last_counts(void **state) {
     (void)state;
-    assert_events(EVENT("<int key='a' value='1'/><int key='b' value='1'/><string key='a' value='x'/>"), "a=x|b=<1>\n");
-    assert_events("<log><trace><string key='a' value='t'/><event><string key='case:a' value='e'/></event></trace></log>",
+    assert_events(EVENT("<int key='a' value='1'/><int key='b' value='1'/><string key='a' value='x'/>"),
+                  "a=x|b=<1>\n");
+    assert_events("<log><trace><string key='a' value='t'/><event><string key='case:a' "
+                  "value='e'/></event></trace></log>",
                   "case:a=e\n");
 }
 
@@ -88,8 +96,10 @@ static void malformed_logs_are_told_with_line_and_column(void **state) {
     assert_events("a,b\n1,2\n", "1:1 malformed XML");
     assert_events("<html/>", "1:1 the file is no XES");
     assert_events("<log><trace><event>\n</trace></log>", "2:3 malformed XML: mismatched tag");
-    assert_events("<log><trace><event/>\n<string key='a' value='b'/></trace></log>", "\n2:1 an attribute of the trace");
-    assert_events("<log><trace>\n <event><int key='a' value='1.5'/></event></trace></log>", "2:9 \"1.5\" is no int");
+    assert_events("<log><trace><event/>\n<string key='a' value='b'/></trace></log>",
+                  "\n2:1 an attribute of the trace");
+    assert_events("<log><trace>\n <event><int key='a' value='1.5'/></event></trace></log>",
+                  "2:9 \"1.5\" is no int");
     assert_events(EVENT("<float key='a' value='x'/>"), "1:20 \"x\" is no float");
     assert_events(EVENT("<boolean key='a' value='maybe'/>"), "1:20 \"maybe\" is no boolean");
     assert_events(EVENT("<string key='a'/>"), "1:20 <string> has no value");

@@ -59,8 +59,9 @@ static void templates_are_cut_into_text_and_columns(void **state) {
     (void)state;
     cli_template parsed;
     daybook_error error;
-    assert_int_equal(cli_template_parse("p{{x}}.{case:concept:name}.{a|b|slug}", CLI_TEMPLATE_SUBJECT, &parsed, &error),
-                     DAYBOOK_OK);
+    assert_int_equal(
+        cli_template_parse("p{{x}}.{case:concept:name}.{a|b|slug}", CLI_TEMPLATE_SUBJECT, &parsed, &error),
+        DAYBOOK_OK);
     assert_int_equal(parsed.part_count, 4);
     assert_true(cli_slice_equals(parsed.parts[0].text, daybook_text("p{x}.")));
     assert_true(cli_slice_equals(parsed.parts[1].text, daybook_text("case:concept:name")));
