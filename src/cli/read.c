@@ -198,14 +198,45 @@ static int find_last(reading *work, uint64_t count) {
     return CLI_FINE;
 }
 
+// The library stops counting at damage; what is readable is counted here.
+static int count_readable(reading *work, uint64_t *count_out) {
+    daybook_cursor *cursor;
+    daybook_recorded_event event;
+    daybook_error error;
+    int status = open_cursor(work, &work->query, &cursor);
+    *count_out = 0;
+    if (status != CLI_FINE) return status;
+    for (;;) {
+        daybook_error_init(&error);
+        daybook_status got = daybook_cursor_next(cursor, 0, &event, &error);
+        if (got == DAYBOOK_OK)
+            ++*count_out;
+        else if (got == DAYBOOK_EDAMAGED)
+            report_damage(work, &error);
+        else if (got == DAYBOOK_END)
+            break;
+        else {
+            daybook_cursor_close(cursor);
+            return cli_fail_error(work->context, got, &error, NULL);
+        }
+    }
+    daybook_cursor_close(cursor);
+    return work->damage_count == 0 ? CLI_FINE : CLI_DAMAGED;
+}
+
 static int print_count(reading *work) {
     cli_context *context = work->context;
     uint64_t count = 0, last = cli_number(context, "last", UINT64_MAX);
+    int status = CLI_FINE;
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status status = work->is_empty ? DAYBOOK_OK
-                                           : daybook_count(context->store, &work->query, &count, &error);
-    if (status != DAYBOOK_OK) return cli_fail_error(context, status, &error, NULL);
+    daybook_status got = work->is_empty ? DAYBOOK_OK
+                                        : daybook_count(context->store, &work->query, &count, &error);
+    if (got == DAYBOOK_EDAMAGED)
+        status = count_readable(work, &count);
+    else if (got != DAYBOOK_OK)
+        return cli_fail_error(context, got, &error, NULL);
+    if (status != CLI_FINE && status != CLI_DAMAGED) return status;
     if (count > last) count = last;
     if (context->json)
         cli_put_format(context->out, "{\"count\":%llu}\n", (unsigned long long)count);
@@ -213,7 +244,7 @@ static int print_count(reading *work) {
         cli_put_format(context->out, "count\n%llu\n", (unsigned long long)count);
     else
         cli_put_format(context->out, "%llu\n", (unsigned long long)count);
-    return CLI_FINE;
+    return status;
 }
 
 static int print_events(reading *work) {
