@@ -386,7 +386,8 @@ static daybook_status recover_segments(daybook_store *store, daybook_error *erro
     return status;
 }
 
-static daybook_status recover_journal(daybook_store *store, dbk_journal_recovery *recovery, daybook_error *error) {
+static daybook_status recover_journal(daybook_store *store, dbk_journal_recovery *recovery, uint64_t *last_position_out,
+                                      daybook_error *error) {
     store->recovered_cut = dbk_alloc_zeroed(store->allocator, sizeof *store->recovered_cut);
     if (store->recovered_cut == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while opening %s", store->path);
     const dbk_manifest *manifest = &store->manifest;
@@ -409,6 +410,7 @@ static daybook_status recover_journal(daybook_store *store, dbk_journal_recovery
     }
     store->open_replayed_bytes = recovery->replayed_bytes;
     store->open_torn_pages = recovery->torn_pages;
+    *last_position_out = dbk_replay_last_position(&replay);
     return DAYBOOK_OK;
 }
 
@@ -534,14 +536,17 @@ static daybook_status open_locked(daybook_store *store, bool made_directory, uin
         dbk_directory_remove_temporary(store->vfs, store->path);
     }
     dbk_journal_recovery recovery = {0};
+    uint64_t last_position = 0;
+    bool was_closed = store->manifest.closed_clean;
     DBK_TRY(recover_segments(store, error));
-    DBK_TRY(recover_journal(store, &recovery, error));
+    DBK_TRY(recover_journal(store, &recovery, &last_position, error));
     publish_recovered(store);
     DBK_TRY(open_journal(store, &recovery, error));
     DBK_TRY(open_live(store, session, error));
     DBK_TRY(dbk_commit_new(store, error));
     DBK_TRY(dbk_maintenance_new(store, error));
-    return renew_memory_streams(store, error);
+    DBK_TRY(renew_memory_streams(store, error));
+    return was_closed ? DAYBOOK_OK : dbk_store_trim_recovered(store, last_position, error);
 }
 
 static daybook_status open_writer(daybook_store *store, daybook_error *error) {

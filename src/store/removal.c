@@ -308,13 +308,15 @@ daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error) {
     return status;
 }
 
-daybook_status dbk_store_trim_recovered(daybook_store *store, daybook_error *error) {
+daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_from, daybook_error *error) {
     dbk_view *view = dbk_store_get_view(store);
     daybook_status status = DAYBOOK_OK;
     for (size_t i = view->segment_count; i < view->source_count; i++) {
         dbk_memtable *memtable = view->sources[i]->memtable;
         uint64_t end = dbk_memtable_position_end(memtable);
-        for (uint64_t position = dbk_memtable_position_first(memtable); status == DAYBOOK_OK && position < end; position++) {
+        uint64_t position = dbk_memtable_position_first(memtable);
+        if (position < position_from) position = position_from;
+        for (; status == DAYBOOK_OK && position < end; position++) {
             dbk_event event;
             if (dbk_memtable_get(memtable, position, &event) != DAYBOOK_OK) continue;
             dbk_stream *stream = dbk_stream_table_find_id(store->streams, event.stream_id);
