@@ -29,6 +29,8 @@ typedef struct dbk_append_event {
     uint64_t subject_count;      // discard new per subject: live events there
     struct dbk_roll_up *rolled;  // roll_up "sub": what of the subject lies in segments
     // Decided.
+    uint64_t rolled_count, rolled_bytes;  // stored events its roll-up removes, those of its batch apart
+    bool rolled_away;                     // removed by a later roll-up of its batch
     uint64_t position;
     uint64_t seq;
     uint64_t version;

@@ -324,45 +324,90 @@ static daybook_status roll_memtable(dbk_append *append, dbk_source *source, cons
     }
 }
 
-static daybook_status roll_up_subject(dbk_append *append, dbk_view *view, const dbk_append_event *event, dbk_remove *record) {
-    removal removed = {0};
-    daybook_status status = DAYBOOK_OK;
-    for (size_t i = 0; status == DAYBOOK_OK && i < event->rolled->range_count; i++) {
+// Was everything of the stream, or of the event's subject, removed by a roll-up of the batch before it?
+static bool is_rolled_before(const dbk_append *append, size_t index, bool by_all_only) {
+    const dbk_append_event *event = &append->events[index];
+    for (size_t i = 0; i < index; i++) {
+        const dbk_append_event *other = &append->events[i];
+        if (other->roll_up.size == 0 || other->stream != event->stream) continue;
+        if (other->rolled == NULL) return true;
+        if (!by_all_only && dbk_slice_equal(dbk_append_subject(append, other), dbk_append_subject(append, event))) return true;
+    }
+    return false;
+}
+
+// Events of the batch before a roll-up go as well; each is counted by the first roll-up that removes it. `removed` is NULL
+// where a mark covers their positions.
+static daybook_status roll_batch(dbk_append *append, size_t index, removal *removed, dbk_remove *record) {
+    const dbk_append_event *event = &append->events[index];
+    for (size_t i = 0; i < index; i++) {
+        dbk_append_event *other = &append->events[i];
+        if (other->stream != event->stream || other->rolled_away) continue;
+        if (removed != NULL && !dbk_slice_equal(dbk_append_subject(append, other), dbk_append_subject(append, event))) continue;
+        if (removed != NULL) DBK_TRY(add_position(append->store->allocator, removed, other->position));
+        other->rolled_away = true;
+        record->removed_count++;
+        record->removed_bytes += other->cost;
+    }
+    return DAYBOOK_OK;
+}
+
+static daybook_status roll_stored(dbk_append *append, dbk_view *view, const dbk_append_event *event, removal *removed,
+                                  dbk_remove *record) {
+    for (size_t i = 0; i < event->rolled->range_count; i++) {
         const dbk_position_range *range = &event->rolled->ranges[i];
-        for (uint64_t position = range->first; status == DAYBOOK_OK && position <= range->last; position++)
-            status = add_position(append->store->allocator, &removed, position);
+        for (uint64_t position = range->first; position <= range->last; position++)
+            DBK_TRY(add_position(append->store->allocator, removed, position));
     }
     record->removed_count = event->rolled->removed_count;
     record->removed_bytes = event->rolled->removed_bytes;
-    for (size_t i = view->segment_count; status == DAYBOOK_OK && i < view->source_count; i++)
-        status = roll_memtable(append, view->sources[i], event, &removed, record);
+    for (size_t i = view->segment_count; i < view->source_count; i++)
+        DBK_TRY(roll_memtable(append, view->sources[i], event, removed, record));
+    return DAYBOOK_OK;
+}
+
+static daybook_status roll_up_subject(dbk_append *append, dbk_view *view, size_t index, dbk_remove *record) {
+    dbk_append_event *event = &append->events[index];
+    removal removed = {0};
+    daybook_status status = DAYBOOK_OK;
+    if (!is_rolled_before(append, index, false)) status = roll_stored(append, view, event, &removed, record);
+    event->rolled_count = record->removed_count;
+    event->rolled_bytes = record->removed_bytes;
+    if (status == DAYBOOK_OK) status = roll_batch(append, index, &removed, record);
     if (status == DAYBOOK_OK && removed.count > 0)
         status = dbk_remove_encode(record, removed.ranges, removed.count, &append->removals);
     dbk_free(append->store->allocator, removed.ranges);
     return status;
 }
 
+// A mark: all of the stream below the event. What earlier roll-ups of the batch removed is counted by them.
+static daybook_status roll_up_all(dbk_append *append, size_t index, dbk_remove *record) {
+    dbk_append_event *event = &append->events[index];
+    record->first_seq = event->seq;
+    record->first_position = event->position;
+    if (!is_rolled_before(append, index, true)) {
+        record->removed_count = atomic_load(&event->stream->message_count) + event->stream->pending_count;
+        record->removed_bytes = atomic_load(&event->stream->byte_count) + event->stream->pending_bytes;
+        for (size_t i = 0; i < index; i++) {
+            if (append->events[i].stream != event->stream) continue;
+            record->removed_count -= append->events[i].rolled_count;
+            record->removed_bytes -= append->events[i].rolled_bytes;
+        }
+    }
+    DBK_TRY(roll_batch(append, index, NULL, record));
+    return dbk_remove_encode(record, NULL, 0, &append->removals);
+}
+
 // Records of what the batch's roll-ups remove, built before the events are inserted: only what is older goes.
 static daybook_status roll_up(dbk_append *append, dbk_view *view) {
     dbk_buf_reset(&append->removals);
+    for (size_t i = 0; append->has_roll_up && i < append->count; i++)
+        append->events[i].rolled_count = append->events[i].rolled_bytes = append->events[i].rolled_away = 0;
     for (size_t i = 0; append->has_roll_up && i < append->count; i++) {
         const dbk_append_event *event = &append->events[i];
-        dbk_remove record = {.stream_id = event->stream->id, .reason = DBK_REMOVE_ROLLUP};
         if (event->roll_up.size == 0) continue;
-        if (event->rolled != NULL) {
-            DBK_TRY(roll_up_subject(append, view, event, &record));
-            continue;
-        }
-        record.first_seq = event->seq;
-        record.first_position = event->position;
-        record.removed_count = atomic_load(&event->stream->message_count) + event->stream->pending_count;
-        record.removed_bytes = atomic_load(&event->stream->byte_count) + event->stream->pending_bytes;
-        for (size_t j = 0; j < i; j++) {
-            if (append->events[j].stream != event->stream) continue;
-            record.removed_count++;
-            record.removed_bytes += append->events[j].cost;
-        }
-        DBK_TRY(dbk_remove_encode(&record, NULL, 0, &append->removals));
+        dbk_remove record = {.stream_id = event->stream->id, .reason = DBK_REMOVE_ROLLUP};
+        DBK_TRY(event->rolled != NULL ? roll_up_subject(append, view, i, &record) : roll_up_all(append, i, &record));
     }
     return DAYBOOK_OK;
 }
