@@ -121,7 +121,7 @@ function(dbk_test name)
 endfunction()
 
 # dbk_script_test(NAME COMMAND word... [TIMEOUT seconds] [LABELS label...])
-# A script that drives the program: it finds it in DAYBOOK_PROGRAM, and the sources in DAYBOOK_SOURCE.
+# A script that drives the program: it finds it in DAYBOOK, and the sources in DAYBOOK_SOURCE.
 function(dbk_script_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "COMMAND;LABELS" ${ARGN})
   list(APPEND ARG_LABELS script)
@@ -133,7 +133,8 @@ function(dbk_script_test name)
     set(ARG_TIMEOUT 120)
   endif()
   dbk_add_test(${name} ${ARG_TIMEOUT} "${ARG_LABELS}" ${CMAKE_COMMAND} -E env
-    "DAYBOOK_PROGRAM=$<TARGET_FILE:daybook_cli>" "DAYBOOK_SOURCE=${PROJECT_SOURCE_DIR}" ${ARG_COMMAND})
+    "DAYBOOK=$<TARGET_FILE:daybook_cli>" "DAYBOOK_SOURCE=${PROJECT_SOURCE_DIR}" PYTHONDONTWRITEBYTECODE=1
+    ${ARG_COMMAND})
 endfunction()
 
 # dbk_fuzz(NAME SOURCES file... MODULES module... [CORPUS folder] [LIBRARIES lib...])
