@@ -318,6 +318,18 @@ static void check_event(driver *driven, const model_event *expected, const daybo
                 actual->version, (int)actual->event.id.size, (const char *)actual->event.id.data);
 }
 
+// What one operation after the other does, where DAYBOOK_TRACE is set.
+static void trace(const driver *driven, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void trace(const driver *driven, const char *format, ...) {
+    if (getenv("DAYBOOK_TRACE") == NULL) return;
+    (void)fprintf(stderr, "%" PRIu64 " %s: ", driven->counts.operations, driven->operation);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    (void)fprintf(stderr, "\n");
+}
+
 // ---- What depends on the clock ---------------------------------------------------------------------------
 
 // Events that have reached their stream's age may or may not be there: the store says.
@@ -333,6 +345,7 @@ static void settle_ages(driver *driven) {
         if (status != DAYBOOK_OK) driver_fail(driven, "no info on %s: %s", stream->name, daybook_status_name(status));
         uint64_t seq = info->first_seq;
         daybook_stream_info_release(driven->store, info);
+        trace(driven, "%s begins at seq %" PRIu64 " by age", stream->name, seq);
         for (size_t j = first; j < driven->model.event_count; j++) {
             const model_event *event = &driven->model.events[j];
             if (event->stream == i && event->state == MODEL_LIVE && event->seq < seq &&
@@ -610,6 +623,10 @@ static void append_batch(driver *driven) {
     model_append(&driven->model, driven->batch, driven->batch_count, receipts);
     driven->counts.appended += driven->batch_count;
     for (size_t i = 0; i < driven->batch_count; i++)
+        trace(driven, "position %" PRIu64 " seq %" PRIu64 " %s id %s roll-up %s", receipts[i].position, receipts[i].seq, driven->batch[i]->subject,
+              driven->batch[i]->id[0] == '\0' ? receipts[i].id : driven->batch[i]->id,
+              driven->batch[i]->header_count == 0 ? "" : driven->batch[i]->header_names[driven->batch[i]->header_count - 1]);
+    for (size_t i = 0; i < driven->batch_count; i++)
         check_receipt(driven, i, &receipts[i], &driven->model.events[driven->model.event_count - driven->batch_count + i]);
 }
 
@@ -641,6 +658,7 @@ static void step_delete(driver *driven) {
         driver_fail(driven, "delete of seq %" PRIu64 " in %s: %s, expected %s", event->seq, stream->name, daybook_status_name(status),
                     daybook_status_name(expected));
     if (status != DAYBOOK_OK) return;
+    trace(driven, "position %" PRIu64 " seq %" PRIu64 " of %s%s", event->position, event->seq, stream->name, erase ? ", erased" : "");
     driven->counts.removed++;
     model_delete(&driven->model, index);
 }
@@ -684,6 +702,8 @@ static void step_purge(driver *driven) {
         driver_fail(driven, "purge of %s: %s, expected %s", stream->name, daybook_status_name(status), daybook_status_name(expected));
     if (status != DAYBOOK_OK) return;
     uint64_t count = model_purge(&driven->model, index, purge, false);
+    trace(driven, "%s filter '%.*s' seq_to %" PRIu64 " keep %" PRIu64 " removes %" PRIu64, stream->name, (int)purge->filter.size,
+          (const char *)purge->filter.data, purge->seq_to, purge->keep, count);
     driven->counts.removed += count;
     if (count != removed)
         driver_fail(driven, "purge of %s (filter '%.*s' seq_to %" PRIu64 " keep %" PRIu64 "): %" PRIu64 " removed, expected %" PRIu64,
@@ -774,10 +794,15 @@ static void update_stream(driver *driven, size_t known) {
     if (breaks(driven, status)) return;
     driven->pending = PENDING_NOTHING;
     daybook_status expected = stream == MODEL_NONE ? DAYBOOK_ENOTFOUND : DAYBOOK_OK;
+    if (stream != MODEL_NONE && driven->model.streams[stream]->config.aggregate_tokens != driven->config.aggregate_tokens)
+        expected = DAYBOOK_EINVALID;
     if (status != expected)
         driver_fail(driven, "updating %s: %s, expected %s", known_streams[known].name, daybook_status_name(status),
                     daybook_status_name(expected));
     if (status == DAYBOOK_OK) model_update_stream(&driven->model, stream, &driven->config);
+    trace(driven, "%s max_msgs %" PRIu64 " max_bytes %" PRIu64 " per subject %" PRIu64 " max_age %" PRId64 " flags %u", known_streams[known].name,
+          driven->config.max_msgs, driven->config.max_bytes, driven->config.max_msgs_per_subject, driven->config.max_age_ns,
+          driven->config.flags);
 }
 
 static void remove_stream(driver *driven, size_t stream) {
@@ -793,6 +818,7 @@ static void remove_stream(driver *driven, size_t stream) {
     if (status != DAYBOOK_OK)
         driver_fail(driven, "removing %s: %s", driven->model.streams[stream]->name, daybook_status_name(status));
     model_remove_stream(&driven->model, stream);
+    trace(driven, "%s", driven->model.streams[stream]->name);
 }
 
 static void step_stream(driver *driven) {
@@ -967,6 +993,7 @@ static void step_count(driver *driven) {
     size_t *found = model_read(&driven->model, &query, &count);
     free(found);
     if (status == expected && (status != DAYBOOK_OK || actual == count)) return;
+    compare_read(driven, &query); // says where
     describe(&query);
     driver_fail(driven, "count: %s %" PRIu64 ", expected %s %zu", daybook_status_name(status), actual, daybook_status_name(expected), count);
 }
@@ -1089,10 +1116,12 @@ static void check_info(driver *driven, size_t index, const daybook_stream_info *
         driver_fail(driven, "the configuration of %s differs", stream->name);
     size_t first = model_first_live(store, index);
     uint64_t first_seq = first == MODEL_NONE ? stream->last_seq + 1 : store->events[first].seq;
-    if (info->last_seq != stream->last_seq || info->first_seq != first_seq)
-        driver_fail(driven, "%s: first %" PRIu64 " last %" PRIu64 ", expected %" PRIu64 " %" PRIu64, stream->name, info->first_seq,
-                    info->last_seq, first_seq, stream->last_seq);
     uint64_t count = model_message_count(store, index), bytes = model_byte_count(store, index);
+    if (info->last_seq != stream->last_seq || info->first_seq != first_seq)
+        driver_fail(driven, "%s: first %" PRIu64 " last %" PRIu64 " count %" PRIu64 " bytes %" PRIu64 ", expected %" PRIu64 " %" PRIu64 " %" PRIu64
+                    " %" PRIu64 " (max_msgs %" PRIu64 " max_bytes %" PRIu64 ")",
+                    stream->name, info->first_seq, info->last_seq, info->message_count, info->byte_count, first_seq, stream->last_seq, count,
+                    bytes, stream->config.max_msgs, stream->config.max_bytes);
     if (info->message_count != count || info->byte_count != bytes)
         driver_fail(driven, "%s: %" PRIu64 " messages %" PRIu64 " bytes, expected %" PRIu64 " %" PRIu64, stream->name, info->message_count,
                     info->byte_count, count, bytes);
@@ -1216,6 +1245,7 @@ static void step_cursor(driver *driven) {
 
 static void step_maintain(driver *driven) {
     driven->operation = "maintain";
+    trace(driven, "until done");
     for (int i = 0; i < 20; i++) {
         daybook_status status = daybook_maintain(driven->store, &driven->error);
         if (breaks(driven, status) || status == DAYBOOK_END) return;
@@ -1225,6 +1255,7 @@ static void step_maintain(driver *driven) {
 
 static void step_flush(driver *driven) {
     driven->operation = "flush";
+    trace(driven, "now");
     daybook_status status = daybook_flush(driven->store, &driven->error);
     if (breaks(driven, status)) return;
     if (status != DAYBOOK_OK) driver_fail(driven, "flush: %s", daybook_status_name(status));
@@ -1246,8 +1277,12 @@ static void keep_room(driver *driven) {
 
 static void step_restart(driver *driven) {
     driven->operation = "restart";
+    trace(driven, "at random");
+    settle_ages(driven);
+    if (driven->broken) return;
     if (driven->options.sim != NULL && random_percent(&driven->random, 50)) {
         driven->operation = "kill";
+        trace(driven, "now");
         driven->counts.kills++;
         count_background(driven);
         dbk_sim_stop_now(driven->options.sim);
@@ -1282,7 +1317,7 @@ void driver_verify(driver *driven) {
     daybook_open_options_init(&options);
     options.vfs = driven->vfs;
     daybook_status status = daybook_verify(driven->options.path, &options, report, NULL, NULL, NULL, &driven->error);
-    if (breaks(driven, status)) return;
+    if (breaks(driven, status) || status == DAYBOOK_EUNSUPPORTED) return;
     if (status != DAYBOOK_OK) driver_fail(driven, "verify of a sound store: %s", daybook_status_name(status));
 }
 

@@ -449,13 +449,30 @@ static daybook_status check_event(const model *store, const model_said *said, si
     return DAYBOOK_OK;
 }
 
+// Whoever drives has added the streams that were made: this one could not be.
+static daybook_status check_auto_stream(const model *store, const char *subject) {
+    char name[128], filter[128];
+    size_t size = strcspn(subject, ".");
+    for (size_t i = 0; i < size; i++) name[i] = (char)(subject[i] >= 'a' && subject[i] <= 'z' ? subject[i] - 32 : subject[i]);
+    name[size] = '\0';
+    (void)snprintf(filter, sizeof filter, "%.*s.>", (int)size, subject);
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    daybook_slice subjects = daybook_text(filter);
+    config.name = daybook_text(name);
+    config.subjects = &subjects;
+    config.subject_count = 1;
+    return model_check_add(store, &config);
+}
+
 void model_decide(const model *store, const model_said *const *said, size_t count, const daybook_append_options *options,
                   int64_t now_ns, bool remembers, model_decision *decision_out) {
     memset(decision_out, 0, sizeof *decision_out);
     daybook_status *status = &decision_out->status;
     for (size_t i = 0; i < count; i++) {
         decision_out->streams[i] = model_capture(store, daybook_text(said[i]->subject));
-        if (decision_out->streams[i] == MODEL_NONE && !options->auto_stream) *status = DAYBOOK_ENOSTREAM;
+        if (decision_out->streams[i] == MODEL_NONE)
+            *status = options->auto_stream ? check_auto_stream(store, said[i]->subject) : DAYBOOK_ENOSTREAM;
         if (*status == DAYBOOK_OK) *status = check_event(store, said[i], decision_out->streams[i]);
         if (*status != DAYBOOK_OK) return;
     }

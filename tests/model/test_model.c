@@ -6,6 +6,8 @@
 // DAYBOOK_SEED   first seed; default: from the clock, printed
 // DAYBOOK_SEEDS  how many; default: as many as fit into DAYBOOK_SECONDS (default 30)
 // DAYBOOK_STEPS  operations of one seed; default 1,500
+// DAYBOOK_TRACE  set: says what each operation changes
+// DAYBOOK_CHECK_EACH  set: compares everything after each operation (and what the seed does stays the same)
 #define _XOPEN_SOURCE 700 // mkdtemp, nftw
 
 #include <ftw.h>
@@ -51,7 +53,10 @@ static void run(uint64_t seed, uint64_t steps, driver_counts *sum) {
     driver driven;
     driver_init(&driven, &options);
     (void)driver_open(&driven);
-    for (uint64_t i = 0; i < steps; i++) driver_step(&driven);
+    for (uint64_t i = 0; i < steps; i++) {
+        driver_step(&driven);
+        if (getenv("DAYBOOK_CHECK_EACH") != NULL) driver_check_all(&driven);
+    }
     driver_check_all(&driven);
     driver_close(&driven);
     driver_verify(&driven);
