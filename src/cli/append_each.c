@@ -56,6 +56,7 @@ typedef struct each {
     int stopped; // an append failed, or nobody reads the acknowledgements
 
     // Owned by the printer until joined.
+    uint64_t acknowledged;  // lines printed
     slot failed;            // copy of the first failed slot; line 0: none
     uint64_t stored_behind; // lines behind it that are stored all the same
 } each;
@@ -118,6 +119,7 @@ static void print_slot(each *work, slot *done) {
         cli_note_stream(work->context, &done->receipt);
         cli_put_receipt(work->context, work->context->out, &done->receipt,
                         daybook_bytes(done->id, done->id_size));
+        work->acknowledged++;
     }
 }
 
@@ -240,8 +242,9 @@ static int report_failed_append(each *work) {
     int status;
     if (failed->status == DAYBOOK_EINVALID || failed->status == DAYBOOK_ESUBJECT)
         status =
-            cli_fail_input(work->context, work->file, failed->line, 0, "%s; the lines before are stored",
-                           error->message[0] != '\0' ? error->message : daybook_status_text(failed->status));
+            cli_fail_input(work->context, work->file, failed->line, 0, "%s; %llu lines before it are stored",
+                           error->message[0] != '\0' ? error->message : daybook_status_text(failed->status),
+                           (unsigned long long)work->acknowledged);
     else
         status = cli_fail_error(work->context, failed->status, error, about);
     free(failed->error);
@@ -252,15 +255,17 @@ static int report(each *work, const input_fault *fault) {
     if (work->failed.line != 0) return report_failed_append(work);
     if (fault->failed_errno == EFBIG)
         return cli_fail_input(work->context, work->file, fault->line, 0,
-                              "the line is longer than %u bytes; the lines before are stored",
-                              CLI_LINE_SIZE_MAX);
+                              "the line is longer than %u bytes; %llu lines before it are stored",
+                              CLI_LINE_SIZE_MAX, (unsigned long long)work->acknowledged);
     if (fault->failed_errno != 0)
         return cli_fail(work->context, fault->failed_errno == ENOMEM ? DAYBOOK_ENOMEM : DAYBOOK_EIO,
-                        "cannot read %s behind line %llu: %s; the lines before are stored", work->file,
-                        (unsigned long long)fault->line, strerror(fault->failed_errno));
+                        "cannot read %s behind line %llu: %s; %llu lines before it are stored", work->file,
+                        (unsigned long long)fault->line, strerror(fault->failed_errno),
+                        (unsigned long long)work->acknowledged);
     if (fault->line != 0)
         return cli_fail_input(work->context, work->file, fault->line, fault->column,
-                              "%s; the lines before are stored", fault->message);
+                              "%s; %llu lines before it are stored", fault->message,
+                              (unsigned long long)work->acknowledged);
     return CLI_FINE; // also where the output failed: main says so
 }
 

@@ -48,7 +48,10 @@ int cli_run_kv_add(cli_context *context) {
     daybook_error_init(&error);
     daybook_status added = daybook_kv_add(context->store, &config, &error);
     if (added != DAYBOOK_OK) return cli_fail_error(context, added, &error, NULL);
-    cli_note_created(context, "bucket", config.bucket);
+    char name[2 * DAYBOOK_STREAM_NAME_SIZE_MAX + 64];
+    (void)snprintf(name, sizeof name, "KV_%s for bucket %s", context->positionals[0],
+                   context->positionals[0]);
+    cli_note_created(context, "stream", daybook_text(name));
     return CLI_FINE;
 }
 

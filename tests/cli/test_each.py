@@ -37,6 +37,7 @@ class Each(Case):
         lines = '{"subject":"a.1.x"}\n' * 300 + "not json\n" + '{"subject":"a.1.x"}\n' * 300
         result = self.fails(ERROR, "append", "--batch", "-", "--each", "--json", stdin=lines, says="line 301")
         self.assertEqual(301, result.error()["line"])
+        self.assertIn("300 lines before it are stored", result.error()["message"])
         self.assertEqual(list(range(1, 301)), [receipt["seq"] for receipt in result.objects()])
         self.assertEqual("300\n", self.ok("read", "--count").out)
 
