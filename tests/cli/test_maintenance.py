@@ -5,8 +5,9 @@
 import glob
 import os
 import shutil
+import subprocess
 
-from support import DAMAGED, ERROR, FINE, NOT_FOUND, USAGE, Case, main
+from support import DAMAGED, ERROR, FINE, NOT_FOUND, PROGRAM, USAGE, Case, main
 
 
 class Maintenance(Case):
@@ -48,7 +49,6 @@ class Maintenance(Case):
         self.ok("-s", "again", "verify")
 
     def test_backup_while_a_writer_holds_the_store(self):
-        import subprocess
         writer = self.start("append", "--batch", "-", "--each", "--json", stdin=subprocess.PIPE)
         writer.stdin.write(b'{"subject":"a.1.x"}\n')
         writer.stdin.flush()
@@ -97,13 +97,35 @@ class Maintenance(Case):
         with open(self.path("a-file"), encoding="utf-8") as file:
             self.assertEqual("x", file.read())
 
+    def run_as_nobody(self, *arguments):
+        """As a user who may read the store and not write it."""
+        os.chmod(self.directory, 0o755)
+        as_user = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        done = subprocess.run([PROGRAM, *arguments], cwd=self.directory, env=self.environment, capture_output=True,
+                              timeout=60, check=False, **as_user)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
     def test_read_only_directory(self):
-        if os.geteuid() == 0:
-            self.skipTest("root may write everywhere")
+        if os.geteuid() == 0 and not self.others_may_run_it():
+            self.skipTest("the program is out of reach for other users")
         os.chmod(self.path("daybook-store"), 0o555)
         self.addCleanup(os.chmod, self.path("daybook-store"), 0o755)
-        self.fails(ERROR, "append", "a.1.x")
-        self.ok("read", "--count")
+        for name in self.files():
+            os.chmod(name, 0o444)
+        status, _, err = self.run_as_nobody("append", "a.1.x")
+        self.assertEqual(ERROR, status, err)
+        self.assertRegex(err, "(?i)permission|read-only")
+        self.assertEqual((FINE, "1000\n", ""), self.run_as_nobody("read", "--count"))
+        status, _, err = self.run_as_nobody("-s", "new", "append", "a.1.x")
+        self.assertEqual(ERROR, status, err)
+
+    def others_may_run_it(self):
+        path = os.path.abspath(PROGRAM)
+        while path != "/":
+            if not os.stat(path).st_mode & 0o001:
+                return False
+            path = os.path.dirname(path)
+        return True
 
     def test_repair_of_a_sound_store_changes_nothing(self):
         self.ok("repair", "--force")
