@@ -356,12 +356,24 @@ static daybook_status sync_journal(daybook_store *store, daybook_error *error) {
     return result < 0 ? dbk_fail_system(error, result, "sync", path, 0) : DAYBOOK_OK;
 }
 
+// Whoever made the directory may have died before its name was durable: then all that is written into it now could vanish with
+// it. A store once closed cleanly has been through here. Where the parent may not be read, nobody here made the name.
+static daybook_status sync_name(daybook_store *store, daybook_error *error) {
+    if (store->manifest.closed_clean) return DAYBOOK_OK;
+    char parent[DBK_PATH_SIZE_MAX];
+    parent_of(store->path, parent);
+    int result = store->vfs->sync_directory(store->vfs, parent);
+    if (result == 0 || result == -EACCES) return DAYBOOK_OK;
+    return dbk_fail_system(error, result, "sync the directory", parent, 0);
+}
+
 // No decision may rest on what only the page cache holds: all is synced before it is read (the manifest when it is loaded).
 static daybook_status load_for_writing(daybook_store *store, daybook_error *error) {
     int result = store->vfs->sync_directory(store->vfs, store->path);
     if (result < 0) return dbk_fail_system(error, result, "sync the directory", store->path, 0);
     dbk_manifest_init(&store->manifest, store->allocator, store->vfs, store->path);
     DBK_TRY(dbk_manifest_load(&store->manifest, true, error));
+    DBK_TRY(sync_name(store, error));
     store->uuid = store->manifest.store_uuid;
     store->incarnation = store->manifest.incarnation;
     if (store->manifest.journal_piece_count == 0) {
