@@ -122,6 +122,8 @@ uint64_t cli_bench_rare_every(const cli_bench *bench);
 
 // Synchronous direct overwrites of a preallocated, written file; writes per second.
 int cli_bench_floor_overwrites(cli_bench *bench, size_t write_bytes, double seconds, double *per_second_out);
+// Copies of so many bytes in memory; copies per second.
+int cli_bench_floor_copy(cli_bench *bench, size_t bytes, double *per_second_out);
 // Decompression of blocks of about 4 KiB of order events with a 16 KiB dictionary; events per second, and
 // microseconds to read and decompress one block from a cached file.
 int cli_bench_floor_blocks(cli_bench *bench, double *events_per_second_out, double *block_us_out);

@@ -87,6 +87,34 @@ done:
     return outcome;
 }
 
+// --- Memory ----------------------------------------------------------------------------------------------
+
+int cli_bench_floor_copy(cli_bench *bench, size_t bytes, double *per_second_out) {
+    enum { COPY_COUNT = 64 };
+    // Many targets, so that it is memory that is measured and not the first cache.
+    char *from = malloc(bytes), *to = malloc(bytes * COPY_COUNT);
+    int outcome = CLI_FINE;
+    if (from == NULL || to == NULL) {
+        outcome = cli_fail(bench->context, DAYBOOK_ENOMEM, "out of memory");
+    } else {
+        memset(from, 'c', bytes);
+        memset(to, 'd', bytes * COPY_COUNT); // pages are there before the clock runs
+        uint64_t count = 0, sum = 0;
+        int64_t begin_ns = cli_clock_ns(), end_ns = begin_ns;
+        for (; end_ns - begin_ns < 200000000; count++) {
+            char *target = to + count % COPY_COUNT * bytes;
+            from[count % bytes] ^= 1;
+            memcpy(target, from, bytes);
+            sum += (unsigned char)target[count % bytes]; // keeps the copy
+            end_ns = cli_clock_ns();
+        }
+        *per_second_out = sum == 0 ? 0 : (double)count * 1e9 / (double)(end_ns - begin_ns);
+    }
+    free(from);
+    free(to);
+    return outcome;
+}
+
 // --- The decompressor ------------------------------------------------------------------------------------
 
 // What a block holds of an event, about as a store has to keep it: place, times and id besides the texts.
