@@ -356,7 +356,7 @@ void *dbk_cache_take_scratch(dbk_cache *cache, size_t size) {
         cache->scratch[i].memory = NULL;
     }
     pthread_mutex_unlock(&cache->scratch_lock);
-    return memory != NULL ? memory : dbk_alloc(cache->allocator, size);
+    return memory != NULL ? memory : dbk_alloc_zeroed(cache->allocator, size);
 }
 
 void dbk_cache_give_scratch(dbk_cache *cache, void *memory, size_t size) {

@@ -25,7 +25,8 @@ void dbk_cache_forget(dbk_cache *cache, uint64_t file_id);
 size_t dbk_cache_bytes(const dbk_cache *cache);
 
 /// Working memory of `size` bytes (decompression contexts, read buffers) that outlives the call: given back, it serves
-/// the next taker of the same size. A few idle pieces are kept. NULL when memory is out. Content undefined.
+/// the next taker of the same size, with the content it was given back with (zeros when new), so that what is costly to
+/// set up stays set up. A few idle pieces are kept. NULL when memory is out.
 void *dbk_cache_take_scratch(dbk_cache *cache, size_t size);
 void dbk_cache_give_scratch(dbk_cache *cache, void *scratch, size_t size);
 

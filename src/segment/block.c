@@ -383,8 +383,26 @@ size_t dbk_block_memory_size(const dbk_block_head *head) {
            align8((head->event_count + 1) * sizeof(uint32_t)) + head->bodies_size + head->columns_size;
 }
 
+// A context in scratch memory, set up once: doing so asks the processor for its features, which costs a
+// microsecond or more on a virtual machine, a sixth of opening a block.
+typedef struct decode_scratch {
+    ZSTD_DCtx *context; // in the memory behind; NULL: not set up yet
+} decode_scratch;
+
 size_t dbk_block_scratch_size(void) {
-    return align8(ZSTD_estimateDCtxSize());
+    return align8(sizeof(decode_scratch)) + align8(ZSTD_estimateDCtxSize());
+}
+
+// NULL never happens with memory of that size, short of another version of zstd.
+static ZSTD_DCtx *use_context(void *memory) {
+    decode_scratch *scratch = memory;
+    if (scratch->context != NULL) return scratch->context;
+    ZSTD_DCtx *context =
+        ZSTD_initStaticDCtx((uint8_t *)memory + align8(sizeof *scratch), align8(ZSTD_estimateDCtxSize()));
+    if (context == NULL || ZSTD_isError(ZSTD_DCtx_setParameter(context, ZSTD_d_format, ZSTD_f_zstd1_magicless)))
+        return NULL;
+    scratch->context = context;
+    return context;
 }
 
 size_t dbk_dictionary_decoder_size(size_t dictionary_size) {
@@ -401,11 +419,13 @@ static bool decompress(const dbk_block_head *head, dbk_slice stored, const void 
         memcpy(out, stored.data, raw_size);
         return true;
     }
-    ZSTD_DCtx *context = ZSTD_initStaticDCtx(scratch, dbk_block_scratch_size());
-    if (context == NULL || ZSTD_isError(ZSTD_DCtx_setParameter(context, ZSTD_d_format, ZSTD_f_zstd1_magicless)) ||
+    ZSTD_DCtx *context = use_context(scratch);
+    if (context == NULL || ZSTD_isError(ZSTD_DCtx_reset(context, ZSTD_reset_session_only)) ||
         ZSTD_isError(ZSTD_DCtx_refDDict(context, decoder)))
         return false;
-    return ZSTD_decompressDCtx(context, out, raw_size, stored.data, stored.size) == raw_size;
+    size_t size = ZSTD_decompressDCtx(context, out, raw_size, stored.data, stored.size);
+    (void)ZSTD_DCtx_refDDict(context, NULL); // The dictionary may leave the cache; removing it cannot fail.
+    return size == raw_size;
 }
 
 static bool decode_positions(dbk_reader *reader, const dbk_block_head *head, dbk_block_row *rows) {

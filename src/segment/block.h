@@ -83,7 +83,7 @@ typedef struct dbk_block_memory {
 
 /// Bytes of memory for such a block.
 size_t dbk_block_memory_size(const dbk_block_head *head);
-/// Working memory for dbk_block_decode.
+/// Working memory for dbk_block_decode: zeros, or what an earlier call left there. It must not move.
 size_t dbk_block_scratch_size(void);
 /// A dictionary digested for decoding into `memory` of dbk_dictionary_decoder_size bytes, aligned to 8.
 size_t dbk_dictionary_decoder_size(size_t dictionary_size);
