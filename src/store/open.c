@@ -307,8 +307,20 @@ static void undo_creation(daybook_store *store, bool made_directory) {
     (void)store->vfs->remove_directory(store->vfs, store->path);
 }
 
+// Whoever made the directory may have died before its name was durable: then all that is written into it now could vanish with
+// it. A store once closed cleanly has been through here. Where the parent may not be read, nobody here made the name.
+static daybook_status sync_name(daybook_store *store, daybook_error *error) {
+    if (store->manifest.closed_clean) return DAYBOOK_OK;
+    char parent[DBK_PATH_SIZE_MAX];
+    parent_of(store->path, parent);
+    int result = store->vfs->sync_directory(store->vfs, parent);
+    if (result == 0 || result == -EACCES) return DAYBOOK_OK;
+    return dbk_fail_system(error, result, "sync the directory", parent, 0);
+}
+
 static daybook_status create(daybook_store *store, bool made_directory, daybook_error *error) {
     dbk_directory_remove_temporary(store->vfs, store->path);
+    if (!made_directory) DBK_TRY(sync_name(store, error));
     daybook_status status = create_files(store, error);
     if (status == DAYBOOK_OK) return DAYBOOK_OK;
     // Where the manifest has its name already, a sync behind it failed: what is there is a whole store, leave it.
@@ -354,17 +366,6 @@ static daybook_status sync_journal(daybook_store *store, daybook_error *error) {
     result = store->vfs->sync(store->vfs, file);
     store->vfs->close(store->vfs, file);
     return result < 0 ? dbk_fail_system(error, result, "sync", path, 0) : DAYBOOK_OK;
-}
-
-// Whoever made the directory may have died before its name was durable: then all that is written into it now could vanish with
-// it. A store once closed cleanly has been through here. Where the parent may not be read, nobody here made the name.
-static daybook_status sync_name(daybook_store *store, daybook_error *error) {
-    if (store->manifest.closed_clean) return DAYBOOK_OK;
-    char parent[DBK_PATH_SIZE_MAX];
-    parent_of(store->path, parent);
-    int result = store->vfs->sync_directory(store->vfs, parent);
-    if (result == 0 || result == -EACCES) return DAYBOOK_OK;
-    return dbk_fail_system(error, result, "sync the directory", parent, 0);
 }
 
 // No decision may rest on what only the page cache holds: all is synced before it is read (the manifest when it is loaded).
