@@ -121,6 +121,12 @@ daybook_status dbk_deletions_read(const dbk_deletions_config *config, roaring_bi
         const char *bytes = (const char *)content.data + HEAD_SIZE;
         size_t removed_size = dbk_get_u32(content.data + 40);
         size_t for_ever_size = dbk_get_u32(content.data + 44);
+        if (!dbk_bitmap_check(daybook_bytes(bytes, removed_size)) ||
+            !dbk_bitmap_check(daybook_bytes(bytes + removed_size, for_ever_size))) {
+            dbk_buf_deinit(&content);
+            return dbk_fail_damaged(error, path, HEAD_SIZE,
+                                    "%s holds a malformed bitmap: which events are removed is unknown; run daybook verify", path);
+        }
         *removed_out = roaring_bitmap_portable_deserialize_safe(bytes, removed_size);
         *for_ever_out = roaring_bitmap_portable_deserialize_safe(bytes + removed_size, for_ever_size);
         if (*removed_out == NULL || *for_ever_out == NULL) {

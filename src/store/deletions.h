@@ -30,4 +30,7 @@ daybook_status dbk_deletions_write(const dbk_deletions_config *config, const roa
 daybook_status dbk_deletions_read(const dbk_deletions_config *config, roaring_bitmap_t **removed_out,
                                   roaring_bitmap_t **for_ever_out, daybook_error *error);
 
+/// Whether the bytes are one well-formed bitmap in portable Roaring format (bitmap_check.c).
+bool dbk_bitmap_check(dbk_slice bytes);
+
 #endif
