@@ -16,9 +16,12 @@ def main() -> int:
         for line in log:
             if match := TEST.match(line):
                 name = match.group(1).strip()
-            elif (match := SKIP.match(line.strip())) and (name, match.group(1)) not in seen:
-                seen.add((name, match.group(1)))
-                print(f"{name}: {match.group(1)}")
+            elif match := SKIP.match(line.strip()):
+                reason = match.group(1)
+                if (name, reason) in seen or reason.endswith("listed below:"):
+                    continue
+                seen.add((name, reason))
+                print(f"{name}: {reason}")
     return 0
 
 
