@@ -400,6 +400,8 @@ static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *in
     struct dbk_commit *commit = store->commit;
     dbk_operation *served = NULL;
     dbk_operation **end = &served;
+    const dbk_operation *refused = NULL;  // there was no room for it, and so not for what is larger
+    size_t refused_size = 0;
     bool last = false;
     size_t over = bytes_over(store);
     size_t group_size_max = over > 0 ? SLOW_GROUP_SIZE_MAX : GROUP_SIZE_MAX;
@@ -422,8 +424,19 @@ static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *in
         if (atomic_load(&store->poisoned))
             status = dbk_fail(&operation->error, DAYBOOK_EPOISONED,
                               "an earlier sync of the journal failed: nothing was written; reopen the store");
-        if (status == DAYBOOK_OK && operation->kind != DBK_OPERATION_ROTATE)
-            status = make_room(store, size, &operation->error);
+        if (status == DAYBOOK_OK && operation->kind != DBK_OPERATION_ROTATE) {
+            // A full disk is asked once, not by each of thousands that queue behind.
+            if (refused != NULL && size >= refused_size) {
+                operation->error = refused->error;
+                status = refused->status;
+            } else {
+                status = make_room(store, size, &operation->error);
+                if (status != DAYBOOK_OK) {
+                    refused = operation;
+                    refused_size = size;
+                }
+            }
+        }
         if (status == DAYBOOK_OK && operation->kind == DBK_OPERATION_APPEND) {
             status = decide_append(store, operation);
             if (!operation->append->deferrable) *defer_out = false;
