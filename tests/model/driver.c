@@ -50,6 +50,18 @@ void driver_add_counts(driver_counts *sum, const driver_counts *counts) {
     for (size_t i = 0; i < sizeof *sum / sizeof *to; i++) to[i] += from[i];
 }
 
+// What one operation after the other does, where DAYBOOK_TRACE is set.
+static void trace(const driver *driven, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void trace(const driver *driven, const char *format, ...) {
+    if (getenv("DAYBOOK_TRACE") == NULL) return;
+    (void)fprintf(stderr, "%" PRIu64 " %s: ", driven->counts.operations, driven->operation);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    (void)fprintf(stderr, "\n");
+}
+
 // ---- Life ------------------------------------------------------------------------------------------------
 
 void driver_init(driver *driven, const driver_options *options) {
@@ -82,7 +94,15 @@ bool driver_open(driver *driven) {
     options.log = log_message;
     driven->broken = false;
     daybook_status status = daybook_open(driven->options.path, &options, &driven->store, &driven->error);
-    if (status == DAYBOOK_OK) return true;
+    if (status == DAYBOOK_OK) {
+        daybook_store_info info;
+        memset(&info, 0, sizeof info);
+        info.size = sizeof info;
+        if (daybook_info(driven->store, &info, &driven->error) == DAYBOOK_OK)
+            trace(driven, "opened %s, durable position %" PRIu64 ", flushed %" PRIu64 ", replayed %" PRIu64 " bytes, cut %" PRIu64 " pages", info.uuid,
+                  info.durable_position, info.flushed_position, info.open_replayed_bytes, info.open_torn_pages);
+        return true;
+    }
     driven->store = NULL;
     if (!is_stopped(driven)) driver_fail(driven, "the store does not open: %s", daybook_status_name(status));
     return false;
@@ -318,18 +338,6 @@ static void check_event(driver *driven, const model_event *expected, const daybo
                 actual->version, (int)actual->event.id.size, (const char *)actual->event.id.data);
 }
 
-// What one operation after the other does, where DAYBOOK_TRACE is set.
-static void trace(const driver *driven, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void trace(const driver *driven, const char *format, ...) {
-    if (getenv("DAYBOOK_TRACE") == NULL) return;
-    (void)fprintf(stderr, "%" PRIu64 " %s: ", driven->counts.operations, driven->operation);
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    (void)fprintf(stderr, "\n");
-}
-
 // ---- What depends on the clock ---------------------------------------------------------------------------
 
 // Events that have reached their stream's age may or may not be there: the store says.
@@ -498,6 +506,7 @@ static void settle_auto_streams(driver *driven) {
         config.subjects = &subjects;
         config.subject_count = 1;
         (void)model_add_stream(&driven->model, &config);
+        trace(driven, "stream %s was made", name);
     }
 }
 
@@ -778,6 +787,7 @@ static void add_stream(driver *driven, size_t known) {
         driver_fail(driven, "adding %s: %s, expected %s", known_streams[known].name, daybook_status_name(status),
                     daybook_status_name(expected));
     if (status == DAYBOOK_OK) (void)model_add_stream(&driven->model, &driven->config);
+    trace(driven, "%s: %s", known_streams[known].name, daybook_status_name(status));
 }
 
 static void update_stream(driver *driven, size_t known) {
@@ -1494,6 +1504,7 @@ static bool settle_stream(driver *driven) {
 
 void driver_recover(driver *driven) {
     driven->operation = "recovery";
+    trace(driven, "pending %d, %zu events", (int)driven->pending, driven->batch_count);
     bool done = false;
     switch (driven->pending) {
     case PENDING_NOTHING:
