@@ -223,7 +223,7 @@ void cli_bench_make_order_event(uint64_t order, unsigned step, uint64_t rare_eve
         out->tags[3] = daybook_text("rare:yes");
         out->event.tag_count = 4;
     }
-    char note[128];
+    char note[144];
     fill_words(&random, note, sizeof note - 1);
     note[sizeof note - 1] = '\0';
     out->event.data = take_text(
