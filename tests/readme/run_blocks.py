@@ -24,7 +24,7 @@ import tempfile
 MARK = "\x02block-mark\x03"
 UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
-MEASURE = re.compile(r"\b\d[\d,.]* ?(?:ns|us|µs|ms|s|min|events/s|commits/s|[KMG]i?B/s|[kMG]B/s)(?![\w/])")
+MEASURE = re.compile(r"\b\d[\d,.]* ?(?:ns|us|µs|ms|s|min|events/s|commits/s|[KMG]iB|[KMG]i?B/s|[kMG]B/s)(?![\w/])")
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
