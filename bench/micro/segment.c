@@ -3,8 +3,8 @@
 //
 //     segment DIRECTORY [EVENTS_PER_SEGMENT [SEGMENTS]]
 //
-// Writes SEGMENTS segments of random order events (about 256 bytes of JSON, three tags, ids made by the store), merges
-// them, and measures look-ups and loads. Removes its files.
+// Writes SEGMENTS segments of random order events (about 256 bytes of JSON, three tags, ids made by the
+// store), merges them, and measures look-ups and loads. Removes its files.
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -44,7 +44,8 @@ static order orders[OPEN_ORDERS];
 static unsigned next_order = 1;
 
 static void make_event(uint64_t position, int64_t now_ns, dbk_buf *buf, dbk_event *event_out) {
-    static const char *types[] = {"placed", "line.added", "line.added", "paid", "packed", "shipped", "delivered"};
+    static const char *types[] = {"placed", "line.added", "line.added", "paid",
+                                  "packed", "shipped",    "delivered"};
     static const char *cities[] = {"Berlin", "Hamburg", "Lisbon", "Kyoto", "Oslo", "Quito"};
     order *order = &orders[random_below(OPEN_ORDERS)];
     uint8_t bytes[16];
@@ -59,11 +60,13 @@ static void make_event(uint64_t position, int64_t now_ns, dbk_buf *buf, dbk_even
     char subject[64], data[512], tags[3][48];
     snprintf(subject, sizeof subject, "orders.%u.%s", order->id, types[order->step]);
     snprintf(data, sizeof data,
-             "{\"order\":%u,\"customer\":\"customer-%u\",\"amount\":%u.%02u,\"currency\":\"EUR\",\"city\":\"%s\",\"line\":{\"sku\":"
-             "\"SKU-%06u\",\"quantity\":%u,\"price\":%u.99},\"note\":\"please leave with the neighbour %x\",\"channel\":\"web\"}",
-             order->id, (unsigned)random_below(50000), (unsigned)random_below(500), (unsigned)random_below(100),
-             cities[random_below(6)], (unsigned)random_below(5000), (unsigned)random_below(9), (unsigned)random_below(200),
-             (unsigned)random_below(1u << 31));
+             "{\"order\":%u,\"customer\":\"customer-%u\",\"amount\":%u.%02u,\"currency\":\"EUR\",\"city\":\"%"
+             "s\",\"line\":{\"sku\":"
+             "\"SKU-%06u\",\"quantity\":%u,\"price\":%u.99},\"note\":\"please leave with the neighbour "
+             "%x\",\"channel\":\"web\"}",
+             order->id, (unsigned)random_below(50000), (unsigned)random_below(500),
+             (unsigned)random_below(100), cities[random_below(6)], (unsigned)random_below(5000),
+             (unsigned)random_below(9), (unsigned)random_below(200), (unsigned)random_below(1u << 31));
     snprintf(tags[0], sizeof tags[0], "customer:%u", (unsigned)(order->id % 50000));
     snprintf(tags[1], sizeof tags[1], "order:%u", order->id);
     snprintf(tags[2], sizeof tags[2], "region:%u", (unsigned)random_below(20));
@@ -91,7 +94,8 @@ static void make_event(uint64_t position, int64_t now_ns, dbk_buf *buf, dbk_even
     event_out->seq = position;
     event_out->version = ++order->step;
     event_out->recorded_ns = now_ns;
-    event_out->body = daybook_bytes((const void *)before, buf->size - before); // an offset until the buffer rests
+    event_out->body =
+        daybook_bytes((const void *)before, buf->size - before); // an offset until the buffer rests
     if (order->step == 7) order->step = 0;
 }
 
@@ -101,13 +105,14 @@ static dbk_liveness live(void *context, uint32_t stream_id, uint64_t position) {
     return every != 0 && position % every == 0 ? DBK_REMOVED : DBK_LIVE;
 }
 
-static dbk_segment *merge(dbk_segment_config *config, dbk_cache *cache, dbk_segment **inputs, size_t count, uint64_t every) {
+static dbk_segment *merge(dbk_segment_config *config, dbk_cache *cache, dbk_segment **inputs, size_t count,
+                          uint64_t every) {
     daybook_error error;
     dbk_segment_summary summary;
     double begin = now();
     check(dbk_segment_merge(config, inputs, count, dbk_segment_get_summary(inputs[0])->position_first,
-                            dbk_segment_get_summary(inputs[count - 1])->position_last, live, &every, 0, 0, NULL, NULL,
-                            daybook_text(""), &summary, &error),
+                            dbk_segment_get_summary(inputs[count - 1])->position_last, live, &every, 0, 0,
+                            NULL, NULL, daybook_text(""), &summary, &error),
           &error);
     double took = now() - begin;
     printf("merge     %8.0f events/s  %zu segments, %llu events, %.2f s, %llu bytes, removed every %llu\n",
@@ -151,7 +156,8 @@ static void look_up(dbk_segment *segment, uint64_t position_last) {
     memset(&view, 0, sizeof view);
     double begin = now();
     unsigned loads = 100000;
-    for (unsigned i = 0; i < loads; i++) check(dbk_block_load(segment, (uint32_t)random_below(blocks), &view, &error), &error);
+    for (unsigned i = 0; i < loads; i++)
+        check(dbk_block_load(segment, (uint32_t)random_below(blocks), &view, &error), &error);
     printf("load      %8.3f us  a random block of %u\n", (now() - begin) / loads * 1e6, blocks);
     begin = now();
     uint64_t events = 0, bytes = 0;
@@ -171,12 +177,14 @@ static void look_up(dbk_segment *segment, uint64_t position_last) {
 
 int main(int argc, char **argv) {
     if (argc < 2) return 2;
-    size_t count = argc > 2 ? strtoul(argv[2], NULL, 10) : 100000, segments = argc > 3 ? strtoul(argv[3], NULL, 10) : 8;
+    size_t count = argc > 2 ? strtoul(argv[2], NULL, 10) : 100000,
+           segments = argc > 3 ? strtoul(argv[3], NULL, 10) : 8;
     daybook_error error;
     daybook_error_init(&error);
     dbk_cache *cache;
     if (dbk_cache_new(dbk_allocator_default(), 64 << 20, &cache) != DAYBOOK_OK) return 1;
-    dbk_segment_config config = {.allocator = dbk_allocator_default(), .vfs = daybook_vfs_posix(), .directory = argv[1]};
+    dbk_segment_config config = {
+        .allocator = dbk_allocator_default(), .vfs = daybook_vfs_posix(), .directory = argv[1]};
     memset(config.store_uuid.bytes, 7, 16);
     dbk_segment **inputs = calloc(segments, sizeof *inputs);
     dbk_event *events = calloc(count, sizeof *events);
@@ -190,7 +198,8 @@ int main(int argc, char **argv) {
         uint64_t first = position;
         for (size_t j = 0; j < count; j++) make_event(position++, now_ns += 20000, &buf, &events[j]);
         for (size_t j = 0; j < count; j++) {
-            dbk_slice body = daybook_bytes(buf.data + (size_t)(uintptr_t)events[j].body.data, events[j].body.size);
+            dbk_slice body =
+                daybook_bytes(buf.data + (size_t)(uintptr_t)events[j].body.data, events[j].body.size);
             bodies[j] = body;
             check(dbk_event_decode_body(body, &events[j]), &error);
         }
@@ -205,9 +214,11 @@ int main(int argc, char **argv) {
         double added = now();
         check(dbk_segment_writer_finish(writer, daybook_text(""), &summary, &error), &error);
         double end = now();
-        printf("write     %8.0f events/s  train %.0f ms, add %.0f ms, finish %.0f ms; %.1f of %.1f bytes/event\n",
-               (double)count / (end - begin), (trained - begin) * 1e3, (added - trained) * 1e3, (end - added) * 1e3,
-               (double)summary.file_bytes / (double)count, (double)summary.data_bytes / (double)count);
+        printf("write     %8.0f events/s  train %.0f ms, add %.0f ms, finish %.0f ms; %.1f of %.1f "
+               "bytes/event\n",
+               (double)count / (end - begin), (trained - begin) * 1e3, (added - trained) * 1e3,
+               (end - added) * 1e3, (double)summary.file_bytes / (double)count,
+               (double)summary.data_bytes / (double)count);
         check(dbk_segment_open(&config, cache, &inputs[i], &error), &error);
     }
     if (getenv("WRITE_ONLY") != NULL) return 0;

@@ -8,14 +8,14 @@
 //   idle      in the table, references = 0, in a list          release of the last reference
 //   orphaned  references > 0, no longer in the table           forget; goes with the last release
 //
-// Idle entries form two lists, each least recently used last. An entry begins in *probation*; used again while it
-// is in the table, it is *protected*. Eviction takes from probation first, so that one walk over a whole store,
-// which uses each block once, does not push out the index pages that every look-up needs. Protected entries above
-// three quarters of the shard fall back to probation.
+// Idle entries form two lists, each least recently used last. An entry begins in *probation*; used again
+// while it is in the table, it is *protected*. Eviction takes from probation first, so that one walk over a
+// whole store, which uses each block once, does not push out the index pages that every look-up needs.
+// Protected entries above three quarters of the shard fall back to probation.
 //
-// Memory: `bytes_max` bounds what the table holds, entry heads included. Pinned entries cannot be evicted and may
-// exceed it for as long as they are pinned; releasing brings the shard back. An entry larger than its shard is
-// evicted as soon as it is released.
+// Memory: `bytes_max` bounds what the table holds, entry heads included. Pinned entries cannot be evicted and
+// may exceed it for as long as they are pinned; releasing brings the shard back. An entry larger than its
+// shard is evicted as soon as it is released.
 //
 // Any thread. Locks are held for a few pointer operations and a free, never during I/O.
 #include "index/cache.h"
@@ -38,7 +38,7 @@ struct dbk_cache_entry {
     uint64_t offset;
     size_t size;
     uint32_t references;
-    bool attached;  // in the table
+    bool attached; // in the table
     bool used_again;
     bool is_protected; // which list it is in
 };
@@ -74,7 +74,7 @@ struct dbk_cache {
     } scratch[SCRATCH_IDLE_MAX]; // guarded by scratch_lock; memory NULL: free place
 };
 
-// ---- Lists -------------------------------------------------------------------------------------------------------
+// ---- Lists ------------------------------------------------------------------------------------------------
 
 static size_t charge(const dbk_cache_entry *entry) {
     return sizeof *entry + entry->size;
@@ -96,14 +96,18 @@ static void list_add(cache_shard *shard, dbk_cache_entry *entry) {
 
 static void list_remove(cache_shard *shard, dbk_cache_entry *entry) {
     idle_list *list = list_of(shard, entry);
-    if (entry->newer != NULL) entry->newer->older = entry->older;
-    else list->newest = entry->older;
-    if (entry->older != NULL) entry->older->newer = entry->newer;
-    else list->oldest = entry->newer;
+    if (entry->newer != NULL)
+        entry->newer->older = entry->older;
+    else
+        list->newest = entry->older;
+    if (entry->older != NULL)
+        entry->older->newer = entry->newer;
+    else
+        list->oldest = entry->newer;
     list->bytes -= charge(entry);
 }
 
-// ---- Table -------------------------------------------------------------------------------------------------------
+// ---- Table ------------------------------------------------------------------------------------------------
 
 static uint64_t key_hash(uint64_t file_id, uint64_t offset) {
     uint64_t hash = (file_id * UINT64_C(0x9e3779b97f4a7c15)) ^ offset;
@@ -122,7 +126,8 @@ static dbk_cache_entry **bucket_of(cache_shard *shard, uint64_t hash) {
 
 static dbk_cache_entry *find(cache_shard *shard, uint64_t hash, uint64_t file_id, uint64_t offset) {
     dbk_cache_entry *entry = *bucket_of(shard, hash);
-    while (entry != NULL && (entry->offset != offset || entry->file_id != file_id)) entry = entry->bucket_next;
+    while (entry != NULL && (entry->offset != offset || entry->file_id != file_id))
+        entry = entry->bucket_next;
     return entry;
 }
 
@@ -186,7 +191,7 @@ static void evict(dbk_cache *cache, cache_shard *shard) {
     }
 }
 
-// ---- Interface ---------------------------------------------------------------------------------------------------
+// ---- Interface --------------------------------------------------------------------------------------------
 
 daybook_status dbk_cache_new(const daybook_allocator *allocator, size_t bytes_max, dbk_cache **cache_out) {
     *cache_out = NULL;
@@ -339,7 +344,8 @@ void dbk_cache_forget(dbk_cache *cache, uint64_t file_id) {
 size_t dbk_cache_bytes(const dbk_cache *cache) {
     size_t bytes = 0;
     for (size_t i = 0; i < cache->shard_count; i++) {
-        cache_shard *shard = (struct cache_shard *)(uintptr_t)&cache->shards[i]; // Locking does not change what is told.
+        cache_shard *shard =
+            (struct cache_shard *)(uintptr_t)&cache->shards[i]; // Locking does not change what is told.
         pthread_mutex_lock(&shard->lock);
         bytes += shard->bytes;
         pthread_mutex_unlock(&shard->lock);

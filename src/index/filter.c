@@ -6,14 +6,14 @@
 //   u32 segment_count    number of segments a first probe may fall into
 //   u8  cells[(segment_count + 2) * segment_size]
 //
-// A key, mixed with the seed, names one cell in each of three segments in a row; its fingerprint is the exclusive
-// or of the three. Building is peeling: a cell that only one key touches decides that key's fingerprint; taking the
-// key away frees others; keys are then assigned in the reverse order. A seed that does not peel is replaced by the
-// next one. Sizes follow the paper (section 3): segment_size about 2^(ln(n) / ln(3.33) + 2.25), and 1.125 n cells
-// for large n, more for small n.
+// A key, mixed with the seed, names one cell in each of three segments in a row; its fingerprint is the
+// exclusive or of the three. Building is peeling: a cell that only one key touches decides that key's
+// fingerprint; taking the key away frees others; keys are then assigned in the reverse order. A seed that
+// does not peel is replaced by the next one. Sizes follow the paper (section 3): segment_size about 2^(ln(n)
+// / ln(3.33) + 2.25), and 1.125 n cells for large n, more for small n.
 //
-// The number of cells and the place of each depend only on the keys and the seeds tried, which are fixed: equal
-// sets give equal bytes. Pure but for the allocator, any thread.
+// The number of cells and the place of each depend only on the keys and the seeds tried, which are fixed:
+// equal sets give equal bytes. Pure but for the allocator, any thread.
 #include "index/filter.h"
 
 #include "base/assert.h"
@@ -59,7 +59,7 @@ static void cells_of(const fuse_shape *shape, uint64_t mixed, uint32_t cells_out
 static uint32_t choose_segment_size(size_t count) {
     // 2^floor(ln(n) / ln(3.33) + 2.25): one doubling for each factor of 3.33.
     uint32_t size = 4;
-    double bound = 0.740;  // 3.33^(-0.25)
+    double bound = 0.740; // 3.33^(-0.25)
     while (bound * 3.33 <= (double)count && size < SEGMENT_SIZE_MAX) {
         bound *= 3.33;
         size *= 2;
@@ -115,7 +115,7 @@ static bool peel(const fuse_shape *shape, const uint64_t *hashes, size_t count, 
         if (work->cell_degree[cell] == 1) work->queue[queued++] = cell;
     while (queued > 0) {
         uint32_t cell = work->queue[--queued];
-        if (work->cell_degree[cell] != 1) continue;  // Its key went by another cell.
+        if (work->cell_degree[cell] != 1) continue; // Its key went by another cell.
         uint64_t mixed = work->cell_xor[cell];
         work->order[peeled] = mixed;
         work->order_cell[peeled++] = cell;
@@ -185,7 +185,7 @@ daybook_status dbk_filter_build(const daybook_allocator *allocator, uint64_t *ha
     work.order = memory + cells;
     work.cell_degree = (uint32_t *)(memory + cells + count);
     work.order_cell = work.cell_degree + cells;
-    work.queue = work.order_cell + count;  // A cell's degree is 1 once at most, so it is queued once.
+    work.queue = work.order_cell + count; // A cell's degree is 1 once at most, so it is queued once.
 
     if (peel_with_some_seed(&shape, hashes, &count, &work)) {
         put_head(buf, &shape);
@@ -217,7 +217,8 @@ bool dbk_filter_check(dbk_slice filter) {
     fuse_shape shape;
     get_shape(filter, &shape);
     if (shape.segment_size == 0) return filter.size == HEAD_SIZE && shape.segment_count == 0;
-    if (shape.segment_size > SEGMENT_SIZE_MAX || (shape.segment_size & (shape.segment_size - 1)) != 0) return false;
+    if (shape.segment_size > SEGMENT_SIZE_MAX || (shape.segment_size & (shape.segment_size - 1)) != 0)
+        return false;
     if (shape.segment_count == 0 || shape.segment_count > DBK_FILTER_SIZE_MAX) return false;
     return (uint64_t)(shape.segment_count + 2) * shape.segment_size == filter.size - HEAD_SIZE;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A static approximate set of 64-bit hashes: "surely absent" or "probably present", about 9 bits a key and one
-// wrong "present" in 256. Binary fuse filter with three probes and 8-bit fingerprints (Graf and Lemire, "Binary
-// Fuse Filters: Fast and Smaller Than Xor Filters", 2022).
+// A static approximate set of 64-bit hashes: "surely absent" or "probably present", about 9 bits a key and
+// one wrong "present" in 256. Binary fuse filter with three probes and 8-bit fingerprints (Graf and Lemire,
+// "Binary Fuse Filters: Fast and Smaller Than Xor Filters", 2022).
 #ifndef DBK_INDEX_FILTER_H
 #define DBK_INDEX_FILTER_H
 
@@ -10,9 +10,10 @@
 /// Keys of one filter; the encoded size is at most DBK_FILTER_SIZE_MAX.
 enum { DBK_FILTER_KEYS_MAX = 32768, DBK_FILTER_SIZE_MAX = 65536 };
 
-/// Append the encoded filter of `count` hashes (1 to DBK_FILTER_KEYS_MAX; their order is changed, duplicates are
-/// fine). ENOMEM. Should none of a hundred seeds work, the filter says "present" always.
-daybook_status dbk_filter_build(const daybook_allocator *allocator, uint64_t *hashes, size_t count, dbk_buf *buf);
+/// Append the encoded filter of `count` hashes (1 to DBK_FILTER_KEYS_MAX; their order is changed, duplicates
+/// are fine). ENOMEM. Should none of a hundred seeds work, the filter says "present" always.
+daybook_status dbk_filter_build(const daybook_allocator *allocator, uint64_t *hashes, size_t count,
+                                dbk_buf *buf);
 
 /// Whether the bytes are a well-formed filter, so that dbk_filter_may_contain is safe.
 bool dbk_filter_check(dbk_slice filter);

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Codec of posting lists; the format stands in postings.h.
 //
-// Encoding keeps the run at the end apart from the numbers before it. A run of at least RUN_MIN becomes a group of
-// its own (a handful of bytes whatever its length: the stream term of a one-stream segment is one group); a shorter
-// one joins the numbers before. Pure, one encoder per thread.
+// Encoding keeps the run at the end apart from the numbers before it. A run of at least RUN_MIN becomes a
+// group of its own (a handful of bytes whatever its length: the stream term of a one-stream segment is one
+// group); a shorter one joins the numbers before. Pure, one encoder per thread.
 #include "index/postings.h"
 
 #include "base/assert.h"
 
 enum { RUN_MIN = 24, GROUP_SIZE_MAX = 3 * DBK_VARINT_SIZE_MAX + 5 * DBK_POSTINGS_GROUP_MAX };
 
-_Static_assert(DBK_POSTINGS_PAGE_SIZE_MAX >= DBK_POSTINGS_PAGE_TARGET + GROUP_SIZE_MAX, "a group always fits");
+_Static_assert(DBK_POSTINGS_PAGE_SIZE_MAX >= DBK_POSTINGS_PAGE_TARGET + GROUP_SIZE_MAX,
+               "a group always fits");
 
 static inline size_t put_varint(uint8_t *out, uint32_t value) {
     size_t size = 0;
@@ -91,7 +92,8 @@ daybook_status dbk_postings_encoder_add(dbk_postings_encoder *encoder, uint32_t 
     DBK_ASSERT(encoder->count == 0 || number > encoder->run_last);
     encoder->count++;
     // A count of 2^32 would not fit a group; the list of all numbers is cut in two.
-    if (encoder->count > 1 && number == encoder->run_last + 1 && number - encoder->run_first < UINT32_MAX - 1) {
+    if (encoder->count > 1 && number == encoder->run_last + 1 &&
+        number - encoder->run_first < UINT32_MAX - 1) {
         encoder->run_last = number;
         return DAYBOOK_OK;
     }
@@ -153,8 +155,10 @@ static bool decode_numbers(dbk_reader *reader, uint32_t first, size_t count, uin
     numbers_out[0] = first;
     for (size_t i = 1; i < count; i++) {
         uint64_t distance;
-        if (reader->at < reader->end && *reader->at < 0x80) distance = *reader->at++; // by far the most
-        else distance = dbk_read_varint(reader);
+        if (reader->at < reader->end && *reader->at < 0x80)
+            distance = *reader->at++; // by far the most
+        else
+            distance = dbk_read_varint(reader);
         if (distance >= UINT32_MAX) return false;
         number += distance + 1;
         if (number > UINT32_MAX) return false;

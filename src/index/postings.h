@@ -7,9 +7,9 @@
 //   varint  count << 1 | is_run
 //   [varint size, then count - 1 varints: distance to the number before, less one]   not for runs
 //
-// A run stands for count numbers in a row. Other groups hold at most 128. A page has at most 64 groups, so that its
-// group heads fit a small table, which makes seeking cheap in both directions: page by the directory (kept by the
-// segment), group by the table, number inside one decoded group.
+// A run stands for count numbers in a row. Other groups hold at most 128. A page has at most 64 groups, so
+// that its group heads fit a small table, which makes seeking cheap in both directions: page by the directory
+// (kept by the segment), group by the table, number inside one decoded group.
 //
 // The inline form, for small lists inside a dictionary page: the numbers after the first as in a group.
 #ifndef DBK_INDEX_POSTINGS_H
@@ -24,7 +24,8 @@ enum {
     DBK_POSTINGS_PAGE_TARGET = 4096,
     DBK_POSTINGS_PAGE_SIZE_MAX = DBK_POSTINGS_PAGE_TARGET + 1024, // a page ends with the group that fills it
     DBK_POSTINGS_INLINE_SIZE_MAX = 40,
-    DBK_POSTINGS_INLINE_COUNT_MAX = DBK_POSTINGS_INLINE_SIZE_MAX + 1, // the first number is not among the bytes
+    DBK_POSTINGS_INLINE_COUNT_MAX = DBK_POSTINGS_INLINE_SIZE_MAX +
+                                    1, // the first number is not among the bytes
 };
 
 /// Takes a finished page; its bytes are valid during the call.
@@ -65,7 +66,8 @@ bool dbk_postings_parse_page(dbk_slice page, dbk_postings_group groups_out[DBK_P
 bool dbk_postings_decode_group(dbk_slice page, const dbk_postings_group *group,
                                uint32_t numbers_out[DBK_POSTINGS_GROUP_MAX]);
 
-/// Bytes of the inline form of `count` (1 to INLINE_COUNT_MAX) numbers; SIZE_MAX where it exceeds INLINE_SIZE_MAX.
+/// Bytes of the inline form of `count` (1 to INLINE_COUNT_MAX) numbers; SIZE_MAX where it exceeds
+/// INLINE_SIZE_MAX.
 size_t dbk_postings_encode_inline(const uint32_t *numbers, size_t count,
                                   uint8_t bytes_out[DBK_POSTINGS_INLINE_SIZE_MAX]);
 /// Reads the numbers after `first`; a malformed form sets reader->failed.

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Terms: what the index knows an event by. A term is bytes: one kind byte, then the value; those scoped to a stream carry
-// its id (u32 big-endian, so that they sort by stream) before the value.
+// Terms: what the index knows an event by. A term is bytes: one kind byte, then the value; those scoped to a
+// stream carry its id (u32 big-endian, so that they sort by stream) before the value.
 #ifndef DBK_INDEX_TERM_H
 #define DBK_INDEX_TERM_H
 
 #include "record/event.h"
 
 typedef enum dbk_term_kind {
-    DBK_TERM_STREAM = 1,     // stream id
-    DBK_TERM_SUBJECT = 2,    // stream id, subject
-    DBK_TERM_AGGREGATE = 3,  // stream id, aggregate
-    DBK_TERM_TOKEN_0 = 4,    // value of token 0; TOKEN_0 + i for the first four tokens
+    DBK_TERM_STREAM = 1,    // stream id
+    DBK_TERM_SUBJECT = 2,   // stream id, subject
+    DBK_TERM_AGGREGATE = 3, // stream id, aggregate
+    DBK_TERM_TOKEN_0 = 4,   // value of token 0; TOKEN_0 + i for the first four tokens
     DBK_TERM_TOKEN_3 = 7,
     DBK_TERM_TYPE = 8,
     DBK_TERM_TAG = 9,
-    DBK_TERM_CORRELATION = 10,  // key (record/event.h)
-    DBK_TERM_CAUSATION = 11,    // key
+    DBK_TERM_CORRELATION = 10, // key (record/event.h)
+    DBK_TERM_CAUSATION = 11,   // key
     DBK_TERM_ACTOR = 12,
 } dbk_term_kind;
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Codec of dictionary pages; the format stands in term_page.h.
 //
-// Building writes straight into the builder's page: an entry is at most ENTRY_SIZE_MAX, and a page that has reached
-// its target takes no more, so the buffer cannot overflow. Reading trusts nothing: every length is checked against
-// what is left, every number against its type. Pure; a builder or cursor belongs to one thread.
+// Building writes straight into the builder's page: an entry is at most ENTRY_SIZE_MAX, and a page that has
+// reached its target takes no more, so the buffer cannot overflow. Reading trusts nothing: every length is
+// checked against what is left, every number against its type. Pure; a builder or cursor belongs to one
+// thread.
 #include "index/term_page.h"
 
 #include "base/assert.h"
@@ -13,10 +14,11 @@ enum {
     ENTRY_SIZE_MAX = 2 * 2 + DBK_TERM_SIZE_MAX + 8 * DBK_VARINT_SIZE_MAX + DBK_POSTINGS_INLINE_SIZE_MAX,
 };
 
-_Static_assert(DBK_TERM_PAGE_TARGET + ENTRY_SIZE_MAX + TABLE_SIZE_MAX <= DBK_TERM_PAGE_SIZE_MAX, "an entry always fits");
+_Static_assert(DBK_TERM_PAGE_TARGET + ENTRY_SIZE_MAX + TABLE_SIZE_MAX <= DBK_TERM_PAGE_SIZE_MAX,
+               "an entry always fits");
 _Static_assert(DBK_TERM_PAGE_SIZE_MAX <= UINT16_MAX, "restarts are u16");
 
-// ---- Building ----------------------------------------------------------------------------------------------------
+// ---- Building ---------------------------------------------------------------------------------------------
 
 void dbk_term_page_begin(dbk_term_page_builder *page, uint8_t level) {
     page->level = level;
@@ -104,7 +106,8 @@ void dbk_term_page_add_leaf(dbk_term_page_builder *page, dbk_slice term, const d
     if (kind == DBK_TERM_AGGREGATE) put(page, value->last_version);
 }
 
-void dbk_term_page_add_child(dbk_term_page_builder *page, dbk_slice separator, uint64_t offset, uint32_t size) {
+void dbk_term_page_add_child(dbk_term_page_builder *page, dbk_slice separator, uint64_t offset,
+                             uint32_t size) {
     add_term(page, separator);
     put(page, offset);
     put(page, size);
@@ -128,7 +131,7 @@ dbk_slice dbk_term_separator(dbk_slice before, dbk_slice term) {
     return daybook_bytes(term.data, common_prefix(before, term) + 1);
 }
 
-// ---- Reading -----------------------------------------------------------------------------------------------------
+// ---- Reading ----------------------------------------------------------------------------------------------
 
 bool dbk_term_page_open(dbk_slice bytes, dbk_term_page *page_out) {
     if (bytes.size < 5 || bytes.size > DBK_TERM_PAGE_SIZE_MAX) return false;
@@ -277,9 +280,12 @@ daybook_status dbk_term_cursor_next(dbk_term_cursor *cursor) {
     dbk_reader reader;
     dbk_reader_init(&reader, daybook_bytes(data + cursor->next, page->entries_end - cursor->next));
     read_term(cursor, &reader);
-    if (page->level > 0) read_child(cursor, &reader);
-    else if (cursor->term.size == 0) fail(&reader);
-    else read_leaf_value(cursor, &reader);
+    if (page->level > 0)
+        read_child(cursor, &reader);
+    else if (cursor->term.size == 0)
+        fail(&reader);
+    else
+        read_leaf_value(cursor, &reader);
     if (reader.failed) return DAYBOOK_EDAMAGED;
     cursor->next = (size_t)(reader.at - data);
     cursor->entry_index++;
@@ -291,7 +297,8 @@ static bool restart_term(const dbk_term_page *page, uint32_t index, dbk_slice *t
     size_t offset = restart_offset(page, index);
     if (offset == 0 || offset >= page->entries_end) return false;
     dbk_reader reader;
-    dbk_reader_init(&reader, daybook_bytes((const uint8_t *)page->bytes.data + offset, page->entries_end - offset));
+    dbk_reader_init(&reader,
+                    daybook_bytes((const uint8_t *)page->bytes.data + offset, page->entries_end - offset));
     uint64_t shared = dbk_read_varint(&reader);
     *term_out = dbk_read_text(&reader);
     return !reader.failed && shared == 0;
@@ -305,8 +312,10 @@ static daybook_status seek_restart(dbk_term_cursor *cursor, dbk_slice term) {
         uint32_t middle = low + (high - low) / 2;
         dbk_slice at;
         if (!restart_term(page, middle, &at)) return DAYBOOK_EDAMAGED;
-        if (dbk_slice_compare(at, term) <= 0) low = middle;
-        else high = middle;
+        if (dbk_slice_compare(at, term) <= 0)
+            low = middle;
+        else
+            high = middle;
     }
     cursor->next = restart_offset(page, low);
     cursor->entry_index = low * DBK_TERM_RESTART_INTERVAL;

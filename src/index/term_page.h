@@ -6,15 +6,17 @@
 //   u16 restart[n]       offset of every 16th entry from the page's begin; there nothing is shared
 //   u16 n
 //
-// Value on a higher level: varint offset, varint size of the child page, which holds the terms from this entry's
-// (a shortest separator) up to the next one's. Value in a leaf, D a difference from the entry before (from 0 at a
-// restart), zigzag:
+// Value on a higher level: varint offset, varint size of the child page, which holds the terms from this
+// entry's (a shortest separator) up to the next one's. Value in a leaf, D a difference from the entry before
+// (from 0 at a restart), zigzag:
 //
 //   dead ids (DBK_TERM_DEAD_ID):  varint stream id << 1 | for_ever, [varint D removed_ns]  not where for ever
 //   else: varint count << 2 | form
 //     form 0   count is 0: nothing
-//     form 1   small list inside: varint D first (from the last position of the entry before), then the inline form
-//     form 2   one page of postings elsewhere: varint D first, varint last - first, varint D offset, varint size
+//     form 1   small list inside: varint D first (from the last position of the entry before), then the
+//              inline form
+//     form 2   one page of postings elsewhere: varint D first, varint last - first, varint D offset,
+//              varint size
 //     form 3   a directory of pages elsewhere: the same
 //              (the offset's D is from the end of the chunk of the entry before, which mostly makes it 0)
 //     [varint D (last seq - last position)]  count > 0, not for ids
@@ -25,8 +27,8 @@
 #include "index/postings.h"
 #include "index/term.h"
 
-/// Kinds of the index's own, behind those of events: ids supplied by producers (48 bits of fingerprint) and ids whose
-/// events are gone (128 bits).
+/// Kinds of the index's own, behind those of events: ids supplied by producers (48 bits of fingerprint) and
+/// ids whose events are gone (128 bits).
 enum { DBK_TERM_ID = 13, DBK_TERM_DEAD_ID = 14 };
 
 enum {
@@ -67,7 +69,7 @@ typedef struct dbk_term_base {
     int64_t removed_ns;
 } dbk_term_base;
 
-// ---- Building ----------------------------------------------------------------------------------------------------
+// ---- Building ---------------------------------------------------------------------------------------------
 
 typedef struct dbk_term_page_builder {
     uint8_t level;
@@ -84,7 +86,8 @@ typedef struct dbk_term_page_builder {
 void dbk_term_page_begin(dbk_term_page_builder *page, uint8_t level);
 /// Terms ascend. The page must not be full (dbk_term_page_is_full).
 void dbk_term_page_add_leaf(dbk_term_page_builder *page, dbk_slice term, const dbk_term_value *value);
-void dbk_term_page_add_child(dbk_term_page_builder *page, dbk_slice separator, uint64_t offset, uint32_t size);
+void dbk_term_page_add_child(dbk_term_page_builder *page, dbk_slice separator, uint64_t offset,
+                             uint32_t size);
 /// At its target size: take the bytes, begin anew.
 bool dbk_term_page_is_full(const dbk_term_page_builder *page);
 /// The finished page, borrowed until the next begin.
@@ -92,7 +95,7 @@ dbk_slice dbk_term_page_finish(dbk_term_page_builder *page);
 /// The shortest text that is above `before` and not above `term` (before < term): a prefix of `term`.
 dbk_slice dbk_term_separator(dbk_slice before, dbk_slice term);
 
-// ---- Reading -----------------------------------------------------------------------------------------------------
+// ---- Reading ----------------------------------------------------------------------------------------------
 
 typedef struct dbk_term_page {
     dbk_slice bytes; // borrowed
@@ -122,8 +125,8 @@ void dbk_term_cursor_init(dbk_term_cursor *cursor, const dbk_term_page *page);
 daybook_status dbk_term_cursor_next(dbk_term_cursor *cursor);
 /// Leaf: go to the first entry at or above `term`; END when there is none. EDAMAGED.
 daybook_status dbk_term_cursor_seek(dbk_term_cursor *cursor, dbk_slice term);
-/// Higher level: go to the last entry at or below `term`, or to the first entry. EDAMAGED. child_offset and child_size
-/// are then those of the entry; with `to_walk_on`, at some cost, so is the rest of the cursor.
+/// Higher level: go to the last entry at or below `term`, or to the first entry. EDAMAGED. child_offset and
+/// child_size are then those of the entry; with `to_walk_on`, at some cost, so is the rest of the cursor.
 daybook_status dbk_term_cursor_seek_child(dbk_term_cursor *cursor, dbk_slice term, bool to_walk_on);
 
 #endif

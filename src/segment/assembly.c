@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Puts a segment file together; the format stands at the head of writer.c.
 //
-// The file grows under a temporary name and gets its own only when all of it is on the device. Whatever fails before,
-// the temporary file is removed; what fails after the rename (the directory's sync) removes the renamed one, so that a
-// caller who is told of a failure finds no file. A segment that is there already is never overwritten: it may hold the
-// only copy of its events, whatever metadata says.
+// The file grows under a temporary name and gets its own only when all of it is on the device. Whatever fails
+// before, the temporary file is removed; what fails after the rename (the directory's sync) removes the
+// renamed one, so that a caller who is told of a failure finds no file. A segment that is there already is
+// never overwritten: it may hold the only copy of its events, whatever metadata says.
 //
 // Memory: what the footer will hold, the dictionaries and one page of block infos. One thread.
 #include "segment/assembly.h"
@@ -20,7 +20,8 @@ static daybook_status out_of_memory(const dbk_assembly *assembly, daybook_error 
     return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory writing %s", assembly->path);
 }
 
-static daybook_status name_files(dbk_assembly *assembly, const dbk_segment_config *config, daybook_error *error) {
+static daybook_status name_files(dbk_assembly *assembly, const dbk_segment_config *config,
+                                 daybook_error *error) {
     char name[40];
     dbk_segment_name(config->segment_id, name);
     DBK_TRY(dbk_path_join(config->directory, name, assembly->final_path, error));
@@ -38,7 +39,8 @@ static daybook_status refuse_existing(const dbk_assembly *assembly, daybook_erro
     if (result == -ENOENT) return DAYBOOK_OK;
     if (result < 0) return dbk_fail_system(error, result, "open", assembly->final_path, 0);
     assembly->vfs->close(assembly->vfs, file);
-    return dbk_fail(error, DAYBOOK_EEXISTS, "%s exists already: a segment is never overwritten; run daybook verify",
+    return dbk_fail(error, DAYBOOK_EEXISTS,
+                    "%s exists already: a segment is never overwritten; run daybook verify",
                     assembly->final_path);
 }
 
@@ -55,8 +57,8 @@ static daybook_status write_head(dbk_assembly *assembly, daybook_error *error) {
     return dbk_file_write(&assembly->file, bytes, sizeof bytes, error);
 }
 
-daybook_status dbk_assembly_open(dbk_assembly *assembly, const dbk_segment_config *config, uint64_t position_first,
-                                 uint64_t position_last, daybook_error *error) {
+daybook_status dbk_assembly_open(dbk_assembly *assembly, const dbk_segment_config *config,
+                                 uint64_t position_first, uint64_t position_last, daybook_error *error) {
     memset(assembly, 0, sizeof *assembly);
     assembly->allocator = config->allocator;
     assembly->vfs = config->vfs;
@@ -75,7 +77,8 @@ daybook_status dbk_assembly_open(dbk_assembly *assembly, const dbk_segment_confi
                         (unsigned long long)position_first, (unsigned long long)position_last);
     DBK_TRY(name_files(assembly, config, error));
     DBK_TRY(refuse_existing(assembly, error));
-    DBK_TRY(dbk_file_writer_open(&assembly->file, config->allocator, config->vfs, assembly->path, true, error));
+    DBK_TRY(
+        dbk_file_writer_open(&assembly->file, config->allocator, config->vfs, assembly->path, true, error));
     assembly->file.seed = dbk_segment_seed(&config->store_uuid, config->incarnation, config->segment_id);
     DBK_TRY(write_head(assembly, error));
     assembly->blocks_begin = assembly->file.offset;
@@ -102,12 +105,13 @@ daybook_status dbk_assembly_add_dictionary(dbk_assembly *assembly, dbk_slice dic
     assembly->blocks_begin = assembly->file.offset;
     dbk_buf_append(&assembly->dictionaries, &place, sizeof place);
     dbk_buf_append_slice(&assembly->dictionary_bytes, dictionary);
-    if (assembly->dictionaries.failed || assembly->dictionary_bytes.failed) return out_of_memory(assembly, error);
+    if (assembly->dictionaries.failed || assembly->dictionary_bytes.failed)
+        return out_of_memory(assembly, error);
     *number_out = (uint32_t)count + 1;
     return DAYBOOK_OK;
 }
 
-// ---- Blocks ------------------------------------------------------------------------------------------------------
+// ---- Blocks -----------------------------------------------------------------------------------------------
 
 static daybook_status write_block_page(dbk_assembly *assembly, daybook_error *error) {
     uint32_t count = assembly->blocks_in_page;
@@ -168,7 +172,7 @@ daybook_status dbk_assembly_end_blocks(dbk_assembly *assembly, daybook_error *er
     return write_block_page(assembly, error);
 }
 
-// ---- The end -----------------------------------------------------------------------------------------------------
+// ---- The end ----------------------------------------------------------------------------------------------
 
 static daybook_status write_dictionary_copies(dbk_assembly *assembly, daybook_error *error) {
     dbk_dictionary_place *places = (void *)assembly->dictionaries.data;
@@ -180,7 +184,8 @@ static daybook_status write_dictionary_copies(dbk_assembly *assembly, daybook_er
     return DAYBOOK_OK;
 }
 
-static daybook_status write_footers_and_tails(dbk_assembly *assembly, const dbk_footer *footer, daybook_error *error) {
+static daybook_status write_footers_and_tails(dbk_assembly *assembly, const dbk_footer *footer,
+                                              daybook_error *error) {
     dbk_buf_reset(&assembly->scratch);
     dbk_footer_encode(footer, &assembly->scratch);
     if (assembly->scratch.failed) return out_of_memory(assembly, error);
@@ -216,9 +221,11 @@ static daybook_status publish(dbk_assembly *assembly, daybook_error *error) {
     return dbk_fail_system(error, result, "sync the directory", assembly->directory, 0);
 }
 
-daybook_status dbk_assembly_finish(dbk_assembly *assembly, const dbk_tree_root *root, const dbk_buf *filter_parts,
-                                   const dbk_buf *separators, const dbk_segment_stream *streams, uint32_t stream_count,
-                                   dbk_slice catalogue, dbk_segment_summary *summary_out, daybook_error *error) {
+daybook_status dbk_assembly_finish(dbk_assembly *assembly, const dbk_tree_root *root,
+                                   const dbk_buf *filter_parts, const dbk_buf *separators,
+                                   const dbk_segment_stream *streams, uint32_t stream_count,
+                                   dbk_slice catalogue, dbk_segment_summary *summary_out,
+                                   daybook_error *error) {
     dbk_footer footer; // Borrows all arrays; never deinitialized.
     memset(&footer, 0, sizeof footer);
     DBK_TRY(dbk_file_write_chunk(&assembly->file, catalogue, &footer.catalogue_offset, error));

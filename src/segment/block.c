@@ -10,23 +10,24 @@
 //   varint  zigzag (time_min - recorded_first), time_max - time_min
 //   bytes   stored
 //
-// Stored bytes, uncompressed: the bodies one behind the other (record/event.h), then what the store assigned, by
-// columns, because neighbours in a column are alike and compress to almost nothing:
+// Stored bytes, uncompressed: the bodies one behind the other (record/event.h), then what the store assigned,
+// by columns, because neighbours in a column are alike and compress to almost nothing:
 //
 //   position   varint gap to the one before, less one     (the first is the head's)
 //   stream id  varint zigzag difference to the one before (the first: to 0)
-//   seq        varint zigzag difference to the guess: one more than the last of its stream in this block, found in a
-//              table of 64 places by stream id & 63, else 0
+//   seq        varint zigzag difference to the guess: one more than the last of its stream in this block,
+//              found in a table of 64 places by stream id & 63, else 0
 //   version    varint
 //   recorded   varint zigzag difference to the one before (the first: to the head's)
 //   body size  varint
 //
-// Compression is zstd level 1 with the segment's dictionary; bytes it cannot shrink by a thirty-second are stored as
-// they are. Blocks above DICTIONARY_RAW_MAX do without the dictionary, whose parameters are made for small inputs.
+// Compression is zstd level 1 with the segment's dictionary; bytes it cannot shrink by a thirty-second are
+// stored as they are. Blocks above DICTIONARY_RAW_MAX do without the dictionary, whose parameters are made
+// for small inputs.
 //
-// Decoding expects anything: sizes are bounded by the head before memory is taken, columns must use up their bytes
-// exactly, positions ascend, and the ranges of the head must be those of the rows. Bodies are checked when read.
-// Threads: builders belong to one; a digested dictionary and decoded blocks to any.
+// Decoding expects anything: sizes are bounded by the head before memory is taken, columns must use up their
+// bytes exactly, positions ascend, and the ranges of the head must be those of the rows. Bodies are checked
+// when read. Threads: builders belong to one; a digested dictionary and decoded blocks to any.
 #define ZSTD_STATIC_LINKING_ONLY // memory through our allocator, and contexts in memory we own
 #define ZDICT_STATIC_LINKING_ONLY
 #include "segment/block.h"
@@ -45,7 +46,7 @@ enum {
     DICTIONARY_SHARE = 64, // a dictionary has at most this part of the bytes it was trained on
 };
 
-// ---- Head --------------------------------------------------------------------------------------------------------
+// ---- Head -------------------------------------------------------------------------------------------------
 
 void dbk_block_head_encode(const dbk_block_head *head, dbk_buf *buf) {
     dbk_buf_append_u8(buf, head->is_compressed ? 1 : 0);
@@ -58,7 +59,8 @@ void dbk_block_head_encode(const dbk_block_head *head, dbk_buf *buf) {
     dbk_buf_append_varint(buf, head->position_last - head->position_first);
     dbk_buf_append_varint(buf, dbk_zigzag(head->recorded_first_ns));
     dbk_buf_append_varint(buf, (uint64_t)head->recorded_last_ns - (uint64_t)head->recorded_first_ns);
-    dbk_buf_append_varint(buf, dbk_zigzag((int64_t)((uint64_t)head->time_min_ns - (uint64_t)head->recorded_first_ns)));
+    dbk_buf_append_varint(
+        buf, dbk_zigzag((int64_t)((uint64_t)head->time_min_ns - (uint64_t)head->recorded_first_ns)));
     dbk_buf_append_varint(buf, (uint64_t)head->time_max_ns - (uint64_t)head->time_min_ns);
 }
 
@@ -85,9 +87,11 @@ bool dbk_block_head_peek(dbk_slice bytes, dbk_block_head *head, size_t *head_siz
     head->position_last = head->position_first + span;
     head->recorded_first_ns = dbk_unzigzag(dbk_read_varint(&reader));
     head->recorded_last_ns = (int64_t)((uint64_t)head->recorded_first_ns + dbk_read_varint(&reader));
-    head->time_min_ns = (int64_t)((uint64_t)head->recorded_first_ns + (uint64_t)dbk_unzigzag(dbk_read_varint(&reader)));
+    head->time_min_ns =
+        (int64_t)((uint64_t)head->recorded_first_ns + (uint64_t)dbk_unzigzag(dbk_read_varint(&reader)));
     head->time_max_ns = (int64_t)((uint64_t)head->time_min_ns + dbk_read_varint(&reader));
-    if (reader.failed || codec > 1 || head->event_count == 0 || span > UINT64_MAX - head->position_first) return false;
+    if (reader.failed || codec > 1 || head->event_count == 0 || span > UINT64_MAX - head->position_first)
+        return false;
     uint32_t raw_size = head->bodies_size + head->columns_size;
     if (head->is_compressed ? head->stored_size >= raw_size : head->stored_size != raw_size) return false;
     *head_size_out = (size_t)(reader.at - (const uint8_t *)bytes.data);
@@ -102,7 +106,7 @@ bool dbk_block_head_decode(dbk_slice payload, dbk_block_head *head_out, dbk_slic
     return true;
 }
 
-// ---- Guessing seqs -----------------------------------------------------------------------------------------------
+// ---- Guessing seqs ----------------------------------------------------------------------------------------
 
 typedef struct seq_guess {
     uint32_t stream_id[PREDICTION_COUNT];
@@ -124,7 +128,7 @@ static size_t align8(size_t size) {
     return (size + 7) & ~(size_t)7;
 }
 
-// ---- zstd with our memory ----------------------------------------------------------------------------------------
+// ---- zstd with our memory ---------------------------------------------------------------------------------
 
 static void *zstd_alloc(void *opaque, size_t size) {
     const daybook_allocator *allocator = opaque;
@@ -142,7 +146,7 @@ static ZSTD_customMem zstd_memory(const daybook_allocator *allocator) {
     return memory;
 }
 
-// ---- Building ----------------------------------------------------------------------------------------------------
+// ---- Building ---------------------------------------------------------------------------------------------
 
 struct dbk_dictionary_encoder {
     const ZSTD_CDict *digested; // in the memory behind
@@ -165,7 +169,8 @@ daybook_status dbk_block_builder_new(const daybook_allocator *allocator, dbk_blo
     if (builder == NULL) return DAYBOOK_ENOMEM;
     builder->allocator = allocator;
     dbk_buf_init(&builder->raw, allocator, DBK_BLOCK_RAW_SIZE_MAX);
-    dbk_buf_init(&builder->out, allocator, DBK_BLOCK_HEAD_SIZE_MAX + ZSTD_COMPRESSBOUND(DBK_BLOCK_RAW_SIZE_MAX));
+    dbk_buf_init(&builder->out, allocator,
+                 DBK_BLOCK_HEAD_SIZE_MAX + ZSTD_COMPRESSBOUND(DBK_BLOCK_RAW_SIZE_MAX));
     builder->context = ZSTD_createCCtx_advanced(zstd_memory(allocator));
     if (builder->context == NULL) {
         dbk_block_builder_free(builder);
@@ -212,8 +217,8 @@ daybook_status dbk_block_builder_add(dbk_block_builder *builder, const dbk_event
     DBK_ASSERT(index == 0 || event->position > builder->head.position_last);
     dbk_buf_append_slice(&builder->raw, event->body);
     DBK_TRY(dbk_buf_status(&builder->raw));
-    builder->rows[index] = (dbk_block_row){event->position, event->seq, event->version, event->recorded_ns,
-                                           event->stream_id};
+    builder->rows[index] =
+        (dbk_block_row){event->position, event->seq, event->version, event->recorded_ns, event->stream_id};
     builder->body_sizes[index] = (uint32_t)event->body.size;
     widen_ranges(&builder->head, event, index == 0);
     builder->count++;
@@ -226,7 +231,8 @@ static void append_columns(dbk_block_builder *builder) {
     uint8_t *begin = dbk_buf_reserve(&builder->raw, (size_t)count * 60);
     if (begin == NULL) return;
     uint8_t *at = begin;
-    for (uint32_t i = 1; i < count; i++) at += dbk_put_varint(at, rows[i].position - rows[i - 1].position - 1);
+    for (uint32_t i = 1; i < count; i++)
+        at += dbk_put_varint(at, rows[i].position - rows[i - 1].position - 1);
     int64_t stream_id = 0;
     for (uint32_t i = 0; i < count; i++) {
         at += dbk_put_varint(at, dbk_zigzag((int64_t)rows[i].stream_id - stream_id));
@@ -262,13 +268,15 @@ static size_t compress(dbk_block_builder *builder, const dbk_dictionary_encoder 
         ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 0)) ||
         ZSTD_isError(ZSTD_CCtx_refCDict(context, encoder == NULL ? NULL : encoder->digested)))
         return SIZE_MAX;
-    size_t size = ZSTD_compress2(context, out + DBK_BLOCK_HEAD_SIZE_MAX, bound, builder->raw.data, builder->raw.size);
+    size_t size =
+        ZSTD_compress2(context, out + DBK_BLOCK_HEAD_SIZE_MAX, bound, builder->raw.data, builder->raw.size);
     if (ZSTD_isError(size)) return SIZE_MAX; // With room for the bound only memory can be missing.
     return size < builder->raw.size - builder->raw.size / 32 ? size : 0;
 }
 
 daybook_status dbk_block_builder_finish(dbk_block_builder *builder, const dbk_dictionary_encoder *encoder,
-                                        uint32_t dictionary, dbk_block_head *head_out, dbk_slice *payload_out) {
+                                        uint32_t dictionary, dbk_block_head *head_out,
+                                        dbk_slice *payload_out) {
     DBK_ASSERT(builder->count > 0);
     dbk_block_head *head = &builder->head;
     size_t bodies_size = builder->raw.size;
@@ -299,13 +307,13 @@ daybook_status dbk_block_builder_finish(dbk_block_builder *builder, const dbk_di
     return DAYBOOK_OK;
 }
 
-// ---- Dictionaries ------------------------------------------------------------------------------------------------
+// ---- Dictionaries -----------------------------------------------------------------------------------------
 
 daybook_status dbk_dictionary_encoder_new(const daybook_allocator *allocator, dbk_slice dictionary,
                                           dbk_dictionary_encoder **encoder_out) {
     *encoder_out = NULL;
-    // Parameters for inputs of a block's size: small tables, cheap to clear for each block. In memory of ours, because
-    // ZSTD_createCDict_advanced of zstd 1.5.4 crashes where memory is out.
+    // Parameters for inputs of a block's size: small tables, cheap to clear for each block. In memory of
+    // ours, because ZSTD_createCDict_advanced of zstd 1.5.4 crashes where memory is out.
     ZSTD_compressionParameters parameters = ZSTD_getCParams(LEVEL, DBK_BLOCK_TARGET, dictionary.size);
     size_t size = ZSTD_estimateCDictSize_advanced(dictionary.size, parameters, ZSTD_dlm_byCopy);
     dbk_dictionary_encoder *encoder = dbk_alloc(allocator, align8(sizeof *encoder) + size);
@@ -326,8 +334,8 @@ void dbk_dictionary_encoder_free(const daybook_allocator *allocator, dbk_diction
 }
 
 // Bodies spread evenly over all given, up to TRAIN_BYTES_MAX, one behind the other.
-static daybook_status collect_samples(const dbk_slice *bodies, size_t count, dbk_buf *samples, size_t *sizes_out,
-                                      size_t *sample_count_out) {
+static daybook_status collect_samples(const dbk_slice *bodies, size_t count, dbk_buf *samples,
+                                      size_t *sizes_out, size_t *sample_count_out) {
     uint64_t total = 0;
     for (size_t i = 0; i < count; i++) total += bodies[i].size;
     size_t step = (size_t)(total / TRAIN_BYTES_MAX) + 1, taken = 0;
@@ -367,7 +375,8 @@ daybook_status dbk_dictionary_train(const daybook_allocator *allocator, const db
     parameters.f = 18;
     parameters.accel = 5;
     parameters.zParams.compressionLevel = LEVEL;
-    size_t size = ZDICT_trainFromBuffer_fastCover(out, capacity, samples.data, sizes, (unsigned)sample_count, parameters);
+    size_t size = ZDICT_trainFromBuffer_fastCover(out, capacity, samples.data, sizes, (unsigned)sample_count,
+                                                  parameters);
     // No dictionary is no failure: bodies too alike or too few to learn from.
     if (!ZDICT_isError(size)) buf->size += size;
 done:
@@ -376,7 +385,7 @@ done:
     return status;
 }
 
-// ---- Reading -----------------------------------------------------------------------------------------------------
+// ---- Reading ----------------------------------------------------------------------------------------------
 
 size_t dbk_block_memory_size(const dbk_block_head *head) {
     return align8(sizeof(dbk_block_memory)) + head->event_count * sizeof(dbk_block_row) +
@@ -399,7 +408,8 @@ static ZSTD_DCtx *use_context(void *memory) {
     if (scratch->context != NULL) return scratch->context;
     ZSTD_DCtx *context =
         ZSTD_initStaticDCtx((uint8_t *)memory + align8(sizeof *scratch), align8(ZSTD_estimateDCtxSize()));
-    if (context == NULL || ZSTD_isError(ZSTD_DCtx_setParameter(context, ZSTD_d_format, ZSTD_f_zstd1_magicless)))
+    if (context == NULL ||
+        ZSTD_isError(ZSTD_DCtx_setParameter(context, ZSTD_d_format, ZSTD_f_zstd1_magicless)))
         return NULL;
     scratch->context = context;
     return context;
@@ -410,10 +420,12 @@ size_t dbk_dictionary_decoder_size(size_t dictionary_size) {
 }
 
 const void *dbk_dictionary_decoder_init(void *memory, size_t memory_size, dbk_slice dictionary) {
-    return ZSTD_initStaticDDict(memory, memory_size, dictionary.data, dictionary.size, ZSTD_dlm_byCopy, ZSTD_dct_auto);
+    return ZSTD_initStaticDDict(memory, memory_size, dictionary.data, dictionary.size, ZSTD_dlm_byCopy,
+                                ZSTD_dct_auto);
 }
 
-static bool decompress(const dbk_block_head *head, dbk_slice stored, const void *decoder, void *scratch, uint8_t *out) {
+static bool decompress(const dbk_block_head *head, dbk_slice stored, const void *decoder, void *scratch,
+                       uint8_t *out) {
     size_t raw_size = (size_t)head->bodies_size + head->columns_size;
     if (!head->is_compressed) {
         memcpy(out, stored.data, raw_size);
@@ -461,7 +473,8 @@ static bool decode_recorded(dbk_reader *reader, const dbk_block_head *head, dbk_
     for (uint32_t i = 0; i < head->event_count; i++) {
         recorded += (uint64_t)dbk_unzigzag(dbk_read_varint(reader));
         rows[i].recorded_ns = (int64_t)recorded;
-        if (rows[i].recorded_ns < head->recorded_first_ns || rows[i].recorded_ns > head->recorded_last_ns) return false;
+        if (rows[i].recorded_ns < head->recorded_first_ns || rows[i].recorded_ns > head->recorded_last_ns)
+            return false;
     }
     return true;
 }
@@ -478,7 +491,8 @@ static bool decode_offsets(dbk_reader *reader, const dbk_block_head *head, uint3
     return offset == head->bodies_size;
 }
 
-bool dbk_block_decode(const dbk_block_head *head, dbk_slice stored, const void *decoder, void *scratch, void *memory) {
+bool dbk_block_decode(const dbk_block_head *head, dbk_slice stored, const void *decoder, void *scratch,
+                      void *memory) {
     dbk_block_memory *block = memory;
     uint8_t *at = (uint8_t *)memory + align8(sizeof *block);
     block->head = *head;
@@ -509,5 +523,6 @@ daybook_status dbk_block_memory_event(const dbk_block_memory *block, uint32_t in
     event_out->version = row->version;
     event_out->recorded_ns = row->recorded_ns;
     uint32_t begin = block->offsets[index];
-    return dbk_event_decode_body(daybook_bytes(block->bodies + begin, block->offsets[index + 1] - begin), event_out);
+    return dbk_event_decode_body(daybook_bytes(block->bodies + begin, block->offsets[index + 1] - begin),
+                                 event_out);
 }

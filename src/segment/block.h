@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Blocks of events: some 4 KiB of bodies with their heads, compressed together. Codec only; the format stands at the
-// head of block.c.
+// Blocks of events: some 4 KiB of bodies with their heads, compressed together. Codec only; the format stands
+// at the head of block.c.
 #ifndef DBK_SEGMENT_BLOCK_H
 #define DBK_SEGMENT_BLOCK_H
 
@@ -9,7 +9,7 @@
 #include "segment/segment.h"
 
 enum {
-    DBK_BLOCK_TARGET = 4096,         // bytes of bodies
+    DBK_BLOCK_TARGET = 4096, // bytes of bodies
     DBK_BLOCK_EVENTS_MAX = 1024,
     DBK_BLOCK_HEAD_SIZE_MAX = 1 + 11 * 10,
     DBK_BLOCK_COLUMNS_SIZE_MAX = DBK_BLOCK_EVENTS_MAX * 60,
@@ -38,7 +38,7 @@ bool dbk_block_head_decode(dbk_slice payload, dbk_block_head *head_out, dbk_slic
 /// The same without knowing where the block ends; `*head_size_out` bytes precede the stored ones.
 bool dbk_block_head_peek(dbk_slice bytes, dbk_block_head *head_out, size_t *head_size_out);
 
-// ---- Building ----------------------------------------------------------------------------------------------------
+// ---- Building ---------------------------------------------------------------------------------------------
 
 typedef struct dbk_block_builder dbk_block_builder;
 typedef struct dbk_dictionary_encoder dbk_dictionary_encoder; // a digested dictionary
@@ -52,7 +52,8 @@ daybook_status dbk_block_builder_add(dbk_block_builder *builder, const dbk_event
 /// The block with a head, as a chunk's payload borrowed until the next call; the builder is empty again.
 /// `encoder` NULL: without dictionary.
 daybook_status dbk_block_builder_finish(dbk_block_builder *builder, const dbk_dictionary_encoder *encoder,
-                                        uint32_t dictionary, dbk_block_head *head_out, dbk_slice *payload_out);
+                                        uint32_t dictionary, dbk_block_head *head_out,
+                                        dbk_slice *payload_out);
 
 /// ENOMEM; EDAMAGED where the bytes are no dictionary.
 daybook_status dbk_dictionary_encoder_new(const daybook_allocator *allocator, dbk_slice dictionary,
@@ -62,7 +63,7 @@ void dbk_dictionary_encoder_free(const daybook_allocator *allocator, dbk_diction
 daybook_status dbk_dictionary_train(const daybook_allocator *allocator, const dbk_slice *bodies, size_t count,
                                     dbk_buf *buf);
 
-// ---- Reading -----------------------------------------------------------------------------------------------------
+// ---- Reading ----------------------------------------------------------------------------------------------
 
 /// An event's assigned fields, decoded.
 typedef struct dbk_block_row {
@@ -88,9 +89,10 @@ size_t dbk_block_scratch_size(void);
 /// A dictionary digested for decoding into `memory` of dbk_dictionary_decoder_size bytes, aligned to 8.
 size_t dbk_dictionary_decoder_size(size_t dictionary_size);
 const void *dbk_dictionary_decoder_init(void *memory, size_t memory_size, dbk_slice dictionary);
-/// Decompress and check; fills `memory` (dbk_block_memory_size bytes, aligned to 8). `decoder` is NULL for blocks without
-/// dictionary. False where the bytes are malformed.
-bool dbk_block_decode(const dbk_block_head *head, dbk_slice stored, const void *decoder, void *scratch, void *memory);
+/// Decompress and check; fills `memory` (dbk_block_memory_size bytes, aligned to 8). `decoder` is NULL for
+/// blocks without dictionary. False where the bytes are malformed.
+bool dbk_block_decode(const dbk_block_head *head, dbk_slice stored, const void *decoder, void *scratch,
+                      void *memory);
 /// Number `index` of a decoded block. EDAMAGED where its body is malformed.
 daybook_status dbk_block_memory_event(const dbk_block_memory *block, uint32_t index, dbk_event *event_out);
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Walking the postings of a term, either way, with skips.
 //
-// A list has up to three layers, each searched before the next is touched: the directory (first and last number of each
-// page), the heads of a page's groups, the numbers of one group. One page stays pinned, its group heads parsed, one
-// group decoded; a walk step is a search within that group, a skip is two or three short ones. Where the number asked
-// for lies between pages or within a run, nothing is read at all.
+// A list has up to three layers, each searched before the next is touched: the directory (first and last
+// number of each page), the heads of a page's groups, the numbers of one group. One page stays pinned, its
+// group heads parsed, one group decoded; a walk step is a search within that group, a skip is two or three
+// short ones. Where the number asked for lies between pages or within a run, nothing is read at all.
 //
-// Small lists come decoded from the dictionary page. All numbers are relative to the segment's first position.
-// Failure modes: EDAMAGED for pages that fail their checksum or contradict their directory. One thread per cursor.
+// Small lists come decoded from the dictionary page. All numbers are relative to the segment's first
+// position. Failure modes: EDAMAGED for pages that fail their checksum or contradict their directory. One
+// thread per cursor.
 #include "base/assert.h"
 #include "segment/reader.h"
 
@@ -35,13 +36,14 @@ struct dbk_postings {
     uint32_t numbers[DBK_POSTINGS_GROUP_MAX];
 };
 
-_Static_assert(DBK_POSTINGS_GROUP_MAX >= DBK_POSTINGS_INLINE_COUNT_MAX, "inline lists are decoded into a group");
+_Static_assert(DBK_POSTINGS_GROUP_MAX >= DBK_POSTINGS_INLINE_COUNT_MAX,
+               "inline lists are decoded into a group");
 
 static daybook_status damaged(const dbk_postings *postings, uint64_t offset, daybook_error *error) {
     return dbk_chunk_damaged(&postings->segment->reader, offset, "a posting list", error);
 }
 
-// ---- Open --------------------------------------------------------------------------------------------------------
+// ---- Open -------------------------------------------------------------------------------------------------
 
 static daybook_status open_inline(dbk_postings *postings, const dbk_term_entry *entry, daybook_error *error) {
     if (entry->count == 0 || entry->count > DBK_POSTINGS_INLINE_COUNT_MAX ||
@@ -50,7 +52,8 @@ static daybook_status open_inline(dbk_postings *postings, const dbk_term_entry *
     dbk_reader reader;
     dbk_reader_init(&reader, daybook_bytes(entry->postings_inline, entry->postings_size));
     dbk_postings_decode_inline(&reader, postings->first, (size_t)entry->count, postings->numbers);
-    if (reader.failed) return dbk_fail(error, DAYBOOK_EMISUSE, "the term entry does not come from dbk_segment_find_term");
+    if (reader.failed)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "the term entry does not come from dbk_segment_find_term");
     postings->number_count = (uint32_t)entry->count;
     postings->last = postings->numbers[postings->number_count - 1];
     return DAYBOOK_OK;
@@ -82,8 +85,8 @@ static daybook_status open_directory(dbk_postings *postings, daybook_error *erro
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_postings_open(dbk_segment *segment, const dbk_term_entry *entry, dbk_postings **postings_out,
-                                 daybook_error *error) {
+daybook_status dbk_postings_open(dbk_segment *segment, const dbk_term_entry *entry,
+                                 dbk_postings **postings_out, daybook_error *error) {
     *postings_out = NULL;
     dbk_postings *postings = dbk_alloc(segment->allocator, sizeof *postings);
     if (postings == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory reading %s", segment->path);
@@ -119,7 +122,7 @@ void dbk_postings_close(dbk_postings *postings) {
     dbk_segment_unref(segment);
 }
 
-// ---- Loading -----------------------------------------------------------------------------------------------------
+// ---- Loading ----------------------------------------------------------------------------------------------
 
 static daybook_status place_of_page(const dbk_postings *postings, uint32_t index, uint64_t *offset_out,
                                     uint32_t *size_out, daybook_error *error) {
@@ -133,7 +136,8 @@ static daybook_status place_of_page(const dbk_postings *postings, uint32_t index
     uint32_t end = index + 1 == postings->page_count ? dbk_get_u32(data + 12)
                                                      : dbk_get_u32(directory_entry(postings, index + 1) + 8);
     *offset_out = dbk_get_u64(data) + begin;
-    if (end <= begin || end - begin <= DBK_CHUNK_CHECKSUM_SIZE) return damaged(postings, postings->offset, error);
+    if (end <= begin || end - begin <= DBK_CHUNK_CHECKSUM_SIZE)
+        return damaged(postings, postings->offset, error);
     *size_out = end - begin - DBK_CHUNK_CHECKSUM_SIZE;
     return DAYBOOK_OK;
 }
@@ -176,8 +180,10 @@ static uint32_t find_group(const dbk_postings *postings, uint32_t number) {
     uint32_t low = 0, high = (uint32_t)postings->group_count;
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
-        if (postings->groups[middle].first <= number) low = middle;
-        else high = middle;
+        if (postings->groups[middle].first <= number)
+            low = middle;
+        else
+            high = middle;
     }
     return low;
 }
@@ -187,16 +193,19 @@ static uint32_t count_below(const dbk_postings *postings, uint32_t number) {
     uint32_t low = 0, high = postings->number_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (postings->numbers[middle] < number) low = middle + 1;
-        else high = middle;
+        if (postings->numbers[middle] < number)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
 
-// ---- Seeking -----------------------------------------------------------------------------------------------------
+// ---- Seeking ----------------------------------------------------------------------------------------------
 
 // Forwards within the loaded page, which ends at or behind `number`.
-static daybook_status seek_in_page(dbk_postings *postings, uint32_t number, uint32_t *number_out, daybook_error *error) {
+static daybook_status seek_in_page(dbk_postings *postings, uint32_t number, uint32_t *number_out,
+                                   daybook_error *error) {
     uint32_t index = find_group(postings, number);
     const dbk_postings_group *group = &postings->groups[index];
     if (number <= group->first) {
@@ -227,8 +236,10 @@ static daybook_status seek_in_directory(dbk_postings *postings, uint32_t number,
     uint32_t low = 0, high = postings->page_count; // The first page that ends at or behind it.
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (page_last(postings, middle) < number) low = middle + 1;
-        else high = middle;
+        if (page_last(postings, middle) < number)
+            low = middle + 1;
+        else
+            high = middle;
     }
     if (low == postings->page_count) return damaged(postings, postings->offset, error);
     if (number <= page_first(postings, low)) {
@@ -239,7 +250,8 @@ static daybook_status seek_in_directory(dbk_postings *postings, uint32_t number,
     return seek_in_page(postings, number, number_out, error);
 }
 
-static daybook_status seek_number(dbk_postings *postings, uint32_t number, uint32_t *number_out, daybook_error *error) {
+static daybook_status seek_number(dbk_postings *postings, uint32_t number, uint32_t *number_out,
+                                  daybook_error *error) {
     if (number <= postings->first) {
         *number_out = postings->first;
         return DAYBOOK_OK;
@@ -281,8 +293,10 @@ static daybook_status seek_back_in_directory(dbk_postings *postings, uint32_t nu
     uint32_t low = 0, high = postings->page_count; // The last page that begins at or before it.
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
-        if (page_first(postings, middle) <= number) low = middle;
-        else high = middle;
+        if (page_first(postings, middle) <= number)
+            low = middle;
+        else
+            high = middle;
     }
     if (number >= page_last(postings, low)) {
         *number_out = page_last(postings, low);
@@ -329,7 +343,8 @@ daybook_status dbk_postings_seek(dbk_postings *postings, uint64_t position, uint
 daybook_status dbk_postings_seek_back(dbk_postings *postings, uint64_t position, uint64_t *position_out,
                                       daybook_error *error) {
     uint64_t base = postings->segment->footer.summary.position_first;
-    if (postings->form == DBK_POSTINGS_NONE || position < base || position - base < postings->first) return DAYBOOK_END;
+    if (postings->form == DBK_POSTINGS_NONE || position < base || position - base < postings->first)
+        return DAYBOOK_END;
     uint64_t number = position - base > UINT32_MAX ? UINT32_MAX : position - base;
     uint32_t found;
     DBK_TRY(seek_number_back(postings, (uint32_t)number, &found, error));

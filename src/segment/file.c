@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writing a segment file front to back, and reading its chunks.
 //
-// The writer collects 256 KiB before each write. After every SYNC_INTERVAL it syncs what was written, so that a merge of
-// gigabytes does not leave all of them to one flush at its end, which would hold up the journal on the same device.
-// The SHA-256 runs along; it covers exactly the bytes handed to the file.
+// The writer collects 256 KiB before each write. After every SYNC_INTERVAL it syncs what was written, so that
+// a merge of gigabytes does not leave all of them to one flush at its end, which would hold up the journal on
+// the same device. The SHA-256 runs along; it covers exactly the bytes handed to the file.
 //
-// Failure modes: errors of the vfs come back as statuses naming path and offset; the writer is then useless and its
-// owner removes the file. Reading: a chunk is bounded by the file's size before anything is read or allocated.
-// Threads: a writer or window belongs to one; a reader to any.
+// Failure modes: errors of the vfs come back as statuses naming path and offset; the writer is then useless
+// and its owner removes the file. Reading: a chunk is bounded by the file's size before anything is read or
+// allocated. Threads: a writer or window belongs to one; a reader to any.
 #include "segment/file.h"
 
 #include <errno.h>
@@ -29,10 +29,11 @@ uint64_t dbk_chunk_checksum(uint64_t seed, uint64_t offset, const void *data, si
     return dbk_checksum(data, size, seed ^ (offset * UINT64_C(0x9e3779b97f4a7c15)));
 }
 
-// ---- Writing -----------------------------------------------------------------------------------------------------
+// ---- Writing ----------------------------------------------------------------------------------------------
 
-daybook_status dbk_file_writer_open(dbk_file_writer *writer, const daybook_allocator *allocator, daybook_vfs *vfs,
-                                    const char *path, bool with_digest, daybook_error *error) {
+daybook_status dbk_file_writer_open(dbk_file_writer *writer, const daybook_allocator *allocator,
+                                    daybook_vfs *vfs, const char *path, bool with_digest,
+                                    daybook_error *error) {
     memset(writer, 0, sizeof *writer);
     writer->allocator = allocator;
     writer->vfs = vfs;
@@ -44,7 +45,8 @@ daybook_status dbk_file_writer_open(dbk_file_writer *writer, const daybook_alloc
 
     int result = vfs->unlink(vfs, path); // A leftover of a process that died.
     if (result < 0 && result != -ENOENT) return dbk_fail_system(error, result, "remove", path, 0);
-    result = vfs->open(vfs, path, DAYBOOK_VFS_WRITE | DAYBOOK_VFS_CREATE | DAYBOOK_VFS_EXCLUSIVE, &writer->file);
+    result =
+        vfs->open(vfs, path, DAYBOOK_VFS_WRITE | DAYBOOK_VFS_CREATE | DAYBOOK_VFS_EXCLUSIVE, &writer->file);
     if (result < 0) {
         writer->file = NULL;
         return dbk_fail_system(error, result, "create", path, 0);
@@ -55,7 +57,8 @@ daybook_status dbk_file_writer_open(dbk_file_writer *writer, const daybook_alloc
 daybook_status dbk_file_writer_flush(dbk_file_writer *writer, daybook_error *error) {
     if (writer->buffered == 0) return DAYBOOK_OK;
     uint64_t offset = writer->offset - writer->buffered;
-    DBK_TRY(dbk_write_exactly(writer->vfs, writer->file, writer->path, writer->buffer, writer->buffered, offset, error));
+    DBK_TRY(dbk_write_exactly(writer->vfs, writer->file, writer->path, writer->buffer, writer->buffered,
+                              offset, error));
     if (writer->with_digest) dbk_sha256_update(&writer->digest, writer->buffer, writer->buffered);
     writer->buffered = 0;
     if (writer->offset - writer->synced_bytes < SYNC_INTERVAL) return DAYBOOK_OK;
@@ -104,7 +107,7 @@ void dbk_file_writer_close(dbk_file_writer *writer) {
     writer->buffer = NULL;
 }
 
-// ---- Reading -----------------------------------------------------------------------------------------------------
+// ---- Reading ----------------------------------------------------------------------------------------------
 
 daybook_status dbk_chunk_damaged(const dbk_file_reader *reader, uint64_t offset, const char *what,
                                  daybook_error *error) {
@@ -114,21 +117,21 @@ daybook_status dbk_chunk_damaged(const dbk_file_reader *reader, uint64_t offset,
                             what, reader->path, (unsigned long long)offset);
 }
 
-static daybook_status check_range(const dbk_file_reader *reader, uint64_t offset, size_t size, const char *what,
-                                  daybook_error *error) {
+static daybook_status check_range(const dbk_file_reader *reader, uint64_t offset, size_t size,
+                                  const char *what, daybook_error *error) {
     if (size <= SIZE_MAX - DBK_CHUNK_CHECKSUM_SIZE && offset <= reader->size &&
         size + DBK_CHUNK_CHECKSUM_SIZE <= reader->size - offset)
         return DAYBOOK_OK;
     return dbk_fail_damaged(error, reader->path, offset,
-                            "%s of %s is said to lie at byte %llu, outside of the file; run daybook verify", what,
-                            reader->path, (unsigned long long)offset);
+                            "%s of %s is said to lie at byte %llu, outside of the file; run daybook verify",
+                            what, reader->path, (unsigned long long)offset);
 }
 
-daybook_status dbk_chunk_read(const dbk_file_reader *reader, uint64_t offset, size_t size, const char *what, void *data,
-                              daybook_error *error) {
+daybook_status dbk_chunk_read(const dbk_file_reader *reader, uint64_t offset, size_t size, const char *what,
+                              void *data, daybook_error *error) {
     DBK_TRY(check_range(reader, offset, size, what, error));
-    DBK_TRY(dbk_read_exactly(reader->vfs, reader->file, reader->path, data, size + DBK_CHUNK_CHECKSUM_SIZE, offset,
-                             error));
+    DBK_TRY(dbk_read_exactly(reader->vfs, reader->file, reader->path, data, size + DBK_CHUNK_CHECKSUM_SIZE,
+                             offset, error));
     uint64_t expected = dbk_get_u64((const uint8_t *)data + size);
     if (dbk_chunk_checksum(reader->seed, offset, data, size) != expected)
         return dbk_chunk_damaged(reader, offset, what, error);

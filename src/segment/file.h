@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chunks of a segment file: bytes behind which 8 bytes of checksum stand, seeded with the identity of the segment and
-// the offset, so that a chunk from elsewhere never passes. Written in one go, front to back; read anywhere.
+// Chunks of a segment file: bytes behind which 8 bytes of checksum stand, seeded with the identity of the
+// segment and the offset, so that a chunk from elsewhere never passes. Written in one go, front to back; read
+// anywhere.
 #ifndef DBK_SEGMENT_FILE_H
 #define DBK_SEGMENT_FILE_H
 
@@ -15,7 +16,7 @@ enum { DBK_CHUNK_CHECKSUM_SIZE = 8 };
 uint64_t dbk_segment_seed(const dbk_uuid *store_uuid, uint64_t incarnation, uint64_t segment_id);
 uint64_t dbk_chunk_checksum(uint64_t seed, uint64_t offset, const void *data, size_t size);
 
-// ---- Writing -----------------------------------------------------------------------------------------------------
+// ---- Writing ----------------------------------------------------------------------------------------------
 
 /// A file being written from its begin to its end.
 typedef struct dbk_file_writer {
@@ -33,8 +34,9 @@ typedef struct dbk_file_writer {
 } dbk_file_writer;
 
 /// Create `path` (replacing a leftover of that name).
-daybook_status dbk_file_writer_open(dbk_file_writer *writer, const daybook_allocator *allocator, daybook_vfs *vfs,
-                                    const char *path, bool with_digest, daybook_error *error);
+daybook_status dbk_file_writer_open(dbk_file_writer *writer, const daybook_allocator *allocator,
+                                    daybook_vfs *vfs, const char *path, bool with_digest,
+                                    daybook_error *error);
 daybook_status dbk_file_write(dbk_file_writer *writer, const void *data, size_t size, daybook_error *error);
 /// Write a chunk; its offset into offset_out (may be NULL).
 daybook_status dbk_file_write_chunk(dbk_file_writer *writer, dbk_slice payload, uint64_t *offset_out,
@@ -44,7 +46,7 @@ daybook_status dbk_file_writer_sync(dbk_file_writer *writer, daybook_error *erro
 /// Close; the file stays. A zeroed writer is fine.
 void dbk_file_writer_close(dbk_file_writer *writer);
 
-// ---- Reading -----------------------------------------------------------------------------------------------------
+// ---- Reading ----------------------------------------------------------------------------------------------
 
 /// An open file to read chunks from. Any thread.
 typedef struct dbk_file_reader {
@@ -55,10 +57,10 @@ typedef struct dbk_file_reader {
     uint64_t size;
 } dbk_file_reader;
 
-/// Read a chunk of `size` payload bytes into `data`, which has room for DBK_CHUNK_CHECKSUM_SIZE more. EDAMAGED where it
-/// lies outside of the file or fails its checksum; `what` names it for people.
-daybook_status dbk_chunk_read(const dbk_file_reader *reader, uint64_t offset, size_t size, const char *what, void *data,
-                              daybook_error *error);
+/// Read a chunk of `size` payload bytes into `data`, which has room for DBK_CHUNK_CHECKSUM_SIZE more.
+/// EDAMAGED where it lies outside of the file or fails its checksum; `what` names it for people.
+daybook_status dbk_chunk_read(const dbk_file_reader *reader, uint64_t offset, size_t size, const char *what,
+                              void *data, daybook_error *error);
 daybook_status dbk_chunk_damaged(const dbk_file_reader *reader, uint64_t offset, const char *what,
                                  daybook_error *error);
 

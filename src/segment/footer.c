@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Head, footer, tail and block index pages as bytes; the formats stand at the head of writer.c. Pure but for the arrays
-// of a decoded footer. Decoding checks every count against the bytes that are left before memory is taken.
+// Head, footer, tail and block index pages as bytes; the formats stand at the head of writer.c. Pure but for
+// the arrays of a decoded footer. Decoding checks every count against the bytes that are left before memory
+// is taken.
 #include "segment/footer.h"
 
 static const char HEAD_MAGIC[8] = {'d', 'a', 'y', 'b', 'k', 's', 'e', 'g'};
 static const char TAIL_MAGIC[8] = {'d', 'a', 'y', 'b', 'k', 'e', 'n', 'd'};
 
-// ---- Head and tail -----------------------------------------------------------------------------------------------
+// ---- Head and tail ----------------------------------------------------------------------------------------
 
 void dbk_segment_head_encode(const dbk_segment_head *head, uint8_t bytes[DBK_SEGMENT_HEAD_SIZE]) {
     memset(bytes, 0, DBK_SEGMENT_HEAD_SIZE);
@@ -21,7 +22,8 @@ void dbk_segment_head_encode(const dbk_segment_head *head, uint8_t bytes[DBK_SEG
     dbk_put_u64(bytes + 72, dbk_checksum(bytes, 72, 0));
 }
 
-daybook_status dbk_segment_head_decode(const uint8_t bytes[DBK_SEGMENT_HEAD_SIZE], dbk_segment_head *head_out) {
+daybook_status dbk_segment_head_decode(const uint8_t bytes[DBK_SEGMENT_HEAD_SIZE],
+                                       dbk_segment_head *head_out) {
     if (memcmp(bytes, HEAD_MAGIC, 8) != 0) return DAYBOOK_EDAMAGED;
     if (dbk_checksum(bytes, 72, 0) != dbk_get_u64(bytes + 72)) return DAYBOOK_EDAMAGED;
     head_out->format = dbk_get_u32(bytes + 8);
@@ -34,7 +36,8 @@ daybook_status dbk_segment_head_decode(const uint8_t bytes[DBK_SEGMENT_HEAD_SIZE
     return DAYBOOK_OK;
 }
 
-void dbk_segment_tail_encode(const dbk_segment_tail *tail, uint64_t offset, uint8_t bytes[DBK_SEGMENT_TAIL_SIZE]) {
+void dbk_segment_tail_encode(const dbk_segment_tail *tail, uint64_t offset,
+                             uint8_t bytes[DBK_SEGMENT_TAIL_SIZE]) {
     memcpy(bytes, TAIL_MAGIC, 8);
     dbk_put_u32(bytes + 8, DBK_SEGMENT_FORMAT);
     dbk_put_u32(bytes + 12, DBK_SEGMENT_TAIL_SIZE);
@@ -60,7 +63,7 @@ daybook_status dbk_segment_tail_decode(const uint8_t bytes[DBK_SEGMENT_TAIL_SIZE
     return DAYBOOK_OK;
 }
 
-// ---- Footer ------------------------------------------------------------------------------------------------------
+// ---- Footer -----------------------------------------------------------------------------------------------
 
 static void append_difference(dbk_buf *buf, uint64_t value, uint64_t base) {
     dbk_buf_append_varint(buf, dbk_zigzag((int64_t)(value - base)));
@@ -116,7 +119,8 @@ static void encode_places(const dbk_footer *footer, dbk_buf *buf) {
         const dbk_filter_part *part = &footer->filter_parts[i];
         append_difference(buf, part->offset, offset);
         dbk_buf_append_varint(buf, part->size);
-        dbk_buf_append_text(buf, daybook_bytes(footer->separators + part->separator_offset, part->separator_size));
+        dbk_buf_append_text(buf,
+                            daybook_bytes(footer->separators + part->separator_offset, part->separator_size));
         offset = part->offset;
     }
     dbk_buf_append_varint(buf, footer->catalogue_offset);
@@ -211,8 +215,8 @@ static daybook_status decode_block_pages(dbk_reader *reader, dbk_footer *footer)
     footer->block_page_count = (footer->block_count + DBK_BLOCK_PAGE_COUNT - 1) / DBK_BLOCK_PAGE_COUNT;
     if (footer->block_page_count > dbk_reader_left(reader) / 5) fail(reader);
     if (reader->failed) return DAYBOOK_EDAMAGED;
-    footer->block_pages =
-        dbk_resize_array(footer->allocator, NULL, (size_t)footer->block_page_count + 1, sizeof *footer->block_pages);
+    footer->block_pages = dbk_resize_array(footer->allocator, NULL, (size_t)footer->block_page_count + 1,
+                                           sizeof *footer->block_pages);
     if (footer->block_pages == NULL) return DAYBOOK_ENOMEM;
     dbk_block_page previous;
     memset(&previous, 0, sizeof previous);
@@ -253,11 +257,13 @@ static daybook_status decode_index(dbk_reader *reader, dbk_footer *footer) {
         part->separator_size = (uint32_t)separator.size;
         if (separator.size > DBK_TERM_SIZE_MAX || (i == 0 && separator.size > 0)) fail(reader);
         if (reader->failed) return DAYBOOK_EDAMAGED;
-        if (separator.size > 0) memcpy(footer->separators + footer->separators_size, separator.data, separator.size);
+        if (separator.size > 0)
+            memcpy(footer->separators + footer->separators_size, separator.data, separator.size);
         footer->separators_size += (uint32_t)separator.size;
     }
     if (count > 0) {
-        uint8_t *trimmed = dbk_resize_array(footer->allocator, footer->separators, footer->separators_size + 1, 1);
+        uint8_t *trimmed =
+            dbk_resize_array(footer->allocator, footer->separators, footer->separators_size + 1, 1);
         if (trimmed != NULL) footer->separators = trimmed;
     }
     footer->catalogue_offset = dbk_read_varint(reader);
@@ -268,7 +274,8 @@ static daybook_status decode_index(dbk_reader *reader, dbk_footer *footer) {
 static daybook_status decode_streams(dbk_reader *reader, dbk_footer *footer) {
     dbk_segment_summary *summary = &footer->summary;
     summary->stream_count = read_count(reader, UINT32_MAX, 4);
-    footer->streams = dbk_resize_array(footer->allocator, NULL, (size_t)summary->stream_count + 1, sizeof *footer->streams);
+    footer->streams =
+        dbk_resize_array(footer->allocator, NULL, (size_t)summary->stream_count + 1, sizeof *footer->streams);
     if (footer->streams == NULL) return DAYBOOK_ENOMEM;
     uint64_t stream_id = 0, span = summary->position_last - summary->position_first;
     for (uint32_t i = 0; i < summary->stream_count; i++) {
@@ -318,9 +325,10 @@ void dbk_footer_deinit(dbk_footer *footer) {
     memset(footer, 0, sizeof *footer);
 }
 
-// ---- Block index -------------------------------------------------------------------------------------------------
+// ---- Block index ------------------------------------------------------------------------------------------
 
-void dbk_block_page_encode(const dbk_block_info *blocks, size_t count, const dbk_block_page *page, dbk_buf *buf) {
+void dbk_block_page_encode(const dbk_block_info *blocks, size_t count, const dbk_block_page *page,
+                           dbk_buf *buf) {
     uint64_t end = page->first_block_offset, position = 0, recorded = 0;
     for (size_t i = 0; i < count; i++) {
         const dbk_block_info *block = &blocks[i];

@@ -34,8 +34,10 @@ typedef struct dbk_segment_tail {
 
 void dbk_segment_head_encode(const dbk_segment_head *head, uint8_t bytes_out[DBK_SEGMENT_HEAD_SIZE]);
 /// EDAMAGED, or EFORMAT where a sound head names another format.
-daybook_status dbk_segment_head_decode(const uint8_t bytes[DBK_SEGMENT_HEAD_SIZE], dbk_segment_head *head_out);
-void dbk_segment_tail_encode(const dbk_segment_tail *tail, uint64_t offset, uint8_t bytes_out[DBK_SEGMENT_TAIL_SIZE]);
+daybook_status dbk_segment_head_decode(const uint8_t bytes[DBK_SEGMENT_HEAD_SIZE],
+                                       dbk_segment_head *head_out);
+void dbk_segment_tail_encode(const dbk_segment_tail *tail, uint64_t offset,
+                             uint8_t bytes_out[DBK_SEGMENT_TAIL_SIZE]);
 daybook_status dbk_segment_tail_decode(const uint8_t bytes[DBK_SEGMENT_TAIL_SIZE], uint64_t offset,
                                        dbk_segment_tail *tail_out);
 
@@ -77,11 +79,13 @@ typedef struct dbk_footer {
 
 void dbk_footer_encode(const dbk_footer *footer, dbk_buf *buf);
 /// EDAMAGED where malformed, ENOMEM. Memory taken is bounded by the size of `payload`.
-daybook_status dbk_footer_decode(const daybook_allocator *allocator, dbk_slice payload, dbk_footer *footer_out);
+daybook_status dbk_footer_decode(const daybook_allocator *allocator, dbk_slice payload,
+                                 dbk_footer *footer_out);
 void dbk_footer_deinit(dbk_footer *footer);
 
 /// Pages of the block index.
-void dbk_block_page_encode(const dbk_block_info *blocks, size_t count, const dbk_block_page *page, dbk_buf *buf);
+void dbk_block_page_encode(const dbk_block_info *blocks, size_t count, const dbk_block_page *page,
+                           dbk_buf *buf);
 /// `count` blocks, numbered from `first_number`; false where malformed.
 bool dbk_block_page_decode(dbk_slice payload, const dbk_block_page *page, uint32_t first_number, size_t count,
                            dbk_block_info *blocks_out);

@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gathering (term, number) pairs.
 //
-// Each distinct term has one record in a heap that only grows, found through an open-addressing table of (half a hash,
-// record). A record keeps the first and last number; the distances between are varints in pieces that double up to 256
-// bytes, so that a term of one event, the most frequent kind, costs its record only. Records and pieces are named by 32
-// bits, which makes a third of the memory of pointers. What an event adds is done in rounds: all its terms are hashed and
-// their table places prefetched, then the records, then they are looked up, so that the cache misses overlap (a table
-// of 300,000 terms misses on nearly every new term).
+// Each distinct term has one record in a heap that only grows, found through an open-addressing table of
+// (half a hash, record). A record keeps the first and last number; the distances between are varints in
+// pieces that double up to 256 bytes, so that a term of one event, the most frequent kind, costs its record
+// only. Records and pieces are named by 32 bits, half of what pointers would take. What an event
+// adds is done in rounds: all its terms are hashed and their table places prefetched, then the records, then
+// they are looked up, so that the cache misses overlap (a table of 300,000 terms misses on nearly every new
+// term).
 //
-// When heaps and table reach memory_max, the terms are sorted and written to the temporary file as a *run*, and
-// gathering begins anew. Runs follow each other in order of number, and merging them concatenates postings.
+// When heaps and table reach memory_max, the terms are sorted and written to the temporary file as a *run*,
+// and gathering begins anew. Runs follow each other in order of number, and merging them concatenates
+// postings.
 //
 // A run is a stream of records, cut into chunks (file.h) of RUN_CHUNK payload bytes, the last one shorter:
-//   text term, varint count, varint last_seq, varint extra, count varints: first number, then distances less one
-// (extra: last version of an aggregate; of a dead id stream_id << 1 | for_ever, and last_seq is zigzag removed_ns.)
+//   text term, varint count, varint last_seq, varint extra,
+//   count varints: the first number, then distances less one
+// (extra: last version of an aggregate; of a dead id stream_id << 1 | for_ever, and its last_seq is the
+// zigzag removed_ns.)
 //
-// Sorting is a three-way radix quicksort on eight bytes at a time, kept beside the pointers: terms share long prefixes
-// (kind, stream, category), which comparing whole terms would read again and again.
+// Sorting is a three-way radix quicksort on eight bytes at a time, kept beside the pointers: terms share long
+// prefixes (kind, stream, category), which comparing whole terms would read again and again.
 //
 // Failure modes: ENOMEM, and the vfs's for the temporary file. One thread.
 #include "segment/gather.h"
@@ -136,7 +140,7 @@ struct dbk_gather {
     uint8_t term_bytes[EVENT_TERM_BYTES_MAX];
 };
 
-// ---- Heap --------------------------------------------------------------------------------------------------------
+// ---- Heap -------------------------------------------------------------------------------------------------
 
 // Forget everything, keep so many chunks.
 static void heap_reset(unit_heap *heap, size_t kept) {
@@ -185,10 +189,10 @@ static table_slot *new_slots(const daybook_allocator *allocator, size_t count) {
     return slots;
 }
 
-// ---- Life --------------------------------------------------------------------------------------------------------
+// ---- Life -------------------------------------------------------------------------------------------------
 
-daybook_status dbk_gather_new(const daybook_allocator *allocator, daybook_vfs *vfs, const char *temporary_path,
-                              size_t memory_max, dbk_gather **gather_out) {
+daybook_status dbk_gather_new(const daybook_allocator *allocator, daybook_vfs *vfs,
+                              const char *temporary_path, size_t memory_max, dbk_gather **gather_out) {
     *gather_out = NULL;
     dbk_gather *gather = dbk_alloc_zeroed(allocator, sizeof *gather);
     if (gather == NULL) return DAYBOOK_ENOMEM;
@@ -211,7 +215,8 @@ daybook_status dbk_gather_new(const daybook_allocator *allocator, daybook_vfs *v
 void dbk_gather_free(dbk_gather *gather) {
     if (gather == NULL) return;
     dbk_file_writer_close(&gather->run_writer);
-    // A temporary file that cannot be removed is replaced by the next writer, and swept by the store when it opens.
+    // A temporary file that cannot be removed is replaced by the next writer, and swept by the store when it
+    // opens.
     if (gather->has_run_file) (void)gather->vfs->unlink(gather->vfs, gather->temporary_path);
     for (size_t i = 0; i < gather->run_count; i++) dbk_free(gather->allocator, gather->runs[i].chunk);
     dbk_free(gather->allocator, gather->runs);
@@ -230,7 +235,7 @@ static daybook_status out_of_memory(daybook_error *error) {
     return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory gathering the terms of a segment");
 }
 
-// ---- Table -------------------------------------------------------------------------------------------------------
+// ---- Table ------------------------------------------------------------------------------------------------
 
 static uint64_t record_extra(const term_record *record) {
     return record->has_extra ? dbk_get_u64(record->bytes) : 0;
@@ -297,7 +302,8 @@ static term_record *find_record(dbk_gather *gather, uint64_t hash, dbk_slice ter
         if (slot->record == NOTHING) return add_record(gather, slot, hash, term);
         if (slot->hash_high != (uint32_t)(hash >> 32)) continue;
         term_record *record = record_at(gather, slot->record);
-        if (record->size == term.size && memcmp(record_term(record), term.data, term.size) == 0) return record;
+        if (record->size == term.size && memcmp(record_term(record), term.data, term.size) == 0)
+            return record;
     }
 }
 
@@ -320,8 +326,10 @@ static daybook_status add_number(dbk_gather *gather, term_record *record, uint32
         if (size > PIECE_MAX) size = PIECE_MAX;
         uint32_t name = heap_take(&gather->pieces, size);
         if (name == NOTHING) return DAYBOOK_ENOMEM;
-        if (tail == NULL) record->head = name;
-        else tail->next = name;
+        if (tail == NULL)
+            record->head = name;
+        else
+            tail->next = name;
         record->tail = name;
         tail = heap_at(&gather->pieces, name);
         tail->next = NOTHING;
@@ -333,13 +341,13 @@ static daybook_status add_number(dbk_gather *gather, term_record *record, uint32
     return DAYBOOK_OK;
 }
 
-// ---- Adding ------------------------------------------------------------------------------------------------------
+// ---- Adding -----------------------------------------------------------------------------------------------
 
 static daybook_status write_run(dbk_gather *gather, daybook_error *error);
 
 static size_t memory_used(const dbk_gather *gather) {
-    return heap_bytes(&gather->records) + heap_bytes(&gather->pieces) + gather->slot_count * sizeof(table_slot) +
-           gather->term_count * sizeof(sort_item);
+    return heap_bytes(&gather->records) + heap_bytes(&gather->pieces) +
+           gather->slot_count * sizeof(table_slot) + gather->term_count * sizeof(sort_item);
 }
 
 static daybook_status make_room(dbk_gather *gather, size_t terms, daybook_error *error) {
@@ -350,7 +358,8 @@ static daybook_status make_room(dbk_gather *gather, size_t terms, daybook_error 
 
 static daybook_status note_term(void *context, dbk_slice term) {
     dbk_gather *gather = context;
-    DBK_ASSERT(gather->pending_count < EVENT_TERMS_MAX && term.size <= EVENT_TERM_BYTES_MAX - gather->pending_bytes);
+    DBK_ASSERT(gather->pending_count < EVENT_TERMS_MAX &&
+               term.size <= EVENT_TERM_BYTES_MAX - gather->pending_bytes);
     pending_term *pending = &gather->pending[gather->pending_count++];
     pending->offset = (uint32_t)gather->pending_bytes;
     pending->size = (uint32_t)term.size;
@@ -384,7 +393,8 @@ daybook_status dbk_gather_event(dbk_gather *gather, const dbk_event *event, uint
         term_record *record = find_record(gather, pending->hash, term);
         if (record == NULL || add_number(gather, record, number) != DAYBOOK_OK) return out_of_memory(error);
         record->last_seq = event->seq;
-        if (record->has_extra && event->version > record_extra(record)) set_record_extra(record, event->version);
+        if (record->has_extra && event->version > record_extra(record))
+            set_record_extra(record, event->version);
     }
     return DAYBOOK_OK;
 }
@@ -412,13 +422,15 @@ daybook_status dbk_gather_dead_id(dbk_gather *gather, const dbk_dead_id *dead, d
     bool is_new = gather->term_count > before;
     uint64_t extra = (uint64_t)dead->stream_id << 1 | (dead->for_ever ? 1 : 0);
     set_record_extra(record, is_new ? extra : extra | record_extra(record));
-    if (is_new || dead->removed_ns > dbk_unzigzag(record->last_seq)) record->last_seq = dbk_zigzag(dead->removed_ns);
+    if (is_new || dead->removed_ns > dbk_unzigzag(record->last_seq))
+        record->last_seq = dbk_zigzag(dead->removed_ns);
     return DAYBOOK_OK;
 }
 
-// ---- Sorting -----------------------------------------------------------------------------------------------------
+// ---- Sorting ----------------------------------------------------------------------------------------------
 
-// Eight bytes from `depth` on; zeros behind the end. Ties between an end and real zeros are settled by the sizes.
+// Eight bytes from `depth` on; zeros behind the end. Ties between an end and real zeros are settled by the
+// sizes.
 static uint64_t key_at(const term_record *record, size_t depth) {
     uint8_t bytes[8] = {0};
     if (depth < record->size) {
@@ -466,7 +478,8 @@ static uint64_t median_key(const sort_item *items, size_t count) {
     return c <= a ? a : c >= b ? b : c;
 }
 
-// Terms that end within the eight bytes come first, shortest first; among equal keys those are equal up to their end.
+// Terms that end within the eight bytes come first, shortest first; among equal keys those are equal up to
+// their end.
 static size_t move_ended_to_front(sort_item *items, size_t count, size_t depth) {
     size_t ended = 0;
     for (size_t i = 0; i < count; i++)
@@ -475,16 +488,19 @@ static size_t move_ended_to_front(sort_item *items, size_t count, size_t depth) 
     return ended;
 }
 
-// Keys are those at `depth`. Recursion goes into the two smaller parts; depth is bounded by the size of a term for
-// equal keys and by the logarithm for the others.
+// Keys are those at `depth`. Recursion goes into the two smaller parts; depth is bounded by the size of a
+// term for equal keys and by the logarithm for the others.
 static void sort_items(sort_item *items, size_t count, size_t depth) {
     while (count > INSERTION_MAX) {
         uint64_t pivot = median_key(items, count);
         size_t below = 0, at = 0, above = count;
         while (at < above) {
-            if (items[at].key < pivot) swap_items(&items[below++], &items[at++]);
-            else if (items[at].key > pivot) swap_items(&items[at], &items[--above]);
-            else at++;
+            if (items[at].key < pivot)
+                swap_items(&items[below++], &items[at++]);
+            else if (items[at].key > pivot)
+                swap_items(&items[at], &items[--above]);
+            else
+                at++;
         }
         size_t equal = above - below;
         size_t ended = move_ended_to_front(items + below, equal, depth);
@@ -508,13 +524,15 @@ static void sort_items(sort_item *items, size_t count, size_t depth) {
 
 static daybook_status sort_terms(dbk_gather *gather) {
     dbk_free(gather->allocator, gather->sorted);
-    gather->sorted = dbk_resize_array(gather->allocator, NULL, gather->term_count + 1, sizeof *gather->sorted);
+    gather->sorted =
+        dbk_resize_array(gather->allocator, NULL, gather->term_count + 1, sizeof *gather->sorted);
     if (gather->sorted == NULL) return DAYBOOK_ENOMEM;
-    // Through the table, whose order is random, and not through the heap, whose order is that of the first appearance:
-    // the quicksort likes it better.
+    // Through the table, whose order is random, and not through the heap, whose order is that of the first
+    // appearance: the quicksort likes it better.
     size_t count = 0;
     for (size_t i = 0; i < gather->slot_count; i++) {
-        if (i + PREFETCH_DISTANCE < gather->slot_count && gather->slots[i + PREFETCH_DISTANCE].record != NOTHING)
+        if (i + PREFETCH_DISTANCE < gather->slot_count &&
+            gather->slots[i + PREFETCH_DISTANCE].record != NOTHING)
             __builtin_prefetch(record_at(gather, gather->slots[i + PREFETCH_DISTANCE].record));
         if (gather->slots[i].record == NOTHING) continue;
         term_record *record = record_at(gather, gather->slots[i].record);
@@ -526,9 +544,10 @@ static daybook_status sort_terms(dbk_gather *gather) {
     return DAYBOOK_OK;
 }
 
-// ---- The memory as a source --------------------------------------------------------------------------------------
+// ---- The memory as a source -------------------------------------------------------------------------------
 
-static void set_value(dbk_term_source *source, uint64_t count, uint32_t last, uint64_t last_seq, uint64_t extra) {
+static void set_value(dbk_term_source *source, uint64_t count, uint32_t last, uint64_t last_seq,
+                      uint64_t extra) {
     dbk_term_value *value = &source->value;
     uint8_t kind = *(const uint8_t *)source->term.data;
     value->count = count;
@@ -599,7 +618,7 @@ static void open_memory(dbk_gather *gather) {
     source->gather = gather;
 }
 
-// ---- Writing a run -----------------------------------------------------------------------------------------------
+// ---- Writing a run ----------------------------------------------------------------------------------------
 
 typedef struct run_writer {
     dbk_gather *gather;
@@ -652,8 +671,8 @@ static daybook_status put_run_record(run_writer *writer, const term_record *reco
 
 static daybook_status open_run_file(dbk_gather *gather, daybook_error *error) {
     if (gather->has_run_file) return DAYBOOK_OK;
-    DBK_TRY(dbk_file_writer_open(&gather->run_writer, gather->allocator, gather->vfs, gather->temporary_path, false,
-                                 error));
+    DBK_TRY(dbk_file_writer_open(&gather->run_writer, gather->allocator, gather->vfs, gather->temporary_path,
+                                 false, error));
     gather->has_run_file = true;
     uint8_t seed[8];
     int result = gather->vfs->entropy(gather->vfs, seed, sizeof seed);
@@ -685,12 +704,13 @@ static daybook_status write_run(dbk_gather *gather, daybook_error *error) {
     return DAYBOOK_OK;
 }
 
-// ---- A run as a source -------------------------------------------------------------------------------------------
+// ---- A run as a source ------------------------------------------------------------------------------------
 
 static daybook_status load_run_chunk(run_source *source, daybook_error *error) {
     if (source->next_chunk == source->end) return DAYBOOK_END;
     uint64_t left = source->end - source->next_chunk;
-    size_t size = left < RUN_CHUNK + DBK_CHUNK_CHECKSUM_SIZE ? (size_t)left : RUN_CHUNK + DBK_CHUNK_CHECKSUM_SIZE;
+    size_t size = left < RUN_CHUNK + DBK_CHUNK_CHECKSUM_SIZE ? (size_t)left
+                                                             : RUN_CHUNK + DBK_CHUNK_CHECKSUM_SIZE;
     size -= DBK_CHUNK_CHECKSUM_SIZE;
     DBK_TRY(dbk_chunk_read(source->reader, source->next_chunk, size, "a run of terms", source->chunk, error));
     source->next_chunk += size + DBK_CHUNK_CHECKSUM_SIZE;
@@ -733,15 +753,16 @@ static daybook_status get_run_varint(run_source *source, uint64_t *value_out, da
     return damaged_run(source, error);
 }
 
-static daybook_status take_from_run(dbk_term_source *base, uint32_t *numbers_out, size_t capacity, size_t *count_out,
-                                    daybook_error *error) {
+static daybook_status take_from_run(dbk_term_source *base, uint32_t *numbers_out, size_t capacity,
+                                    size_t *count_out, daybook_error *error) {
     run_source *source = (run_source *)(void *)base;
     size_t count = 0;
     for (; count < capacity && source->left > 0; count++, source->left--) {
         uint64_t distance;
         daybook_status status = get_run_varint(source, &distance, error);
         if (status != DAYBOOK_OK) return status == DAYBOOK_END ? damaged_run(source, error) : status;
-        source->number = source->is_first_number ? (uint32_t)distance : source->number + (uint32_t)distance + 1;
+        source->number = source->is_first_number ? (uint32_t)distance
+                                                 : source->number + (uint32_t)distance + 1;
         source->is_first_number = false;
         numbers_out[count] = source->number;
     }
@@ -810,7 +831,8 @@ daybook_status dbk_gather_finish(dbk_gather *gather, dbk_term_source *const **so
     DBK_TRY(open_runs(gather, error));
     if (sort_terms(gather) != DAYBOOK_OK) return out_of_memory(error);
     open_memory(gather);
-    gather->sources = dbk_resize_array(gather->allocator, NULL, gather->run_count + 1, sizeof *gather->sources);
+    gather->sources =
+        dbk_resize_array(gather->allocator, NULL, gather->run_count + 1, sizeof *gather->sources);
     if (gather->sources == NULL) return out_of_memory(error);
     for (size_t i = 0; i < gather->run_count; i++) gather->sources[i] = &gather->runs[i].base;
     gather->sources[gather->run_count] = &gather->memory.base;

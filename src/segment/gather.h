@@ -9,9 +9,10 @@
 
 typedef struct dbk_gather dbk_gather;
 
-/// `temporary_path` is borrowed; the file exists only where memory_max was exceeded, and until the gather is freed.
-daybook_status dbk_gather_new(const daybook_allocator *allocator, daybook_vfs *vfs, const char *temporary_path,
-                              size_t memory_max, dbk_gather **gather_out);
+/// `temporary_path` is borrowed; the file exists only where memory_max was exceeded, and until the gather is
+/// freed.
+daybook_status dbk_gather_new(const daybook_allocator *allocator, daybook_vfs *vfs,
+                              const char *temporary_path, size_t memory_max, dbk_gather **gather_out);
 /// Removes the temporary file.
 void dbk_gather_free(dbk_gather *gather);
 

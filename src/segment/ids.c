@@ -2,16 +2,16 @@
 // How a segment finds an event by its id.
 //
 // Two kinds of ids:
-//   made by the store   UUIDv7 whose milliseconds are those of `recorded`. They stand in no table: the blocks recorded in
-//                       that millisecond are read and compared. Nothing is stored for them.
-//   supplied            A 48-bit fingerprint of (stream id, id key) is a term of the dictionary (DBK_TERM_ID) with the
-//                       event's position as its posting; the event itself decides. Seeded with the store's UUID, so
-//                       that nobody outside can prepare ids that collide.
-// Ids whose events are gone are terms too (DBK_TERM_DEAD_ID), with all 128 bits of the hash since there is no event
-// left to compare with. Being terms, they share the dictionary's pages, filters, merging and checks.
+//   made by the store   UUIDv7 whose milliseconds are those of `recorded`. They stand in no table: the blocks
+//                       recorded in that millisecond are read and compared. Nothing is stored for them.
+//   supplied            A 48-bit fingerprint of (stream id, id key) is a term of the dictionary (DBK_TERM_ID)
+//                       with the event's position as its posting; the event itself decides. Seeded with the
+//                       store's UUID, so that nobody outside can prepare ids that collide.
+// Ids whose events are gone are terms too (DBK_TERM_DEAD_ID), with all 128 bits of the hash since there is no
+// event left to compare with. Being terms, they share the dictionary's pages, filters, merging and checks.
 //
-// An event flagged as made whose id does not carry its recorded time (which the store never writes) is treated as
-// supplied, so that every stored id is found one way or the other. Any thread.
+// An event flagged as made whose id does not carry its recorded time (which the store never writes) is
+// treated as supplied, so that every stored id is found one way or the other. Any thread.
 #include <xxhash.h>
 
 #include "base/assert.h"
@@ -122,15 +122,16 @@ static daybook_status search_block(const dbk_block_view *view, uint32_t stream_i
     return DAYBOOK_OK;
 }
 
-static daybook_status find_made(dbk_segment *segment, uint32_t stream_id, dbk_slice id_key, dbk_id_lookup *lookup,
-                                daybook_error *error) {
+static daybook_status find_made(dbk_segment *segment, uint32_t stream_id, dbk_slice id_key,
+                                dbk_id_lookup *lookup, daybook_error *error) {
     int64_t first_ns;
     if (!millisecond_of(id_key, &first_ns)) return DAYBOOK_OK;
     const dbk_segment_summary *summary = dbk_segment_get_summary(segment);
     if (summary->event_count == 0 || floor_millisecond(summary->recorded_first_ns) > first_ns ||
         summary->recorded_last_ns < first_ns)
         return DAYBOOK_OK;
-    int64_t last_ns = first_ns > INT64_MAX - DBK_MILLISECOND_NS ? INT64_MAX : first_ns + DBK_MILLISECOND_NS - 1;
+    int64_t last_ns = first_ns > INT64_MAX - DBK_MILLISECOND_NS ? INT64_MAX
+                                                                : first_ns + DBK_MILLISECOND_NS - 1;
     uint32_t number;
     daybook_status status = dbk_segment_find_block_recorded(segment, first_ns, &number, error);
     dbk_block_view view;
@@ -147,8 +148,8 @@ static daybook_status find_made(dbk_segment *segment, uint32_t stream_id, dbk_sl
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
-daybook_status dbk_segment_find_id(dbk_segment *segment, uint32_t stream_id, dbk_slice id_key, dbk_id_lookup *lookup_out,
-                                   daybook_error *error) {
+daybook_status dbk_segment_find_id(dbk_segment *segment, uint32_t stream_id, dbk_slice id_key,
+                                   dbk_id_lookup *lookup_out, daybook_error *error) {
     memset(lookup_out, 0, sizeof *lookup_out);
     uint8_t hash[16];
     dbk_id_hash(dbk_segment_id_seed(segment), stream_id, id_key, hash);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loading blocks of events: read, verified, decompressed into the cache, and looked at.
 //
-// A decompressed block and a digested dictionary are each one piece of memory in the cache (under the offset of their
-// chunk), so the cache's bound is the bound of all of them. Decompression works in scratch memory that the cache keeps
-// for the next one. Blocks that one read does not fit into the scratch (events of more than about 60 KiB, stored) get
-// a buffer of their own. Any thread; two that miss the same block both read it, and one result stays.
+// A decompressed block and a digested dictionary are each one piece of memory in the cache (under the offset
+// of their chunk), so the cache's bound is the bound of all of them. Decompression works in scratch memory
+// that the cache keeps for the next one. Blocks that one read does not fit into the scratch (events of more
+// than about 60 KiB, stored) get a buffer of their own. Any thread; two that miss the same block both read
+// it, and one result stays.
 #include "base/assert.h"
 #include "segment/reader.h"
 
@@ -19,11 +20,12 @@ daybook_status dbk_block_damaged(dbk_segment *segment, uint64_t offset, daybook_
 }
 
 static daybook_status events_damaged(dbk_segment *segment, const dbk_block_info *info, daybook_error *error) {
-    return dbk_fail_damaged(error, segment->path, info->file_offset,
-                            "the block of events at positions %llu to %llu is damaged (%s, byte %llu): its bytes are not "
-                            "those that were written; run daybook verify",
-                            (unsigned long long)info->position_first, (unsigned long long)info->position_last,
-                            segment->path, (unsigned long long)info->file_offset);
+    return dbk_fail_damaged(
+        error, segment->path, info->file_offset,
+        "the block of events at positions %llu to %llu is damaged (%s, byte %llu): its bytes are not "
+        "those that were written; run daybook verify",
+        (unsigned long long)info->position_first, (unsigned long long)info->position_last, segment->path,
+        (unsigned long long)info->file_offset);
 }
 
 bool dbk_block_head_matches(const dbk_block_head *head, const dbk_block_info *info) {
@@ -33,7 +35,7 @@ bool dbk_block_head_matches(const dbk_block_head *head, const dbk_block_info *in
            head->time_max_ns == info->time_max_ns;
 }
 
-// ---- Dictionaries ------------------------------------------------------------------------------------------------
+// ---- Dictionaries -----------------------------------------------------------------------------------------
 
 daybook_status dbk_segment_read_dictionary(const dbk_segment *segment, uint32_t number, uint8_t *data_out,
                                            daybook_error *error) {
@@ -59,7 +61,8 @@ static daybook_status load_decoder(dbk_segment *segment, uint32_t number, dbk_ca
     size_t size = dbk_dictionary_decoder_size(place->size);
     dbk_cache_entry *entry = dbk_cache_entry_new(segment->cache, size);
     if (entry == NULL) return out_of_memory(segment, error);
-    if (dbk_dictionary_decoder_init(dbk_cache_entry_data(entry), size, daybook_bytes(bytes, place->size)) == NULL) {
+    if (dbk_dictionary_decoder_init(dbk_cache_entry_data(entry), size, daybook_bytes(bytes, place->size)) ==
+        NULL) {
         dbk_cache_release(segment->cache, entry);
         return dbk_chunk_damaged(&segment->reader, place->offset, "a dictionary", error);
     }
@@ -67,10 +70,10 @@ static daybook_status load_decoder(dbk_segment *segment, uint32_t number, dbk_ca
     return DAYBOOK_OK;
 }
 
-// ---- Blocks ------------------------------------------------------------------------------------------------------
+// ---- Blocks -----------------------------------------------------------------------------------------------
 
-static daybook_status decode_block(dbk_segment *segment, const dbk_block_info *info, dbk_slice payload, void *scratch,
-                                   dbk_cache_entry **entry_out, daybook_error *error) {
+static daybook_status decode_block(dbk_segment *segment, const dbk_block_info *info, dbk_slice payload,
+                                   void *scratch, dbk_cache_entry **entry_out, daybook_error *error) {
     dbk_block_head head;
     dbk_slice stored;
     if (!dbk_block_head_decode(payload, &head, &stored) || !dbk_block_head_matches(&head, info) ||
@@ -93,15 +96,17 @@ static daybook_status decode_block(dbk_segment *segment, const dbk_block_info *i
     return status;
 }
 
-static daybook_status read_block(dbk_segment *segment, const dbk_block_info *info, dbk_cache_entry **entry_out,
-                                 daybook_error *error) {
+static daybook_status read_block(dbk_segment *segment, const dbk_block_info *info,
+                                 dbk_cache_entry **entry_out, daybook_error *error) {
     size_t scratch_size = dbk_block_scratch_size() + READ_SIZE;
     uint8_t *scratch = dbk_cache_take_scratch(segment->cache, scratch_size);
     uint8_t *own = NULL, *bytes = scratch + dbk_block_scratch_size();
     daybook_status status = DAYBOOK_OK;
     if (scratch != NULL && info->file_bytes > READ_SIZE) {
-        if (info->file_bytes <= segment->reader.size) bytes = own = dbk_alloc(segment->allocator, info->file_bytes);
-        else status = events_damaged(segment, info, error);
+        if (info->file_bytes <= segment->reader.size)
+            bytes = own = dbk_alloc(segment->allocator, info->file_bytes);
+        else
+            status = events_damaged(segment, info, error);
     }
     if (scratch == NULL || bytes == NULL) status = out_of_memory(segment, error);
     size_t size = info->file_bytes - DBK_CHUNK_CHECKSUM_SIZE;
@@ -109,13 +114,15 @@ static daybook_status read_block(dbk_segment *segment, const dbk_block_info *inf
         status = dbk_chunk_read(&segment->reader, info->file_offset, size, "a block of events", bytes, error);
     if (status == DAYBOOK_OK)
         status = decode_block(segment, info, daybook_bytes(bytes, size), scratch, entry_out, error);
-    else if (status == DAYBOOK_EDAMAGED) status = events_damaged(segment, info, error);
+    else if (status == DAYBOOK_EDAMAGED)
+        status = events_damaged(segment, info, error);
     dbk_free(segment->allocator, own);
     dbk_cache_give_scratch(segment->cache, scratch, scratch_size);
     return status;
 }
 
-static void show_block(dbk_segment *segment, dbk_cache_entry *entry, const dbk_block_info *info, dbk_block_view *view) {
+static void show_block(dbk_segment *segment, dbk_cache_entry *entry, const dbk_block_info *info,
+                       dbk_block_view *view) {
     const dbk_block_memory *block = dbk_cache_entry_data(entry);
     view->segment = segment;
     view->entry = entry;
@@ -128,8 +135,10 @@ static void show_block(dbk_segment *segment, dbk_cache_entry *entry, const dbk_b
     view->offsets = block->offsets;
 }
 
-daybook_status dbk_block_load(dbk_segment *segment, uint32_t block_number, dbk_block_view *view, daybook_error *error) {
-    if (view->entry != NULL && view->segment == segment && view->block_number == block_number) return DAYBOOK_OK;
+daybook_status dbk_block_load(dbk_segment *segment, uint32_t block_number, dbk_block_view *view,
+                              daybook_error *error) {
+    if (view->entry != NULL && view->segment == segment && view->block_number == block_number)
+        return DAYBOOK_OK;
     dbk_block_release(view);
     dbk_block_info info;
     DBK_TRY(dbk_segment_block_info(segment, block_number, &info, error));
@@ -154,9 +163,11 @@ void dbk_block_release(dbk_block_view *view) {
     memset(view, 0, sizeof *view);
 }
 
-daybook_status dbk_block_event(const dbk_block_view *view, uint32_t index, dbk_event *event_out, daybook_error *error) {
+daybook_status dbk_block_event(const dbk_block_view *view, uint32_t index, dbk_event *event_out,
+                               daybook_error *error) {
     DBK_ASSERT(view->entry != NULL && index < view->event_count);
-    if (dbk_block_memory_event(dbk_cache_entry_data(view->entry), index, event_out) == DAYBOOK_OK) return DAYBOOK_OK;
+    if (dbk_block_memory_event(dbk_cache_entry_data(view->entry), index, event_out) == DAYBOOK_OK)
+        return DAYBOOK_OK;
     return dbk_block_damaged(view->segment, view->file_offset, error);
 }
 
@@ -166,8 +177,10 @@ uint32_t dbk_block_find(const dbk_block_view *view, uint64_t position) {
     uint32_t low = 0, high = view->event_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (block->rows[middle].position < position) low = middle + 1;
-        else high = middle;
+        if (block->rows[middle].position < position)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }

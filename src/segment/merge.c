@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Merges neighbouring segments into one, streaming.
 //
-//   1. Liveness. The stream terms of the inputs say which stream each position belongs to; every event is asked for once,
-//      without reading a block, and the answers are kept in two sparse bitmaps. Later questions are answered from there,
-//      so that the result is of one piece even where the answers change meanwhile.
-//   2. Blocks, input by input. A block without removed events goes over as it is, under a new checksum and with the new
-//      number of its dictionary; other blocks are decoded and their live events added to an open block, compressed with
-//      the dictionary they had. Small leftovers (below a quarter of a block) are packed again as well. Ids of removed
-//      events go to the gatherer (gather.c), which keeps to its memory.
+//   1. Liveness. The stream terms of the inputs say which stream each position belongs to; every event is
+//      asked for once, without reading a block, and the answers are kept in two sparse bitmaps. Later
+//      questions are answered from there, so that the result is of one piece even where the answers change
+//      meanwhile.
+//   2. Blocks, input by input. A block without removed events goes over as it is, under a new checksum and
+//      with the new number of its dictionary; other blocks are decoded and their live events added to an open
+//      block, compressed with the dictionary they had. Small leftovers (below a quarter of a block) are
+//      packed again as well. Ids of removed events go to the gatherer (gather.c), which keeps to its memory.
 //   3. Terms, all inputs and the gatherer at once (terms.c), straight into the new dictionary.
 //
-// Memory: the bitmaps (8 KiB for each 65,536 positions with a removal), the union of the stream directories, the inputs'
-// dictionaries, read-ahead windows and the gatherer within config->memory_max.
+// Memory: the bitmaps (8 KiB for each 65,536 positions with a removal), the union of the stream directories,
+// the inputs' dictionaries, read-ahead windows and the gatherer within config->memory_max.
 //
-// At the end the live events counted in step 1 must be those written in step 2: index and blocks agree or nothing is
-// written. Other failure modes: damage of an input (EDAMAGED, naming it), the vfs's, ENOMEM, ECLOSED when interrupted. In
-// every case the new file is removed. One thread; inputs may be read by others meanwhile.
+// At the end the live events counted in step 1 must be those written in step 2: index and blocks agree or
+// nothing is written. Other failure modes: damage of an input (EDAMAGED, naming it), the vfs's, ENOMEM,
+// ECLOSED when interrupted. In every case the new file is removed. One thread; inputs may be read by others
+// meanwhile.
 #include "base/assert.h"
 #include "segment/assembly.h"
 #include "segment/gather.h"
@@ -74,7 +76,8 @@ typedef struct segment_merger {
 } segment_merger;
 
 static daybook_status out_of_memory(const segment_merger *merger) {
-    return dbk_fail(merger->error, DAYBOOK_ENOMEM, "out of memory merging segments into %s", merger->assembly.path);
+    return dbk_fail(merger->error, DAYBOOK_ENOMEM, "out of memory merging segments into %s",
+                    merger->assembly.path);
 }
 
 static daybook_status check_interrupt(const segment_merger *merger) {
@@ -82,7 +85,7 @@ static daybook_status check_interrupt(const segment_merger *merger) {
     return dbk_fail(merger->error, DAYBOOK_ECLOSED, "the merge was stopped");
 }
 
-// ---- Sparse set --------------------------------------------------------------------------------------------------
+// ---- Sparse set -------------------------------------------------------------------------------------------
 
 static daybook_status set_init(sparse_set *set, const daybook_allocator *allocator, uint64_t limit) {
     set->page_count = (size_t)(limit / BITS_PER_PAGE) + 1;
@@ -131,21 +134,24 @@ static bool set_has_any(const sparse_set *set, uint32_t first, uint32_t last) {
     return false;
 }
 
-// ---- Streams and liveness ----------------------------------------------------------------------------------------
+// ---- Streams and liveness ---------------------------------------------------------------------------------
 
 static merged_stream *find_stream(const segment_merger *merger, uint32_t stream_id) {
     size_t low = 0, high = merger->stream_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (merger->streams[middle].stream.stream_id < stream_id) low = middle + 1;
-        else high = middle;
+        if (merger->streams[middle].stream.stream_id < stream_id)
+            low = middle + 1;
+        else
+            high = middle;
     }
     if (low == merger->stream_count || merger->streams[low].stream.stream_id != stream_id) return NULL;
     return &merger->streams[low];
 }
 
 static int compare_streams(const void *a, const void *b) {
-    uint32_t left = ((const merged_stream *)a)->stream.stream_id, right = ((const merged_stream *)b)->stream.stream_id;
+    uint32_t left = ((const merged_stream *)a)->stream.stream_id,
+             right = ((const merged_stream *)b)->stream.stream_id;
     return (left > right) - (left < right);
 }
 
@@ -177,19 +183,21 @@ static daybook_status unite_streams(segment_merger *merger) {
     }
     for (size_t i = 0; i < merger->stream_count; i++) {
         merged_stream *stream = &merger->streams[i];
-        stream->is_gone = merger->is_live(merger->is_live_context, stream->stream.stream_id, merger->position_first) ==
-                          DBK_STREAM_GONE;
+        stream->is_gone = merger->is_live(merger->is_live_context, stream->stream.stream_id,
+                                          merger->position_first) == DBK_STREAM_GONE;
     }
     return DAYBOOK_OK;
 }
 
 static daybook_status note_removed(segment_merger *merger, uint32_t number, bool for_ever) {
     if (set_add(&merger->removed, merger->allocator, number) != DAYBOOK_OK) return out_of_memory(merger);
-    if (for_ever && set_add(&merger->for_ever, merger->allocator, number) != DAYBOOK_OK) return out_of_memory(merger);
+    if (for_ever && set_add(&merger->for_ever, merger->allocator, number) != DAYBOOK_OK)
+        return out_of_memory(merger);
     return DAYBOOK_OK;
 }
 
-static void note_live(segment_merger *merger, const dbk_segment *input, merged_stream *stream, uint64_t position) {
+static void note_live(segment_merger *merger, const dbk_segment *input, merged_stream *stream,
+                      uint64_t position) {
     dbk_segment_stream *merged = &stream->stream, known;
     bool is_known = dbk_segment_find_stream(input, merged->stream_id, &known);
     if (merged->event_count++ == 0) {
@@ -237,7 +245,8 @@ static daybook_status ask_stream(segment_merger *merger, const dbk_segment *inpu
 static daybook_status ask_input(segment_merger *merger, dbk_segment *input) {
     uint8_t kind = DBK_TERM_STREAM;
     dbk_term_source *source;
-    DBK_TRY(dbk_segment_source_open(input, daybook_bytes(&kind, 1), merger->window_size, &source, merger->error));
+    DBK_TRY(
+        dbk_segment_source_open(input, daybook_bytes(&kind, 1), merger->window_size, &source, merger->error));
     daybook_status status;
     while ((status = source->next(source, merger->error)) == DAYBOOK_OK) {
         status = check_interrupt(merger);
@@ -245,16 +254,19 @@ static daybook_status ask_input(segment_merger *merger, dbk_segment *input) {
         const uint8_t *term = source->term.data;
         merged_stream *stream = NULL;
         if (source->term.size == 5)
-            stream = find_stream(merger, (uint32_t)term[1] << 24 | (uint32_t)term[2] << 16 | (uint32_t)term[3] << 8 | term[4]);
-        if (stream == NULL) status = dbk_segment_page_damaged(input, input->footer.root.offset, merger->error);
-        else status = ask_stream(merger, input, source, stream);
+            stream = find_stream(merger, (uint32_t)term[1] << 24 | (uint32_t)term[2] << 16 |
+                                             (uint32_t)term[3] << 8 | term[4]);
+        if (stream == NULL)
+            status = dbk_segment_page_damaged(input, input->footer.root.offset, merger->error);
+        else
+            status = ask_stream(merger, input, source, stream);
         if (status != DAYBOOK_OK) break;
     }
     source->close(source);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
-// ---- Dictionaries ------------------------------------------------------------------------------------------------
+// ---- Dictionaries -----------------------------------------------------------------------------------------
 
 static daybook_status take_dictionaries(segment_merger *merger) {
     merger->dictionary_numbers =
@@ -270,7 +282,8 @@ static daybook_status take_dictionaries(segment_merger *merger) {
             uint8_t bytes[DBK_DICTIONARY_SIZE_MAX + DBK_CHUNK_CHECKSUM_SIZE];
             DBK_TRY(dbk_segment_read_dictionary(input, number, bytes, merger->error));
             dbk_slice dictionary = daybook_bytes(bytes, input->footer.dictionaries[number - 1].size);
-            DBK_TRY(dbk_assembly_add_dictionary(&merger->assembly, dictionary, &numbers[number], merger->error));
+            DBK_TRY(
+                dbk_assembly_add_dictionary(&merger->assembly, dictionary, &numbers[number], merger->error));
         }
     }
     return DAYBOOK_OK;
@@ -286,7 +299,8 @@ static daybook_status use_encoder(segment_merger *merger, uint32_t dictionary) {
     const dbk_dictionary_place *places = (const void *)merger->assembly.dictionaries.data;
     size_t offset = 0;
     for (uint32_t i = 0; i + 1 < dictionary; i++) offset += places[i].size;
-    dbk_slice bytes = daybook_bytes(merger->assembly.dictionary_bytes.data + offset, places[dictionary - 1].size);
+    dbk_slice bytes =
+        daybook_bytes(merger->assembly.dictionary_bytes.data + offset, places[dictionary - 1].size);
     daybook_status status = dbk_dictionary_encoder_new(merger->allocator, bytes, &merger->encoder);
     if (status == DAYBOOK_EDAMAGED)
         return dbk_fail_damaged(merger->error, merger->inputs[0]->path, 0,
@@ -297,15 +311,15 @@ static daybook_status use_encoder(segment_merger *merger, uint32_t dictionary) {
     return DAYBOOK_OK;
 }
 
-// ---- Blocks ------------------------------------------------------------------------------------------------------
+// ---- Blocks -----------------------------------------------------------------------------------------------
 
 static daybook_status close_block(segment_merger *merger) {
     if (dbk_block_builder_count(merger->builder) == 0) return DAYBOOK_OK;
     DBK_TRY(use_encoder(merger, merger->builder_dictionary));
     dbk_block_head head;
     dbk_slice payload;
-    if (dbk_block_builder_finish(merger->builder, merger->encoder, merger->builder_dictionary, &head, &payload) !=
-        DAYBOOK_OK)
+    if (dbk_block_builder_finish(merger->builder, merger->encoder, merger->builder_dictionary, &head,
+                                 &payload) != DAYBOOK_OK)
         return out_of_memory(merger);
     return dbk_assembly_add_block(&merger->assembly, &head, payload, merger->error);
 }
@@ -339,13 +353,16 @@ static daybook_status rewrite_block(segment_merger *merger, dbk_segment *input, 
         dbk_event event;
         DBK_TRY(dbk_block_event(view, i, &event, merger->error));
         uint32_t number = (uint32_t)(event.position - merger->position_first);
-        if (set_has(&merger->removed, number)) DBK_TRY(drop_event(merger, &event, set_has(&merger->for_ever, number)));
-        else DBK_TRY(keep_event(merger, &event, dictionary));
+        if (set_has(&merger->removed, number))
+            DBK_TRY(drop_event(merger, &event, set_has(&merger->for_ever, number)));
+        else
+            DBK_TRY(keep_event(merger, &event, dictionary));
     }
     return DAYBOOK_OK;
 }
 
-static daybook_status copy_block(segment_merger *merger, dbk_block_head *head, dbk_slice stored, uint32_t dictionary) {
+static daybook_status copy_block(segment_merger *merger, dbk_block_head *head, dbk_slice stored,
+                                 uint32_t dictionary) {
     DBK_TRY(close_block(merger));
     head->dictionary = dictionary;
     dbk_buf_reset(&merger->payload);
@@ -374,7 +391,8 @@ static daybook_status merge_block(segment_merger *merger, size_t input_index, co
     uint32_t dictionary = merger->dictionary_numbers[input_index][head.dictionary];
     bool has_removed = set_has_any(&merger->removed, (uint32_t)(info->position_first - base),
                                    (uint32_t)(info->position_last - base));
-    if (!has_removed && head.bodies_size > PACKED_SIZE_MAX) return copy_block(merger, &head, stored, dictionary);
+    if (!has_removed && head.bodies_size > PACKED_SIZE_MAX)
+        return copy_block(merger, &head, stored, dictionary);
     return rewrite_block(merger, input, info->block_number, dictionary, view);
 }
 
@@ -397,7 +415,7 @@ static daybook_status merge_blocks_of(segment_merger *merger, size_t input_index
     return status;
 }
 
-// ---- Terms -------------------------------------------------------------------------------------------------------
+// ---- Terms ------------------------------------------------------------------------------------------------
 
 static bool is_removed(void *context, uint32_t number) {
     const segment_merger *merger = context;
@@ -412,7 +430,8 @@ static bool is_stream_gone(void *context, uint32_t stream_id) {
     return merger->is_live(merger->is_live_context, stream_id, merger->position_first) == DBK_STREAM_GONE;
 }
 
-static daybook_status read_seq(segment_merger *merger, uint64_t position, uint64_t *seq_out, daybook_error *error) {
+static daybook_status read_seq(segment_merger *merger, uint64_t position, uint64_t *seq_out,
+                               daybook_error *error) {
     for (size_t i = 0; i < merger->input_count; i++) {
         dbk_segment *input = merger->inputs[i];
         if (position > input->footer.summary.position_last) continue;
@@ -425,14 +444,17 @@ static daybook_status read_seq(segment_merger *merger, uint64_t position, uint64
         uint32_t index = status == DAYBOOK_OK ? dbk_block_find(&view, position) : 0;
         bool is_found = status == DAYBOOK_OK && index < view.event_count;
         if (is_found) {
-            const dbk_block_row *row = &((const dbk_block_memory *)dbk_cache_entry_data(view.entry))->rows[index];
+            const dbk_block_row *row =
+                &((const dbk_block_memory *)dbk_cache_entry_data(view.entry))->rows[index];
             is_found = row->position == position;
             *seq_out = row->seq;
         }
         dbk_block_release(&view);
         if (is_found) return DAYBOOK_OK;
-        return dbk_fail_damaged(error, input->path, 0, "the index of %s names position %llu, which no block has; run "
-                                "daybook verify", input->path, (unsigned long long)position);
+        return dbk_fail_damaged(error, input->path, 0,
+                                "the index of %s names position %llu, which no block has; run "
+                                "daybook verify",
+                                input->path, (unsigned long long)position);
     }
     return dbk_fail(error, DAYBOOK_EDAMAGED, "no segment has position %llu", (unsigned long long)position);
 }
@@ -458,7 +480,8 @@ static daybook_status merge_sources(segment_merger *merger, dbk_term_source *con
     if (dbk_tree_builder_new(merger->allocator, &merger->assembly.file, &tree) != DAYBOOK_OK)
         return out_of_memory(merger);
     daybook_status status = dbk_terms_merge(merger->allocator, sources, count, &filter, tree, merger->error);
-    if (status == DAYBOOK_OK) status = dbk_tree_builder_finish(tree, root_out, parts, separators, merger->error);
+    if (status == DAYBOOK_OK)
+        status = dbk_tree_builder_finish(tree, root_out, parts, separators, merger->error);
     dbk_tree_builder_free(tree);
     return status;
 }
@@ -487,29 +510,34 @@ static daybook_status merge_terms(segment_merger *merger, int64_t forget_before_
     return status;
 }
 
-// ---- All of it ---------------------------------------------------------------------------------------------------
+// ---- All of it --------------------------------------------------------------------------------------------
 
 static daybook_status check_inputs(const segment_merger *merger, uint64_t position_last) {
     uint64_t next = merger->position_first;
     for (size_t i = 0; i < merger->input_count; i++) {
         const dbk_segment_summary *summary = &merger->inputs[i]->footer.summary;
         if (summary->position_first < next || summary->position_last > position_last)
-            return dbk_fail(merger->error, DAYBOOK_EMISUSE, "the segments to be merged are not neighbours in order");
+            return dbk_fail(merger->error, DAYBOOK_EMISUSE,
+                            "the segments to be merged are not neighbours in order");
         if (memcmp(&merger->inputs[i]->footer.store_uuid, &merger->config->store_uuid, sizeof(dbk_uuid)) != 0)
-            return dbk_fail(merger->error, DAYBOOK_EFOREIGN, "%s belongs to another store", merger->inputs[i]->path);
+            return dbk_fail(merger->error, DAYBOOK_EFOREIGN, "%s belongs to another store",
+                            merger->inputs[i]->path);
         next = summary->position_last + 1;
     }
     return DAYBOOK_OK;
 }
 
 static daybook_status begin(segment_merger *merger, uint64_t position_last) {
-    if (merger->input_count == 0) return dbk_fail(merger->error, DAYBOOK_EMISUSE, "there is nothing to merge");
-    size_t memory_max = merger->config->memory_max == 0 ? DBK_SEGMENT_MEMORY_DEFAULT : merger->config->memory_max;
+    if (merger->input_count == 0)
+        return dbk_fail(merger->error, DAYBOOK_EMISUSE, "there is nothing to merge");
+    size_t memory_max = merger->config->memory_max == 0 ? DBK_SEGMENT_MEMORY_DEFAULT
+                                                        : merger->config->memory_max;
     // Half of the memory for gathered ids, a quarter for windows: two for each input and one for blocks.
     merger->window_size = memory_max / 4 / (2 * merger->input_count + 1);
     if (merger->window_size < WINDOW_MIN) merger->window_size = WINDOW_MIN;
     if (merger->window_size > WINDOW_MAX) merger->window_size = WINDOW_MAX;
-    DBK_TRY(dbk_assembly_open(&merger->assembly, merger->config, merger->position_first, position_last, merger->error));
+    DBK_TRY(dbk_assembly_open(&merger->assembly, merger->config, merger->position_first, position_last,
+                              merger->error));
     DBK_TRY(check_inputs(merger, position_last));
     uint64_t limit = position_last - merger->position_first;
     dbk_buf_init(&merger->payload, merger->allocator, DBK_BLOCK_FILE_SIZE_MAX);
@@ -530,14 +558,18 @@ static daybook_status merge_blocks(segment_merger *merger) {
     DBK_TRY(close_block(merger));
     DBK_TRY(dbk_assembly_end_blocks(&merger->assembly, merger->error));
     if (merger->assembly.summary.event_count == merger->live_count) return DAYBOOK_OK;
-    return dbk_fail_damaged(merger->error, merger->inputs[0]->path, 0,
-                            "index and blocks of the segments from %s on disagree on how many events there are; run "
-                            "daybook verify", merger->inputs[0]->path);
+    return dbk_fail_damaged(
+        merger->error, merger->inputs[0]->path, 0,
+        "index and blocks of the segments from %s on disagree on how many events there are; run "
+        "daybook verify",
+        merger->inputs[0]->path);
 }
 
 // What is left of the streams, in place as plain records.
-static daybook_status finish_streams(segment_merger *merger, dbk_segment_stream **streams_out, uint32_t *count_out) {
-    dbk_segment_stream *streams = dbk_resize_array(merger->allocator, NULL, merger->stream_count + 1, sizeof *streams);
+static daybook_status finish_streams(segment_merger *merger, dbk_segment_stream **streams_out,
+                                     uint32_t *count_out) {
+    dbk_segment_stream *streams =
+        dbk_resize_array(merger->allocator, NULL, merger->stream_count + 1, sizeof *streams);
     if (streams == NULL) return out_of_memory(merger);
     *streams_out = streams; // Freed by the caller, also after a failure.
     uint32_t count = 0;
@@ -571,10 +603,11 @@ static void end(segment_merger *merger) {
     dbk_free(merger->allocator, merger);
 }
 
-daybook_status dbk_segment_merge(const dbk_segment_config *config, dbk_segment *const *inputs, size_t input_count,
-                                 uint64_t position_first, uint64_t position_last, dbk_segment_is_live is_live,
-                                 void *is_live_context, int64_t now_ns, int64_t forget_before_ns,
-                                 bool (*interrupted)(void *context), void *interrupted_context, dbk_slice catalogue,
+daybook_status dbk_segment_merge(const dbk_segment_config *config, dbk_segment *const *inputs,
+                                 size_t input_count, uint64_t position_first, uint64_t position_last,
+                                 dbk_segment_is_live is_live, void *is_live_context, int64_t now_ns,
+                                 int64_t forget_before_ns, bool (*interrupted)(void *context),
+                                 void *interrupted_context, dbk_slice catalogue,
                                  dbk_segment_summary *summary_out, daybook_error *error) {
     segment_merger *merger = dbk_alloc_zeroed(config->allocator, sizeof *merger);
     if (merger == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory beginning a merge");
@@ -601,8 +634,8 @@ daybook_status dbk_segment_merge(const dbk_segment_config *config, dbk_segment *
     if (status == DAYBOOK_OK) status = merge_terms(merger, forget_before_ns, &root, &parts, &separators);
     if (status == DAYBOOK_OK) status = finish_streams(merger, &streams, &stream_count);
     if (status == DAYBOOK_OK)
-        status = dbk_assembly_finish(&merger->assembly, &root, &parts, &separators, streams, stream_count, catalogue,
-                                     summary_out, error);
+        status = dbk_assembly_finish(&merger->assembly, &root, &parts, &separators, streams, stream_count,
+                                     catalogue, summary_out, error);
     dbk_free(config->allocator, streams);
     dbk_buf_deinit(&parts);
     dbk_buf_deinit(&separators);

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Opening a segment, finding terms and blocks in it.
 //
-// Opening reads head, tail and footer, and keeps the footer: for each 128 blocks and each 32 Ki terms one small record,
-// and the streams. Everything else is read when needed, through the cache, chunk by chunk.
+// Opening reads head, tail and footer, and keeps the footer: for each 128 blocks and each 32 Ki terms one
+// small record, and the streams. Everything else is read when needed, through the cache, chunk by chunk.
 //
-// A term is looked up in its filter (which mostly ends the matter), then from the root page down. A block is found by
-// position or recorded time in the footer's records, then in its page of the block index.
+// A term is looked up in its filter (which mostly ends the matter), then from the root page down. A block is
+// found by position or recorded time in the footer's records, then in its page of the block index.
 //
-// Damage: what has a second copy is taken from there, silently here; verify tells of it. A damaged page of the block
-// index is made again from the heads of its blocks. All else is EDAMAGED with file and offset, and says nothing about
-// the rest of the segment.
+// Damage: what has a second copy is taken from there, silently here; verify tells of it. A damaged page of
+// the block index is made again from the heads of its blocks. All else is EDAMAGED with file and offset, and
+// says nothing about the rest of the segment.
 //
-// Invariants: after open no field changes but the reference count, so any thread may read. Each reference keeps the
-// file open. The cache's entries of this segment are forgotten with the last reference.
+// Invariants: after open no field changes but the reference count, so any thread may read. Each reference
+// keeps the file open. The cache's entries of this segment are forgotten with the last reference.
 #include "segment/reader.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@
 
 enum { FRAME_SIZE_MIN = DBK_SEGMENT_HEAD_SIZE + 2 * DBK_SEGMENT_TAIL_SIZE };
 
-// ---- Open --------------------------------------------------------------------------------------------------------
+// ---- Open -------------------------------------------------------------------------------------------------
 
 static daybook_status out_of_memory(const dbk_segment *segment, daybook_error *error) {
     return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory reading %s", segment->path);
@@ -40,15 +40,18 @@ static bool is_any_store(const dbk_uuid *uuid) {
 
 static daybook_status check_identity(const dbk_segment_config *config, const dbk_segment *segment,
                                      const dbk_uuid *store_uuid, uint64_t segment_id, daybook_error *error) {
-    if (!is_any_store(&config->store_uuid) && memcmp(&config->store_uuid, store_uuid, sizeof *store_uuid) != 0) {
+    if (!is_any_store(&config->store_uuid) &&
+        memcmp(&config->store_uuid, store_uuid, sizeof *store_uuid) != 0) {
         char theirs[37];
         dbk_uuid_format(store_uuid, theirs);
-        return dbk_fail(error, DAYBOOK_EFOREIGN, "%s belongs to another store (%s): move it out of this directory",
-                        segment->path, theirs);
+        return dbk_fail(error, DAYBOOK_EFOREIGN,
+                        "%s belongs to another store (%s): move it out of this directory", segment->path,
+                        theirs);
     }
     if (segment_id == config->segment_id) return DAYBOOK_OK;
-    return dbk_fail(error, DAYBOOK_EFOREIGN, "%s holds segment %016llx: it was renamed; give it its own name again",
-                    segment->path, (unsigned long long)segment_id);
+    return dbk_fail(error, DAYBOOK_EFOREIGN,
+                    "%s holds segment %016llx: it was renamed; give it its own name again", segment->path,
+                    (unsigned long long)segment_id);
 }
 
 static daybook_status newer_format(const dbk_segment *segment, daybook_error *error) {
@@ -56,7 +59,8 @@ static daybook_status newer_format(const dbk_segment *segment, daybook_error *er
                     segment->path);
 }
 
-static daybook_status open_file(const dbk_segment_config *config, dbk_segment *segment, daybook_error *error) {
+static daybook_status open_file(const dbk_segment_config *config, dbk_segment *segment,
+                                daybook_error *error) {
     char name[40], path[DBK_PATH_SIZE_MAX];
     dbk_segment_name(config->segment_id, name);
     DBK_TRY(dbk_path_join(config->directory, name, path, error));
@@ -78,8 +82,8 @@ static daybook_status open_file(const dbk_segment_config *config, dbk_segment *s
 }
 
 // A damaged head is made up for by the footer, which repeats it.
-static daybook_status read_head(const dbk_segment_config *config, dbk_segment *segment, dbk_segment_head *head,
-                                bool *is_sound_out, daybook_error *error) {
+static daybook_status read_head(const dbk_segment_config *config, dbk_segment *segment,
+                                dbk_segment_head *head, bool *is_sound_out, daybook_error *error) {
     uint8_t bytes[DBK_SEGMENT_HEAD_SIZE];
     const dbk_file_reader *reader = &segment->reader;
     DBK_TRY(dbk_read_exactly(reader->vfs, reader->file, reader->path, bytes, sizeof bytes, 0, error));
@@ -90,8 +94,8 @@ static daybook_status read_head(const dbk_segment_config *config, dbk_segment *s
     return check_identity(config, segment, &head->store_uuid, head->segment_id, error);
 }
 
-static daybook_status read_tail(dbk_segment *segment, dbk_segment_tail *tail_out, dbk_segment_on_damage on_damage,
-                                void *context, daybook_error *error) {
+static daybook_status read_tail(dbk_segment *segment, dbk_segment_tail *tail_out,
+                                dbk_segment_on_damage on_damage, void *context, daybook_error *error) {
     const dbk_file_reader *reader = &segment->reader;
     uint8_t bytes[2 * DBK_SEGMENT_TAIL_SIZE];
     uint64_t offset = reader->size - sizeof bytes;
@@ -102,7 +106,8 @@ static daybook_status read_tail(dbk_segment *segment, dbk_segment_tail *tail_out
         uint64_t at = offset + (uint64_t)i * DBK_SEGMENT_TAIL_SIZE;
         daybook_status status = dbk_segment_tail_decode(bytes + i * DBK_SEGMENT_TAIL_SIZE, at, &tail);
         if (status == DAYBOOK_EFORMAT) return newer_format(segment, error);
-        if (status != DAYBOOK_OK || tail.file_size != reader->size) tell(on_damage, context, at, "a tail");
+        if (status != DAYBOOK_OK || tail.file_size != reader->size)
+            tell(on_damage, context, at, "a tail");
         else if (!is_found) {
             *tail_out = tail;
             is_found = true;
@@ -114,22 +119,26 @@ static daybook_status read_tail(dbk_segment *segment, dbk_segment_tail *tail_out
                             segment->path);
 }
 
-static daybook_status read_footer_at(dbk_segment *segment, uint64_t offset, uint64_t size, daybook_error *error) {
+static daybook_status read_footer_at(dbk_segment *segment, uint64_t offset, uint64_t size,
+                                     daybook_error *error) {
     if (size > segment->reader.size) return dbk_chunk_damaged(&segment->reader, offset, "the footer", error);
     uint8_t *bytes = dbk_alloc(segment->allocator, (size_t)size + DBK_CHUNK_CHECKSUM_SIZE);
     if (bytes == NULL) return out_of_memory(segment, error);
-    daybook_status status = dbk_chunk_read(&segment->reader, offset, (size_t)size, "the footer", bytes, error);
+    daybook_status status =
+        dbk_chunk_read(&segment->reader, offset, (size_t)size, "the footer", bytes, error);
     if (status == DAYBOOK_OK) {
         status = dbk_footer_decode(segment->allocator, daybook_bytes(bytes, (size_t)size), &segment->footer);
-        if (status == DAYBOOK_EDAMAGED) status = dbk_chunk_damaged(&segment->reader, offset, "the footer", error);
-        else if (status != DAYBOOK_OK) status = out_of_memory(segment, error);
+        if (status == DAYBOOK_EDAMAGED)
+            status = dbk_chunk_damaged(&segment->reader, offset, "the footer", error);
+        else if (status != DAYBOOK_OK)
+            status = out_of_memory(segment, error);
     }
     dbk_free(segment->allocator, bytes);
     return status;
 }
 
-static daybook_status read_footer(dbk_segment *segment, const dbk_segment_tail *tail, dbk_segment_on_damage on_damage,
-                                  void *context, daybook_error *error) {
+static daybook_status read_footer(dbk_segment *segment, const dbk_segment_tail *tail,
+                                  dbk_segment_on_damage on_damage, void *context, daybook_error *error) {
     segment->reader.seed = tail->seed;
     daybook_status status = read_footer_at(segment, tail->footer_offset, tail->footer_size, error);
     if (status != DAYBOOK_EDAMAGED) return status;
@@ -137,8 +146,8 @@ static daybook_status read_footer(dbk_segment *segment, const dbk_segment_tail *
     return read_footer_at(segment, tail->footer_copy_offset, tail->footer_size, error);
 }
 
-static daybook_status check_footer(const dbk_segment_config *config, dbk_segment *segment, const dbk_segment_head *head,
-                                   bool is_head_sound, daybook_error *error) {
+static daybook_status check_footer(const dbk_segment_config *config, dbk_segment *segment,
+                                   const dbk_segment_head *head, bool is_head_sound, daybook_error *error) {
     const dbk_footer *footer = &segment->footer;
     const dbk_segment_summary *summary = &footer->summary;
     DBK_TRY(check_identity(config, segment, &footer->store_uuid, summary->segment_id, error));
@@ -147,10 +156,11 @@ static daybook_status check_footer(const dbk_segment_config *config, dbk_segment
     if (is_head_sound)
         agrees = agrees && head->incarnation == footer->incarnation &&
                  memcmp(&head->store_uuid, &footer->store_uuid, sizeof head->store_uuid) == 0 &&
-                 head->position_first == summary->position_first && head->position_last == summary->position_last;
+                 head->position_first == summary->position_first &&
+                 head->position_last == summary->position_last;
     if (agrees) return DAYBOOK_OK;
-    return dbk_fail_damaged(error, segment->path, 0, "head and footer of %s contradict each other; run daybook verify",
-                            segment->path);
+    return dbk_fail_damaged(error, segment->path, 0,
+                            "head and footer of %s contradict each other; run daybook verify", segment->path);
 }
 
 daybook_status dbk_segment_read_frame(const dbk_segment_config *config, dbk_segment *segment,
@@ -212,7 +222,8 @@ const dbk_segment_summary *dbk_segment_get_summary(const dbk_segment *segment) {
     return &segment->footer.summary;
 }
 
-void dbk_segment_get_identity(const dbk_segment *segment, dbk_uuid *store_uuid_out, uint64_t *incarnation_out) {
+void dbk_segment_get_identity(const dbk_segment *segment, dbk_uuid *store_uuid_out,
+                              uint64_t *incarnation_out) {
     *store_uuid_out = segment->footer.store_uuid;
     *incarnation_out = segment->footer.incarnation;
 }
@@ -233,7 +244,7 @@ daybook_status dbk_segment_read_catalogue(dbk_segment *segment, dbk_buf *buf, da
     return DAYBOOK_OK;
 }
 
-// ---- Streams -----------------------------------------------------------------------------------------------------
+// ---- Streams ----------------------------------------------------------------------------------------------
 
 bool dbk_segment_get_stream(const dbk_segment *segment, uint32_t index, dbk_segment_stream *stream_out) {
     if (index >= segment->footer.summary.stream_count) return false;
@@ -245,14 +256,16 @@ bool dbk_segment_find_stream(const dbk_segment *segment, uint32_t stream_id, dbk
     uint32_t low = 0, high = segment->footer.summary.stream_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (segment->footer.streams[middle].stream_id < stream_id) low = middle + 1;
-        else high = middle;
+        if (segment->footer.streams[middle].stream_id < stream_id)
+            low = middle + 1;
+        else
+            high = middle;
     }
     if (!dbk_segment_get_stream(segment, low, stream_out)) return false;
     return stream_out->stream_id == stream_id;
 }
 
-// ---- Chunks ------------------------------------------------------------------------------------------------------
+// ---- Chunks -----------------------------------------------------------------------------------------------
 
 daybook_status dbk_segment_load(dbk_segment *segment, uint64_t offset, size_t size, const char *what,
                                 dbk_cache_entry **entry_out, daybook_error *error) {
@@ -279,7 +292,7 @@ daybook_status dbk_segment_load(dbk_segment *segment, uint64_t offset, size_t si
     return DAYBOOK_OK;
 }
 
-// ---- Terms -------------------------------------------------------------------------------------------------------
+// ---- Terms ------------------------------------------------------------------------------------------------
 
 daybook_status dbk_segment_page_damaged(const dbk_segment *segment, uint64_t offset, daybook_error *error) {
     return dbk_chunk_damaged(&segment->reader, offset, "a page of the index", error);
@@ -291,12 +304,15 @@ static dbk_slice separator_of(const dbk_segment *segment, uint32_t index) {
 }
 
 const dbk_filter_part *dbk_segment_filter_part(const dbk_segment *segment, dbk_slice term) {
-    uint32_t low = 0, high = segment->footer.filter_part_count; // The last separator at or below is in [low, high).
+    uint32_t low = 0,
+             high = segment->footer.filter_part_count; // The last separator at or below is in [low, high).
     if (high == 0) return NULL;
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
-        if (dbk_slice_compare(separator_of(segment, middle), term) <= 0) low = middle;
-        else high = middle;
+        if (dbk_slice_compare(separator_of(segment, middle), term) <= 0)
+            low = middle;
+        else
+            high = middle;
     }
     return &segment->footer.filter_parts[low];
 }
@@ -311,12 +327,14 @@ static daybook_status ask_filter(dbk_segment *segment, dbk_slice term, daybook_e
     daybook_status status = DAYBOOK_OK;
     if (!dbk_filter_check(filter))
         status = dbk_chunk_damaged(&segment->reader, part->offset, "a filter of the index", error);
-    else if (!dbk_filter_may_contain(filter, dbk_term_hash(term))) status = DAYBOOK_ENOTFOUND;
+    else if (!dbk_filter_may_contain(filter, dbk_term_hash(term)))
+        status = DAYBOOK_ENOTFOUND;
     dbk_cache_release(segment->cache, entry);
     return status;
 }
 
-// One page of the way down. On a higher level the child's place replaces the page's; in the leaf the value is found.
+// One page of the way down. On a higher level the child's place replaces the page's; in the leaf the value is
+// found.
 static daybook_status search_page(dbk_segment *segment, dbk_slice term, uint32_t level, uint64_t *offset,
                                   uint32_t *size, dbk_term_value *value_out, daybook_error *error) {
     dbk_cache_entry *entry;
@@ -334,8 +352,10 @@ static daybook_status search_page(dbk_segment *segment, dbk_slice term, uint32_t
         } else {
             status = dbk_term_cursor_seek(&cursor, term);
             bool is_there = status == DAYBOOK_OK && dbk_slice_equal(dbk_term_slice(&cursor.term), term);
-            if (is_there) *value_out = cursor.value;
-            else if (status == DAYBOOK_OK || status == DAYBOOK_END) status = DAYBOOK_ENOTFOUND;
+            if (is_there)
+                *value_out = cursor.value;
+            else if (status == DAYBOOK_OK || status == DAYBOOK_END)
+                status = DAYBOOK_ENOTFOUND;
         }
     }
     dbk_cache_release(segment->cache, entry);
@@ -354,7 +374,8 @@ daybook_status dbk_segment_find_value(dbk_segment *segment, dbk_slice term, dbk_
     return DAYBOOK_OK;
 }
 
-void dbk_segment_value_to_entry(const dbk_segment *segment, const dbk_term_value *value, dbk_term_entry *entry_out) {
+void dbk_segment_value_to_entry(const dbk_segment *segment, const dbk_term_value *value,
+                                dbk_term_entry *entry_out) {
     memset(entry_out, 0, sizeof *entry_out);
     entry_out->count = value->count;
     entry_out->last_version = value->last_version;
@@ -376,7 +397,7 @@ daybook_status dbk_segment_find_term(dbk_segment *segment, dbk_slice term, dbk_t
     return DAYBOOK_OK;
 }
 
-// ---- Block index -------------------------------------------------------------------------------------------------
+// ---- Block index ------------------------------------------------------------------------------------------
 
 uint32_t dbk_segment_block_count(const dbk_segment *segment) {
     return segment->footer.block_count;
@@ -388,14 +409,17 @@ uint32_t dbk_segment_blocks_in_page(const dbk_segment *segment, uint32_t page_in
 }
 
 daybook_status dbk_segment_read_block_page(dbk_segment *segment, uint32_t page_index,
-                                           dbk_block_info blocks_out[DBK_BLOCK_PAGE_COUNT], daybook_error *error) {
+                                           dbk_block_info blocks_out[DBK_BLOCK_PAGE_COUNT],
+                                           daybook_error *error) {
     const dbk_block_page *page = &segment->footer.block_pages[page_index];
     uint8_t *bytes = dbk_alloc(segment->allocator, (size_t)page->size + DBK_CHUNK_CHECKSUM_SIZE);
     if (bytes == NULL) return out_of_memory(segment, error);
     daybook_status status =
         dbk_chunk_read(&segment->reader, page->offset, page->size, "a page of the block index", bytes, error);
-    uint32_t first = page_index * DBK_BLOCK_PAGE_COUNT, count = dbk_segment_blocks_in_page(segment, page_index);
-    if (status == DAYBOOK_OK && !dbk_block_page_decode(daybook_bytes(bytes, page->size), page, first, count, blocks_out))
+    uint32_t first = page_index * DBK_BLOCK_PAGE_COUNT,
+             count = dbk_segment_blocks_in_page(segment, page_index);
+    if (status == DAYBOOK_OK &&
+        !dbk_block_page_decode(daybook_bytes(bytes, page->size), page, first, count, blocks_out))
         status = dbk_chunk_damaged(&segment->reader, page->offset, "a page of the block index", error);
     dbk_free(segment->allocator, bytes);
     return status;
@@ -450,8 +474,8 @@ static daybook_status remake_block_page(dbk_segment *segment, uint32_t page_inde
     return dbk_chunk_damaged(&segment->reader, page->offset, "a page of the block index", error);
 }
 
-daybook_status dbk_segment_load_block_page(dbk_segment *segment, uint32_t page_index, dbk_cache_entry **entry_out,
-                                           daybook_error *error) {
+daybook_status dbk_segment_load_block_page(dbk_segment *segment, uint32_t page_index,
+                                           dbk_cache_entry **entry_out, daybook_error *error) {
     uint64_t file_id = segment->footer.summary.segment_id;
     const dbk_block_page *page = &segment->footer.block_pages[page_index];
     size_t size = dbk_segment_blocks_in_page(segment, page_index) * sizeof(dbk_block_info);
@@ -489,29 +513,34 @@ daybook_status dbk_segment_block_info(dbk_segment *segment, uint32_t block_numbe
 }
 
 // The first page, then the first block in it, for which `is_behind` is not true.
-typedef bool (*is_before_function)(uint64_t position_last, int64_t recorded_last_ns, uint64_t position, int64_t time_ns);
+typedef bool (*is_before_function)(uint64_t position_last, int64_t recorded_last_ns, uint64_t position,
+                                   int64_t time_ns);
 
-static bool ends_before_position(uint64_t position_last, int64_t recorded_last_ns, uint64_t position, int64_t time_ns) {
+static bool ends_before_position(uint64_t position_last, int64_t recorded_last_ns, uint64_t position,
+                                 int64_t time_ns) {
     (void)recorded_last_ns;
     (void)time_ns;
     return position_last < position;
 }
 
-static bool ends_before_time(uint64_t position_last, int64_t recorded_last_ns, uint64_t position, int64_t time_ns) {
+static bool ends_before_time(uint64_t position_last, int64_t recorded_last_ns, uint64_t position,
+                             int64_t time_ns) {
     (void)position_last;
     (void)position;
     return recorded_last_ns < time_ns;
 }
 
-static daybook_status find_block(dbk_segment *segment, is_before_function is_before, uint64_t position, int64_t time_ns,
-                                 uint32_t *block_number_out, daybook_error *error) {
+static daybook_status find_block(dbk_segment *segment, is_before_function is_before, uint64_t position,
+                                 int64_t time_ns, uint32_t *block_number_out, daybook_error *error) {
     const dbk_footer *footer = &segment->footer;
     uint32_t low = 0, high = footer->block_page_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         const dbk_block_page *page = &footer->block_pages[middle];
-        if (is_before(page->position_last, page->recorded_last_ns, position, time_ns)) low = middle + 1;
-        else high = middle;
+        if (is_before(page->position_last, page->recorded_last_ns, position, time_ns))
+            low = middle + 1;
+        else
+            high = middle;
     }
     if (low == footer->block_page_count) return DAYBOOK_END;
     uint32_t page_index = low;
@@ -522,8 +551,10 @@ static daybook_status find_block(dbk_segment *segment, is_before_function is_bef
     high = dbk_segment_blocks_in_page(segment, page_index) - 1; // The page's last block is not before.
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (is_before(blocks[middle].position_last, blocks[middle].recorded_last_ns, position, time_ns)) low = middle + 1;
-        else high = middle;
+        if (is_before(blocks[middle].position_last, blocks[middle].recorded_last_ns, position, time_ns))
+            low = middle + 1;
+        else
+            high = middle;
     }
     dbk_cache_release(segment->cache, entry);
     *block_number_out = page_index * DBK_BLOCK_PAGE_COUNT + low;
@@ -535,7 +566,7 @@ daybook_status dbk_segment_find_block(dbk_segment *segment, uint64_t position, u
     return find_block(segment, ends_before_position, position, 0, block_number_out, error);
 }
 
-daybook_status dbk_segment_find_block_recorded(dbk_segment *segment, int64_t recorded_ns, uint32_t *block_number_out,
-                                               daybook_error *error) {
+daybook_status dbk_segment_find_block_recorded(dbk_segment *segment, int64_t recorded_ns,
+                                               uint32_t *block_number_out, daybook_error *error) {
     return find_block(segment, ends_before_time, 0, recorded_ns, block_number_out, error);
 }

@@ -21,14 +21,14 @@ struct dbk_segment {
     atomic_uint references;
 };
 
-/// What the cache holds under an offset: the chunk as it is, or something made from it. Added to the offset, which is
-/// far below, so that no bytes are ever taken for what they are not.
+/// What the cache holds under an offset: the chunk as it is, or something made from it. Added to the offset,
+/// which is far below, so that no bytes are ever taken for what they are not.
 #define DBK_CACHED_BLOCK (UINT64_C(1) << 60)
 #define DBK_CACHED_BLOCK_PAGE (UINT64_C(2) << 60)
 #define DBK_CACHED_DICTIONARY (UINT64_C(3) << 60)
 
-/// Opens the file and reads head, tail and footer. Used by open and verify; `on_damage` (may be NULL) is told of damaged
-/// parts that a copy made up for.
+/// Opens the file and reads head, tail and footer. Used by open and verify; `on_damage` (may be NULL) is told
+/// of damaged parts that a copy made up for.
 typedef void (*dbk_segment_on_damage)(void *context, uint64_t offset, const char *what);
 daybook_status dbk_segment_read_frame(const dbk_segment_config *config, dbk_segment *segment,
                                       dbk_segment_on_damage on_damage, void *context, daybook_error *error);
@@ -40,18 +40,20 @@ daybook_status dbk_segment_load(dbk_segment *segment, uint64_t offset, size_t si
                                 dbk_cache_entry **entry_out, daybook_error *error);
 daybook_status dbk_segment_find_value(dbk_segment *segment, dbk_slice term, dbk_term_value *value_out,
                                       daybook_error *error);
-void dbk_segment_value_to_entry(const dbk_segment *segment, const dbk_term_value *value, dbk_term_entry *entry_out);
+void dbk_segment_value_to_entry(const dbk_segment *segment, const dbk_term_value *value,
+                                dbk_term_entry *entry_out);
 /// The filter part that covers the term; NULL where there are no filters.
 const dbk_filter_part *dbk_segment_filter_part(const dbk_segment *segment, dbk_slice term);
 daybook_status dbk_segment_page_damaged(const dbk_segment *segment, uint64_t offset, daybook_error *error);
 
 /// Block infos of a page, decoded; made again from the blocks where the page is damaged.
-daybook_status dbk_segment_load_block_page(dbk_segment *segment, uint32_t page_index, dbk_cache_entry **entry_out,
-                                           daybook_error *error);
+daybook_status dbk_segment_load_block_page(dbk_segment *segment, uint32_t page_index,
+                                           dbk_cache_entry **entry_out, daybook_error *error);
 uint32_t dbk_segment_blocks_in_page(const dbk_segment *segment, uint32_t page_index);
 /// Read a block page without cache and without making up for damage.
 daybook_status dbk_segment_read_block_page(dbk_segment *segment, uint32_t page_index,
-                                           dbk_block_info blocks_out[DBK_BLOCK_PAGE_COUNT], daybook_error *error);
+                                           dbk_block_info blocks_out[DBK_BLOCK_PAGE_COUNT],
+                                           daybook_error *error);
 /// Error text for a block, naming its positions.
 daybook_status dbk_block_damaged(dbk_segment *segment, uint64_t offset, daybook_error *error);
 /// Whether what the head of a block says is what the block index says.
@@ -60,7 +62,7 @@ bool dbk_block_head_matches(const dbk_block_head *head, const dbk_block_info *in
 daybook_status dbk_segment_read_dictionary(const dbk_segment *segment, uint32_t number, uint8_t *data_out,
                                            daybook_error *error);
 
-// ---- Walking all terms (walk.c) ----------------------------------------------------------------------------------
+// ---- Walking all terms (walk.c) ---------------------------------------------------------------------------
 
 typedef struct dbk_walk_level {
     dbk_cache_entry *entry; // higher levels
@@ -69,7 +71,7 @@ typedef struct dbk_walk_level {
 } dbk_walk_level;
 
 struct dbk_term_walk {
-    dbk_segment *segment; // with a reference
+    dbk_segment *segment;   // with a reference
     dbk_file_window window; // leaves, past the cache
     dbk_walk_level *levels; // root.height, the leaf first
     bool is_at_entry;       // the leaf's cursor stands on an entry not given yet
@@ -82,8 +84,8 @@ struct dbk_term_walk {
 daybook_status dbk_term_walk_open_window(dbk_segment *segment, dbk_slice prefix, size_t window_size,
                                          dbk_term_walk **walk_out, daybook_error *error);
 /// The next term as the leaf has it; borrowed until the next call.
-daybook_status dbk_term_walk_next_value(dbk_term_walk *walk, dbk_slice *term_out, const dbk_term_value **value_out,
-                                        daybook_error *error);
+daybook_status dbk_term_walk_next_value(dbk_term_walk *walk, dbk_slice *term_out,
+                                        const dbk_term_value **value_out, daybook_error *error);
 
 /// The terms of a segment's dictionary that begin with `prefix`, as a source for merging.
 daybook_status dbk_segment_source_open(dbk_segment *segment, dbk_slice prefix, size_t window_size,

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Segments: immutable files, each holding the events of a range of positions in order of position, compressed in blocks of
-// about 4 KiB, with an index over all terms, a table of event ids and everything needed to rebuild a lost manifest.
-// Events removed before the segment was written are simply absent; positions stay what they were.
+// Segments: immutable files, each holding the events of a range of positions in order of position, compressed
+// in blocks of about 4 KiB, with an index over all terms, a table of event ids and everything needed to
+// rebuild a lost manifest. Events removed before the segment was written are simply absent; positions stay
+// what they were.
 //
 // Postings and deletion bitmaps are *relative positions*: position - position_first of the segment (u32).
-// Whoever holds a segment open may read it from any thread. Every byte is checked before use; damage gives EDAMAGED
-// with file and offset, and everything outside the damaged chunk stays readable.
+// Whoever holds a segment open may read it from any thread. Every byte is checked before use; damage gives
+// EDAMAGED with file and offset, and everything outside the damaged chunk stays readable.
 // The format is described at the head of writer.c.
 #ifndef DBK_SEGMENT_SEGMENT_H
 #define DBK_SEGMENT_SEGMENT_H
@@ -17,12 +18,12 @@
 #include "index/term.h"
 
 typedef struct dbk_segment_summary {
-    uint64_t segment_id;  // file name: segment-<16 hex digits>.dbs
-    uint64_t position_first;  // of its range; the first event may come later
+    uint64_t segment_id;     // file name: segment-<16 hex digits>.dbs
+    uint64_t position_first; // of its range; the first event may come later
     uint64_t position_last;
     uint64_t event_count;
     uint64_t file_bytes;
-    uint64_t data_bytes;      // encoded bodies, before compression
+    uint64_t data_bytes; // encoded bodies, before compression
     int64_t recorded_first_ns, recorded_last_ns;
     int64_t time_min_ns, time_max_ns;
     uint32_t stream_count;
@@ -36,66 +37,76 @@ typedef struct dbk_segment_config {
     dbk_uuid store_uuid;
     uint64_t incarnation;
     uint64_t segment_id;
-    size_t memory_max;  // for building the index; beyond it parts go through temporary files
+    size_t memory_max; // for building the index, 0: 32 MiB; beyond it parts go through a temporary file
 } dbk_segment_config;
 
 /// "segment-0000000000000001.dbs" into name_out.
 void dbk_segment_name(uint64_t segment_id, char name_out[40]);
 
-// ---- Writing -------------------------------------------------------------------------------------------------------
+// ---- Writing ----------------------------------------------------------------------------------------------
 
 /// An id whose event is no longer stored, remembered for duplicates.
 typedef struct dbk_dead_id {
-    uint8_t hash[16];  // XXH3-128 of (stream id, id key)
+    uint8_t hash[16]; // XXH3-128 of (stream id, id key)
     uint32_t stream_id;
-    bool for_ever;         // deleted or purged by a user
-    int64_t removed_ns;    // else: forgotten when the duplicate window has passed since
+    bool for_ever;      // deleted or purged by a user
+    int64_t removed_ns; // else: forgotten when the duplicate window has passed since
 } dbk_dead_id;
 
-/// Version of an aggregate none of whose events are left.
 typedef struct dbk_segment_writer dbk_segment_writer;
 
-/// Begin segment-<id>.tmp. `sample` gives a few MB of bodies to train the dictionary from (may be empty: none).
-daybook_status dbk_segment_writer_new(const dbk_segment_config *config, uint64_t position_first, uint64_t position_last,
-                                      dbk_segment_writer **writer_out, daybook_error *error);
-/// Train the compression dictionary; before the first add; optional. `bodies` borrowed during the call.
+/// Begin segment-<id>.tmp (replacing a leftover of that name). The range may be wider than the events; at
+/// most 2^32 positions. EEXISTS where a segment of this id is there already: it is never overwritten, so ids
+/// must be above those of all files in the directory, named by a manifest or not.
+daybook_status dbk_segment_writer_new(const dbk_segment_config *config, uint64_t position_first,
+                                      uint64_t position_last, dbk_segment_writer **writer_out,
+                                      daybook_error *error);
+/// Train the compression dictionary, before the first add; optional. Best given all bodies (1.5 MB of them,
+/// evenly spread, are used); below 32 KB none is made. `bodies` borrowed during the call.
 daybook_status dbk_segment_writer_train(dbk_segment_writer *writer, const dbk_slice *bodies, size_t count,
                                         daybook_error *error);
-/// Events in order of position. `event->body` is copied.
-daybook_status dbk_segment_writer_add(dbk_segment_writer *writer, const dbk_event *event, daybook_error *error);
-/// A removed event: its id stays known, and the aggregate's last version is kept, without the event's content.
-daybook_status dbk_segment_writer_add_removed(dbk_segment_writer *writer, const dbk_event *event, bool for_ever,
-                                              int64_t removed_ns, daybook_error *error);
-/// Write index and footer (`catalogue`: opaque copy of the store's stream configurations, for rebuild), sync, rename to the
-/// final name, sync the directory. The writer is gone whatever is returned; on failure no file is left.
+/// Events in order of position, within the range: else EMISUSE. `event->body` is copied. After a failure all
+/// further calls return it.
+daybook_status dbk_segment_writer_add(dbk_segment_writer *writer, const dbk_event *event,
+                                      daybook_error *error);
+/// A removed event: its id stays known, and the aggregate's last version is kept, without the event's
+/// content.
+daybook_status dbk_segment_writer_add_removed(dbk_segment_writer *writer, const dbk_event *event,
+                                              bool for_ever, int64_t removed_ns, daybook_error *error);
+/// Write index and footer (`catalogue`: opaque copy of the store's stream configurations, for rebuild), sync,
+/// rename to the final name, sync the directory. The writer is gone whatever is returned; on failure no file
+/// is left.
 daybook_status dbk_segment_writer_finish(dbk_segment_writer *writer, dbk_slice catalogue,
                                          dbk_segment_summary *summary_out, daybook_error *error);
 void dbk_segment_writer_abort(dbk_segment_writer *writer);
 
-// ---- Reading -------------------------------------------------------------------------------------------------------
+// ---- Reading ----------------------------------------------------------------------------------------------
 
 typedef struct dbk_segment dbk_segment;
 
-/// Open and check head and footer (no event block). EFOREIGN for another store's file, EFORMAT, EDAMAGED, ENOTFOUND.
-/// Holds one reference.
+/// Open and check head and footer (no event block). EFOREIGN for another store's file, EFORMAT, EDAMAGED,
+/// ENOTFOUND. Holds one reference.
 daybook_status dbk_segment_open(const dbk_segment_config *config, dbk_cache *cache, dbk_segment **segment_out,
                                 daybook_error *error);
 dbk_segment *dbk_segment_ref(dbk_segment *segment);
 void dbk_segment_unref(dbk_segment *segment);
 const dbk_segment_summary *dbk_segment_get_summary(const dbk_segment *segment);
-/// Whose it is: what `config` said when it was written. For rebuilding: a config with an all-zero store_uuid opens the
-/// segments of any store.
-void dbk_segment_get_identity(const dbk_segment *segment, dbk_uuid *store_uuid_out, uint64_t *incarnation_out);
+/// Whose it is: what `config` said when it was written. For rebuilding: a config with an all-zero store_uuid
+/// opens the segments of any store.
+void dbk_segment_get_identity(const dbk_segment *segment, dbk_uuid *store_uuid_out,
+                              uint64_t *incarnation_out);
 /// The catalogue copy given when written. Owned by the caller's buf.
 daybook_status dbk_segment_read_catalogue(dbk_segment *segment, dbk_buf *buf, daybook_error *error);
 
 typedef struct dbk_segment_stream {
     uint32_t stream_id;
     uint64_t event_count;
-    uint64_t cost_bytes;  // sum of dbk_event_cost
+    uint64_t cost_bytes; // sum of dbk_event_cost
     uint64_t first_seq, last_seq;
     uint64_t first_position, last_position;
-    uint64_t seq_max;  // highest seq ever seen, also of removed events; a stream of only such has event_count 0
+    // Highest seq ever seen, also of removed events; a stream of which only such are left has event_count 0
+    // and no first and last.
+    uint64_t seq_max;
 } dbk_segment_stream;
 /// The streams in it, ascending by id; false at the end of the list. No I/O.
 bool dbk_segment_get_stream(const dbk_segment *segment, uint32_t index, dbk_segment_stream *stream_out);
@@ -104,15 +115,15 @@ bool dbk_segment_find_stream(const dbk_segment *segment, uint32_t stream_id, dbk
 
 /// What the index says of a term, valid as long as the segment is open.
 typedef struct dbk_term_entry {
-    uint64_t count;          // events, 0 possible for an aggregate all of whose events are gone
-    uint64_t last_position;  // absolute
-    uint64_t last_seq;       // of the event at last_position
-    uint64_t last_version;   // aggregates: highest version ever assigned up to here
-    uint64_t postings_offset;   // for dbk_postings_open, like all that follows
+    uint64_t count;           // events, 0 possible for an aggregate all of whose events are gone
+    uint64_t last_position;   // absolute
+    uint64_t last_seq;        // of the event at last_position
+    uint64_t last_version;    // aggregates: highest version ever assigned up to here
+    uint64_t postings_offset; // for dbk_postings_open, like all that follows
     uint32_t postings_size;
     uint32_t postings_first;
     uint8_t postings_form;
-    uint8_t postings_inline[40];  // small lists lie in the dictionary page itself
+    uint8_t postings_inline[40]; // small lists lie in the dictionary page itself
 } dbk_term_entry;
 
 /// ENOTFOUND when absent: then usually answered by the filter, without a disk read.
@@ -121,8 +132,8 @@ daybook_status dbk_segment_find_term(dbk_segment *segment, dbk_slice term, dbk_t
 
 /// Walk the postings of one term, either way, with skips. Embeddable; holds a reference on the segment.
 typedef struct dbk_postings dbk_postings;
-daybook_status dbk_postings_open(dbk_segment *segment, const dbk_term_entry *entry, dbk_postings **postings_out,
-                                 daybook_error *error);
+daybook_status dbk_postings_open(dbk_segment *segment, const dbk_term_entry *entry,
+                                 dbk_postings **postings_out, daybook_error *error);
 /// The first position >= `position` (absolute); END when there is none.
 daybook_status dbk_postings_seek(dbk_postings *postings, uint64_t position, uint64_t *position_out,
                                  daybook_error *error);
@@ -133,7 +144,8 @@ void dbk_postings_close(dbk_postings *postings);
 
 /// Walk all terms with a given prefix (a kind byte, perhaps more) in byte order.
 typedef struct dbk_term_walk dbk_term_walk;
-daybook_status dbk_term_walk_open(dbk_segment *segment, dbk_slice prefix, dbk_term_walk **walk_out, daybook_error *error);
+daybook_status dbk_term_walk_open(dbk_segment *segment, dbk_slice prefix, dbk_term_walk **walk_out,
+                                  daybook_error *error);
 /// The next term, borrowed until the next call; END behind the prefix.
 daybook_status dbk_term_walk_next(dbk_term_walk *walk, dbk_slice *term_out, dbk_term_entry *entry_out,
                                   daybook_error *error);
@@ -148,20 +160,20 @@ typedef struct dbk_id_lookup {
     bool dead_for_ever;
     int64_t dead_removed_ns;
 } dbk_id_lookup;
-daybook_status dbk_segment_find_id(dbk_segment *segment, uint32_t stream_id, dbk_slice id_key, dbk_id_lookup *lookup_out,
-                                   daybook_error *error);
+daybook_status dbk_segment_find_id(dbk_segment *segment, uint32_t stream_id, dbk_slice id_key,
+                                   dbk_id_lookup *lookup_out, daybook_error *error);
 
 /// A decompressed block, pinned in the cache.
 typedef struct dbk_block_view {
-    dbk_segment *segment;       // borrowed
-    dbk_cache_entry *entry;     // NULL: none loaded
-    dbk_slice bytes;            // decompressed
+    dbk_segment *segment;   // borrowed
+    dbk_cache_entry *entry; // NULL: none loaded
+    dbk_slice bytes;        // decompressed
     uint64_t file_offset;
-    uint64_t position_first;    // of its first event
+    uint64_t position_first; // of its first event
     uint64_t position_last;
     uint32_t event_count;
     uint32_t block_number;
-    const uint32_t *offsets;    // of each event in `bytes`
+    const uint32_t *offsets; // of each event in `bytes`
 } dbk_block_view;
 
 /// What is known of a block without reading it.
@@ -182,32 +194,38 @@ daybook_status dbk_segment_block_info(dbk_segment *segment, uint32_t block_numbe
 daybook_status dbk_segment_find_block(dbk_segment *segment, uint64_t position, uint32_t *block_number_out,
                                       daybook_error *error);
 /// The number of the first block with an event recorded at or after `recorded_ns`; END when there is none.
-daybook_status dbk_segment_find_block_recorded(dbk_segment *segment, int64_t recorded_ns, uint32_t *block_number_out,
-                                               daybook_error *error);
+daybook_status dbk_segment_find_block_recorded(dbk_segment *segment, int64_t recorded_ns,
+                                               uint32_t *block_number_out, daybook_error *error);
 /// Load (read, verify, decompress) a block; releases what `view` held before. A view begins zeroed.
-daybook_status dbk_block_load(dbk_segment *segment, uint32_t block_number, dbk_block_view *view, daybook_error *error);
+daybook_status dbk_block_load(dbk_segment *segment, uint32_t block_number, dbk_block_view *view,
+                              daybook_error *error);
 void dbk_block_release(dbk_block_view *view);
-/// Decode event number `index` of the block; slices borrowed from the view. `recorded`, `seq` ... are all set.
-daybook_status dbk_block_event(const dbk_block_view *view, uint32_t index, dbk_event *event_out, daybook_error *error);
+/// Decode event number `index` of the block; slices borrowed from the view. `recorded`, `seq` ... are all
+/// set.
+daybook_status dbk_block_event(const dbk_block_view *view, uint32_t index, dbk_event *event_out,
+                               daybook_error *error);
 /// Index of the first event at or behind `position` (event_count when none).
 uint32_t dbk_block_find(const dbk_block_view *view, uint64_t position);
 
-// ---- Merging and checking ------------------------------------------------------------------------------------------
+// ---- Merging and checking ---------------------------------------------------------------------------------
 
-/// Whether an event is still alive; given its stream and position. Called from the merging thread only.
+/// Whether an event is still alive; given its stream and position. Asked once for each event, and for each
+/// stream once at the first position of the merge, where only DBK_STREAM_GONE or not counts. Called from the
+/// merging thread only.
 typedef enum dbk_liveness { DBK_LIVE, DBK_REMOVED, DBK_REMOVED_FOR_EVER, DBK_STREAM_GONE } dbk_liveness;
 typedef dbk_liveness (*dbk_segment_is_live)(void *context, uint32_t stream_id, uint64_t position);
 
-/// Write one segment from neighbours (ascending, at least 1). Blocks without removed events are copied, not recompressed;
-/// index, ids and dead ids are merged streaming. Events of gone streams leave nothing behind; those of removed
-/// events leave their ids (dead ids older than `forget_before_ns` that are not for ever are dropped) and last versions.
-/// With `interrupted` (may be NULL) returning true it stops with ECLOSED. Inputs stay as they are.
-daybook_status dbk_segment_merge(const dbk_segment_config *config, dbk_segment *const *inputs, size_t input_count,
-                                 uint64_t position_first, uint64_t position_last,
+/// Write one segment from neighbours (ascending, at least 1). Blocks without removed events are copied, not
+/// recompressed; index, ids and dead ids are merged streaming. Events of gone streams leave nothing behind;
+/// those of removed events leave their ids (dead ids older than `forget_before_ns` that are not for ever are
+/// dropped) and last versions. With `interrupted` (may be NULL) returning true it stops with ECLOSED. Inputs
+/// stay as they are.
+daybook_status dbk_segment_merge(const dbk_segment_config *config, dbk_segment *const *inputs,
+                                 size_t input_count, uint64_t position_first, uint64_t position_last,
                                  dbk_segment_is_live is_live, void *is_live_context, int64_t now_ns,
                                  int64_t forget_before_ns, bool (*interrupted)(void *context),
-                                 void *interrupted_context, dbk_slice catalogue, dbk_segment_summary *summary_out,
-                                 daybook_error *error);
+                                 void *interrupted_context, dbk_slice catalogue,
+                                 dbk_segment_summary *summary_out, daybook_error *error);
 
 /// Read and check every byte; each damage is reported. EDAMAGED when any was found.
 daybook_status dbk_segment_verify(const dbk_segment_config *config, daybook_report report, void *context,

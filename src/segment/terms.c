@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Merging sorted sources of terms.
 //
-// The sources stand in a binary heap by (term, place in order). All that stand on the smallest term give their
-// postings one after the other: they cover ascending ranges of positions, so that concatenation keeps order. Only one
-// source's batch of numbers is in memory. What remains of a term:
+// The sources stand in a binary heap by (term, place in order). All that stand on the smallest term give
+// their postings one after the other: they cover ascending ranges of positions, so that concatenation keeps
+// order. Only one source's batch of numbers is in memory. What remains of a term:
 //
 //   postings      those not removed
-//   last seq      that of the last source with a survivor, if its last event survived; else asked for by number
+//   last seq      that of the last source with a survivor, if its last event survived; else asked for by
+//                 number
 //   last version  the greatest (removed events count: versions are never reused)
 //   dead ids      forgotten when older than asked and not for ever; the strongest of several wins
 //
-// A term without postings is dropped, but an aggregate stays for its version until its stream is gone. The stream's
-// term stays never. One thread; memory: one batch.
+// A term without postings is dropped, but an aggregate stays for its version until its stream is gone. One
+// thread; memory: one batch.
 #include "segment/terms.h"
 
 #include "base/assert.h"
@@ -30,7 +31,7 @@ typedef struct terms_merger {
     uint32_t numbers[DBK_TERM_TAKE_MAX];
 } terms_merger;
 
-// ---- Heap --------------------------------------------------------------------------------------------------------
+// ---- Heap -------------------------------------------------------------------------------------------------
 
 static bool is_before(const terms_merger *merger, uint32_t a, uint32_t b) {
     int order = dbk_slice_compare(merger->sources[a]->term, merger->sources[b]->term);
@@ -64,14 +65,16 @@ static daybook_status advance_top(terms_merger *merger) {
 static daybook_status fill_heap(terms_merger *merger, size_t count) {
     for (uint32_t i = 0; i < count; i++) {
         daybook_status status = merger->sources[i]->next(merger->sources[i], merger->error);
-        if (status == DAYBOOK_OK) merger->heap[merger->heap_size++] = i;
-        else if (status != DAYBOOK_END) return status;
+        if (status == DAYBOOK_OK)
+            merger->heap[merger->heap_size++] = i;
+        else if (status != DAYBOOK_END)
+            return status;
     }
     for (size_t at = merger->heap_size / 2; at-- > 0;) sift_down(merger, at);
     return DAYBOOK_OK;
 }
 
-// ---- One term ----------------------------------------------------------------------------------------------------
+// ---- One term ---------------------------------------------------------------------------------------------
 
 static uint32_t stream_of_term(dbk_slice term) {
     const uint8_t *data = term.data;
@@ -116,7 +119,8 @@ static daybook_status merge_postings(terms_merger *merger, dbk_term_source *sour
 }
 
 static void merge_dead_id(const dbk_term_value *from, dbk_term_value *into, bool is_first) {
-    if (is_first || from->dead_removed_ns > into->dead_removed_ns) into->dead_removed_ns = from->dead_removed_ns;
+    if (is_first || from->dead_removed_ns > into->dead_removed_ns)
+        into->dead_removed_ns = from->dead_removed_ns;
     into->dead_for_ever = (!is_first && into->dead_for_ever) || from->dead_for_ever;
     into->dead_stream_id = from->dead_stream_id;
 }
@@ -126,7 +130,8 @@ static bool is_worth_keeping(const terms_merger *merger, const dbk_term_value *v
     uint8_t kind = merger->term.bytes[0];
     if (kind == DBK_TERM_DEAD_ID) {
         if (filter == NULL) return true;
-        if (filter->is_stream_gone != NULL && filter->is_stream_gone(filter->context, value->dead_stream_id)) return false;
+        if (filter->is_stream_gone != NULL && filter->is_stream_gone(filter->context, value->dead_stream_id))
+            return false;
         return value->dead_for_ever || value->dead_removed_ns >= filter->forget_before_ns;
     }
     if (dbk_tree_posting_count(merger->tree) > 0) return true;
@@ -147,8 +152,10 @@ static daybook_status merge_one_term(terms_merger *merger) {
     bool is_first = true;
     do {
         dbk_term_source *source = merger->sources[merger->heap[0]];
-        if (is_dead_id) merge_dead_id(&source->value, &value, is_first);
-        else DBK_TRY(merge_postings(merger, source, &value));
+        if (is_dead_id)
+            merge_dead_id(&source->value, &value, is_first);
+        else
+            DBK_TRY(merge_postings(merger, source, &value));
         if (source->value.last_version > value.last_version) value.last_version = source->value.last_version;
         is_first = false;
         DBK_TRY(advance_top(merger));
@@ -157,8 +164,9 @@ static daybook_status merge_one_term(terms_merger *merger) {
     return dbk_tree_end_term(merger->tree, term, &value, merger->error);
 }
 
-daybook_status dbk_terms_merge(const daybook_allocator *allocator, dbk_term_source *const *sources, size_t count,
-                               const dbk_term_filter *filter, dbk_tree_builder *tree, daybook_error *error) {
+daybook_status dbk_terms_merge(const daybook_allocator *allocator, dbk_term_source *const *sources,
+                               size_t count, const dbk_term_filter *filter, dbk_tree_builder *tree,
+                               daybook_error *error) {
     terms_merger *merger = dbk_alloc_zeroed(allocator, sizeof *merger);
     uint32_t *heap = dbk_resize_array(allocator, NULL, count, sizeof *heap);
     daybook_status status = DAYBOOK_OK;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sources of sorted terms with their postings, and the merging of several into a dictionary. A source is the memory of
-// a writer (gather.h), a part of it that went to a temporary file, or the dictionary of a finished segment (walk.c).
+// Sources of sorted terms with their postings, and the merging of several into a dictionary. A source is the
+// memory of a writer (gather.h), a part of it that went to a temporary file, or the dictionary of a finished
+// segment (walk.c).
 #ifndef DBK_SEGMENT_TERMS_H
 #define DBK_SEGMENT_TERMS_H
 
@@ -11,8 +12,8 @@ typedef struct dbk_term_source dbk_term_source;
 
 /// Embedded at the begin of each kind of source.
 struct dbk_term_source {
-    /// The next term into `term` and `value` (of it count, last, last_seq, last_version and the dead id's fields);
-    /// END behind the last. Postings not taken are skipped.
+    /// The next term into `term` and `value` (of it count, last, last_seq, last_version and the dead id's
+    /// fields); END behind the last. Postings not taken are skipped.
     daybook_status (*next)(dbk_term_source *source, daybook_error *error);
     /// Up to `capacity` more postings of the current term; *count_out 0 when there are no more.
     daybook_status (*take)(dbk_term_source *source, uint32_t *numbers_out, size_t capacity, size_t *count_out,
@@ -40,7 +41,8 @@ typedef struct dbk_term_filter {
 } dbk_term_filter;
 
 /// Merge sources, which follow each other in order of position, into the tree. `filter` may be NULL.
-daybook_status dbk_terms_merge(const daybook_allocator *allocator, dbk_term_source *const *sources, size_t count,
-                               const dbk_term_filter *filter, dbk_tree_builder *tree, daybook_error *error);
+daybook_status dbk_terms_merge(const daybook_allocator *allocator, dbk_term_source *const *sources,
+                               size_t count, const dbk_term_filter *filter, dbk_tree_builder *tree,
+                               daybook_error *error);
 
 #endif

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Builds the dictionary, streaming.
 //
-// Pages of all levels are open at once, one per level. A leaf that is full is written as a chunk and named in the open
-// page above it by the shortest separator between its first term and the last one before it; that page, when full,
-// goes the same way. A lookup compares with separators only, so they need not be terms.
+// Pages of all levels are open at once, one per level. A leaf that is full is written as a chunk and named in
+// the open page above it by the shortest separator between its first term and the last one before it; that
+// page, when full, goes the same way. A lookup compares with separators only, so they need not be terms.
 //
-// Postings of a term are held back while they might fit the leaf (DBK_POSTINGS_INLINE_COUNT_MAX numbers); beyond, they
-// go through the page encoder. The first page waits until there is a second: a list of one page needs no directory.
-// Pages of one list lie one behind the other in the file, since nothing else is written while a term is open.
+// Postings of a term are held back while they might fit the leaf (DBK_POSTINGS_INLINE_COUNT_MAX numbers);
+// beyond, they go through the page encoder. The first page waits until there is a second: a list of one page
+// needs no directory. Pages of one list lie one behind the other in the file, since nothing else is written
+// while a term is open.
 //
-// A filter takes the hashes of up to 32 Ki terms in order; then it is built and written. Below 1000 terms there is none:
-// the whole dictionary is a few pages.
+// A filter takes the hashes of up to 32 Ki terms in order; then it is built and written. Below 1000 terms
+// there is none: the whole dictionary is a few pages.
 //
-// Memory: a page of 9 KiB for each level in use, 256 KiB of hashes, for building a filter 1.5 MiB, the parts' separators
-// and the directory of the list at hand (12 bytes for some 4,000 postings). One thread.
+// Memory: a page of 9 KiB for each level in use, 256 KiB of hashes, for building a filter 1.5 MiB, the parts'
+// separators and the directory of the list at hand (12 bytes for some 4,000 postings). One thread.
 #include "segment/tree.h"
 
 #include "base/assert.h"
@@ -84,7 +85,7 @@ static daybook_status out_of_memory(const dbk_tree_builder *tree, daybook_error 
     return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory building the index of %s", tree->file->path);
 }
 
-// ---- Postings ----------------------------------------------------------------------------------------------------
+// ---- Postings ---------------------------------------------------------------------------------------------
 
 static daybook_status write_page(dbk_tree_builder *tree, dbk_slice page, uint32_t first, uint32_t last) {
     uint64_t offset;
@@ -126,7 +127,8 @@ static daybook_status begin_pages(dbk_tree_builder *tree) {
     tree->page_count = 0;
     dbk_buf_reset(&tree->directory);
     dbk_postings_encoder_init(&tree->encoder, emit_page, tree);
-    for (uint64_t i = 0; i < tree->count; i++) DBK_TRY(dbk_postings_encoder_add(&tree->encoder, tree->held[i]));
+    for (uint64_t i = 0; i < tree->count; i++)
+        DBK_TRY(dbk_postings_encoder_add(&tree->encoder, tree->held[i]));
     return DAYBOOK_OK;
 }
 
@@ -157,7 +159,8 @@ static daybook_status write_directory(dbk_tree_builder *tree, dbk_term_value *va
     uint64_t end = tree->file->offset;
     dbk_buf *directory = &tree->directory;
     size_t size = directory->size;
-    if (dbk_buf_reserve(directory, DBK_POSTINGS_DIRECTORY_HEAD) == NULL) return out_of_memory(tree, tree->error);
+    if (dbk_buf_reserve(directory, DBK_POSTINGS_DIRECTORY_HEAD) == NULL)
+        return out_of_memory(tree, tree->error);
     memmove(directory->data + DBK_POSTINGS_DIRECTORY_HEAD, directory->data, size);
     directory->size += DBK_POSTINGS_DIRECTORY_HEAD;
     dbk_put_u64(directory->data, tree->pages_offset);
@@ -165,8 +168,8 @@ static daybook_status write_directory(dbk_tree_builder *tree, dbk_term_value *va
     dbk_put_u32(directory->data + 12, (uint32_t)(end - tree->pages_offset));
     value->form = DBK_POSTINGS_DIRECTORY;
     value->postings_size = (uint32_t)directory->size;
-    return dbk_file_write_chunk(tree->file, daybook_bytes(directory->data, directory->size), &value->postings_offset,
-                                tree->error);
+    return dbk_file_write_chunk(tree->file, daybook_bytes(directory->data, directory->size),
+                                &value->postings_offset, tree->error);
 }
 
 static daybook_status end_postings(dbk_tree_builder *tree, dbk_term_value *value) {
@@ -193,7 +196,7 @@ static daybook_status end_postings(dbk_tree_builder *tree, dbk_term_value *value
                                 &value->postings_offset, tree->error);
 }
 
-// ---- Filters -----------------------------------------------------------------------------------------------------
+// ---- Filters ----------------------------------------------------------------------------------------------
 
 static daybook_status write_filter(dbk_tree_builder *tree, daybook_error *error) {
     if (tree->hash_count == 0) return DAYBOOK_OK;
@@ -204,7 +207,8 @@ static daybook_status write_filter(dbk_tree_builder *tree, daybook_error *error)
     dbk_filter_part *part = (dbk_filter_part *)(void *)(tree->parts.data + tree->parts.size) - 1;
     part->size = (uint32_t)tree->filter.size;
     tree->hash_count = 0;
-    return dbk_file_write_chunk(tree->file, daybook_bytes(tree->filter.data, tree->filter.size), &part->offset, error);
+    return dbk_file_write_chunk(tree->file, daybook_bytes(tree->filter.data, tree->filter.size),
+                                &part->offset, error);
 }
 
 static daybook_status add_to_filter(dbk_tree_builder *tree, dbk_slice term, daybook_error *error) {
@@ -224,12 +228,13 @@ static daybook_status add_to_filter(dbk_tree_builder *tree, dbk_slice term, dayb
     return DAYBOOK_OK;
 }
 
-// ---- Pages -------------------------------------------------------------------------------------------------------
+// ---- Pages ------------------------------------------------------------------------------------------------
 
 static daybook_status open_level(dbk_tree_builder *tree, uint32_t level, daybook_error *error) {
     if (level < tree->height) return DAYBOOK_OK;
     if (level == DBK_TREE_LEVELS_MAX)
-        return dbk_fail(error, DAYBOOK_ELIMIT, "the index of %s exceeds %d levels", tree->file->path, DBK_TREE_LEVELS_MAX);
+        return dbk_fail(error, DAYBOOK_ELIMIT, "the index of %s exceeds %d levels", tree->file->path,
+                        DBK_TREE_LEVELS_MAX);
     tree->levels[level] = dbk_alloc(tree->allocator, sizeof *tree->levels[level]);
     if (tree->levels[level] == NULL) return out_of_memory(tree, error);
     dbk_term_page_begin(tree->levels[level], (uint8_t)level);
@@ -237,9 +242,10 @@ static daybook_status open_level(dbk_tree_builder *tree, uint32_t level, daybook
     return DAYBOOK_OK;
 }
 
-// The page of `level` is complete: write it and name it above. Pages on higher levels are closed lazily, when the next
-// child needs room, so that the topmost open page can become the root.
-static daybook_status close_page(dbk_tree_builder *tree, uint32_t level, dbk_slice separator, daybook_error *error) {
+// The page of `level` is complete: write it and name it above. Pages on higher levels are closed lazily, when
+// the next child needs room, so that the topmost open page can become the root.
+static daybook_status close_page(dbk_tree_builder *tree, uint32_t level, dbk_slice separator,
+                                 daybook_error *error) {
     uint64_t offset;
     dbk_slice page = dbk_term_page_finish(tree->levels[level]);
     DBK_TRY(dbk_file_write_chunk(tree->file, page, &offset, error));
@@ -275,7 +281,8 @@ static daybook_status add_to_leaf(dbk_tree_builder *tree, dbk_slice term, const 
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_tree_end_term(dbk_tree_builder *tree, dbk_slice term, dbk_term_value *value, daybook_error *error) {
+daybook_status dbk_tree_end_term(dbk_tree_builder *tree, dbk_slice term, dbk_term_value *value,
+                                 daybook_error *error) {
     tree->error = error;
     DBK_ASSERT(tree->term_count == 0 || dbk_slice_compare(dbk_term_slice(&tree->previous), term) < 0);
     DBK_TRY(end_postings(tree, value));

@@ -5,10 +5,11 @@
 //   digest   SHA-256 of everything before the footer: no byte escapes
 //   parts    dictionaries (both copies), catalogue, pages of the block index, filters
 //   blocks   decompressed, every body decoded, positions within range, counts as the index says
-//   terms    every page from the root down; terms ascend and are in their filters; every posting walked and counted
+//   terms    every page from the root down; terms ascend and are in their filters; every posting walked and
+//   counted
 //
-// It uses a small cache of its own, so that nothing comes from memory that was checked earlier. A file whose pages name
-// each other in circles is stopped by a budget of pages, as many as fit the file. One thread.
+// It uses a small cache of its own, so that nothing comes from memory that was checked earlier. A file whose
+// pages name each other in circles is stopped by a budget of pages, as many as fit the file. One thread.
 #include "base/assert.h"
 #include "index/filter.h"
 #include "io/io.h"
@@ -28,10 +29,10 @@ typedef struct segment_verifier {
     uint64_t data_bytes;
 } segment_verifier;
 
-// ---- Reporting ---------------------------------------------------------------------------------------------------
+// ---- Reporting --------------------------------------------------------------------------------------------
 
-static void report_damage(segment_verifier *verifier, uint64_t offset, uint64_t position_first, uint64_t position_last,
-                          const char *message) {
+static void report_damage(segment_verifier *verifier, uint64_t offset, uint64_t position_first,
+                          uint64_t position_last, const char *message) {
     verifier->damage_count++;
     if (verifier->report == NULL) return;
     daybook_finding finding;
@@ -69,10 +70,10 @@ static void report_frame(void *context, uint64_t offset, const char *what) {
     report_damage(verifier, offset, 0, 0, message);
 }
 
-// ---- Parts -------------------------------------------------------------------------------------------------------
+// ---- Parts ------------------------------------------------------------------------------------------------
 
-static daybook_status check_chunk(segment_verifier *verifier, uint64_t offset, uint64_t size, const char *what,
-                                  daybook_error *error) {
+static daybook_status check_chunk(segment_verifier *verifier, uint64_t offset, uint64_t size,
+                                  const char *what, daybook_error *error) {
     dbk_segment *segment = verifier->segment;
     daybook_error detail;
     daybook_error_init(&detail);
@@ -115,7 +116,8 @@ static daybook_status check_parts(segment_verifier *verifier, daybook_error *err
     const dbk_footer *footer = &segment->footer;
     const dbk_segment_tail *tail = &segment->tail;
     // A damaged first footer has been reported when it was opened.
-    DBK_TRY(check_chunk(verifier, tail->footer_copy_offset, tail->footer_size, "the copy of the footer", error));
+    DBK_TRY(
+        check_chunk(verifier, tail->footer_copy_offset, tail->footer_size, "the copy of the footer", error));
     for (uint32_t i = 0; i < footer->dictionary_count; i++) {
         const dbk_dictionary_place *place = &footer->dictionaries[i];
         DBK_TRY(check_chunk(verifier, place->offset, place->size, "a dictionary", error));
@@ -128,9 +130,10 @@ static daybook_status check_parts(segment_verifier *verifier, daybook_error *err
     return DAYBOOK_OK;
 }
 
-// ---- Blocks ------------------------------------------------------------------------------------------------------
+// ---- Blocks -----------------------------------------------------------------------------------------------
 
-static daybook_status check_events(segment_verifier *verifier, const dbk_block_view *view, daybook_error *detail) {
+static daybook_status check_events(segment_verifier *verifier, const dbk_block_view *view,
+                                   daybook_error *detail) {
     const dbk_segment_summary *summary = &verifier->segment->footer.summary;
     for (uint32_t i = 0; i < view->event_count; i++) {
         dbk_event event;
@@ -143,7 +146,8 @@ static daybook_status check_events(segment_verifier *verifier, const dbk_block_v
     return DAYBOOK_OK;
 }
 
-static daybook_status check_block(segment_verifier *verifier, uint32_t number, dbk_block_view *view, daybook_error *error) {
+static daybook_status check_block(segment_verifier *verifier, uint32_t number, dbk_block_view *view,
+                                  daybook_error *error) {
     daybook_error detail;
     daybook_error_init(&detail);
     dbk_block_info info;
@@ -155,8 +159,8 @@ static daybook_status check_block(segment_verifier *verifier, uint32_t number, d
     return absorb(verifier, status, &detail, info.position_first, info.position_last, error);
 }
 
-static daybook_status check_block_page(segment_verifier *verifier, uint32_t page_index, uint64_t *position_last,
-                                       daybook_error *error) {
+static daybook_status check_block_page(segment_verifier *verifier, uint32_t page_index,
+                                       uint64_t *position_last, daybook_error *error) {
     dbk_block_info blocks[DBK_BLOCK_PAGE_COUNT];
     daybook_error detail;
     daybook_error_init(&detail);
@@ -189,9 +193,10 @@ static daybook_status check_blocks(segment_verifier *verifier, daybook_error *er
     return status;
 }
 
-// ---- Terms -------------------------------------------------------------------------------------------------------
+// ---- Terms ------------------------------------------------------------------------------------------------
 
-static daybook_status check_postings(segment_verifier *verifier, const dbk_term_entry *entry, daybook_error *detail) {
+static daybook_status check_postings(segment_verifier *verifier, const dbk_term_entry *entry,
+                                     daybook_error *detail) {
     dbk_segment *segment = verifier->segment;
     if (entry->count == 0) return DAYBOOK_OK;
     dbk_postings *postings;
@@ -221,11 +226,12 @@ static daybook_status check_filter(segment_verifier *verifier, dbk_slice term, d
     dbk_slice filter = daybook_bytes(dbk_cache_entry_data(entry), part->size);
     bool is_in = dbk_filter_check(filter) && dbk_filter_may_contain(filter, dbk_term_hash(term));
     dbk_cache_release(segment->cache, entry);
-    return is_in ? DAYBOOK_OK : dbk_chunk_damaged(&segment->reader, part->offset, "a filter of the index", detail);
+    return is_in ? DAYBOOK_OK
+                 : dbk_chunk_damaged(&segment->reader, part->offset, "a filter of the index", detail);
 }
 
-static daybook_status check_term(segment_verifier *verifier, const dbk_term_cursor *cursor, uint64_t page_offset,
-                                 daybook_error *error) {
+static daybook_status check_term(segment_verifier *verifier, const dbk_term_cursor *cursor,
+                                 uint64_t page_offset, daybook_error *error) {
     dbk_slice term = dbk_term_slice(&cursor->term);
     daybook_error detail;
     daybook_error_init(&detail);
@@ -259,12 +265,15 @@ static daybook_status check_page(segment_verifier *verifier, uint32_t level, uin
         dbk_cache_release(segment->cache, entry);
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory verifying %s", segment->path);
     }
-    bool is_open = dbk_term_page_open(daybook_bytes(dbk_cache_entry_data(entry), size), &page) && page.level == level;
+    bool is_open = dbk_term_page_open(daybook_bytes(dbk_cache_entry_data(entry), size), &page) &&
+                   page.level == level;
     status = is_open ? DAYBOOK_OK : DAYBOOK_EDAMAGED;
     if (is_open) dbk_term_cursor_init(cursor, &page);
     while (status == DAYBOOK_OK && (status = dbk_term_cursor_next(cursor)) == DAYBOOK_OK) {
-        if (level == 0) status = check_term(verifier, cursor, offset, error);
-        else status = check_page(verifier, level - 1, cursor->child_offset, cursor->child_size, error);
+        if (level == 0)
+            status = check_term(verifier, cursor, offset, error);
+        else
+            status = check_page(verifier, level - 1, cursor->child_offset, cursor->child_size, error);
     }
     if (status == DAYBOOK_EDAMAGED) {
         (void)dbk_segment_page_damaged(segment, offset, &detail);
@@ -285,7 +294,7 @@ static daybook_status check_terms(segment_verifier *verifier, daybook_error *err
     return DAYBOOK_OK;
 }
 
-// ---- All of it ---------------------------------------------------------------------------------------------------
+// ---- All of it --------------------------------------------------------------------------------------------
 
 static daybook_status verify_open(segment_verifier *verifier, daybook_error *error) {
     DBK_TRY(check_parts(verifier, error));
@@ -310,7 +319,8 @@ daybook_status dbk_segment_verify(const dbk_segment_config *config, daybook_repo
     daybook_error_init(&detail);
     daybook_status status = dbk_cache_new(config->allocator, CACHE_SIZE, &segment->cache);
     if (status != DAYBOOK_OK) (void)dbk_fail(&detail, status, "out of memory verifying a segment");
-    if (status == DAYBOOK_OK) status = dbk_segment_read_frame(config, segment, report_frame, &verifier, &detail);
+    if (status == DAYBOOK_OK)
+        status = dbk_segment_read_frame(config, segment, report_frame, &verifier, &detail);
     if (status == DAYBOOK_OK) {
         status = verify_open(&verifier, error);
     } else {

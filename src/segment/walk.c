@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Walking terms in order, for listing and for merging.
 //
-// A walk keeps the way from the root down to its leaf: higher pages pinned in the cache, the leaf in a window of its own,
-// past the cache, so that listing a million aggregates does not push out what look-ups need. Leaves lie in the file in
-// the order in which they are walked, so the window reads ahead.
+// A walk keeps the way from the root down to its leaf: higher pages pinned in the cache, the leaf in a window
+// of its own, past the cache, so that listing a million aggregates does not push out what look-ups need.
+// Leaves lie in the file in the order in which they are walked, so the window reads ahead.
 //
-// A source (for merging) is a walk over everything with a second window for the postings, which lie in order as well.
-// It takes postings page by page; nothing of a long list is kept but its directory.
+// A source (for merging) is a walk over everything with a second window for the postings, which lie in order
+// as well. It takes postings page by page; nothing of a long list is kept but its directory.
 //
 // Invariant: every level's cursor stands on the entry that leads to the page below it. One thread per walk.
 #include "base/assert.h"
@@ -14,7 +14,7 @@
 
 enum { LISTING_WINDOW = 32 * 1024 };
 
-// ---- Walk --------------------------------------------------------------------------------------------------------
+// ---- Walk -------------------------------------------------------------------------------------------------
 
 static daybook_status enter_page(dbk_term_walk *walk, uint32_t level, uint64_t offset, uint32_t size,
                                  daybook_error *error) {
@@ -35,7 +35,8 @@ static daybook_status enter_page(dbk_term_walk *walk, uint32_t level, uint64_t o
     return DAYBOOK_OK;
 }
 
-static daybook_status check_page(dbk_term_walk *walk, daybook_status status, uint64_t offset, daybook_error *error) {
+static daybook_status check_page(dbk_term_walk *walk, daybook_status status, uint64_t offset,
+                                 daybook_error *error) {
     return status == DAYBOOK_EDAMAGED ? dbk_segment_page_damaged(walk->segment, offset, error) : status;
 }
 
@@ -53,7 +54,8 @@ static daybook_status seek_prefix(dbk_term_walk *walk, daybook_error *error) {
         size = cursor->child_size;
     }
     DBK_TRY(enter_page(walk, 0, offset, size, error));
-    daybook_status status = check_page(walk, dbk_term_cursor_seek(&walk->levels[0].cursor, prefix), offset, error);
+    daybook_status status =
+        check_page(walk, dbk_term_cursor_seek(&walk->levels[0].cursor, prefix), offset, error);
     walk->is_at_entry = status == DAYBOOK_OK;
     return status == DAYBOOK_END ? DAYBOOK_OK : status; // The first term may be the first of the next leaf.
 }
@@ -64,7 +66,8 @@ static daybook_status enter_next_leaf(dbk_term_walk *walk, daybook_error *error)
     for (; level < height; level++) {
         daybook_status status = dbk_term_cursor_next(&walk->levels[level].cursor);
         if (status == DAYBOOK_OK) break;
-        if (status == DAYBOOK_EDAMAGED) return dbk_segment_page_damaged(walk->segment, walk->leaf_offset, error);
+        if (status == DAYBOOK_EDAMAGED)
+            return dbk_segment_page_damaged(walk->segment, walk->leaf_offset, error);
     }
     if (level >= height) return DAYBOOK_END;
     for (; level > 0; level--) {
@@ -80,7 +83,8 @@ static daybook_status enter_next_leaf(dbk_term_walk *walk, daybook_error *error)
 daybook_status dbk_term_walk_open_window(dbk_segment *segment, dbk_slice prefix, size_t window_size,
                                          dbk_term_walk **walk_out, daybook_error *error) {
     *walk_out = NULL;
-    if (prefix.size > DBK_TERM_SIZE_MAX) return dbk_fail(error, DAYBOOK_EMISUSE, "the prefix is longer than any term");
+    if (prefix.size > DBK_TERM_SIZE_MAX)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "the prefix is longer than any term");
     dbk_term_walk *walk = dbk_alloc_zeroed(segment->allocator, sizeof *walk);
     if (walk == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory reading %s", segment->path);
     walk->segment = dbk_segment_ref(segment);
@@ -88,11 +92,14 @@ daybook_status dbk_term_walk_open_window(dbk_segment *segment, dbk_slice prefix,
     walk->prefix.size = prefix.size;
     uint32_t height = segment->footer.root.height;
     walk->levels = dbk_alloc_zeroed(segment->allocator, height * sizeof *walk->levels);
-    daybook_status status = dbk_file_window_init(&walk->window, segment->allocator, &segment->reader, window_size);
+    daybook_status status =
+        dbk_file_window_init(&walk->window, segment->allocator, &segment->reader, window_size);
     if (walk->levels == NULL || status != DAYBOOK_OK)
         status = dbk_fail(error, DAYBOOK_ENOMEM, "out of memory reading %s", segment->path);
-    else if (height == 0) walk->is_at_end = true;
-    else status = seek_prefix(walk, error);
+    else if (height == 0)
+        walk->is_at_end = true;
+    else
+        status = seek_prefix(walk, error);
     if (status != DAYBOOK_OK) {
         dbk_term_walk_close(walk);
         return status;
@@ -101,7 +108,8 @@ daybook_status dbk_term_walk_open_window(dbk_segment *segment, dbk_slice prefix,
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_term_walk_open(dbk_segment *segment, dbk_slice prefix, dbk_term_walk **walk_out, daybook_error *error) {
+daybook_status dbk_term_walk_open(dbk_segment *segment, dbk_slice prefix, dbk_term_walk **walk_out,
+                                  daybook_error *error) {
     return dbk_term_walk_open_window(segment, prefix, LISTING_WINDOW, walk_out, error);
 }
 
@@ -132,17 +140,18 @@ static daybook_status step(dbk_term_walk *walk, daybook_error *error) {
     }
 }
 
-// What a sound file promises and a hostile one may break: terms ascend (which also ends every walk), and numbers stay
-// within the segment's positions.
-static daybook_status check_value(dbk_term_walk *walk, dbk_slice term, const dbk_term_value *value, daybook_error *error) {
+// What a sound file promises and a hostile one may break: terms ascend (which also ends every walk), and
+// numbers stay within the segment's positions.
+static daybook_status check_value(dbk_term_walk *walk, dbk_slice term, const dbk_term_value *value,
+                                  daybook_error *error) {
     const dbk_segment_summary *summary = &walk->segment->footer.summary;
     bool is_sound = dbk_slice_compare(dbk_term_slice(&walk->previous), term) < 0 &&
                     value->last <= summary->position_last - summary->position_first;
     return is_sound ? DAYBOOK_OK : dbk_segment_page_damaged(walk->segment, walk->leaf_offset, error);
 }
 
-daybook_status dbk_term_walk_next_value(dbk_term_walk *walk, dbk_slice *term_out, const dbk_term_value **value_out,
-                                        daybook_error *error) {
+daybook_status dbk_term_walk_next_value(dbk_term_walk *walk, dbk_slice *term_out,
+                                        const dbk_term_value **value_out, daybook_error *error) {
     if (walk->is_at_end) return DAYBOOK_END;
     daybook_status status = step(walk, error);
     const dbk_term_cursor *cursor = &walk->levels[0].cursor;
@@ -168,7 +177,7 @@ daybook_status dbk_term_walk_next(dbk_term_walk *walk, dbk_slice *term_out, dbk_
     return DAYBOOK_OK;
 }
 
-// ---- Source ------------------------------------------------------------------------------------------------------
+// ---- Source -----------------------------------------------------------------------------------------------
 
 typedef struct segment_source {
     dbk_term_source base;
@@ -190,7 +199,8 @@ typedef struct segment_source {
 } segment_source;
 
 static daybook_status list_damaged(const segment_source *source, daybook_error *error) {
-    return dbk_chunk_damaged(&source->segment->reader, source->base.value.postings_offset, "a posting list", error);
+    return dbk_chunk_damaged(&source->segment->reader, source->base.value.postings_offset, "a posting list",
+                             error);
 }
 
 static daybook_status next_in_segment(dbk_term_source *base, daybook_error *error) {
@@ -210,8 +220,8 @@ static daybook_status next_in_segment(dbk_term_source *base, daybook_error *erro
 static daybook_status read_directory(segment_source *source, daybook_error *error) {
     const dbk_term_value *value = &source->base.value;
     dbk_slice payload;
-    DBK_TRY(dbk_file_window_chunk(&source->window, value->postings_offset, value->postings_size, "a posting list",
-                                  &payload, error));
+    DBK_TRY(dbk_file_window_chunk(&source->window, value->postings_offset, value->postings_size,
+                                  "a posting list", &payload, error));
     if (payload.size < DBK_POSTINGS_DIRECTORY_HEAD) return list_damaged(source, error);
     uint32_t count = dbk_get_u32((const uint8_t *)payload.data + 8);
     if ((uint64_t)count * DBK_POSTINGS_DIRECTORY_ENTRY + DBK_POSTINGS_DIRECTORY_HEAD != payload.size)
@@ -230,10 +240,12 @@ static daybook_status read_page(segment_source *source, daybook_error *error) {
     uint32_t size = value->postings_size, index = source->page_index++;
     if (value->form == DBK_POSTINGS_DIRECTORY) {
         const uint8_t *data = source->directory.data;
-        const uint8_t *entry = data + DBK_POSTINGS_DIRECTORY_HEAD + (size_t)index * DBK_POSTINGS_DIRECTORY_ENTRY;
+        const uint8_t *entry = data + DBK_POSTINGS_DIRECTORY_HEAD +
+                               (size_t)index * DBK_POSTINGS_DIRECTORY_ENTRY;
         uint32_t begin = dbk_get_u32(entry + 8);
         bool is_last = index + 1 == source->page_count;
-        uint32_t end = is_last ? dbk_get_u32(data + 12) : dbk_get_u32(entry + DBK_POSTINGS_DIRECTORY_ENTRY + 8);
+        uint32_t end = is_last ? dbk_get_u32(data + 12)
+                               : dbk_get_u32(entry + DBK_POSTINGS_DIRECTORY_ENTRY + 8);
         if (end <= begin || end - begin <= DBK_CHUNK_CHECKSUM_SIZE) return list_damaged(source, error);
         offset = dbk_get_u64(data) + begin;
         size = end - begin - DBK_CHUNK_CHECKSUM_SIZE;
@@ -241,7 +253,8 @@ static daybook_status read_page(segment_source *source, daybook_error *error) {
     if (size > DBK_POSTINGS_PAGE_SIZE_MAX) return list_damaged(source, error);
     DBK_TRY(dbk_file_window_chunk(&source->window, offset, size, "a posting list", &source->page, error));
     source->group_index = 0;
-    if (!dbk_postings_parse_page(source->page, source->groups, &source->group_count)) return list_damaged(source, error);
+    if (!dbk_postings_parse_page(source->page, source->groups, &source->group_count))
+        return list_damaged(source, error);
     return DAYBOOK_OK;
 }
 
@@ -262,7 +275,8 @@ static daybook_status refill(segment_source *source, daybook_error *error) {
     if (source->group_index == source->group_count) {
         if (source->base.value.form == DBK_POSTINGS_DIRECTORY && source->page_count == 0)
             DBK_TRY(read_directory(source, error));
-        if (source->page_index == source->page_count) return list_damaged(source, error); // numbers are missing
+        if (source->page_index == source->page_count)
+            return list_damaged(source, error); // numbers are missing
         DBK_TRY(read_page(source, error));
     }
     const dbk_postings_group *group = &source->groups[source->group_index++];
@@ -293,7 +307,8 @@ static daybook_status take_from_segment(dbk_term_source *base, uint32_t *numbers
     segment_source *source = (segment_source *)(void *)base;
     size_t count = 0;
     while (count < capacity && source->left > 0) {
-        if (source->number_index == source->number_count && source->run_left == 0) DBK_TRY(refill(source, error));
+        if (source->number_index == source->number_count && source->run_left == 0)
+            DBK_TRY(refill(source, error));
         size_t wanted = capacity - count;
         if (wanted > source->left) wanted = (size_t)source->left;
         size_t taken = 0;
@@ -335,9 +350,12 @@ daybook_status dbk_segment_source_open(dbk_segment *segment, dbk_slice prefix, s
     source->base.take = take_from_segment;
     source->base.close = close_source;
     dbk_buf_init(&source->directory, segment->allocator, UINT32_MAX / 2);
-    daybook_status status = dbk_file_window_init(&source->window, segment->allocator, &segment->reader, window_size);
-    if (status != DAYBOOK_OK) status = dbk_fail(error, status, "out of memory reading %s", segment->path);
-    else status = dbk_term_walk_open_window(segment, prefix, window_size, &source->walk, error);
+    daybook_status status =
+        dbk_file_window_init(&source->window, segment->allocator, &segment->reader, window_size);
+    if (status != DAYBOOK_OK)
+        status = dbk_fail(error, status, "out of memory reading %s", segment->path);
+    else
+        status = dbk_term_walk_open_window(segment, prefix, window_size, &source->walk, error);
     if (status != DAYBOOK_OK) {
         close_source(&source->base);
         return status;

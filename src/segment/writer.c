@@ -2,7 +2,7 @@
 // Writes a segment from events in order of position. This head describes the file, format 1.
 //
 //   head          80 bytes
-//   dictionaries  for compression, none to some (writing makes at most one, merging keeps those of its inputs)
+//   dictionaries  for compression; writing makes at most one, merging keeps those of its inputs
 //   blocks        and, behind each 128 of them, a page of the block index
 //   index         pages of terms, pages of postings, filters, in the order in which they filled
 //   catalogue     opaque copy of the store's stream configurations
@@ -10,41 +10,47 @@
 //   footer        twice
 //   tail          twice, 64 bytes each
 //
-// Everything between head and tail consists of *chunks*: a payload and 8 bytes of checksum, XXH3-64 of the payload with a
-// seed made of the identity of the segment (store UUID, incarnation, segment id) and the chunk's offset. A chunk names
-// neither its kind nor its size: who points to it knows both. There are no gaps, so every byte of the file is under a
-// checksum. Integers are little-endian, positions of the index relative to the segment's first (u32).
+// Everything between head and tail consists of *chunks*: a payload and 8 bytes of checksum, XXH3-64 of the
+// payload with a seed made of the identity of the segment (store UUID, incarnation, segment id) and the
+// chunk's offset. A chunk names neither its kind nor its size: who points to it knows both. There are no
+// gaps, so every byte of the file is under a checksum. Integers are little-endian, positions of the index
+// relative to the segment's first (u32).
 //
-//   head    "daybkseg", u32 format, u32 80, UUID of the store (16 bytes), u64 incarnation, u64 segment id, u64 first and
-//           u64 last position of its range, 8 bytes 0, u64 XXH3 of the 72 bytes
-//   tail    "daybkend", u32 format, u32 64, u64 seed of the checksums, u64 offset of the footer, u64 of its copy,
-//           u64 size of its payload, u64 size of the file, u64 XXH3 of the 56 bytes seeded with the tail's offset
-//   footer  u32 format, UUID, u64 incarnation, u64 segment id, u64 first and last position, u64 events, u64 bytes of
-//           bodies, i64 recorded first, last, i64 time min, max, SHA-256 of the file up to the (first) footer;
-//           varints from here, D a zigzag difference to the one before:
-//           dictionary count; each offset, offset of its copy, size
-//           offset of the first block; block count; per page of the block index: D offset, D offset of its first block,
-//             D last position, D greatest recorded, size
-//           root page offset, size, height (levels), term count
-//           filter count; each D offset, size, text separator (it covers the terms from there up to the next one's)
-//           catalogue offset, size
-//           stream count; each stream id less the one before, event count, cost, highest seq ever; with events: first
-//             seq, last less first, first position relative, last less first
+//   head    "daybkseg", u32 format, u32 80, UUID of the store (16 bytes), u64 incarnation, u64 segment id,
+//           u64 first and u64 last position of its range, 8 bytes 0, u64 XXH3 of the 72 bytes
+//   tail    "daybkend", u32 format, u32 64, u64 seed of the checksums, u64 offset of the footer, u64 of its
+//           copy, u64 size of its payload, u64 size of the file, u64 XXH3 of the 56 bytes seeded with the
+//           tail's offset
+//   footer  u32 format, UUID, u64 incarnation, u64 segment id, u64 first and last position, u64 events,
+//           u64 bytes of bodies, i64 recorded first, last, i64 time min, max, SHA-256 of the file up to the
+//           (first) footer; varints from here, D a zigzag difference to the one before:
+//             dictionary count; each offset, offset of its copy, size
+//             offset of the first block; block count; per page of the block index: D offset, D offset of its
+//               first block, D last position, D greatest recorded, size
+//             root page offset, size, height (levels), term count
+//             filter count; each D offset, size, text separator (it covers the terms from there up to the
+//               next one's)
+//             catalogue offset, size
+//             stream count; each stream id less the one before, event count, cost, highest seq ever; with
+//               events: first seq, last less first, first position relative, last less first
 //   block   see block.c
-//   page of the block index, per block: varint gap behind the block before, its bytes with checksum, event count,
-//           first position less the last before (absolute in the first), last less first, D recorded first, last less
-//           first, zigzag time min less recorded first, time max less min
-//   pages of terms: index/term_page.h, postings: index/postings.h, their directories: tree.h, filters: index/filter.c
+//   page of the block index, per block: varint gap behind the block before, its bytes with checksum, event
+//           count, first position less the last before (absolute in the first), last less first, D recorded
+//           first, last less first, zigzag time min less recorded first, time max less min
+//   pages of terms: index/term_page.h; postings: index/postings.h; their directories: tree.h; filters:
+//           index/filter.c
 //
-// Single damages stay local: of what everything depends on (dictionaries, footer, tail) there is a second copy far from
-// the first; a page of the block index can be made again from the heads of its blocks; the head repeats the footer. A
-// damaged block loses its events, a damaged page of the index the answers that need it, nothing else.
+// Single damages stay local: of what everything depends on (dictionaries, footer, tail) there is a second
+// copy far from the first; a page of the block index can be made again from the heads of its blocks; the head
+// repeats the footer. A damaged block loses its events, a damaged page of the index the answers that need it,
+// nothing else.
 //
-// A segment is written in one pass, front to back, under a temporary name (assembly.c). Events go into the open block
-// and their terms into memory (gather.c); at the end the terms are sorted and become the dictionary (tree.c).
+// A segment is written in one pass, front to back, under a temporary name (assembly.c). Events go into the
+// open block and their terms into memory (gather.c); at the end the terms are sorted and become the
+// dictionary (tree.c).
 //
-// Failure modes: any status of the vfs, ENOMEM, EMISUSE for events out of order. The first failure sticks; finish then
-// returns it and removes the file. One thread.
+// Failure modes: any status of the vfs, ENOMEM, EMISUSE for events out of order. The first failure sticks;
+// finish then returns it and removes the file. One thread.
 #include "base/assert.h"
 #include "base/hash_map.h"
 #include "segment/assembly.h"
@@ -81,8 +87,9 @@ void dbk_segment_writer_abort(dbk_segment_writer *writer) {
     dbk_free(writer->allocator, writer);
 }
 
-daybook_status dbk_segment_writer_new(const dbk_segment_config *config, uint64_t position_first, uint64_t position_last,
-                                      dbk_segment_writer **writer_out, daybook_error *error) {
+daybook_status dbk_segment_writer_new(const dbk_segment_config *config, uint64_t position_first,
+                                      uint64_t position_last, dbk_segment_writer **writer_out,
+                                      daybook_error *error) {
     *writer_out = NULL;
     dbk_segment_writer *writer = dbk_alloc_zeroed(config->allocator, sizeof *writer);
     if (writer == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory beginning a segment");
@@ -92,11 +99,13 @@ daybook_status dbk_segment_writer_new(const dbk_segment_config *config, uint64_t
     dbk_buf_init(&writer->streams, config->allocator, SIZE_MAX / 2);
     size_t memory_max = config->memory_max == 0 ? DBK_SEGMENT_MEMORY_DEFAULT : config->memory_max;
 
-    daybook_status status = dbk_assembly_open(&writer->assembly, config, position_first, position_last, error);
+    daybook_status status =
+        dbk_assembly_open(&writer->assembly, config, position_first, position_last, error);
     if (status != DAYBOOK_OK) goto fail;
     status = dbk_block_builder_new(config->allocator, &writer->builder);
     if (status == DAYBOOK_OK)
-        status = dbk_gather_new(config->allocator, config->vfs, writer->assembly.terms_path, memory_max, &writer->gather);
+        status = dbk_gather_new(config->allocator, config->vfs, writer->assembly.terms_path, memory_max,
+                                &writer->gather);
     if (status != DAYBOOK_OK) {
         status = out_of_memory(writer, error);
         goto fail;
@@ -121,7 +130,8 @@ daybook_status dbk_segment_writer_train(dbk_segment_writer *writer, const dbk_sl
         status = dbk_dictionary_encoder_new(writer->allocator, bytes, &writer->encoder);
         if (status == DAYBOOK_OK)
             status = dbk_assembly_add_dictionary(&writer->assembly, bytes, &writer->dictionary, error);
-        else status = out_of_memory(writer, error);
+        else
+            status = out_of_memory(writer, error);
     } else if (status != DAYBOOK_OK) {
         status = out_of_memory(writer, error);
     }
@@ -130,7 +140,7 @@ daybook_status dbk_segment_writer_train(dbk_segment_writer *writer, const dbk_sl
     return status;
 }
 
-// ---- Streams -----------------------------------------------------------------------------------------------------
+// ---- Streams ----------------------------------------------------------------------------------------------
 
 static uint64_t stream_hash(uint32_t stream_id) {
     uint64_t hash = stream_id * UINT64_C(0x9e3779b97f4a7c15);
@@ -146,10 +156,12 @@ static uint64_t hash_of_place(void *context, uint32_t place) {
 static dbk_segment_stream *find_stream(dbk_segment_writer *writer, uint32_t stream_id) {
     dbk_segment_stream *streams = (void *)writer->streams.data;
     size_t count = writer->streams.size / sizeof *streams;
-    if (count > 0 && streams[writer->last_stream].stream_id == stream_id) return &streams[writer->last_stream];
+    if (count > 0 && streams[writer->last_stream].stream_id == stream_id)
+        return &streams[writer->last_stream];
     size_t step = 0;
     uint32_t place;
-    while ((place = dbk_hash_map_find(&writer->stream_map, stream_hash(stream_id), &step)) != DBK_HASH_MAP_EMPTY) {
+    while ((place = dbk_hash_map_find(&writer->stream_map, stream_hash(stream_id), &step)) !=
+           DBK_HASH_MAP_EMPTY) {
         if (streams[place].stream_id != stream_id) continue;
         writer->last_stream = place;
         return &streams[place];
@@ -161,14 +173,15 @@ static dbk_segment_stream *find_stream(dbk_segment_writer *writer, uint32_t stre
     if (writer->streams.failed) return NULL;
     streams = (void *)writer->streams.data;
     writer->last_stream = (uint32_t)count;
-    if (dbk_hash_map_insert(&writer->stream_map, stream_hash(stream_id), (uint32_t)count, hash_of_place, streams) !=
-        DAYBOOK_OK)
+    if (dbk_hash_map_insert(&writer->stream_map, stream_hash(stream_id), (uint32_t)count, hash_of_place,
+                            streams) != DAYBOOK_OK)
         return NULL;
     return &streams[count];
 }
 
 static int compare_streams(const void *a, const void *b) {
-    uint32_t left = ((const dbk_segment_stream *)a)->stream_id, right = ((const dbk_segment_stream *)b)->stream_id;
+    uint32_t left = ((const dbk_segment_stream *)a)->stream_id,
+             right = ((const dbk_segment_stream *)b)->stream_id;
     return (left > right) - (left < right);
 }
 
@@ -186,13 +199,14 @@ static daybook_status count_event(dbk_segment_writer *writer, const dbk_event *e
     return DAYBOOK_OK;
 }
 
-// ---- Adding ------------------------------------------------------------------------------------------------------
+// ---- Adding -----------------------------------------------------------------------------------------------
 
 static daybook_status close_block(dbk_segment_writer *writer, daybook_error *error) {
     if (dbk_block_builder_count(writer->builder) == 0) return DAYBOOK_OK;
     dbk_block_head head;
     dbk_slice payload;
-    if (dbk_block_builder_finish(writer->builder, writer->encoder, writer->dictionary, &head, &payload) != DAYBOOK_OK)
+    if (dbk_block_builder_finish(writer->builder, writer->encoder, writer->dictionary, &head, &payload) !=
+        DAYBOOK_OK)
         return out_of_memory(writer, error);
     return dbk_assembly_add_block(&writer->assembly, &head, payload, error);
 }
@@ -201,7 +215,8 @@ static daybook_status check_order(dbk_segment_writer *writer, const dbk_event *e
     const dbk_segment_summary *summary = &writer->assembly.summary;
     bool is_inside = event->position >= summary->position_first && event->position <= summary->position_last;
     if (is_inside && (!writer->has_events || event->position > writer->position_last)) return DAYBOOK_OK;
-    return dbk_fail(error, DAYBOOK_EMISUSE, "event %llu does not belong behind %llu in a segment of %llu to %llu",
+    return dbk_fail(error, DAYBOOK_EMISUSE,
+                    "event %llu does not belong behind %llu in a segment of %llu to %llu",
                     (unsigned long long)event->position, (unsigned long long)writer->position_last,
                     (unsigned long long)summary->position_first, (unsigned long long)summary->position_last);
 }
@@ -217,13 +232,14 @@ static daybook_status add(dbk_segment_writer *writer, const dbk_event *event, da
     return dbk_gather_event(writer->gather, event, number, writer->id_seed, error);
 }
 
-daybook_status dbk_segment_writer_add(dbk_segment_writer *writer, const dbk_event *event, daybook_error *error) {
+daybook_status dbk_segment_writer_add(dbk_segment_writer *writer, const dbk_event *event,
+                                      daybook_error *error) {
     if (writer->status == DAYBOOK_OK) writer->status = add(writer, event, error);
     return writer->status;
 }
 
-static daybook_status add_removed(dbk_segment_writer *writer, const dbk_event *event, bool for_ever, int64_t removed_ns,
-                                  daybook_error *error) {
+static daybook_status add_removed(dbk_segment_writer *writer, const dbk_event *event, bool for_ever,
+                                  int64_t removed_ns, daybook_error *error) {
     dbk_segment_stream *stream = find_stream(writer, event->stream_id);
     if (stream == NULL) return out_of_memory(writer, error);
     if (event->seq > stream->seq_max) stream->seq_max = event->seq;
@@ -237,14 +253,14 @@ static daybook_status add_removed(dbk_segment_writer *writer, const dbk_event *e
     return dbk_gather_dead_id(writer->gather, &dead, error);
 }
 
-daybook_status dbk_segment_writer_add_removed(dbk_segment_writer *writer, const dbk_event *event, bool for_ever,
-                                              int64_t removed_ns, daybook_error *error) {
+daybook_status dbk_segment_writer_add_removed(dbk_segment_writer *writer, const dbk_event *event,
+                                              bool for_ever, int64_t removed_ns, daybook_error *error) {
     if (writer->status == DAYBOOK_OK)
         writer->status = add_removed(writer, event, for_ever, removed_ns, error);
     return writer->status;
 }
 
-// ---- Finishing ---------------------------------------------------------------------------------------------------
+// ---- Finishing --------------------------------------------------------------------------------------------
 
 static daybook_status write_terms(dbk_segment_writer *writer, dbk_tree_root *root_out, dbk_buf *parts,
                                   dbk_buf *separators, daybook_error *error) {
@@ -260,8 +276,8 @@ static daybook_status write_terms(dbk_segment_writer *writer, dbk_tree_root *roo
     return status;
 }
 
-static daybook_status finish(dbk_segment_writer *writer, dbk_slice catalogue, dbk_segment_summary *summary_out,
-                             daybook_error *error) {
+static daybook_status finish(dbk_segment_writer *writer, dbk_slice catalogue,
+                             dbk_segment_summary *summary_out, daybook_error *error) {
     DBK_TRY(close_block(writer, error));
     DBK_TRY(dbk_assembly_end_blocks(&writer->assembly, error));
     dbk_buf parts, separators;
@@ -273,8 +289,8 @@ static daybook_status finish(dbk_segment_writer *writer, dbk_slice catalogue, db
         dbk_segment_stream *streams = (void *)writer->streams.data;
         size_t count = writer->streams.size / sizeof *streams;
         if (count > 1) qsort(streams, count, sizeof *streams, compare_streams);
-        status = dbk_assembly_finish(&writer->assembly, &root, &parts, &separators, streams, (uint32_t)count, catalogue,
-                                     summary_out, error);
+        status = dbk_assembly_finish(&writer->assembly, &root, &parts, &separators, streams, (uint32_t)count,
+                                     catalogue, summary_out, error);
     }
     dbk_buf_deinit(&parts);
     dbk_buf_deinit(&separators);
@@ -284,8 +300,10 @@ static daybook_status finish(dbk_segment_writer *writer, dbk_slice catalogue, db
 daybook_status dbk_segment_writer_finish(dbk_segment_writer *writer, dbk_slice catalogue,
                                          dbk_segment_summary *summary_out, daybook_error *error) {
     daybook_status status = writer->status;
-    if (status == DAYBOOK_OK) status = finish(writer, catalogue, summary_out, error);
-    else (void)dbk_fail(error, status, "the segment was not written: an earlier step of it failed");
+    if (status == DAYBOOK_OK)
+        status = finish(writer, catalogue, summary_out, error);
+    else
+        (void)dbk_fail(error, status, "the segment was not written: an earlier step of it failed");
     dbk_segment_writer_abort(writer); // After success nothing is left to be removed.
     return status;
 }

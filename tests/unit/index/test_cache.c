@@ -134,7 +134,8 @@ static void memory_out_is_a_null(void **state) {
             for (uint64_t i = 0; i < 2000; i++) {
                 dbk_cache_entry *entry = dbk_cache_entry_new(cache, 10);
                 if (entry == NULL) break;
-                dbk_cache_release(cache, dbk_cache_put(cache, 1, i, entry)); // may fail to grow its table, silently
+                dbk_cache_release(cache,
+                                  dbk_cache_put(cache, 1, i, entry)); // may fail to grow its table, silently
             }
             dbk_cache_free(cache);
         } else {
@@ -164,7 +165,8 @@ static void *hammer_cache(void *context) {
             for (size_t j = 0; j < 200; j++) data[j] = (uint8_t)(file_id * 31 + offset);
             entry = dbk_cache_put(hammer->cache, file_id, offset, entry);
         }
-        if (((uint8_t *)dbk_cache_entry_data(entry))[199] != (uint8_t)(file_id * 31 + offset)) hammer->wrong++;
+        if (((uint8_t *)dbk_cache_entry_data(entry))[199] != (uint8_t)(file_id * 31 + offset))
+            hammer->wrong++;
         if (i % 1000 == 0) dbk_cache_forget(hammer->cache, file_id);
         dbk_cache_release(hammer->cache, entry);
         if (i % 10 == 0)

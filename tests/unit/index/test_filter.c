@@ -55,7 +55,8 @@ static void duplicates_are_fine(void **state) {
     for (size_t i = 0; i < 1000; i++) hashes[i] = i < 500 ? random_hash() : hashes[i - 500];
     dbk_buf buf;
     build(hashes, 1000, &buf);
-    for (size_t i = 0; i < 1000; i++) assert_true(dbk_filter_may_contain(daybook_bytes(buf.data, buf.size), hashes[i]));
+    for (size_t i = 0; i < 1000; i++)
+        assert_true(dbk_filter_may_contain(daybook_bytes(buf.data, buf.size), hashes[i]));
     dbk_buf_deinit(&buf);
     for (size_t i = 0; i < 1000; i++) hashes[i] = 42;
     build(hashes, 1000, &buf);
@@ -82,7 +83,8 @@ static void malformed_filters_are_refused_or_safe(void **state) {
     for (size_t i = 0; i < 50; i++) hashes[i] = random_hash();
     dbk_buf buf;
     build(hashes, 50, &buf);
-    for (size_t size = 0; size < buf.size; size++) assert_false(dbk_filter_check(daybook_bytes(buf.data, size)));
+    for (size_t size = 0; size < buf.size; size++)
+        assert_false(dbk_filter_check(daybook_bytes(buf.data, size)));
     for (size_t i = 0; i < 20000; i++) {
         uint8_t *copy = malloc(buf.size); // so that a sanitizer sees every read beyond its end
         for (size_t j = 0; j < buf.size; j++) copy[j] = buf.data[j];

@@ -49,7 +49,8 @@ static size_t check_list(const uint32_t *numbers, size_t count) {
     assert_non_null(list.numbers);
     static dbk_postings_encoder encoder;
     dbk_postings_encoder_init(&encoder, decode_page, &list);
-    for (size_t i = 0; i < count; i++) assert_int_equal(dbk_postings_encoder_add(&encoder, numbers[i]), DAYBOOK_OK);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(dbk_postings_encoder_add(&encoder, numbers[i]), DAYBOOK_OK);
     assert_int_equal(dbk_postings_encoder_finish(&encoder), DAYBOOK_OK);
     assert_int_equal(list.count, count);
     if (count > 0) assert_memory_equal(list.numbers, numbers, count * sizeof *numbers);
@@ -66,7 +67,8 @@ static void random_lists_come_back(void **state) {
         while (count < limit && next <= UINT32_MAX) {
             numbers[count++] = (uint32_t)next;
             if (random_below(100) == 0) // a run
-                for (uint64_t n = random_below(500); n > 0 && count < limit; n--) numbers[count++] = (uint32_t)++next;
+                for (uint64_t n = random_below(500); n > 0 && count < limit; n--)
+                    numbers[count++] = (uint32_t)++next;
             next += 1 + random_below(gap);
         }
         (void)check_list(numbers, count);
@@ -142,8 +144,10 @@ static void malformed_pages_are_refused_or_safe(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_lists_come_back),        cmocka_unit_test(a_dense_list_is_a_handful_of_bytes),
-        cmocka_unit_test(extremes_come_back),            cmocka_unit_test(inline_lists_come_back),
+        cmocka_unit_test(random_lists_come_back),
+        cmocka_unit_test(a_dense_list_is_a_handful_of_bytes),
+        cmocka_unit_test(extremes_come_back),
+        cmocka_unit_test(inline_lists_come_back),
         cmocka_unit_test(malformed_pages_are_refused_or_safe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

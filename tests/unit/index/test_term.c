@@ -22,9 +22,12 @@ static daybook_status note(void *context, dbk_slice term) {
     if (seen->stop_at != 0 && seen->count + 1 == seen->stop_at) return DAYBOOK_ENOMEM;
     bool is_scoped = bytes[0] <= DBK_TERM_AGGREGATE;
     size_t head = is_scoped ? 5 : 1;
-    unsigned stream = is_scoped ? (unsigned)bytes[1] << 24 | (unsigned)bytes[2] << 16 | (unsigned)bytes[3] << 8 | bytes[4] : 0;
+    unsigned stream = is_scoped ? (unsigned)bytes[1] << 24 | (unsigned)bytes[2] << 16 |
+                                      (unsigned)bytes[3] << 8 | bytes[4]
+                                : 0;
     int size = (int)(term.size - head);
-    (void)snprintf(seen->texts[seen->count++], 80, "%u/%u/%.*s", bytes[0], stream, size, (const char *)bytes + head);
+    (void)snprintf(seen->texts[seen->count++], 80, "%u/%u/%.*s", bytes[0], stream, size,
+                   (const char *)bytes + head);
     return DAYBOOK_OK;
 }
 
@@ -56,10 +59,18 @@ static void an_event_has_all_its_terms_once(void **state) {
     seen_terms seen = {.count = 0};
     assert_int_equal(dbk_event_visit_terms(&decoded, note, &seen), DAYBOOK_OK);
     static const char *expected[] = {
-        "1/16909060/",      "2/16909060/orders.v1.123.line.added", "3/16909060/orders.v1.123",
-        "4/0/orders",       "5/0/v1",                              "6/0/123",
-        "7/0/line",         "8/0/line.added",                      "9/0/course:7",
-        "9/0/student:3",    "10/0/Tc",                             "11/0/Td",
+        "1/16909060/",
+        "2/16909060/orders.v1.123.line.added",
+        "3/16909060/orders.v1.123",
+        "4/0/orders",
+        "5/0/v1",
+        "6/0/123",
+        "7/0/line",
+        "8/0/line.added",
+        "9/0/course:7",
+        "9/0/student:3",
+        "10/0/Tc",
+        "11/0/Td",
         "12/0/ann",
     };
     assert_int_equal(seen.count, sizeof expected / sizeof expected[0]);

@@ -30,7 +30,8 @@ static int compare_terms(const void *a, const void *b) {
 // Sorted and distinct; how many.
 static size_t make_terms(void) {
     for (size_t i = 0; i < TERMS_MAX; i++) {
-        static const uint8_t kinds[] = {DBK_TERM_SUBJECT, DBK_TERM_AGGREGATE, DBK_TERM_TAG, DBK_TERM_ID, DBK_TERM_DEAD_ID};
+        static const uint8_t kinds[] = {DBK_TERM_SUBJECT, DBK_TERM_AGGREGATE, DBK_TERM_TAG, DBK_TERM_ID,
+                                        DBK_TERM_DEAD_ID};
         terms[i].bytes[0] = kinds[random_below(5)];
         size_t size = random_below(50) == 0 ? random_below(DBK_TERM_SIZE_MAX - 1) : random_below(20);
         for (size_t j = 0; j < size; j++) terms[i].bytes[1 + j] = (uint8_t)('a' + random_below(3));
@@ -55,10 +56,12 @@ static void make_value(const dbk_term *term, dbk_term_value *value) {
     if (value->form == DBK_POSTINGS_INLINE) {
         uint32_t numbers[4] = {(uint32_t)random_below(1000000)};
         value->count = 1 + random_below(4);
-        for (uint64_t i = 1; i < value->count; i++) numbers[i] = numbers[i - 1] + 1 + (uint32_t)random_below(100000);
+        for (uint64_t i = 1; i < value->count; i++)
+            numbers[i] = numbers[i - 1] + 1 + (uint32_t)random_below(100000);
         value->first = numbers[0];
         value->last = numbers[value->count - 1];
-        value->inline_size = (uint8_t)dbk_postings_encode_inline(numbers, (size_t)value->count, value->inline_bytes);
+        value->inline_size =
+            (uint8_t)dbk_postings_encode_inline(numbers, (size_t)value->count, value->inline_bytes);
     } else if (value->form != DBK_POSTINGS_NONE) {
         value->first = (uint32_t)random_below(UINT32_MAX / 2);
         value->last = value->first + (uint32_t)random_below(UINT32_MAX / 2);
@@ -109,7 +112,8 @@ static void check_leaf(dbk_slice bytes, size_t first, size_t end) {
         if (between.size < DBK_TERM_SIZE_MAX) between.bytes[between.size++] = 0;
         daybook_status status = dbk_term_cursor_seek(&cursor, dbk_term_slice(&between));
         assert_int_equal(status, i + 1 < end ? DAYBOOK_OK : DAYBOOK_END);
-        if (i + 1 < end) assert_true(dbk_slice_equal(dbk_term_slice(&cursor.term), dbk_term_slice(&terms[i + 1])));
+        if (i + 1 < end)
+            assert_true(dbk_slice_equal(dbk_term_slice(&cursor.term), dbk_term_slice(&terms[i + 1])));
     }
 }
 
@@ -151,7 +155,8 @@ static void higher_pages_lead_to_the_child(void **state) {
         (void)snprintf(text, sizeof text, "k%04u", i);
         for (int to_walk_on = 0; to_walk_on < 2; to_walk_on++) {
             dbk_term_cursor_init(&cursor, &page);
-            assert_int_equal(dbk_term_cursor_seek_child(&cursor, daybook_text(text), to_walk_on != 0), DAYBOOK_OK);
+            assert_int_equal(dbk_term_cursor_seek_child(&cursor, daybook_text(text), to_walk_on != 0),
+                             DAYBOOK_OK);
             assert_int_equal(cursor.child_offset, 1000 + i / 2);
             assert_int_equal(cursor.child_size, i / 2 + 1);
         }
@@ -193,11 +198,14 @@ static void malformed_pages_are_refused_or_safe(void **state) {
         dbk_term_page page;
         if (dbk_term_page_open(daybook_bytes(bytes, size), &page)) {
             dbk_term_cursor_init(&cursor, &page);
-            while (dbk_term_cursor_next(&cursor) == DAYBOOK_OK) assert_true(cursor.term.size <= DBK_TERM_SIZE_MAX);
+            while (dbk_term_cursor_next(&cursor) == DAYBOOK_OK)
+                assert_true(cursor.term.size <= DBK_TERM_SIZE_MAX);
             for (unsigned i = 0; i < 10; i++) {
                 dbk_slice term = dbk_term_slice(&terms[random_below(count)]);
-                if (page.level == 0) (void)dbk_term_cursor_seek(&cursor, term);
-                else (void)dbk_term_cursor_seek_child(&cursor, term, true);
+                if (page.level == 0)
+                    (void)dbk_term_cursor_seek(&cursor, term);
+                else
+                    (void)dbk_term_cursor_seek_child(&cursor, term, true);
             }
         }
         free(bytes);

@@ -41,7 +41,8 @@ void world_deinit(test_world *world) {
 }
 
 static void fill_data(test_world *world, char *data, size_t size) {
-    static const char *words[] = {"order", "\"name\":", "customer", "{\"id\":", "shipped", "true", "Berlin", "},"};
+    static const char *words[] = {
+        "order", "\"name\":", "customer", "{\"id\":", "shipped", "true", "Berlin", "},"};
     for (size_t i = 0; i < size;) {
         const char *word = words[world_random(world, 8)];
         for (; *word != '\0' && i < size; word++) data[i++] = *word;
@@ -81,7 +82,8 @@ static void encode_event(test_world *world, model_event *model) {
     event.tags = tag_slices;
     event.tag_count = tag_count;
     if (world_random(world, 2) == 0) {
-        (void)snprintf(correlation, sizeof correlation, "%08x-0000-4000-8000-%012x", (unsigned)world_random(world, 500), 7);
+        (void)snprintf(correlation, sizeof correlation, "%08x-0000-4000-8000-%012x",
+                       (unsigned)world_random(world, 500), 7);
         event.correlation = daybook_text(correlation);
     }
     if (world_random(world, 3) == 0) {
@@ -97,7 +99,8 @@ static void encode_event(test_world *world, model_event *model) {
         (void)snprintf(id, sizeof id, "id-%llu", (unsigned long long)world->next_position);
         event.id = daybook_text(id);
     }
-    if (world_random(world, 3) == 0) event.time_ns = world->now_ns - (int64_t)world_random(world, 1000000000000);
+    if (world_random(world, 3) == 0)
+        event.time_ns = world->now_ns - (int64_t)world_random(world, 1000000000000);
 
     uint8_t random[10];
     for (size_t i = 0; i < sizeof random; i++) random[i] = (uint8_t)world_random(world, 256);
@@ -160,19 +163,22 @@ static daybook_status train(test_world *world, dbk_segment_writer *writer, size_
     return status;
 }
 
-daybook_status world_write(test_world *world, size_t first, size_t end, uint64_t position_first, uint64_t position_last,
-                           uint64_t segment_id) {
+daybook_status world_write(test_world *world, size_t first, size_t end, uint64_t position_first,
+                           uint64_t position_last, uint64_t segment_id) {
     dbk_segment_config config = world_config(world, segment_id);
     dbk_segment_writer *writer;
-    daybook_status status = dbk_segment_writer_new(&config, position_first, position_last, &writer, &world->error);
+    daybook_status status =
+        dbk_segment_writer_new(&config, position_first, position_last, &writer, &world->error);
     if (status != DAYBOOK_OK) return status;
     status = train(world, writer, first, end);
     for (size_t i = first; i < end && status == DAYBOOK_OK; i++) {
         const model_event *model = &world->events[i];
         if (model->liveness == DBK_STREAM_GONE) continue;
-        if (model->liveness == DBK_LIVE) status = dbk_segment_writer_add(writer, &model->event, &world->error);
+        if (model->liveness == DBK_LIVE)
+            status = dbk_segment_writer_add(writer, &model->event, &world->error);
         else
-            status = dbk_segment_writer_add_removed(writer, &model->event, model->liveness == DBK_REMOVED_FOR_EVER,
+            status = dbk_segment_writer_add_removed(writer, &model->event,
+                                                    model->liveness == DBK_REMOVED_FOR_EVER,
                                                     model->removed_ns, &world->error);
     }
     if (status != DAYBOOK_OK) {
@@ -197,7 +203,7 @@ dbk_segment *world_segment(test_world *world, size_t first, size_t end) {
     return world_open(world, segment_id);
 }
 
-// ---- Events ------------------------------------------------------------------------------------------------------
+// ---- Events -----------------------------------------------------------------------------------------------
 
 static void check_same_event(const dbk_event *a, const dbk_event *b) {
     assert_int_equal(a->stream_id, b->stream_id);
@@ -231,7 +237,8 @@ static void check_blocks(test_world *world, dbk_segment *segment, size_t first, 
             assert_int_equal(dbk_block_find(&view, event.position), i);
             if (i == 0) assert_int_equal(event.position, info.position_first);
             if (i + 1 == view.event_count) assert_int_equal(event.position, info.position_last);
-            assert_true(event.recorded_ns >= info.recorded_first_ns && event.recorded_ns <= info.recorded_last_ns);
+            assert_true(event.recorded_ns >= info.recorded_first_ns &&
+                        event.recorded_ns <= info.recorded_last_ns);
             assert_true(event.time_ns >= info.time_min_ns && event.time_ns <= info.time_max_ns);
             bytes += event.body.size;
             count++;
@@ -245,7 +252,8 @@ static void check_blocks(test_world *world, dbk_segment *segment, size_t first, 
     assert_int_equal(summary->data_bytes, bytes);
 }
 
-static void check_stream(test_world *world, dbk_segment *segment, uint32_t stream_id, size_t first, size_t end) {
+static void check_stream(test_world *world, dbk_segment *segment, uint32_t stream_id, size_t first,
+                         size_t end) {
     dbk_segment_stream expected, stream;
     memset(&expected, 0, sizeof expected);
     bool is_known = false;
@@ -287,7 +295,7 @@ void world_check_events(test_world *world, dbk_segment *segment, size_t first, s
     dbk_buf_deinit(&catalogue);
 }
 
-// ---- Terms -------------------------------------------------------------------------------------------------------
+// ---- Terms ------------------------------------------------------------------------------------------------
 
 typedef struct term_pair {
     size_t size;
@@ -319,13 +327,15 @@ static daybook_status add_pair(void *context, dbk_slice term) {
 
 static int compare_pairs(const void *a, const void *b) {
     const term_pair *left = a, *right = b;
-    int order = dbk_slice_compare(daybook_bytes(left->bytes, left->size), daybook_bytes(right->bytes, right->size));
+    int order =
+        dbk_slice_compare(daybook_bytes(left->bytes, left->size), daybook_bytes(right->bytes, right->size));
     if (order != 0) return order;
     return (left->event_index > right->event_index) - (left->event_index < right->event_index);
 }
 
 // Pairs [begin, end) share a term. Events that are not live count for versions only.
-static bool check_term(test_world *world, dbk_segment *segment, const term_pair *begin, const term_pair *end) {
+static bool check_term(test_world *world, dbk_segment *segment, const term_pair *begin,
+                       const term_pair *end) {
     dbk_slice term = daybook_bytes(begin->bytes, begin->size);
     uint64_t count = 0, last_version = 0, last = 0, last_seq = 0;
     uint64_t *positions = malloc((size_t)(end - begin) * sizeof *positions);
@@ -417,8 +427,9 @@ static void check_terms(test_world *world, dbk_segment *segment, size_t first, s
         dbk_term absent;
         memcpy(absent.bytes, term.data, term.size);
         absent.bytes[term.size] = 1;
-        assert_int_equal(dbk_segment_find_term(segment, daybook_bytes(absent.bytes, term.size + 1), &entry, &world->error),
-                         DAYBOOK_ENOTFOUND);
+        assert_int_equal(
+            dbk_segment_find_term(segment, daybook_bytes(absent.bytes, term.size + 1), &entry, &world->error),
+            DAYBOOK_ENOTFOUND);
     }
     dbk_slice walked;
     dbk_term_entry entry;
@@ -428,13 +439,14 @@ static void check_terms(test_world *world, dbk_segment *segment, size_t first, s
     free(list.pairs);
 }
 
-// ---- Ids and times -----------------------------------------------------------------------------------------------
+// ---- Ids and times ----------------------------------------------------------------------------------------
 
 static void check_ids(test_world *world, dbk_segment *segment, size_t first, size_t end) {
     for (size_t i = first; i < end; i++) {
         const model_event *model = &world->events[i];
         dbk_id_lookup lookup;
-        assert_ok(world, dbk_segment_find_id(segment, model->event.stream_id, model->event.id_key, &lookup, &world->error));
+        assert_ok(world, dbk_segment_find_id(segment, model->event.stream_id, model->event.id_key, &lookup,
+                                             &world->error));
         bool is_removed = model->liveness == DBK_REMOVED || model->liveness == DBK_REMOVED_FOR_EVER;
         bool is_found = false;
         for (size_t j = 0; j < lookup.count; j++) is_found |= lookup.positions[j] == model->event.position;
@@ -445,8 +457,8 @@ static void check_ids(test_world *world, dbk_segment *segment, size_t first, siz
             if (!lookup.dead_for_ever) assert_int_equal(lookup.dead_removed_ns, model->removed_ns);
         }
         // Nobody else's.
-        assert_ok(world, dbk_segment_find_id(segment, model->event.stream_id + 1, model->event.id_key, &lookup,
-                                             &world->error));
+        assert_ok(world, dbk_segment_find_id(segment, model->event.stream_id + 1, model->event.id_key,
+                                             &lookup, &world->error));
         assert_int_equal(lookup.count, 0);
         assert_false(lookup.dead);
     }
@@ -460,8 +472,10 @@ static void check_recorded(test_world *world, dbk_segment *segment, size_t first
         uint64_t first_at_time = 0, first_at_position = 0;
         for (size_t j = end; j-- > first;) {
             if (world->events[j].liveness != DBK_LIVE) continue;
-            if (world->events[j].event.recorded_ns >= time_ns) first_at_time = world->events[j].event.position;
-            if (world->events[j].event.position >= position) first_at_position = world->events[j].event.position;
+            if (world->events[j].event.recorded_ns >= time_ns)
+                first_at_time = world->events[j].event.position;
+            if (world->events[j].event.position >= position)
+                first_at_position = world->events[j].event.position;
         }
         uint32_t number;
         dbk_block_info info;
@@ -490,7 +504,8 @@ void world_check(test_world *world, dbk_segment *segment, size_t first, size_t e
 static void print_finding(void *context, const daybook_finding *finding) {
     (void)context;
     print_message("%.*s at %llu: %.*s\n", (int)finding->file.size, (const char *)finding->file.data,
-                  (unsigned long long)finding->offset, (int)finding->message.size, (const char *)finding->message.data);
+                  (unsigned long long)finding->offset, (int)finding->message.size,
+                  (const char *)finding->message.data);
 }
 
 void world_check_verify(test_world *world, uint64_t segment_id) {

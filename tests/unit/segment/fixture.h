@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random events, segments written from them on a simulated disk, and a naive model that says what a segment must answer.
+// Random events, segments written from them on a simulated disk, and a naive model that says what a segment
+// must answer.
 #ifndef DBK_TESTS_SEGMENT_FIXTURE_H
 #define DBK_TESTS_SEGMENT_FIXTURE_H
 
@@ -46,19 +47,20 @@ typedef struct test_world {
 void world_init(test_world *world, uint64_t seed);
 void world_deinit(test_world *world);
 uint64_t world_random(test_world *world, uint64_t bound);
-#define assert_ok(world, expression)                                                               \
-    do {                                                                                            \
-        daybook_status assert_ok_status = (expression);                                             \
-        if (assert_ok_status != DAYBOOK_OK)                                                         \
-            fail_msg("%s: %s", daybook_status_name(assert_ok_status), (world)->error.message);       \
+#define assert_ok(world, expression)                                                           \
+    do {                                                                                       \
+        daybook_status assert_ok_status = (expression);                                        \
+        if (assert_ok_status != DAYBOOK_OK)                                                    \
+            fail_msg("%s: %s", daybook_status_name(assert_ok_status), (world)->error.message); \
     } while (0)
 
 /// Adds random events behind the last; sometimes leaves positions out.
 void world_add_events(test_world *world, size_t count);
 dbk_segment_config world_config(test_world *world, uint64_t segment_id);
-/// Writes model events [first, end) as a segment over [position_first, position_last]; those not live as removed.
-daybook_status world_write(test_world *world, size_t first, size_t end, uint64_t position_first, uint64_t position_last,
-                           uint64_t segment_id);
+/// Writes model events [first, end) as a segment over [position_first, position_last]; those not live as
+/// removed.
+daybook_status world_write(test_world *world, size_t first, size_t end, uint64_t position_first,
+                           uint64_t position_last, uint64_t segment_id);
 /// The same over exactly the events' positions; returns it open.
 dbk_segment *world_segment(test_world *world, size_t first, size_t end);
 dbk_segment *world_open(test_world *world, uint64_t segment_id);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Damaged, cut, extended and hostile files: found and named, and what is outside of the damage stays readable.
+// Damaged, cut, extended and hostile files: found and named, and what is outside of the damage stays
+// readable.
 #include <stdlib.h>
 
 #include "fixture.h"
@@ -85,8 +86,8 @@ static void walk_everything(test_world *world, dbk_segment *segment) {
     dbk_term_walk_close(walk);
     for (size_t i = 0; i < world->count; i += 7) {
         dbk_id_lookup lookup;
-        status = dbk_segment_find_id(segment, world->events[i].event.stream_id, world->events[i].event.id_key, &lookup,
-                                     &world->error);
+        status = dbk_segment_find_id(segment, world->events[i].event.stream_id, world->events[i].event.id_key,
+                                     &lookup, &world->error);
         assert_true(status == DAYBOOK_OK || status == DAYBOOK_EDAMAGED);
     }
 }
@@ -189,7 +190,8 @@ static void random_files_are_damaged(void **state) {
         uint8_t bytes[3000];
         for (size_t j = 0; j < sizeof bytes; j++) bytes[j] = (uint8_t)world_random(&world, 256);
         set_file_size(&world, 300 + world_random(&world, 2700));
-        assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, 0, bytes, (size_t)file_size(&world)), DAYBOOK_OK);
+        assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, 0, bytes, (size_t)file_size(&world)),
+                         DAYBOOK_OK);
         dbk_segment *segment;
         assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error), DAYBOOK_EDAMAGED);
     }
@@ -215,8 +217,8 @@ static void a_newer_format_is_refused(void **state) {
 }
 
 // Bytes changed *and* the checksum made right again: as only a hostile writer could.
-static void change_chunk(test_world *world, const dbk_segment *segment, uint64_t offset, size_t size, uint64_t at,
-                         uint8_t value) {
+static void change_chunk(test_world *world, const dbk_segment *segment, uint64_t offset, size_t size,
+                         uint64_t at, uint8_t value) {
     uint8_t *bytes = malloc(size + 8);
     assert_non_null(bytes);
     assert_int_equal(dbk_chunk_read(&segment->reader, offset, size, "x", bytes, NULL), DAYBOOK_OK);
@@ -257,19 +259,20 @@ static void use_hostile(test_world *world) {
     for (uint32_t i = 0; i < dbk_segment_block_count(segment) && i < 1000; i++) {
         dbk_event event;
         if (dbk_block_load(segment, i, &view, &world->error) != DAYBOOK_OK) continue;
-        for (uint32_t j = 0; j < view.event_count; j++) (void)dbk_block_event(&view, j, &event, &world->error);
+        for (uint32_t j = 0; j < view.event_count; j++)
+            (void)dbk_block_event(&view, j, &event, &world->error);
     }
     dbk_block_release(&view);
     for (size_t i = 0; i < world->count; i += 11) {
         dbk_id_lookup lookup;
-        (void)dbk_segment_find_id(segment, world->events[i].event.stream_id, world->events[i].event.id_key, &lookup,
-                                  &world->error);
+        (void)dbk_segment_find_id(segment, world->events[i].event.stream_id, world->events[i].event.id_key,
+                                  &lookup, &world->error);
     }
     const dbk_segment_summary *summary = dbk_segment_get_summary(segment);
     dbk_segment_config merged = world_config(world, 2);
     dbk_segment_summary merged_summary;
-    (void)dbk_segment_merge(&merged, &segment, 1, summary->position_first, summary->position_last, all_live, NULL, 0, 0,
-                            NULL, NULL, daybook_text(""), &merged_summary, &world->error);
+    (void)dbk_segment_merge(&merged, &segment, 1, summary->position_first, summary->position_last, all_live,
+                            NULL, 0, 0, NULL, NULL, daybook_text(""), &merged_summary, &world->error);
     (void)world->vfs->unlink(world->vfs, "/segment-0000000000000002.dbs");
     dbk_segment_unref(segment);
 }
@@ -341,7 +344,8 @@ static void hostile_bytes_under_right_checksums_harm_nobody(void **state) {
         uint8_t *saved = malloc(size + 8);
         assert_int_equal(dbk_chunk_read(&segment->reader, offset, size, "x", saved, NULL), DAYBOOK_OK);
         for (uint64_t i = 0, n = 1 + world_random(&world, 3); i < n; i++)
-            change_chunk(&world, segment, offset, size, world_random(&world, size), (uint8_t)world_random(&world, 256));
+            change_chunk(&world, segment, offset, size, world_random(&world, size),
+                         (uint8_t)world_random(&world, 256));
         use_hostile(&world);
         assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, offset, saved, size + 8), DAYBOOK_OK);
         free(saved);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The disk or the memory fails at every step in turn: a status, no leak, no file left behind, and the next try succeeds.
+// The disk or the memory fails at every step in turn: a status, no leak, no file left behind, and the next
+// try succeeds.
 #include <errno.h>
 #include <stdio.h>
 
@@ -16,8 +17,8 @@ static daybook_status merge_into(test_world *world, dbk_segment **inputs, size_t
     dbk_segment_config config = world_config(world, segment_id);
     dbk_segment_summary summary;
     return dbk_segment_merge(&config, inputs, count, dbk_segment_get_summary(inputs[0])->position_first,
-                             dbk_segment_get_summary(inputs[count - 1])->position_last, some_removed, NULL, 0, 0, NULL,
-                             NULL, daybook_text("the catalogue"), &summary, &world->error);
+                             dbk_segment_get_summary(inputs[count - 1])->position_last, some_removed, NULL, 0,
+                             0, NULL, NULL, daybook_text("the catalogue"), &summary, &world->error);
 }
 
 static daybook_status write_again(test_world *world, uint64_t segment_id) {
@@ -142,7 +143,7 @@ static void a_crash_while_writing_leaves_at_most_a_temporary_file(void **state) 
     }
 }
 
-// ---- Memory ------------------------------------------------------------------------------------------------------
+// ---- Memory -----------------------------------------------------------------------------------------------
 
 typedef daybook_status (*fault_step)(test_world *world);
 
@@ -167,7 +168,8 @@ static void check_memory(test_world *world, fault_allocator *faults, fault_step 
 
 static daybook_status write_step(test_world *world) {
     daybook_status status = write_again(world, 1);
-    if (status == DAYBOOK_OK) assert_int_equal(world->vfs->unlink(world->vfs, "/segment-0000000000000001.dbs"), 0);
+    if (status == DAYBOOK_OK)
+        assert_int_equal(world->vfs->unlink(world->vfs, "/segment-0000000000000001.dbs"), 0);
     assert_int_equal(count_files(world), 0);
     return status;
 }
@@ -197,7 +199,8 @@ static daybook_status merge_step(test_world *world) {
         status = dbk_segment_open(&config, cache, &inputs[i], &world->error);
     }
     if (status == DAYBOOK_OK) status = merge_into(world, inputs, 2, 3);
-    if (status == DAYBOOK_OK) assert_int_equal(world->vfs->unlink(world->vfs, "/segment-0000000000000003.dbs"), 0);
+    if (status == DAYBOOK_OK)
+        assert_int_equal(world->vfs->unlink(world->vfs, "/segment-0000000000000003.dbs"), 0);
     dbk_segment_unref(inputs[0]);
     dbk_segment_unref(inputs[1]);
     dbk_cache_free(cache);

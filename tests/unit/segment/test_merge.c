@@ -15,24 +15,27 @@ static dbk_liveness ask_model(void *context, uint32_t stream_id, uint64_t positi
     size_t low = 0, high = truth->world->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (truth->world->events[middle].event.position < position) low = middle + 1;
-        else high = middle;
+        if (truth->world->events[middle].event.position < position)
+            low = middle + 1;
+        else
+            high = middle;
     }
     if (low == truth->world->count || truth->world->events[low].event.position != position) return DBK_LIVE;
     if (truth->world->events[low].event.stream_id != stream_id) return DBK_LIVE;
     return truth->world->events[low].liveness;
 }
 
-static dbk_segment *merge(test_world *world, dbk_segment **inputs, size_t count, uint32_t gone_stream, int64_t now_ns,
-                          int64_t forget_before_ns) {
+static dbk_segment *merge(test_world *world, dbk_segment **inputs, size_t count, uint32_t gone_stream,
+                          int64_t now_ns, int64_t forget_before_ns) {
     model_truth truth = {world, gone_stream, 0};
     uint64_t segment_id = world->next_segment_id++;
     dbk_segment_config config = world_config(world, segment_id);
     dbk_segment_summary summary;
-    assert_ok(world, dbk_segment_merge(&config, inputs, count, dbk_segment_get_summary(inputs[0])->position_first,
-                                       dbk_segment_get_summary(inputs[count - 1])->position_last, ask_model, &truth,
-                                       now_ns, forget_before_ns, NULL, NULL, daybook_text("the catalogue"), &summary,
-                                       &world->error));
+    assert_ok(world,
+              dbk_segment_merge(&config, inputs, count, dbk_segment_get_summary(inputs[0])->position_first,
+                                dbk_segment_get_summary(inputs[count - 1])->position_last, ask_model, &truth,
+                                now_ns, forget_before_ns, NULL, NULL, daybook_text("the catalogue"), &summary,
+                                &world->error));
     dbk_segment *segment = world_open(world, segment_id);
     assert_memory_equal(&summary, dbk_segment_get_summary(segment), sizeof summary);
     world_check_verify(world, segment_id);
@@ -156,7 +159,8 @@ static void dead_ids_are_forgotten_in_time(void **state) {
     for (size_t i = 0; i < 200; i++) {
         const model_event *model = &world.events[i];
         dbk_id_lookup lookup;
-        assert_ok(&world, dbk_segment_find_id(second, model->event.stream_id, model->event.id_key, &lookup, &world.error));
+        assert_ok(&world, dbk_segment_find_id(second, model->event.stream_id, model->event.id_key, &lookup,
+                                              &world.error));
         assert_int_equal(lookup.dead, i >= 100 || model->liveness == DBK_REMOVED_FOR_EVER);
     }
     dbk_segment_unref(input);
@@ -181,8 +185,8 @@ static void an_interrupted_merge_leaves_no_file(void **state) {
     dbk_segment_config config = world_config(&world, 9);
     dbk_segment_summary summary;
     assert_int_equal(dbk_segment_merge(&config, &input, 1, dbk_segment_get_summary(input)->position_first,
-                                       dbk_segment_get_summary(input)->position_last, ask_model, &truth, 0, 0, always,
-                                       NULL, daybook_text(""), &summary, &world.error),
+                                       dbk_segment_get_summary(input)->position_last, ask_model, &truth, 0, 0,
+                                       always, NULL, daybook_text(""), &summary, &world.error),
                      DAYBOOK_ECLOSED);
     assert_int_equal(dbk_sim_used_bytes(world.sim), bytes);
     dbk_segment_unref(input);

@@ -19,7 +19,8 @@ static void check_random_segment(uint64_t seed, size_t count, size_t memory_max,
 
 static void random_segments_answer_as_the_model(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= 6; seed++) check_random_segment(seed, 1 + 37 * seed * seed, 0, seed % 2 == 0);
+    for (uint64_t seed = 1; seed <= 6; seed++)
+        check_random_segment(seed, 1 + 37 * seed * seed, 0, seed % 2 == 0);
     check_random_segment(77, 3000, 0, true);
 }
 
@@ -123,7 +124,8 @@ static void events_out_of_order_are_refused(void **state) {
     assert_ok(&world, dbk_segment_writer_add(writer, &world.events[1].event, &world.error));
     assert_int_equal(dbk_segment_writer_add(writer, &world.events[0].event, &world.error), DAYBOOK_EMISUSE);
     dbk_segment_summary summary;
-    assert_int_equal(dbk_segment_writer_finish(writer, daybook_text(""), &summary, &world.error), DAYBOOK_EMISUSE);
+    assert_int_equal(dbk_segment_writer_finish(writer, daybook_text(""), &summary, &world.error),
+                     DAYBOOK_EMISUSE);
     assert_int_equal(dbk_sim_used_bytes(world.sim), 0);
     world_deinit(&world);
 }
@@ -165,7 +167,8 @@ static void segments_of_other_stores_are_foreign(void **state) {
     assert_ok(&world, dbk_segment_open(&config, world.cache, &segment, &world.error));
     dbk_segment_unref(segment);
     // A renamed file is not what its name says.
-    assert_int_equal(world.vfs->rename(world.vfs, "/segment-0000000000000001.dbs", "/segment-0000000000000002.dbs"), 0);
+    assert_int_equal(
+        world.vfs->rename(world.vfs, "/segment-0000000000000001.dbs", "/segment-0000000000000002.dbs"), 0);
     config = world_config(&world, 2);
     assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error), DAYBOOK_EFOREIGN);
     config = world_config(&world, 1);
