@@ -246,6 +246,7 @@ static daybook_status write_tail_events(const dbk_tail *tail, dbk_segment_writer
     int64_t now_ns = tail->manifest->vfs->clock_real_ns(tail->manifest->vfs);
     for (size_t i = tail->view->segment_count; i < tail->view->source_count; i++) {
         const dbk_source *source = tail->view->sources[i];
+        DBK_TRY(dbk_source_check(source, error)); // a backup without them would pass for whole
         uint64_t end = dbk_memtable_position_end(source->memtable);
         if (end > tail->position_last + 1) end = tail->position_last + 1;
         for (uint64_t position = source->position_first; position < end; position++) {

@@ -271,6 +271,7 @@ static daybook_status enter_source(daybook_cursor *cursor, bool *skip_out, daybo
     if (cursor->source == NULL) return DAYBOOK_END;
     cursor->source_first = max_u64(cursor->source->position_first, cursor->first);
     cursor->source_last = min_u64(cursor->source->position_last, cursor->last);
+    DBK_TRY(dbk_source_check(cursor->source, error));
     daybook_status status = DAYBOOK_OK;
     if (cursor->source->segment != NULL) {
         status = narrow_segment(cursor, skip_out, error);
@@ -549,6 +550,7 @@ static daybook_status list_id_in_stream(const dbk_view *view, uint32_t stream_id
                                         daybook_error *error) {
     uint64_t hash = dbk_memtable_id_hash(stream_id, id_key);
     for (size_t i = 0; i < view->source_count; i++) {
+        DBK_TRY(dbk_source_check(view->sources[i], error));
         if (view->sources[i]->memtable != NULL) {
             uint64_t position;
             if (dbk_memtable_find_id(view->sources[i]->memtable, stream_id, id_key, hash, &position) &&
@@ -619,7 +621,10 @@ static daybook_status advance_list(daybook_cursor *cursor, daybook_error *error)
             bool skip;
             daybook_status status = enter_source(cursor, &skip, error);
             if (status == DAYBOOK_END) continue;
-            if (status != DAYBOOK_OK) return status;
+            if (status != DAYBOOK_OK) {
+                leave_source(cursor);
+                return status;
+            }
             if (skip) {
                 leave_source(cursor);
                 continue;

@@ -25,6 +25,7 @@
 // appeared where none was.
 #include "store/follower.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -148,6 +149,7 @@ static daybook_status keep_memtables(daybook_store *store, const dbk_view *old, 
     for (size_t i = old->segment_count; i < old->source_count; i++) {
         dbk_source *source = old->sources[i];
         bool is_active = i + 1 == old->source_count;
+        if (source->memtable == NULL) continue; // a gap in the journal: the store is read anew then
         if (!is_active && source->position_last <= flushed) continue;
         if (source->position_first > flushed) {
             sources[(*count)++] = dbk_source_ref(source);
@@ -176,7 +178,7 @@ static daybook_status change_view(daybook_store *store, const dbk_manifest *fres
     size_t segment_count = 0;
     size_t extra = old->source_count - old->segment_count + 1;
     daybook_status status =
-        dbk_recovery_open_segments(store, fresh, old, extra, &sources, &segment_count, error);
+        dbk_recovery_open_segments(store, fresh, old, extra, false, &sources, &segment_count, error);
     if (status != DAYBOOK_OK) {
         dbk_view_unref(old);
         return status;
@@ -248,6 +250,84 @@ static daybook_status replay_some(daybook_store *store, const dbk_manifest *mani
     return DAYBOOK_OK;
 }
 
+// The range of positions that should follow what was replayed, and does not. With `next` events came behind it.
+static daybook_status insert_gap(daybook_store *store, uint64_t first, uint64_t last, const char *damage) {
+    dbk_view *old = store->view;
+    dbk_source **sources = dbk_resize_array(store->allocator, NULL, old->source_count + 2, sizeof *sources);
+    dbk_source *gap = NULL;
+    dbk_source *behind = NULL;
+    dbk_view *view = NULL;
+    if (sources == NULL) return DAYBOOK_ENOMEM;
+    daybook_status status = dbk_source_new_damaged(store->allocator, first, last, damage, &gap);
+    // The last table begins with the gap (it was begun for that): the same table, from its first event on.
+    dbk_source *table = old->sources[old->source_count - 1];
+    if (status == DAYBOOK_OK) {
+        dbk_memtable *memtable = dbk_memtable_ref(table->memtable);
+        status = dbk_source_new(store->allocator, memtable, NULL, last + 1, UINT64_MAX, &behind);
+        if (status != DAYBOOK_OK) dbk_memtable_unref(memtable);
+    }
+    size_t count = old->source_count - 1;
+    if (status == DAYBOOK_OK) {
+        memcpy(sources, old->sources, count * sizeof *sources);
+        sources[count] = gap;
+        sources[count + 1] = behind;
+        status = dbk_view_new(store->allocator, old->generation, sources, old->segment_count, count + 2, &view);
+    }
+    if (status == DAYBOOK_OK) {
+        for (size_t i = 0; i < count; i++) dbk_source_ref(sources[i]);
+        hand_on_removals(table, &sources[count + 1], 1);
+        store->active = behind;
+        dbk_store_set_view(store, view);
+    } else {
+        dbk_source_unref(gap);
+        dbk_source_unref(behind);
+    }
+    dbk_free(store->allocator, sources);
+    return status;
+}
+
+// Position of the first event in the active table at or behind `position`; 0 where there is none.
+static uint64_t first_event(const daybook_store *store, uint64_t position) {
+    dbk_event event;
+    for (; position < dbk_memtable_position_end(store->active->memtable); position++) {
+        if (dbk_memtable_get(store->active->memtable, position, &event) == DAYBOOK_OK) return position;
+    }
+    return 0;
+}
+
+// Replay what can be read behind the damage that `recovery` tells of, marking what is missing in between.
+static daybook_status replay_over_damage(daybook_store *store, const dbk_manifest *manifest, uint64_t stop_lsn,
+                                         uint64_t *next_lsn, dbk_journal_recovery *recovery, daybook_error *error) {
+    while (recovery->damaged) {
+        char damage[DBK_PATH_SIZE_MAX + 256];
+        uint64_t missing = store->next_position;
+        uint64_t resume_lsn = recovery->resume_lsn;
+        (void)snprintf(damage, sizeof damage, "%s/journal is damaged at byte %llu: %s; run daybook verify", store->path,
+                       (unsigned long long)recovery->damage_offset, recovery->damage_text);
+        dbk_store_log(store, DAYBOOK_LOG_ERROR, "%s", damage);
+        daybook_status status = DAYBOOK_OK;
+        if (store->active->position_first < missing) status = dbk_recovery_roll(store);
+        recovery->damaged = false;
+        if (status == DAYBOOK_OK && resume_lsn > *next_lsn) {
+            status = replay_some(store, manifest, resume_lsn, stop_lsn, next_lsn, recovery, error);
+            if (status != DAYBOOK_OK) return status;
+        }
+        uint64_t found = first_event(store, missing);
+        if (found == missing) continue; // what is lost were removals or changes of streams
+        if (found == 0) {
+            // Nothing comes behind: one position stands for all that is lost.
+            found = missing + 1;
+            if (dbk_memtable_position_end(store->active->memtable) <= missing) {
+                status = dbk_memtable_skip_to(store->active->memtable, found);
+                store->next_position = found;
+            }
+        }
+        if (status == DAYBOOK_OK) status = insert_gap(store, missing, found - 1, damage);
+        if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while reading %s", store->path);
+    }
+    return DAYBOOK_OK;
+}
+
 static uint64_t map_end(const dbk_manifest *manifest) {
     return manifest->journal_first_lsn + (uint64_t)manifest->journal_piece_count * DBK_JOURNAL_PIECE_PAGES;
 }
@@ -297,11 +377,8 @@ static daybook_status take_streams(daybook_store *store, const daybook_store *sh
 static void publish_shadow(daybook_store *store, daybook_store *shadow) {
     uint64_t position = shadow->next_position - 1;
     pthread_mutex_lock(&store->removal_lock);
-    pthread_mutex_lock(&store->view_lock);
-    dbk_view *old = store->view;
-    store->view = shadow->view;
-    shadow->view = old;
-    pthread_mutex_unlock(&store->view_lock);
+    dbk_store_set_view(store, shadow->view);
+    shadow->view = NULL;
     store->active = shadow->active;
     store->next_position = shadow->next_position;
     store->last_recorded_ns = shadow->last_recorded_ns;
@@ -357,10 +434,10 @@ static daybook_status try_start_over(daybook_store *store, bool accept_damage, u
     if (store->view != NULL) {
         dbk_view *view = dbk_store_get_view(store);
         generation = view->generation + 1;
-        status = dbk_recovery_open_segments(store, &fresh, view, 1, &sources, &count, error);
+        status = dbk_recovery_open_segments(store, &fresh, view, 1, accept_damage, &sources, &count, error);
         dbk_view_unref(view);
     } else {
-        status = dbk_recovery_open_segments(store, &fresh, NULL, 1, &sources, &count, error);
+        status = dbk_recovery_open_segments(store, &fresh, NULL, 1, accept_damage, &sources, &count, error);
     }
     if (status != DAYBOOK_OK) goto done;
     status = dbk_recovery_begin_view(shadow, sources, count, fresh.flushed_position + 1, generation, error);
@@ -379,8 +456,18 @@ static daybook_status try_start_over(daybook_store *store, bool accept_damage, u
     *lapped_out = recovery.damaged || (stop_lsn > fresh.journal_start_lsn && next_lsn < stop_lsn);
     if (*lapped_out && !accept_damage) goto done;
     if (*lapped_out) {
-        dbk_store_log(store, DAYBOOK_LOG_ERROR, "the journal of %s is damaged: %s; what lies behind is not shown", store->path,
-                      recovery.damage_text);
+        if (!recovery.damaged) { // it ends before what a writer said is there
+            recovery.damaged = true;
+            recovery.resume_lsn = 0;
+            (void)snprintf(recovery.damage_text, sizeof recovery.damage_text, "it ends before its acknowledged end");
+        }
+        if (!writer_lives) {
+            // What is behind the damage is only looked for where the end is not given.
+            stop_lsn = 0;
+            status = replay_some(shadow, &fresh, next_lsn, stop_lsn, &next_lsn, &recovery, error);
+        }
+        if (status == DAYBOOK_OK) status = replay_over_damage(shadow, &fresh, stop_lsn, &next_lsn, &recovery, error);
+        if (status != DAYBOOK_OK) goto done;
     }
     store->open_replayed_bytes = recovery.replayed_bytes;
     store->open_torn_pages = recovery.torn_pages;

@@ -253,8 +253,10 @@ static daybook_status visit_terms(listing *list, int (*visit)(void *context, con
 static daybook_status open_inputs(listing *list, const dbk_view *view, daybook_error *error) {
     list->inputs = dbk_alloc_zeroed(list->store->allocator, view->source_count * sizeof *list->inputs + 1);
     if (list->inputs == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory listing");
-    for (size_t i = 0; i < view->source_count; i++)
+    for (size_t i = 0; i < view->source_count; i++) {
+        DBK_TRY(dbk_source_check(view->sources[i], error));
         DBK_TRY(open_input(list, view->sources[i], &list->inputs[list->input_count++], error));
+    }
     return DAYBOOK_OK;
 }
 

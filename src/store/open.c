@@ -390,7 +390,7 @@ static daybook_status recover_segments(daybook_store *store, daybook_error *erro
     atomic_store(&store->flushed_position, store->manifest.flushed_position); // replay looks at both
     store->last_recorded_ns = store->manifest.last_recorded_ns;
     DBK_TRY(dbk_recovery_load_streams(store, &store->manifest, error));
-    DBK_TRY(dbk_recovery_open_segments(store, &store->manifest, NULL, 1, &sources, &count, error));
+    DBK_TRY(dbk_recovery_open_segments(store, &store->manifest, NULL, 1, false, &sources, &count, error));
     daybook_status status =
         dbk_recovery_begin_view(store, sources, count, store->manifest.flushed_position + 1, 1, error);
     if (status == DAYBOOK_OK) return DAYBOOK_OK;

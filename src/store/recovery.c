@@ -308,8 +308,28 @@ static daybook_status open_source(daybook_store *store, const dbk_manifest_segme
     return DAYBOOK_OK;
 }
 
+static bool is_damage(daybook_status status) {
+    return status == DAYBOOK_EDAMAGED || status == DAYBOOK_EFOREIGN || status == DAYBOOK_EIO;
+}
+
+static daybook_status open_or_stand_in(daybook_store *store, const dbk_manifest_segment *entry, bool lenient,
+                                       dbk_source **source_out, daybook_error *error) {
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status status = open_source(store, entry, source_out, &detail);
+    if (lenient && is_damage(status)) {
+        const dbk_segment_summary *summary = &entry->summary;
+        dbk_store_log(store, DAYBOOK_LOG_ERROR, "%s", detail.message);
+        status = dbk_source_new_damaged(store->allocator, summary->position_first, summary->position_last, detail.message,
+                                        source_out);
+        if (status != DAYBOOK_OK) (void)dbk_fail(&detail, status, "out of memory while opening %s", store->path);
+    }
+    if (status != DAYBOOK_OK && error != NULL) *error = detail;
+    return status;
+}
+
 daybook_status dbk_recovery_open_segments(daybook_store *store, const dbk_manifest *manifest, dbk_view *reuse, size_t extra,
-                                          dbk_source ***sources_out, size_t *count_out, daybook_error *error) {
+                                          bool lenient, dbk_source ***sources_out, size_t *count_out, daybook_error *error) {
     *sources_out = NULL;
     dbk_source **sources = dbk_resize_array(store->allocator, NULL, manifest->segment_count + extra, sizeof *sources);
     if (sources == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while opening %s", store->path);
@@ -322,7 +342,7 @@ daybook_status dbk_recovery_open_segments(daybook_store *store, const dbk_manife
             sources[count++] = dbk_source_ref(known);
             status = load_deletions(store, known, entry->summary.segment_id, entry->deletion_generation, error);
         } else {
-            status = open_source(store, entry, &sources[count], error);
+            status = open_or_stand_in(store, entry, lenient, &sources[count], error);
             if (status == DAYBOOK_OK) count++;
         }
     }

@@ -42,10 +42,10 @@ dbk_journal_config dbk_store_journal_config(const daybook_store *store, char pat
 /// Make the table of streams equal to what the manifest says, states included; streams it does not know are removed.
 daybook_status dbk_recovery_load_streams(daybook_store *store, const dbk_manifest *manifest, daybook_error *error);
 /// The sources of the manifest's segments with their removed events. Those `reuse` (may be NULL) has are taken from it; where
-/// their deletion file is newer, it is merged in. *sources_out has `extra` free places at the end. A reader (`lenient`)
-/// goes on without what cannot be read, and logs it.
+/// their deletion file is newer, it is merged in. *sources_out has `extra` free places at the end. With `lenient` (readers)
+/// what cannot be read becomes a source that says so.
 daybook_status dbk_recovery_open_segments(daybook_store *store, const dbk_manifest *manifest, dbk_view *reuse, size_t extra,
-                                          dbk_source ***sources_out, size_t *count_out, daybook_error *error);
+                                          bool lenient, dbk_source ***sources_out, size_t *count_out, daybook_error *error);
 /// A view of these segments and a fresh active memory table that begins at `position_first`; becomes store->view and
 /// store->active. Takes over references and array on success.
 daybook_status dbk_recovery_begin_view(daybook_store *store, dbk_source **sources, size_t segment_count,

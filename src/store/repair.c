@@ -356,7 +356,7 @@ static daybook_status recover_memory(repairing *repair, daybook_error *error) {
     store->last_recorded_ns = store->manifest.last_recorded_ns;
     DBK_TRY(dbk_recovery_load_streams(store, &store->manifest, error));
     // Damaged segments were replaced before; in a dry run they are still there, and only the journal matters now.
-    daybook_status status = dbk_recovery_open_segments(store, &store->manifest, NULL, 1, &sources, &count, error);
+    daybook_status status = dbk_recovery_open_segments(store, &store->manifest, NULL, 1, false, &sources, &count, error);
     if (repair->dry_run && is_damage(status)) {
         sources = dbk_resize_array(store->allocator, NULL, 1, sizeof *sources);
         status = sources == NULL ? dbk_fail(error, DAYBOOK_ENOMEM, "out of memory") : DAYBOOK_OK;
@@ -376,15 +376,14 @@ static daybook_status replay_over_damage(repairing *repair, bool guessed_start, 
     const dbk_manifest *manifest = &store->manifest;
     dbk_replay replay = {.store = store, .roll_bytes = (size_t)store->options.memtable_bytes};
     uint64_t start_lsn = manifest->journal_start_lsn;
-    uint64_t stop_lsn = manifest->closed_clean ? manifest->journal_durable_lsn : 0;
     *damaged_out = false;
     for (;;) {
         uint64_t expected = store->next_position;
         dbk_journal_recovery recovery = {0};
         daybook_error detail;
         daybook_error_init(&detail);
-        daybook_status status = dbk_recovery_replay(&replay, manifest, start_lsn, stop_lsn, manifest->journal_durable_lsn,
-                                                    &recovery, &detail);
+        daybook_status status = dbk_recovery_replay(&replay, manifest, start_lsn, 0, manifest->journal_durable_lsn, &recovery,
+                                                    &detail);
         if (*damaged_out && store->next_position > expected) {
             tell(repair, false, "journal", 0, expected, store->next_position - 1, "read again behind the damage");
         }

@@ -8,10 +8,9 @@
 #include "base/assert.h"
 #include "store/store_internal.h"
 
-daybook_status dbk_source_new(const daybook_allocator *allocator, dbk_memtable *memtable, dbk_segment *segment,
-                              uint64_t position_first, uint64_t position_last, dbk_source **source_out) {
+static daybook_status new_source(const daybook_allocator *allocator, dbk_memtable *memtable, dbk_segment *segment, char *damage,
+                                 uint64_t position_first, uint64_t position_last, dbk_source **source_out) {
     *source_out = NULL;
-    DBK_ASSERT((memtable == NULL) != (segment == NULL));
     dbk_source *source = dbk_alloc_zeroed(allocator, sizeof *source);
     if (source == NULL) return DAYBOOK_ENOMEM;
     source->dead.removed = roaring_bitmap_create();
@@ -27,10 +26,32 @@ daybook_status dbk_source_new(const daybook_allocator *allocator, dbk_memtable *
     source->allocator = allocator;
     source->memtable = memtable;
     source->segment = segment;
+    source->damage = damage;
     source->position_first = position_first;
     source->position_last = position_last;
     *source_out = source;
     return DAYBOOK_OK;
+}
+
+daybook_status dbk_source_new(const daybook_allocator *allocator, dbk_memtable *memtable, dbk_segment *segment,
+                              uint64_t position_first, uint64_t position_last, dbk_source **source_out) {
+    DBK_ASSERT((memtable == NULL) != (segment == NULL));
+    return new_source(allocator, memtable, segment, NULL, position_first, position_last, source_out);
+}
+
+daybook_status dbk_source_new_damaged(const daybook_allocator *allocator, uint64_t position_first, uint64_t position_last,
+                                      const char *damage, dbk_source **source_out) {
+    *source_out = NULL;
+    char *copy = dbk_copy_text(allocator, daybook_text(damage));
+    if (copy == NULL) return DAYBOOK_ENOMEM;
+    daybook_status status = new_source(allocator, NULL, NULL, copy, position_first, position_last, source_out);
+    if (status != DAYBOOK_OK) dbk_free(allocator, copy);
+    return status;
+}
+
+daybook_status dbk_source_check(const dbk_source *source, daybook_error *error) {
+    if (source->damage == NULL) return DAYBOOK_OK;
+    return dbk_fail_damaged(error, NULL, 0, "%s", source->damage);
 }
 
 dbk_source *dbk_source_ref(dbk_source *source) {
@@ -42,6 +63,7 @@ void dbk_source_unref(dbk_source *source) {
     if (source == NULL || atomic_fetch_sub_explicit(&source->refs, 1, memory_order_acq_rel) != 1) return;
     if (source->memtable != NULL) dbk_memtable_unref(source->memtable);
     if (source->segment != NULL) dbk_segment_unref(source->segment);
+    dbk_free(source->allocator, source->damage);
     roaring_bitmap_free(source->dead.removed);
     roaring_bitmap_free(source->dead.for_ever);
     pthread_rwlock_destroy(&source->dead.lock);

@@ -27,8 +27,9 @@ typedef struct dbk_dead_set {
 typedef struct dbk_source {
     atomic_uint refs;
     const daybook_allocator *allocator;
-    dbk_memtable *memtable;  // exactly one of these two
+    dbk_memtable *memtable;  // exactly one of these three
     dbk_segment *segment;
+    char *damage;            // readers only: the range cannot be read, this says why (names the file)
     uint64_t position_first;  // of its range
     _Atomic uint64_t position_last;  // of its range; UINT64_MAX for the active memory table, set when it is frozen
     dbk_dead_set dead;
@@ -37,6 +38,11 @@ typedef struct dbk_source {
 /// Takes over the reference on memtable or segment on success.
 daybook_status dbk_source_new(const daybook_allocator *allocator, dbk_memtable *memtable, dbk_segment *segment,
                               uint64_t position_first, uint64_t position_last, dbk_source **source_out);
+/// A range that cannot be read; `damage` is copied.
+daybook_status dbk_source_new_damaged(const daybook_allocator *allocator, uint64_t position_first, uint64_t position_last,
+                                      const char *damage, dbk_source **source_out);
+/// EDAMAGED saying why a source that cannot be read cannot, OK for any other.
+daybook_status dbk_source_check(const dbk_source *source, daybook_error *error);
 dbk_source *dbk_source_ref(dbk_source *source);
 void dbk_source_unref(dbk_source *source);
 bool dbk_source_is_dead(dbk_source *source, uint64_t position);

@@ -297,6 +297,12 @@ static daybook_status verify_journal(verifying *verify, daybook_error *error) {
                  (unsigned long long)recovery.torn_pages);
         }
         if (!recovery.damaged) break;
+        if (recovery.resume_lsn == 0 && stop_lsn == manifest->journal_durable_lsn && manifest->closed_clean) {
+            // What is behind the damage is only looked for where the end is not given.
+            stop_lsn = 0;
+            start_lsn = recovery.end_lsn;
+            continue;
+        }
         tell(verify, true, "journal", recovery.damage_offset, verify->last_position + 1, 0, "%s", recovery.damage_text);
         if (recovery.resume_lsn <= start_lsn) break;
         start_lsn = recovery.resume_lsn;
