@@ -53,36 +53,57 @@ void cli_import_ids_free(cli_import_ids *ids) {
     free(ids);
 }
 
-static void put_size(cli_output *out, uint64_t size) {
-    unsigned char bytes[8];
-    for (unsigned i = 0; i < 8; i++) bytes[i] = (unsigned char)(size >> (8 * i));
-    cli_put(out, bytes, sizeof bytes);
+static size_t part_size(daybook_slice part) {
+    return sizeof(uint64_t) + part.size;
+}
+
+static size_t content_size(const daybook_event *event) {
+    size_t size = 3 * sizeof(uint64_t) + part_size(event->subject) + part_size(event->data) +
+                  part_size(event->type) + part_size(event->schema) + part_size(event->correlation) +
+                  part_size(event->causation) + part_size(event->actor);
+    for (size_t i = 0; i < event->tag_count; i++) size += part_size(event->tags[i]);
+    for (size_t i = 0; i < event->header_count; i++)
+        size += part_size(event->headers[i].name) + part_size(event->headers[i].value);
+    return size;
+}
+
+// Little-endian on every machine.
+static char *write_size(char *to, uint64_t size) {
+    for (unsigned i = 0; i < 8; i++) to[i] = (char)(size >> (8 * i) & 0xff);
+    return to + 8;
 }
 
 // Length first, so that no two contents can run together.
-static void put_part(cli_output *out, daybook_slice part) {
-    put_size(out, part.size);
-    cli_put_slice(out, part);
+static char *write_part(char *to, daybook_slice part) {
+    to = write_size(to, part.size);
+    if (part.size > 0) memcpy(to, part.data, part.size);
+    return to + part.size;
 }
 
 // The canonical content. Its layout is part of the promise that a source imported again adds nothing, also
-// by a later daybook: it must not change.
-static void put_content(cli_output *out, const daybook_event *event) {
-    put_part(out, event->subject);
-    put_part(out, event->data);
-    put_part(out, event->type);
-    put_part(out, event->schema);
-    put_part(out, event->correlation);
-    put_part(out, event->causation);
-    put_part(out, event->actor);
-    put_size(out, (uint64_t)event->time_ns);
-    put_size(out, event->tag_count);
-    for (size_t i = 0; i < event->tag_count; i++) put_part(out, event->tags[i]);
-    put_size(out, event->header_count);
+// by a later daybook: it must not change. False: out of memory.
+static bool make_content(cli_output *out, const daybook_event *event) {
+    size_t size = content_size(event);
+    out->size = 0;
+    char *to = cli_output_reserve(out, size);
+    if (to == NULL) return false;
+    to = write_part(to, event->subject);
+    to = write_part(to, event->data);
+    to = write_part(to, event->type);
+    to = write_part(to, event->schema);
+    to = write_part(to, event->correlation);
+    to = write_part(to, event->causation);
+    to = write_part(to, event->actor);
+    to = write_size(to, (uint64_t)event->time_ns);
+    to = write_size(to, event->tag_count);
+    for (size_t i = 0; i < event->tag_count; i++) to = write_part(to, event->tags[i]);
+    to = write_size(to, event->header_count);
     for (size_t i = 0; i < event->header_count; i++) {
-        put_part(out, event->headers[i].name);
-        put_part(out, event->headers[i].value);
+        to = write_part(to, event->headers[i].name);
+        to = write_part(to, event->headers[i].value);
     }
+    out->size = size;
+    return true;
 }
 
 static uint64_t key_of(const char id[37]) {
@@ -130,9 +151,7 @@ daybook_status cli_import_ids_apply(cli_import_ids *ids, daybook_event *event, c
         daybook_status status = grow(ids, problem);
         if (status != DAYBOOK_OK) return status;
     }
-    ids->content.size = 0;
-    put_content(&ids->content, event);
-    if (ids->content.failed_errno) return cli_import_no_memory(problem);
+    if (!make_content(&ids->content, event)) return cli_import_no_memory(problem);
     daybook_slice content = {ids->content.data, ids->content.size};
     daybook_id_from_content(content, 0, ids->id);
     uint64_t key = key_of(ids->id);
