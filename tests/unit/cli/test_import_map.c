@@ -175,6 +175,27 @@ static void equal_events_get_ids_of_their_own_and_the_same_each_time(void **stat
     assert_string_equal(first[0], first[1]);
 }
 
+static void ids_are_those_of_earlier_versions(void **state) {
+    (void)state;
+    cli_import_ids *ids = cli_import_ids_new(true);
+    cli_import_problem problem;
+    daybook_slice tags[] = {daybook_text("t:1")};
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("a.b.c");
+    event.data = daybook_text("{\"a\":\"x\"}");
+    event.actor = daybook_text("me");
+    event.time_ns = 1500000000;
+    event.tags = tags;
+    event.tag_count = 1;
+    daybook_event same = event;
+    assert_int_equal(cli_import_ids_apply(ids, &event, &problem), DAYBOOK_OK);
+    assert_string_equal(event.id.data, "");
+    assert_int_equal(cli_import_ids_apply(ids, &same, &problem), DAYBOOK_OK);
+    assert_string_equal(same.id.data, "");
+    cli_import_ids_free(ids);
+}
+
 static void many_different_events_are_told_apart(void **state) {
     (void)state;
     cli_import_ids *ids = cli_import_ids_new(false);
@@ -204,6 +225,7 @@ int main(void) {
         cmocka_unit_test(what_the_store_would_refuse_is_told_with_its_place),
         cmocka_unit_test(unknown_columns_and_malformed_templates_are_refused_before_reading),
         cmocka_unit_test(equal_events_get_ids_of_their_own_and_the_same_each_time),
+        cmocka_unit_test(ids_are_those_of_earlier_versions),
         cmocka_unit_test(many_different_events_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
