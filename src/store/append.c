@@ -273,6 +273,13 @@ static daybook_status replay_stream(daybook_store *store, const dbk_catalogue_en
     return status;
 }
 
+static bool removes_what_is_there(daybook_store *store, const dbk_remove *remove) {
+    dbk_stream *stream = dbk_stream_table_find_id(store->streams, remove->stream_id);
+    return stream == NULL || atomic_load(&stream->removed) ||
+           (remove->removed_count <= atomic_load(&stream->message_count) &&
+            remove->removed_bytes <= atomic_load(&stream->byte_count));
+}
+
 daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_error *error) {
     dbk_record_kind kind;
     size_t size;
@@ -285,8 +292,8 @@ daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_
         case DBK_RECORD_EVENT:
             return replay_event(store, record, error);
         case DBK_RECORD_REMOVE:
-            if (dbk_remove_decode(record, &remove) != DAYBOOK_OK)
-                return dbk_fail(error, DAYBOOK_EDAMAGED, "a removal in the journal cannot be decoded although its checksum holds");
+            if (dbk_remove_decode(record, &remove) != DAYBOOK_OK || !removes_what_is_there(store, &remove))
+                return dbk_fail(error, DAYBOOK_EDAMAGED, "a removal in the journal is malformed although its checksum holds");
             pthread_mutex_lock(&store->removal_lock);
             dbk_store_apply_remove(store, &remove);
             pthread_mutex_unlock(&store->removal_lock);
