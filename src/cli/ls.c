@@ -10,6 +10,7 @@
 
 // A look-up by position costs about as much as reading so many events in a row.
 #define EVENTS_PER_LOOKUP 16
+#define ENTRY_COUNT_MAX (1u << 19)
 
 typedef struct entry {
     size_t name_begin; // in the names buffer
@@ -31,11 +32,17 @@ typedef struct listing {
     size_t count;
     size_t capacity;
     cli_output names;
+    cli_table table;
     int out_of_memory;
+    daybook_status status; // of looking up times
+    daybook_error error;
 } listing;
+
+static int print_gathered(listing *work);
 
 static int collect(void *context, const daybook_list_entry *found) {
     listing *work = context;
+    if (work->count == ENTRY_COUNT_MAX && print_gathered(work) != 0) return 1;
     if (work->count == work->capacity) {
         size_t capacity = work->capacity == 0 ? 1024 : work->capacity * 2;
         entry *entries = realloc(work->entries, capacity * sizeof *entries);
@@ -141,33 +148,54 @@ static void put_json(listing *work, const entry *shown) {
     cli_puts(out, "}\n");
 }
 
-static int print_table(listing *work) {
+static void init_table(listing *work) {
     static const cli_column aggregate_columns[] = {{"aggregate", 0}, {"version", 1},  {"events", 1},
                                                    {"stream", 0},    {"position", 1}, {"time", 0}};
     static const cli_column subject_columns[] = {{"subject", 0}, {"events", 1},   {"stream", 0},
                                                  {"seq", 1},     {"position", 1}, {"time", 0}};
     static const cli_column type_columns[] = {{"type", 0}, {"events", 1}, {"position", 1}, {"time", 0}};
-    cli_table table;
     if (work->kind == DAYBOOK_LIST_AGGREGATES)
-        cli_table_init(&table, work->context, aggregate_columns, 6);
+        cli_table_init(&work->table, work->context, aggregate_columns, 6);
     else if (work->kind == DAYBOOK_LIST_SUBJECTS)
-        cli_table_init(&table, work->context, subject_columns, 6);
+        cli_table_init(&work->table, work->context, subject_columns, 6);
     else
-        cli_table_init(&table, work->context, type_columns, 4);
-    for (size_t i = 0; i < work->count; i++) {
-        const entry *shown = &work->entries[i];
-        cli_table_slice(&table, name_of(work, shown));
-        if (work->kind == DAYBOOK_LIST_AGGREGATES) cli_table_number(&table, shown->last_version);
-        cli_table_number(&table, shown->event_count);
-        if (work->kind != DAYBOOK_LIST_TYPES) cli_table_slice(&table, stream_of(work, shown));
-        if (work->kind == DAYBOOK_LIST_SUBJECTS) cli_table_number(&table, shown->last_seq);
-        cli_table_number(&table, shown->last_position);
-        cli_table_time(&table, shown->last_time_ns);
-    }
-    return cli_table_end(&table, "nothing to list");
+        cli_table_init(&work->table, work->context, type_columns, 4);
 }
 
-// One listing per stream, or one over all: names come sorted by (stream, name).
+static void put_row(listing *work, const entry *shown) {
+    cli_table *table = &work->table;
+    cli_table_slice(table, name_of(work, shown));
+    if (work->kind == DAYBOOK_LIST_AGGREGATES) cli_table_number(table, shown->last_version);
+    cli_table_number(table, shown->event_count);
+    if (work->kind != DAYBOOK_LIST_TYPES) cli_table_slice(table, stream_of(work, shown));
+    if (work->kind == DAYBOOK_LIST_SUBJECTS) cli_table_number(table, shown->last_seq);
+    cli_table_number(table, shown->last_position);
+    cli_table_time(table, shown->last_time_ns);
+}
+
+// Print what is gathered and begin anew. Non-zero ends the listing.
+static int print_gathered(listing *work) {
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_status status = find_times(work, &error);
+    // Damage hides times, not names.
+    if (status != DAYBOOK_OK && (work->status == DAYBOOK_OK || work->status == DAYBOOK_EDAMAGED)) {
+        work->status = status;
+        work->error = error;
+    }
+    if (status != DAYBOOK_OK && status != DAYBOOK_EDAMAGED) return 1;
+    for (size_t i = 0; i < work->count; i++) {
+        if (work->context->json)
+            put_json(work, &work->entries[i]);
+        else
+            put_row(work, &work->entries[i]);
+    }
+    if (!work->context->json) cli_table_flush(&work->table);
+    work->count = 0;
+    work->names.size = 0;
+    return work->context->out->failed_errno != 0;
+}
+
 static int list(listing *work) {
     cli_context *context = work->context;
     daybook_error error;
@@ -176,17 +204,12 @@ static int list(listing *work) {
                                          work->filter, collect, work, &error);
     if (work->out_of_memory)
         return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while listing; give a filter");
-    if (status == DAYBOOK_OK) status = find_times(work, &error);
-    if (status != DAYBOOK_OK && status != DAYBOOK_EDAMAGED)
-        return cli_fail_error(context, status, &error, NULL);
-    int shown = CLI_FINE;
-    if (context->json)
-        for (size_t i = 0; i < work->count; i++) put_json(work, &work->entries[i]);
-    else
-        shown = print_table(work);
-    if (status == DAYBOOK_EDAMAGED)
-        return cli_fail_error(context, status, &error, "the times are not complete");
-    return shown;
+    if (status != DAYBOOK_OK) return cli_fail_error(context, status, &error, NULL);
+    (void)print_gathered(work);
+    if (work->status == DAYBOOK_EDAMAGED)
+        return cli_fail_error(context, work->status, &work->error, "not all times are known");
+    if (work->status != DAYBOOK_OK) return cli_fail_error(context, work->status, &work->error, NULL);
+    return CLI_FINE;
 }
 
 // Names of internal streams, for --all: the library lists them only by name.
@@ -245,8 +268,13 @@ int cli_run_ls(cli_context *context) {
     int status = cli_open_store(context, CLI_READ);
     if (status != CLI_FINE) return status;
     cli_output_init(&work.names, -1);
+    if (!context->json) init_table(&work);
     if (cli_given(context, "all") && !cli_given(context, "stream")) status = collect_internal(&work);
     if (status == CLI_FINE) status = list(&work);
+    if (!context->json) {
+        int ended = cli_table_end(&work.table, status == CLI_FINE ? "nothing to list" : NULL);
+        if (status == CLI_FINE) status = ended;
+    }
     free(work.entries);
     cli_output_deinit(&work.names);
     return status;

@@ -70,6 +70,7 @@ void cli_table_slice(cli_table *table, daybook_slice text) {
         end_cell(table, begin);
     }
     table->at = (table->at + 1) % table->column_count;
+    if (table->at == 0) table->row_count++;
 }
 
 void cli_table_text(cli_table *table, const char *text) {
@@ -114,16 +115,21 @@ static void print_cell(cli_table *table, size_t column, daybook_slice text) {
         cli_put(out, "  ", 2);
 }
 
-static void print_aligned(cli_table *table) {
-    size_t begin = 0;
+void cli_table_flush(cli_table *table) {
+    if (table->failed || table->context->csv || table->row_count == 0) return;
     int color = table->context->color;
+    size_t begin = 0;
     for (size_t i = 0; i < table->cell_count; i++) {
-        if (color && i == 0) cli_puts(table->context->out, "\033[1m");
+        int is_header = !table->header_printed && i < table->column_count;
+        if (color && is_header && i == 0) cli_puts(table->context->out, "\033[1m");
         print_cell(table, i % table->column_count,
                    daybook_bytes(table->text.data + begin, table->ends[i] - begin));
-        if (color && i + 1 == table->column_count) cli_puts(table->context->out, "\033[0m");
+        if (color && is_header && i + 1 == table->column_count) cli_puts(table->context->out, "\033[0m");
         begin = table->ends[i];
     }
+    table->header_printed = 1;
+    table->cell_count = 0;
+    table->text.size = 0;
 }
 
 int cli_table_end(cli_table *table, const char *nothing) {
@@ -131,8 +137,8 @@ int cli_table_end(cli_table *table, const char *nothing) {
     if (table->failed || table->text.failed_errno != 0)
         status = cli_fail(table->context, DAYBOOK_ENOMEM,
                           "out of memory while building a table; use --csv or --json");
-    else if (!table->context->csv && table->cell_count > table->column_count)
-        print_aligned(table);
+    else if (table->row_count != 0)
+        cli_table_flush(table);
     else if (!table->context->csv && nothing != NULL)
         cli_note(table->context, "%s", nothing);
     free(table->widths);
