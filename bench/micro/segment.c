@@ -7,6 +7,7 @@
 // store), merges them, and measures look-ups and loads. Removes its files.
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "segment/segment.h"
@@ -109,12 +110,18 @@ static dbk_segment *merge(dbk_segment_config *config, dbk_cache *cache, dbk_segm
                           uint64_t every) {
     daybook_error error;
     dbk_segment_summary summary;
+    struct rusage before;
+    getrusage(RUSAGE_SELF, &before);
+    printf("resident  %8ld KiB at most before\n", before.ru_maxrss);
     double begin = now();
     check(dbk_segment_merge(config, inputs, count, dbk_segment_get_summary(inputs[0])->position_first,
                             dbk_segment_get_summary(inputs[count - 1])->position_last, live, &every, 0, 0,
                             NULL, NULL, daybook_text(""), &summary, &error),
           &error);
     double took = now() - begin;
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    printf("resident  %8ld KiB at most so far\n", usage.ru_maxrss);
     printf("merge     %8.0f events/s  %zu segments, %llu events, %.2f s, %llu bytes, removed every %llu\n",
            (double)summary.event_count / took, count, (unsigned long long)summary.event_count, took,
            (unsigned long long)summary.file_bytes, (unsigned long long)every);
