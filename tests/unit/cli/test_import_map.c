@@ -190,9 +190,9 @@ static void ids_are_those_of_earlier_versions(void **state) {
     event.tag_count = 1;
     daybook_event same = event;
     assert_int_equal(cli_import_ids_apply(ids, &event, &problem), DAYBOOK_OK);
-    assert_string_equal(event.id.data, "");
+    assert_string_equal(event.id.data, "73d2808b-b578-8e09-8432-e45338fb5cab");
     assert_int_equal(cli_import_ids_apply(ids, &same, &problem), DAYBOOK_OK);
-    assert_string_equal(same.id.data, "");
+    assert_string_equal(same.id.data, "07440f33-56ef-8d59-b6eb-43404cd8be4a");
     cli_import_ids_free(ids);
 }
 
