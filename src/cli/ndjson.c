@@ -186,7 +186,7 @@ static daybook_status take_tags(cli_ndjson *parser, daybook_slice line, daybook_
     if (first_of(raw) == 'n') return DAYBOOK_OK;
     if (!cli_json_begin(raw, '[', &iterator, &error))
         return fail(parser, column_of(line, raw.data), "\"tags\" is not an array of strings");
-    daybook_slice key, value, tag;
+    daybook_slice key, value, tag = {NULL, 0};
     int more;
     while ((more = cli_json_next(&iterator, &key, &value, &error)) == 1) {
         size_t column = column_of(line, value.data);

@@ -758,7 +758,7 @@ static daybook_status take_from_run(dbk_term_source *base, uint32_t *numbers_out
     run_source *source = (run_source *)(void *)base;
     size_t count = 0;
     for (; count < capacity && source->left > 0; count++, source->left--) {
-        uint64_t distance;
+        uint64_t distance = 0;
         daybook_status status = get_run_varint(source, &distance, error);
         if (status != DAYBOOK_OK) return status == DAYBOOK_END ? damaged_run(source, error) : status;
         source->number = source->is_first_number ? (uint32_t)distance
@@ -780,7 +780,7 @@ static daybook_status skip_numbers(run_source *source, daybook_error *error) {
 static daybook_status next_in_run(dbk_term_source *base, daybook_error *error) {
     run_source *source = (run_source *)(void *)base;
     DBK_TRY(skip_numbers(source, error));
-    uint64_t size, count = 0, last_seq = 0, extra = 0;
+    uint64_t size = 0, count = 0, last_seq = 0, extra = 0;
     DBK_TRY(get_run_varint(source, &size, error)); // END: the run's end
     if (size == 0 || size > DBK_TERM_SIZE_MAX) return damaged_run(source, error);
     daybook_status status = get_run_bytes(source, source->term.bytes, (size_t)size, error);

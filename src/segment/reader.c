@@ -337,7 +337,7 @@ static daybook_status ask_filter(dbk_segment *segment, dbk_slice term, daybook_e
 // found.
 static daybook_status search_page(dbk_segment *segment, dbk_slice term, uint32_t level, uint64_t *offset,
                                   uint32_t *size, dbk_term_value *value_out, daybook_error *error) {
-    dbk_cache_entry *entry;
+    dbk_cache_entry *entry = NULL;
     DBK_TRY(dbk_segment_load(segment, *offset, *size, "a page of the index", &entry, error));
     dbk_term_page page;
     dbk_term_cursor cursor;

@@ -242,7 +242,7 @@ static daybook_status visit_terms(listing *list, int (*visit)(void *context, con
     while (status == DAYBOOK_OK) {
         dbk_slice term;
         daybook_list_entry entry;
-        bool wanted;
+        bool wanted = false;
         status = next_term(list, &term, &copy, &entry, &wanted, error);
         if (status == DAYBOOK_OK && wanted && entry.event_count > 0 && visit(context, &entry) != 0) break;
     }
