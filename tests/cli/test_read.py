@@ -84,6 +84,9 @@ class Read(Case):
         self.assertEqual([7, 10], self.numbers("orders.1.>", "--last", 2))
         self.assertEqual([4, 5, 6, 7, 8, 9, 10, 11, 12], self.numbers("--last-per-subject"))
         self.assertEqual([11, 12], self.numbers("--last-per-subject", "--last", 2))
+        self.assertEqual([12, 11, 10, 9, 8, 7, 6, 5, 4], self.numbers("--last-per-subject", "--reverse"))
+        self.assertEqual([10, 4], self.numbers("orders.1.placed", "orders.1.paid", "--last-per-subject", "--reverse"))
+        self.assertEqual([1, 4], self.numbers("orders.1.*", "--last-per-subject", "--to", self.positions[5]))
 
     def test_count(self):
         self.assertEqual("12\n", self.ok("read", "--count").out)
@@ -91,6 +94,7 @@ class Read(Case):
         self.assertEqual({"count": 2}, self.ok("read", "--count", "--json", "--limit", 2).object())
         self.assertEqual("3\n", self.ok("read", "--count", "--last", "3").out)
         self.assertEqual("0\n", self.ok("read", "--count", "--to", "0").out)
+        self.assertEqual("9\n", self.ok("read", "--count", "--last-per-subject").out)
 
     def test_data(self):
         self.assertEqual('{"n": 1}\n{"n": 2}\n', self.ok("read", "--data", "--limit", 2).out)
