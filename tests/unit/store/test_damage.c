@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+// Damage at rest, backup and repair, on the simulated disk: whatever byte is changed in whatever file, verify tells, a reader
+// reads the rest, a writer refuses or works, and after repair everything that could be read is there.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daybook/daybook.h"
+#include "io/sim/sim.h"
+
+enum { EVENT_COUNT = 400, REMOVED_SEQ = 7, REMOVED_LATE_SEQ = 390, FILES_MAX = 32 };
+
+typedef struct fixture {
+    dbk_sim *sim;
+    daybook_vfs *vfs;
+    daybook_open_options options;
+} fixture;
+
+static void begin(fixture *at, uint64_t seed) {
+    memset(at, 0, sizeof *at);
+    assert_int_equal(dbk_sim_new(seed, &at->sim), DAYBOOK_OK);
+    at->vfs = dbk_sim_vfs(at->sim);
+    daybook_open_options_init(&at->options);
+    at->options.vfs = at->vfs;
+    at->options.flags = DAYBOOK_OPEN_NO_BACKGROUND;
+    at->options.memory_budget_bytes = 16 << 20;
+    at->options.journal_max_bytes = 4 << 20;
+}
+
+static void end(fixture *at) {
+    assert_int_equal(dbk_sim_open_files(at->sim), 0);
+    assert_int_equal(dbk_sim_open_maps(at->sim), 0);
+    dbk_sim_free(at->sim);
+}
+
+static daybook_store *open_store(fixture *at, const char *path, unsigned flags) {
+    daybook_open_options options = at->options;
+    options.flags |= flags;
+    daybook_store *store = NULL;
+    daybook_error error;
+    daybook_status status = daybook_open(path, &options, &store, &error);
+    if (status != DAYBOOK_OK) print_error("%s: %s\n", daybook_status_name(status), error.message);
+    assert_int_equal(status, DAYBOOK_OK);
+    return store;
+}
+
+static void append_one(daybook_store *store, unsigned number) {
+    char subject[64];
+    char data[300];
+    (void)snprintf(subject, sizeof subject, "orders.%u.placed", number % 17);
+    int size = snprintf(data, sizeof data, "{\"number\":%u,\"text\":\"%0200u\"}", number, number * 2654435761u);
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text(subject);
+    event.data = daybook_bytes(data, (size_t)size);
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.auto_stream = 1;
+    daybook_error error;
+    daybook_status status = daybook_append(store, &event, 1, &options, NULL, &error);
+    if (status != DAYBOOK_OK) print_error("append: %s\n", error.message);
+    assert_int_equal(status, DAYBOOK_OK);
+}
+
+// Two segments, one with a deletion file, and events in the journal.
+static void fill(fixture *at, const char *path) {
+    daybook_store *store = open_store(at, path, 0);
+    for (unsigned i = 1; i <= EVENT_COUNT; i++) {
+        append_one(store, i);
+        if (i == 150 || i == 300) assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+        if (i == 200) assert_int_equal(daybook_event_remove(store, daybook_text("ORDERS"), REMOVED_SEQ, 0, NULL), DAYBOOK_OK);
+    }
+    assert_int_equal(daybook_event_remove(store, daybook_text("ORDERS"), REMOVED_LATE_SEQ, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+}
+
+typedef struct reading {
+    unsigned count;
+    unsigned damage_count;
+    bool saw_removed;
+} reading;
+
+// Everything a reader gets, in order, without repeats, going on behind damage.
+static reading read_all(daybook_store *store) {
+    reading got = {0};
+    daybook_query query;
+    daybook_query_init(&query);
+    daybook_cursor *cursor = NULL;
+    daybook_error error;
+    assert_int_equal(daybook_read(store, &query, &cursor, &error), DAYBOOK_OK);
+    uint64_t last = 0;
+    for (;;) {
+        daybook_recorded_event event;
+        daybook_status status = daybook_cursor_next(cursor, 0, &event, &error);
+        if (status == DAYBOOK_END) break;
+        if (status == DAYBOOK_EDAMAGED) {
+            assert_true(error.message[0] != '\0');
+            assert_true(++got.damage_count < 1000);
+            continue;
+        }
+        assert_int_equal(status, DAYBOOK_OK);
+        assert_true(event.position > last);
+        last = event.position;
+        got.count++;
+        got.saw_removed = got.saw_removed || event.seq == REMOVED_SEQ || event.seq == REMOVED_LATE_SEQ;
+    }
+    daybook_cursor_close(cursor);
+    return got;
+}
+
+static void count_finding(void *context, const daybook_finding *finding) {
+    unsigned *count = context;
+    assert_true(finding->message.size > 0);
+    *count += finding->is_damage != 0;
+}
+
+static daybook_status verify(fixture *at, const char *path, unsigned *count) {
+    *count = 0;
+    daybook_error error;
+    return daybook_verify(path, &at->options, count_finding, count, NULL, NULL, &error);
+}
+
+typedef struct file_list {
+    daybook_vfs_entry entries[FILES_MAX];
+    size_t count;
+} file_list;
+
+static int add_file(void *context, const daybook_vfs_entry *entry) {
+    file_list *list = context;
+    assert_true(list->count < FILES_MAX);
+    list->entries[list->count++] = *entry;
+    return 0;
+}
+
+static void copy_store(fixture *at, const char *from, const char *to) {
+    file_list list = {.count = 0};
+    assert_int_equal(at->vfs->list(at->vfs, from, add_file, &list), 0);
+    assert_int_equal(at->vfs->make_directory(at->vfs, to), 0);
+    static uint8_t bytes[8 << 20];
+    for (size_t i = 0; i < list.count; i++) {
+        char path[300];
+        daybook_file *file = NULL;
+        (void)snprintf(path, sizeof path, "%s/%s", from, list.entries[i].name);
+        assert_int_equal(at->vfs->open(at->vfs, path, DAYBOOK_VFS_READ, &file), 0);
+        uint64_t size = 0;
+        for (int64_t moved = 1; moved > 0; size += (uint64_t)moved) {
+            moved = at->vfs->read_at(at->vfs, file, bytes + size, sizeof bytes - size, size);
+            assert_true(moved >= 0);
+        }
+        at->vfs->close(at->vfs, file);
+        (void)snprintf(path, sizeof path, "%s/%s", to, list.entries[i].name);
+        assert_int_equal(at->vfs->open(at->vfs, path, DAYBOOK_VFS_WRITE | DAYBOOK_VFS_CREATE, &file), 0);
+        for (uint64_t done = 0; done < size;) {
+            int64_t moved = at->vfs->write_at(at->vfs, file, bytes + done, size - done, done);
+            assert_true(moved > 0);
+            done += (uint64_t)moved;
+        }
+        at->vfs->close(at->vfs, file);
+    }
+}
+
+static int remove_entry(void *context, const daybook_vfs_entry *entry) {
+    return add_file(context, entry);
+}
+
+static void remove_store(fixture *at, const char *path) {
+    file_list list = {.count = 0};
+    (void)at->vfs->list(at->vfs, path, remove_entry, &list);
+    for (size_t i = 0; i < list.count; i++) {
+        char name[300];
+        (void)snprintf(name, sizeof name, "%s/%s", path, list.entries[i].name);
+        if (list.entries[i].is_directory) {
+            remove_store(at, name);
+        } else {
+            assert_int_equal(at->vfs->unlink(at->vfs, name), 0);
+        }
+    }
+    assert_int_equal(at->vfs->remove_directory(at->vfs, path), 0);
+}
+
+// After damage of any kind: nobody crashes or invents, verify and cursors agree, repair makes it writable.
+static void check_damaged(fixture *at, const char *what) {
+    unsigned findings = 0;
+    daybook_status verified = verify(at, "/d", &findings);
+    if (verified != DAYBOOK_OK && verified != DAYBOOK_EDAMAGED && verified != DAYBOOK_EFORMAT) print_error("%s\n", what);
+    assert_true(verified == DAYBOOK_OK || verified == DAYBOOK_EDAMAGED || verified == DAYBOOK_EFORMAT);
+
+    daybook_open_options options = at->options;
+    options.flags |= DAYBOOK_OPEN_READ_ONLY;
+    daybook_store *reader = NULL;
+    daybook_error error;
+    daybook_status status = daybook_open("/d", &options, &reader, &error);
+    reading got = {0};
+    if (status == DAYBOOK_OK) {
+        got = read_all(reader);
+        assert_true(got.count <= EVENT_COUNT - 2 || got.saw_removed);
+        if (verified == DAYBOOK_OK && got.count != EVENT_COUNT - 2) print_error("%s: %u read\n", what, got.count);
+        if (verified == DAYBOOK_OK) assert_int_equal(got.count, EVENT_COUNT - 2);
+        assert_false(got.saw_removed); // not even where the deletion file is what was damaged
+        assert_int_equal(daybook_close(reader, NULL), DAYBOOK_OK);
+    } else {
+        assert_int_not_equal(verified, DAYBOOK_OK);
+    }
+    if (verified == DAYBOOK_EFORMAT) return; // a newer program's: nothing to repair
+    status = daybook_repair("/d", &at->options, 0, count_finding, &findings, &error);
+    if (status != DAYBOOK_OK) print_error("%s: repair: %s\n", what, error.message);
+    assert_int_equal(status, DAYBOOK_OK);
+    assert_int_equal(verify(at, "/d", &findings), DAYBOOK_OK);
+    daybook_store *store = open_store(at, "/d", 0);
+    reading after = read_all(store);
+    if (after.count < got.count) print_error("%s: %u before repair, %u after\n", what, got.count, after.count);
+    assert_true(after.count >= got.count);
+    assert_int_equal(after.damage_count, 0);
+    append_one(store, 1);
+    assert_int_equal(read_all(store).count, after.count + 1);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+}
+
+static void flipped_bytes_are_told_contained_and_repaired(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 1);
+    fill(&at, "/s");
+    file_list list = {.count = 0};
+    assert_int_equal(at.vfs->list(at.vfs, "/s", add_file, &list), 0);
+    for (size_t i = 0; i < list.count; i++) {
+        const daybook_vfs_entry *entry = &list.entries[i];
+        if (strcmp(entry->name, "LOCK") == 0 || strcmp(entry->name, "live") == 0) continue;
+        uint64_t used = entry->size < 300000 ? entry->size : 300000; // of the journal, what is in use
+        uint64_t stride = used / 23 + 1;
+        for (uint64_t offset = 3; offset < used; offset += stride) {
+            copy_store(&at, "/s", "/d");
+            char path[300];
+            char what[340];
+            (void)snprintf(path, sizeof path, "/d/%s", entry->name);
+            (void)snprintf(what, sizeof what, "%s at %llu", entry->name, (unsigned long long)offset);
+            assert_int_equal(dbk_sim_flip(at.sim, path, offset, 0x10), DAYBOOK_OK);
+            check_damaged(&at, what);
+            remove_store(&at, "/d");
+        }
+    }
+    end(&at);
+}
+
+static void missing_and_short_files_are_told_contained_and_repaired(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 2);
+    fill(&at, "/s");
+    file_list list = {.count = 0};
+    assert_int_equal(at.vfs->list(at.vfs, "/s", add_file, &list), 0);
+    for (size_t i = 0; i < list.count; i++) {
+        const daybook_vfs_entry *entry = &list.entries[i];
+        if (strcmp(entry->name, "LOCK") == 0 || strcmp(entry->name, "live") == 0) continue;
+        for (unsigned parts = 0; parts < 4; parts++) {
+            copy_store(&at, "/s", "/d");
+            char path[300];
+            char what[340];
+            (void)snprintf(path, sizeof path, "/d/%s", entry->name);
+            (void)snprintf(what, sizeof what, "%s, %u quarters of it", entry->name, parts);
+            if (parts == 0) {
+                assert_int_equal(at.vfs->unlink(at.vfs, path), 0);
+            } else {
+                daybook_file *file = NULL;
+                assert_int_equal(at.vfs->open(at.vfs, path, DAYBOOK_VFS_WRITE, &file), 0);
+                assert_int_equal(at.vfs->truncate(at.vfs, file, entry->size * parts / 4), 0);
+                at.vfs->close(at.vfs, file);
+            }
+            check_damaged(&at, what);
+            remove_store(&at, "/d");
+        }
+    }
+    end(&at);
+}
+
+static void a_sound_store_needs_no_repair(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 3);
+    fill(&at, "/s");
+    unsigned findings = 0;
+    assert_int_equal(verify(&at, "/s", &findings), DAYBOOK_OK);
+    assert_int_equal(daybook_repair("/s", &at.options, 0, count_finding, &findings, NULL), DAYBOOK_OK);
+    assert_int_equal(findings, 0);
+    daybook_store *store = open_store(&at, "/s", DAYBOOK_OPEN_READ_ONLY);
+    assert_int_equal(read_all(store).count, EVENT_COUNT - 2);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
+static void a_backup_is_restored_to_a_twin(void **state) {
+    (void)state;
+    for (unsigned flags = 0; flags <= DAYBOOK_OPEN_READ_ONLY; flags++) {
+        fixture at;
+        begin(&at, 4);
+        fill(&at, "/s");
+        daybook_store *store = open_store(&at, "/s", flags);
+        daybook_error error;
+        daybook_status status = daybook_backup(store, "/b", NULL, NULL, &error);
+        if (status != DAYBOOK_OK) print_error("%s\n", error.message);
+        assert_int_equal(status, DAYBOOK_OK);
+        assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+
+        // The store goes on, the backup follows.
+        store = open_store(&at, "/s", 0);
+        for (unsigned i = 0; i < 50; i++) append_one(store, i);
+        if (flags != 0) {
+            assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+            store = open_store(&at, "/s", flags);
+        }
+        assert_int_equal(daybook_backup(store, "/b", NULL, NULL, NULL), DAYBOOK_OK);
+        assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+
+        unsigned findings = 0;
+        assert_int_equal(verify(&at, "/b", &findings), DAYBOOK_OK);
+        daybook_open_options options = at.options;
+        daybook_store *none = NULL;
+        assert_int_equal(daybook_open("/b", &options, &none, NULL), DAYBOOK_EREADONLY);
+        store = open_store(&at, "/b", DAYBOOK_OPEN_READ_ONLY);
+        assert_int_equal(read_all(store).count, EVENT_COUNT + 48);
+        assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+
+        status = daybook_restore("/b", "/r", &at.options, NULL, NULL, &error);
+        if (status != DAYBOOK_OK) print_error("%s\n", error.message);
+        assert_int_equal(status, DAYBOOK_OK);
+        assert_int_equal(daybook_restore("/b", "/r", &at.options, NULL, NULL, NULL), DAYBOOK_EEXISTS);
+        assert_int_equal(daybook_restore("/s", "/r2", &at.options, NULL, NULL, NULL), DAYBOOK_EINVALID);
+        store = open_store(&at, "/r", 0);
+        reading got = read_all(store);
+        assert_int_equal(got.count, EVENT_COUNT + 48);
+        assert_false(got.saw_removed);
+        append_one(store, 5);
+        assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+        assert_int_equal(verify(&at, "/r", &findings), DAYBOOK_OK);
+        end(&at);
+    }
+}
+
+// A file of the twin in the place of the store's own is refused, and the other way round.
+static void files_of_a_twin_are_not_mixed(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 5);
+    fill(&at, "/s");
+    daybook_store *store = open_store(&at, "/s", 0);
+    assert_int_equal(daybook_backup(store, "/b", NULL, NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_restore("/b", "/r", &at.options, NULL, NULL, NULL), DAYBOOK_OK);
+    store = open_store(&at, "/r", 0);
+    append_one(store, 1);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    assert_int_equal(at.vfs->rename(at.vfs, "/r/journal", "/s/journal"), 0);
+    daybook_store *none = NULL;
+    daybook_error error;
+    daybook_status status = daybook_open("/s", &at.options, &none, &error);
+    assert_true(status == DAYBOOK_EFOREIGN || status == DAYBOOK_EDAMAGED);
+    end(&at);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_sound_store_needs_no_repair),
+        cmocka_unit_test(a_backup_is_restored_to_a_twin),
+        cmocka_unit_test(files_of_a_twin_are_not_mixed),
+        cmocka_unit_test(missing_and_short_files_are_told_contained_and_repaired),
+        cmocka_unit_test(flipped_bytes_are_told_contained_and_repaired),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
