@@ -268,6 +268,7 @@ static daybook_status replay_stream(daybook_store *store, const dbk_catalogue_en
         status = dbk_stream_table_add(store->streams, id, &config, created_ns, &stream, error);
     } else if (!atomic_load(&stream->removed)) {
         status = dbk_stream_table_update(store->streams, stream, &config, error);
+        stream->updated_in_replay = true;
     }
     dbk_free(store->allocator, subjects);
     return status;

@@ -331,8 +331,10 @@ daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_
     if (status != DAYBOOK_OK) return status;
     if (dbk_stream_table_all(store->streams, &streams, &count) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory enforcing limits");
-    for (size_t i = 0; status == DAYBOOK_OK && i < count; i++)
-        status = dbk_store_trim(store, streams[i], daybook_bytes(NULL, 0), error);
+    for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
+        if (streams[i]->updated_in_replay) status = dbk_stream_trim_subjects(store, streams[i], error);
+        if (status == DAYBOOK_OK) status = dbk_store_trim(store, streams[i], daybook_bytes(NULL, 0), error);
+    }
     dbk_free(store->allocator, streams);
     return status;
 }

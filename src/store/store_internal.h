@@ -158,6 +158,8 @@ daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error);
 /// Enforce all limits after recovery (trims may not have reached the journal), those by subject for subjects of events from
 /// position_from on; called once by open.
 daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_from, daybook_error *error);
+/// Enforce max_msgs_per_subject for every subject of the stream.
+daybook_status dbk_stream_trim_subjects(daybook_store *store, dbk_stream *stream, daybook_error *error);
 /// Remove the snapshots that may have folded events of a stream that is going to be removed.
 daybook_status dbk_stream_forget_snapshots(daybook_store *store, dbk_stream *stream, daybook_error *error);
 /// Begin and end removing from a stream by hand. Several streams: ascending by id.

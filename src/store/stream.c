@@ -156,7 +156,7 @@ static daybook_status update(daybook_store *store, const daybook_stream_config *
 }
 
 // Limits on the number of events per subject that an update made tighter.
-static daybook_status trim_subjects(daybook_store *store, dbk_stream *stream, daybook_error *error) {
+daybook_status dbk_stream_trim_subjects(daybook_store *store, dbk_stream *stream, daybook_error *error) {
     const daybook_stream_config *config = atomic_load(&stream->config);
     if (config->max_msgs_per_subject == 0) return DAYBOOK_OK;
     daybook_query query;
@@ -179,7 +179,7 @@ daybook_status daybook_stream_update(daybook_store *store, const daybook_stream_
     daybook_status status = update(store, config, &stream, error);
     pthread_mutex_unlock(&store->catalogue_lock);
     if (status != DAYBOOK_OK) return status;
-    DBK_TRY(trim_subjects(store, stream, error));
+    DBK_TRY(dbk_stream_trim_subjects(store, stream, error));
     return dbk_store_trim(store, stream, daybook_bytes(NULL, 0), error);
 }
 

@@ -32,6 +32,7 @@ typedef struct dbk_stream {
     atomic_uint_fast64_t byte_count;
     atomic_uint_fast64_t published_seq;   // last durable seq
     atomic_int_fast64_t last_recorded_ns;
+    bool updated_in_replay;  // its limits may have become tighter: all its subjects are trimmed again; recovery only
     uint64_t batch_count;  // of the append being decided; under store->state_lock
     uint64_t batch_bytes;
     uint64_t pending_count;  // accepted, not yet published; under store->state_lock, with next_pending
