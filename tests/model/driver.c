@@ -740,7 +740,7 @@ static void set_limits(driver *driven, daybook_stream_config *config, size_t kno
         uint64_t kind = random_below(random, 4);
         if (kind == 0) config->max_msgs = random_below(random, 40) + 1;
         if (kind == 1) config->max_bytes = random_below(random, 20000) + 500;
-        if (kind == 2) config->max_msgs_per_subject = random_below(random, 4) + 1;
+        if (kind == 2 && driven->options.has_subject_limits) config->max_msgs_per_subject = random_below(random, 4) + 1;
         if (driven->options.has_ages && random_percent(random, 60)) config->max_age_ns = INT64_C(30000000000);
         config->max_msg_size = random_percent(random, 20) ? 2000 : 0;
     } else if (strcmp(name, "NEW") == 0) {
@@ -755,7 +755,7 @@ static void set_limits(driver *driven, daybook_stream_config *config, size_t kno
     } else if (strncmp(name, "KV_", 3) == 0) {
         config->discard = DAYBOOK_DISCARD_NEW;
         config->flags = DAYBOOK_STREAM_ALLOW_ROLLUP | DAYBOOK_STREAM_DENY_DELETE | DAYBOOK_STREAM_INTERNAL;
-        config->max_msgs_per_subject = known == 7 ? 1 : random_below(random, 5) + 1;
+        if (driven->options.has_subject_limits) config->max_msgs_per_subject = known == 7 ? 1 : random_below(random, 5) + 1;
         if (driven->options.has_ages && random_percent(random, 30)) config->max_age_ns = INT64_C(60000000000);
     }
     if (strcmp(name, "FLAT") != 0 && random_percent(random, 30)) config->duplicate_window_ns = INT64_C(5000000000);

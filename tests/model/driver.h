@@ -25,6 +25,7 @@ typedef struct driver_options {
     unsigned open_flags;
     uint64_t memtable_bytes, journal_max_bytes, segment_max_bytes;
     bool has_ages;          // streams may have max_age; needs a simulated clock and no background threads
+    bool has_subject_limits; // streams may have max_msgs_per_subject: their trims must not race with a crash
     bool heavy;             // larger data, more flushes
     const char *repeat;     // printed with a failure: the command that repeats it
 } driver_options;

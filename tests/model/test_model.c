@@ -41,6 +41,7 @@ static void run(uint64_t seed, uint64_t steps, driver_counts *sum) {
         .journal_max_bytes = 4 << 20,
         .segment_max_bytes = seed % 3 == 0 ? 1 << 20 : 64 << 20,
         .has_ages = !on_disk,
+        .has_subject_limits = true,
         .heavy = seed % 2 == 0,
         .repeat = repeat,
     };
