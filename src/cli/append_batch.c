@@ -140,8 +140,8 @@ static int read_events(batch *work, cli_line_reader *reader, cli_ndjson *parser)
         daybook_error_init(&error);
         parsed = daybook_event_check(&parser->event, &error);
         if (parsed != DAYBOOK_OK)
-            return cli_fail_input(work->context, work->file, reader->line_number, 0, "%s; nothing was appended",
-                                  error.message);
+            return cli_fail_input(work->context, work->file, reader->line_number, 0,
+                                  "%s; nothing was appended", error.message);
         int status = add_event(work, &parser->event, reader->line_number);
         if (status != CLI_FINE) return status;
     }

@@ -530,12 +530,15 @@ const cli_command cli_commands[] = {
     {.name = "import csv",
      .usage = "FILE|-",
      .summary = "append the rows of a CSV file",
-     .description =
-         "RFC 4180, UTF-8, plain or gzipped. The first row names the columns; data is an object of all non-empty "
-         "columns, as strings. --subject and --time are needed. A malformed row ends the import with its line and "
-         "column; in order of time nothing is imported then.\n\n" TEMPLATE_TEXT,
-     .examples = "daybook import csv permits.csv --subject 'permits.{case}.{activity|slug}' --time timestamp\n"
-                 "daybook import csv orders.csv --subject 'orders.{order}.{what|slug}' --time at --tag 'item:{items|each}'",
+     .description = "RFC 4180, UTF-8, plain or gzipped. The first row names the columns; data is an object "
+                    "of all non-empty "
+                    "columns, as strings. --subject and --time are needed. A malformed row ends the import "
+                    "with its line and "
+                    "column; in order of time nothing is imported then.\n\n" TEMPLATE_TEXT,
+     .examples =
+         "daybook import csv permits.csv --subject 'permits.{case}.{activity|slug}' --time timestamp\n"
+         "daybook import csv orders.csv --subject 'orders.{order}.{what|slug}' --time at --tag "
+         "'item:{items|each}'",
      .options = import_csv_options,
      .run = cli_run_import_csv,
      .positional_min = 1,
@@ -543,8 +546,9 @@ const cli_command cli_commands[] = {
     {.name = "import ndjson",
      .usage = "FILE|-",
      .summary = "append the events of an NDJSON file",
-     .description = "One object per line with the names `read --json` and `export` print. With --subject lines are any "
-                    "objects: their members are the columns, their bytes the data.\n\n" TEMPLATE_TEXT,
+     .description =
+         "One object per line with the names `read --json` and `export` print. With --subject lines are any "
+         "objects: their members are the columns, their bytes the data.\n\n" TEMPLATE_TEXT,
      .examples = "daybook export | daybook -s copy import ndjson -\n"
                  "daybook import ndjson log.ndjson --subject 'web.{session}.{action|slug}' --time at",
      .options = import_ndjson_options,
@@ -554,10 +558,12 @@ const cli_command cli_commands[] = {
     {.name = "import xes",
      .usage = "FILE",
      .summary = "append the events of an XES log (plain or .gz)",
-     .description = "Event attributes go by their key with their types, trace attributes by case:<key>. --subject is "
-                    "needed; the time is that of time:timestamp unless --time says otherwise.\n\n" TEMPLATE_TEXT,
-     .examples = "daybook import xes log.xes.gz --subject 'cases.{case:concept:name}.{concept:name|slug}' --actor "
-                 "org:resource",
+     .description =
+         "Event attributes go by their key with their types, trace attributes by case:<key>. --subject is "
+         "needed; the time is that of time:timestamp unless --time says otherwise.\n\n" TEMPLATE_TEXT,
+     .examples =
+         "daybook import xes log.xes.gz --subject 'cases.{case:concept:name}.{concept:name|slug}' --actor "
+         "org:resource",
      .options = import_xes_options,
      .run = cli_run_import_xes,
      .positional_min = 1,
@@ -565,9 +571,10 @@ const cli_command cli_commands[] = {
     {.name = "import git",
      .usage = "DIRECTORY",
      .summary = "append the history of a git repository",
-     .description = "One event per file changed in a commit of the first-parent history: git.<path>.added, modified or "
-                    "deleted, with commit, blob, mode and summary; the actor is the author, the correlation the commit. "
-                    "Columns: path change commit blob mode summary author email time.\n\n" TEMPLATE_TEXT,
+     .description =
+         "One event per file changed in a commit of the first-parent history: git.<path>.added, modified or "
+         "deleted, with commit, blob, mode and summary; the actor is the author, the correlation the commit. "
+         "Columns: path change commit blob mode summary author email time.\n\n" TEMPLATE_TEXT,
      .examples = "daybook import git .\ndaybook state 'git.README%2Emd'",
      .options = import_git_options,
      .run = cli_run_import_git,
@@ -576,8 +583,10 @@ const cli_command cli_commands[] = {
     {.name = "export",
      .usage = "[FILTER]",
      .summary = "write events as NDJSON, byte for byte",
-     .description = "One object per line, in order of position. Imported again with `import ndjson`, events are equal in "
-                    "all but the time they were recorded (and in seq, position and version where there were gaps).",
+     .description =
+         "One object per line, in order of position. Imported again with `import ndjson`, events are equal "
+         "in "
+         "all but the time they were recorded (and in seq, position and version where there were gaps).",
      .examples = "daybook export >all.ndjson\ndaybook export 'orders.>' | daybook -s copy import ndjson -",
      .options = export_options,
      .run = cli_run_export,
@@ -585,7 +594,8 @@ const cli_command cli_commands[] = {
     {.name = "demo",
      .usage = "DIR",
      .summary = "make a shop to play with",
-     .description = "A store in DIR with customers, orders, payments, stock and parcels, about five events per order. The "
+     .description = "A store in DIR with customers, orders, payments, stock and parcels, about five events "
+                    "per order. The "
                     "same seed gives the same shop. Says what to try next.",
      .examples = "daybook demo shop\ndaybook demo big-shop --orders 100000 --seed 7",
      .options = demo_options,
@@ -623,11 +633,15 @@ const cli_command cli_commands[] = {
     {.name = "bench",
      .usage = "",
      .summary = "measure, in a fresh folder, each figure beside its floor",
-     .description = "Rows: append_1 append_64 append_batch append_sustained disk load load_spread replay open_clean condition "
-                    "open_killed memory. Each stands beside its floor: what the device, the memory or the decompressor "
-                    "gives to a program that does nothing else. No store of yours is touched, and the folder is removed, "
-                    "also after an interruption.",
-     .examples = "daybook bench\ndaybook bench --dir /mnt/fast --events 10000000\ndaybook bench --only append_1 --json",
+     .description =
+         "Rows: append_1 append_64 append_batch append_sustained disk load load_spread replay open_clean "
+         "condition "
+         "open_killed memory. Each stands beside its floor: what the device, the memory or the decompressor "
+         "gives to a program that does nothing else. No store of yours is touched, and the folder is "
+         "removed, "
+         "also after an interruption.",
+     .examples = "daybook bench\ndaybook bench --dir /mnt/fast --events 10000000\ndaybook bench --only "
+                 "append_1 --json",
      .options = bench_options,
      .run = cli_run_bench,
      .flags = CLI_WITHOUT_STORE},
