@@ -21,11 +21,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!dbk_block_head_decode(daybook_bytes(data, size), &head, &stored)) return 0;
     size_t memory_size = dbk_block_memory_size(&head);
     if (memory_size > MEMORY_SIZE_MAX) return 0; // Within its limits, but slow to fuzz.
+    static void *scratch; // For all runs, as a reader keeps it: one block must not spoil the next.
+    if (scratch == NULL) scratch = calloc(1, dbk_block_scratch_size());
     void *memory = malloc(memory_size);
-    void *scratch = malloc(dbk_block_scratch_size());
     if (memory != NULL && scratch != NULL && dbk_block_decode(&head, stored, NULL, scratch, memory))
         check_events(memory);
-    free(scratch);
     free(memory);
     return 0;
 }
