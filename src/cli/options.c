@@ -304,58 +304,75 @@ static void look_ahead(cli_context *context, int count, char **arguments) {
     }
 }
 
+// Words of the command line: the verb (one or two of them), then positionals.
+static int take_word(cli_context *context, const char **group, const char *word) {
+    if (context->command != NULL) {
+        context->positionals[context->positional_count++] = word;
+        return 0;
+    }
+    if (*group == NULL && cli_is_group(word)) {
+        *group = word;
+        return 0;
+    }
+    context->command = *group != NULL ? cli_find_command(*group, word) : cli_find_command(word, NULL);
+    return context->command != NULL ? 0 : unknown_command(context, *group != NULL ? *group : word, word);
+}
+
+static int parse_words(cli_context *context, int count, char **arguments, const char **group,
+                       int *version_out) {
+    int only_words = 0;
+    for (int i = 1; i < count;) {
+        const char *argument = arguments[i];
+        int status = 0;
+        if (!only_words && strcmp(argument, "--") == 0) {
+            only_words = 1;
+            i++;
+        } else if (!only_words && context->command == NULL && strcmp(argument, "--version") == 0) {
+            *version_out = 1;
+            return 0;
+        } else if (!only_words && is_option(argument)) {
+            status = parse_option(context, count, arguments, &i);
+        } else {
+            status = take_word(context, group, argument);
+            i++;
+        }
+        if (status != 0) return status;
+        // What is not built in may be asked for with options nobody knows yet.
+        if (context->command != NULL && context->command->run == NULL) return 0;
+    }
+    return 0;
+}
+
+static void print_help(cli_context *context, const char *group) {
+    if (context->command != NULL)
+        cli_print_help(context, context->command);
+    else if (group != NULL)
+        cli_print_group(context, group);
+    else
+        cli_print_overview(context);
+}
+
 int cli_parse(cli_context *context, int argument_count, char **arguments, int *help_out) {
     *help_out = 0;
     look_ahead(context, argument_count, arguments);
-    size_t room = (size_t)argument_count; // at most one value per letter of joined short options
-    for (int i = 1; i < argument_count; i++) room += strlen(arguments[i]);
+    size_t room = 1; // at most one value per letter of joined short options
+    for (int i = 1; i < argument_count; i++) room += strlen(arguments[i]) + 1;
     context->values = calloc(room, sizeof *context->values);
     context->positionals = calloc((size_t)argument_count + 1, sizeof *context->positionals);
     if (context->values == NULL || context->positionals == NULL)
         return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while reading the arguments");
 
     const char *group = NULL;
-    int only_positionals = 0;
-    int i = 1;
-    while (i < argument_count) {
-        const char *argument = arguments[i];
-        if (!only_positionals && strcmp(argument, "--") == 0) {
-            only_positionals = 1;
-            i++;
-        } else if (!only_positionals && is_option(argument)) {
-            if (context->command == NULL && strcmp(argument, "--version") == 0) {
-                cli_put_format(context->out, "daybook %s\n", daybook_version());
-                *help_out = 1;
-                return 0;
-            }
-            int status = parse_option(context, argument_count, arguments, &i);
-            if (status != 0) return status;
-        } else if (context->command == NULL) {
-            i++;
-            if (group == NULL && cli_is_group(argument)) {
-                group = argument;
-                continue;
-            }
-            context->command = group != NULL ? cli_find_command(group, argument)
-                                             : cli_find_command(argument, NULL);
-            if (context->command == NULL)
-                return unknown_command(context, group != NULL ? group : argument, argument);
-        } else {
-            context->positionals[context->positional_count++] = argument;
-            i++;
-        }
-        // What is not built in may be asked for with options nobody knows yet.
-        if (context->command != NULL && context->command->run == NULL) break;
+    int status = parse_words(context, argument_count, arguments, &group, help_out);
+    if (status != 0) return status;
+    if (*help_out) {
+        cli_put_format(context->out, "daybook %s\n", daybook_version());
+        return 0;
     }
     take_globals(context);
     if (has_flag(context, "help")) {
         *help_out = 1;
-        if (context->command != NULL)
-            cli_print_help(context, context->command);
-        else if (group != NULL)
-            cli_print_group(context, group);
-        else
-            cli_print_overview(context);
+        print_help(context, group);
         return 0;
     }
     if (context->command == NULL && group != NULL)
