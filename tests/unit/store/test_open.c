@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening: a store is made whole or not at all, one writer at a time, nothing of others is touched, every call to the outside
+// and every allocation may fail, and what a crash leaves is opened again.
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daybook/daybook.h"
+#include "io/sim/sim.h"
+#include "lib/fault_allocator.h"
+
+typedef struct fixture {
+    dbk_sim *sim;
+    daybook_vfs *vfs;
+    daybook_open_options options;
+    daybook_error error;
+} fixture;
+
+static void begin(fixture *at, uint64_t seed) {
+    memset(at, 0, sizeof *at);
+    assert_int_equal(dbk_sim_new(seed, &at->sim), DAYBOOK_OK);
+    at->vfs = dbk_sim_vfs(at->sim);
+    daybook_open_options_init(&at->options);
+    at->options.vfs = at->vfs;
+    at->options.flags = DAYBOOK_OPEN_NO_BACKGROUND;
+    at->options.memory_budget_bytes = 16 << 20;
+    at->options.journal_max_bytes = 4 << 20;
+    daybook_error_init(&at->error);
+}
+
+static void end(fixture *at) {
+    assert_int_equal(dbk_sim_open_files(at->sim), 0);
+    assert_int_equal(dbk_sim_open_maps(at->sim), 0);
+    dbk_sim_free(at->sim);
+}
+
+static daybook_status try_open(fixture *at, unsigned flags, daybook_store **store_out) {
+    daybook_open_options options = at->options;
+    options.flags |= flags;
+    return daybook_open("/s", &options, store_out, &at->error);
+}
+
+static daybook_store *open_store(fixture *at, unsigned flags) {
+    daybook_store *store = NULL;
+    daybook_status status = try_open(at, flags, &store);
+    if (status != DAYBOOK_OK) print_error("%s: %s\n", daybook_status_name(status), at->error.message);
+    assert_int_equal(status, DAYBOOK_OK);
+    return store;
+}
+
+static daybook_status append_to(daybook_store *store, const char *subject) {
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text(subject);
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.auto_stream = 1;
+    return daybook_append(store, &event, 1, &options, NULL, NULL);
+}
+
+static uint64_t count_of(daybook_store *store) {
+    daybook_query query;
+    daybook_query_init(&query);
+    uint64_t count = UINT64_MAX;
+    assert_int_equal(daybook_count(store, &query, &count, NULL), DAYBOOK_OK);
+    return count;
+}
+
+static void put_file(fixture *at, const char *path, const char *text) {
+    daybook_file *file = NULL;
+    assert_int_equal(at->vfs->open(at->vfs, path, DAYBOOK_VFS_WRITE | DAYBOOK_VFS_CREATE, &file), 0);
+    assert_int_equal(at->vfs->write_at(at->vfs, file, text, strlen(text), 0), (int64_t)strlen(text));
+    at->vfs->close(at->vfs, file);
+}
+
+static int count_entry(void *context, const daybook_vfs_entry *entry) {
+    (void)entry;
+    ++*(unsigned *)context;
+    return 0;
+}
+
+static void a_store_is_made_and_found_again(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 1);
+    daybook_store *store = NULL;
+    assert_int_equal(try_open(&at, DAYBOOK_OPEN_MUST_EXIST, &store), DAYBOOK_ENOTFOUND);
+    assert_int_equal(try_open(&at, DAYBOOK_OPEN_READ_ONLY, &store), DAYBOOK_ENOTFOUND);
+    assert_null(store);
+    unsigned count = 0;
+    assert_int_equal(at.vfs->list(at.vfs, "/s", count_entry, &count), -ENOENT);
+    store = open_store(&at, 0);
+    daybook_store_info first = {.size = sizeof first};
+    assert_int_equal(daybook_info(store, &first, NULL), DAYBOOK_OK);
+    for (int i = 0; i < 5; i++) assert_int_equal(append_to(store, "orders.1.placed"), DAYBOOK_OK);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    for (int i = 0; i < 4; i++) {
+        store = open_store(&at, DAYBOOK_OPEN_MUST_EXIST);
+        daybook_store_info info = {.size = sizeof info};
+        assert_int_equal(daybook_info(store, &info, NULL), DAYBOOK_OK);
+        assert_string_equal(info.uuid, first.uuid);
+        assert_int_equal(info.durable_position, 5);
+        assert_int_equal(count_of(store), 5);
+        assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    }
+    assert_int_equal(daybook_close(NULL, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
+static void a_second_writer_is_refused_by_name(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 2);
+    daybook_store *store = open_store(&at, 0);
+    daybook_store *second = NULL;
+    assert_int_equal(try_open(&at, 0, &second), DAYBOOK_ELOCKED);
+    assert_non_null(strstr(at.error.message, "in use by process"));
+    daybook_open_options options = at.options;
+    options.vfs = dbk_sim_process(at.sim, 1);
+    options.lock_wait_ms = 200;
+    int64_t before = at.vfs->clock_monotonic_ns(at.vfs);
+    assert_int_equal(daybook_open("/s", &options, &second, &at.error), DAYBOOK_ELOCKED);
+    assert_true(at.vfs->clock_monotonic_ns(at.vfs) - before >= INT64_C(200000000));
+    daybook_store *reader = open_store(&at, DAYBOOK_OPEN_READ_ONLY);
+    assert_int_equal(daybook_close(reader, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_open("/s", &options, &second, &at.error), DAYBOOK_OK);
+    assert_int_equal(daybook_close(second, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
+static void what_is_not_a_store_is_left_alone(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 3);
+    daybook_store *store = NULL;
+    assert_int_equal(at.vfs->make_directory(at.vfs, "/s"), 0);
+    put_file(&at, "/s/notes.txt", "mine");
+    assert_int_equal(try_open(&at, 0, &store), DAYBOOK_EFOREIGN);
+    assert_non_null(strstr(at.error.message, "notes.txt"));
+    assert_int_equal(try_open(&at, DAYBOOK_OPEN_READ_ONLY, &store), DAYBOOK_ENOTFOUND);
+    unsigned count = 0;
+    assert_int_equal(at.vfs->list(at.vfs, "/s", count_entry, &count), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(at.vfs->unlink(at.vfs, "/s/notes.txt"), 0);
+    put_file(&at, "/s/segment-0000000000000001.dbs", "a segment without its manifest");
+    assert_int_equal(try_open(&at, 0, &store), DAYBOOK_EDAMAGED);
+    assert_int_equal(at.vfs->unlink(at.vfs, "/s/segment-0000000000000001.dbs"), 0);
+    put_file(&at, "/s/journal", "not a blank one");
+    assert_int_equal(try_open(&at, 0, &store), DAYBOOK_EDAMAGED);
+    assert_int_equal(at.vfs->unlink(at.vfs, "/s/journal"), 0);
+    assert_int_equal(at.vfs->remove_directory(at.vfs, "/s"), 0);
+    put_file(&at, "/s", "a file");
+    assert_int_equal(try_open(&at, 0, &store), DAYBOOK_EINVALID);
+    end(&at);
+}
+
+static void files_of_others_in_a_store_stay(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 4);
+    daybook_store *store = open_store(&at, 0);
+    assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    put_file(&at, "/s/notes.txt", "mine");
+    put_file(&at, "/s/segment-00000000000000ff.dbs", "named by no manifest");
+    put_file(&at, "/s/manifest-0000000000000001.tmp", "left by a crash");
+    store = open_store(&at, 0);
+    assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    daybook_file *file = NULL;
+    assert_int_equal(at.vfs->open(at.vfs, "/s/notes.txt", DAYBOOK_VFS_READ, &file), 0);
+    at.vfs->close(at.vfs, file);
+    assert_int_equal(at.vfs->open(at.vfs, "/s/segment-00000000000000ff.dbs", DAYBOOK_VFS_READ, &file), 0);
+    at.vfs->close(at.vfs, file);
+    assert_int_equal(at.vfs->open(at.vfs, "/s/manifest-0000000000000001.tmp", DAYBOOK_VFS_READ, &file), -ENOENT);
+    end(&at);
+}
+
+static void a_newer_format_is_refused(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 5);
+    daybook_store *store = open_store(&at, 0);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    assert_int_equal(dbk_sim_flip(at.sim, "/s/manifest-0000000000000001", 4, 0x02), DAYBOOK_OK);
+    assert_int_equal(try_open(&at, 0, &store), DAYBOOK_EFORMAT);
+    assert_int_equal(try_open(&at, DAYBOOK_OPEN_READ_ONLY, &store), DAYBOOK_EFORMAT);
+    end(&at);
+}
+
+static void a_store_in_memory_needs_no_files(void **state) {
+    (void)state;
+    daybook_store *store = NULL;
+    assert_int_equal(daybook_open(":memory:", NULL, &store, NULL), DAYBOOK_OK);
+    for (int i = 0; i < 100; i++) assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
+    assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
+    assert_int_equal(count_of(store), 101);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+}
+
+static void a_stream_in_memory_begins_empty(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 6);
+    daybook_store *store = open_store(&at, 0);
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    daybook_slice subject = daybook_text("tick.>");
+    config.name = daybook_text("TICKS");
+    config.subjects = &subject;
+    config.subject_count = 1;
+    config.storage = DAYBOOK_STORAGE_MEMORY;
+    assert_int_equal(daybook_stream_add(store, &config, NULL), DAYBOOK_OK);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 10; i++) {
+            assert_int_equal(append_to(store, "tick.1.tock"), DAYBOOK_OK);
+            assert_int_equal(append_to(store, "orders.1.placed"), DAYBOOK_OK);
+            if (i == 5 && round == 1) assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+        }
+        daybook_stream_info *info = NULL;
+        assert_int_equal(daybook_stream_get_info(store, daybook_text("TICKS"), &info, NULL), DAYBOOK_OK);
+        assert_int_equal(info->message_count, 10);
+        assert_int_equal(info->last_seq, 10);
+        daybook_stream_info_release(store, info);
+        assert_int_equal(count_of(store), 10 * (unsigned)(round + 1) + 10);
+        assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+        store = open_store(&at, 0);
+        assert_int_equal(count_of(store), 10 * (unsigned)(round + 1));
+    }
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
+static void opening_reads_no_event_block(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 7);
+    daybook_store *store = open_store(&at, 0);
+    for (int i = 0; i < 3000; i++) {
+        char subject[40];
+        (void)snprintf(subject, sizeof subject, "orders.%d.placed", i);
+        assert_int_equal(append_to(store, subject), DAYBOOK_OK);
+        if (i % 700 == 699) assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    }
+    while (daybook_maintain(store, NULL) == DAYBOOK_OK) {
+    }
+    assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    dbk_sim_reset_counts(at.sim);
+    store = open_store(&at, 0);
+    dbk_sim_counts segments = dbk_sim_count(at.sim, DBK_SIM_READ, ".dbs");
+    assert_true(segments.calls <= 16);
+    assert_true(segments.bytes < 24 << 10);
+    // A clean end is known from the manifest: the rest of the journal is not searched.
+    assert_true(dbk_sim_count(at.sim, DBK_SIM_READ, "journal").bytes <= 2 << 20);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
+// The process or the power goes away at every step of a first opening, then of the second.
+static void creation_is_whole_or_nothing(void **state) {
+    (void)state;
+    bool finished = false;
+    for (uint64_t steps = 1; !finished; steps++) {
+        for (uint64_t seed = 1; seed <= 6; seed++) {
+            fixture at;
+            begin(&at, seed * 977 + steps);
+            dbk_sim_stop_after(at.sim, steps);
+            daybook_store *store = NULL;
+            bool opened = try_open(&at, 0, &store) == DAYBOOK_OK;
+            bool appended = opened && append_to(store, "a.b.c") == DAYBOOK_OK;
+            if (opened) (void)daybook_close(store, NULL);
+            finished = !dbk_sim_is_stopped(at.sim);
+            dbk_sim_crash(at.sim, seed % 3 == 0 ? DBK_SIM_KILL : DBK_SIM_POWER_LOSS);
+            daybook_status status = try_open(&at, DAYBOOK_OPEN_MUST_EXIST, &store);
+            if (status != DAYBOOK_OK && status != DAYBOOK_ENOTFOUND) {
+                print_error("step %u seed %u: %s\n", (unsigned)steps, (unsigned)seed, at.error.message);
+            }
+            assert_true(status == DAYBOOK_OK || (status == DAYBOOK_ENOTFOUND && !opened));
+            if (status == DAYBOOK_OK) assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+            store = open_store(&at, 0);
+            assert_true(count_of(store) >= (appended ? 1u : 0u));
+            assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
+            assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+            end(&at);
+        }
+    }
+}
+
+// Every call to the outside fails once while a store is made, opened, used and closed.
+static void every_failing_call_is_answered(void **state) {
+    (void)state;
+    static const int errors[] = {EIO, ENOSPC};
+    for (size_t kind = 0; kind < 2; kind++) {
+        bool hit = true;
+        for (uint64_t nth = 1; hit; nth++) {
+            fixture at;
+            begin(&at, nth);
+            if (nth % 2 == 0) {
+                daybook_store *first = open_store(&at, 0);
+                assert_int_equal(append_to(first, "a.b.c"), DAYBOOK_OK);
+                assert_int_equal(daybook_flush(first, NULL), DAYBOOK_OK);
+                assert_int_equal(append_to(first, "a.b.c"), DAYBOOK_OK);
+                assert_int_equal(daybook_close(first, NULL), DAYBOOK_OK);
+            }
+            dbk_sim_fault fault = {.kind = DBK_SIM_ANY, .nth = nth, .error = errors[kind]};
+            assert_int_equal(dbk_sim_fail(at.sim, &fault), DAYBOOK_OK);
+            uint64_t before = dbk_sim_fault_hits(at.sim);
+            unsigned acknowledged = nth % 2 == 0 ? 2 : 0;
+            daybook_store *store = NULL;
+            daybook_status status = try_open(&at, 0, &store);
+            if (status == DAYBOOK_OK) {
+                acknowledged += append_to(store, "a.b.c") == DAYBOOK_OK;
+                (void)daybook_flush(store, NULL);
+                acknowledged += append_to(store, "a.b.c") == DAYBOOK_OK;
+                (void)daybook_close(store, NULL);
+            } else {
+                assert_true(at.error.message[0] != '\0');
+            }
+            hit = dbk_sim_fault_hits(at.sim) > before;
+            dbk_sim_clear_faults(at.sim);
+            store = open_store(&at, 0);
+            assert_true(count_of(store) >= acknowledged);
+            assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
+            assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+            end(&at);
+        }
+    }
+}
+
+// Every allocation fails once while a store with a segment and a journal is opened and closed.
+static void every_failing_allocation_is_answered(void **state) {
+    (void)state;
+    for (unsigned flags = 0; flags <= DAYBOOK_OPEN_READ_ONLY; flags++) {
+        fixture at;
+        begin(&at, 8);
+        daybook_store *store = open_store(&at, 0);
+        for (int i = 0; i < 20; i++) assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
+        assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+        assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
+        assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+        fault_allocator faults;
+        fault_allocator_init(&faults);
+        at.options.allocator = &faults.allocator;
+        for (uint64_t nth = 1;; nth++) {
+            fault_allocator_fail(&faults, nth, false);
+            daybook_status status = try_open(&at, flags, &store);
+            bool failed = fault_allocator_has_failed(&faults);
+            fault_allocator_fail(&faults, 0, false);
+            if (status == DAYBOOK_OK) {
+                assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+            } else {
+                assert_int_equal(status, DAYBOOK_ENOMEM);
+            }
+            assert_int_equal(fault_allocator_live(&faults), 0);
+            if (!failed) break;
+        }
+        end(&at);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_store_is_made_and_found_again),
+        cmocka_unit_test(a_second_writer_is_refused_by_name),
+        cmocka_unit_test(what_is_not_a_store_is_left_alone),
+        cmocka_unit_test(files_of_others_in_a_store_stay),
+        cmocka_unit_test(a_newer_format_is_refused),
+        cmocka_unit_test(a_store_in_memory_needs_no_files),
+        cmocka_unit_test(a_stream_in_memory_begins_empty),
+        cmocka_unit_test(opening_reads_no_event_block),
+        cmocka_unit_test(creation_is_whole_or_nothing),
+        cmocka_unit_test(every_failing_call_is_answered),
+        cmocka_unit_test(every_failing_allocation_is_answered),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
