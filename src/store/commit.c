@@ -723,7 +723,10 @@ daybook_status dbk_commit_new(daybook_store *store, daybook_error *error) {
     commit->group_position = store->published_position = atomic_load(&store->durable_position);
     store->commit = commit;
     daybook_status status = dbk_journal_group_new(store->journal, &commit->group);
-    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory opening the store");
+    if (status != DAYBOOK_OK) {
+        dbk_commit_free(store);
+        return dbk_fail(error, status, "out of memory opening the store");
+    }
     return DAYBOOK_OK;
 }
 
