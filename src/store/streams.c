@@ -353,19 +353,26 @@ void dbk_stream_table_set_next_id(dbk_stream_table *table, uint32_t next_id) {
 
 // ---- Changes -----------------------------------------------------------------------------------------------------------
 
-// Overlap with another stream's filter. Only filters that share or extend a literal prefix can overlap, or any
-// where one of the two begins with a wildcard; creation is rare, so all are looked at.
+// Filters can share a subject only where one's literal beginning is the beginning of the other's. That tells most apart by a
+// byte or two, which matters where there are ten thousand streams.
+static bool may_overlap(dbk_slice a, dbk_slice b) {
+    size_t size = a.size < b.size ? a.size : b.size;
+    return size == 0 || memcmp(a.data, b.data, size) == 0;
+}
+
 static daybook_status check_overlap(dbk_stream_table *table, const dbk_stream *stream,
                                     const daybook_stream_config *config, daybook_error *error) {
-    for (size_t i = 0; i < table->filter_count; i++) {
-        const filter_entry *entry = &table->filters[i];
-        if (!entry->live || entry->stream == stream) continue;
-        for (size_t j = 0; j < config->subject_count; j++) {
-            if (!daybook_filters_overlap(entry->filter, config->subjects[j])) continue;
-            return dbk_fail(error, DAYBOOK_EOVERLAP, "subject '%.*s' overlaps '%.*s' of stream %.*s: an event belongs to one stream only",
-                            (int)config->subjects[j].size, (const char *)config->subjects[j].data,
-                            (int)entry->filter.size, (const char *)entry->filter.data, (int)entry->stream->name.size,
-                            (const char *)entry->stream->name.data);
+    for (size_t j = 0; j < config->subject_count; j++) {
+        dbk_slice filter = config->subjects[j];
+        dbk_slice prefix = literal_prefix(filter);
+        for (size_t i = 0; i < table->filter_count; i++) {
+            const filter_entry *entry = &table->filters[i];
+            if (!may_overlap(prefix, entry->prefix) || !entry->live || entry->stream == stream) continue;
+            if (!daybook_filters_overlap(entry->filter, filter)) continue;
+            return dbk_fail(error, DAYBOOK_EOVERLAP,
+                            "subject '%.*s' overlaps '%.*s' of stream %.*s: an event belongs to one stream only", (int)filter.size,
+                            (const char *)filter.data, (int)entry->filter.size, (const char *)entry->filter.data,
+                            (int)entry->stream->name.size, (const char *)entry->stream->name.data);
         }
     }
     return DAYBOOK_OK;
