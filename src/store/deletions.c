@@ -41,8 +41,8 @@ bool dbk_deletions_parse_name(const char *name, uint64_t *segment_id_out, uint64
     static const char prefix[] = "deletions-";
     size_t at = sizeof prefix - 1;
     if (strlen(name) != at + 16 + 1 + 16 + 4 || memcmp(name, prefix, at) != 0) return false;
-    return parse_hex(name + at, segment_id_out) && name[at + 16] == '-' && parse_hex(name + at + 17, generation_out) &&
-           strcmp(name + at + 33, ".dbd") == 0;
+    return parse_hex(name + at, segment_id_out) && name[at + 16] == '-' &&
+           parse_hex(name + at + 17, generation_out) && strcmp(name + at + 33, ".dbd") == 0;
 }
 
 static uint64_t content_checksum(const uint8_t *content, size_t size) {
@@ -81,26 +81,32 @@ daybook_status dbk_deletions_write(const dbk_deletions_config *config, const roa
     return status;
 }
 
-static daybook_status check_content(const dbk_deletions_config *config, const char *path, const dbk_buf *content,
-                                    daybook_error *error) {
+static daybook_status check_content(const dbk_deletions_config *config, const char *path,
+                                    const dbk_buf *content, daybook_error *error) {
     const uint8_t *bytes = content->data;
     if (content->size < HEAD_SIZE || memcmp(bytes, magic, sizeof magic) != 0) {
-        return dbk_fail_damaged(error, path, 0, "%s is not a deletion file: it was cut or overwritten; run daybook verify", path);
+        return dbk_fail_damaged(
+            error, path, 0, "%s is not a deletion file: it was cut or overwritten; run daybook verify", path);
     }
     if (dbk_get_u16(bytes + 4) != FORMAT || bytes[6] != CHECKSUM_XXH3) {
-        return dbk_fail(error, DAYBOOK_EFORMAT, "%s has format %u: this program knows format %d; use a newer daybook",
-                        path, (unsigned)dbk_get_u16(bytes + 4), FORMAT);
+        return dbk_fail(error, DAYBOOK_EFORMAT,
+                        "%s has format %u: this program knows format %d; use a newer daybook", path,
+                        (unsigned)dbk_get_u16(bytes + 4), FORMAT);
     }
     uint64_t sizes = (uint64_t)dbk_get_u32(bytes + 40) + dbk_get_u32(bytes + 44);
-    if (sizes != content->size - HEAD_SIZE || dbk_get_u64(bytes + 48) != content_checksum(bytes, content->size)) {
-        return dbk_fail_damaged(error, path, 0, "%s has a bad checksum: which events are removed is unknown; run daybook verify",
-                                path);
+    if (sizes != content->size - HEAD_SIZE ||
+        dbk_get_u64(bytes + 48) != content_checksum(bytes, content->size)) {
+        return dbk_fail_damaged(
+            error, path, 0, "%s has a bad checksum: which events are removed is unknown; run daybook verify",
+            path);
     }
     if (memcmp(bytes + 8, config->store_uuid.bytes, 16) != 0) {
-        return dbk_fail(error, DAYBOOK_EFOREIGN, "%s belongs to another store; put the right file back", path);
+        return dbk_fail(error, DAYBOOK_EFOREIGN, "%s belongs to another store; put the right file back",
+                        path);
     }
     if (dbk_get_u64(bytes + 24) != config->segment_id || dbk_get_u64(bytes + 32) != config->generation) {
-        return dbk_fail_damaged(error, path, 24, "%s carries the name of another deletion file; run daybook verify", path);
+        return dbk_fail_damaged(error, path, 24,
+                                "%s carries the name of another deletion file; run daybook verify", path);
     }
     return DAYBOOK_OK;
 }
@@ -124,8 +130,9 @@ daybook_status dbk_deletions_read(const dbk_deletions_config *config, roaring_bi
         if (!dbk_bitmap_check(daybook_bytes(bytes, removed_size)) ||
             !dbk_bitmap_check(daybook_bytes(bytes + removed_size, for_ever_size))) {
             dbk_buf_deinit(&content);
-            return dbk_fail_damaged(error, path, HEAD_SIZE,
-                                    "%s holds a malformed bitmap: which events are removed is unknown; run daybook verify", path);
+            return dbk_fail_damaged(
+                error, path, HEAD_SIZE,
+                "%s holds a malformed bitmap: which events are removed is unknown; run daybook verify", path);
         }
         *removed_out = roaring_bitmap_portable_deserialize_safe(bytes, removed_size);
         *for_ever_out = roaring_bitmap_portable_deserialize_safe(bytes + removed_size, for_ever_size);

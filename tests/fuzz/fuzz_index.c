@@ -58,9 +58,9 @@ static void check_term_page(dbk_slice bytes) {
     }
     for (size_t i = 0; i < kept; i++) {
         dbk_term_cursor_init(&found, &page);
-        daybook_status status = page.level == 0
-                                    ? dbk_term_cursor_seek(&found, dbk_term_slice(&terms[i]))
-                                    : dbk_term_cursor_seek_child(&found, dbk_term_slice(&terms[i]), i % 2 == 0);
+        daybook_status status =
+            page.level == 0 ? dbk_term_cursor_seek(&found, dbk_term_slice(&terms[i]))
+                            : dbk_term_cursor_seek_child(&found, dbk_term_slice(&terms[i]), i % 2 == 0);
         FUZZ_CHECK(status == DAYBOOK_OK || status == DAYBOOK_END || status == DAYBOOK_EDAMAGED);
     }
 }
