@@ -105,7 +105,10 @@ int cli_open_store(cli_context *context, int access) {
         context->store = NULL;
         return fail_open(context, status, &error);
     }
-    cli_note_created(context, "store", daybook_text(context->store_path));
+    // Another process may have been first while we waited for the lock; then it has said so.
+    daybook_store_info info = {.size = sizeof info};
+    if (daybook_info(context->store, &info, NULL) != DAYBOOK_OK || info.durable_position == 0)
+        cli_note_created(context, "store", daybook_text(context->store_path));
     return CLI_FINE;
 }
 

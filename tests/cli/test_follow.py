@@ -80,5 +80,17 @@ class Follow(Case):
         self.assertEqual("2\n", self.ok("read", "--count").out)
 
 
+class ManyWriters(Case):
+    def test_all_wait_for_each_other_and_one_makes_the_store(self):
+        writers = [self.start("append", f"a.{n % 3}.x", str(n), "--wait", "60s") for n in range(20)]
+        said = b""
+        for writer in writers:
+            said += writer.communicate(timeout=90)[1]
+            self.assertEqual(FINE, writer.returncode)
+        self.assertEqual(1, said.count(b"created store"), said)
+        self.assertEqual(1, said.count(b"created stream"), said)
+        self.assertEqual(sorted(range(20)), sorted(event["data"] for event in self.events()))
+
+
 if __name__ == "__main__":
     main()
