@@ -161,6 +161,7 @@ daybook_status daybook_append(daybook_store *store, const daybook_event *events,
             trim(&append);
             status = write_receipts(&append, error);
         }
+        dbk_commit_trimmed(store, &append);
         dbk_append_deinit(&append);
         // The stream was removed between finding it and its turn: another may capture the subject now.
         if (status != DAYBOOK_ENOSTREAM || options == NULL || !options->auto_stream) break;
@@ -188,6 +189,7 @@ static void complete(dbk_operation *operation) {
     }
     submitted->done(submitted->context, status, submitted->receipts, submitted->append.count,
                     status == DAYBOOK_OK ? NULL : &operation->error);
+    dbk_commit_trimmed(store, &submitted->append);
     dbk_append_deinit(&submitted->append);
     dbk_free(store->allocator, submitted);
 }

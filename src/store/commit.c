@@ -61,6 +61,8 @@ struct dbk_commit {
 
     // Owned by whoever leads.
     dbk_journal_group *group;
+    dbk_append *oldest_untrimmed;  // guarded by state_lock, with the newest
+    dbk_append *newest_untrimmed;
     dbk_stream *pending;       // streams with accepted, unpublished events; under state_lock
     uint64_t group_position;   // last position in the group
     atomic_int_fast64_t deferred_until_ns;  // monotonic; 0: nothing is deferred
@@ -216,6 +218,44 @@ static void note_pending(struct dbk_commit *commit, dbk_append *append) {
     }
 }
 
+// From the moment it is decided until its subjects are trimmed, a flush may cut the journal behind an append: the manifest
+// remembers the oldest such position, and recovery looks from there on.
+static void note_untrimmed(struct dbk_commit *commit, dbk_append *append) {
+    bool limited = false;
+    for (size_t i = 0; i < append->count && !limited; i++) {
+        const daybook_stream_config *config = atomic_load(&append->events[i].stream->config);
+        limited = config->max_msgs_per_subject > 0;
+    }
+    if (!limited) return;
+    append->is_untrimmed = true;
+    append->older_untrimmed = commit->newest_untrimmed;
+    append->newer_untrimmed = NULL;
+    if (commit->newest_untrimmed != NULL) {
+        commit->newest_untrimmed->newer_untrimmed = append;
+    } else {
+        commit->oldest_untrimmed = append;
+    }
+    commit->newest_untrimmed = append;
+}
+
+void dbk_commit_trimmed(daybook_store *store, dbk_append *append) {
+    struct dbk_commit *commit = store->commit;
+    if (!append->is_untrimmed) return;  // set by the leader before it woke this thread
+    pthread_mutex_lock(&store->state_lock);
+    dbk_append *older = append->older_untrimmed;
+    dbk_append *newer = append->newer_untrimmed;
+    *(older != NULL ? &older->newer_untrimmed : &commit->oldest_untrimmed) = newer;
+    *(newer != NULL ? &newer->older_untrimmed : &commit->newest_untrimmed) = older;
+    append->is_untrimmed = false;
+    pthread_mutex_unlock(&store->state_lock);
+}
+
+uint64_t dbk_commit_trim_from(daybook_store *store) {
+    const struct dbk_commit *commit = store->commit;
+    if (commit == NULL || commit->oldest_untrimmed == NULL) return store->next_position;
+    return commit->oldest_untrimmed->events[0].position;
+}
+
 static daybook_status decide_append(daybook_store *store, dbk_operation *operation) {
     struct dbk_commit *commit = store->commit;
     dbk_append *append = operation->append;
@@ -227,6 +267,7 @@ static daybook_status decide_append(daybook_store *store, dbk_operation *operati
             daybook_status status = dbk_append_decide(append, view, commit->group, &operation->error);
             if (status == DAYBOOK_OK && !append->duplicate) {
                 note_pending(commit, append);
+                note_untrimmed(commit, append);
                 commit->group_position = store->next_position - 1;
             }
             pthread_mutex_unlock(&store->state_lock);

@@ -70,6 +70,8 @@ typedef struct dbk_append {
     dbk_buf removals;           // encoded records of roll-ups, applied when durable
     uint64_t removal_generation;
     bool has_roll_up;
+    bool is_untrimmed;          // in the list of appends whose limits per subject are to be enforced; state_lock
+    struct dbk_append *older_untrimmed, *newer_untrimmed;
     dbk_arena *copies;          // of conditions, for submitted appends; else NULL
     bool deferrable;  // all streams acknowledge before the sync
     bool duplicate;   // decided: all ids are stored
@@ -105,6 +107,9 @@ daybook_status dbk_commit_run(daybook_store *store, dbk_operation *operation);
 daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *operation, daybook_error *error);
 /// Counts applied removals; an append resolved under another value is resolved again.
 uint64_t dbk_commit_removal_generation(daybook_store *store);
+
+/// Its limits per subject are enforced (or it failed): no crash need have them looked at again.
+void dbk_commit_trimmed(daybook_store *store, dbk_append *append);
 
 // ---- prepare.c: from what the caller says to a dbk_append ------------------------------------------------------------------
 

@@ -61,6 +61,7 @@ typedef enum record_type {
     RECORD_NO_STREAM = 10,  // stream id
     RECORD_ENTRY = 11,      // kind, key, value
     RECORD_NO_ENTRY = 12,   // kind, key
+    RECORD_TRIM_FROM = 13,  // position
 } record_type;
 
 // ---- Names and checksums -----------------------------------------------------------------------------------------------
@@ -109,6 +110,10 @@ static void write_varints(dbk_buf *buf, record_type type, const uint64_t *values
 void dbk_manifest_edit_set_flushed(dbk_manifest_edit *edit, uint64_t flushed_position, int64_t last_recorded_ns) {
     uint64_t values[] = {flushed_position, dbk_zigzag(last_recorded_ns)};
     write_varints(&edit->records, RECORD_FLUSHED, values, 2);
+}
+
+void dbk_manifest_edit_set_trim_from(dbk_manifest_edit *edit, uint64_t position) {
+    write_varints(&edit->records, RECORD_TRIM_FROM, &position, 1);
 }
 
 void dbk_manifest_edit_set_next_ids(dbk_manifest_edit *edit, uint64_t next_segment_id, uint32_t next_stream_id) {
@@ -185,6 +190,7 @@ static void write_snapshot(const dbk_manifest *manifest, dbk_manifest_edit *edit
     dbk_journal_map map = dbk_manifest_journal_map(manifest);
     dbk_manifest_edit_set_incarnation(edit, manifest->incarnation);
     dbk_manifest_edit_set_flushed(edit, manifest->flushed_position, manifest->last_recorded_ns);
+    dbk_manifest_edit_set_trim_from(edit, manifest->trim_from);
     dbk_manifest_edit_set_next_ids(edit, manifest->next_segment_id, manifest->next_stream_id);
     dbk_manifest_edit_set_journal(edit, manifest->journal_start_lsn, manifest->journal_durable_lsn, &map);
     dbk_manifest_edit_set_closed_clean(edit, manifest->closed_clean);
@@ -327,6 +333,7 @@ static bool read_record(dbk_reader *reader, record_value *value) {
         break;
     case RECORD_JOURNAL:
         return read_journal(reader, value);
+    case RECORD_TRIM_FROM:
     case RECORD_INCARNATION:
     case RECORD_CLOSED:
     case RECORD_NO_SEGMENT:
@@ -508,6 +515,9 @@ static void apply_record(dbk_manifest *manifest, record_value *value, apply_plan
     case RECORD_FLUSHED:
         manifest->flushed_position = value->numbers[0];
         manifest->last_recorded_ns = value->time_ns;
+        break;
+    case RECORD_TRIM_FROM:
+        manifest->trim_from = value->numbers[0];
         break;
     case RECORD_NEXT_IDS:
         manifest->next_segment_id = value->numbers[0];

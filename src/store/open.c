@@ -559,7 +559,10 @@ static daybook_status open_locked(daybook_store *store, bool made_directory, uin
     DBK_TRY(dbk_commit_new(store, error));
     DBK_TRY(dbk_maintenance_new(store, error));
     DBK_TRY(renew_memory_streams(store, error));
-    return was_closed ? DAYBOOK_OK : dbk_store_trim_recovered(store, last_position, error);
+    if (was_closed) return DAYBOOK_OK;
+    uint64_t trim_from = store->manifest.trim_from;  // 0: no flush has said
+    bool is_earlier = trim_from != 0 && trim_from < last_position;
+    return dbk_store_trim_recovered(store, is_earlier ? trim_from : last_position, error);
 }
 
 static daybook_status open_writer(daybook_store *store, daybook_error *error) {

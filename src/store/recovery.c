@@ -49,6 +49,7 @@ void dbk_cut_capture(daybook_store *store, dbk_cut *cut) {
     }
     cut->position_last = store->active->position_first - 1;
     cut->last_recorded_ns = store->last_recorded_ns;
+    cut->trim_from = dbk_commit_trim_from(store);
     cut->next_stream_id = dbk_stream_table_next_id(store->streams);
     dbk_free(store->allocator, streams);
 }

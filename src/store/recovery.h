@@ -19,6 +19,7 @@ typedef struct dbk_cut {
     uint64_t flush_lsn;
     uint64_t position_last;  // everything at or below lies in segments once the cut is
     int64_t last_recorded_ns;
+    uint64_t trim_from;  // of the oldest append whose limits per subject are still being enforced
     uint32_t next_stream_id;
     dbk_cut_stream *streams;  // ascending by id
     size_t stream_count;

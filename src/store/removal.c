@@ -308,9 +308,33 @@ daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error) {
     return status;
 }
 
+// Events that were flushed before their limits per subject could be enforced.
+static daybook_status trim_flushed(daybook_store *store, uint64_t position_from, daybook_error *error) {
+    uint64_t flushed = atomic_load(&store->flushed_position);
+    if (position_from > flushed) return DAYBOOK_OK;
+    daybook_query query;
+    daybook_query_init(&query);
+    query.flags = DAYBOOK_QUERY_INTERNAL;
+    query.position_from = position_from;
+    query.position_to = flushed;
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(store, &query, NULL, &cursor, error));
+    daybook_status status;
+    daybook_recorded_event unused;
+    while ((status = daybook_cursor_next(cursor, 0, &unused, error)) == DAYBOOK_OK) {
+        const dbk_event *event = dbk_cursor_event(cursor);
+        dbk_stream *stream = dbk_stream_table_find_id(store->streams, event->stream_id);
+        const daybook_stream_config *config = atomic_load(&stream->config);
+        if (config->max_msgs_per_subject > 0) status = dbk_store_trim(store, stream, event->subject, error);
+        if (status != DAYBOOK_OK) break;
+    }
+    daybook_cursor_close(cursor);
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
 daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_from, daybook_error *error) {
+    daybook_status status = trim_flushed(store, position_from, error);
     dbk_view *view = dbk_store_get_view(store);
-    daybook_status status = DAYBOOK_OK;
     for (size_t i = view->segment_count; i < view->source_count; i++) {
         dbk_memtable *memtable = view->sources[i]->memtable;
         uint64_t end = dbk_memtable_position_end(memtable);

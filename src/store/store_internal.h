@@ -135,6 +135,9 @@ daybook_status dbk_commit_write_witness(daybook_store *store, daybook_error *err
 /// it, where the table is empty (capture is called and *flush_lsn_out set all the same).
 daybook_status dbk_commit_rotate(daybook_store *store, bool force, dbk_source **frozen_out, uint64_t *flush_lsn_out,
                                  void (*capture)(void *context), void *capture_context, daybook_error *error);
+/// Position of the oldest append that is decided but whose limits per subject are not enforced yet; next_position when there
+/// is none. state_lock is held, or nobody else is there.
+uint64_t dbk_commit_trim_from(daybook_store *store);
 /// Should a flush be started? (active table above memtable_bytes, or journal half used)
 bool dbk_commit_wants_flush(daybook_store *store);
 /// Wake appenders that wait for memory or journal room; also after errors went away.
