@@ -16,7 +16,7 @@
 #include "store/deletions.h"
 #include "store/maintenance.h"
 
-enum { FAN_IN_MIN = 4, FAN_IN_MAX = 8, LEVEL_BYTES = 32 << 10, LEVELS_MAX = 20 };
+enum { FAN_IN_MIN = 4, FAN_IN_MAX = 8, LEVEL_BYTES = 32 << 10, LEVELS_MAX = 20, SAMPLE_BLOCKS = 400, SAMPLE_COUNT_MAX = 8192, SAMPLE_BYTES_MAX = 2 << 20 };
 #define SEGMENT_EVENTS_MAX (UINT64_C(16) << 20)
 #define POSITION_SPAN_MAX UINT32_MAX
 
@@ -97,7 +97,7 @@ typedef struct merging {
     size_t last_input;   // of the last liveness asked for: they come in order
     uint64_t position_first;
     uint64_t position_last;
-    bool interruptible;
+    bool erasing; // written anew, for good, and not to be interrupted
     dbk_segment_summary summary;
     dbk_source *source;
 } merging;
@@ -128,7 +128,7 @@ static dbk_liveness is_live(void *context, uint32_t stream_id, uint64_t position
 
 static bool is_interrupted(void *context) {
     const merging *merge = context;
-    return merge->interruptible && atomic_load(&merge->store->maintenance->stop);
+    return !merge->erasing && atomic_load(&merge->store->maintenance->stop);
 }
 
 // The longest time any stream remembers the ids of events removed by limits.
@@ -176,25 +176,130 @@ static daybook_status merge_catalogue(const merging *merge, dbk_manifest_edit *r
     return status == DAYBOOK_OK ? status : dbk_fail(error, status, "out of memory while merging segments");
 }
 
-static daybook_status write_merged(merging *merge, daybook_error *error) {
+// Inputs to one segment by dbk_segment_merge: blocks without removed events are copied.
+static daybook_status write_by_merge(merging *merge, const dbk_segment_config *config, dbk_slice catalogue,
+                                     daybook_error *error) {
     daybook_store *store = merge->store;
     dbk_segment **inputs = dbk_resize_array(store->allocator, NULL, merge->count, sizeof *inputs);
     if (inputs == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while merging segments");
     for (size_t i = 0; i < merge->count; i++) inputs[i] = input_at(merge, i)->segment;
-    dbk_segment_config config = dbk_store_segment_config(store, atomic_fetch_add(&store->maintenance->next_segment_id, 1));
-    dbk_manifest_edit catalogue;
-    dbk_manifest_edit_init(&catalogue, store->allocator);
     int64_t now_ns = store->vfs->clock_real_ns(store->vfs);
     int64_t window_ns = duplicate_window_max(store);
     int64_t forget_before_ns = window_ns < now_ns ? now_ns - window_ns : INT64_MIN;
+    daybook_status status =
+        dbk_segment_merge(config, inputs, merge->count, merge->position_first, merge->position_last, is_live, merge, now_ns,
+                          forget_before_ns, is_interrupted, merge, catalogue, &merge->summary, error);
+    dbk_free(store->allocator, inputs);
+    return status;
+}
+
+// One segment written anew, event by event, with a dictionary trained from what is alive: the old dictionary is made of
+// pieces of events, of those to be erased, too.
+typedef struct rewriting {
+    merging *merge;
+    dbk_segment *from;
+    dbk_segment_writer *writer;
+    dbk_buf bodies;     // of samples, one behind the other
+    dbk_slice *samples;
+    size_t sample_count;
+} rewriting;
+
+static daybook_status sample_block(rewriting *work, const dbk_block_view *view, daybook_error *error) {
+    for (uint32_t i = 0; i < view->event_count && work->sample_count < SAMPLE_COUNT_MAX; i++) {
+        dbk_event event;
+        DBK_TRY(dbk_block_event(view, i, &event, error));
+        if (is_live(work->merge, event.stream_id, event.position) != DBK_LIVE) continue;
+        if (work->bodies.size + event.body.size > work->bodies.size_max) continue;
+        work->samples[work->sample_count++] = daybook_bytes(NULL, event.body.size); // placed when the buffer stands still
+        dbk_buf_append_slice(&work->bodies, event.body);
+    }
+    return DAYBOOK_OK;
+}
+
+static daybook_status train_anew(rewriting *work, daybook_error *error) {
+    const daybook_allocator *allocator = work->merge->store->allocator;
+    work->samples = dbk_resize_array(allocator, NULL, SAMPLE_COUNT_MAX, sizeof *work->samples);
+    if (work->samples == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while erasing");
+    uint32_t count = dbk_segment_block_count(work->from);
+    uint32_t every = count / SAMPLE_BLOCKS + 1;
+    dbk_block_view view;
+    memset(&view, 0, sizeof view);
+    daybook_status status = DAYBOOK_OK;
+    for (uint32_t number = 0; status == DAYBOOK_OK && number < count; number += every) {
+        status = dbk_block_load(work->from, number, &view, error);
+        if (status == DAYBOOK_OK) status = sample_block(work, &view, error);
+    }
+    dbk_block_release(&view);
+    if (status == DAYBOOK_OK && work->bodies.failed) status = dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while erasing");
+    size_t at = 0;
+    for (size_t i = 0; status == DAYBOOK_OK && i < work->sample_count; i++) {
+        work->samples[i].data = work->bodies.data + at;
+        at += work->samples[i].size;
+    }
+    if (status == DAYBOOK_OK) status = dbk_segment_writer_train(work->writer, work->samples, work->sample_count, error);
+    return status;
+}
+
+static daybook_status rewrite_block(rewriting *work, const dbk_block_view *view, int64_t now_ns, daybook_error *error) {
+    for (uint32_t i = 0; i < view->event_count; i++) {
+        dbk_event event;
+        DBK_TRY(dbk_block_event(view, i, &event, error));
+        dbk_liveness alive = is_live(work->merge, event.stream_id, event.position);
+        if (alive == DBK_LIVE) {
+            DBK_TRY(dbk_segment_writer_add(work->writer, &event, error));
+        } else if (alive != DBK_STREAM_GONE) {
+            DBK_TRY(dbk_segment_writer_add_removed(work->writer, &event, alive == DBK_REMOVED_FOR_EVER, now_ns, error));
+        }
+    }
+    return DAYBOOK_OK;
+}
+
+static daybook_status rewrite_blocks(rewriting *work, daybook_error *error) {
+    const daybook_store *store = work->merge->store;
+    int64_t now_ns = store->vfs->clock_real_ns(store->vfs);
+    dbk_block_view view;
+    memset(&view, 0, sizeof view);
+    daybook_status status = DAYBOOK_OK;
+    uint32_t count = dbk_segment_block_count(work->from);
+    for (uint32_t number = 0; status == DAYBOOK_OK && number < count; number++) {
+        status = dbk_block_load(work->from, number, &view, error);
+        if (status == DAYBOOK_OK) status = rewrite_block(work, &view, now_ns, error);
+    }
+    dbk_block_release(&view);
+    return status;
+}
+
+static daybook_status write_anew(merging *merge, const dbk_segment_config *config, dbk_slice catalogue, daybook_error *error) {
+    rewriting work = {.merge = merge, .from = input_at(merge, 0)->segment};
+    dbk_buf_init(&work.bodies, merge->store->allocator, SAMPLE_BYTES_MAX);
+    daybook_status status =
+        dbk_segment_writer_new(config, merge->position_first, merge->position_last, &work.writer, error);
+    if (status != DAYBOOK_OK) goto done;
+    status = train_anew(&work, error);
+    if (status == DAYBOOK_OK) status = rewrite_blocks(&work, error);
+    if (status == DAYBOOK_OK) status = dbk_segment_writer_carry(work.writer, work.from, NULL, error);
+    if (status != DAYBOOK_OK) {
+        dbk_segment_writer_abort(work.writer);
+        goto done;
+    }
+    status = dbk_segment_writer_finish(work.writer, catalogue, &merge->summary, error);
+done:
+    dbk_buf_deinit(&work.bodies);
+    dbk_free(merge->store->allocator, work.samples);
+    return status;
+}
+
+static daybook_status write_merged(merging *merge, daybook_error *error) {
+    daybook_store *store = merge->store;
+    dbk_segment_config config = dbk_store_segment_config(store, atomic_fetch_add(&store->maintenance->next_segment_id, 1));
+    dbk_manifest_edit catalogue;
+    dbk_manifest_edit_init(&catalogue, store->allocator);
     daybook_status status = merge_catalogue(merge, &catalogue, error);
     if (status == DAYBOOK_OK) {
-        status = dbk_segment_merge(&config, inputs, merge->count, merge->position_first, merge->position_last, is_live, merge,
-                                   now_ns, forget_before_ns, is_interrupted, merge,
-                                   daybook_bytes(catalogue.records.data, catalogue.records.size), &merge->summary, error);
+        dbk_slice records = daybook_bytes(catalogue.records.data, catalogue.records.size);
+        status = merge->erasing ? write_anew(merge, &config, records, error) : write_by_merge(merge, &config, records, error);
     }
     dbk_manifest_edit_deinit(&catalogue);
-    dbk_free(store->allocator, inputs);
     if (status != DAYBOOK_OK) return status;
 
     dbk_segment *segment = NULL;
@@ -341,9 +446,9 @@ static daybook_status publish(merging *merge, daybook_error *error) {
 }
 
 // merge_lock is held.
-static daybook_status merge_range(daybook_store *store, dbk_view *view, size_t first, size_t count, bool interruptible,
+static daybook_status merge_range(daybook_store *store, dbk_view *view, size_t first, size_t count, bool erasing,
                                   daybook_error *error) {
-    merging merge = {.store = store, .view = view, .first = first, .count = count, .interruptible = interruptible};
+    merging merge = {.store = store, .view = view, .first = first, .count = count, .erasing = erasing};
     merge.position_first = view->sources[first]->position_first;
     merge.position_last = view->sources[first + count - 1]->position_last;
     merge.dead = dbk_alloc_zeroed(store->allocator, count * sizeof *merge.dead);
@@ -366,7 +471,7 @@ daybook_status dbk_merge_once(daybook_store *store, daybook_error *error) {
     size_t count = 0;
     daybook_status status = DAYBOOK_END;
     if (choose_run(store, view, &first, &count) || choose_half_dead(store, view, &first, &count)) {
-        status = merge_range(store, view, first, count, true, error);
+        status = merge_range(store, view, first, count, false, error);
     }
     dbk_view_unref(view);
     pthread_mutex_unlock(&maintenance->merge_lock);
@@ -391,6 +496,7 @@ static bool has_marked(const daybook_store *store, const dbk_source *source, uin
     if (source->position_last < first || source->position_first > last) return false;
     dbk_segment_stream part;
     for (uint32_t i = 0; dbk_segment_get_stream(source->segment, i, &part); i++) {
+        if (part.event_count == 0 || part.last_position < first || part.first_position > last) continue;
         const dbk_stream *stream = dbk_stream_table_find_id(store->streams, part.stream_id);
         if (stream == NULL || atomic_load(&stream->removed)) return true;
         if (atomic_load(&stream->first_position) > part.first_position) return true;
@@ -408,7 +514,7 @@ daybook_status dbk_merge_erase(daybook_store *store, uint64_t first, uint64_t la
         view = dbk_store_get_view(store);
         dbk_source *source = view->sources[i];
         if (has_removed(source, first, last) || has_marked(store, source, first, last)) {
-            status = merge_range(store, view, i, 1, false, error);
+            status = merge_range(store, view, i, 1, true, error);
         }
         dbk_view_unref(view);
     }

@@ -227,6 +227,16 @@ static daybook_status salvage_segment(salvage *saving, daybook_error *error) {
         dbk_segment_writer_abort(saving->writer);
         return status;
     }
+    bool lost = false;
+    status = dbk_segment_writer_carry(saving->writer, saving->segment, &lost, error);
+    if (status != DAYBOOK_OK) {
+        dbk_segment_writer_abort(saving->writer);
+        return status;
+    }
+    if (lost) {
+        tell(repair, true, saving->name, 0, old->position_first, old->position_last,
+             "ids of removed events, or the last versions of aggregates without events, are lost in part");
+    }
     dbk_buf catalogue;
     dbk_buf_init(&catalogue, store->allocator, DBK_RECORD_SIZE_MAX);
     (void)dbk_segment_read_catalogue(saving->segment, &catalogue, NULL); // lost with the rest, where it cannot be read
