@@ -210,7 +210,8 @@ class RealLogs(Import):
     def table(self, name):
         path = SHARED_DATA / name
         if not path.exists():
-            self.skipTest(f"{path} is not there: the real logs are no part of this repository")
+            print(f"SKIP: {name} is not there: the real logs are no part of this repository", flush=True)
+            self.skipTest("no real logs")
         with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
             return path, list(csv.DictReader(file))
 
