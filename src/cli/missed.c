@@ -11,8 +11,8 @@
 #define MISSED_SHOWN 10
 #define MISSED_MAX 1000
 
-// Into `out`: lines for people, else a JSON array; returns how many. What cannot be read is left out here: the
-// conflict is what is reported.
+// Into `out`: lines for people, else a JSON array; returns how many. What cannot be read is left out here:
+// the conflict is what is reported.
 static uint64_t put_missed(cli_context *context, const daybook_query *query, cli_output *out) {
     daybook_query bounded = *query;
     bounded.limit = MISSED_MAX;
