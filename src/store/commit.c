@@ -165,9 +165,9 @@ bool dbk_commit_wants_flush(daybook_store *store) {
 }
 
 // Wait until maintenance did something. Its last status tells whether there is hope.
-static daybook_status wait_for_room(daybook_store *store, const char *what, daybook_error *error) {
+// `seen` was read before the caller found that there is no room: what changed since ends the wait at once.
+static daybook_status wait_for_room(daybook_store *store, uint32_t seen, const char *what, daybook_error *error) {
     struct dbk_commit *commit = store->commit;
-    uint32_t seen = atomic_load(&commit->room_changes);
     dbk_maintenance_kick(store);
     for (int i = 0; i < ROOM_WAITS_MAX; i++) {
         daybook_status status = (daybook_status)atomic_load(&store->maintenance_status);
@@ -187,10 +187,13 @@ static daybook_status make_room(daybook_store *store, size_t bytes, daybook_erro
     struct dbk_commit *commit = store->commit;
     // Two tables may exist: the active one and one being written. Where none is being written, rotation waits in the queue
     // behind us and waiting for it would be waiting for ourselves.
-    while (has_background(store) && frozen_count(store) > 0 &&
-           dbk_memtable_bytes(store->active->memtable) >= 2 * store->options.memtable_bytes)
-        DBK_TRY(wait_for_room(store, "memory table", error));
+    for (uint32_t seen = atomic_load(&commit->room_changes);
+         has_background(store) && frozen_count(store) > 0 &&
+         dbk_memtable_bytes(store->active->memtable) >= 2 * store->options.memtable_bytes;
+         seen = atomic_load(&commit->room_changes))
+        DBK_TRY(wait_for_room(store, seen, "memory table", error));
     for (;;) {
+        uint32_t seen = atomic_load(&commit->room_changes);
         uint64_t pages = dbk_journal_pages_for(dbk_journal_group_size(commit->group) + bytes);
         if (dbk_journal_room_pages(store->journal) >= pages) return DAYBOOK_OK;
         daybook_status status = dbk_maintenance_grow_journal(store, pages, error);
@@ -199,7 +202,7 @@ static daybook_status make_room(daybook_store *store, size_t bytes, daybook_erro
         if (pages > store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2)
             return dbk_fail(error, DAYBOOK_ELIMIT, "a batch of %zu bytes does not fit the journal of %llu bytes: raise journal_max_bytes",
                             bytes, (unsigned long long)store->options.journal_max_bytes);
-        DBK_TRY(wait_for_room(store, "journal", error));
+        DBK_TRY(wait_for_room(store, seen, "journal", error));
     }
 }
 

@@ -234,8 +234,10 @@ static void *run_merger(void *context) {
 
 static daybook_status start_threads(daybook_store *store, daybook_error *error) {
     struct dbk_maintenance *maintenance = store->maintenance;
-    maintenance->flusher_runs = pthread_create(&maintenance->flusher, NULL, run_flusher, store) == 0;
-    maintenance->merger_runs = pthread_create(&maintenance->merger, NULL, run_merger, store) == 0;
+    atomic_store(&maintenance->flusher_runs, true);
+    atomic_store(&maintenance->merger_runs, true);
+    if (pthread_create(&maintenance->flusher, NULL, run_flusher, store) != 0) atomic_store(&maintenance->flusher_runs, false);
+    if (pthread_create(&maintenance->merger, NULL, run_merger, store) != 0) atomic_store(&maintenance->merger_runs, false);
     if (maintenance->flusher_runs && maintenance->merger_runs) return DAYBOOK_OK;
     return dbk_fail(error, DAYBOOK_ENOMEM, "the threads for background work could not be started");
 }

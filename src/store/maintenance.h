@@ -20,7 +20,7 @@ struct dbk_maintenance {
     size_t doubtful_count;
 
     // Threads.
-    bool flusher_runs, merger_runs;
+    atomic_bool flusher_runs, merger_runs;  // said before they start
     pthread_t flusher, merger;
     atomic_bool stop;
     _Atomic uint32_t flush_word, merge_word;  // bumped to wake
