@@ -399,16 +399,20 @@ daybook_status dbk_gather_event(dbk_gather *gather, const dbk_event *event, uint
     return DAYBOOK_OK;
 }
 
+daybook_status dbk_gather_term_version(dbk_gather *gather, dbk_slice term, uint64_t version,
+                                       daybook_error *error) {
+    DBK_TRY(make_room(gather, 1, error));
+    term_record *record = find_record(gather, dbk_term_hash(term), term);
+    if (record == NULL) return out_of_memory(error);
+    if (version > record_extra(record)) set_record_extra(record, version);
+    return DAYBOOK_OK;
+}
+
 daybook_status dbk_gather_version(dbk_gather *gather, const dbk_event *event, daybook_error *error) {
     if (event->aggregate_size == 0) return DAYBOOK_OK;
-    DBK_TRY(make_room(gather, 1, error));
     dbk_term term;
     dbk_term_make(&term, DBK_TERM_AGGREGATE, event->stream_id, dbk_event_aggregate(event));
-    dbk_slice slice = dbk_term_slice(&term);
-    term_record *record = find_record(gather, dbk_term_hash(slice), slice);
-    if (record == NULL) return out_of_memory(error);
-    if (event->version > record_extra(record)) set_record_extra(record, event->version);
-    return DAYBOOK_OK;
+    return dbk_gather_term_version(gather, dbk_term_slice(&term), event->version, error);
 }
 
 daybook_status dbk_gather_dead_id(dbk_gather *gather, const dbk_dead_id *dead, daybook_error *error) {

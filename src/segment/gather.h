@@ -21,6 +21,9 @@ daybook_status dbk_gather_event(dbk_gather *gather, const dbk_event *event, uint
                                 daybook_error *error);
 /// The last version of an aggregate, without an event.
 daybook_status dbk_gather_version(dbk_gather *gather, const dbk_event *event, daybook_error *error);
+/// The same, given the aggregate's term.
+daybook_status dbk_gather_term_version(dbk_gather *gather, dbk_slice term, uint64_t version,
+                                       daybook_error *error);
 daybook_status dbk_gather_dead_id(dbk_gather *gather, const dbk_dead_id *dead, daybook_error *error);
 
 /// No more is added. The sources, in order, owned by the gather; close them before it is freed.

@@ -79,13 +79,18 @@ struct dbk_term_walk {
     uint64_t leaf_offset;
     dbk_term prefix;
     dbk_term previous; // given last; terms must ascend
+    uint64_t skip_count;
 };
 
+/// With `lost_out` given, damage on the way to the first term is skipped and noted there, instead of returned.
 daybook_status dbk_term_walk_open_window(dbk_segment *segment, dbk_slice prefix, size_t window_size,
-                                         dbk_term_walk **walk_out, daybook_error *error);
+                                         bool *lost_out, dbk_term_walk **walk_out, daybook_error *error);
 /// The next term as the leaf has it; borrowed until the next call.
 daybook_status dbk_term_walk_next_value(dbk_term_walk *walk, dbk_slice *term_out,
                                         const dbk_term_value **value_out, daybook_error *error);
+
+/// After EDAMAGED: go on behind the damaged leaf. END where there is no way on.
+daybook_status dbk_term_walk_skip_damage(dbk_term_walk *walk);
 
 /// The terms of a segment's dictionary that begin with `prefix`, as a source for merging.
 daybook_status dbk_segment_source_open(dbk_segment *segment, dbk_slice prefix, size_t window_size,

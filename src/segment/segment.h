@@ -17,6 +17,8 @@
 #include "index/cache.h"
 #include "index/term.h"
 
+typedef struct dbk_segment dbk_segment;
+
 typedef struct dbk_segment_summary {
     uint64_t segment_id;     // file name: segment-<16 hex digits>.dbs
     uint64_t position_first; // of its range; the first event may come later
@@ -73,6 +75,11 @@ daybook_status dbk_segment_writer_add(dbk_segment_writer *writer, const dbk_even
 /// content.
 daybook_status dbk_segment_writer_add_removed(dbk_segment_writer *writer, const dbk_event *event,
                                               bool for_ever, int64_t removed_ns, daybook_error *error);
+/// For repair: take over what `from`, an older form of this segment, still knows of removed events: their ids,
+/// the last versions of aggregates and the highest seqs. Where pages of its index are damaged, what they held
+/// is left out; `lost_out` (may be NULL) says whether any was.
+daybook_status dbk_segment_writer_carry(dbk_segment_writer *writer, dbk_segment *from, bool *lost_out,
+                                        daybook_error *error);
 /// Write index and footer (`catalogue`: opaque copy of the store's stream configurations, for rebuild), sync,
 /// rename to the final name, sync the directory. The writer is gone whatever is returned; on failure no file
 /// is left.
@@ -81,8 +88,6 @@ daybook_status dbk_segment_writer_finish(dbk_segment_writer *writer, dbk_slice c
 void dbk_segment_writer_abort(dbk_segment_writer *writer);
 
 // ---- Reading ----------------------------------------------------------------------------------------------
-
-typedef struct dbk_segment dbk_segment;
 
 /// Open and check head and footer (no event block). EFOREIGN for another store's file, EFORMAT, EDAMAGED,
 /// ENOTFOUND. Holds one reference.

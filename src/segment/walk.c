@@ -16,11 +16,19 @@ enum { LISTING_WINDOW = 32 * 1024 };
 
 // ---- Walk -------------------------------------------------------------------------------------------------
 
+// A page without entries.
+static void empty_level(dbk_walk_level *level) {
+    memset(&level->page, 0, sizeof level->page);
+    dbk_term_cursor_init(&level->cursor, &level->page);
+    level->cursor.next = 0;
+}
+
 static daybook_status enter_page(dbk_term_walk *walk, uint32_t level, uint64_t offset, uint32_t size,
                                  daybook_error *error) {
     dbk_walk_level *at = &walk->levels[level];
     dbk_cache_release(walk->segment->cache, at->entry);
     at->entry = NULL;
+    empty_level(at); // Should the page be damaged, the walk may go on behind it.
     dbk_slice bytes;
     if (level == 0) {
         DBK_TRY(dbk_file_window_chunk(&walk->window, offset, size, "a page of the index", &bytes, error));
@@ -66,8 +74,9 @@ static daybook_status enter_next_leaf(dbk_term_walk *walk, daybook_error *error)
     for (; level < height; level++) {
         daybook_status status = dbk_term_cursor_next(&walk->levels[level].cursor);
         if (status == DAYBOOK_OK) break;
-        if (status == DAYBOOK_EDAMAGED)
-            return dbk_segment_page_damaged(walk->segment, walk->leaf_offset, error);
+        if (status != DAYBOOK_EDAMAGED) continue;
+        empty_level(&walk->levels[level]); // A walk that goes on goes past this page.
+        return dbk_segment_page_damaged(walk->segment, walk->leaf_offset, error);
     }
     if (level >= height) return DAYBOOK_END;
     for (; level > 0; level--) {
@@ -80,8 +89,24 @@ static daybook_status enter_next_leaf(dbk_term_walk *walk, daybook_error *error)
     return DAYBOOK_OK;
 }
 
+daybook_status dbk_term_walk_skip_damage(dbk_term_walk *walk) {
+    if (walk->segment->footer.root.height < 2) {
+        walk->is_at_end = true;
+        return DAYBOOK_END;
+    }
+    daybook_status status;
+    // Each try uses up a child or a page. In a hostile file pages may have many parents; the number of tries
+    // ends it there.
+    uint64_t tries_max = walk->segment->reader.size / DBK_CHUNK_CHECKSUM_SIZE;
+    do {
+        status = walk->skip_count++ < tries_max ? enter_next_leaf(walk, NULL) : DAYBOOK_END;
+    } while (status == DAYBOOK_EDAMAGED);
+    walk->is_at_end = status != DAYBOOK_OK;
+    return status;
+}
+
 daybook_status dbk_term_walk_open_window(dbk_segment *segment, dbk_slice prefix, size_t window_size,
-                                         dbk_term_walk **walk_out, daybook_error *error) {
+                                         bool *lost_out, dbk_term_walk **walk_out, daybook_error *error) {
     *walk_out = NULL;
     if (prefix.size > DBK_TERM_SIZE_MAX)
         return dbk_fail(error, DAYBOOK_EMISUSE, "the prefix is longer than any term");
@@ -96,10 +121,16 @@ daybook_status dbk_term_walk_open_window(dbk_segment *segment, dbk_slice prefix,
         dbk_file_window_init(&walk->window, segment->allocator, &segment->reader, window_size);
     if (walk->levels == NULL || status != DAYBOOK_OK)
         status = dbk_fail(error, DAYBOOK_ENOMEM, "out of memory reading %s", segment->path);
-    else if (height == 0)
+    for (uint32_t i = 0; status == DAYBOOK_OK && i < height; i++) empty_level(&walk->levels[i]);
+    if (status == DAYBOOK_OK && height == 0)
         walk->is_at_end = true;
-    else
+    else if (status == DAYBOOK_OK)
         status = seek_prefix(walk, error);
+    if (status == DAYBOOK_EDAMAGED && lost_out != NULL) {
+        *lost_out = true;
+        status = dbk_term_walk_skip_damage(walk);
+        if (status == DAYBOOK_END) status = DAYBOOK_OK; // is_at_end says so
+    }
     if (status != DAYBOOK_OK) {
         dbk_term_walk_close(walk);
         return status;
@@ -110,7 +141,7 @@ daybook_status dbk_term_walk_open_window(dbk_segment *segment, dbk_slice prefix,
 
 daybook_status dbk_term_walk_open(dbk_segment *segment, dbk_slice prefix, dbk_term_walk **walk_out,
                                   daybook_error *error) {
-    return dbk_term_walk_open_window(segment, prefix, LISTING_WINDOW, walk_out, error);
+    return dbk_term_walk_open_window(segment, prefix, LISTING_WINDOW, NULL, walk_out, error);
 }
 
 void dbk_term_walk_close(dbk_term_walk *walk) {
@@ -355,7 +386,7 @@ daybook_status dbk_segment_source_open(dbk_segment *segment, dbk_slice prefix, s
     if (status != DAYBOOK_OK)
         status = dbk_fail(error, status, "out of memory reading %s", segment->path);
     else
-        status = dbk_term_walk_open_window(segment, prefix, window_size, &source->walk, error);
+        status = dbk_term_walk_open_window(segment, prefix, window_size, NULL, &source->walk, error);
     if (status != DAYBOOK_OK) {
         close_source(&source->base);
         return status;

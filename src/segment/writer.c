@@ -55,6 +55,9 @@
 #include "base/hash_map.h"
 #include "segment/assembly.h"
 #include "segment/gather.h"
+#include "segment/reader.h"
+
+enum { CARRY_WINDOW = 64 * 1024 };
 
 struct dbk_segment_writer {
     dbk_assembly assembly;
@@ -257,6 +260,61 @@ daybook_status dbk_segment_writer_add_removed(dbk_segment_writer *writer, const 
                                               bool for_ever, int64_t removed_ns, daybook_error *error) {
     if (writer->status == DAYBOOK_OK)
         writer->status = add_removed(writer, event, for_ever, removed_ns, error);
+    return writer->status;
+}
+
+static daybook_status carry_term(dbk_segment_writer *writer, dbk_slice term, const dbk_term_value *value,
+                                 daybook_error *error) {
+    uint8_t kind = *(const uint8_t *)term.data;
+    if (kind == DBK_TERM_AGGREGATE && value->last_version > 0)
+        return dbk_gather_term_version(writer->gather, term, value->last_version, error);
+    if (kind != DBK_TERM_DEAD_ID || term.size != 1 + sizeof(((dbk_dead_id *)0)->hash)) return DAYBOOK_OK;
+    dbk_dead_id dead;
+    memset(&dead, 0, sizeof dead);
+    memcpy(dead.hash, (const uint8_t *)term.data + 1, sizeof dead.hash);
+    dead.stream_id = value->dead_stream_id;
+    dead.for_ever = value->dead_for_ever;
+    dead.removed_ns = value->dead_removed_ns;
+    return dbk_gather_dead_id(writer->gather, &dead, error);
+}
+
+static daybook_status carry_terms(dbk_segment_writer *writer, dbk_segment *from, bool *lost_out,
+                                  daybook_error *error) {
+    dbk_term_walk *walk;
+    daybook_status status;
+    DBK_TRY(dbk_term_walk_open_window(from, daybook_bytes(NULL, 0), CARRY_WINDOW, lost_out, &walk, error));
+    for (;;) {
+        dbk_slice term;
+        const dbk_term_value *value;
+        status = dbk_term_walk_next_value(walk, &term, &value, error);
+        if (status == DAYBOOK_OK) status = carry_term(writer, term, value, error);
+        if (status == DAYBOOK_EDAMAGED) {
+            *lost_out = true;
+            status = dbk_term_walk_skip_damage(walk);
+        }
+        if (status != DAYBOOK_OK) break;
+    }
+    dbk_term_walk_close(walk);
+    return status == DAYBOOK_END || status == DAYBOOK_EDAMAGED ? DAYBOOK_OK : status;
+}
+
+static daybook_status carry_streams(dbk_segment_writer *writer, const dbk_segment *from,
+                                    daybook_error *error) {
+    dbk_segment_stream known;
+    for (uint32_t i = 0; dbk_segment_get_stream(from, i, &known); i++) {
+        dbk_segment_stream *stream = find_stream(writer, known.stream_id);
+        if (stream == NULL) return out_of_memory(writer, error);
+        if (known.seq_max > stream->seq_max) stream->seq_max = known.seq_max;
+    }
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_segment_writer_carry(dbk_segment_writer *writer, dbk_segment *from, bool *lost_out,
+                                        daybook_error *error) {
+    bool lost = false;
+    if (writer->status == DAYBOOK_OK) writer->status = carry_streams(writer, from, error);
+    if (writer->status == DAYBOOK_OK) writer->status = carry_terms(writer, from, &lost, error);
+    if (lost_out != NULL) *lost_out = lost;
     return writer->status;
 }
 

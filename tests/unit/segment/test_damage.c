@@ -355,6 +355,66 @@ static void hostile_bytes_under_right_checksums_harm_nobody(void **state) {
     world_deinit(&world);
 }
 
+// Everything readable goes into a new segment; returns how many dead ids it knows.
+static size_t salvage(test_world *world, bool *lost_out) {
+    dbk_segment *damaged = world_open(world, 1), *salvaged;
+    const dbk_segment_summary *old = dbk_segment_get_summary(damaged);
+    dbk_segment_config config = world_config(world, 2);
+    dbk_segment_writer *writer;
+    dbk_segment_summary summary;
+    assert_ok(world, dbk_segment_writer_new(&config, old->position_first, old->position_last, &writer,
+                                            &world->error));
+    assert_ok(world, dbk_segment_writer_carry(writer, damaged, lost_out, &world->error));
+    assert_ok(world, dbk_segment_writer_finish(writer, daybook_text(""), &summary, &world->error));
+    dbk_segment_unref(damaged);
+    salvaged = world_open(world, 2);
+    size_t known = 0;
+    for (size_t i = 0; i < world->count; i++) {
+        const model_event *model = &world->events[i];
+        dbk_id_lookup lookup;
+        assert_ok(world, dbk_segment_find_id(salvaged, model->event.stream_id, model->event.id_key, &lookup,
+                                             &world->error));
+        if (model->liveness == DBK_LIVE)
+            assert_false(lookup.dead);
+        else
+            known += lookup.dead && lookup.dead_for_ever == (model->liveness == DBK_REMOVED_FOR_EVER);
+    }
+    dbk_segment_unref(salvaged);
+    world_check_verify(world, 2);
+    assert_int_equal(world->vfs->unlink(world->vfs, "/segment-0000000000000002.dbs"), 0);
+    return known;
+}
+
+static void repair_carries_what_is_known_of_removed_events(void **state) {
+    (void)state;
+    test_world world;
+    world_init(&world, 37);
+    world.large_percent = 0;
+    world_add_events(&world, 1000);
+    size_t removed = 0;
+    for (size_t i = 0; i < world.count; i += 2, removed++)
+        world.events[i].liveness = i % 4 == 0 ? DBK_REMOVED : DBK_REMOVED_FOR_EVER;
+    dbk_segment *segment = world_segment(&world, 0, world.count);
+    uint64_t first = segment->tail.footer_offset, index_begin = 0;
+    for (uint32_t i = 0; i < segment->footer.block_page_count; i++)
+        index_begin = segment->footer.block_pages[i].offset;
+    dbk_segment_unref(segment);
+    bool lost;
+    assert_int_equal(salvage(&world, &lost), removed);
+    assert_false(lost);
+    size_t most = 0;
+    for (unsigned round = 0; round < 40; round++) {
+        uint64_t offset = index_begin + 1000 + world_random(&world, first - index_begin - 1000);
+        assert_int_equal(dbk_sim_flip(world.sim, SEGMENT_PATH, offset, 1), DAYBOOK_OK);
+        size_t known = salvage(&world, &lost);
+        assert_true(known == removed || lost);
+        if (lost && known > most) most = known;
+        assert_int_equal(dbk_sim_flip(world.sim, SEGMENT_PATH, offset, 1), DAYBOOK_OK);
+    }
+    assert_true(most > removed / 2);
+    world_deinit(&world);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_flipped_byte_is_found_and_contained),
@@ -362,6 +422,7 @@ int main(void) {
         cmocka_unit_test(extended_files_are_damaged),
         cmocka_unit_test(random_files_are_damaged),
         cmocka_unit_test(a_newer_format_is_refused),
+        cmocka_unit_test(repair_carries_what_is_known_of_removed_events),
         cmocka_unit_test(hostile_bytes_under_right_checksums_harm_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
