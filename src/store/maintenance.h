@@ -60,6 +60,10 @@ daybook_status dbk_commit_edit(daybook_store *store, const dbk_manifest_edit *ed
 /// Tell readers of other processes of a new manifest edit.
 void dbk_publish_edit(daybook_store *store);
 
+// ---- orphans.c -------------------------------------------------------------------------------------------------------------
+/// Remove what crashes left behind and something valid has replaced. By open, under the lock, with the view of segments.
+void dbk_remove_orphans(daybook_store *store);
+
 // ---- backup.c --------------------------------------------------------------------------------------------------------------
 /// Memory tables of a view that are to become a segment without a running writer (a reader's backup, a repair).
 typedef struct dbk_tail {

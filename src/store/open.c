@@ -31,6 +31,7 @@
 #include "io/memory.h"
 #include "store/directory.h"
 #include "store/follower.h"
+#include "store/maintenance.h"
 #include "store/recovery.h"
 #include "store/store_internal.h"
 
@@ -554,6 +555,7 @@ static daybook_status open_locked(daybook_store *store, bool made_directory, uin
     DBK_TRY(recover_segments(store, error));
     DBK_TRY(recover_journal(store, &recovery, &last_position, error));
     publish_recovered(store);
+    dbk_remove_orphans(store);
     DBK_TRY(open_journal(store, &recovery, error));
     DBK_TRY(open_live(store, session, error));
     DBK_TRY(dbk_commit_new(store, error));
