@@ -223,6 +223,8 @@ static daybook_status salvage_segment(salvage *saving, daybook_error *error) {
     uint32_t count = dbk_segment_block_count(saving->segment);
     for (uint32_t i = 0; status == DAYBOOK_OK && i < count; i++) status = salvage_block(saving, i, error);
     if (saving->writer == NULL) return status;
+    // Ids and versions of removed events, which no block holds.
+    if (status == DAYBOOK_OK) status = dbk_segment_writer_carry(saving->writer, saving->segment, NULL, error);
     if (status != DAYBOOK_OK) {
         dbk_segment_writer_abort(saving->writer);
         return status;
