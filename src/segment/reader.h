@@ -82,7 +82,7 @@ struct dbk_term_walk {
     uint64_t skip_count;
 };
 
-/// With `lost_out` given, damage on the way to the first term is skipped and noted there, instead of returned.
+/// With `lost_out` given, damage on the way to the first term is skipped and noted there, not returned.
 daybook_status dbk_term_walk_open_window(dbk_segment *segment, dbk_slice prefix, size_t window_size,
                                          bool *lost_out, dbk_term_walk **walk_out, daybook_error *error);
 /// The next term as the leaf has it; borrowed until the next call.

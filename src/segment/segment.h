@@ -75,9 +75,9 @@ daybook_status dbk_segment_writer_add(dbk_segment_writer *writer, const dbk_even
 /// content.
 daybook_status dbk_segment_writer_add_removed(dbk_segment_writer *writer, const dbk_event *event,
                                               bool for_ever, int64_t removed_ns, daybook_error *error);
-/// For repair: take over what `from`, an older form of this segment, still knows of removed events: their ids,
-/// the last versions of aggregates and the highest seqs. Where pages of its index are damaged, what they held
-/// is left out; `lost_out` (may be NULL) says whether any was.
+/// For repair: take over what `from`, an older form of this segment, still knows of removed events: their
+/// ids, the last versions of aggregates and the highest seqs. Where pages of its index are damaged, what they
+/// held is left out; `lost_out` (may be NULL) says whether any was.
 daybook_status dbk_segment_writer_carry(dbk_segment_writer *writer, dbk_segment *from, bool *lost_out,
                                         daybook_error *error);
 /// Write index and footer (`catalogue`: opaque copy of the store's stream configurations, for rebuild), sync,
