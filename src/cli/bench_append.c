@@ -445,7 +445,8 @@ static int load_subjects(cli_bench *bench, daybook_store *store) {
     return status == DAYBOOK_END ? CLI_FINE : cli_fail_error(bench->context, status, &error, NULL);
 }
 
-// The row is a process of its own, so its peak is the store's; the floor is the peak with an empty store open.
+// The row is a process of its own, so its peak is the store's; the floor is the peak with an empty store
+// open.
 int cli_bench_memory(cli_bench *bench, cli_bench_result *result_out) {
     daybook_store *store;
     int outcome = cli_bench_open(bench, "memory", &store);

@@ -4,8 +4,8 @@
 // else, measured in the same run and folder as the row beside it.
 //
 // This is the one file of the program that does raw I/O: a floor must not go through what it is the floor of.
-// Direct I/O needs a definition POSIX does not have; where a file system refuses it, the floor is measured with
-// O_DSYNC through the page cache, as the store's journal then works too.
+// Direct I/O needs a definition POSIX does not have; where a file system refuses it, the floor is measured
+// with O_DSYNC through the page cache, as the store's journal then works too.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE // O_DIRECT
 #endif

@@ -6,9 +6,9 @@
 // headers.
 //
 // The shop is a simulation: every living order waits in a heap for its next event, so lives overlap as in a
-// real log, and events are appended in the order of what happens. An order draws its life from a generator seeded by
-// (seed, order number), so the same seed gives the same shop, and more orders only add to it. Lengths are
-// skewed: most orders take four or five events, a few dozens.
+// real log, and events are appended in the order of what happens. An order draws its life from a generator
+// seeded by (seed, order number), so the same seed gives the same shop, and more orders only add to it.
+// Lengths are skewed: most orders take four or five events, a few dozens.
 //
 // Events carry ids of their own (they look like UUIDv7 of the simulated time), because a cause must be named
 // before it is stored. They go out as atomic batches of BATCH_COUNT events. Memory: the living orders, a bit

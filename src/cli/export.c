@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // `export`: events as NDJSON in the names of `read`, in order of position, data byte for byte: JSON that one
-// line can give back exactly is written as `data`, other text (JSON with line breaks too) as `text`, the rest as
-// `data_base64`. `import ndjson` makes of it events that are equal in all but `recorded`.
+// line can give back exactly is written as `data`, other text (JSON with line breaks too) as `text`, the rest
+// as `data_base64`. `import ndjson` makes of it events that are equal in all but `recorded`.
 //
-// Damage is reported where it is met, what lies behind it is still written, and the exit status is 5: an export
-// is often the last look at a store.
+// Damage is reported where it is met, what lies behind it is still written, and the exit status is 5: an
+// export is often the last look at a store.
 
 #include "cli/cli.h"
 

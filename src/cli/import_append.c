@@ -4,10 +4,10 @@
 // the next one is not), but thousands wait at the same time and share their syncs.
 //
 // Threads: the importing thread submits and waits; completions come on the store's commit thread. The mutex
-// guards all they share, and a completion lets go of it last: when the importing thread, holding it, sees nothing
-// in flight, no completion touches the appender any more. The importing thread sleeps when IN_FLIGHT_MAX events
-// or IN_FLIGHT_BYTES_MAX bytes are under way and is woken when half of them are done, not for each: a wake-up
-// costs more than an append.
+// guards all they share, and a completion lets go of it last: when the importing thread, holding it, sees
+// nothing in flight, no completion touches the appender any more. The importing thread sleeps when
+// IN_FLIGHT_MAX events or IN_FLIGHT_BYTES_MAX bytes are under way and is woken when half of them are done,
+// not for each: a wake-up costs more than an append.
 #include "cli/import.h"
 
 #include <pthread.h>

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The history of a git repository, read from `git log --raw -z` through a pipe: one record per file changed in
-// a commit of the first-parent history, oldest commit first. Merges show what they brought to the first
+// The history of a git repository, read from `git log --raw -z` through a pipe: one record per file changed
+// in a commit of the first-parent history, oldest commit first. Merges show what they brought to the first
 // parent; renames are a deletion and an addition.
 //
 //   commit = \1 hash NUL author NUL time NUL summary NUL
 //   change = ':' mode SP mode SP blob SP blob SP letter NUL path NUL
 //
 // Columns for templates: path change commit blob mode summary author email time. Data is {commit, blob, mode,
-// summary}; of a deleted file blob and mode are null, so that the folded state says that it is gone. Paths may
-// be any bytes; what is no UTF-8 in a summary or name becomes U+FFFD.
+// summary}; of a deleted file blob and mode are null, so that the folded state says that it is gone. Paths
+// may be any bytes; what is no UTF-8 in a summary or name becomes U+FFFD.
 //
 // Nothing of the repository is run: no hooks, no filters, no pager. When git fails, its own words are passed
 // on. One thread; the child ends with its pipe.

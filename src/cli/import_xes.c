@@ -3,7 +3,8 @@
 // XES event logs (IEEE 1849), plain or .gz, by expat, streaming.
 //
 //   log > ( attributes, extension, global, classifier )* trace*
-//   trace > attributes event*        event > attributes        attribute = <string key="..." value="..."/> ...
+//   trace > attributes event*        event > attributes        attribute = <string key="..." value="..."/>
+//   ...
 //
 // One record per event: its attributes by key with their types, then those of its trace as `case:<key>`. In
 // data string, date and id are strings; int and float numbers as they stand where JSON can say them; boolean

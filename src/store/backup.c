@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Backup and restore.
 //
-// A backup is a directory with segments, deletion files and a manifest without a journal: everything it holds lies in
-// segments. It can be verified and read like a store; writing needs a restore.
+// A backup is a directory with segments, deletion files and a manifest without a journal: everything it
+// holds lies in segments. It can be verified and read like a store; writing needs a restore.
 //
-// Backing up: a consistent state is pinned (see below), then each segment is linked or, on another file system, copied, what
-// is there already and sound is kept, all is verified, and the manifest comes last, under a greater number than the
-// one before. A crash leaves the old backup. What only the old manifest named is removed afterwards.
-//   A writer flushes first and holds merge_lock, so that no segment goes away; its manifest then is the state.
-//   A reader pins its view: segments, removed events, and its memory tables, which become one more segment of the backup. The
-//   writer may merge a segment away before it is linked; then it begins again from a newer state.
+// Backing up: a consistent state is pinned (see below), then each segment is linked or, on another file
+// system, copied, what is there already and sound is kept, all is verified, and the manifest comes last,
+// under a greater number than the one before. A crash leaves the old backup. What only the old manifest
+// named is removed afterwards.
+//   A writer flushes first and holds merge_lock, so that no segment goes away; its manifest then is the
+//   state. A reader pins its view: segments, removed events, and its memory tables, which become one more
+//   segment of the backup. The writer may merge a segment away before it is linked; then it begins again
+//   from a newer state.
 //
-// Restoring: the same into an absent or empty directory, by copying, with a new journal and a new random incarnation, so
-// that the two never mix; manifest last.
+// Restoring: the same into an absent or empty directory, by copying, with a new journal and a new random
+// incarnation, so that the two never mix; manifest last.
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,11 +44,12 @@ typedef struct copying {
 
 static daybook_status step(copying *copy, uint64_t bytes, daybook_error *error) {
     copy->done += bytes;
-    if (copy->progress == NULL || copy->progress(copy->progress_context, copy->done, copy->total) == 0) return DAYBOOK_OK;
+    if (copy->progress == NULL || copy->progress(copy->progress_context, copy->done, copy->total) == 0)
+        return DAYBOOK_OK;
     return dbk_fail(error, DAYBOOK_ECLOSED, "copying to %s was interrupted; run it again to go on", copy->to);
 }
 
-// ---- Files ---------------------------------------------------------------------------------------------------------------------
+// ---- Files ----------------------------------------------------------------------------------------------
 
 static daybook_status copy_bytes(copying *copy, daybook_file *from, const char *from_path, daybook_file *to,
                                  const char *to_path, daybook_error *error) {
@@ -105,7 +108,8 @@ static daybook_status link_or_copy(copying *copy, const char *name, uint64_t byt
     DBK_TRY(dbk_path_join(copy->from, name, from_path, error));
     DBK_TRY(dbk_path_join(copy->to, name, to_path, error));
     (void)copy->to_vfs->unlink(copy->to_vfs, to_path); // a file that was not sound
-    if (copy->may_link && copy->from_vfs->link(copy->from_vfs, from_path, to_path) == 0) return step(copy, bytes, error);
+    if (copy->may_link && copy->from_vfs->link(copy->from_vfs, from_path, to_path) == 0)
+        return step(copy, bytes, error);
     return copy_file(copy, name, error);
 }
 
@@ -145,7 +149,8 @@ static daybook_status bring_segment(copying *copy, const dbk_segment_summary *su
     return dbk_segment_verify(&config, NULL, NULL, error);
 }
 
-static daybook_status bring_deletions(copying *copy, uint64_t segment_id, uint64_t generation, daybook_error *error) {
+static daybook_status bring_deletions(copying *copy, uint64_t segment_id, uint64_t generation,
+                                      daybook_error *error) {
     if (generation == 0) return DAYBOOK_OK;
     char name[64];
     dbk_deletions_name(segment_id, generation, name);
@@ -175,19 +180,20 @@ static uint64_t segment_bytes(const dbk_manifest *manifest) {
     return bytes;
 }
 
-// ---- What is backed up -------------------------------------------------------------------------------------------------------------
+// ---- What is backed up ----------------------------------------------------------------------------------
 
 // A state of a store that is all in segments but for what `view` (a reader's; may be NULL) holds in memory.
 typedef struct pinned {
     daybook_store *store;
     dbk_manifest manifest;
     dbk_view *view;
-    dbk_dead_copy *dead;  // of each source of the view
+    dbk_dead_copy *dead; // of each source of the view
     uint64_t position_last;
 } pinned;
 
 static void unpin(pinned *pin) {
-    for (size_t i = 0; pin->dead != NULL && i < pin->view->source_count; i++) dbk_dead_copy_deinit(&pin->dead[i]);
+    for (size_t i = 0; pin->dead != NULL && i < pin->view->source_count; i++)
+        dbk_dead_copy_deinit(&pin->dead[i]);
     dbk_free(pin->store->allocator, pin->dead);
     dbk_view_unref(pin->view);
     dbk_manifest_deinit(&pin->manifest);
@@ -240,9 +246,10 @@ static daybook_status pin_reader(pinned *pin, daybook_error *error) {
     return status == DAYBOOK_OK ? status : dbk_fail(error, status, "out of memory while backing up");
 }
 
-// ---- A reader's share --------------------------------------------------------------------------------------------------------------
+// ---- A reader's share -----------------------------------------------------------------------------------
 
-static daybook_status write_tail_events(const dbk_tail *tail, dbk_segment_writer *writer, daybook_error *error) {
+static daybook_status write_tail_events(const dbk_tail *tail, dbk_segment_writer *writer,
+                                        daybook_error *error) {
     int64_t now_ns = tail->manifest->vfs->clock_real_ns(tail->manifest->vfs);
     for (size_t i = tail->view->segment_count; i < tail->view->source_count; i++) {
         const dbk_source *source = tail->view->sources[i];
@@ -258,7 +265,8 @@ static daybook_status write_tail_events(const dbk_tail *tail, dbk_segment_writer
             if (stream == NULL) continue;
             uint32_t relative = (uint32_t)(position - source->position_first);
             bool for_ever = roaring_bitmap_contains(tail->dead[i].for_ever, relative);
-            if (roaring_bitmap_contains(tail->dead[i].removed, relative) || position < stream->first_position) {
+            if (roaring_bitmap_contains(tail->dead[i].removed, relative) ||
+                position < stream->first_position) {
                 DBK_TRY(dbk_segment_writer_add_removed(writer, &event, for_ever, now_ns, error));
             } else {
                 DBK_TRY(dbk_segment_writer_add(writer, &event, error));
@@ -269,7 +277,8 @@ static daybook_status write_tail_events(const dbk_tail *tail, dbk_segment_writer
 }
 
 static void write_whole_catalogue(const dbk_manifest *manifest, dbk_manifest_edit *catalogue) {
-    for (size_t i = 0; i < manifest->stream_count; i++) dbk_manifest_edit_put_stream(catalogue, &manifest->streams[i]);
+    for (size_t i = 0; i < manifest->stream_count; i++)
+        dbk_manifest_edit_put_stream(catalogue, &manifest->streams[i]);
     for (size_t i = 0; i < manifest->entry_count; i++) {
         const dbk_manifest_entry *entry = &manifest->entries[i];
         dbk_manifest_edit_put_entry(catalogue, entry->kind, entry->key, entry->value);
@@ -292,15 +301,18 @@ daybook_status dbk_tail_write(const dbk_tail *tail, const dbk_segment_config *co
     dbk_manifest_edit catalogue;
     dbk_manifest_edit_init(&catalogue, config->allocator);
     write_whole_catalogue(tail->manifest, &catalogue);
-    status = dbk_segment_writer_finish(writer, daybook_bytes(catalogue.records.data, catalogue.records.size), summary_out,
-                                       error);
+    status = dbk_segment_writer_finish(writer, daybook_bytes(catalogue.records.data, catalogue.records.size),
+                                       summary_out, error);
     dbk_manifest_edit_deinit(&catalogue);
     *wrote_out = status == DAYBOOK_OK;
     return status;
 }
 
 static daybook_status write_tail(pinned *pin, copying *copy, uint64_t segment_id, daybook_error *error) {
-    dbk_tail tail = {.view = pin->view, .dead = pin->dead, .manifest = &pin->manifest, .position_last = pin->position_last};
+    dbk_tail tail = {.view = pin->view,
+                     .dead = pin->dead,
+                     .manifest = &pin->manifest,
+                     .position_last = pin->position_last};
     dbk_segment_config config = target_config(copy, segment_id);
     dbk_manifest_segment segment = {0};
     bool wrote = false;
@@ -317,7 +329,8 @@ static daybook_status write_tail(pinned *pin, copying *copy, uint64_t segment_id
 }
 
 // Removed events of a reader's segments, as it knows them now.
-static daybook_status write_reader_deletions(pinned *pin, copying *copy, uint64_t generation, daybook_error *error) {
+static daybook_status write_reader_deletions(pinned *pin, copying *copy, uint64_t generation,
+                                             daybook_error *error) {
     dbk_manifest_edit edit;
     dbk_manifest_edit_init(&edit, pin->store->allocator);
     daybook_status status = DAYBOOK_OK;
@@ -344,23 +357,27 @@ static daybook_status write_reader_deletions(pinned *pin, copying *copy, uint64_
     return status;
 }
 
-// ---- Backing up ----------------------------------------------------------------------------------------------------------------------
+// ---- Backing up -----------------------------------------------------------------------------------------
 
 // The manifest of the backup that is there already, if any.
-static daybook_status load_old(copying *copy, dbk_manifest *old, bool *has_old_out, dbk_directory *found, daybook_error *error) {
+static daybook_status load_old(copying *copy, dbk_manifest *old, bool *has_old_out, dbk_directory *found,
+                               daybook_error *error) {
     *has_old_out = false;
     dbk_manifest_init(old, copy->allocator, copy->to_vfs, copy->to);
     if (found->has_journal) {
-        return dbk_fail(error, DAYBOOK_EEXISTS, "%s is a store, not a backup; name another directory", copy->to);
+        return dbk_fail(error, DAYBOOK_EEXISTS, "%s is a store, not a backup; name another directory",
+                        copy->to);
     }
     if (found->manifest_count == 0) {
         if (found->foreign_count == 0) return DAYBOOK_OK;
-        return dbk_fail(error, DAYBOOK_EFOREIGN, "%s is not empty and no backup (it has %s); name another directory", copy->to,
+        return dbk_fail(error, DAYBOOK_EFOREIGN,
+                        "%s is not empty and no backup (it has %s); name another directory", copy->to,
                         found->foreign_name);
     }
     DBK_TRY(dbk_manifest_load(old, false, error));
     if (memcmp(&old->store_uuid, &copy->store_uuid, sizeof copy->store_uuid) != 0) {
-        return dbk_fail(error, DAYBOOK_EFOREIGN, "%s is a backup of another store; name another directory", copy->to);
+        return dbk_fail(error, DAYBOOK_EFOREIGN, "%s is a backup of another store; name another directory",
+                        copy->to);
     }
     *has_old_out = true;
     return DAYBOOK_OK;
@@ -368,7 +385,8 @@ static daybook_status load_old(copying *copy, dbk_manifest *old, bool *has_old_o
 
 static void remove_target(copying *copy, const char *name) {
     char path[DBK_PATH_SIZE_MAX];
-    if (dbk_path_join(copy->to, name, path, NULL) == DAYBOOK_OK) (void)copy->to_vfs->unlink(copy->to_vfs, path);
+    if (dbk_path_join(copy->to, name, path, NULL) == DAYBOOK_OK)
+        (void)copy->to_vfs->unlink(copy->to_vfs, path);
 }
 
 // What the old manifest named and the new one does not.
@@ -401,7 +419,8 @@ static daybook_status bring_all(pinned *pin, copying *copy, daybook_error *error
     return DAYBOOK_OK;
 }
 
-static daybook_status write_manifest(copying *copy, dbk_manifest *manifest, uint64_t number, daybook_error *error) {
+static daybook_status write_manifest(copying *copy, dbk_manifest *manifest, uint64_t number,
+                                     daybook_error *error) {
     dbk_free(manifest->allocator, manifest->journal_pieces);
     manifest->journal_pieces = NULL;
     manifest->journal_piece_count = 0;
@@ -429,11 +448,14 @@ static daybook_status back_up_once(daybook_store *store, copying *copy, daybook_
     status = bring_all(&pin, copy, error);
     if (status == DAYBOOK_OK && pin.view != NULL) {
         // Names of its own, above all that either side uses.
-        uint64_t id = pin.manifest.next_segment_id > found.segment_id_max ? pin.manifest.next_segment_id : found.segment_id_max + 1;
+        uint64_t id = pin.manifest.next_segment_id > found.segment_id_max ? pin.manifest.next_segment_id
+                                                                          : found.segment_id_max + 1;
         status = write_tail(&pin, copy, id | UINT64_C(1) << 62, error);
-        if (status == DAYBOOK_OK) status = write_reader_deletions(&pin, copy, found.generation_max + 1, error);
+        if (status == DAYBOOK_OK)
+            status = write_reader_deletions(&pin, copy, found.generation_max + 1, error);
     }
-    if (status == DAYBOOK_OK) status = write_manifest(copy, &pin.manifest, has_old ? old.number + 1 : 1, error);
+    if (status == DAYBOOK_OK)
+        status = write_manifest(copy, &pin.manifest, has_old ? old.number + 1 : 1, error);
     if (status == DAYBOOK_OK && has_old) remove_outdated(copy, &old, &pin.manifest);
 done:
     dbk_manifest_deinit(&old);
@@ -444,7 +466,8 @@ done:
 static daybook_status make_target(daybook_vfs *vfs, const char *path, bool *made_out, daybook_error *error) {
     int result = vfs->make_directory(vfs, path);
     *made_out = result == 0;
-    if (result < 0 && result != -EEXIST) return dbk_fail_system(error, result, "create the directory", path, 0);
+    if (result < 0 && result != -EEXIST)
+        return dbk_fail_system(error, result, "create the directory", path, 0);
     return DAYBOOK_OK;
 }
 
@@ -482,20 +505,22 @@ daybook_status daybook_backup(daybook_store *store, const char *directory, daybo
     return status;
 }
 
-// ---- Restoring -------------------------------------------------------------------------------------------------------------------------
+// ---- Restoring ------------------------------------------------------------------------------------------
 
 static daybook_status check_target(daybook_vfs *vfs, const char *path, daybook_error *error) {
     dbk_directory found;
     DBK_TRY(dbk_directory_inspect(vfs, path, &found, error));
     if (found.manifest_count > 0) {
-        return dbk_fail(error, DAYBOOK_EEXISTS, "there is a store in %s already; restore to another directory", path);
+        return dbk_fail(error, DAYBOOK_EEXISTS,
+                        "there is a store in %s already; restore to another directory", path);
     }
     if (found.foreign_count > 0) {
-        return dbk_fail(error, DAYBOOK_EFOREIGN, "%s is not empty (it has %s); restore to another directory", path,
-                        found.foreign_name);
+        return dbk_fail(error, DAYBOOK_EFOREIGN, "%s is not empty (it has %s); restore to another directory",
+                        path, found.foreign_name);
     }
     if (found.has_journal || found.segment_count > 0) {
-        return dbk_fail(error, DAYBOOK_EFOREIGN, "%s has files of a store but no manifest; restore to another directory", path);
+        return dbk_fail(error, DAYBOOK_EFOREIGN,
+                        "%s has files of a store but no manifest; restore to another directory", path);
     }
     return DAYBOOK_OK;
 }
@@ -511,10 +536,12 @@ static daybook_status make_journal(copying *copy, daybook_error *error) {
     return dbk_journal_create(&config, JOURNAL_PIECES_FIRST, error);
 }
 
-// The manifest of the restored store: the backup's, another incarnation, a journal behind every LSN ever used.
+// The manifest of the restored store: the backup's, another incarnation, a journal behind every LSN ever
+// used.
 static daybook_status prepare_manifest(copying *copy, dbk_manifest *manifest, daybook_error *error) {
-    uint64_t first_lsn = manifest->journal_durable_lsn > manifest->journal_start_lsn ? manifest->journal_durable_lsn
-                                                                                    : manifest->journal_start_lsn;
+    uint64_t first_lsn = manifest->journal_durable_lsn > manifest->journal_start_lsn
+                             ? manifest->journal_durable_lsn
+                             : manifest->journal_start_lsn;
     first_lsn = (first_lsn / DBK_JOURNAL_PIECE_PAGES + 2) * DBK_JOURNAL_PIECE_PAGES;
     static const uint32_t pieces[JOURNAL_PIECES_FIRST] = {0, 1, 2, 3};
     dbk_journal_map map = {first_lsn, JOURNAL_PIECES_FIRST, pieces};
@@ -555,7 +582,8 @@ static daybook_status restore_files(copying *copy, dbk_manifest *manifest, daybo
 static void undo_restore(copying *copy, const dbk_manifest *manifest, bool made) {
     char name[64];
     dbk_directory found;
-    if (dbk_directory_inspect(copy->to_vfs, copy->to, &found, NULL) != DAYBOOK_OK || found.manifest_count > 0) return;
+    if (dbk_directory_inspect(copy->to_vfs, copy->to, &found, NULL) != DAYBOOK_OK || found.manifest_count > 0)
+        return;
     for (size_t i = 0; i < manifest->segment_count; i++) {
         const dbk_manifest_segment *segment = &manifest->segments[i];
         dbk_segment_name(segment->summary.segment_id, name);
@@ -599,7 +627,8 @@ daybook_status daybook_restore(const char *backup, const char *path, const daybo
     if (status == DAYBOOK_ENOTFOUND) {
         (void)dbk_fail(error, status, "there is no backup in %s; check the path", backup);
     } else if (status == DAYBOOK_OK && manifest.journal_piece_count > 0) {
-        status = dbk_fail(error, DAYBOOK_EINVALID, "%s is a store, not a backup: make one of it with daybook backup", backup);
+        status = dbk_fail(error, DAYBOOK_EINVALID,
+                          "%s is a store, not a backup: make one of it with daybook backup", backup);
     }
     bool made = false;
     if (status == DAYBOOK_OK) status = check_target(vfs, path, error);

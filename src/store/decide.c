@@ -279,30 +279,8 @@ static void insert_events(dbk_append *append, const uint8_t *stored) {
 
 // ---- Roll-up ---------------------------------------------------------------------------------------------------------------
 
-typedef struct removal {
-    dbk_position_range *ranges;
-    size_t count;
-    size_t capacity;
-} removal;
-
-static daybook_status add_position(const daybook_allocator *allocator, removal *removed, uint64_t position) {
-    if (removed->count > 0 && removed->ranges[removed->count - 1].last + 1 == position) {
-        removed->ranges[removed->count - 1].last = position;
-        return DAYBOOK_OK;
-    }
-    if (removed->count == removed->capacity) {
-        size_t capacity = removed->capacity == 0 ? 16 : removed->capacity * 2;
-        dbk_position_range *ranges = dbk_resize_array(allocator, removed->ranges, capacity, sizeof *ranges);
-        if (ranges == NULL) return DAYBOOK_ENOMEM;
-        removed->ranges = ranges;
-        removed->capacity = capacity;
-    }
-    removed->ranges[removed->count++] = (dbk_position_range){position, position};
-    return DAYBOOK_OK;
-}
-
 // The live events of the subject in one memory table, ascending.
-static daybook_status roll_memtable(dbk_append *append, dbk_source *source, const dbk_append_event *event, removal *removed,
+static daybook_status roll_memtable(dbk_append *append, dbk_source *source, const dbk_append_event *event, dbk_ranges *removed,
                                     dbk_remove *record) {
     dbk_term term;
     dbk_term_make(&term, DBK_TERM_SUBJECT, event->stream->id, dbk_append_subject(append, event));
@@ -315,7 +293,7 @@ static daybook_status roll_memtable(dbk_append *append, dbk_source *source, cons
             dbk_event stored;
             if (dbk_source_is_dead(source, positions[i])) continue;
             DBK_TRY(dbk_memtable_get(source->memtable, positions[i], &stored));
-            DBK_TRY(add_position(append->store->allocator, removed, positions[i]));
+            DBK_TRY(dbk_ranges_add(removed, append->store->allocator, positions[i]));
             record->removed_count++;
             record->removed_bytes += dbk_event_cost(&stored);
         }
@@ -338,13 +316,13 @@ static bool is_rolled_before(const dbk_append *append, size_t index, bool by_all
 
 // Events of the batch before a roll-up go as well; each is counted by the first roll-up that removes it. `removed` is NULL
 // where a mark covers their positions.
-static daybook_status roll_batch(dbk_append *append, size_t index, removal *removed, dbk_remove *record) {
+static daybook_status roll_batch(dbk_append *append, size_t index, dbk_ranges *removed, dbk_remove *record) {
     const dbk_append_event *event = &append->events[index];
     for (size_t i = 0; i < index; i++) {
         dbk_append_event *other = &append->events[i];
         if (other->stream != event->stream || other->rolled_away) continue;
         if (removed != NULL && !dbk_slice_equal(dbk_append_subject(append, other), dbk_append_subject(append, event))) continue;
-        if (removed != NULL) DBK_TRY(add_position(append->store->allocator, removed, other->position));
+        if (removed != NULL) DBK_TRY(dbk_ranges_add(removed, append->store->allocator, other->position));
         other->rolled_away = true;
         record->removed_count++;
         record->removed_bytes += other->cost;
@@ -352,12 +330,12 @@ static daybook_status roll_batch(dbk_append *append, size_t index, removal *remo
     return DAYBOOK_OK;
 }
 
-static daybook_status roll_stored(dbk_append *append, dbk_view *view, const dbk_append_event *event, removal *removed,
+static daybook_status roll_stored(dbk_append *append, dbk_view *view, const dbk_append_event *event, dbk_ranges *removed,
                                   dbk_remove *record) {
-    for (size_t i = 0; i < event->rolled->range_count; i++) {
-        const dbk_position_range *range = &event->rolled->ranges[i];
+    for (size_t i = 0; i < event->rolled->ranges.count; i++) {
+        const dbk_position_range *range = &event->rolled->ranges.items[i];
         for (uint64_t position = range->first; position <= range->last; position++)
-            DBK_TRY(add_position(append->store->allocator, removed, position));
+            DBK_TRY(dbk_ranges_add(removed, append->store->allocator, position));
     }
     record->removed_count = event->rolled->removed_count;
     record->removed_bytes = event->rolled->removed_bytes;
@@ -368,15 +346,15 @@ static daybook_status roll_stored(dbk_append *append, dbk_view *view, const dbk_
 
 static daybook_status roll_up_subject(dbk_append *append, dbk_view *view, size_t index, dbk_remove *record) {
     dbk_append_event *event = &append->events[index];
-    removal removed = {0};
+    dbk_ranges removed = {0};
     daybook_status status = DAYBOOK_OK;
     if (!is_rolled_before(append, index, false)) status = roll_stored(append, view, event, &removed, record);
     event->rolled_count = record->removed_count;
     event->rolled_bytes = record->removed_bytes;
     if (status == DAYBOOK_OK) status = roll_batch(append, index, &removed, record);
     if (status == DAYBOOK_OK && removed.count > 0)
-        status = dbk_remove_encode(record, removed.ranges, removed.count, &append->removals);
-    dbk_free(append->store->allocator, removed.ranges);
+        status = dbk_remove_encode(record, removed.items, removed.count, &append->removals);
+    dbk_ranges_deinit(&removed, append->store->allocator);
     return status;
 }
 

@@ -1,10 +1,10 @@
-// SPDX-License-Identifier: Apache-2.0
-// Names and the lock. File LOCK, text: "<process id> <session, 16 hex digits>\n". The lock is on the open file, the text is
-// for people and for readers that must know whether the live page is of this writer. LOCK is never removed, so that two
-// processes cannot hold locks on two files of one name.
+// SPDX-License-Identifier: Apache-2.0 Names and the lock. File LOCK, text: "<process id> <session, 16 hex
+// digits>\n". The lock is on the open file, the text is for people and for readers that must know whether
+// the live page is of this writer. LOCK is never removed, so that two processes cannot hold locks on two
+// files of one name.
 //
-// A reader that wants to know whether a writer lives takes the lock for an instant; a writer therefore tries several times
-// even when it shall not wait.
+// A reader that wants to know whether a writer lives takes the lock for an instant; a writer therefore
+// tries several times even when it shall not wait.
 #include "store/directory.h"
 
 #include <errno.h>
@@ -20,10 +20,11 @@
 
 enum { LOCK_TEXT_SIZE = 64, LOCK_RETRY_MS = 5, LOCK_TRIES_MIN = 8 };
 
-// ---- Names -----------------------------------------------------------------------------------------------------------------
+// ---- Names ----------------------------------------------------------------------------------------------
 
 static bool parse_segment_name(const char *name, uint64_t *id_out) {
-    if (strncmp(name, "segment-", 8) != 0 || strlen(name) != 28 || strcmp(name + 24, ".dbs") != 0) return false;
+    if (strncmp(name, "segment-", 8) != 0 || strlen(name) != 28 || strcmp(name + 24, ".dbs") != 0)
+        return false;
     if (strspn(name + 8, "0123456789abcdef") != 16) return false;
     *id_out = strtoull(name + 8, NULL, 16);
     return true;
@@ -101,12 +102,14 @@ static int inspect_entry(void *context, const daybook_vfs_entry *entry) {
     return 0;
 }
 
-daybook_status dbk_directory_inspect(daybook_vfs *vfs, const char *path, dbk_directory *directory_out, daybook_error *error) {
+daybook_status dbk_directory_inspect(daybook_vfs *vfs, const char *path, dbk_directory *directory_out,
+                                     daybook_error *error) {
     *directory_out = (dbk_directory){0};
     int result = vfs->list(vfs, path, inspect_entry, directory_out);
     if (result == -ENOENT) return DAYBOOK_OK;
     if (result == -ENOTDIR) {
-        return dbk_fail(error, DAYBOOK_EINVALID, "%s is a file: a store is a directory; name another place", path);
+        return dbk_fail(error, DAYBOOK_EINVALID, "%s is a file: a store is a directory; name another place",
+                        path);
     }
     if (result < 0) return dbk_fail_system(error, result, "list", path, 0);
     directory_out->exists = true;
@@ -121,7 +124,8 @@ typedef struct names {
 static int collect_temporary(void *context, const daybook_vfs_entry *entry) {
     names *found = context;
     if (found->count == sizeof found->list / sizeof found->list[0]) return 1;
-    if (dbk_file_classify(entry->name, NULL, NULL) != DBK_FILE_TEMPORARY || strlen(entry->name) > 63) return 0;
+    if (dbk_file_classify(entry->name, NULL, NULL) != DBK_FILE_TEMPORARY || strlen(entry->name) > 63)
+        return 0;
     (void)snprintf(found->list[found->count++], sizeof found->list[0], "%.63s", entry->name);
     return 0;
 }
@@ -135,7 +139,7 @@ void dbk_directory_remove_temporary(daybook_vfs *vfs, const char *path) {
     }
 }
 
-// ---- The lock ----------------------------------------------------------------------------------------------------------------
+// ---- The lock -------------------------------------------------------------------------------------------
 
 void dbk_sleep_ns(daybook_vfs *vfs, int64_t duration_ns) {
     static const uint32_t never = 0;
@@ -159,28 +163,32 @@ static void read_holder(daybook_vfs *vfs, daybook_file *file, uint64_t *process_
 
 static void write_holder(daybook_vfs *vfs, daybook_file *file, uint64_t session) {
     char text[LOCK_TEXT_SIZE + 1];
-    (void)snprintf(text, sizeof text, "%llu %016llx\n", (unsigned long long)dbk_process_id(), (unsigned long long)session);
-    // Padded, so that an older, longer text does not show behind it. Where it cannot be written (disk full) the message of
-    // the next process names nobody, and readers recover by themselves.
+    (void)snprintf(text, sizeof text, "%llu %016llx\n", (unsigned long long)dbk_process_id(),
+                   (unsigned long long)session);
+    // Padded, so that an older, longer text does not show behind it. Where it cannot be written (disk full)
+    // the message of the next process names nobody, and readers recover by themselves.
     size_t size = strlen(text);
     memset(text + size, ' ', LOCK_TEXT_SIZE - size);
     text[LOCK_TEXT_SIZE - 1] = '\n';
     (void)dbk_write_exactly(vfs, file, "LOCK", text, LOCK_TEXT_SIZE, 0, NULL);
 }
 
-static daybook_status fail_locked(daybook_vfs *vfs, daybook_file *file, const char *path, daybook_error *error) {
+static daybook_status fail_locked(daybook_vfs *vfs, daybook_file *file, const char *path,
+                                  daybook_error *error) {
     uint64_t process_id = 0;
     uint64_t session = 0;
     read_holder(vfs, file, &process_id, &session);
     if (process_id == 0) {
-        return dbk_fail(error, DAYBOOK_ELOCKED, "%s is in use by another writer; wait for it, or open for reading only", path);
+        return dbk_fail(error, DAYBOOK_ELOCKED,
+                        "%s is in use by another writer; wait for it, or open for reading only", path);
     }
-    return dbk_fail(error, DAYBOOK_ELOCKED, "%s is in use by process %llu; wait for it, or open for reading only", path,
+    return dbk_fail(error, DAYBOOK_ELOCKED,
+                    "%s is in use by process %llu; wait for it, or open for reading only", path,
                     (unsigned long long)process_id);
 }
 
-daybook_status dbk_lock_take(daybook_vfs *vfs, const char *path, unsigned wait_ms, uint64_t session, daybook_file **file_out,
-                             daybook_error *error) {
+daybook_status dbk_lock_take(daybook_vfs *vfs, const char *path, unsigned wait_ms, uint64_t session,
+                             daybook_file **file_out, daybook_error *error) {
     *file_out = NULL;
     char lock_path[DBK_PATH_SIZE_MAX];
     DBK_TRY(dbk_path_join(path, "LOCK", lock_path, error));

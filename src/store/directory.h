@@ -20,8 +20,8 @@ typedef enum dbk_file_kind {
     DBK_FILE_DAMAGED,   // directory of bytes kept aside by repair
 } dbk_file_kind;
 
-/// What the name says. *id_out: number of a manifest, id of a segment (also for its deletions); *generation_out: of
-/// deletions. Either may be NULL.
+/// What the name says. *id_out: number of a manifest, id of a segment (also for its deletions);
+/// *generation_out: of deletions. Either may be NULL.
 dbk_file_kind dbk_file_classify(const char *name, uint64_t *id_out, uint64_t *generation_out);
 
 typedef struct dbk_directory {
@@ -34,20 +34,22 @@ typedef struct dbk_directory {
     bool has_journal;
     bool has_lock;
     uint64_t segment_id_max;
-    uint64_t generation_max;  // of deletions
-    char foreign_name[64];    // one of them, for messages
+    uint64_t generation_max; // of deletions
+    char foreign_name[64];   // one of them, for messages
 } dbk_directory;
 
 /// OK with `exists` false where there is none; EINVALID where `path` is not a directory.
-daybook_status dbk_directory_inspect(daybook_vfs *vfs, const char *path, dbk_directory *directory_out, daybook_error *error);
+daybook_status dbk_directory_inspect(daybook_vfs *vfs, const char *path, dbk_directory *directory_out,
+                                     daybook_error *error);
 /// Remove unfinished files of ours. Only under the lock.
 void dbk_directory_remove_temporary(daybook_vfs *vfs, const char *path);
 
-/// Take the lock of the store for writing, trying for wait_ms; ELOCKED naming the holder. The file says who we are.
-daybook_status dbk_lock_take(daybook_vfs *vfs, const char *path, unsigned wait_ms, uint64_t session, daybook_file **file_out,
-                             daybook_error *error);
-/// Whether a writer holds the lock, and its session as the file says (0 unknown). Holds the lock for an instant itself where
-/// nobody does; writers expect that.
+/// Take the lock of the store for writing, trying for wait_ms; ELOCKED naming the holder. The file says who
+/// we are.
+daybook_status dbk_lock_take(daybook_vfs *vfs, const char *path, unsigned wait_ms, uint64_t session,
+                             daybook_file **file_out, daybook_error *error);
+/// Whether a writer holds the lock, and its session as the file says (0 unknown). Holds the lock for an
+/// instant itself where nobody does; writers expect that.
 bool dbk_lock_is_held(daybook_vfs *vfs, const char *path, uint64_t *session_out);
 /// Let the thread sleep.
 void dbk_sleep_ns(daybook_vfs *vfs, int64_t duration_ns);

@@ -1,28 +1,29 @@
-// SPDX-License-Identifier: Apache-2.0
-// A store open for reading: built from the manifest and the journal, then kept up with a writer in another process.
+// SPDX-License-Identifier: Apache-2.0 A store open for reading: built from the manifest and the journal,
+// then kept up with a writer in another process.
 //
-// Which end: while a writer lives (it holds LOCK, and the live page carries the session LOCK names) the journal is read up to
-// the durable LSN of the live page, no further: what lies behind is not acknowledged. Without one the reader recovers
-// as a writer would, in memory, and writes nothing.
+// Which end: while a writer lives (it holds LOCK, and the live page carries the session LOCK names) the
+// journal is read up to the durable LSN of the live page, no further: what lies behind is not acknowledged.
+// Without one the reader recovers as a writer would, in memory, and writes nothing.
 //
 // Refreshing, one thread at a time (follower->lock); many cursors of the store share the result:
 //   - nothing changed on the live page: done.
-//   - the manifest changed: load it. Its segments take the place of the memory tables they cover, or of the segments they
-//     were merged from; removals replayed before are handed on.
+//   - the manifest changed: load it. Its segments take the place of the memory tables they cover, or of the
+//     segments they were merged from; removals replayed before are handed on.
 //   - the durable LSN grew: replay the journal from where we were.
-//   - what we would have to replay is not in the journal any more (the writer flushed and recycled past us): start over from
-//     the manifest, aside, and swap the result in. The same when a page on the way turns out to be of a later lap, or a
-//     file is gone: the writer went on while we read. Only when the manifest has not changed meanwhile it is damage.
+//   - what we would have to replay is not in the journal any more (the writer flushed and recycled past
+//     us): start over from the manifest, aside, and swap the result in. The same when a page on the way
+//     turns out to be of a later lap, or a file is gone: the writer went on while we read. Only when the
+//     manifest has not changed meanwhile it is damage.
 //
-// Starting over builds into a shadow (a store struct with a view and a table of streams of its own), because cursors go on
-// reading the store meanwhile: the manifest's streams and marks are older than what cursors have seen. Then the store takes
-// over in one go; durable position and marks never go back.
+// Starting over builds into a shadow (a store struct with a view and a table of streams of its own),
+// because cursors go on reading the store meanwhile: the manifest's streams and marks are older than what
+// cursors have seen. Then the store takes over in one go; durable position and marks never go back.
 //
-// What memory tables of a reader hold is bounded by what the writer has not flushed; tables are rolled small, so that what is
-// flushed can be dropped soon.
+// What memory tables of a reader hold is bounded by what the writer has not flushed; tables are rolled
+// small, so that what is flushed can be dropped soon.
 //
-// Threads: any. Waiting sleeps on the live page (a futex shared between processes), with a tick to notice a writer that
-// appeared where none was.
+// Threads: any. Waiting sleeps on the live page (a futex shared between processes), with a tick to notice a
+// writer that appeared where none was.
 #include "store/follower.h"
 
 #include <stdio.h>
@@ -36,23 +37,25 @@
 enum { ATTEMPTS_MAX = 100, ATTEMPT_DELAY_MS = 2, TICK_MS = 500, START_WAIT_MS = 1000 };
 
 struct dbk_follower {
-    pthread_mutex_t lock;  // one refresh at a time
-    uint64_t next_lsn;     // the journal is replayed up to here
-    uint64_t session;      // the live page named when we started over; 0: there was none
-    bool is_damaged;       // the journal; replay ends before it
+    pthread_mutex_t lock; // one refresh at a time
+    uint64_t next_lsn;    // the journal is replayed up to here
+    uint64_t session;     // the live page named when we started over; 0: there was none
+    bool is_damaged;      // the journal; replay ends before it
 
     pthread_mutex_t seen_lock;
-    bool has_seen;         // guarded by seen_lock, as what follows
-    dbk_live_values seen;  // up to which the store is
+    bool has_seen;        // guarded by seen_lock, as what follows
+    dbk_live_values seen; // up to which the store is
 };
 
-// ---- Is there a writer? ----------------------------------------------------------------------------------------------------------
+// ---- Is there a writer? ---------------------------------------------------------------------------------
 
 static bool open_live(daybook_store *store) {
     struct dbk_follower *follower = store->follower;
     if (store->live != NULL) return true;
     dbk_live *live = NULL;
-    if (dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, false, &live, NULL) != DAYBOOK_OK) return false;
+    if (dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, false, &live, NULL) !=
+        DAYBOOK_OK)
+        return false;
     pthread_mutex_lock(&follower->seen_lock);
     store->live = live;
     pthread_mutex_unlock(&follower->seen_lock);
@@ -83,7 +86,7 @@ static void set_seen(daybook_store *store, const dbk_live_values *values) {
     pthread_mutex_unlock(&follower->seen_lock);
 }
 
-// ---- Views -----------------------------------------------------------------------------------------------------------------------
+// ---- Views ----------------------------------------------------------------------------------------------
 
 static bool has_source(dbk_source *const *sources, size_t count, const dbk_source *source) {
     for (size_t i = 0; i < count; i++) {
@@ -119,9 +122,10 @@ static void hand_on_removals(dbk_source *from, dbk_source *const *sources, size_
     pthread_rwlock_unlock(&from->dead.lock);
 }
 
-// What of a memory table lies behind `flushed`, in a table of its own: tables of a reader are small, and a source that
-// showed only part of its table would be a trap for everybody who walks the table's indexes.
-static daybook_status copy_behind(daybook_store *store, dbk_source *from, uint64_t flushed, dbk_source **source_out) {
+// What of a memory table lies behind `flushed`, in a table of its own: tables of a reader are small, and a
+// source that showed only part of its table would be a trap for everybody who walks the table's indexes.
+static daybook_status copy_behind(daybook_store *store, dbk_source *from, uint64_t flushed,
+                                  dbk_source **source_out) {
     dbk_memtable *memtable = NULL;
     DBK_TRY(dbk_memtable_new(store->allocator, flushed + 1, &memtable));
     uint64_t end = dbk_memtable_position_end(from->memtable);
@@ -137,15 +141,16 @@ static daybook_status copy_behind(daybook_store *store, dbk_source *from, uint64
     }
     if (status == DAYBOOK_OK && end > flushed + 1) status = dbk_memtable_skip_to(memtable, end);
     if (status == DAYBOOK_OK) {
-        status = dbk_source_new(store->allocator, memtable, NULL, flushed + 1, from->position_last, source_out);
+        status =
+            dbk_source_new(store->allocator, memtable, NULL, flushed + 1, from->position_last, source_out);
     }
     if (status != DAYBOOK_OK) dbk_memtable_unref(memtable);
     return status;
 }
 
 // Append to `sources` what of the memory tables of `old` lies behind `flushed`; the last one is active.
-static daybook_status keep_memtables(daybook_store *store, const dbk_view *old, uint64_t flushed, dbk_source **sources,
-                                     size_t *count) {
+static daybook_status keep_memtables(daybook_store *store, const dbk_view *old, uint64_t flushed,
+                                     dbk_source **sources, size_t *count) {
     for (size_t i = old->segment_count; i < old->source_count; i++) {
         dbk_source *source = old->sources[i];
         bool is_active = i + 1 == old->source_count;
@@ -192,7 +197,8 @@ static daybook_status change_view(daybook_store *store, const dbk_manifest *fres
     if (status == DAYBOOK_OK) {
         pthread_mutex_lock(&store->removal_lock);
         for (size_t i = 0; i < old->source_count; i++) {
-            if (!has_source(sources, count, old->sources[i])) hand_on_removals(old->sources[i], sources, count);
+            if (!has_source(sources, count, old->sources[i]))
+                hand_on_removals(old->sources[i], sources, count);
         }
         store->active = sources[count - 1];
         dbk_store_set_view(store, view);
@@ -206,7 +212,7 @@ static daybook_status change_view(daybook_store *store, const dbk_manifest *fres
     return status;
 }
 
-// ---- Starting over -----------------------------------------------------------------------------------------------------------------
+// ---- Starting over --------------------------------------------------------------------------------------
 
 // What replay and recovery touch of a store, on a view of its own.
 static daybook_status shadow_init(daybook_store *shadow, const daybook_store *store) {
@@ -238,19 +244,22 @@ static size_t roll_bytes(const daybook_store *store) {
 }
 
 // Replay as far as can be read; damage on the way is logged and ends it, *damaged_out.
-static daybook_status replay_some(daybook_store *store, const dbk_manifest *manifest, uint64_t start_lsn, uint64_t stop_lsn,
-                                  uint64_t *next_lsn_out, dbk_journal_recovery *recovery, daybook_error *error) {
+static daybook_status replay_some(daybook_store *store, const dbk_manifest *manifest, uint64_t start_lsn,
+                                  uint64_t stop_lsn, uint64_t *next_lsn_out, dbk_journal_recovery *recovery,
+                                  daybook_error *error) {
     dbk_replay replay = {.store = store, .roll_bytes = roll_bytes(store)};
     *recovery = (dbk_journal_recovery){0};
     *next_lsn_out = start_lsn;
     if (manifest->journal_piece_count == 0) return DAYBOOK_OK; // a backup
     if (stop_lsn != 0 && stop_lsn <= start_lsn) return DAYBOOK_OK;
-    DBK_TRY(dbk_recovery_replay(&replay, manifest, start_lsn, stop_lsn, manifest->journal_durable_lsn, recovery, error));
+    DBK_TRY(dbk_recovery_replay(&replay, manifest, start_lsn, stop_lsn, manifest->journal_durable_lsn,
+                                recovery, error));
     *next_lsn_out = recovery->end_lsn;
     return DAYBOOK_OK;
 }
 
-// The range of positions that should follow what was replayed, and does not. With `next` events came behind it.
+// The range of positions that should follow what was replayed, and does not. With `next` events came behind
+// it.
 static daybook_status insert_gap(daybook_store *store, uint64_t first, uint64_t last, const char *damage) {
     dbk_view *old = store->view;
     dbk_source **sources = dbk_resize_array(store->allocator, NULL, old->source_count + 2, sizeof *sources);
@@ -271,7 +280,8 @@ static daybook_status insert_gap(daybook_store *store, uint64_t first, uint64_t 
         memcpy(sources, old->sources, count * sizeof *sources);
         sources[count] = gap;
         sources[count + 1] = behind;
-        status = dbk_view_new(store->allocator, old->generation, sources, old->segment_count, count + 2, &view);
+        status =
+            dbk_view_new(store->allocator, old->generation, sources, old->segment_count, count + 2, &view);
     }
     if (status == DAYBOOK_OK) {
         for (size_t i = 0; i < count; i++) dbk_source_ref(sources[i]);
@@ -296,14 +306,15 @@ static uint64_t first_event(const daybook_store *store, uint64_t position) {
 }
 
 // Replay what can be read behind the damage that `recovery` tells of, marking what is missing in between.
-static daybook_status replay_over_damage(daybook_store *store, const dbk_manifest *manifest, uint64_t stop_lsn,
-                                         uint64_t *next_lsn, dbk_journal_recovery *recovery, daybook_error *error) {
+static daybook_status replay_over_damage(daybook_store *store, const dbk_manifest *manifest,
+                                         uint64_t stop_lsn, uint64_t *next_lsn,
+                                         dbk_journal_recovery *recovery, daybook_error *error) {
     while (recovery->damaged) {
         char damage[DBK_PATH_SIZE_MAX + 256];
         uint64_t missing = store->next_position;
         uint64_t resume_lsn = recovery->resume_lsn;
-        (void)snprintf(damage, sizeof damage, "%s/journal is damaged at byte %llu: %s; run daybook verify", store->path,
-                       (unsigned long long)recovery->damage_offset, recovery->damage_text);
+        (void)snprintf(damage, sizeof damage, "%s/journal is damaged at byte %llu: %s; run daybook verify",
+                       store->path, (unsigned long long)recovery->damage_offset, recovery->damage_text);
         dbk_store_log(store, DAYBOOK_LOG_ERROR, "%s", damage);
         daybook_status status = DAYBOOK_OK;
         if (store->active->position_first < missing) status = dbk_recovery_roll(store);
@@ -323,7 +334,8 @@ static daybook_status replay_over_damage(daybook_store *store, const dbk_manifes
             }
         }
         if (status == DAYBOOK_OK) status = insert_gap(store, missing, found - 1, damage);
-        if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while reading %s", store->path);
+        if (status != DAYBOOK_OK)
+            return dbk_fail(error, status, "out of memory while reading %s", store->path);
     }
     return DAYBOOK_OK;
 }
@@ -365,9 +377,11 @@ static daybook_status take_streams(daybook_store *store, const daybook_store *sh
     if (status == DAYBOOK_OK) status = dbk_stream_table_all(shadow->streams, &fresh, &fresh_count);
     if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory while reading %s", store->path);
     for (size_t i = 0; status == DAYBOOK_OK && i < old_count; i++) {
-        if (dbk_stream_table_find_id(shadow->streams, old[i]->id) == NULL) dbk_stream_table_remove(store->streams, old[i]);
+        if (dbk_stream_table_find_id(shadow->streams, old[i]->id) == NULL)
+            dbk_stream_table_remove(store->streams, old[i]);
     }
-    for (size_t i = 0; status == DAYBOOK_OK && i < fresh_count; i++) status = take_stream(store, fresh[i], error);
+    for (size_t i = 0; status == DAYBOOK_OK && i < fresh_count; i++)
+        status = take_stream(store, fresh[i], error);
     dbk_free(store->allocator, old);
     dbk_free(store->allocator, fresh);
     return status;
@@ -386,19 +400,22 @@ static void publish_shadow(daybook_store *store, daybook_store *shadow) {
     if (position > atomic_load(&store->durable_position)) atomic_store(&store->durable_position, position);
 }
 
-static daybook_status check_identity(const daybook_store *store, const dbk_manifest *fresh, daybook_error *error) {
+static daybook_status check_identity(const daybook_store *store, const dbk_manifest *fresh,
+                                     daybook_error *error) {
     static const dbk_uuid none = {{0}};
     if (memcmp(&store->uuid, &none, sizeof none) == 0) return DAYBOOK_OK; // the first load
-    if (memcmp(&store->uuid, &fresh->store_uuid, sizeof none) == 0 && store->incarnation == fresh->incarnation) {
+    if (memcmp(&store->uuid, &fresh->store_uuid, sizeof none) == 0 &&
+        store->incarnation == fresh->incarnation) {
         return DAYBOOK_OK;
     }
-    return dbk_fail(error, DAYBOOK_EFOREIGN, "%s is another store now: it was replaced; open it again", store->path);
+    return dbk_fail(error, DAYBOOK_EFOREIGN, "%s is another store now: it was replaced; open it again",
+                    store->path);
 }
 
-// One attempt. *manifest_edit_out says which manifest it rested on; *lapped_out: the journal did not hold what that
-// manifest and the live page promise, as when the writer went on meanwhile.
-static daybook_status try_start_over(daybook_store *store, bool accept_damage, uint64_t *manifest_edit_out, bool *lapped_out,
-                                     daybook_error *error) {
+// One attempt. *manifest_edit_out says which manifest it rested on; *lapped_out: the journal did not hold
+// what that manifest and the live page promise, as when the writer went on meanwhile.
+static daybook_status try_start_over(daybook_store *store, bool accept_damage, uint64_t *manifest_edit_out,
+                                     bool *lapped_out, daybook_error *error) {
     struct dbk_follower *follower = store->follower;
     *lapped_out = false;
     dbk_manifest fresh;
@@ -416,7 +433,9 @@ static daybook_status try_start_over(daybook_store *store, bool accept_damage, u
     dbk_live_values values = {0};
     bool is_known = false;
     bool writer_lives = find_writer(store, &values, &is_known);
-    uint64_t stop_lsn = writer_lives ? values.durable_lsn : fresh.closed_clean ? fresh.journal_durable_lsn : 0;
+    uint64_t stop_lsn = writer_lives         ? values.durable_lsn
+                        : fresh.closed_clean ? fresh.journal_durable_lsn
+                                             : 0;
 
     shadow = dbk_alloc(store->allocator, sizeof *shadow);
     if (shadow == NULL) {
@@ -459,14 +478,16 @@ static daybook_status try_start_over(daybook_store *store, bool accept_damage, u
         if (!recovery.damaged) { // it ends before what a writer said is there
             recovery.damaged = true;
             recovery.resume_lsn = 0;
-            (void)snprintf(recovery.damage_text, sizeof recovery.damage_text, "it ends before its acknowledged end");
+            (void)snprintf(recovery.damage_text, sizeof recovery.damage_text,
+                           "it ends before its acknowledged end");
         }
         if (!writer_lives) {
             // What is behind the damage is only looked for where the end is not given.
             stop_lsn = 0;
             status = replay_some(shadow, &fresh, next_lsn, stop_lsn, &next_lsn, &recovery, error);
         }
-        if (status == DAYBOOK_OK) status = replay_over_damage(shadow, &fresh, stop_lsn, &next_lsn, &recovery, error);
+        if (status == DAYBOOK_OK)
+            status = replay_over_damage(shadow, &fresh, stop_lsn, &next_lsn, &recovery, error);
         if (status != DAYBOOK_OK) goto done;
     }
     store->open_replayed_bytes = recovery.replayed_bytes;
@@ -488,11 +509,12 @@ done:
 }
 
 static bool may_be_race(daybook_status status) {
-    return status == DAYBOOK_ENOTFOUND || status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO || status == DAYBOOK_EFOREIGN;
+    return status == DAYBOOK_ENOTFOUND || status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO ||
+           status == DAYBOOK_EFOREIGN;
 }
 
-// A writer beside us replaces files and pages while we read. What fails is tried again as long as the manifest changes, and
-// once more; then it is what it looks like.
+// A writer beside us replaces files and pages while we read. What fails is tried again as long as the
+// manifest changes, and once more; then it is what it looks like.
 static daybook_status start_over(daybook_store *store, daybook_error *error) {
     uint64_t edit_before = UINT64_MAX;
     bool last_chance = false;
@@ -511,7 +533,7 @@ static daybook_status start_over(daybook_store *store, daybook_error *error) {
     return dbk_fail(error, DAYBOOK_EIO, "%s changes faster than it can be read; try again", store->path);
 }
 
-// ---- Keeping up ----------------------------------------------------------------------------------------------------------------------
+// ---- Keeping up -----------------------------------------------------------------------------------------
 
 static void publish_position(daybook_store *store) {
     uint64_t position = store->next_position - 1;
@@ -544,11 +566,13 @@ static daybook_status follow_manifest(daybook_store *store, bool *behind_out, da
 }
 
 // What changed since, where nothing stands in the way; *behind_out: start over.
-static daybook_status catch_up(daybook_store *store, const dbk_live_values *values, bool *behind_out, daybook_error *error) {
+static daybook_status catch_up(daybook_store *store, const dbk_live_values *values, bool *behind_out,
+                               daybook_error *error) {
     struct dbk_follower *follower = store->follower;
     *behind_out = follower->is_damaged;
     if (*behind_out) return DAYBOOK_OK;
-    if (values->manifest_edit > atomic_load(&store->manifest_edit) || values->durable_lsn > map_end(&store->manifest)) {
+    if (values->manifest_edit > atomic_load(&store->manifest_edit) ||
+        values->durable_lsn > map_end(&store->manifest)) {
         daybook_status status = follow_manifest(store, behind_out, error);
         if (status != DAYBOOK_OK && may_be_race(status)) {
             *behind_out = true;
@@ -559,8 +583,8 @@ static daybook_status catch_up(daybook_store *store, const dbk_live_values *valu
     if (values->durable_lsn <= follower->next_lsn) return DAYBOOK_OK;
     uint64_t next_lsn = 0;
     dbk_journal_recovery recovery;
-    daybook_status status = replay_some(store, &store->manifest, follower->next_lsn, values->durable_lsn, &next_lsn, &recovery,
-                                        error);
+    daybook_status status = replay_some(store, &store->manifest, follower->next_lsn, values->durable_lsn,
+                                        &next_lsn, &recovery, error);
     if (status == DAYBOOK_OK) {
         follower->next_lsn = next_lsn;
         publish_position(store);
@@ -574,7 +598,8 @@ static daybook_status catch_up(daybook_store *store, const dbk_live_values *valu
 
 static bool is_new(const struct dbk_follower *follower, const dbk_live_values *values) {
     return !follower->has_seen || follower->seen.session != values->session ||
-           follower->seen.durable_lsn != values->durable_lsn || follower->seen.manifest_edit != values->manifest_edit;
+           follower->seen.durable_lsn != values->durable_lsn ||
+           follower->seen.manifest_edit != values->manifest_edit;
 }
 
 static daybook_status refresh(daybook_store *store, daybook_error *error) {
@@ -602,11 +627,15 @@ daybook_status dbk_follower_refresh(daybook_store *store, daybook_error *error) 
     return status;
 }
 
-void dbk_follower_hold(daybook_store *store) { pthread_mutex_lock(&store->follower->lock); }
+void dbk_follower_hold(daybook_store *store) {
+    pthread_mutex_lock(&store->follower->lock);
+}
 
-void dbk_follower_let_go(daybook_store *store) { pthread_mutex_unlock(&store->follower->lock); }
+void dbk_follower_let_go(daybook_store *store) {
+    pthread_mutex_unlock(&store->follower->lock);
+}
 
-// ---- Waiting -------------------------------------------------------------------------------------------------------------------------
+// ---- Waiting --------------------------------------------------------------------------------------------
 
 void dbk_store_wait_published(daybook_store *store, uint32_t seen_publish_count, int64_t timeout_ns) {
     if (atomic_load_explicit(&store->publish_count, memory_order_acquire) != seen_publish_count) return;
@@ -630,16 +659,17 @@ void dbk_store_wait_published(daybook_store *store, uint32_t seen_publish_count,
     }
 }
 
-// ---- Life ----------------------------------------------------------------------------------------------------------------------------
+// ---- Life -----------------------------------------------------------------------------------------------
 
 static daybook_status check_present(daybook_store *store, daybook_error *error) {
     dbk_directory found;
     DBK_TRY(dbk_directory_inspect(store->vfs, store->path, &found, error));
     if (found.manifest_count > 0) return DAYBOOK_OK;
     if (found.segment_count > 0) {
-        return dbk_fail_damaged(error, store->path, 0,
-                                "%s has files of a store but no manifest: it was lost; put it back, or run daybook repair",
-                                store->path);
+        return dbk_fail_damaged(
+            error, store->path, 0,
+            "%s has files of a store but no manifest: it was lost; put it back, or run daybook repair",
+            store->path);
     }
     return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no store in %s; check the path", store->path);
 }
@@ -647,7 +677,8 @@ static daybook_status check_present(daybook_store *store, daybook_error *error) 
 daybook_status dbk_follower_open(daybook_store *store, daybook_error *error) {
     DBK_TRY(check_present(store, error));
     struct dbk_follower *follower = dbk_alloc_zeroed(store->allocator, sizeof *follower);
-    if (follower == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while opening %s", store->path);
+    if (follower == NULL)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while opening %s", store->path);
     pthread_mutex_init(&follower->lock, NULL);
     pthread_mutex_init(&follower->seen_lock, NULL);
     store->follower = follower;

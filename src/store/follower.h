@@ -5,8 +5,8 @@
 
 #include "store/store_internal.h"
 
-/// Load the store in store->path for reading: up to what a live writer says is durable, or, without one, as recovery would
-/// find it. Writes nothing, takes no lock for longer than a look.
+/// Load the store in store->path for reading: up to what a live writer says is durable, or, without one, as
+/// recovery would find it. Writes nothing, takes no lock for longer than a look.
 daybook_status dbk_follower_open(daybook_store *store, daybook_error *error);
 void dbk_follower_free(daybook_store *store);
 

@@ -1,6 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-// What a store says of itself. Numbers are taken one after the other while others work: each is right, together they may be of
-// slightly different moments. Any thread.
+// SPDX-License-Identifier: Apache-2.0 What a store says of itself. Numbers are taken one after the other
+// while others work: each is right, together they may be of slightly different moments. Any thread.
 #include "base/error.h"
 #include "store/store_internal.h"
 
@@ -32,13 +31,15 @@ static void add_manifest(daybook_store *store, daybook_store_info *info) {
     pthread_mutex_lock(&store->manifest_lock);
     const dbk_manifest *manifest = &store->manifest;
     info->segment_count = manifest->segment_count;
-    for (size_t i = 0; i < manifest->segment_count; i++) info->segment_bytes += manifest->segments[i].summary.file_bytes;
+    for (size_t i = 0; i < manifest->segment_count; i++)
+        info->segment_bytes += manifest->segments[i].summary.file_bytes;
     info->journal_bytes = (uint64_t)manifest->journal_piece_count * DBK_JOURNAL_PIECE_SIZE;
     pthread_mutex_unlock(&store->manifest_lock);
 }
 
 daybook_status daybook_info(daybook_store *store, daybook_store_info *info_out, daybook_error *error) {
-    if (store == NULL || info_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "daybook_info without store or info_out");
+    if (store == NULL || info_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "daybook_info without store or info_out");
     if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
     daybook_store_info info = {.size = sizeof info};
     dbk_uuid_format(&store->uuid, info.uuid);
@@ -47,7 +48,8 @@ daybook_status daybook_info(daybook_store *store, daybook_store_info *info_out, 
     daybook_status status = add_streams(store, &info);
     if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while asking %s", store->path);
     add_manifest(store, &info);
-    if (store->journal != NULL) info.journal_used_bytes = dbk_journal_used_pages(store->journal) * DBK_JOURNAL_PAGE_SIZE;
+    if (store->journal != NULL)
+        info.journal_used_bytes = dbk_journal_used_pages(store->journal) * DBK_JOURNAL_PAGE_SIZE;
     if (store->journal == NULL) info.journal_used_bytes = store->open_replayed_bytes;
     info.memory_bytes = memory_bytes(store);
     info.group_count = atomic_load(&store->group_count);

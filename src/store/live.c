@@ -6,10 +6,10 @@
 //   28 u32 wake: bumped after every publish; readers of other processes sleep on it
 //   32 u64 each: incarnation, process id, session, writer open, manifest edit, durable LSN, durable position
 //
-// The page is never synced and means nothing after a crash of the machine: what it says is only believed while a writer
-// holds LOCK and the session in both agrees (open.c). Its blocks are written when the file is made, since a store through
-// the mapping into a hole of a full file system would be a SIGBUS.
-// The file stays when the writer closes, and a later writer uses the same one: readers keep their mapping.
+// The page is never synced and means nothing after a crash of the machine: what it says is only believed
+// while a writer holds LOCK and the session in both agrees (open.c). Its blocks are written when the file
+// is made, since a store through the mapping into a hole of a full file system would be a SIGBUS. The file
+// stays when the writer closes, and a later writer uses the same one: readers keep their mapping.
 #include "store/live.h"
 
 #include <limits.h>
@@ -48,8 +48,8 @@ struct dbk_live {
     daybook_file *file;
     live_page *page;
     bool writer;
-    pthread_mutex_t lock;  // publishing
-    dbk_live_values last;  // guarded by lock
+    pthread_mutex_t lock; // publishing
+    dbk_live_values last; // guarded by lock
 };
 
 static daybook_status prepare_file(dbk_live *live, const char *path, daybook_error *error) {
@@ -68,8 +68,8 @@ static const volatile uint32_t *word_of(const _Atomic uint32_t *word) {
 }
 
 static bool is_ours(const live_page *page, const dbk_uuid *store_uuid) {
-    return atomic_load_explicit(&page->magic, memory_order_acquire) == LIVE_MAGIC && page->format == LIVE_FORMAT &&
-           memcmp(page->store_uuid, store_uuid->bytes, 16) == 0;
+    return atomic_load_explicit(&page->magic, memory_order_acquire) == LIVE_MAGIC &&
+           page->format == LIVE_FORMAT && memcmp(page->store_uuid, store_uuid->bytes, 16) == 0;
 }
 
 static void begin_page(live_page *page, const dbk_uuid *store_uuid) {
@@ -85,7 +85,8 @@ static void begin_page(live_page *page, const dbk_uuid *store_uuid) {
     atomic_store_explicit(&page->magic, LIVE_MAGIC, memory_order_release);
 }
 
-static daybook_status map_page(dbk_live *live, const dbk_uuid *store_uuid, const char *path, daybook_error *error) {
+static daybook_status map_page(dbk_live *live, const dbk_uuid *store_uuid, const char *path,
+                               daybook_error *error) {
     DBK_TRY(prepare_file(live, path, error));
     void *data = NULL;
     int result = live->vfs->map_shared(live->vfs, live->file, LIVE_SIZE, live->writer, &data);
@@ -100,7 +101,8 @@ static daybook_status map_page(dbk_live *live, const dbk_uuid *store_uuid, const
 }
 
 daybook_status dbk_live_open(const daybook_allocator *allocator, daybook_vfs *vfs, const char *directory,
-                             const dbk_uuid *store_uuid, bool writer, dbk_live **live_out, daybook_error *error) {
+                             const dbk_uuid *store_uuid, bool writer, dbk_live **live_out,
+                             daybook_error *error) {
     *live_out = NULL;
     char path[DBK_PATH_SIZE_MAX];
     DBK_TRY(dbk_path_join(directory, "live", path, error));

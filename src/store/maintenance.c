@@ -1,22 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // Background work: when to flush, merge, grow the journal, apply limits by age and write the witness.
 //
-// Two threads, so that a long merge never holds up a flush (appends wait for flushes, nobody waits for a merge):
-//   flusher  deferred groups, growth of the journal, flush; once a second limits by age and, when nothing was written for
-//            a second, the witness page that makes the journal's end certain
+// Two threads, so that a long merge never holds up a flush (appends wait for flushes, nobody waits for a
+// merge):
+//   flusher  deferred groups, growth of the journal, flush; once a second limits by age and, when nothing
+//            was written for a second, the witness page that makes the journal's end certain
 //   merger   merges while one is due
-// Each sleeps on its own word and is woken by dbk_maintenance_kick. With DAYBOOK_OPEN_NO_BACKGROUND there are none, and
-// daybook_maintain does one round of both.
+// Each sleeps on its own word and is woken by dbk_maintenance_kick. With DAYBOOK_OPEN_NO_BACKGROUND there
+// are none, and daybook_maintain does one round of both.
 //
-// Failures (disk full, I/O): logged, remembered in store->maintenance_status for appends that find no room, tried again with
-// growing delay. What is tried again uses new file names. A poisoned journal ends flushing: the cut needs the commit queue.
+// Failures (disk full, I/O): logged, remembered in store->maintenance_status for appends that find no room,
+// tried again with growing delay. What is tried again uses new file names. A poisoned journal ends
+// flushing: the cut needs the commit queue.
 #include <limits.h>
 
 #include "base/time.h"
 #include "store/directory.h"
 #include "store/maintenance.h"
 
-enum { RETRY_DELAY_MIN_MS = 50, RETRY_DELAY_MAX_MS = 5000, GROW_PIECES = 16, MERGE_POLL_MS = 1000, SEGMENTS_MAX = 60 };
+enum {
+    RETRY_DELAY_MIN_MS = 50,
+    RETRY_DELAY_MAX_MS = 5000,
+    GROW_PIECES = 16,
+    MERGE_POLL_MS = 1000,
+    SEGMENTS_MAX = 60
+};
 
 static const volatile uint32_t *word_of(const _Atomic uint32_t *word) {
     return (const volatile uint32_t *)(uintptr_t)word;
@@ -33,7 +41,7 @@ void dbk_maintenance_kick(daybook_store *store) {
     bump(store, &maintenance->flush_word);
 }
 
-// ---- The journal's size ----------------------------------------------------------------------------------------------------------
+// ---- The journal's size ---------------------------------------------------------------------------------
 
 static uint32_t pieces_max(const daybook_store *store) {
     return (uint32_t)(store->options.journal_max_bytes / DBK_JOURNAL_PIECE_SIZE);
@@ -90,7 +98,7 @@ static daybook_status grow_ahead(daybook_store *store, bool *did, daybook_error 
     return status;
 }
 
-// ---- A round -----------------------------------------------------------------------------------------------------------------------
+// ---- A round --------------------------------------------------------------------------------------------
 
 static daybook_status write_witness(daybook_store *store, daybook_error *error) {
     struct dbk_maintenance *maintenance = store->maintenance;
@@ -121,13 +129,15 @@ static daybook_status each_second(daybook_store *store, daybook_error *error) {
 static void note_failure(daybook_store *store, daybook_status status, const daybook_error *error) {
     struct dbk_maintenance *maintenance = store->maintenance;
     int64_t delay_ns = maintenance->retry_delay_ns * 2;
-    if (delay_ns < RETRY_DELAY_MIN_MS * DBK_MILLISECOND_NS) delay_ns = RETRY_DELAY_MIN_MS * DBK_MILLISECOND_NS;
-    if (delay_ns > RETRY_DELAY_MAX_MS * DBK_MILLISECOND_NS) delay_ns = RETRY_DELAY_MAX_MS * DBK_MILLISECOND_NS;
+    if (delay_ns < RETRY_DELAY_MIN_MS * DBK_MILLISECOND_NS)
+        delay_ns = RETRY_DELAY_MIN_MS * DBK_MILLISECOND_NS;
+    if (delay_ns > RETRY_DELAY_MAX_MS * DBK_MILLISECOND_NS)
+        delay_ns = RETRY_DELAY_MAX_MS * DBK_MILLISECOND_NS;
     maintenance->retry_delay_ns = delay_ns;
     maintenance->retry_at_ns = store->vfs->clock_monotonic_ns(store->vfs) + delay_ns;
     atomic_store(&store->maintenance_status, status);
-    dbk_store_log(store, DAYBOOK_LOG_ERROR, "background work failed: %s; it is tried again in %lld ms", error->message,
-                  (long long)(delay_ns / DBK_MILLISECOND_NS));
+    dbk_store_log(store, DAYBOOK_LOG_ERROR, "background work failed: %s; it is tried again in %lld ms",
+                  error->message, (long long)(delay_ns / DBK_MILLISECOND_NS));
     dbk_commit_room_changed(store);
 }
 
@@ -141,7 +151,8 @@ static void note_success(daybook_store *store) {
     dbk_commit_room_changed(store);
 }
 
-// Where flushes are faster than merges the flusher merges, too: appends then wait for it, and reads stay cheap.
+// Where flushes are faster than merges the flusher merges, too: appends then wait for it, and reads stay
+// cheap.
 static daybook_status merge_if_many(daybook_store *store, daybook_error *error) {
     for (;;) {
         dbk_view *view = dbk_store_get_view(store);
@@ -185,13 +196,14 @@ static void run_round(daybook_store *store) {
     pthread_mutex_unlock(&maintenance->round_lock);
 }
 
-// ---- Threads -----------------------------------------------------------------------------------------------------------------------
+// ---- Threads --------------------------------------------------------------------------------------------
 
 static int64_t flusher_timeout_ns(daybook_store *store) {
     struct dbk_maintenance *maintenance = store->maintenance;
     int64_t now_ns = store->vfs->clock_monotonic_ns(store->vfs);
     int64_t until_ns = maintenance->next_second_ns;
-    if (maintenance->retry_at_ns > now_ns && maintenance->retry_at_ns < until_ns) until_ns = maintenance->retry_at_ns;
+    if (maintenance->retry_at_ns > now_ns && maintenance->retry_at_ns < until_ns)
+        until_ns = maintenance->retry_at_ns;
     int64_t deferred_ns = dbk_commit_deferred_until(store);
     if (deferred_ns != 0 && deferred_ns < until_ns) until_ns = deferred_ns;
     return until_ns > now_ns ? until_ns - now_ns : DBK_MILLISECOND_NS;
@@ -204,7 +216,8 @@ static void *run_flusher(void *context) {
         uint32_t word = atomic_load_explicit(&maintenance->flush_word, memory_order_acquire);
         run_round(store);
         if (atomic_load(&maintenance->stop)) break;
-        (void)store->vfs->wait(store->vfs, word_of(&maintenance->flush_word), word, flusher_timeout_ns(store), 0);
+        (void)store->vfs->wait(store->vfs, word_of(&maintenance->flush_word), word, flusher_timeout_ns(store),
+                               0);
     }
     return NULL;
 }
@@ -227,7 +240,8 @@ static void *run_merger(void *context) {
             if (delay_ms < 64 * MERGE_POLL_MS) delay_ms *= 2;
         }
         if (atomic_load(&maintenance->stop)) break;
-        (void)store->vfs->wait(store->vfs, word_of(&maintenance->merge_word), word, delay_ms * DBK_MILLISECOND_NS, 0);
+        (void)store->vfs->wait(store->vfs, word_of(&maintenance->merge_word), word,
+                               delay_ms * DBK_MILLISECOND_NS, 0);
     }
     return NULL;
 }
@@ -236,8 +250,10 @@ static daybook_status start_threads(daybook_store *store, daybook_error *error) 
     struct dbk_maintenance *maintenance = store->maintenance;
     atomic_store(&maintenance->flusher_runs, true);
     atomic_store(&maintenance->merger_runs, true);
-    if (pthread_create(&maintenance->flusher, NULL, run_flusher, store) != 0) atomic_store(&maintenance->flusher_runs, false);
-    if (pthread_create(&maintenance->merger, NULL, run_merger, store) != 0) atomic_store(&maintenance->merger_runs, false);
+    if (pthread_create(&maintenance->flusher, NULL, run_flusher, store) != 0)
+        atomic_store(&maintenance->flusher_runs, false);
+    if (pthread_create(&maintenance->merger, NULL, run_merger, store) != 0)
+        atomic_store(&maintenance->merger_runs, false);
     if (maintenance->flusher_runs && maintenance->merger_runs) return DAYBOOK_OK;
     return dbk_fail(error, DAYBOOK_ENOMEM, "the threads for background work could not be started");
 }
@@ -246,14 +262,16 @@ daybook_status dbk_maintenance_new(daybook_store *store, daybook_error *error) {
     dbk_directory found;
     DBK_TRY(dbk_directory_inspect(store->vfs, store->path, &found, error));
     struct dbk_maintenance *maintenance = dbk_alloc_zeroed(store->allocator, sizeof *maintenance);
-    if (maintenance == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while opening %s", store->path);
+    if (maintenance == NULL)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while opening %s", store->path);
     pthread_mutex_init(&maintenance->merge_lock, NULL);
     pthread_mutex_init(&maintenance->flush_lock, NULL);
     pthread_mutex_init(&maintenance->doubtful_lock, NULL);
     pthread_mutex_init(&maintenance->round_lock, NULL);
     // Names of files that are there are not used again, whoever left them.
     uint64_t next_id = store->manifest.next_segment_id;
-    atomic_init(&maintenance->next_segment_id, next_id > found.segment_id_max ? next_id : found.segment_id_max + 1);
+    atomic_init(&maintenance->next_segment_id,
+                next_id > found.segment_id_max ? next_id : found.segment_id_max + 1);
     atomic_init(&maintenance->next_generation, found.generation_max + 1);
     maintenance->lsn_witnessed = dbk_journal_durable_lsn(store->journal);
     if (store->recovered_cut != NULL) {
@@ -291,7 +309,7 @@ void dbk_maintenance_free(daybook_store *store) {
     store->maintenance = NULL;
 }
 
-// ---- On demand -----------------------------------------------------------------------------------------------------------------------
+// ---- On demand ------------------------------------------------------------------------------------------
 
 daybook_status dbk_maintenance_flush(daybook_store *store, daybook_error *error) {
     bool did = false;
@@ -313,7 +331,8 @@ daybook_status dbk_maintenance_erase(daybook_store *store, uint64_t position_fir
 
 static daybook_status check_writer(const daybook_store *store, const char *call, daybook_error *error) {
     if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "%s without a store", call);
-    if (store->read_only) return dbk_fail(error, DAYBOOK_EREADONLY, "%s is open for reading only", store->path);
+    if (store->read_only)
+        return dbk_fail(error, DAYBOOK_EREADONLY, "%s is open for reading only", store->path);
     return DAYBOOK_OK;
 }
 

@@ -7,34 +7,37 @@
 #include "store/store_internal.h"
 
 struct dbk_maintenance {
-    // Locks: flush_lock and merge_lock come before maintenance_lock; nobody takes both but backup and erase, merge first.
-    pthread_mutex_t merge_lock;  // one merge at a time; held, no segment file goes away
-    pthread_mutex_t flush_lock;  // one flush at a time
-    dbk_cut cut;                 // guarded by flush_lock: frozen tables wait to be written up to here
+    // Locks: flush_lock and merge_lock come before maintenance_lock; nobody takes both but backup and
+    // erase, merge first.
+    pthread_mutex_t merge_lock; // one merge at a time; held, no segment file goes away
+    pthread_mutex_t flush_lock; // one flush at a time
+    dbk_cut cut;                // guarded by flush_lock: frozen tables wait to be written up to here
     _Atomic uint64_t next_segment_id;
     _Atomic uint64_t next_generation;
 
-    // Files no manifest needs any more, or an edit that failed may have named: removed after the next edit that succeeds.
+    // Files no manifest needs any more, or an edit that failed may have named: removed after the next edit
+    // that succeeds.
     pthread_mutex_t doubtful_lock;
     char (*doubtful)[64];
     size_t doubtful_count;
 
     // Threads.
-    atomic_bool flusher_runs, merger_runs;  // said before they start
+    atomic_bool flusher_runs, merger_runs; // said before they start
     pthread_t flusher, merger;
     atomic_bool stop;
-    _Atomic uint32_t flush_word, merge_word;  // bumped to wake
+    _Atomic uint32_t flush_word, merge_word; // bumped to wake
 
-    // Owned by whoever does the round (one thread: flusher, or the caller of daybook_maintain under round_lock).
+    // Owned by whoever does the round (one thread: flusher, or the caller of daybook_maintain under
+    // round_lock).
     pthread_mutex_t round_lock;
-    int64_t next_second_ns;     // monotonic: limits by age, witness
-    uint64_t lsn_last_second;   // durable LSN then
+    int64_t next_second_ns;   // monotonic: limits by age, witness
+    uint64_t lsn_last_second; // durable LSN then
     uint64_t lsn_witnessed;
-    int64_t retry_at_ns;        // after a failure
+    int64_t retry_at_ns; // after a failure
     int64_t retry_delay_ns;
 };
 
-// ---- flush.c ---------------------------------------------------------------------------------------------------------------
+// ---- flush.c --------------------------------------------------------------------------------------------
 /// Write out what is frozen and, with `force` or when due, what is active. *did_out: something was written.
 daybook_status dbk_flush(daybook_store *store, bool force, bool *did_out, daybook_error *error);
 /// A copy of the removed events of a source.
@@ -44,10 +47,12 @@ typedef struct dbk_dead_copy {
 } dbk_dead_copy;
 daybook_status dbk_dead_copy_take(dbk_source *source, dbk_dead_copy *copy_out);
 void dbk_dead_copy_deinit(dbk_dead_copy *copy);
-/// What a segment carries of the catalogue, so that a lost manifest can be rebuilt: entries and states of the streams in
-/// `ids` (ascending) that exist, as records of the manifest.
-daybook_status dbk_segment_catalogue(daybook_store *store, const uint32_t *ids, size_t count, dbk_manifest_edit *records);
-/// Write the bitmaps of `source` as a new deletion file of `segment_id`; *generation_out is 0 where there is nothing to say.
+/// What a segment carries of the catalogue, so that a lost manifest can be rebuilt: entries and states of
+/// the streams in `ids` (ascending) that exist, as records of the manifest.
+daybook_status dbk_segment_catalogue(daybook_store *store, const uint32_t *ids, size_t count,
+                                     dbk_manifest_edit *records);
+/// Write the bitmaps of `source` as a new deletion file of `segment_id`; *generation_out is 0 where there
+/// is nothing to say.
 daybook_status dbk_write_deletions(daybook_store *store, uint64_t segment_id, const dbk_dead_copy *dead,
                                    uint64_t *generation_out, daybook_error *error);
 /// Remove a file of the store's directory now (failure is only logged), or after the next edit.
@@ -60,26 +65,29 @@ daybook_status dbk_commit_edit(daybook_store *store, const dbk_manifest_edit *ed
 /// Tell readers of other processes of a new manifest edit.
 void dbk_publish_edit(daybook_store *store);
 
-// ---- orphans.c -------------------------------------------------------------------------------------------------------------
-/// Remove what crashes left behind and something valid has replaced. By open, under the lock, with the view of segments.
+// ---- orphans.c ------------------------------------------------------------------------------------------
+/// Remove what crashes left behind and something valid has replaced. By open, under the lock, with the view
+/// of segments.
 void dbk_remove_orphans(daybook_store *store);
 
-// ---- backup.c --------------------------------------------------------------------------------------------------------------
-/// Memory tables of a view that are to become a segment without a running writer (a reader's backup, a repair).
+// ---- backup.c -------------------------------------------------------------------------------------------
+/// Memory tables of a view that are to become a segment without a running writer (a reader's backup, a
+/// repair).
 typedef struct dbk_tail {
     dbk_view *view;
-    const dbk_dead_copy *dead;      // of each source of the view
-    const dbk_manifest *manifest;   // whose streams and marks count
+    const dbk_dead_copy *dead;    // of each source of the view
+    const dbk_manifest *manifest; // whose streams and marks count
     uint64_t position_last;
 } dbk_tail;
 /// *wrote_out is false where there is nothing to write.
 daybook_status dbk_tail_write(const dbk_tail *tail, const dbk_segment_config *config, bool *wrote_out,
                               dbk_segment_summary *summary_out, daybook_error *error);
 
-// ---- merge.c ---------------------------------------------------------------------------------------------------------------
+// ---- merge.c --------------------------------------------------------------------------------------------
 /// One merge or rewrite where one is due; END when none is. merge_lock is taken inside.
 daybook_status dbk_merge_once(daybook_store *store, daybook_error *error);
-/// Rewrite the segments that hold removed events with positions within [first, last]; merge_lock is held by the caller.
+/// Rewrite the segments that hold removed events with positions within [first, last]; merge_lock is held by
+/// the caller.
 daybook_status dbk_merge_erase(daybook_store *store, uint64_t first, uint64_t last, daybook_error *error);
 
 #endif

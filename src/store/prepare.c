@@ -390,7 +390,7 @@ void dbk_append_deinit(dbk_append *append) {
     const daybook_allocator *allocator = append->store->allocator;
     for (size_t i = 0; i < append->count; i++) {
         if (append->events[i].rolled == NULL) continue;
-        dbk_free(allocator, append->events[i].rolled->ranges);
+        dbk_ranges_deinit(&append->events[i].rolled->ranges, allocator);
         dbk_free(allocator, append->events[i].rolled);
     }
     dbk_free(allocator, append->events);

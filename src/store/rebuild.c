@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rebuilding the manifest.
 //
-//   identity   store UUID from the head of a segment, or of a journal page; incarnation from the journal, the youngest there is
-//   segments   every one that can be opened; where two overlap (inputs of a merge that were not removed yet) the one with the
-//              greater id. Deletions: the highest generation there is of each
-//   streams    the catalogue copies in the segments, later ones over earlier; of two that claim one name or subject the
-//              one with the greater id. last_seq is the greatest any segment knows
-//   journal    every page names its LSN, and a page belongs where LSN and place agree within the piece: the greatest such
-//              LSN of a piece says which LSNs it holds. The start is the lowest from which pieces follow each other without
-//              a gap to the newest; it may be too low: events that are in segments are skipped, marks are raised only
+//   identity   store UUID from the head of a segment, or of a journal page; incarnation from the journal,
+//              the youngest there is
+//   segments   every one that can be opened; where two overlap (inputs of a merge that were not removed
+//              yet) the one with the greater id. Deletions: the highest generation there is of each
+//   streams    the catalogue copies in the segments, later ones over earlier; of two that claim one name or
+//              subject the one with the greater id. last_seq is the greatest any segment knows
+//   journal    every page names its LSN, and a page belongs where LSN and place agree within the piece: the
+//              greatest such LSN of a piece says which LSNs it holds. The start is the lowest from which
+//              pieces follow each other without a gap to the newest; it may be too low: events that are in
+//              segments are skipped, marks are raised only
 //
-// What cannot be known: streams removed and marks set after the last segment that mentions them was written, when the
-// journal has given them up already. Counts are guesses; repair counts anew.
+// What cannot be known: streams removed and marks set after the last segment that mentions them was
+// written, when the journal has given them up already. Counts are guesses; repair counts anew.
 #include "store/rebuild.h"
 
 #include <errno.h>
@@ -33,15 +35,15 @@ typedef struct rebuilding {
     const char *directory;
     dbk_cache *cache;
     dbk_manifest *manifest;
-    uint64_t *ids;  // of segments
+    uint64_t *ids; // of segments
     size_t id_count;
     struct deletion_name {
         uint64_t segment_id, generation;
-    } *deletions;
+    } * deletions;
     size_t deletion_count;
     uint64_t number_max;
     bool has_identity;
-    uint64_t *bases;  // of each piece of the journal: its first LSN, 0 unknown
+    uint64_t *bases; // of each piece of the journal: its first LSN, 0 unknown
     uint32_t piece_count;
 } rebuilding;
 
@@ -61,7 +63,8 @@ static int visit_name(void *context, const daybook_vfs_entry *entry) {
         work->ids[work->id_count++] = id;
         break;
     case DBK_FILE_DELETIONS:
-        grown = dbk_resize_array(work->allocator, work->deletions, work->deletion_count + 1, sizeof *work->deletions);
+        grown = dbk_resize_array(work->allocator, work->deletions, work->deletion_count + 1,
+                                 sizeof *work->deletions);
         if (grown == NULL) return 1;
         work->deletions = grown;
         work->deletions[work->deletion_count++] = (struct deletion_name){id, generation};
@@ -79,10 +82,11 @@ static int newest_first(const void *a, const void *b) {
 }
 
 static daybook_status fail_memory(const rebuilding *work, daybook_error *error) {
-    return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while rebuilding the manifest of %s", work->directory);
+    return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while rebuilding the manifest of %s",
+                    work->directory);
 }
 
-// ---- The journal's pages -----------------------------------------------------------------------------------------------------------
+// ---- The journal's pages --------------------------------------------------------------------------------
 
 // What a page says of itself; its checksum is left to recovery, a page that lies finds no neighbours.
 static void look_at_page(rebuilding *work, const uint8_t *page, uint64_t number) {
@@ -125,7 +129,8 @@ static daybook_status look_at_journal(rebuilding *work, daybook_error *error) {
                              first * DBK_JOURNAL_PAGE_SIZE, NULL) != DAYBOOK_OK) {
             continue;
         }
-        for (uint64_t i = 0; i < PAGE_BATCH; i++) look_at_page(work, pages + i * DBK_JOURNAL_PAGE_SIZE, first + i);
+        for (uint64_t i = 0; i < PAGE_BATCH; i++)
+            look_at_page(work, pages + i * DBK_JOURNAL_PAGE_SIZE, first + i);
     }
     dbk_free(work->allocator, pages);
     work->vfs->close(work->vfs, file);
@@ -160,7 +165,8 @@ static daybook_status derive_map(rebuilding *work, daybook_error *error) {
         pieces[i] = pieces[used - 1 - i];
         pieces[used - 1 - i] = other;
     }
-    manifest->journal_first_lsn = used > 0 ? newest - (uint64_t)(used - 1) * DBK_JOURNAL_PIECE_PAGES : DBK_JOURNAL_PIECE_PAGES;
+    manifest->journal_first_lsn = used > 0 ? newest - (uint64_t)(used - 1) * DBK_JOURNAL_PIECE_PAGES
+                                           : DBK_JOURNAL_PIECE_PAGES;
     for (uint32_t i = 0; i < count; i++) {
         if (work->bases[i] != UINT64_MAX) pieces[used++] = i;
     }
@@ -171,7 +177,7 @@ static daybook_status derive_map(rebuilding *work, daybook_error *error) {
     return DAYBOOK_OK;
 }
 
-// ---- Segments ------------------------------------------------------------------------------------------------------------------------
+// ---- Segments -------------------------------------------------------------------------------------------
 
 static void look_at_head(rebuilding *work, uint64_t segment_id) {
     char name[40];
@@ -194,7 +200,9 @@ static void look_at_head(rebuilding *work, uint64_t segment_id) {
 static bool overlaps(const dbk_manifest *manifest, const dbk_segment_summary *summary) {
     for (size_t i = 0; i < manifest->segment_count; i++) {
         const dbk_segment_summary *other = &manifest->segments[i].summary;
-        if (other->position_first <= summary->position_last && other->position_last >= summary->position_first) return true;
+        if (other->position_first <= summary->position_last &&
+            other->position_last >= summary->position_first)
+            return true;
     }
     return false;
 }
@@ -223,7 +231,8 @@ static daybook_status take_segment(rebuilding *work, uint64_t segment_id, dayboo
     dbk_segment_config config = config_of(work, segment_id);
     dbk_segment *segment = NULL;
     if (segment_id >= manifest->next_segment_id) manifest->next_segment_id = segment_id + 1;
-    if (dbk_segment_open(&config, work->cache, &segment, NULL) != DAYBOOK_OK) return DAYBOOK_OK; // stays where it is
+    if (dbk_segment_open(&config, work->cache, &segment, NULL) != DAYBOOK_OK)
+        return DAYBOOK_OK; // stays where it is
     dbk_manifest_segment entry = {.summary = *dbk_segment_get_summary(segment),
                                   .deletion_generation = newest_generation(work, segment_id)};
     daybook_status status = DAYBOOK_OK;
@@ -231,10 +240,12 @@ static daybook_status take_segment(rebuilding *work, uint64_t segment_id, dayboo
         dbk_manifest_edit edit;
         dbk_manifest_edit_init(&edit, work->allocator);
         dbk_manifest_edit_add_segment(&edit, &entry);
-        uint64_t flushed = manifest->flushed_position > entry.summary.position_last ? manifest->flushed_position
-                                                                                   : entry.summary.position_last;
-        int64_t recorded = manifest->last_recorded_ns > entry.summary.recorded_last_ns ? manifest->last_recorded_ns
-                                                                                      : entry.summary.recorded_last_ns;
+        uint64_t flushed = manifest->flushed_position > entry.summary.position_last
+                               ? manifest->flushed_position
+                               : entry.summary.position_last;
+        int64_t recorded = manifest->last_recorded_ns > entry.summary.recorded_last_ns
+                               ? manifest->last_recorded_ns
+                               : entry.summary.recorded_last_ns;
         dbk_manifest_edit_set_flushed(&edit, flushed, recorded);
         if (dbk_manifest_apply(manifest, &edit) != DAYBOOK_OK) status = fail_memory(work, error);
         dbk_manifest_edit_deinit(&edit);
@@ -243,7 +254,7 @@ static daybook_status take_segment(rebuilding *work, uint64_t segment_id, dayboo
     return status;
 }
 
-// ---- Streams ---------------------------------------------------------------------------------------------------------------------------
+// ---- Streams --------------------------------------------------------------------------------------------
 
 // States only grow while catalogues are put over each other.
 static void keep_greatest(dbk_manifest *manifest, const dbk_manifest *before) {
@@ -254,11 +265,13 @@ static void keep_greatest(dbk_manifest *manifest, const dbk_manifest *before) {
         if (old->last_seq > stream->last_seq) stream->last_seq = old->last_seq;
         if (old->first_seq > stream->first_seq) stream->first_seq = old->first_seq;
         if (old->first_position > stream->first_position) stream->first_position = old->first_position;
-        if (old->last_recorded_ns > stream->last_recorded_ns) stream->last_recorded_ns = old->last_recorded_ns;
+        if (old->last_recorded_ns > stream->last_recorded_ns)
+            stream->last_recorded_ns = old->last_recorded_ns;
     }
 }
 
-static daybook_status take_catalogue(rebuilding *work, const dbk_manifest_segment *entry, daybook_error *error) {
+static daybook_status take_catalogue(rebuilding *work, const dbk_manifest_segment *entry,
+                                     daybook_error *error) {
     dbk_segment_config config = config_of(work, entry->summary.segment_id);
     dbk_segment *segment = NULL;
     dbk_buf records;
@@ -281,7 +294,8 @@ static daybook_status take_catalogue(rebuilding *work, const dbk_manifest_segmen
     for (uint32_t i = 0; dbk_segment_get_stream(segment, i, &part); i++) {
         for (size_t at = 0; at < work->manifest->stream_count; at++) {
             dbk_manifest_stream *stream = &work->manifest->streams[at];
-            if (stream->id == part.stream_id && part.last_seq > stream->last_seq) stream->last_seq = part.last_seq;
+            if (stream->id == part.stream_id && part.last_seq > stream->last_seq)
+                stream->last_seq = part.last_seq;
         }
     }
     dbk_segment_unref(segment);
@@ -294,16 +308,19 @@ static daybook_status drop_replaced(rebuilding *work, daybook_error *error) {
     dbk_stream_table *table = NULL;
     dbk_manifest_edit edit;
     dbk_manifest_edit_init(&edit, work->allocator);
-    dbk_slice *subjects = dbk_resize_array(work->allocator, NULL, DAYBOOK_STREAM_SUBJECT_COUNT_MAX, sizeof *subjects);
+    dbk_slice *subjects =
+        dbk_resize_array(work->allocator, NULL, DAYBOOK_STREAM_SUBJECT_COUNT_MAX, sizeof *subjects);
     daybook_status status = subjects == NULL ? DAYBOOK_ENOMEM : dbk_stream_table_new(work->allocator, &table);
     uint64_t *ids = dbk_resize_array(work->allocator, NULL, manifest->entry_count, sizeof *ids);
     if (ids == NULL) status = DAYBOOK_ENOMEM;
     for (size_t i = 0; status == DAYBOOK_OK && i < manifest->entry_count; i++) {
         char key[16] = "";
-        if (manifest->entries[i].key.size < sizeof key) memcpy(key, manifest->entries[i].key.data, manifest->entries[i].key.size);
+        if (manifest->entries[i].key.size < sizeof key)
+            memcpy(key, manifest->entries[i].key.data, manifest->entries[i].key.size);
         ids[i] = strtoull(key, NULL, 10) << 32 | i;
     }
-    if (status == DAYBOOK_OK && manifest->entry_count > 0) qsort(ids, manifest->entry_count, sizeof *ids, newest_first);
+    if (status == DAYBOOK_OK && manifest->entry_count > 0)
+        qsort(ids, manifest->entry_count, sizeof *ids, newest_first);
     for (size_t i = 0; status == DAYBOOK_OK && i < manifest->entry_count; i++) {
         const dbk_manifest_entry *entry = &manifest->entries[ids[i] & UINT32_MAX];
         uint32_t id = 0;
@@ -326,7 +343,7 @@ static daybook_status drop_replaced(rebuilding *work, daybook_error *error) {
     return status == DAYBOOK_OK ? status : fail_memory(work, error);
 }
 
-// ---- All of it ---------------------------------------------------------------------------------------------------------------------------
+// ---- All of it ------------------------------------------------------------------------------------------
 
 static daybook_status rebuild(rebuilding *work, daybook_error *error) {
     int result = work->vfs->list(work->vfs, work->directory, visit_name, work);
@@ -336,19 +353,24 @@ static daybook_status rebuild(rebuilding *work, daybook_error *error) {
     for (size_t i = 0; i < work->id_count; i++) look_at_head(work, work->ids[i]);
     DBK_TRY(look_at_journal(work, error));
     if (!work->has_identity) {
-        return dbk_fail_damaged(error, work->directory, 0,
-                                "no file in %s tells which store it is: nothing can be repaired; restore a backup", work->directory);
+        return dbk_fail_damaged(
+            error, work->directory, 0,
+            "no file in %s tells which store it is: nothing can be repaired; restore a backup",
+            work->directory);
     }
     work->manifest->number = work->number_max + 1;
     for (size_t i = 0; i < work->id_count; i++) DBK_TRY(take_segment(work, work->ids[i], error));
-    for (size_t i = 0; i < work->manifest->segment_count; i++) DBK_TRY(take_catalogue(work, &work->manifest->segments[i], error));
+    for (size_t i = 0; i < work->manifest->segment_count; i++)
+        DBK_TRY(take_catalogue(work, &work->manifest->segments[i], error));
     DBK_TRY(drop_replaced(work, error));
     return derive_map(work, error);
 }
 
-daybook_status dbk_rebuild_manifest(const daybook_allocator *allocator, daybook_vfs *vfs, const char *directory, dbk_cache *cache,
-                                    dbk_manifest *manifest, daybook_error *error) {
-    rebuilding work = {.allocator = allocator, .vfs = vfs, .directory = directory, .cache = cache, .manifest = manifest};
+daybook_status dbk_rebuild_manifest(const daybook_allocator *allocator, daybook_vfs *vfs,
+                                    const char *directory, dbk_cache *cache, dbk_manifest *manifest,
+                                    daybook_error *error) {
+    rebuilding work = {
+        .allocator = allocator, .vfs = vfs, .directory = directory, .cache = cache, .manifest = manifest};
     daybook_status status = rebuild(&work, error);
     dbk_free(allocator, work.ids);
     dbk_free(allocator, work.deletions);

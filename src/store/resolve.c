@@ -147,7 +147,6 @@ static daybook_status resolve_subject_counts(dbk_append *append, daybook_error *
 typedef struct rolling {
     dbk_append *append;
     dbk_roll_up *rolled;
-    size_t capacity;
     dbk_block_view block;
 } rolling;
 
@@ -156,19 +155,8 @@ static daybook_status roll_position(void *context, dbk_source *source, uint64_t 
     dbk_roll_up *rolled = rolls->rolled;
     dbk_event event;
     DBK_TRY(dbk_source_read(source, position, &rolls->block, &event, error));
-    if (rolled->range_count > 0 && rolled->ranges[rolled->range_count - 1].last + 1 == position) {
-        rolled->ranges[rolled->range_count - 1].last = position;
-    } else {
-        if (rolled->range_count == rolls->capacity) {
-            size_t capacity = rolls->capacity == 0 ? 16 : rolls->capacity * 2;
-            dbk_position_range *ranges =
-                dbk_resize_array(rolls->append->store->allocator, rolled->ranges, capacity, sizeof *ranges);
-            if (ranges == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory rolling up a subject");
-            rolled->ranges = ranges;
-            rolls->capacity = capacity;
-        }
-        rolled->ranges[rolled->range_count++] = (dbk_position_range){position, position};
-    }
+    if (dbk_ranges_add(&rolled->ranges, rolls->append->store->allocator, position) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory rolling up a subject");
     rolled->removed_count++;
     rolled->removed_bytes += dbk_event_cost(&event);
     return DAYBOOK_OK;
@@ -179,7 +167,7 @@ static daybook_status resolve_roll_ups(dbk_append *append, daybook_error *error)
     for (size_t i = 0; append->has_roll_up && i < append->count; i++) {
         dbk_append_event *event = &append->events[i];
         if (!dbk_slice_equal(event->roll_up, daybook_text("sub"))) continue;
-        if (event->rolled != NULL) dbk_free(allocator, event->rolled->ranges);
+        if (event->rolled != NULL) dbk_ranges_deinit(&event->rolled->ranges, allocator);
         dbk_free(allocator, event->rolled);
         event->rolled = dbk_alloc_zeroed(allocator, sizeof *event->rolled);
         if (event->rolled == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory rolling up a subject");

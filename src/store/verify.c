@@ -2,14 +2,14 @@
 // Verifying: every byte of a store is read and checked, nothing is written.
 //
 //   manifest    the newest file, every edit; nothing in it contradicts the rest
-//   segments    dbk_segment_verify; what the manifest says of each; no gap in what they cover is told, since positions of
-//               events that were never stored may be missing
+//   segments    dbk_segment_verify; what the manifest says of each; no gap in what they cover is told,
+//               since positions of events that were never stored may be missing
 //   deletions   checksum, and only positions of their segment
 //   journal     every group from the start on, every record decoded, positions ascending
 //   names       files the manifest does not know: told, no damage
 //
-// Beside a running writer files are replaced while we read. Damage found is therefore only told when the manifest is
-// still the same afterwards; else everything begins again.
+// Beside a running writer files are replaced while we read. Damage found is therefore only told when the
+// manifest is still the same afterwards; else everything begins again.
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +22,7 @@
 
 enum { ATTEMPTS_MAX = 20, MESSAGE_SIZE = 400 };
 
-// ---- Findings ------------------------------------------------------------------------------------------------------------------
+// ---- Findings -------------------------------------------------------------------------------------------
 
 // Kept until the end, because a writer may make them void.
 typedef struct kept_finding {
@@ -79,11 +79,11 @@ static void keep(void *context, const daybook_finding *finding) {
     if (kept->file == NULL || kept->message == NULL) verify->out_of_memory = true;
 }
 
-static void tell(verifying *verify, bool is_damage, const char *file, uint64_t offset, uint64_t first, uint64_t last,
-                 const char *format, ...) __attribute__((format(printf, 7, 8)));
+static void tell(verifying *verify, bool is_damage, const char *file, uint64_t offset, uint64_t first,
+                 uint64_t last, const char *format, ...) __attribute__((format(printf, 7, 8)));
 
-static void tell(verifying *verify, bool is_damage, const char *file, uint64_t offset, uint64_t first, uint64_t last,
-                 const char *format, ...) {
+static void tell(verifying *verify, bool is_damage, const char *file, uint64_t offset, uint64_t first,
+                 uint64_t last, const char *format, ...) {
     char message[MESSAGE_SIZE];
     va_list arguments;
     va_start(arguments, format);
@@ -100,8 +100,8 @@ static void tell(verifying *verify, bool is_damage, const char *file, uint64_t o
 }
 
 // Damage becomes a finding; what keeps us from reading on (memory, permissions) ends it.
-static daybook_status absorb(verifying *verify, daybook_status status, const daybook_error *detail, const char *file,
-                             uint64_t first, uint64_t last, daybook_error *error) {
+static daybook_status absorb(verifying *verify, daybook_status status, const daybook_error *detail,
+                             const char *file, uint64_t first, uint64_t last, daybook_error *error) {
     switch (status) {
     case DAYBOOK_OK:
         return DAYBOOK_OK;
@@ -125,7 +125,7 @@ static daybook_status advance(verifying *verify, uint64_t bytes, daybook_error *
     return dbk_fail(error, DAYBOOK_ECLOSED, "verifying was interrupted");
 }
 
-// ---- Segments and deletions ------------------------------------------------------------------------------------------------------
+// ---- Segments and deletions -----------------------------------------------------------------------------
 
 static dbk_segment_config segment_config(const verifying *verify, uint64_t segment_id) {
     return (dbk_segment_config){.allocator = verify->allocator,
@@ -145,10 +145,12 @@ static void compare_summary(verifying *verify, const char *name, const dbk_segme
         verify->out_of_memory = true;
         return;
     }
-    if (dbk_segment_open(&config, cache, &segment, NULL) == DAYBOOK_OK) { // what fails was told by dbk_segment_verify
+    if (dbk_segment_open(&config, cache, &segment, NULL) ==
+        DAYBOOK_OK) { // what fails was told by dbk_segment_verify
         const dbk_segment_summary *found = dbk_segment_get_summary(segment);
-        bool same = found->position_first == said->position_first && found->position_last == said->position_last &&
-                    found->event_count == said->event_count && found->file_bytes == said->file_bytes &&
+        bool same = found->position_first == said->position_first &&
+                    found->position_last == said->position_last && found->event_count == said->event_count &&
+                    found->file_bytes == said->file_bytes &&
                     memcmp(found->sha256, said->sha256, sizeof said->sha256) == 0;
         if (!same) {
             tell(verify, true, name, 0, said->position_first, said->position_last,
@@ -159,7 +161,8 @@ static void compare_summary(verifying *verify, const char *name, const dbk_segme
     dbk_cache_free(cache);
 }
 
-static daybook_status verify_deletions(verifying *verify, const dbk_manifest_segment *entry, daybook_error *error) {
+static daybook_status verify_deletions(verifying *verify, const dbk_manifest_segment *entry,
+                                       daybook_error *error) {
     if (entry->deletion_generation == 0) return DAYBOOK_OK;
     const dbk_segment_summary *summary = &entry->summary;
     dbk_deletions_config config = {.allocator = verify->allocator,
@@ -188,7 +191,8 @@ static daybook_status verify_deletions(verifying *verify, const dbk_manifest_seg
     return DAYBOOK_OK;
 }
 
-static daybook_status verify_segment(verifying *verify, const dbk_manifest_segment *entry, daybook_error *error) {
+static daybook_status verify_segment(verifying *verify, const dbk_manifest_segment *entry,
+                                     daybook_error *error) {
     const dbk_segment_summary *summary = &entry->summary;
     dbk_segment_config config = segment_config(verify, summary->segment_id);
     char name[40];
@@ -199,14 +203,15 @@ static daybook_status verify_segment(verifying *verify, const dbk_manifest_segme
     daybook_status status = dbk_segment_verify(&config, keep, verify, &detail);
     // It reports what it finds itself; only what kept it from looking is for us.
     if (status != DAYBOOK_EDAMAGED || verify->damage_count == damage_before) {
-        DBK_TRY(absorb(verify, status, &detail, name, summary->position_first, summary->position_last, error));
+        DBK_TRY(
+            absorb(verify, status, &detail, name, summary->position_first, summary->position_last, error));
     }
     compare_summary(verify, name, summary);
     DBK_TRY(verify_deletions(verify, entry, error));
     return advance(verify, summary->file_bytes, error);
 }
 
-// ---- The journal ---------------------------------------------------------------------------------------------------------------------
+// ---- The journal ----------------------------------------------------------------------------------------
 
 static daybook_status verify_record(verifying *verify, dbk_slice record, dbk_record_kind kind) {
     dbk_event event;
@@ -256,13 +261,15 @@ static uint64_t journal_stop(const verifying *verify) {
     const dbk_manifest *manifest = &verify->manifest;
     uint64_t stop_lsn = manifest->closed_clean ? manifest->journal_durable_lsn : 0;
     dbk_live *live = NULL;
-    if (dbk_live_open(verify->allocator, verify->vfs, verify->path, &manifest->store_uuid, false, &live, NULL) != DAYBOOK_OK) {
+    if (dbk_live_open(verify->allocator, verify->vfs, verify->path, &manifest->store_uuid, false, &live,
+                      NULL) != DAYBOOK_OK) {
         return stop_lsn;
     }
     dbk_live_values values;
     uint64_t session = 0;
     bool is_known = dbk_live_get(live, &values);
-    if (dbk_lock_is_held(verify->vfs, verify->path, &session) && is_known && values.session == session && values.writer_open) {
+    if (dbk_lock_is_held(verify->vfs, verify->path, &session) && is_known && values.session == session &&
+        values.writer_open) {
         stop_lsn = values.durable_lsn;
     }
     dbk_live_close(live);
@@ -288,12 +295,14 @@ static daybook_status verify_journal(verifying *verify, daybook_error *error) {
         dbk_journal_recovery recovery = {0};
         daybook_error detail;
         daybook_error_init(&detail);
-        daybook_status status = dbk_journal_recover(&config, &map, start_lsn, stop_lsn, manifest->journal_durable_lsn,
-                                                    verify_group, verify, &recovery, &detail);
+        daybook_status status = dbk_journal_recover(&config, &map, start_lsn, stop_lsn,
+                                                    manifest->journal_durable_lsn, verify_group, verify,
+                                                    &recovery, &detail);
         DBK_TRY(absorb(verify, status, &detail, "journal", verify->last_position + 1, 0, error));
         if (status != DAYBOOK_OK) return DAYBOOK_OK;
         if (recovery.torn_pages > 0) {
-            tell(verify, false, "journal", 0, 0, 0, "%llu pages of a commit that was never acknowledged lie at the end",
+            tell(verify, false, "journal", 0, 0, 0,
+                 "%llu pages of a commit that was never acknowledged lie at the end",
                  (unsigned long long)recovery.torn_pages);
         }
         if (!recovery.damaged) break;
@@ -303,14 +312,15 @@ static daybook_status verify_journal(verifying *verify, daybook_error *error) {
             start_lsn = recovery.end_lsn;
             continue;
         }
-        tell(verify, true, "journal", recovery.damage_offset, verify->last_position + 1, 0, "%s", recovery.damage_text);
+        tell(verify, true, "journal", recovery.damage_offset, verify->last_position + 1, 0, "%s",
+             recovery.damage_text);
         if (recovery.resume_lsn <= start_lsn) break;
         start_lsn = recovery.resume_lsn;
     }
     return advance(verify, (uint64_t)manifest->journal_piece_count * DBK_JOURNAL_PIECE_SIZE, error);
 }
 
-// ---- Names -----------------------------------------------------------------------------------------------------------------------------
+// ---- Names ----------------------------------------------------------------------------------------------
 
 static int look_at_name(void *context, const daybook_vfs_entry *entry) {
     verifying *verify = context;
@@ -320,7 +330,8 @@ static int look_at_name(void *context, const daybook_vfs_entry *entry) {
     switch (dbk_file_classify(entry->name, &id, &generation)) {
     case DBK_FILE_SEGMENT:
         if (dbk_manifest_find_segment(&verify->manifest, id) != NULL) break;
-        tell(verify, false, entry->name, 0, 0, 0, "the manifest does not name this segment: left behind by an interrupted flush or merge");
+        tell(verify, false, entry->name, 0, 0, 0,
+             "the manifest does not name this segment: left behind by an interrupted flush or merge");
         break;
     case DBK_FILE_DELETIONS:
         known = dbk_manifest_find_segment(&verify->manifest, id);
@@ -328,10 +339,12 @@ static int look_at_name(void *context, const daybook_vfs_entry *entry) {
         tell(verify, false, entry->name, 0, 0, 0, "the manifest does not name this deletion file");
         break;
     case DBK_FILE_MANIFEST:
-        if (id != verify->manifest.number) tell(verify, false, entry->name, 0, 0, 0, "an older manifest, left behind");
+        if (id != verify->manifest.number)
+            tell(verify, false, entry->name, 0, 0, 0, "an older manifest, left behind");
         break;
     case DBK_FILE_TEMPORARY:
-        tell(verify, false, entry->name, 0, 0, 0, "an unfinished file, removed when the store is next opened for writing");
+        tell(verify, false, entry->name, 0, 0, 0,
+             "an unfinished file, removed when the store is next opened for writing");
         break;
     case DBK_FILE_FOREIGN:
         tell(verify, false, entry->name, 0, 0, 0, "not a file of the store; left alone");
@@ -350,7 +363,7 @@ static daybook_status verify_names(verifying *verify, daybook_error *error) {
     return result < 0 ? dbk_fail_system(error, result, "list", verify->path, 0) : DAYBOOK_OK;
 }
 
-// ---- All of it ---------------------------------------------------------------------------------------------------------------------------
+// ---- All of it ------------------------------------------------------------------------------------------
 
 static void compare_positions(verifying *verify) {
     const dbk_manifest *manifest = &verify->manifest;
@@ -358,8 +371,10 @@ static void compare_positions(verifying *verify) {
     for (size_t i = 0; i < manifest->segment_count; i++) {
         const dbk_segment_summary *summary = &manifest->segments[i].summary;
         if (summary->position_first > next) {
-            // Positions of streams kept in memory are never stored; only a whole range without a segment is odd.
-            tell(verify, false, "manifest", 0, next, summary->position_first - 1, "no segment covers these positions");
+            // Positions of streams kept in memory are never stored; only a whole range without a segment is
+            // odd.
+            tell(verify, false, "manifest", 0, next, summary->position_first - 1,
+                 "no segment covers these positions");
         }
         next = summary->position_last + 1;
     }
@@ -383,14 +398,17 @@ static daybook_status verify_once(verifying *verify, daybook_error *error) {
     }
     const dbk_manifest *manifest = &verify->manifest;
     verify->total = (uint64_t)manifest->journal_piece_count * DBK_JOURNAL_PIECE_SIZE;
-    for (size_t i = 0; i < manifest->segment_count; i++) verify->total += manifest->segments[i].summary.file_bytes;
+    for (size_t i = 0; i < manifest->segment_count; i++)
+        verify->total += manifest->segments[i].summary.file_bytes;
     if (manifest->torn_bytes > 0) {
         dbk_manifest_name(manifest->number, name);
-        tell(verify, false, name, manifest->file_size, 0, 0, "%llu bytes of an edit that was never acknowledged lie at the end",
+        tell(verify, false, name, manifest->file_size, 0, 0,
+             "%llu bytes of an edit that was never acknowledged lie at the end",
              (unsigned long long)manifest->torn_bytes);
     }
     compare_positions(verify);
-    for (size_t i = 0; i < manifest->segment_count; i++) DBK_TRY(verify_segment(verify, &manifest->segments[i], error));
+    for (size_t i = 0; i < manifest->segment_count; i++)
+        DBK_TRY(verify_segment(verify, &manifest->segments[i], error));
     DBK_TRY(verify_journal(verify, error));
     return verify_names(verify, error);
 }
@@ -399,7 +417,8 @@ static daybook_status verify_once(verifying *verify, daybook_error *error) {
 static bool has_changed(verifying *verify) {
     dbk_manifest now;
     dbk_manifest_init(&now, verify->allocator, verify->vfs, verify->path);
-    bool changed = dbk_manifest_load(&now, false, NULL) == DAYBOOK_OK && now.edit_count != verify->manifest.edit_count;
+    bool changed = dbk_manifest_load(&now, false, NULL) == DAYBOOK_OK &&
+                   now.edit_count != verify->manifest.edit_count;
     dbk_manifest_deinit(&now);
     return changed;
 }
@@ -418,7 +437,8 @@ static void report_all(const verifying *verify, daybook_report report, void *con
     }
 }
 
-static daybook_status check_present(daybook_vfs *vfs, const char *path, bool *headless_out, daybook_error *error) {
+static daybook_status check_present(daybook_vfs *vfs, const char *path, bool *headless_out,
+                                    daybook_error *error) {
     dbk_directory found;
     DBK_TRY(dbk_directory_inspect(vfs, path, &found, error));
     *headless_out = found.manifest_count == 0 && (found.segment_count > 0 || found.has_journal);
@@ -447,13 +467,17 @@ daybook_status daybook_verify(const char *path, const daybook_open_options *opti
         for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
             drop_findings(&verify);
             status = verify_once(&verify, error);
-            if ((status == DAYBOOK_OK && verify.damage_count == 0) || status == DAYBOOK_ECLOSED || !has_changed(&verify)) break;
+            if ((status == DAYBOOK_OK && verify.damage_count == 0) || status == DAYBOOK_ECLOSED ||
+                !has_changed(&verify))
+                break;
         }
     }
-    if (status == DAYBOOK_OK && verify.out_of_memory) status = dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while verifying %s", path);
+    if (status == DAYBOOK_OK && verify.out_of_memory)
+        status = dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while verifying %s", path);
     if (status == DAYBOOK_OK || verify.damage_count > 0) report_all(&verify, report, report_context);
     if (status == DAYBOOK_OK && verify.damage_count > 0) {
-        status = dbk_fail(error, DAYBOOK_EDAMAGED, "%s is damaged: %zu places; run daybook repair, or restore a backup", path,
+        status = dbk_fail(error, DAYBOOK_EDAMAGED,
+                          "%s is damaged: %zu places; run daybook repair, or restore a backup", path,
                           verify.damage_count);
     }
     drop_findings(&verify);

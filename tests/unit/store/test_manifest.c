@@ -102,7 +102,8 @@ static void assert_number(const dbk_manifest *manifest, uint64_t n) {
     assert_int_equal(dbk_manifest_find_stream(manifest, (uint32_t)(n % 5 + 1))->last_seq, n);
     char key[16];
     (void)snprintf(key, sizeof key, "%llu", (unsigned long long)(n % 7));
-    const dbk_manifest_entry *entry = dbk_manifest_find_entry(manifest, DBK_CATALOGUE_STREAM, daybook_text(key));
+    const dbk_manifest_entry *entry =
+        dbk_manifest_find_entry(manifest, DBK_CATALOGUE_STREAM, daybook_text(key));
     assert_non_null(entry);
     assert_memory_equal(entry->value.data, &n, sizeof n);
 }
@@ -171,7 +172,8 @@ static void an_edit_of_ten_thousand_streams_holds_what_changed(void **state) {
         char key[16];
         (void)snprintf(key, sizeof key, "%u", id);
         dbk_manifest_edit_put_stream(&edit, &stream);
-        dbk_manifest_edit_put_entry(&edit, DBK_CATALOGUE_STREAM, daybook_text(key), daybook_text("configuration"));
+        dbk_manifest_edit_put_entry(&edit, DBK_CATALOGUE_STREAM, daybook_text(key),
+                                    daybook_text("configuration"));
     }
     assert_int_equal(commit(&at, &edit), DAYBOOK_OK);
     dbk_manifest_edit_deinit(&edit);
@@ -228,7 +230,8 @@ static void a_torn_last_edit_is_cut(void **state) {
     uint64_t after = at.manifest.file_size;
     for (uint64_t size = after - 1; size > before; size -= 7) {
         daybook_file *file = NULL;
-        assert_int_equal(at.vfs->open(at.vfs, "/store/manifest-0000000000000001", DAYBOOK_VFS_WRITE, &file), 0);
+        assert_int_equal(at.vfs->open(at.vfs, "/store/manifest-0000000000000001", DAYBOOK_VFS_WRITE, &file),
+                         0);
         assert_int_equal(at.vfs->truncate(at.vfs, file, size), 0);
         at.vfs->close(at.vfs, file);
         assert_int_equal(reload(&at, NULL), DAYBOOK_OK);
@@ -320,7 +323,8 @@ static void power_loss_keeps_what_was_acknowledged(void **state) {
                 end(&at);
                 continue;
             }
-            if (status != DAYBOOK_OK) print_error("seed %d step %d: %s\n", (int)seed, (int)steps, error.message);
+            if (status != DAYBOOK_OK)
+                print_error("seed %d step %d: %s\n", (int)seed, (int)steps, error.message);
             assert_int_equal(status, DAYBOOK_OK);
             uint64_t found = at.manifest.flushed_position == 0 ? 0 : (at.manifest.flushed_position - 9) / 10;
             assert_true(found >= acknowledged && found <= acknowledged + 1);
