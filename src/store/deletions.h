@@ -1,5 +1,6 @@
-// SPDX-License-Identifier: Apache-2.0 Deletion files: which events of a segment have been removed since it
-// was written. Immutable; a change is a new file of a higher generation, named by the manifest.
+// SPDX-License-Identifier: Apache-2.0
+// Deletion files: which events of a segment have been removed since it was written. Immutable; a change is
+// a new file of a higher generation, named by the manifest.
 #ifndef DBK_STORE_DELETIONS_H
 #define DBK_STORE_DELETIONS_H
 

@@ -1,7 +1,7 @@
-// SPDX-License-Identifier: Apache-2.0 Names and the lock. File LOCK, text: "<process id> <session, 16 hex
-// digits>\n". The lock is on the open file, the text is for people and for readers that must know whether
-// the live page is of this writer. LOCK is never removed, so that two processes cannot hold locks on two
-// files of one name.
+// SPDX-License-Identifier: Apache-2.0
+// Names and the lock. File LOCK, text: "<process id> <session, 16 hex digits>\n". The lock is on the open
+// file, the text is for people and for readers that must know whether the live page is of this writer. LOCK
+// is never removed, so that two processes cannot hold locks on two files of one name.
 //
 // A reader that wants to know whether a writer lives takes the lock for an instant; a writer therefore
 // tries several times even when it shall not wait.

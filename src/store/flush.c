@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Flushing: the frozen memory tables become one segment, the manifest names it, the journal before it is given up.
+// Flushing: the frozen memory tables become one segment, the manifest names it, the journal before it is
+// given up.
 //
-// 1. Cut: the active table is frozen and what the manifest must say at that point of the journal is captured (commit order
-//    decides the point; dbk_commit_rotate). From here on the cut is pending until it is written, over failures too.
-// 2. Write: events of the frozen tables into a new segment, without locks. Events removed by now leave their ids only.
-// 3. Publish, under maintenance_lock: removed events of older segments into new deletion files; one manifest edit
-//    (segment, states and catalogue of the cut, journal start at the cut, freed pieces at its end); then the view takes the
-//    segment in place of the tables, with what was removed since step 2.
+// 1. Cut: the active table is frozen and what the manifest must say at that point of the journal is
+//    captured (commit order decides the point; dbk_commit_rotate). From here on the cut is pending until it
+//    is written, over failures too.
+// 2. Write: events of the frozen tables into a new segment, without locks. Events removed by now leave
+//   their ids only.
+// 3. Publish, under maintenance_lock: removed events of older segments into new deletion files; one
+//    manifest edit (segment, states and catalogue of the cut, journal start at the cut, freed pieces at its
+//    end); then the view takes the segment in place of the tables, with what was removed since step 2.
 //
-// Why nothing is lost or comes back: a removal below the cut's LSN was applied before the cut, so it is either in the
-// segment's absence of the event or in a deletion file of this edit; one above it is replayed. Counts are the cut's, the
-// journal from there on changes them. Marking twice is harmless.
+// Why nothing is lost or comes back: a removal below the cut's LSN was applied before the cut, so it is
+// either in the segment's absence of the event or in a deletion file of this edit; one above it is
+// replayed. Counts are the cut's, the journal from there on changes them. Marking twice is harmless.
 //
-// Failures: nothing was given up before the edit is durable, so each step may fail and be tried again. When the edit itself
-// fails it may be on disk all the same; the files it names stay until a later edit succeeded (dbk_remove_file_later).
+// Failures: nothing was given up before the edit is durable, so each step may fail and be tried again. When
+// the edit itself fails it may be on disk all the same; the files it names stay until a later edit
+// succeeded (dbk_remove_file_later).
 #include <stdio.h>
 #include <string.h>
 
@@ -22,7 +26,7 @@
 
 enum { TRAIN_BYTES_MAX = 2 << 20, TRAIN_COUNT_MAX = 8192 };
 
-// ---- Removed events ----------------------------------------------------------------------------------------------------------
+// ---- Removed events -------------------------------------------------------------------------------------
 
 daybook_status dbk_dead_copy_take(dbk_source *source, dbk_dead_copy *copy_out) {
     pthread_rwlock_rdlock(&source->dead.lock);
@@ -55,13 +59,15 @@ daybook_status dbk_write_deletions(daybook_store *store, uint64_t segment_id, co
     return DAYBOOK_OK;
 }
 
-// ---- Files that are no longer needed --------------------------------------------------------------------------------------------
+// ---- Files that are no longer needed --------------------------------------------------------------------
 
 void dbk_remove_file(daybook_store *store, const char *name) {
     char path[DBK_PATH_SIZE_MAX];
     if (dbk_path_join(store->path, name, path, NULL) != DAYBOOK_OK) return;
     int result = store->vfs->unlink(store->vfs, path);
-    if (result < 0) dbk_store_log(store, DAYBOOK_LOG_WARNING, "%s is not needed any more but cannot be removed: errno %d", path, -result);
+    if (result < 0)
+        dbk_store_log(store, DAYBOOK_LOG_WARNING, "%s is not needed any more but cannot be removed: errno %d",
+                      path, -result);
 }
 
 void dbk_remove_file_later(daybook_store *store, const char *name) {
@@ -71,7 +77,8 @@ void dbk_remove_file_later(daybook_store *store, const char *name) {
                                    sizeof *maintenance->doubtful);
     if (grown != NULL) { // else it stays behind, and verify names it
         maintenance->doubtful = grown;
-        (void)snprintf(maintenance->doubtful[maintenance->doubtful_count++], sizeof *maintenance->doubtful, "%s", name);
+        (void)snprintf(maintenance->doubtful[maintenance->doubtful_count++], sizeof *maintenance->doubtful,
+                       "%s", name);
     }
     pthread_mutex_unlock(&maintenance->doubtful_lock);
 }
@@ -84,7 +91,7 @@ void dbk_remove_doubtful(daybook_store *store) {
     pthread_mutex_unlock(&maintenance->doubtful_lock);
 }
 
-// ---- Edits ---------------------------------------------------------------------------------------------------------------------
+// ---- Edits ----------------------------------------------------------------------------------------------
 
 void dbk_publish_edit(daybook_store *store) {
     if (store->live == NULL) return;
@@ -106,7 +113,8 @@ daybook_status dbk_commit_edit(daybook_store *store, const dbk_manifest_edit *ed
     return status;
 }
 
-daybook_status dbk_segment_catalogue(daybook_store *store, const uint32_t *ids, size_t count, dbk_manifest_edit *records) {
+daybook_status dbk_segment_catalogue(daybook_store *store, const uint32_t *ids, size_t count,
+                                     dbk_manifest_edit *records) {
     dbk_buf value;
     dbk_buf_init(&value, store->allocator, DBK_RECORD_SIZE_MAX);
     daybook_status status = DAYBOOK_OK;
@@ -117,7 +125,8 @@ daybook_status dbk_segment_catalogue(daybook_store *store, const uint32_t *ids, 
         dbk_buf_reset(&value);
         status = dbk_stream_encode(ids[i], atomic_load(&stream->config), stream->created_ns, &value);
         if (status != DAYBOOK_OK) break;
-        dbk_manifest_edit_put_entry(records, DBK_CATALOGUE_STREAM, dbk_stream_key(ids[i], text), daybook_bytes(value.data, value.size));
+        dbk_manifest_edit_put_entry(records, DBK_CATALOGUE_STREAM, dbk_stream_key(ids[i], text),
+                                    daybook_bytes(value.data, value.size));
         dbk_manifest_stream state = {
             .id = ids[i],
             .last_seq = atomic_load(&stream->published_seq),
@@ -134,21 +143,21 @@ daybook_status dbk_segment_catalogue(daybook_store *store, const uint32_t *ids, 
     return status == DAYBOOK_OK ? dbk_buf_status(&records->records) : status;
 }
 
-// ---- Writing the segment ---------------------------------------------------------------------------------------------------------
+// ---- Writing the segment --------------------------------------------------------------------------------
 
 // A flush on its way. `view` pins the sources.
 typedef struct flushing {
     daybook_store *store;
     dbk_view *view;
-    size_t source_first;   // frozen tables: view->sources[source_first .. source_end)
+    size_t source_first; // frozen tables: view->sources[source_first .. source_end)
     size_t source_end;
-    dbk_dead_copy *dead;   // of each of them, when the writing began
+    dbk_dead_copy *dead; // of each of them, when the writing began
     uint64_t position_first;
     uint64_t position_last;
     int64_t now_ns;
     bool has_segment;
     dbk_segment_summary summary;
-    dbk_source *source;    // of the new segment
+    dbk_source *source; // of the new segment
 } flushing;
 
 static void flushing_deinit(flushing *flush) {
@@ -191,9 +200,11 @@ static dbk_liveness liveness(const flushing *flush, size_t index, const dbk_even
     return dbk_stream_liveness(stream, event->position);
 }
 
-typedef daybook_status (*visit_event)(void *context, const dbk_event *event, dbk_liveness alive, daybook_error *error);
+typedef daybook_status (*visit_event)(void *context, const dbk_event *event, dbk_liveness alive,
+                                      daybook_error *error);
 
-static daybook_status visit_events(const flushing *flush, visit_event visit, void *context, daybook_error *error) {
+static daybook_status visit_events(const flushing *flush, visit_event visit, void *context,
+                                   daybook_error *error) {
     for (size_t i = flush->source_first; i < flush->source_end; i++) {
         const dbk_source *source = flush->view->sources[i];
         uint64_t end = dbk_memtable_position_end(source->memtable);
@@ -212,7 +223,7 @@ typedef struct survey {
     uint64_t live_count, removed_count;
     uint64_t live_bytes;
     // Training.
-    uint64_t every;  // one of so many live events is a sample
+    uint64_t every; // one of so many live events is a sample
     uint64_t seen;
     dbk_slice *samples;
     size_t sample_count;
@@ -220,7 +231,8 @@ typedef struct survey {
     dbk_segment_writer *writer;
 } survey;
 
-static daybook_status count_event(void *context, const dbk_event *event, dbk_liveness alive, daybook_error *error) {
+static daybook_status count_event(void *context, const dbk_event *event, dbk_liveness alive,
+                                  daybook_error *error) {
     (void)error;
     survey *found = context;
     if (alive == DBK_LIVE) {
@@ -232,11 +244,13 @@ static daybook_status count_event(void *context, const dbk_event *event, dbk_liv
     return DAYBOOK_OK;
 }
 
-static daybook_status sample_event(void *context, const dbk_event *event, dbk_liveness alive, daybook_error *error) {
+static daybook_status sample_event(void *context, const dbk_event *event, dbk_liveness alive,
+                                   daybook_error *error) {
     (void)error;
     survey *found = context;
     if (alive != DBK_LIVE || found->seen++ % found->every != 0) return DAYBOOK_OK;
-    if (found->sample_count == TRAIN_COUNT_MAX || found->sample_bytes + event->body.size > TRAIN_BYTES_MAX) return DAYBOOK_OK;
+    if (found->sample_count == TRAIN_COUNT_MAX || found->sample_bytes + event->body.size > TRAIN_BYTES_MAX)
+        return DAYBOOK_OK;
     found->samples[found->sample_count++] = event->body;
     found->sample_bytes += event->body.size;
     return DAYBOOK_OK;
@@ -248,7 +262,8 @@ static daybook_status train(const flushing *flush, survey *found, daybook_error 
     found->every = by_bytes > by_count ? by_bytes : by_count;
     const daybook_allocator *allocator = flush->store->allocator;
     found->samples = dbk_resize_array(allocator, NULL, TRAIN_COUNT_MAX, sizeof *found->samples);
-    if (found->samples == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while writing a segment");
+    if (found->samples == NULL)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while writing a segment");
     daybook_status status = visit_events(flush, sample_event, found, error);
     if (status == DAYBOOK_OK) {
         status = dbk_segment_writer_train(found->writer, found->samples, found->sample_count, error);
@@ -262,14 +277,16 @@ typedef struct writing {
     int64_t now_ns;
 } writing;
 
-static daybook_status write_event(void *context, const dbk_event *event, dbk_liveness alive, daybook_error *error) {
+static daybook_status write_event(void *context, const dbk_event *event, dbk_liveness alive,
+                                  daybook_error *error) {
     writing *to = context;
     switch (alive) {
     case DBK_LIVE:
         return dbk_segment_writer_add(to->writer, event, error);
     case DBK_REMOVED:
     case DBK_REMOVED_FOR_EVER:
-        return dbk_segment_writer_add_removed(to->writer, event, alive == DBK_REMOVED_FOR_EVER, to->now_ns, error);
+        return dbk_segment_writer_add_removed(to->writer, event, alive == DBK_REMOVED_FOR_EVER, to->now_ns,
+                                              error);
     case DBK_STREAM_GONE:
         break;
     }
@@ -284,8 +301,10 @@ static daybook_status cut_catalogue(daybook_store *store, const dbk_cut *cut, db
     size_t count = 0;
     pthread_mutex_lock(&store->manifest_lock);
     for (size_t i = 0; i < cut->stream_count; i++) {
-        const dbk_manifest_stream *known = dbk_manifest_find_stream(&store->manifest, cut->streams[i].state.id);
-        if (known == NULL || known->last_seq != cut->streams[i].state.last_seq) ids[count++] = cut->streams[i].state.id;
+        const dbk_manifest_stream *known =
+            dbk_manifest_find_stream(&store->manifest, cut->streams[i].state.id);
+        if (known == NULL || known->last_seq != cut->streams[i].state.last_seq)
+            ids[count++] = cut->streams[i].state.id;
     }
     pthread_mutex_unlock(&store->manifest_lock);
     daybook_status status = dbk_segment_catalogue(store, ids, count, records);
@@ -310,12 +329,14 @@ static daybook_status write_segment(flushing *flush, const dbk_cut *cut, daybook
     survey found = {0};
     DBK_TRY(visit_events(flush, count_event, &found, error));
     if (found.live_count + found.removed_count == 0) return DAYBOOK_OK;
-    dbk_segment_config config = dbk_store_segment_config(store, atomic_fetch_add(&store->maintenance->next_segment_id, 1));
+    dbk_segment_config config =
+        dbk_store_segment_config(store, atomic_fetch_add(&store->maintenance->next_segment_id, 1));
     dbk_manifest_edit catalogue;
     dbk_manifest_edit_init(&catalogue, store->allocator);
     daybook_status status = cut_catalogue(store, cut, &catalogue, error);
     if (status == DAYBOOK_OK) {
-        status = dbk_segment_writer_new(&config, flush->position_first, flush->position_last, &found.writer, error);
+        status = dbk_segment_writer_new(&config, flush->position_first, flush->position_last, &found.writer,
+                                        error);
     }
     if (status != DAYBOOK_OK) goto done;
     status = train(flush, &found, error);
@@ -325,8 +346,8 @@ static daybook_status write_segment(flushing *flush, const dbk_cut *cut, daybook
         dbk_segment_writer_abort(found.writer);
         goto done;
     }
-    status = dbk_segment_writer_finish(found.writer, daybook_bytes(catalogue.records.data, catalogue.records.size),
-                                       &flush->summary, error);
+    status = dbk_segment_writer_finish(
+        found.writer, daybook_bytes(catalogue.records.data, catalogue.records.size), &flush->summary, error);
     if (status != DAYBOOK_OK) goto done;
     flush->has_segment = true;
     status = open_written(flush, error);
@@ -340,15 +361,15 @@ done:
     return status;
 }
 
-// ---- Publishing --------------------------------------------------------------------------------------------------------------------
+// ---- Publishing -----------------------------------------------------------------------------------------
 
 // Deletion files written for an edit, to be adopted or given up with it.
 typedef struct new_deletions {
     struct new_deletion {
-        dbk_source *source;  // borrowed from the view
+        dbk_source *source; // borrowed from the view
         uint64_t segment_id;
         uint64_t generation;
-    } *list;
+    } * list;
     size_t count;
 } new_deletions;
 
@@ -366,13 +387,15 @@ static void set_changed(dbk_source *source) {
     pthread_rwlock_unlock(&source->dead.lock);
 }
 
-static daybook_status write_changed(daybook_store *store, dbk_view *view, new_deletions *written, dbk_manifest_edit *edit,
-                                    daybook_error *error) {
+static daybook_status write_changed(daybook_store *store, dbk_view *view, new_deletions *written,
+                                    dbk_manifest_edit *edit, daybook_error *error) {
     written->list = dbk_resize_array(store->allocator, NULL, view->segment_count, sizeof *written->list);
-    if (written->list == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while writing deletions");
+    if (written->list == NULL)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while writing deletions");
     for (size_t i = 0; i < view->segment_count; i++) {
         dbk_source *source = view->sources[i];
-        // The mark is taken down before the copy: what is removed between the two is in the copy and marked again.
+        // The mark is taken down before the copy: what is removed between the two is in the copy and marked
+        // again.
         if (source->segment == NULL || !take_changed(source)) continue;
         struct new_deletion *deletion = &written->list[written->count];
         *deletion = (struct new_deletion){.source = source,
@@ -422,15 +445,18 @@ static daybook_status commit_with_journal(daybook_store *store, const dbk_cut *c
                                           daybook_error *error) {
     uint32_t *pieces = NULL;
     dbk_journal_map map = {0};
-    DBK_TRY(dbk_journal_plan_recycle(store->journal, cut->flush_lsn, &pieces, &map.first_lsn, &map.piece_count, error));
+    DBK_TRY(dbk_journal_plan_recycle(store->journal, cut->flush_lsn, &pieces, &map.first_lsn,
+                                     &map.piece_count, error));
     map.pieces = pieces;
     dbk_manifest_edit_set_journal(edit, cut->flush_lsn, dbk_journal_durable_lsn(store->journal), &map);
     daybook_status status = dbk_commit_edit(store, edit, error);
     if (status == DAYBOOK_OK) {
         status = dbk_journal_set_map(store->journal, &map, cut->flush_lsn, error);
-        // The manifest and the journal's idea of its own map differ now only in what is free: the next edit repairs that.
+        // The manifest and the journal's idea of its own map differ now only in what is free: the next edit
+        // repairs that.
         if (status != DAYBOOK_OK) {
-            dbk_store_log(store, DAYBOOK_LOG_ERROR, "the journal did not take over its new map: %s", daybook_status_name(status));
+            dbk_store_log(store, DAYBOOK_LOG_ERROR, "the journal did not take over its new map: %s",
+                          daybook_status_name(status));
             status = DAYBOOK_OK;
         }
     }
@@ -438,7 +464,8 @@ static daybook_status commit_with_journal(daybook_store *store, const dbk_cut *c
     return status;
 }
 
-// The view with the segment in place of the frozen tables. maintenance_lock is held, so that nobody else changes it.
+// The view with the segment in place of the frozen tables. maintenance_lock is held, so that nobody else
+// changes it.
 static daybook_status prepare_view(flushing *flush, dbk_view **view_out, daybook_error *error) {
     daybook_store *store = flush->store;
     dbk_view *old = dbk_store_get_view(store);
@@ -452,7 +479,8 @@ static daybook_status prepare_view(flushing *flush, dbk_view **view_out, daybook
     if (status == DAYBOOK_OK) {
         memcpy(sources, old->sources, first * sizeof *sources);
         if (flush->has_segment) sources[first] = flush->source;
-        memcpy(sources + segment_count, old->sources + first + gone, (old->source_count - first - gone) * sizeof *sources);
+        memcpy(sources + segment_count, old->sources + first + gone,
+               (old->source_count - first - gone) * sizeof *sources);
         status = dbk_view_new(store->allocator, old->generation + 1, sources, segment_count, count, view_out);
     }
     if (status == DAYBOOK_OK) {
@@ -465,7 +493,8 @@ static daybook_status prepare_view(flushing *flush, dbk_view **view_out, daybook
     return status;
 }
 
-// What was removed from the tables since the segment was written is removed from the segment. removal_lock is held.
+// What was removed from the tables since the segment was written is removed from the segment. removal_lock
+// is held.
 static void inherit_removals(flushing *flush) {
     if (!flush->has_segment) return;
     size_t count = flush->source_end - flush->source_first;
@@ -502,7 +531,8 @@ static daybook_status publish(flushing *flush, const dbk_cut *cut, daybook_error
         if (flush->has_segment) dbk_manifest_edit_add_segment(&edit, &segment);
         dbk_manifest_edit_set_flushed(&edit, cut->position_last, cut->last_recorded_ns);
         dbk_manifest_edit_set_trim_from(&edit, cut->trim_from);
-        dbk_manifest_edit_set_next_ids(&edit, atomic_load(&maintenance->next_segment_id), cut->next_stream_id);
+        dbk_manifest_edit_set_next_ids(&edit, atomic_load(&maintenance->next_segment_id),
+                                       cut->next_stream_id);
         status = dbk_cut_write(cut, &store->manifest, &edit);
         if (status == DAYBOOK_OK) {
             status = commit_with_journal(store, cut, &edit, error);
@@ -531,7 +561,7 @@ static daybook_status publish(flushing *flush, const dbk_cut *cut, daybook_error
     return status;
 }
 
-// ---- A flush -----------------------------------------------------------------------------------------------------------------------
+// ---- A flush --------------------------------------------------------------------------------------------
 
 // Write the pending cut. flush_lock is held.
 static daybook_status write_cut(daybook_store *store, daybook_error *error) {

@@ -1,5 +1,6 @@
-// SPDX-License-Identifier: Apache-2.0 A store open for reading: built from the manifest and the journal,
-// then kept up with a writer in another process.
+// SPDX-License-Identifier: Apache-2.0
+// A store open for reading: built from the manifest and the journal, then kept up with a writer in another
+// process.
 //
 // Which end: while a writer lives (it holds LOCK, and the live page carries the session LOCK names) the
 // journal is read up to the durable LSN of the live page, no further: what lies behind is not acknowledged.

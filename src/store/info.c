@@ -1,5 +1,6 @@
-// SPDX-License-Identifier: Apache-2.0 What a store says of itself. Numbers are taken one after the other
-// while others work: each is right, together they may be of slightly different moments. Any thread.
+// SPDX-License-Identifier: Apache-2.0
+// What a store says of itself. Numbers are taken one after the other while others work: each is right,
+// together they may be of slightly different moments. Any thread.
 #include "base/error.h"
 #include "store/store_internal.h"
 

@@ -1,7 +1,8 @@
-// SPDX-License-Identifier: Apache-2.0 The live page: a small file `live` mapped by the writer and by
-// readers of other processes. A hint, never trusted after a crash: a reader checks everything it leads to.
-// The writer stores, in this order: manifest edit, durable LSN, durable position, then bumps `wake` and
-// calls vfs->wake; a seqlock word guards against reading a half-written set.
+// SPDX-License-Identifier: Apache-2.0
+// The live page: a small file `live` mapped by the writer and by readers of other processes. A hint, never
+// trusted after a crash: a reader checks everything it leads to. The writer stores, in this order: manifest
+// edit, durable LSN, durable position, then bumps `wake` and calls vfs->wake; a seqlock word guards against
+// reading a half-written set.
 #ifndef DBK_STORE_LIVE_H
 #define DBK_STORE_LIVE_H
 

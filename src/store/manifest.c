@@ -3,24 +3,28 @@
 //
 // Head, 64 bytes, little-endian:
 //    0 u8[4] "DBMF"   4 u16 format (1)   6 u8 checksum id (1 = XXH3-64)   7 u8 zero
-//    8 u8[16] store UUID   24 u64 incarnation (of the store when the file was begun)   32 u64 number of the file
+//    8 u8[16] store UUID   24 u64 incarnation (of the store when the file was begun)   32 u64 number of the
+//      file
 //   40 u8[16] zero   56 u64 checksum of the 56 bytes before
 // Frame, at a multiple of 8:
 //    0 u32 magic "DBME"   4 u32 payload bytes   8 u64 number of the edit (grows over all files)
-//   16 u64 checksum of bytes 0-15 and the payload with its padding, seeded with a mix of UUID, file number and offset
+//   16 u64 checksum of bytes 0-15 and the payload with its padding, seeded with a mix of UUID, file number
+//     and offset
 //   24 payload, then zeros to a multiple of 8
-// Payload: u8 what it is (SNAPSHOT: begin from nothing; EDIT), then records, each a type byte and varints; see write_* and
-// apply_record. Signed times are zigzag varints.
+// Payload: u8 what it is (SNAPSHOT: begin from nothing; EDIT), then records, each a type byte and varints;
+// see write_* and apply_record. Signed times are zigzag varints.
 //
-// Writing: one frame with one write, then sync; only then memory changes. What could fail in memory (growing arrays, copies of
-// entries) is done before the write, so that applying a durable edit cannot fail. When a write or sync fails, whether the
-// edit is on disk is unknown: the file is given up, the number of the edit is skipped, and the next edit begins a new
-// file with a snapshot of what memory says, which outranks the old one. A file that has grown by as much as
-// its snapshot (at least REWRITE_BYTES_MIN) is replaced the same way; the old one is removed last.
+// Writing: one frame with one write, then sync; only then memory changes. What could fail in memory
+// (growing arrays, copies of entries) is done before the write, so that applying a durable edit cannot
+// fail. When a write or sync fails, whether the edit is on disk is unknown: the file is given up, the
+// number of the edit is skipped, and the next edit begins a new file with a snapshot of what memory says,
+// which outranks the old one. A file that has grown by as much as its snapshot (at least REWRITE_BYTES_MIN)
+// is replaced the same way; the old one is removed last.
 //
-// Reading: the greatest number wins. Since the frame before was synced before the next was begun, a bad frame with a valid one
-// behind it is damage, and one with nothing valid behind it is an edit that was never acknowledged: cut. A file whose
-// head or snapshot is bad is damage, because a file gets its name only when both are synced.
+// Reading: the greatest number wins. Since the frame before was synced before the next was begun, a bad
+// frame with a valid one behind it is damage, and one with nothing valid behind it is an edit that was
+// never acknowledged: cut. A file whose head or snapshot is bad is damage, because a file gets its name
+// only when both are synced.
 //
 // Threads: none of its own; the caller holds store->maintenance's manifest lock.
 #include "store/manifest.h"
@@ -64,7 +68,7 @@ typedef enum record_type {
     RECORD_TRIM_FROM = 13,  // position
 } record_type;
 
-// ---- Names and checksums -----------------------------------------------------------------------------------------------
+// ---- Names and checksums --------------------------------------------------------------------------------
 
 void dbk_manifest_name(uint64_t number, char name_out[40]) {
     (void)snprintf(name_out, 40, "manifest-%016llx", (unsigned long long)number);
@@ -92,22 +96,27 @@ static uint64_t frame_checksum(const uint8_t *frame, size_t padded_size, uint64_
     return dbk_checksum(frame + FRAME_HEAD_SIZE, padded_size, begin);
 }
 
-static size_t padded(size_t size) { return (size + 7) & ~(size_t)7; }
+static size_t padded(size_t size) {
+    return (size + 7) & ~(size_t)7;
+}
 
-// ---- Edits -------------------------------------------------------------------------------------------------------------
+// ---- Edits ----------------------------------------------------------------------------------------------
 
 void dbk_manifest_edit_init(dbk_manifest_edit *edit, const daybook_allocator *allocator) {
     dbk_buf_init(&edit->records, allocator, MANIFEST_SIZE_MAX / 4);
 }
 
-void dbk_manifest_edit_deinit(dbk_manifest_edit *edit) { dbk_buf_deinit(&edit->records); }
+void dbk_manifest_edit_deinit(dbk_manifest_edit *edit) {
+    dbk_buf_deinit(&edit->records);
+}
 
 static void write_varints(dbk_buf *buf, record_type type, const uint64_t *values, size_t count) {
     dbk_buf_append_u8(buf, (uint8_t)type);
     for (size_t i = 0; i < count; i++) dbk_buf_append_varint(buf, values[i]);
 }
 
-void dbk_manifest_edit_set_flushed(dbk_manifest_edit *edit, uint64_t flushed_position, int64_t last_recorded_ns) {
+void dbk_manifest_edit_set_flushed(dbk_manifest_edit *edit, uint64_t flushed_position,
+                                   int64_t last_recorded_ns) {
     uint64_t values[] = {flushed_position, dbk_zigzag(last_recorded_ns)};
     write_varints(&edit->records, RECORD_FLUSHED, values, 2);
 }
@@ -116,7 +125,8 @@ void dbk_manifest_edit_set_trim_from(dbk_manifest_edit *edit, uint64_t position)
     write_varints(&edit->records, RECORD_TRIM_FROM, &position, 1);
 }
 
-void dbk_manifest_edit_set_next_ids(dbk_manifest_edit *edit, uint64_t next_segment_id, uint32_t next_stream_id) {
+void dbk_manifest_edit_set_next_ids(dbk_manifest_edit *edit, uint64_t next_segment_id,
+                                    uint32_t next_stream_id) {
     uint64_t values[] = {next_segment_id, next_stream_id};
     write_varints(&edit->records, RECORD_NEXT_IDS, values, 2);
 }
@@ -140,12 +150,18 @@ void dbk_manifest_edit_set_closed_clean(dbk_manifest_edit *edit, bool closed_cle
 void dbk_manifest_edit_add_segment(dbk_manifest_edit *edit, const dbk_manifest_segment *segment) {
     const dbk_segment_summary *summary = &segment->summary;
     uint64_t values[] = {
-        summary->segment_id,   summary->position_first,
-        summary->position_last, summary->event_count,
-        summary->file_bytes,   summary->data_bytes,
-        dbk_zigzag(summary->recorded_first_ns), dbk_zigzag(summary->recorded_last_ns),
-        dbk_zigzag(summary->time_min_ns), dbk_zigzag(summary->time_max_ns),
-        summary->stream_count, segment->deletion_generation,
+        summary->segment_id,
+        summary->position_first,
+        summary->position_last,
+        summary->event_count,
+        summary->file_bytes,
+        summary->data_bytes,
+        dbk_zigzag(summary->recorded_first_ns),
+        dbk_zigzag(summary->recorded_last_ns),
+        dbk_zigzag(summary->time_min_ns),
+        dbk_zigzag(summary->time_max_ns),
+        summary->stream_count,
+        segment->deletion_generation,
     };
     write_varints(&edit->records, RECORD_SEGMENT, values, sizeof values / sizeof values[0]);
     dbk_buf_append(&edit->records, summary->sha256, sizeof summary->sha256);
@@ -161,9 +177,14 @@ void dbk_manifest_edit_set_deletions(dbk_manifest_edit *edit, uint64_t segment_i
 }
 
 void dbk_manifest_edit_put_stream(dbk_manifest_edit *edit, const dbk_manifest_stream *stream) {
-    uint64_t values[] = {stream->id,         stream->last_seq,      stream->first_seq,
-                         stream->first_position, stream->message_count, stream->byte_count,
-                         dbk_zigzag(stream->last_recorded_ns), stream->purged_position};
+    uint64_t values[] = {stream->id,
+                         stream->last_seq,
+                         stream->first_seq,
+                         stream->first_position,
+                         stream->message_count,
+                         stream->byte_count,
+                         dbk_zigzag(stream->last_recorded_ns),
+                         stream->purged_position};
     write_varints(&edit->records, RECORD_STREAM, values, sizeof values / sizeof values[0]);
 }
 
@@ -172,7 +193,8 @@ void dbk_manifest_edit_remove_stream(dbk_manifest_edit *edit, uint32_t stream_id
     write_varints(&edit->records, RECORD_NO_STREAM, &value, 1);
 }
 
-void dbk_manifest_edit_put_entry(dbk_manifest_edit *edit, dbk_catalogue_kind kind, dbk_slice key, dbk_slice value) {
+void dbk_manifest_edit_put_entry(dbk_manifest_edit *edit, dbk_catalogue_kind kind, dbk_slice key,
+                                 dbk_slice value) {
     uint64_t number = (uint64_t)kind;
     write_varints(&edit->records, RECORD_ENTRY, &number, 1);
     dbk_buf_append_text(&edit->records, key);
@@ -194,15 +216,17 @@ static void write_snapshot(const dbk_manifest *manifest, dbk_manifest_edit *edit
     dbk_manifest_edit_set_next_ids(edit, manifest->next_segment_id, manifest->next_stream_id);
     dbk_manifest_edit_set_journal(edit, manifest->journal_start_lsn, manifest->journal_durable_lsn, &map);
     dbk_manifest_edit_set_closed_clean(edit, manifest->closed_clean);
-    for (size_t i = 0; i < manifest->segment_count; i++) dbk_manifest_edit_add_segment(edit, &manifest->segments[i]);
-    for (size_t i = 0; i < manifest->stream_count; i++) dbk_manifest_edit_put_stream(edit, &manifest->streams[i]);
+    for (size_t i = 0; i < manifest->segment_count; i++)
+        dbk_manifest_edit_add_segment(edit, &manifest->segments[i]);
+    for (size_t i = 0; i < manifest->stream_count; i++)
+        dbk_manifest_edit_put_stream(edit, &manifest->streams[i]);
     for (size_t i = 0; i < manifest->entry_count; i++) {
         const dbk_manifest_entry *entry = &manifest->entries[i];
         dbk_manifest_edit_put_entry(edit, entry->kind, entry->key, entry->value);
     }
 }
 
-// ---- Applying ------------------------------------------------------------------------------------------------------------
+// ---- Applying -------------------------------------------------------------------------------------------
 
 // What an edit adds at most: counted first, so that room and copies can be had before anything is changed.
 typedef struct apply_plan {
@@ -232,7 +256,8 @@ static bool read_segment(dbk_reader *reader, dbk_manifest_segment *segment) {
     uint64_t stream_count = dbk_read_varint(reader);
     segment->deletion_generation = dbk_read_varint(reader);
     dbk_slice digest = dbk_read_bytes(reader, sizeof summary->sha256);
-    if (reader->failed || stream_count > UINT32_MAX || summary->position_first > summary->position_last) return false;
+    if (reader->failed || stream_count > UINT32_MAX || summary->position_first > summary->position_last)
+        return false;
     summary->stream_count = (uint32_t)stream_count;
     memcpy(summary->sha256, digest.data, sizeof summary->sha256);
     return true;
@@ -276,7 +301,8 @@ static int compare_segments(const void *a, const void *b) {
     return left < right ? -1 : left > right;
 }
 
-static bool copy_entry(const daybook_allocator *allocator, const dbk_manifest_entry *from, dbk_manifest_entry *to) {
+static bool copy_entry(const daybook_allocator *allocator, const dbk_manifest_entry *from,
+                       dbk_manifest_entry *to) {
     uint8_t *bytes = dbk_alloc(allocator, from->key.size + from->value.size);
     if (bytes == NULL) return false;
     if (from->key.size > 0) memcpy(bytes, from->key.data, from->key.size);
@@ -394,7 +420,8 @@ static daybook_status plan_records(const daybook_allocator *allocator, dbk_slice
     return DAYBOOK_OK;
 }
 
-static daybook_status reserve_array(const daybook_allocator *allocator, void **array, size_t count, size_t size) {
+static daybook_status reserve_array(const daybook_allocator *allocator, void **array, size_t count,
+                                    size_t size) {
     void *grown = dbk_resize_array(allocator, *array, count, size);
     if (grown == NULL) return DAYBOOK_ENOMEM;
     *array = grown;
@@ -424,8 +451,8 @@ static daybook_status reserve(dbk_manifest *manifest, const apply_plan *plan) {
     return DAYBOOK_OK;
 }
 
-// The arrays are sorted up to these counts; what is new is put behind and sorted in at the end, so that a snapshot of many
-// thousand streams costs one sort at most.
+// The arrays are sorted up to these counts; what is new is put behind and sorted in at the end, so that a
+// snapshot of many thousand streams costs one sort at most.
 typedef struct sorted_counts {
     size_t streams;
     size_t entries;
@@ -452,7 +479,8 @@ static void apply_no_segment(dbk_manifest *manifest, uint64_t segment_id) {
     manifest->segment_count--;
 }
 
-static void apply_stream(dbk_manifest *manifest, const dbk_manifest_stream *stream, const sorted_counts *sorted) {
+static void apply_stream(dbk_manifest *manifest, const dbk_manifest_stream *stream,
+                         const sorted_counts *sorted) {
     dbk_manifest_stream *old = NULL;
     if (sorted->streams > 0) {
         old = bsearch(stream, manifest->streams, sorted->streams, sizeof *stream, compare_streams);
@@ -472,7 +500,8 @@ static void apply_no_stream(dbk_manifest *manifest, uint32_t id, sorted_counts *
     }
 }
 
-static void apply_entry(dbk_manifest *manifest, const dbk_manifest_entry *entry, const sorted_counts *sorted) {
+static void apply_entry(dbk_manifest *manifest, const dbk_manifest_entry *entry,
+                        const sorted_counts *sorted) {
     dbk_manifest_entry *old = NULL;
     if (sorted->entries > 0) {
         old = bsearch(entry, manifest->entries, sorted->entries, sizeof *entry, compare_entries);
@@ -498,7 +527,8 @@ static void apply_no_entry(dbk_manifest *manifest, const dbk_manifest_entry *key
 }
 
 static void apply_journal(dbk_manifest *manifest, record_value *value, apply_plan *plan) {
-    for (uint32_t i = 0; i < value->piece_count; i++) plan->pieces[i] = (uint32_t)dbk_read_varint(&value->pieces);
+    for (uint32_t i = 0; i < value->piece_count; i++)
+        plan->pieces[i] = (uint32_t)dbk_read_varint(&value->pieces);
     manifest->journal_start_lsn = value->start_lsn;
     manifest->journal_durable_lsn = value->durable_lsn;
     manifest->journal_first_lsn = value->first_lsn;
@@ -597,10 +627,11 @@ static bool is_consistent(const dbk_manifest *manifest) {
         if (compare_entries(&manifest->entries[i - 1], &manifest->entries[i]) == 0) return false;
     }
     return manifest->segment_count == 0 ||
-           manifest->segments[manifest->segment_count - 1].summary.position_last <= manifest->flushed_position;
+           manifest->segments[manifest->segment_count - 1].summary.position_last <=
+               manifest->flushed_position;
 }
 
-// ---- Life ----------------------------------------------------------------------------------------------------------------
+// ---- Life -----------------------------------------------------------------------------------------------
 
 void dbk_manifest_init(dbk_manifest *manifest, const daybook_allocator *allocator, daybook_vfs *vfs,
                        const char *directory) {
@@ -672,7 +703,7 @@ const dbk_manifest_entry *dbk_manifest_find_entry(const dbk_manifest *manifest, 
     return bsearch(&wanted, manifest->entries, manifest->entry_count, sizeof wanted, compare_entries);
 }
 
-// ---- Writing -------------------------------------------------------------------------------------------------------------
+// ---- Writing --------------------------------------------------------------------------------------------
 
 static void append_head(const dbk_manifest *manifest, uint64_t number, dbk_buf *buf) {
     uint8_t head[HEAD_SIZE] = {0};
@@ -729,10 +760,12 @@ static daybook_status write_new_file(dbk_manifest *manifest, uint64_t number, co
     dbk_buf_init(&content, manifest->allocator, MANIFEST_SIZE_MAX);
     write_snapshot(manifest, &snapshot);
     append_head(manifest, number, &content);
-    append_frame(manifest, number, content.size, PAYLOAD_SNAPSHOT, manifest->edit_count, &snapshot.records, &content);
+    append_frame(manifest, number, content.size, PAYLOAD_SNAPSHOT, manifest->edit_count, &snapshot.records,
+                 &content);
     *snapshot_size_out = content.size;
     if (edit != NULL) {
-        append_frame(manifest, number, content.size, PAYLOAD_EDIT, manifest->edit_count + 1, &edit->records, &content);
+        append_frame(manifest, number, content.size, PAYLOAD_EDIT, manifest->edit_count + 1, &edit->records,
+                     &content);
     }
     daybook_status status = dbk_buf_status(&content);
     if (status != DAYBOOK_OK) {
@@ -760,8 +793,10 @@ daybook_status dbk_manifest_create(dbk_manifest *manifest, daybook_error *error)
     return open_file(manifest, path, error);
 }
 
-// Begin the file after this one with memory's state and the edit; the old one goes when the new one is durable.
-static daybook_status commit_to_new_file(dbk_manifest *manifest, const dbk_manifest_edit *edit, daybook_error *error) {
+// Begin the file after this one with memory's state and the edit; the old one goes when the new one is
+// durable.
+static daybook_status commit_to_new_file(dbk_manifest *manifest, const dbk_manifest_edit *edit,
+                                         daybook_error *error) {
     uint64_t number = manifest->number + 1;
     uint64_t size = 0;
     uint64_t snapshot_size = 0;
@@ -781,7 +816,8 @@ static daybook_status commit_to_new_file(dbk_manifest *manifest, const dbk_manif
     dbk_manifest_name(number, name);
     close_file(manifest);
     // Where it cannot be opened for appending the next edit begins a new file again.
-    if (dbk_path_join(manifest->directory, name, path, NULL) == DAYBOOK_OK) (void)open_file(manifest, path, NULL);
+    if (dbk_path_join(manifest->directory, name, path, NULL) == DAYBOOK_OK)
+        (void)open_file(manifest, path, NULL);
     // All older ones: attempts that failed may have left some.
     for (uint64_t gone = old_number; gone > 0 && gone + 8 > old_number; gone--) {
         dbk_manifest_name(gone, name);
@@ -791,7 +827,8 @@ static daybook_status commit_to_new_file(dbk_manifest *manifest, const dbk_manif
     return DAYBOOK_OK;
 }
 
-static daybook_status commit_to_file(dbk_manifest *manifest, const dbk_manifest_edit *edit, daybook_error *error) {
+static daybook_status commit_to_file(dbk_manifest *manifest, const dbk_manifest_edit *edit,
+                                     daybook_error *error) {
     char name[40];
     char path[DBK_PATH_SIZE_MAX];
     dbk_manifest_name(manifest->number, name);
@@ -805,7 +842,8 @@ static daybook_status commit_to_file(dbk_manifest *manifest, const dbk_manifest_
         (void)dbk_fail(error, status, "out of memory while writing the manifest of %s", manifest->directory);
         goto done; // nothing was written: the file is as good as before
     }
-    status = dbk_write_exactly(manifest->vfs, manifest->file, path, frame.data, frame.size, manifest->file_size, error);
+    status = dbk_write_exactly(manifest->vfs, manifest->file, path, frame.data, frame.size,
+                               manifest->file_size, error);
     if (status == DAYBOOK_OK) {
         int result = manifest->vfs->sync(manifest->vfs, manifest->file);
         if (result < 0) status = dbk_fail_system(error, result, "sync", path, 0);
@@ -820,7 +858,8 @@ done:
     return status;
 }
 
-daybook_status dbk_manifest_commit(dbk_manifest *manifest, const dbk_manifest_edit *edit, daybook_error *error) {
+daybook_status dbk_manifest_commit(dbk_manifest *manifest, const dbk_manifest_edit *edit,
+                                   daybook_error *error) {
     apply_plan plan = {0};
     dbk_slice records = daybook_bytes(edit->records.data, edit->records.size);
     daybook_status status = dbk_buf_status(&edit->records);
@@ -831,7 +870,8 @@ daybook_status dbk_manifest_commit(dbk_manifest *manifest, const dbk_manifest_ed
                        daybook_status_text(status));
         goto done;
     }
-    uint64_t growth_max = manifest->snapshot_size > REWRITE_BYTES_MIN ? manifest->snapshot_size : REWRITE_BYTES_MIN;
+    uint64_t growth_max = manifest->snapshot_size > REWRITE_BYTES_MIN ? manifest->snapshot_size
+                                                                      : REWRITE_BYTES_MIN;
     bool is_due = manifest->file_size + edit->records.size > manifest->snapshot_size + growth_max;
     if (manifest->file == NULL || is_due) {
         status = commit_to_new_file(manifest, edit, error);
@@ -846,7 +886,7 @@ done:
     return status;
 }
 
-// ---- Loading -------------------------------------------------------------------------------------------------------------
+// ---- Loading --------------------------------------------------------------------------------------------
 
 typedef struct listing {
     uint64_t newest;
@@ -862,7 +902,8 @@ static int visit_name(void *context, const daybook_vfs_entry *entry) {
     return 0;
 }
 
-static bool is_valid_frame(const dbk_manifest *manifest, dbk_slice content, uint64_t offset, size_t *size_out) {
+static bool is_valid_frame(const dbk_manifest *manifest, dbk_slice content, uint64_t offset,
+                           size_t *size_out) {
     const uint8_t *data = content.data;
     if (offset + FRAME_HEAD_SIZE > content.size) return false;
     const uint8_t *frame = data + offset;
@@ -875,14 +916,16 @@ static bool is_valid_frame(const dbk_manifest *manifest, dbk_slice content, uint
     return true;
 }
 
-static daybook_status read_head(dbk_manifest *manifest, dbk_slice content, const char *path, daybook_error *error) {
+static daybook_status read_head(dbk_manifest *manifest, dbk_slice content, const char *path,
+                                daybook_error *error) {
     const uint8_t *head = content.data;
     if (content.size < HEAD_SIZE) {
-        return dbk_fail_damaged(error, path, content.size, "%s is too short for a manifest: it was cut; run daybook verify",
-                                path);
+        return dbk_fail_damaged(error, path, content.size,
+                                "%s is too short for a manifest: it was cut; run daybook verify", path);
     }
     if (memcmp(head, head_magic, sizeof head_magic) != 0) {
-        return dbk_fail_damaged(error, path, 0, "%s does not begin as a manifest does; run daybook verify", path);
+        return dbk_fail_damaged(error, path, 0, "%s does not begin as a manifest does; run daybook verify",
+                                path);
     }
     if (dbk_get_u16(head + 4) != FORMAT || head[6] != CHECKSUM_XXH3) {
         return dbk_fail(error, DAYBOOK_EFORMAT,
@@ -890,11 +933,13 @@ static daybook_status read_head(dbk_manifest *manifest, dbk_slice content, const
                         (unsigned)dbk_get_u16(head + 4), FORMAT);
     }
     if (dbk_get_u64(head + 56) != dbk_checksum(head, 56, 0)) {
-        return dbk_fail_damaged(error, path, 0, "the head of %s has a bad checksum; run daybook verify", path);
+        return dbk_fail_damaged(error, path, 0, "the head of %s has a bad checksum; run daybook verify",
+                                path);
     }
     if (dbk_get_u64(head + 32) != manifest->number) {
-        return dbk_fail(error, DAYBOOK_EFOREIGN, "%s is manifest number %llu under another name; give it its own name back",
-                        path, (unsigned long long)dbk_get_u64(head + 32));
+        return dbk_fail(error, DAYBOOK_EFOREIGN,
+                        "%s is manifest number %llu under another name; give it its own name back", path,
+                        (unsigned long long)dbk_get_u64(head + 32));
     }
     memcpy(manifest->store_uuid.bytes, head + 8, 16);
     manifest->incarnation = dbk_get_u64(head + 24);
@@ -921,14 +966,17 @@ static daybook_status load_frame(dbk_manifest *manifest, dbk_slice frame, uint64
     plan_deinit(manifest->allocator, &plan);
     if (status == DAYBOOK_EDAMAGED) {
         // The checksum is right: written by a program that knows more, or by a bug.
-        return dbk_fail_damaged(error, path, offset, "%s has an edit this program does not understand at byte %llu; use a newer daybook",
-                                path, (unsigned long long)offset);
+        return dbk_fail_damaged(
+            error, path, offset,
+            "%s has an edit this program does not understand at byte %llu; use a newer daybook", path,
+            (unsigned long long)offset);
     }
     if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while reading %s", path);
     return DAYBOOK_OK;
 }
 
-static daybook_status load_frames(dbk_manifest *manifest, dbk_slice content, const char *path, daybook_error *error) {
+static daybook_status load_frames(dbk_manifest *manifest, dbk_slice content, const char *path,
+                                  daybook_error *error) {
     uint64_t offset = HEAD_SIZE;
     size_t size = 0;
     while (is_valid_frame(manifest, content, offset, &size)) {
@@ -944,9 +992,10 @@ static daybook_status load_frames(dbk_manifest *manifest, dbk_slice content, con
         is_damaged = is_valid_frame(manifest, content, later, &size);
     }
     if (is_damaged) {
-        return dbk_fail_damaged(error, path, offset,
-                                "%s is damaged at byte %llu: an acknowledged edit cannot be read; run daybook verify", path,
-                                (unsigned long long)offset);
+        return dbk_fail_damaged(
+            error, path, offset,
+            "%s is damaged at byte %llu: an acknowledged edit cannot be read; run daybook verify", path,
+            (unsigned long long)offset);
     }
     if (!is_consistent(manifest)) {
         return dbk_fail_damaged(error, path, 0, "%s contradicts itself; run daybook verify", path);
@@ -954,7 +1003,8 @@ static daybook_status load_frames(dbk_manifest *manifest, dbk_slice content, con
     return DAYBOOK_OK;
 }
 
-static daybook_status load_content(dbk_manifest *manifest, const char *path, bool writer, daybook_error *error) {
+static daybook_status load_content(dbk_manifest *manifest, const char *path, bool writer,
+                                   daybook_error *error) {
     if (writer) {
         // No decision may rest on what only the page cache holds.
         DBK_TRY(open_file(manifest, path, error));
@@ -995,7 +1045,8 @@ daybook_status dbk_manifest_load(dbk_manifest *manifest, bool writer, daybook_er
     for (int attempt = 0; attempt < LOAD_ATTEMPTS_MAX; attempt++) {
         clear_content(manifest);
         status = load_once(manifest, writer, error);
-        // A writer beside us may have replaced the file between listing and opening; then there is a newer one.
+        // A writer beside us may have replaced the file between listing and opening; then there is a newer
+        // one.
         bool may_be_replaced = status == DAYBOOK_ENOTFOUND && manifest->number != 0;
         if (!may_be_replaced) break;
     }

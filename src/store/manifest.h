@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The manifest: the durable root of a store. Which segments and deletion files belong to it, where the journal begins, how
-// its pieces are laid out, and the state of streams at that point (everything else is replayed from the journal).
+// The manifest: the durable root of a store. Which segments and deletion files belong to it, where the
+// journal begins, how its pieces are laid out, and the state of streams at that point (everything else is
+// replayed from the journal).
 //
-// Files `manifest-<16 hex number>`: a checksummed sequence of edits; the first edit of a file is a full snapshot. An edit is
-// appended and synced; when the file has grown to twice its snapshot a new number is begun (temporary name, sync,
-// rename, directory sync) and the old file is removed only after that. The greatest number with a valid snapshot wins. A
-// torn last edit is cut; damage before the end is EDAMAGED. Format and failure modes: head of manifest.c.
+// Files `manifest-<16 hex number>`: a checksummed sequence of edits; the first edit of a file is a full
+// snapshot. An edit is appended and synced; when the file has grown to twice its snapshot a new number is
+// begun (temporary name, sync, rename, directory sync) and the old file is removed only after that. The
+// greatest number with a valid snapshot wins. A torn last edit is cut; damage before the end is EDAMAGED.
+// Format and failure modes: head of manifest.c.
 #ifndef DBK_STORE_MANIFEST_H
 #define DBK_STORE_MANIFEST_H
 
@@ -17,7 +19,7 @@
 
 typedef struct dbk_manifest_segment {
     dbk_segment_summary summary;
-    uint64_t deletion_generation;  // file deletions-<segment id>-<generation>.dbd, 0: none
+    uint64_t deletion_generation; // file deletions-<segment id>-<generation>.dbd, 0: none
 } dbk_manifest_segment;
 
 /// State of a stream as of manifest->flushed_position.
@@ -31,7 +33,7 @@ typedef struct dbk_manifest_stream {
 
 typedef struct dbk_manifest_entry {
     dbk_catalogue_kind kind;
-    dbk_slice key;  // key and value in one allocation that begins at key.data
+    dbk_slice key; // key and value in one allocation that begins at key.data
     dbk_slice value;
 } dbk_manifest_entry;
 
@@ -45,38 +47,41 @@ typedef struct dbk_manifest {
     uint64_t flushed_position; // everything at or below is in segments
     uint64_t trim_from;        // limits per subject may not have been enforced on events from here on
     uint64_t journal_start_lsn;
-    uint64_t journal_durable_lsn;  // known synced when the edit was written
-    uint64_t journal_first_lsn;    // journal map
+    uint64_t journal_durable_lsn; // known synced when the edit was written
+    uint64_t journal_first_lsn;   // journal map
     uint32_t *journal_pieces;
     uint32_t journal_piece_count;
     int64_t last_recorded_ns;
     uint64_t next_segment_id;
     uint32_t next_stream_id;
     bool closed_clean;
-    dbk_manifest_segment *segments;  // ascending by position
+    dbk_manifest_segment *segments; // ascending by position
     size_t segment_count;
-    dbk_manifest_stream *streams;  // ascending by id
+    dbk_manifest_stream *streams; // ascending by id
     size_t stream_count;
-    dbk_manifest_entry *entries;  // catalogue as of flushed_position; ascending by (kind, key)
+    dbk_manifest_entry *entries; // catalogue as of flushed_position; ascending by (kind, key)
     size_t entry_count;
 
     // The file. Owned by manifest.c.
     daybook_vfs *vfs;
-    const char *directory;   // borrowed
-    daybook_file *file;      // open for appending; NULL: loaded for reading, or the next edit begins a new file
+    const char *directory; // borrowed
+    daybook_file *file;    // open for appending; NULL: loaded for reading, or the next edit begins a new file
     uint64_t file_size;
-    uint64_t snapshot_size;  // of the file when it began
-    uint64_t torn_bytes;     // cut behind the last valid edit when loaded
+    uint64_t snapshot_size; // of the file when it began
+    uint64_t torn_bytes;    // cut behind the last valid edit when loaded
 } dbk_manifest;
 
-/// A manifest without segments and streams, not yet on disk. `directory` is borrowed for the life of the manifest.
-void dbk_manifest_init(dbk_manifest *manifest, const daybook_allocator *allocator, daybook_vfs *vfs, const char *directory);
+/// A manifest without segments and streams, not yet on disk. `directory` is borrowed for the life of the
+/// manifest.
+void dbk_manifest_init(dbk_manifest *manifest, const daybook_allocator *allocator, daybook_vfs *vfs,
+                       const char *directory);
 void dbk_manifest_deinit(dbk_manifest *manifest);
 /// Write what `manifest` says as file manifest->number (>= 1), durable when it returns; stays open for edits.
 daybook_status dbk_manifest_create(dbk_manifest *manifest, daybook_error *error);
-/// Load the newest file of the directory into an initialised manifest. With `writer` it is synced before it is read and
-/// stays open for edits. ENOTFOUND when there is none; EFOREIGN where files of two stores are mixed; EFORMAT;
-/// EDAMAGED. A reader beside a running writer may meet a file that is just being replaced: that is tried again inside.
+/// Load the newest file of the directory into an initialised manifest. With `writer` it is synced before it
+/// is read and stays open for edits. ENOTFOUND when there is none; EFOREIGN where files of two stores are
+/// mixed; EFORMAT; EDAMAGED. A reader beside a running writer may meet a file that is just being replaced:
+/// that is tried again inside.
 daybook_status dbk_manifest_load(dbk_manifest *manifest, bool writer, daybook_error *error);
 /// The file name into name_out.
 void dbk_manifest_name(uint64_t number, char name_out[40]);
@@ -90,9 +95,11 @@ typedef struct dbk_manifest_edit {
 
 void dbk_manifest_edit_init(dbk_manifest_edit *edit, const daybook_allocator *allocator);
 void dbk_manifest_edit_deinit(dbk_manifest_edit *edit);
-void dbk_manifest_edit_set_flushed(dbk_manifest_edit *edit, uint64_t flushed_position, int64_t last_recorded_ns);
+void dbk_manifest_edit_set_flushed(dbk_manifest_edit *edit, uint64_t flushed_position,
+                                   int64_t last_recorded_ns);
 void dbk_manifest_edit_set_trim_from(dbk_manifest_edit *edit, uint64_t position);
-void dbk_manifest_edit_set_next_ids(dbk_manifest_edit *edit, uint64_t next_segment_id, uint32_t next_stream_id);
+void dbk_manifest_edit_set_next_ids(dbk_manifest_edit *edit, uint64_t next_segment_id,
+                                    uint32_t next_stream_id);
 void dbk_manifest_edit_set_journal(dbk_manifest_edit *edit, uint64_t start_lsn, uint64_t durable_lsn,
                                    const dbk_journal_map *map);
 void dbk_manifest_edit_set_incarnation(dbk_manifest_edit *edit, uint64_t incarnation);
@@ -102,13 +109,15 @@ void dbk_manifest_edit_remove_segment(dbk_manifest_edit *edit, uint64_t segment_
 void dbk_manifest_edit_set_deletions(dbk_manifest_edit *edit, uint64_t segment_id, uint64_t generation);
 void dbk_manifest_edit_put_stream(dbk_manifest_edit *edit, const dbk_manifest_stream *stream);
 void dbk_manifest_edit_remove_stream(dbk_manifest_edit *edit, uint32_t stream_id);
-void dbk_manifest_edit_put_entry(dbk_manifest_edit *edit, dbk_catalogue_kind kind, dbk_slice key, dbk_slice value);
+void dbk_manifest_edit_put_entry(dbk_manifest_edit *edit, dbk_catalogue_kind kind, dbk_slice key,
+                                 dbk_slice value);
 void dbk_manifest_edit_remove_entry(dbk_manifest_edit *edit, dbk_catalogue_kind kind, dbk_slice key);
 
-/// Make the edit durable, then apply it to `manifest`. On failure the manifest in memory is as before, but what the edit
-/// says may be on disk: files it names must stay until a later commit succeeded (it goes to a new file, which takes the
-/// doubt away).
-daybook_status dbk_manifest_commit(dbk_manifest *manifest, const dbk_manifest_edit *edit, daybook_error *error);
+/// Make the edit durable, then apply it to `manifest`. On failure the manifest in memory is as before, but
+/// what the edit says may be on disk: files it names must stay until a later commit succeeded (it goes to a
+/// new file, which takes the doubt away).
+daybook_status dbk_manifest_commit(dbk_manifest *manifest, const dbk_manifest_edit *edit,
+                                   daybook_error *error);
 /// Apply the edit to memory only.
 daybook_status dbk_manifest_apply(dbk_manifest *manifest, const dbk_manifest_edit *edit);
 /// The same for records read back from elsewhere (the catalogue copy of a segment). EDAMAGED.
@@ -119,9 +128,11 @@ daybook_status dbk_manifest_copy(const dbk_manifest *from, dbk_manifest *to);
 /// NULL when absent.
 const dbk_manifest_segment *dbk_manifest_find_segment(const dbk_manifest *manifest, uint64_t segment_id);
 const dbk_manifest_stream *dbk_manifest_find_stream(const dbk_manifest *manifest, uint32_t stream_id);
-const dbk_manifest_entry *dbk_manifest_find_entry(const dbk_manifest *manifest, dbk_catalogue_kind kind, dbk_slice key);
+const dbk_manifest_entry *dbk_manifest_find_entry(const dbk_manifest *manifest, dbk_catalogue_kind kind,
+                                                  dbk_slice key);
 static inline dbk_journal_map dbk_manifest_journal_map(const dbk_manifest *manifest) {
-    return (dbk_journal_map){manifest->journal_first_lsn, manifest->journal_piece_count, manifest->journal_pieces};
+    return (dbk_journal_map){manifest->journal_first_lsn, manifest->journal_piece_count,
+                             manifest->journal_pieces};
 }
 
 #endif

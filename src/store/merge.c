@@ -1,30 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-// Merging: neighbouring segments become one, so that their number stays logarithmic and removed events give back their
-// space.
+// Merging: neighbouring segments become one, so that their number stays logarithmic and removed events give
+// back their space.
 //
-// Choice: segments have a level, the base-4 logarithm of their size over LEVEL_BYTES. From the lowest level up, the first run
-// of at least FAN_IN_MIN neighbours at or below that level is merged (at most FAN_IN_MAX of them, and never beyond
-// segment_max_bytes or SEGMENT_EVENTS_MAX). Every byte is therefore rewritten once per level. A segment more than half of
-// whose events are removed is rewritten alone.
+// Choice: segments have a level, the base-4 logarithm of their size over LEVEL_BYTES. From the lowest level
+// up, the first run of at least FAN_IN_MIN neighbours at or below that level is merged (at most FAN_IN_MAX
+// of them, and never beyond segment_max_bytes or SEGMENT_EVENTS_MAX). Every byte is therefore rewritten
+// once per level. A segment more than half of whose events are removed is rewritten alone.
 //
-// As a flush, a merge works on a copy of what is removed when it begins, and hands on what was removed meanwhile when it
-// takes effect: into a deletion file of the new segment (its inputs' files may hold removals the journal does not
-// have any more) and into memory. Inputs go away after the edit; readers that hold them keep their descriptors.
+// As a flush, a merge works on a copy of what is removed when it begins, and hands on what was removed
+// meanwhile when it takes effect: into a deletion file of the new segment (its inputs' files may hold
+// removals the journal does not have any more) and into memory. Inputs go away after the edit; readers that
+// hold them keep their descriptors.
 #include <stdlib.h>
 #include <string.h>
 
 #include "store/deletions.h"
 #include "store/maintenance.h"
 
-enum { FAN_IN_MIN = 4, FAN_IN_MAX = 8, LEVEL_BYTES = 32 << 10, LEVELS_MAX = 20, SAMPLE_BLOCKS = 400, SAMPLE_COUNT_MAX = 8192, SAMPLE_BYTES_MAX = 2 << 20 };
+enum {
+    FAN_IN_MIN = 4,
+    FAN_IN_MAX = 8,
+    LEVEL_BYTES = 32 << 10,
+    LEVELS_MAX = 20,
+    SAMPLE_BLOCKS = 400,
+    SAMPLE_COUNT_MAX = 8192,
+    SAMPLE_BYTES_MAX = 2 << 20
+};
 #define SEGMENT_EVENTS_MAX (UINT64_C(16) << 20)
 #define POSITION_SPAN_MAX UINT32_MAX
 
-// ---- Choosing ----------------------------------------------------------------------------------------------------------------
+// ---- Choosing -------------------------------------------------------------------------------------------
 
 static unsigned level_of(const dbk_segment_summary *summary) {
     unsigned level = 0;
-    for (uint64_t bytes = summary->file_bytes; bytes >= LEVEL_BYTES && level < LEVELS_MAX; bytes /= 4) level++;
+    for (uint64_t bytes = summary->file_bytes; bytes >= LEVEL_BYTES && level < LEVELS_MAX; bytes /= 4)
+        level++;
     return level;
 }
 
@@ -42,17 +52,21 @@ static size_t fitting(const daybook_store *store, const dbk_view *view, size_t f
         bytes += summary->file_bytes;
         events += summary->event_count;
         uint64_t span = summary->position_last - summary_at(view, first)->position_first;
-        if (bytes > store->options.segment_max_bytes || events > SEGMENT_EVENTS_MAX || span >= POSITION_SPAN_MAX) break;
+        if (bytes > store->options.segment_max_bytes || events > SEGMENT_EVENTS_MAX ||
+            span >= POSITION_SPAN_MAX)
+            break;
         fit++;
     }
     return fit;
 }
 
-static bool choose_run(const daybook_store *store, const dbk_view *view, size_t *first_out, size_t *count_out) {
+static bool choose_run(const daybook_store *store, const dbk_view *view, size_t *first_out,
+                       size_t *count_out) {
     for (unsigned level = 0; level <= LEVELS_MAX; level++) {
         for (size_t first = 0; first < view->segment_count; first++) {
             size_t count = 0;
-            while (first + count < view->segment_count && level_of(summary_at(view, first + count)) <= level) count++;
+            while (first + count < view->segment_count && level_of(summary_at(view, first + count)) <= level)
+                count++;
             size_t fit = fitting(store, view, first, count);
             if (fit >= FAN_IN_MIN) {
                 *first_out = first;
@@ -75,7 +89,8 @@ static uint64_t dead_count(const daybook_store *store, dbk_source *source) {
     return dead;
 }
 
-static bool choose_half_dead(const daybook_store *store, const dbk_view *view, size_t *first_out, size_t *count_out) {
+static bool choose_half_dead(const daybook_store *store, const dbk_view *view, size_t *first_out,
+                             size_t *count_out) {
     for (size_t i = 0; i < view->segment_count; i++) {
         uint64_t events = summary_at(view, i)->event_count;
         if (events == 0 || dead_count(store, view->sources[i]) * 2 <= events) continue;
@@ -86,11 +101,11 @@ static bool choose_half_dead(const daybook_store *store, const dbk_view *view, s
     return false;
 }
 
-// ---- Merging -----------------------------------------------------------------------------------------------------------------
+// ---- Merging --------------------------------------------------------------------------------------------
 
 typedef struct merging {
     daybook_store *store;
-    dbk_view *view;      // pins the inputs: view->sources[first .. first + count)
+    dbk_view *view; // pins the inputs: view->sources[first .. first + count)
     size_t first;
     size_t count;
     dbk_dead_copy *dead; // of each input, when the merge began
@@ -108,15 +123,19 @@ static void merging_deinit(merging *merge) {
     dbk_source_unref(merge->source);
 }
 
-static dbk_source *input_at(const merging *merge, size_t index) { return merge->view->sources[merge->first + index]; }
+static dbk_source *input_at(const merging *merge, size_t index) {
+    return merge->view->sources[merge->first + index];
+}
 
 static dbk_liveness is_live(void *context, uint32_t stream_id, uint64_t position) {
     merging *merge = context;
     const dbk_stream *stream = dbk_stream_table_find_id(merge->store->streams, stream_id);
     if (stream == NULL || atomic_load(&stream->removed)) return DBK_STREAM_GONE;
     size_t index = merge->last_input;
-    if (position < input_at(merge, index)->position_first || position > input_at(merge, index)->position_last) {
-        for (index = 0; index + 1 < merge->count && position > input_at(merge, index)->position_last; index++) {
+    if (position < input_at(merge, index)->position_first ||
+        position > input_at(merge, index)->position_last) {
+        for (index = 0; index + 1 < merge->count && position > input_at(merge, index)->position_last;
+             index++) {
         }
         merge->last_input = index;
     }
@@ -151,7 +170,8 @@ static int compare_ids(const void *a, const void *b) {
     return left < right ? -1 : left > right;
 }
 
-static daybook_status merge_catalogue(const merging *merge, dbk_manifest_edit *records, daybook_error *error) {
+static daybook_status merge_catalogue(const merging *merge, dbk_manifest_edit *records,
+                                      daybook_error *error) {
     const daybook_allocator *allocator = merge->store->allocator;
     size_t capacity = 0;
     for (size_t i = 0; i < merge->count; i++) {
@@ -162,7 +182,8 @@ static daybook_status merge_catalogue(const merging *merge, dbk_manifest_edit *r
     size_t count = 0;
     for (size_t i = 0; i < merge->count; i++) {
         dbk_segment_stream part;
-        for (uint32_t at = 0; count < capacity && dbk_segment_get_stream(input_at(merge, i)->segment, at, &part); at++) {
+        for (uint32_t at = 0;
+             count < capacity && dbk_segment_get_stream(input_at(merge, i)->segment, at, &part); at++) {
             ids[count++] = part.stream_id;
         }
     }
@@ -186,20 +207,20 @@ static daybook_status write_by_merge(merging *merge, const dbk_segment_config *c
     int64_t now_ns = store->vfs->clock_real_ns(store->vfs);
     int64_t window_ns = duplicate_window_max(store);
     int64_t forget_before_ns = window_ns < now_ns ? now_ns - window_ns : INT64_MIN;
-    daybook_status status =
-        dbk_segment_merge(config, inputs, merge->count, merge->position_first, merge->position_last, is_live, merge, now_ns,
-                          forget_before_ns, is_interrupted, merge, catalogue, &merge->summary, error);
+    daybook_status status = dbk_segment_merge(config, inputs, merge->count, merge->position_first,
+                                              merge->position_last, is_live, merge, now_ns, forget_before_ns,
+                                              is_interrupted, merge, catalogue, &merge->summary, error);
     dbk_free(store->allocator, inputs);
     return status;
 }
 
-// One segment written anew, event by event, with a dictionary trained from what is alive: the old dictionary is made of
-// pieces of events, of those to be erased, too.
+// One segment written anew, event by event, with a dictionary trained from what is alive: the old
+// dictionary is made of pieces of events, of those to be erased, too.
 typedef struct rewriting {
     merging *merge;
     dbk_segment *from;
     dbk_segment_writer *writer;
-    dbk_buf bodies;     // of samples, one behind the other
+    dbk_buf bodies; // of samples, one behind the other
     dbk_slice *samples;
     size_t sample_count;
 } rewriting;
@@ -210,7 +231,8 @@ static daybook_status sample_block(rewriting *work, const dbk_block_view *view, 
         DBK_TRY(dbk_block_event(view, i, &event, error));
         if (is_live(work->merge, event.stream_id, event.position) != DBK_LIVE) continue;
         if (work->bodies.size + event.body.size > work->bodies.size_max) continue;
-        work->samples[work->sample_count++] = daybook_bytes(NULL, event.body.size); // placed when the buffer stands still
+        work->samples[work->sample_count++] =
+            daybook_bytes(NULL, event.body.size); // placed when the buffer stands still
         dbk_buf_append_slice(&work->bodies, event.body);
     }
     return DAYBOOK_OK;
@@ -230,17 +252,20 @@ static daybook_status train_anew(rewriting *work, daybook_error *error) {
         if (status == DAYBOOK_OK) status = sample_block(work, &view, error);
     }
     dbk_block_release(&view);
-    if (status == DAYBOOK_OK && work->bodies.failed) status = dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while erasing");
+    if (status == DAYBOOK_OK && work->bodies.failed)
+        status = dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while erasing");
     size_t at = 0;
     for (size_t i = 0; status == DAYBOOK_OK && i < work->sample_count; i++) {
         work->samples[i].data = work->bodies.data + at;
         at += work->samples[i].size;
     }
-    if (status == DAYBOOK_OK) status = dbk_segment_writer_train(work->writer, work->samples, work->sample_count, error);
+    if (status == DAYBOOK_OK)
+        status = dbk_segment_writer_train(work->writer, work->samples, work->sample_count, error);
     return status;
 }
 
-static daybook_status rewrite_block(rewriting *work, const dbk_block_view *view, int64_t now_ns, daybook_error *error) {
+static daybook_status rewrite_block(rewriting *work, const dbk_block_view *view, int64_t now_ns,
+                                    daybook_error *error) {
     for (uint32_t i = 0; i < view->event_count; i++) {
         dbk_event event;
         DBK_TRY(dbk_block_event(view, i, &event, error));
@@ -248,7 +273,8 @@ static daybook_status rewrite_block(rewriting *work, const dbk_block_view *view,
         if (alive == DBK_LIVE) {
             DBK_TRY(dbk_segment_writer_add(work->writer, &event, error));
         } else if (alive != DBK_STREAM_GONE) {
-            DBK_TRY(dbk_segment_writer_add_removed(work->writer, &event, alive == DBK_REMOVED_FOR_EVER, now_ns, error));
+            DBK_TRY(dbk_segment_writer_add_removed(work->writer, &event, alive == DBK_REMOVED_FOR_EVER,
+                                                   now_ns, error));
         }
     }
     return DAYBOOK_OK;
@@ -269,7 +295,8 @@ static daybook_status rewrite_blocks(rewriting *work, daybook_error *error) {
     return status;
 }
 
-static daybook_status write_anew(merging *merge, const dbk_segment_config *config, dbk_slice catalogue, daybook_error *error) {
+static daybook_status write_anew(merging *merge, const dbk_segment_config *config, dbk_slice catalogue,
+                                 daybook_error *error) {
     rewriting work = {.merge = merge, .from = input_at(merge, 0)->segment};
     dbk_buf_init(&work.bodies, merge->store->allocator, SAMPLE_BYTES_MAX);
     daybook_status status =
@@ -291,13 +318,15 @@ done:
 
 static daybook_status write_merged(merging *merge, daybook_error *error) {
     daybook_store *store = merge->store;
-    dbk_segment_config config = dbk_store_segment_config(store, atomic_fetch_add(&store->maintenance->next_segment_id, 1));
+    dbk_segment_config config =
+        dbk_store_segment_config(store, atomic_fetch_add(&store->maintenance->next_segment_id, 1));
     dbk_manifest_edit catalogue;
     dbk_manifest_edit_init(&catalogue, store->allocator);
     daybook_status status = merge_catalogue(merge, &catalogue, error);
     if (status == DAYBOOK_OK) {
         dbk_slice records = daybook_bytes(catalogue.records.data, catalogue.records.size);
-        status = merge->erasing ? write_anew(merge, &config, records, error) : write_by_merge(merge, &config, records, error);
+        status = merge->erasing ? write_anew(merge, &config, records, error)
+                                : write_by_merge(merge, &config, records, error);
     }
     dbk_manifest_edit_deinit(&catalogue);
     if (status != DAYBOOK_OK) return status;
@@ -305,7 +334,8 @@ static daybook_status write_merged(merging *merge, daybook_error *error) {
     dbk_segment *segment = NULL;
     status = dbk_segment_open(&config, store->cache, &segment, error);
     if (status == DAYBOOK_OK) {
-        status = dbk_source_new(store->allocator, NULL, segment, merge->position_first, merge->position_last, &merge->source);
+        status = dbk_source_new(store->allocator, NULL, segment, merge->position_first, merge->position_last,
+                                &merge->source);
         if (status != DAYBOOK_OK) {
             dbk_segment_unref(segment);
             (void)dbk_fail(error, status, "out of memory while merging segments");
@@ -319,7 +349,7 @@ static daybook_status write_merged(merging *merge, daybook_error *error) {
     return status;
 }
 
-// ---- Publishing ----------------------------------------------------------------------------------------------------------------
+// ---- Publishing -----------------------------------------------------------------------------------------
 
 // What was removed from the inputs since the merge began is removed from the new segment.
 static void inherit_removals(merging *merge) {
@@ -351,9 +381,10 @@ static daybook_status prepare_view(merging *merge, dbk_view **view_out, daybook_
         size_t behind = merge->first + merge->count;
         memcpy(sources, old->sources, merge->first * sizeof *sources);
         sources[merge->first] = merge->source;
-        memcpy(sources + merge->first + 1, old->sources + behind, (old->source_count - behind) * sizeof *sources);
-        status = dbk_view_new(store->allocator, old->generation + 1, sources, old->segment_count - merge->count + 1, count,
-                              view_out);
+        memcpy(sources + merge->first + 1, old->sources + behind,
+               (old->source_count - behind) * sizeof *sources);
+        status = dbk_view_new(store->allocator, old->generation + 1, sources,
+                              old->segment_count - merge->count + 1, count, view_out);
     }
     if (status == DAYBOOK_OK) {
         for (size_t i = 0; i < count; i++) dbk_source_ref(sources[i]);
@@ -382,12 +413,14 @@ static daybook_status commit_merge(merging *merge, uint64_t generation, daybook_
     dbk_manifest_edit edit;
     dbk_manifest_edit_init(&edit, store->allocator);
     for (size_t i = 0; i < merge->count; i++) {
-        dbk_manifest_edit_remove_segment(&edit, dbk_segment_get_summary(input_at(merge, i)->segment)->segment_id);
+        dbk_manifest_edit_remove_segment(&edit,
+                                         dbk_segment_get_summary(input_at(merge, i)->segment)->segment_id);
     }
     dbk_manifest_segment segment = {.summary = merge->summary, .deletion_generation = generation};
     dbk_manifest_edit_add_segment(&edit, &segment);
     pthread_mutex_lock(&store->manifest_lock);
-    dbk_manifest_edit_set_next_ids(&edit, atomic_load(&store->maintenance->next_segment_id), store->manifest.next_stream_id);
+    dbk_manifest_edit_set_next_ids(&edit, atomic_load(&store->maintenance->next_segment_id),
+                                   store->manifest.next_stream_id);
     daybook_status status = dbk_commit_edit(store, &edit, error);
     pthread_mutex_unlock(&store->manifest_lock);
     dbk_manifest_edit_deinit(&edit);
@@ -446,8 +479,8 @@ static daybook_status publish(merging *merge, daybook_error *error) {
 }
 
 // merge_lock is held.
-static daybook_status merge_range(daybook_store *store, dbk_view *view, size_t first, size_t count, bool erasing,
-                                  daybook_error *error) {
+static daybook_status merge_range(daybook_store *store, dbk_view *view, size_t first, size_t count,
+                                  bool erasing, daybook_error *error) {
     merging merge = {.store = store, .view = view, .first = first, .count = count, .erasing = erasing};
     merge.position_first = view->sources[first]->position_first;
     merge.position_last = view->sources[first + count - 1]->position_last;
@@ -478,7 +511,7 @@ daybook_status dbk_merge_once(daybook_store *store, daybook_error *error) {
     return status;
 }
 
-// ---- Erasing -------------------------------------------------------------------------------------------------------------------
+// ---- Erasing --------------------------------------------------------------------------------------------
 
 static bool has_removed(dbk_source *source, uint64_t first, uint64_t last) {
     if (source->position_last < first || source->position_first > last) return false;
@@ -509,7 +542,8 @@ daybook_status dbk_merge_erase(daybook_store *store, uint64_t first, uint64_t la
     dbk_view *view = dbk_store_get_view(store);
     size_t count = view->segment_count;
     dbk_view_unref(view);
-    // Rewriting keeps the number and order of segments; a flush meanwhile adds some behind, which hold nothing removed before.
+    // Rewriting keeps the number and order of segments; a flush meanwhile adds some behind, which hold
+    // nothing removed before.
     for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
         view = dbk_store_get_view(store);
         dbk_source *source = view->sources[i];

@@ -11,17 +11,19 @@
 //   damaged-<time>/        bytes kept aside by repair
 // Other files are left alone. Without a manifest there is no store.
 //
-// Creating: lock, zero-filled journal under a temporary name, renamed, directory synced, manifest last. A crash before that
-// leaves LOCK and perhaps an empty journal; the next creation recognises those (and nothing else) and begins anew. A
-// journal with anything but zeros and no manifest is a damaged store, not an unfinished one.
+// Creating: lock, zero-filled journal under a temporary name, renamed, directory synced, manifest last. A
+// crash before that leaves LOCK and perhaps an empty journal; the next creation recognises those (and
+// nothing else) and begins anew. A journal with anything but zeros and no manifest is a damaged store, not
+// an unfinished one.
 //
-// Opening for writing: lock; sync what will be read, so that no decision rests on what only the page cache holds; manifest;
-// streams and segments; replay of the journal; the manifest forgets that the store was closed; the journal begins a new epoch;
-// then the live page, commit and maintenance. Damage to acknowledged data refuses; readers get what is readable.
-// Positions of events that were never synced are given out again: nobody saw them.
+// Opening for writing: lock; sync what will be read, so that no decision rests on what only the page cache
+// holds; manifest; streams and segments; replay of the journal; the manifest forgets that the store was
+// closed; the journal begins a new epoch; then the live page, commit and maintenance. Damage to
+// acknowledged data refuses; readers get what is readable. Positions of events that were never synced are
+// given out again: nobody saw them.
 //
-// Closing: commits end, background work ends, a big rest is flushed, the witness is written, and the manifest says up to which
-// LSN everything is known to be there, so that the next opening reads no further.
+// Closing: commits end, background work ends, a big rest is flushed, the witness is written, and the
+// manifest says up to which LSN everything is known to be there, so that the next opening reads no further.
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,7 +44,7 @@ enum {
 };
 #define MIB (UINT64_C(1) << 20)
 
-// ---- Options -----------------------------------------------------------------------------------------------------------------
+// ---- Options --------------------------------------------------------------------------------------------
 
 void daybook_open_options_init(daybook_open_options *options) {
     if (options == NULL) return;
@@ -61,12 +63,14 @@ static daybook_status check_option(const char *name, uint64_t value, uint64_t le
                     (unsigned long long)value, (unsigned long long)least);
 }
 
-static daybook_status take_options(daybook_store *store, const daybook_open_options *given, daybook_error *error) {
+static daybook_status take_options(daybook_store *store, const daybook_open_options *given,
+                                   daybook_error *error) {
     daybook_open_options *options = &store->options;
     daybook_open_options_init(options);
     if (given != NULL) {
         if (given->size < offsetof(daybook_open_options, lock_wait_ms)) {
-            return dbk_fail(error, DAYBOOK_EMISUSE, "daybook_open_options without size: call daybook_open_options_init");
+            return dbk_fail(error, DAYBOOK_EMISUSE,
+                            "daybook_open_options without size: call daybook_open_options_init");
         }
         memcpy(options, given, given->size < sizeof *options ? given->size : sizeof *options);
         options->size = sizeof *options;
@@ -84,9 +88,10 @@ static daybook_status take_options(daybook_store *store, const daybook_open_opti
     return DAYBOOK_OK;
 }
 
-// ---- Life of the struct --------------------------------------------------------------------------------------------------------
+// ---- Life of the struct ---------------------------------------------------------------------------------
 
-static daybook_status new_store(const daybook_open_options *given, daybook_store **store_out, daybook_error *error) {
+static daybook_status new_store(const daybook_open_options *given, daybook_store **store_out,
+                                daybook_error *error) {
     const daybook_allocator *allocator = dbk_allocator_default();
     if (given != NULL && given->size >= offsetof(daybook_open_options, vfs) && given->allocator != NULL) {
         allocator = given->allocator;
@@ -147,9 +152,11 @@ static daybook_status take_path(daybook_store *store, const char *path, daybook_
     }
     size_t size = strlen(path);
     while (size > 1 && path[size - 1] == '/') size--;
-    if (size == 0) return dbk_fail(error, DAYBOOK_EINVALID, "the path of the store is empty; name a directory");
+    if (size == 0)
+        return dbk_fail(error, DAYBOOK_EINVALID, "the path of the store is empty; name a directory");
     if (size + PATH_ROOM >= sizeof store->path) {
-        return dbk_fail(error, DAYBOOK_EINVALID, "the path of the store has %zu bytes: at most %zu are possible", size,
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "the path of the store has %zu bytes: at most %zu are possible", size,
                         sizeof store->path - PATH_ROOM - 1);
     }
     memcpy(store->path, path, size);
@@ -157,8 +164,8 @@ static daybook_status take_path(daybook_store *store, const char *path, daybook_
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_store_new_bare(const char *path, const daybook_open_options *options, daybook_store **store_out,
-                                  daybook_error *error) {
+daybook_status dbk_store_new_bare(const char *path, const daybook_open_options *options,
+                                  daybook_store **store_out, daybook_error *error) {
     *store_out = NULL;
     daybook_store *store = NULL;
     daybook_status status = new_store(options, &store, error);
@@ -171,9 +178,11 @@ daybook_status dbk_store_new_bare(const char *path, const daybook_open_options *
     return DAYBOOK_OK;
 }
 
-void dbk_store_free_bare(daybook_store *store) { free_store(store); }
+void dbk_store_free_bare(daybook_store *store) {
+    free_store(store);
+}
 
-// ---- Creating ------------------------------------------------------------------------------------------------------------------
+// ---- Creating -------------------------------------------------------------------------------------------
 
 static void parent_of(const char *path, char parent_out[DBK_PATH_SIZE_MAX]) {
     (void)snprintf(parent_out, DBK_PATH_SIZE_MAX, "%s", path);
@@ -189,7 +198,8 @@ static void parent_of(const char *path, char parent_out[DBK_PATH_SIZE_MAX]) {
 
 static daybook_status make_directory(daybook_store *store, daybook_error *error) {
     int result = store->vfs->make_directory(store->vfs, store->path);
-    if (result < 0 && result != -EEXIST) return dbk_fail_system(error, result, "create the directory", store->path, 0);
+    if (result < 0 && result != -EEXIST)
+        return dbk_fail_system(error, result, "create the directory", store->path, 0);
     if (store->owned_vfs != NULL) return DAYBOOK_OK;
     char parent[DBK_PATH_SIZE_MAX];
     parent_of(store->path, parent);
@@ -199,7 +209,8 @@ static daybook_status make_directory(daybook_store *store, daybook_error *error)
 }
 
 // True where the file holds nothing but zeros: an unfinished creation.
-static daybook_status is_blank(daybook_store *store, const char *path, bool *blank_out, daybook_error *error) {
+static daybook_status is_blank(daybook_store *store, const char *path, bool *blank_out,
+                               daybook_error *error) {
     *blank_out = true;
     daybook_file *file = NULL;
     int result = store->vfs->open(store->vfs, path, DAYBOOK_VFS_READ, &file);
@@ -207,7 +218,7 @@ static daybook_status is_blank(daybook_store *store, const char *path, bool *bla
     uint8_t page[DBK_JOURNAL_PAGE_SIZE];
     static const uint8_t zeros[DBK_JOURNAL_PAGE_SIZE];
     daybook_status status = DAYBOOK_OK;
-    for (uint64_t offset = 0; *blank_out; ) {
+    for (uint64_t offset = 0; *blank_out;) {
         int64_t moved = store->vfs->read_at(store->vfs, file, page, sizeof page, offset);
         if (moved == -EINTR) continue;
         if (moved < 0) status = dbk_fail_system(error, (int)moved, "read", path, offset);
@@ -220,8 +231,9 @@ static daybook_status is_blank(daybook_store *store, const char *path, bool *bla
 }
 
 static daybook_status fail_headless(const char *path, daybook_error *error) {
-    return dbk_fail_damaged(error, path, 0,
-                            "%s has files of a store but no manifest: it was lost; put it back, or run daybook repair", path);
+    return dbk_fail_damaged(
+        error, path, 0,
+        "%s has files of a store but no manifest: it was lost; put it back, or run daybook repair", path);
 }
 
 // What is in a directory without manifest must be nothing, or what a creation that was cut short left.
@@ -236,7 +248,8 @@ static daybook_status check_empty(daybook_store *store, const dbk_directory *fou
     }
     if (found->foreign_count > 0) {
         return dbk_fail(error, DAYBOOK_EFOREIGN,
-                        "%s is not a store and not empty (it has %s): a store is only made in an empty directory; name another",
+                        "%s is not a store and not empty (it has %s): a store is only made in an empty "
+                        "directory; name another",
                         store->path, found->foreign_name);
     }
     return DAYBOOK_OK;
@@ -284,8 +297,10 @@ static daybook_status create_files(daybook_store *store, daybook_error *error) {
 
     dbk_manifest *manifest = &store->manifest;
     dbk_manifest_init(manifest, store->allocator, store->vfs, store->path);
-    manifest->journal_pieces = dbk_resize_array(store->allocator, NULL, JOURNAL_PIECES_FIRST, sizeof(uint32_t));
-    if (manifest->journal_pieces == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while creating the store");
+    manifest->journal_pieces =
+        dbk_resize_array(store->allocator, NULL, JOURNAL_PIECES_FIRST, sizeof(uint32_t));
+    if (manifest->journal_pieces == NULL)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while creating the store");
     for (uint32_t i = 0; i < JOURNAL_PIECES_FIRST; i++) manifest->journal_pieces[i] = i;
     manifest->journal_piece_count = JOURNAL_PIECES_FIRST;
     manifest->journal_first_lsn = DBK_JOURNAL_PIECE_PAGES;
@@ -304,12 +319,14 @@ static void undo_creation(daybook_store *store, bool made_directory) {
     (void)dbk_store_journal_config(store, path);
     (void)store->vfs->unlink(store->vfs, path);
     if (!made_directory) return;
-    if (dbk_path_join(store->path, "LOCK", path, NULL) == DAYBOOK_OK) (void)store->vfs->unlink(store->vfs, path);
+    if (dbk_path_join(store->path, "LOCK", path, NULL) == DAYBOOK_OK)
+        (void)store->vfs->unlink(store->vfs, path);
     (void)store->vfs->remove_directory(store->vfs, store->path);
 }
 
-// Whoever made the directory may have died before its name was durable: then all that is written into it now could vanish with
-// it. A store once closed cleanly has been through here. Where the parent may not be read, nobody here made the name.
+// Whoever made the directory may have died before its name was durable: then all that is written into it
+// now could vanish with it. A store once closed cleanly has been through here. Where the parent may not be
+// read, nobody here made the name.
 static daybook_status sync_name(daybook_store *store, daybook_error *error) {
     if (store->manifest.closed_clean) return DAYBOOK_OK;
     char parent[DBK_PATH_SIZE_MAX];
@@ -324,18 +341,21 @@ static daybook_status create(daybook_store *store, bool made_directory, daybook_
     if (!made_directory) DBK_TRY(sync_name(store, error));
     daybook_status status = create_files(store, error);
     if (status == DAYBOOK_OK) return DAYBOOK_OK;
-    // Where the manifest has its name already, a sync behind it failed: what is there is a whole store, leave it.
+    // Where the manifest has its name already, a sync behind it failed: what is there is a whole store,
+    // leave it.
     dbk_directory found;
-    if (dbk_directory_inspect(store->vfs, store->path, &found, NULL) == DAYBOOK_OK && found.manifest_count == 0) {
+    if (dbk_directory_inspect(store->vfs, store->path, &found, NULL) == DAYBOOK_OK &&
+        found.manifest_count == 0) {
         undo_creation(store, made_directory);
     }
     return status;
 }
 
-// ---- Opening for writing ---------------------------------------------------------------------------------------------------------
+// ---- Opening for writing --------------------------------------------------------------------------------
 
 static daybook_status fail_absent(const char *path, daybook_error *error) {
-    return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no store in %s; check the path, or create one by appending", path);
+    return dbk_fail(error, DAYBOOK_ENOTFOUND,
+                    "there is no store in %s; check the path, or create one by appending", path);
 }
 
 // Whether to go on at all, before the directory is touched. *made_out: it was absent and has been made.
@@ -361,7 +381,9 @@ static daybook_status sync_journal(daybook_store *store, daybook_error *error) {
     daybook_file *file = NULL;
     int result = store->vfs->open(store->vfs, path, DAYBOOK_VFS_WRITE, &file);
     if (result == -ENOENT) {
-        return dbk_fail_damaged(error, path, 0, "%s is missing: put it back; or run daybook repair, which goes on without it", path);
+        return dbk_fail_damaged(error, path, 0,
+                                "%s is missing: put it back; or run daybook repair, which goes on without it",
+                                path);
     }
     if (result < 0) return dbk_fail_system(error, result, "open", path, 0);
     result = store->vfs->sync(store->vfs, file);
@@ -369,7 +391,8 @@ static daybook_status sync_journal(daybook_store *store, daybook_error *error) {
     return result < 0 ? dbk_fail_system(error, result, "sync", path, 0) : DAYBOOK_OK;
 }
 
-// No decision may rest on what only the page cache holds: all is synced before it is read (the manifest when it is loaded).
+// No decision may rest on what only the page cache holds: all is synced before it is read (the manifest
+// when it is loaded).
 static daybook_status load_for_writing(daybook_store *store, daybook_error *error) {
     int result = store->vfs->sync_directory(store->vfs, store->path);
     if (result < 0) return dbk_fail_system(error, result, "sync the directory", store->path, 0);
@@ -380,7 +403,8 @@ static daybook_status load_for_writing(daybook_store *store, daybook_error *erro
     store->incarnation = store->manifest.incarnation;
     if (store->manifest.journal_piece_count == 0) {
         return dbk_fail(error, DAYBOOK_EREADONLY,
-                        "%s is a backup: restore it to another directory to write; or open for reading only", store->path);
+                        "%s is a backup: restore it to another directory to write; or open for reading only",
+                        store->path);
     }
     return sync_journal(store, error);
 }
@@ -400,26 +424,28 @@ static daybook_status recover_segments(daybook_store *store, daybook_error *erro
     return status;
 }
 
-static daybook_status recover_journal(daybook_store *store, dbk_journal_recovery *recovery, uint64_t *last_position_out,
-                                      daybook_error *error) {
+static daybook_status recover_journal(daybook_store *store, dbk_journal_recovery *recovery,
+                                      uint64_t *last_position_out, daybook_error *error) {
     store->recovered_cut = dbk_alloc_zeroed(store->allocator, sizeof *store->recovered_cut);
-    if (store->recovered_cut == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while opening %s", store->path);
+    if (store->recovered_cut == NULL)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while opening %s", store->path);
     const dbk_manifest *manifest = &store->manifest;
-    dbk_replay replay = {.store = store,
-                         .roll_bytes = (size_t)store->options.memtable_bytes,
-                         .cut = store->recovered_cut};
+    dbk_replay replay = {
+        .store = store, .roll_bytes = (size_t)store->options.memtable_bytes, .cut = store->recovered_cut};
     uint64_t stop_lsn = manifest->closed_clean ? manifest->journal_durable_lsn : 0;
-    DBK_TRY(dbk_recovery_replay(&replay, manifest, manifest->journal_start_lsn, stop_lsn, manifest->journal_durable_lsn,
-                                recovery, error));
+    DBK_TRY(dbk_recovery_replay(&replay, manifest, manifest->journal_start_lsn, stop_lsn,
+                                manifest->journal_durable_lsn, recovery, error));
     if (recovery->damaged) {
         char path[DBK_PATH_SIZE_MAX];
         (void)dbk_store_journal_config(store, path);
-        return dbk_fail_damaged(error, path, recovery->damage_offset,
-                                "%s is damaged at byte %llu: %s; open for reading only, run daybook verify, then repair", path,
-                                (unsigned long long)recovery->damage_offset, recovery->damage_text);
+        return dbk_fail_damaged(
+            error, path, recovery->damage_offset,
+            "%s is damaged at byte %llu: %s; open for reading only, run daybook verify, then repair", path,
+            (unsigned long long)recovery->damage_offset, recovery->damage_text);
     }
     if (recovery->torn_pages > 0) {
-        dbk_store_log(store, DAYBOOK_LOG_INFO, "%llu pages of a commit that was never acknowledged were cut from the journal",
+        dbk_store_log(store, DAYBOOK_LOG_INFO,
+                      "%llu pages of a commit that was never acknowledged were cut from the journal",
                       (unsigned long long)recovery->torn_pages);
     }
     store->open_replayed_bytes = recovery->replayed_bytes;
@@ -433,7 +459,8 @@ static void publish_recovered(daybook_store *store) {
     atomic_store(&store->manifest_edit, store->manifest.edit_count);
 }
 
-static daybook_status open_journal(daybook_store *store, const dbk_journal_recovery *recovery, daybook_error *error) {
+static daybook_status open_journal(daybook_store *store, const dbk_journal_recovery *recovery,
+                                   daybook_error *error) {
     dbk_manifest *manifest = &store->manifest;
     if (manifest->closed_clean) {
         // From now on the journal may hold more than the manifest knows of.
@@ -452,7 +479,8 @@ static daybook_status open_journal(daybook_store *store, const dbk_journal_recov
 }
 
 static daybook_status open_live(daybook_store *store, uint64_t session, daybook_error *error) {
-    DBK_TRY(dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, true, &store->live, error));
+    DBK_TRY(
+        dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, true, &store->live, error));
     dbk_live_identify(store->live, store->incarnation, dbk_process_id(), session);
     dbk_live_values values = {
         .writer_open = true,
@@ -480,8 +508,8 @@ static void apply_renewal(void *context) {
         dbk_stream *old = renewing->streams[i];
         dbk_stream *fresh = NULL;
         dbk_stream_table_remove(table, old);
-        daybook_status status = dbk_stream_table_add(table, renewing->ids[i], atomic_load(&old->config), old->created_ns,
-                                                     &fresh, NULL);
+        daybook_status status = dbk_stream_table_add(table, renewing->ids[i], atomic_load(&old->config),
+                                                     old->created_ns, &fresh, NULL);
         if (status != DAYBOOK_OK) renewing->status = status;
     }
 }
@@ -498,9 +526,11 @@ static daybook_status encode_renewal(renewal *renewing, dbk_buf *records) {
         char new_key[16];
         renewing->ids[i] = id++;
         dbk_catalogue_entry gone = {.kind = DBK_CATALOGUE_STREAM, .key = dbk_stream_key(stream->id, old_key)};
-        dbk_catalogue_entry entry = {.kind = DBK_CATALOGUE_STREAM, .present = true, .key = dbk_stream_key(renewing->ids[i], new_key)};
+        dbk_catalogue_entry entry = {
+            .kind = DBK_CATALOGUE_STREAM, .present = true, .key = dbk_stream_key(renewing->ids[i], new_key)};
         dbk_buf_reset(&value);
-        status = dbk_stream_encode(renewing->ids[i], atomic_load(&stream->config), stream->created_ns, &value);
+        status =
+            dbk_stream_encode(renewing->ids[i], atomic_load(&stream->config), stream->created_ns, &value);
         entry.value = daybook_bytes(value.data, value.size);
         if (status == DAYBOOK_OK) status = dbk_catalogue_encode(&gone, records);
         if (status == DAYBOOK_OK) status = dbk_catalogue_encode(&entry, records);
@@ -526,10 +556,12 @@ static daybook_status renew_memory_streams(daybook_store *store, daybook_error *
         if (status != DAYBOOK_OK) {
             (void)dbk_fail(error, status, "out of memory while opening %s", store->path);
         } else {
-            status = dbk_commit_records(store, daybook_bytes(records.data, records.size), apply_renewal, &renewing, error);
+            status = dbk_commit_records(store, daybook_bytes(records.data, records.size), apply_renewal,
+                                        &renewing, error);
         }
         if (status == DAYBOOK_OK && renewing.status != DAYBOOK_OK) {
-            status = dbk_fail(error, renewing.status, "a stream in memory of %s could not be made anew", store->path);
+            status = dbk_fail(error, renewing.status, "a stream in memory of %s could not be made anew",
+                              store->path);
         }
     }
     dbk_buf_deinit(&records);
@@ -538,7 +570,16 @@ static daybook_status renew_memory_streams(daybook_store *store, daybook_error *
     return status;
 }
 
-static daybook_status open_locked(daybook_store *store, bool made_directory, uint64_t session, daybook_error *error) {
+// Conditions of the first append are not to see what aged while nobody wrote. What fails here maintenance tries again.
+static void trim_what_aged(daybook_store *store) {
+    daybook_error error;
+    daybook_error_init(&error);
+    if (dbk_store_trim_ages(store, &error) != DAYBOOK_OK)
+        dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error.message);
+}
+
+static daybook_status open_locked(daybook_store *store, bool made_directory, uint64_t session,
+                                  daybook_error *error) {
     // Another process may have made the store while we waited for the lock.
     dbk_directory found;
     DBK_TRY(dbk_directory_inspect(store->vfs, store->path, &found, error));
@@ -561,8 +602,9 @@ static daybook_status open_locked(daybook_store *store, bool made_directory, uin
     DBK_TRY(dbk_commit_new(store, error));
     DBK_TRY(dbk_maintenance_new(store, error));
     DBK_TRY(renew_memory_streams(store, error));
+    trim_what_aged(store);
     if (was_closed) return DAYBOOK_OK;
-    uint64_t trim_from = store->manifest.trim_from;  // 0: no flush has said
+    uint64_t trim_from = store->manifest.trim_from; // 0: no flush has said
     bool is_earlier = trim_from != 0 && trim_from < last_position;
     return dbk_store_trim_recovered(store, is_earlier ? trim_from : last_position, error);
 }
@@ -572,8 +614,8 @@ static daybook_status open_writer(daybook_store *store, daybook_error *error) {
     uint64_t session = 0;
     DBK_TRY(random_u64(store, &session, error));
     DBK_TRY(prepare_directory(store, &made_directory, error));
-    daybook_status status =
-        dbk_lock_take(store->vfs, store->path, store->options.lock_wait_ms, session, &store->lock_file, error);
+    daybook_status status = dbk_lock_take(store->vfs, store->path, store->options.lock_wait_ms, session,
+                                          &store->lock_file, error);
     if (status == DAYBOOK_OK) return open_locked(store, made_directory, session, error);
     if (made_directory) (void)store->vfs->remove_directory(store->vfs, store->path); // only when empty
     return status;
@@ -587,7 +629,8 @@ daybook_status daybook_open(const char *path, const daybook_open_options *option
     daybook_store *store = NULL;
     daybook_status status = new_store(options, &store, error);
     if (status == DAYBOOK_OK) status = take_path(store, path, error);
-    if (status == DAYBOOK_OK) status = store->read_only ? dbk_follower_open(store, error) : open_writer(store, error);
+    if (status == DAYBOOK_OK)
+        status = store->read_only ? dbk_follower_open(store, error) : open_writer(store, error);
     if (status != DAYBOOK_OK) {
         if (store != NULL && store->maintenance != NULL) dbk_maintenance_stop(store);
         if (store != NULL && store->commit != NULL) dbk_commit_stop(store);
@@ -599,7 +642,7 @@ daybook_status daybook_open(const char *path, const daybook_open_options *option
     return DAYBOOK_OK;
 }
 
-// ---- Closing ---------------------------------------------------------------------------------------------------------------------
+// ---- Closing --------------------------------------------------------------------------------------------
 
 static void keep_first(daybook_status *status, daybook_status next) {
     if (*status == DAYBOOK_OK) *status = next;
@@ -611,7 +654,8 @@ static daybook_status mark_closed(daybook_store *store, daybook_error *error) {
     dbk_manifest_edit_init(&edit, store->allocator);
     pthread_mutex_lock(&store->manifest_lock);
     dbk_journal_map map = dbk_manifest_journal_map(&store->manifest);
-    dbk_manifest_edit_set_journal(&edit, store->manifest.journal_start_lsn, dbk_journal_durable_lsn(store->journal), &map);
+    dbk_manifest_edit_set_journal(&edit, store->manifest.journal_start_lsn,
+                                  dbk_journal_durable_lsn(store->journal), &map);
     dbk_manifest_edit_set_closed_clean(&edit, true);
     daybook_status status = dbk_manifest_commit(&store->manifest, &edit, error);
     atomic_store(&store->manifest_edit, store->manifest.edit_count);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files a crash left behind. A flush or merge gives its segment a name before the manifest knows it, and removes its inputs
-// after; a process that dies in between leaves a file no manifest names.
+// Files a crash left behind. A flush or merge gives its segment a name before the manifest knows it, and
+// removes its inputs after; a process that dies in between leaves a file no manifest names.
 //
-// Nothing is removed because the manifest does not mention it. Removed is only what something valid takes the place of:
-//   - a segment of this store all of whose positions lie in segments the manifest names and that were opened: its events are
-//     there (the inputs of a merge, or a flush that was done over)
-//   - a deletion file older than the one the manifest names for that segment, or of a segment removed just now
+// Nothing is removed because the manifest does not mention it. Removed is only what something valid takes
+// the place of:
+//   - a segment of this store all of whose positions lie in segments the manifest names and that were
+//     opened: its events are there (the inputs of a merge, or a flush that was done over)
+//   - a deletion file older than the one the manifest names for that segment, or of a segment removed just
+//     now
 //   - a manifest with a smaller number than the one that was loaded
 // Everything else stays, verify tells of it. Called once by open, under the lock.
 #include <string.h>
@@ -54,7 +56,8 @@ static int collect(void *context, const daybook_vfs_entry *entry) {
 static bool is_covered(const dbk_view *view, uint64_t first, uint64_t last) {
     for (size_t i = 0; i < view->segment_count && first <= last; i++) {
         const dbk_source *source = view->sources[i];
-        if (source->segment == NULL || source->position_first > first || source->position_last < first) continue;
+        if (source->segment == NULL || source->position_first > first || source->position_last < first)
+            continue;
         if (source->position_last >= last) return true;
         first = source->position_last + 1;
     }
@@ -73,12 +76,14 @@ static bool segment_is_replaced(daybook_store *store, const dbk_view *view, uint
 
 static bool was_removed(const orphans *found, uint64_t segment_id) {
     for (size_t i = 0; i < found->count; i++) {
-        if (found->list[i].kind == DBK_FILE_SEGMENT && found->list[i].id == segment_id) return found->list[i].name[0] == '\0';
+        if (found->list[i].kind == DBK_FILE_SEGMENT && found->list[i].id == segment_id)
+            return found->list[i].name[0] == '\0';
     }
     return false;
 }
 
-static bool is_replaced(daybook_store *store, const dbk_view *view, const orphans *found, const orphan *left) {
+static bool is_replaced(daybook_store *store, const dbk_view *view, const orphans *found,
+                        const orphan *left) {
     const dbk_manifest_segment *segment = dbk_manifest_find_segment(&store->manifest, left->id);
     switch (left->kind) {
     case DBK_FILE_MANIFEST:
@@ -103,8 +108,10 @@ void dbk_remove_orphans(daybook_store *store) {
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < found.count; i++) {
             orphan *left = &found.list[i];
-            if ((left->kind == DBK_FILE_DELETIONS) != (pass == 1) || !is_replaced(store, view, &found, left)) continue;
-            dbk_store_log(store, DAYBOOK_LOG_INFO, "%s was left behind by a crash and replaced since: removed", left->name);
+            if ((left->kind == DBK_FILE_DELETIONS) != (pass == 1) || !is_replaced(store, view, &found, left))
+                continue;
+            dbk_store_log(store, DAYBOOK_LOG_INFO,
+                          "%s was left behind by a crash and replaced since: removed", left->name);
             dbk_remove_file(store, left->name);
             left->name[0] = '\0';
         }

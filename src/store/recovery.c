@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rebuilding memory. The manifest gives, for one point of the journal (its start LSN): which segments hold everything
-// at or below flushed_position, which of their events are removed, the state of every stream and the catalogue. The journal
-// from there on is replayed in order, so that afterwards memory is what it was when the last replayed group was
-// published. Deletion files may already hold removals the replay meets again: marking twice is harmless, and counts come from
-// the states and the records, never from the bitmaps.
+// Rebuilding memory. The manifest gives, for one point of the journal (its start LSN): which segments hold
+// everything at or below flushed_position, which of their events are removed, the state of every stream and
+// the catalogue. The journal from there on is replayed in order, so that afterwards memory is what it was
+// when the last replayed group was published. Deletion files may already hold removals the replay meets
+// again: marking twice is harmless, and counts come from the states and the records, never from the
+// bitmaps.
 //
-// A journal may hold more than one memory table's worth of events; replay then freezes tables as it goes and captures at
-// each freeze what a flush up to there must write (dbk_cut).
+// A journal may hold more than one memory table's worth of events; replay then freezes tables as it goes
+// and captures at each freeze what a flush up to there must write (dbk_cut).
 //
 // Threads: a store being opened has one; a reader's refresh holds the follower's mutex.
 #include "store/recovery.h"
@@ -17,7 +18,7 @@
 #include "base/bytes.h"
 #include "store/deletions.h"
 
-// ---- Cuts ----------------------------------------------------------------------------------------------------------------
+// ---- Cuts -----------------------------------------------------------------------------------------------
 
 static void capture_stream(dbk_stream *stream, dbk_cut_stream *captured) {
     captured->stream = stream;
@@ -60,13 +61,14 @@ void dbk_cut_deinit(daybook_store *store, dbk_cut *cut) {
 }
 
 static bool same_state(const dbk_manifest_stream *a, const dbk_manifest_stream *b) {
-    return a->last_seq == b->last_seq && a->first_seq == b->first_seq && a->first_position == b->first_position &&
-           a->purged_position == b->purged_position && a->message_count == b->message_count && a->byte_count == b->byte_count &&
+    return a->last_seq == b->last_seq && a->first_seq == b->first_seq &&
+           a->first_position == b->first_position && a->purged_position == b->purged_position &&
+           a->message_count == b->message_count && a->byte_count == b->byte_count &&
            a->last_recorded_ns == b->last_recorded_ns;
 }
 
-static daybook_status write_entry(const dbk_cut_stream *captured, const dbk_manifest *manifest, dbk_buf *scratch,
-                                  dbk_manifest_edit *edit) {
+static daybook_status write_entry(const dbk_cut_stream *captured, const dbk_manifest *manifest,
+                                  dbk_buf *scratch, dbk_manifest_edit *edit) {
     char text[16];
     dbk_slice key = dbk_stream_key(captured->state.id, text);
     dbk_buf_reset(scratch);
@@ -110,7 +112,8 @@ daybook_status dbk_cut_write(const dbk_cut *cut, const dbk_manifest *manifest, d
     for (size_t i = 0; status == DAYBOOK_OK && i < cut->stream_count; i++) {
         const dbk_cut_stream *captured = &cut->streams[i];
         const dbk_manifest_stream *known = dbk_manifest_find_stream(manifest, captured->state.id);
-        if (known == NULL || !same_state(known, &captured->state)) dbk_manifest_edit_put_stream(edit, &captured->state);
+        if (known == NULL || !same_state(known, &captured->state))
+            dbk_manifest_edit_put_stream(edit, &captured->state);
         status = write_entry(captured, manifest, &scratch, edit);
     }
     dbk_buf_deinit(&scratch);
@@ -118,7 +121,7 @@ daybook_status dbk_cut_write(const dbk_cut *cut, const dbk_manifest *manifest, d
     return status == DAYBOOK_OK ? dbk_buf_status(&edit->records) : status;
 }
 
-// ---- Configurations of lower layers ----------------------------------------------------------------------------------------
+// ---- Configurations of lower layers ---------------------------------------------------------------------
 
 dbk_segment_config dbk_store_segment_config(const daybook_store *store, uint64_t segment_id) {
     return (dbk_segment_config){
@@ -133,7 +136,8 @@ dbk_segment_config dbk_store_segment_config(const daybook_store *store, uint64_t
 }
 
 dbk_journal_config dbk_store_journal_config(const daybook_store *store, char path[DBK_PATH_SIZE_MAX]) {
-    (void)dbk_path_join(store->path, "journal", path, NULL); // longer names were joined when the store was opened
+    (void)dbk_path_join(store->path, "journal", path,
+                        NULL); // longer names were joined when the store was opened
     return (dbk_journal_config){
         .allocator = store->allocator,
         .vfs = store->vfs,
@@ -143,7 +147,7 @@ dbk_journal_config dbk_store_journal_config(const daybook_store *store, char pat
     };
 }
 
-// ---- Streams ---------------------------------------------------------------------------------------------------------------
+// ---- Streams --------------------------------------------------------------------------------------------
 
 static void set_state(dbk_stream *stream, const dbk_manifest_stream *state) {
     static const dbk_manifest_stream nothing = {.first_seq = 1};
@@ -161,19 +165,22 @@ static void set_state(dbk_stream *stream, const dbk_manifest_stream *state) {
 static bool same_config(const daybook_allocator *allocator, const dbk_stream *stream, dbk_slice value) {
     dbk_buf present;
     dbk_buf_init(&present, allocator, DBK_RECORD_SIZE_MAX);
-    bool same = dbk_stream_encode(stream->id, atomic_load(&stream->config), stream->created_ns, &present) == DAYBOOK_OK &&
+    bool same = dbk_stream_encode(stream->id, atomic_load(&stream->config), stream->created_ns, &present) ==
+                    DAYBOOK_OK &&
                 dbk_slice_equal(daybook_bytes(present.data, present.size), value);
     dbk_buf_deinit(&present);
     return same;
 }
 
-static daybook_status load_stream(daybook_store *store, const dbk_manifest *manifest, const dbk_manifest_entry *entry,
-                                  dbk_slice *subjects, daybook_error *error) {
+static daybook_status load_stream(daybook_store *store, const dbk_manifest *manifest,
+                                  const dbk_manifest_entry *entry, dbk_slice *subjects,
+                                  daybook_error *error) {
     uint32_t id = 0;
     daybook_stream_config config;
     int64_t created_ns = 0;
     if (dbk_stream_decode(entry->value, &id, &config, &created_ns, subjects) != DAYBOOK_OK) {
-        return dbk_fail(error, DAYBOOK_EDAMAGED, "the manifest of %s holds a stream that cannot be read; run daybook verify",
+        return dbk_fail(error, DAYBOOK_EDAMAGED,
+                        "the manifest of %s holds a stream that cannot be read; run daybook verify",
                         store->path);
     }
     dbk_stream *stream = dbk_stream_table_find_id(store->streams, id);
@@ -186,11 +193,13 @@ static daybook_status load_stream(daybook_store *store, const dbk_manifest *mani
     return DAYBOOK_OK;
 }
 
-static daybook_status remove_unknown_streams(daybook_store *store, const dbk_manifest *manifest, daybook_error *error) {
+static daybook_status remove_unknown_streams(daybook_store *store, const dbk_manifest *manifest,
+                                             daybook_error *error) {
     dbk_stream **streams = NULL;
     size_t count = 0;
     daybook_status status = dbk_stream_table_all(store->streams, &streams, &count);
-    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while reading the streams of %s", store->path);
+    if (status != DAYBOOK_OK)
+        return dbk_fail(error, status, "out of memory while reading the streams of %s", store->path);
     for (size_t i = 0; i < count; i++) {
         char text[16];
         dbk_slice key = dbk_stream_key(streams[i]->id, text);
@@ -202,11 +211,14 @@ static daybook_status remove_unknown_streams(daybook_store *store, const dbk_man
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_recovery_load_streams(daybook_store *store, const dbk_manifest *manifest, daybook_error *error) {
+daybook_status dbk_recovery_load_streams(daybook_store *store, const dbk_manifest *manifest,
+                                         daybook_error *error) {
     // First what is gone, so that names and subjects are free for those that came after.
     DBK_TRY(remove_unknown_streams(store, manifest, error));
-    dbk_slice *subjects = dbk_resize_array(store->allocator, NULL, DAYBOOK_STREAM_SUBJECT_COUNT_MAX, sizeof *subjects);
-    if (subjects == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while reading the streams of %s", store->path);
+    dbk_slice *subjects =
+        dbk_resize_array(store->allocator, NULL, DAYBOOK_STREAM_SUBJECT_COUNT_MAX, sizeof *subjects);
+    if (subjects == NULL)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while reading the streams of %s", store->path);
     daybook_status status = DAYBOOK_OK;
     for (size_t i = 0; status == DAYBOOK_OK && i < manifest->entry_count; i++) {
         if (manifest->entries[i].kind != DBK_CATALOGUE_STREAM) continue;
@@ -219,10 +231,10 @@ daybook_status dbk_recovery_load_streams(daybook_store *store, const dbk_manifes
     return status;
 }
 
-// ---- Segments ----------------------------------------------------------------------------------------------------------------
+// ---- Segments -------------------------------------------------------------------------------------------
 
-static daybook_status load_deletions(daybook_store *store, dbk_source *source, uint64_t segment_id, uint64_t generation,
-                                     daybook_error *error) {
+static daybook_status load_deletions(daybook_store *store, dbk_source *source, uint64_t segment_id,
+                                     uint64_t generation, daybook_error *error) {
     if (generation == 0 || generation <= source->dead.generation) return DAYBOOK_OK;
     dbk_deletions_config config = {.allocator = store->allocator,
                                    .vfs = store->vfs,
@@ -237,7 +249,8 @@ static daybook_status load_deletions(daybook_store *store, dbk_source *source, u
     roaring_bitmap_or_inplace(source->dead.removed, removed);
     roaring_bitmap_or_inplace(source->dead.for_ever, for_ever);
     source->dead.generation = generation;
-    atomic_store_explicit(&source->dead.count, roaring_bitmap_get_cardinality(source->dead.removed), memory_order_release);
+    atomic_store_explicit(&source->dead.count, roaring_bitmap_get_cardinality(source->dead.removed),
+                          memory_order_release);
     pthread_rwlock_unlock(&source->dead.lock);
     roaring_bitmap_free(removed);
     roaring_bitmap_free(for_ever);
@@ -247,7 +260,8 @@ static daybook_status load_deletions(daybook_store *store, dbk_source *source, u
 static dbk_source *find_source(dbk_view *view, uint64_t segment_id) {
     for (size_t i = 0; view != NULL && i < view->segment_count; i++) {
         const dbk_segment *segment = view->sources[i]->segment;
-        if (segment != NULL && dbk_segment_get_summary(segment)->segment_id == segment_id) return view->sources[i];
+        if (segment != NULL && dbk_segment_get_summary(segment)->segment_id == segment_id)
+            return view->sources[i];
     }
     return NULL;
 }
@@ -261,21 +275,23 @@ static daybook_status check_summary(const daybook_store *store, const dbk_segmen
         said->event_count == found->event_count && said->file_bytes == found->file_bytes) {
         return DAYBOOK_OK;
     }
-    return dbk_fail_damaged(error, name, 0, "%s of %s is not the file the manifest names: it was replaced; run daybook verify",
-                            name, store->path);
+    return dbk_fail_damaged(
+        error, name, 0, "%s of %s is not the file the manifest names: it was replaced; run daybook verify",
+        name, store->path);
 }
 
 // The manifest names a file that is not there.
-static daybook_status fail_missing(const daybook_store *store, const char *name, const dbk_segment_summary *summary,
-                                   daybook_error *error) {
+static daybook_status fail_missing(const daybook_store *store, const char *name,
+                                   const dbk_segment_summary *summary, daybook_error *error) {
     return dbk_fail_damaged(error, name, 0,
-                            "%s/%s is missing: the events at positions %llu to %llu are in it; put it back, or run daybook repair",
+                            "%s/%s is missing: the events at positions %llu to %llu are in it; put it back, "
+                            "or run daybook repair",
                             store->path, name, (unsigned long long)summary->position_first,
                             (unsigned long long)summary->position_last);
 }
 
-static daybook_status open_source(daybook_store *store, const dbk_manifest_segment *entry, dbk_source **source_out,
-                                  daybook_error *error) {
+static daybook_status open_source(daybook_store *store, const dbk_manifest_segment *entry,
+                                  dbk_source **source_out, daybook_error *error) {
     const dbk_segment_summary *summary = &entry->summary;
     dbk_segment_config config = dbk_store_segment_config(store, summary->segment_id);
     dbk_segment *segment = NULL;
@@ -291,7 +307,8 @@ static daybook_status open_source(daybook_store *store, const dbk_manifest_segme
         return status;
     }
     dbk_source *source = NULL;
-    status = dbk_source_new(store->allocator, NULL, segment, summary->position_first, summary->position_last, &source);
+    status = dbk_source_new(store->allocator, NULL, segment, summary->position_first, summary->position_last,
+                            &source);
     if (status != DAYBOOK_OK) {
         dbk_segment_unref(segment);
         return dbk_fail(error, status, "out of memory while opening %s", store->path);
@@ -321,19 +338,23 @@ static daybook_status open_or_stand_in(daybook_store *store, const dbk_manifest_
     if (lenient && is_damage(status)) {
         const dbk_segment_summary *summary = &entry->summary;
         dbk_store_log(store, DAYBOOK_LOG_ERROR, "%s", detail.message);
-        status = dbk_source_new_damaged(store->allocator, summary->position_first, summary->position_last, detail.message,
-                                        source_out);
-        if (status != DAYBOOK_OK) (void)dbk_fail(&detail, status, "out of memory while opening %s", store->path);
+        status = dbk_source_new_damaged(store->allocator, summary->position_first, summary->position_last,
+                                        detail.message, source_out);
+        if (status != DAYBOOK_OK)
+            (void)dbk_fail(&detail, status, "out of memory while opening %s", store->path);
     }
     if (status != DAYBOOK_OK && error != NULL) *error = detail;
     return status;
 }
 
-daybook_status dbk_recovery_open_segments(daybook_store *store, const dbk_manifest *manifest, dbk_view *reuse, size_t extra,
-                                          bool lenient, dbk_source ***sources_out, size_t *count_out, daybook_error *error) {
+daybook_status dbk_recovery_open_segments(daybook_store *store, const dbk_manifest *manifest, dbk_view *reuse,
+                                          size_t extra, bool lenient, dbk_source ***sources_out,
+                                          size_t *count_out, daybook_error *error) {
     *sources_out = NULL;
-    dbk_source **sources = dbk_resize_array(store->allocator, NULL, manifest->segment_count + extra, sizeof *sources);
-    if (sources == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while opening %s", store->path);
+    dbk_source **sources =
+        dbk_resize_array(store->allocator, NULL, manifest->segment_count + extra, sizeof *sources);
+    if (sources == NULL)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while opening %s", store->path);
     size_t count = 0;
     daybook_status status = DAYBOOK_OK;
     for (size_t i = 0; status == DAYBOOK_OK && i < manifest->segment_count; i++) {
@@ -341,7 +362,8 @@ daybook_status dbk_recovery_open_segments(daybook_store *store, const dbk_manife
         dbk_source *known = find_source(reuse, entry->summary.segment_id);
         if (known != NULL) {
             sources[count++] = dbk_source_ref(known);
-            status = load_deletions(store, known, entry->summary.segment_id, entry->deletion_generation, error);
+            status =
+                load_deletions(store, known, entry->summary.segment_id, entry->deletion_generation, error);
         } else {
             status = open_or_stand_in(store, entry, lenient, &sources[count], error);
             if (status == DAYBOOK_OK) count++;
@@ -357,12 +379,13 @@ daybook_status dbk_recovery_open_segments(daybook_store *store, const dbk_manife
     return DAYBOOK_OK;
 }
 
-// ---- Views ---------------------------------------------------------------------------------------------------------------------
+// ---- Views ----------------------------------------------------------------------------------------------
 
 static daybook_status new_active(daybook_store *store, uint64_t position_first, dbk_source **source_out) {
     dbk_memtable *memtable = NULL;
     DBK_TRY(dbk_memtable_new(store->allocator, position_first, &memtable));
-    daybook_status status = dbk_source_new(store->allocator, memtable, NULL, position_first, UINT64_MAX, source_out);
+    daybook_status status =
+        dbk_source_new(store->allocator, memtable, NULL, position_first, UINT64_MAX, source_out);
     if (status != DAYBOOK_OK) dbk_memtable_unref(memtable);
     return status;
 }
@@ -399,7 +422,8 @@ daybook_status dbk_recovery_roll(daybook_store *store) {
         memcpy(sources, old->sources, old->source_count * sizeof *sources);
         sources[old->source_count] = fresh;
         atomic_store(&store->active->position_last, position_first - 1);
-        status = dbk_view_new(store->allocator, old->generation, sources, old->segment_count, old->source_count + 1, &view);
+        status = dbk_view_new(store->allocator, old->generation, sources, old->segment_count,
+                              old->source_count + 1, &view);
         if (status != DAYBOOK_OK) atomic_store(&store->active->position_last, UINT64_MAX);
     }
     if (status == DAYBOOK_OK) {
@@ -414,7 +438,7 @@ daybook_status dbk_recovery_roll(daybook_store *store) {
     return status;
 }
 
-// ---- Replay --------------------------------------------------------------------------------------------------------------------
+// ---- Replay ---------------------------------------------------------------------------------------------
 
 static daybook_status replay_group(void *context, uint64_t first_lsn, uint64_t next_lsn, dbk_slice payload,
                                    daybook_error *error) {
@@ -429,7 +453,8 @@ static daybook_status replay_group(void *context, uint64_t first_lsn, uint64_t n
         size_t size = 0;
         daybook_status status = dbk_record_peek(daybook_bytes(at, left), &kind, &size);
         if (status != DAYBOOK_OK) {
-            return dbk_fail(error, status, "the journal of %s holds a record this program cannot read; run daybook verify",
+            return dbk_fail(error, status,
+                            "the journal of %s holds a record this program cannot read; run daybook verify",
                             store->path);
         }
         DBK_TRY(dbk_store_replay(store, daybook_bytes(at, size), error));
@@ -448,7 +473,8 @@ static daybook_status replay_group(void *context, uint64_t first_lsn, uint64_t n
         replay->cut->flush_lsn = next_lsn;
         replay->cut->valid = status == DAYBOOK_OK;
     }
-    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while replaying the journal of %s", store->path);
+    if (status != DAYBOOK_OK)
+        return dbk_fail(error, status, "out of memory while replaying the journal of %s", store->path);
     return DAYBOOK_OK;
 }
 
@@ -457,12 +483,13 @@ uint64_t dbk_replay_last_position(const dbk_replay *replay) {
     return replay->last_positions[replay->group_count % DBK_REPLAY_LAST_GROUPS];
 }
 
-daybook_status dbk_recovery_replay(dbk_replay *replay, const dbk_manifest *manifest, uint64_t start_lsn, uint64_t stop_lsn,
-                                   uint64_t known_durable_lsn, dbk_journal_recovery *recovery_out, daybook_error *error) {
+daybook_status dbk_recovery_replay(dbk_replay *replay, const dbk_manifest *manifest, uint64_t start_lsn,
+                                   uint64_t stop_lsn, uint64_t known_durable_lsn,
+                                   dbk_journal_recovery *recovery_out, daybook_error *error) {
     char path[DBK_PATH_SIZE_MAX];
     dbk_journal_config config = dbk_store_journal_config(replay->store, path);
     dbk_journal_map map = dbk_manifest_journal_map(manifest);
     replay->next_lsn = start_lsn;
-    return dbk_journal_recover(&config, &map, start_lsn, stop_lsn, known_durable_lsn, replay_group, replay, recovery_out,
-                               error);
+    return dbk_journal_recover(&config, &map, start_lsn, stop_lsn, known_durable_lsn, replay_group, replay,
+                               recovery_out, error);
 }

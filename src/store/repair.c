@@ -4,10 +4,11 @@
 // In this order, each step durable before the next, under the lock:
 //   1. the bytes of every file that will be changed or left out are linked or copied to damaged-<time>/
 //   2. manifest missing or damaged: rebuilt from what segments and journal say of themselves (rebuild.c)
-//   3. a damaged segment: its readable events go to a new segment; one that cannot be opened at all is left out. A damaged
-//      deletion file: which events were removed is unknown, they are visible again (told, so that they can be removed again)
-//   4. a damaged journal: what can be replayed, also behind the damage, becomes a segment, and the journal begins anew
-//      behind every LSN it ever used, so that nothing of it can come back
+//   3. a damaged segment: its readable events go to a new segment; one that cannot be opened at all is left
+//      out. A damaged deletion file: which events were removed is unknown, they are visible again (told, so
+//      that they can be removed again)
+//   4. a damaged journal: what can be replayed, also behind the damage, becomes a segment, and the journal
+//      begins anew behind every LSN it ever used, so that nothing of it can come back
 // A crash on the way leaves the damaged store or a repaired one; repairing again is fine.
 //
 // With dry_run the same is looked for, and nothing is written.
@@ -25,12 +26,12 @@
 enum { MESSAGE_SIZE = 400, JOURNAL_PIECES_FIRST = 4, NAME_SIZE = 64 };
 
 typedef struct repairing {
-    daybook_store *store;  // for recovery: no journal, commit or maintenance
+    daybook_store *store; // for recovery: no journal, commit or maintenance
     bool dry_run;
     daybook_report report;
     void *report_context;
     size_t damage_count;
-    char aside[NAME_SIZE];  // damaged-<time>
+    char aside[NAME_SIZE]; // damaged-<time>
     bool has_aside;
     dbk_manifest_edit edit; // of the segments
     bool changes_segments;
@@ -40,11 +41,11 @@ typedef struct repairing {
     size_t gone_count;
 } repairing;
 
-static void tell(repairing *repair, bool is_damage, const char *file, uint64_t offset, uint64_t first, uint64_t last,
-                 const char *format, ...) __attribute__((format(printf, 7, 8)));
+static void tell(repairing *repair, bool is_damage, const char *file, uint64_t offset, uint64_t first,
+                 uint64_t last, const char *format, ...) __attribute__((format(printf, 7, 8)));
 
-static void tell(repairing *repair, bool is_damage, const char *file, uint64_t offset, uint64_t first, uint64_t last,
-                 const char *format, ...) {
+static void tell(repairing *repair, bool is_damage, const char *file, uint64_t offset, uint64_t first,
+                 uint64_t last, const char *format, ...) {
     repair->damage_count += is_damage;
     if (repair->report == NULL) return;
     char message[MESSAGE_SIZE];
@@ -63,10 +64,11 @@ static void tell(repairing *repair, bool is_damage, const char *file, uint64_t o
 }
 
 static bool is_damage(daybook_status status) {
-    return status == DAYBOOK_EDAMAGED || status == DAYBOOK_ENOTFOUND || status == DAYBOOK_EFOREIGN || status == DAYBOOK_EIO;
+    return status == DAYBOOK_EDAMAGED || status == DAYBOOK_ENOTFOUND || status == DAYBOOK_EFOREIGN ||
+           status == DAYBOOK_EIO;
 }
 
-// ---- Keeping bytes aside -----------------------------------------------------------------------------------------------------------
+// ---- Keeping bytes aside --------------------------------------------------------------------------------
 
 static daybook_status make_aside(repairing *repair, daybook_error *error) {
     if (repair->has_aside) return DAYBOOK_OK;
@@ -85,7 +87,8 @@ static daybook_status make_aside(repairing *repair, daybook_error *error) {
     return dbk_fail(error, DAYBOOK_EEXISTS, "no free name for the damaged bytes in %s", store->path);
 }
 
-static daybook_status copy_aside(repairing *repair, const char *from_path, const char *to_path, daybook_error *error) {
+static daybook_status copy_aside(repairing *repair, const char *from_path, const char *to_path,
+                                 daybook_error *error) {
     daybook_vfs *vfs = repair->store->vfs;
     daybook_file *from = NULL;
     daybook_file *to = NULL;
@@ -108,7 +111,8 @@ static daybook_status copy_aside(repairing *repair, const char *from_path, const
             continue;
         }
         if (moved < 0) status = dbk_fail_system(error, (int)moved, "read", from_path, offset);
-        if (status == DAYBOOK_OK) status = dbk_write_exactly(vfs, to, to_path, page, (size_t)moved, offset, error);
+        if (status == DAYBOOK_OK)
+            status = dbk_write_exactly(vfs, to, to_path, page, (size_t)moved, offset, error);
         offset += (uint64_t)(moved > 0 ? moved : 0);
     }
     if (status == DAYBOOK_OK) {
@@ -120,8 +124,10 @@ static daybook_status copy_aside(repairing *repair, const char *from_path, const
     return status;
 }
 
-// Keep the bytes of a file. `will_change`: the file itself is going to be written, so a link would not keep them.
-static daybook_status keep_aside(repairing *repair, const char *name, bool will_change, daybook_error *error) {
+// Keep the bytes of a file. `will_change`: the file itself is going to be written, so a link would not keep
+// them.
+static daybook_status keep_aside(repairing *repair, const char *name, bool will_change,
+                                 daybook_error *error) {
     if (repair->dry_run) return DAYBOOK_OK;
     DBK_TRY(make_aside(repair, error));
     daybook_store *store = repair->store;
@@ -142,8 +148,10 @@ static daybook_status keep_aside(repairing *repair, const char *name, bool will_
 }
 
 static daybook_status remove_later(repairing *repair, const char *name, daybook_error *error) {
-    void *grown = dbk_resize_array(repair->store->allocator, repair->gone, repair->gone_count + 1, sizeof *repair->gone);
-    if (grown == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while repairing %s", repair->store->path);
+    void *grown = dbk_resize_array(repair->store->allocator, repair->gone, repair->gone_count + 1,
+                                   sizeof *repair->gone);
+    if (grown == NULL)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while repairing %s", repair->store->path);
     repair->gone = grown;
     (void)snprintf(repair->gone[repair->gone_count++], NAME_SIZE, "%s", name);
     return DAYBOOK_OK;
@@ -159,7 +167,7 @@ static void remove_gone(repairing *repair) {
     repair->gone_count = 0;
 }
 
-// ---- Segments ------------------------------------------------------------------------------------------------------------------------
+// ---- Segments -------------------------------------------------------------------------------------------
 
 static void count_damage(void *context, const daybook_finding *finding) {
     size_t *count = context;
@@ -216,7 +224,8 @@ static daybook_status salvage_segment(salvage *saving, daybook_error *error) {
     const dbk_segment_summary *old = &saving->entry->summary;
     dbk_segment_config config = dbk_store_segment_config(store, repair->next_segment_id);
     if (!repair->dry_run) {
-        DBK_TRY(dbk_segment_writer_new(&config, old->position_first, old->position_last, &saving->writer, error));
+        DBK_TRY(
+            dbk_segment_writer_new(&config, old->position_first, old->position_last, &saving->writer, error));
     }
     saving->expected = old->position_first;
     daybook_status status = DAYBOOK_OK;
@@ -241,9 +250,11 @@ static daybook_status salvage_segment(salvage *saving, daybook_error *error) {
     }
     dbk_buf catalogue;
     dbk_buf_init(&catalogue, store->allocator, DBK_RECORD_SIZE_MAX);
-    (void)dbk_segment_read_catalogue(saving->segment, &catalogue, NULL); // lost with the rest, where it cannot be read
+    (void)dbk_segment_read_catalogue(saving->segment, &catalogue,
+                                     NULL); // lost with the rest, where it cannot be read
     dbk_manifest_segment fresh = {.deletion_generation = 0};
-    status = dbk_segment_writer_finish(saving->writer, daybook_bytes(catalogue.data, catalogue.size), &fresh.summary, error);
+    status = dbk_segment_writer_finish(saving->writer, daybook_bytes(catalogue.data, catalogue.size),
+                                       &fresh.summary, error);
     dbk_buf_deinit(&catalogue);
     if (status != DAYBOOK_OK) return status;
     repair->next_segment_id++;
@@ -284,7 +295,8 @@ static daybook_status replace_segment(repairing *repair, const dbk_manifest_segm
     }
     if (status != DAYBOOK_OK) {
         tell(repair, true, name, detail.offset, summary->position_first, summary->position_last,
-             "cannot be opened, all its %llu events are lost: %s", (unsigned long long)summary->event_count, detail.message);
+             "cannot be opened, all its %llu events are lost: %s", (unsigned long long)summary->event_count,
+             detail.message);
         dbk_manifest_edit_remove_segment(&repair->edit, summary->segment_id);
         // Where the file is of another store it is not ours to move.
         return status == DAYBOOK_EFOREIGN ? DAYBOOK_OK : keep_aside(repair, name, false, error);
@@ -299,7 +311,8 @@ static daybook_status replace_segment(repairing *repair, const dbk_manifest_segm
     return repair->dry_run ? DAYBOOK_OK : remove_later(repair, name, error);
 }
 
-static daybook_status check_deletions(repairing *repair, const dbk_manifest_segment *entry, daybook_error *error) {
+static daybook_status check_deletions(repairing *repair, const dbk_manifest_segment *entry,
+                                      daybook_error *error) {
     daybook_store *store = repair->store;
     if (entry->deletion_generation == 0) return DAYBOOK_OK;
     dbk_deletions_config config = {.allocator = store->allocator,
@@ -345,8 +358,8 @@ static daybook_status repair_segments(repairing *repair, daybook_error *error) {
             if (error != NULL) *error = detail;
             return status;
         }
-        tell(repair, true, name, detail.offset, entry->summary.position_first, entry->summary.position_last, "%s",
-             detail.message);
+        tell(repair, true, name, detail.offset, entry->summary.position_first, entry->summary.position_last,
+             "%s", detail.message);
         DBK_TRY(replace_segment(repair, entry, name, error));
     }
     if (!repair->changes_segments || repair->dry_run) return DAYBOOK_OK;
@@ -358,7 +371,7 @@ static daybook_status repair_segments(repairing *repair, daybook_error *error) {
     return DAYBOOK_OK;
 }
 
-// ---- The journal -----------------------------------------------------------------------------------------------------------------------
+// ---- The journal ----------------------------------------------------------------------------------------
 
 static daybook_status recover_memory(repairing *repair, daybook_error *error) {
     daybook_store *store = repair->store;
@@ -367,8 +380,10 @@ static daybook_status recover_memory(repairing *repair, daybook_error *error) {
     atomic_store(&store->flushed_position, store->manifest.flushed_position);
     store->last_recorded_ns = store->manifest.last_recorded_ns;
     DBK_TRY(dbk_recovery_load_streams(store, &store->manifest, error));
-    // Damaged segments were replaced before; in a dry run they are still there, and only the journal matters now.
-    daybook_status status = dbk_recovery_open_segments(store, &store->manifest, NULL, 1, false, &sources, &count, error);
+    // Damaged segments were replaced before; in a dry run they are still there, and only the journal
+    // matters now.
+    daybook_status status =
+        dbk_recovery_open_segments(store, &store->manifest, NULL, 1, false, &sources, &count, error);
     if (repair->dry_run && is_damage(status)) {
         sources = dbk_resize_array(store->allocator, NULL, 1, sizeof *sources);
         status = sources == NULL ? dbk_fail(error, DAYBOOK_ENOMEM, "out of memory") : DAYBOOK_OK;
@@ -383,7 +398,8 @@ static daybook_status recover_memory(repairing *repair, daybook_error *error) {
 }
 
 // Replay all that can be, over damage. *damaged_out: the journal must begin anew.
-static daybook_status replay_over_damage(repairing *repair, bool guessed_start, bool *damaged_out, daybook_error *error) {
+static daybook_status replay_over_damage(repairing *repair, bool guessed_start, bool *damaged_out,
+                                         daybook_error *error) {
     daybook_store *store = repair->store;
     const dbk_manifest *manifest = &store->manifest;
     dbk_replay replay = {.store = store, .roll_bytes = (size_t)store->options.memtable_bytes};
@@ -394,10 +410,11 @@ static daybook_status replay_over_damage(repairing *repair, bool guessed_start, 
         dbk_journal_recovery recovery = {0};
         daybook_error detail;
         daybook_error_init(&detail);
-        daybook_status status = dbk_recovery_replay(&replay, manifest, start_lsn, 0, manifest->journal_durable_lsn, &recovery,
-                                                    &detail);
+        daybook_status status = dbk_recovery_replay(&replay, manifest, start_lsn, 0,
+                                                    manifest->journal_durable_lsn, &recovery, &detail);
         if (*damaged_out && store->next_position > expected) {
-            tell(repair, false, "journal", 0, expected, store->next_position - 1, "read again behind the damage");
+            tell(repair, false, "journal", 0, expected, store->next_position - 1,
+                 "read again behind the damage");
         }
         if (is_damage(status)) {
             tell(repair, true, "journal", detail.offset, store->next_position, 0, "%s", detail.message);
@@ -422,7 +439,8 @@ static daybook_status replay_over_damage(repairing *repair, bool guessed_start, 
     }
 }
 
-// A map of LSNs no page of the journal has, over the pieces the file really has; a new file where there is none.
+// A map of LSNs no page of the journal has, over the pieces the file really has; a new file where there is
+// none.
 static daybook_status plan_journal(repairing *repair, uint64_t *first_lsn, uint32_t **pieces, uint32_t *count,
                                    daybook_error *error) {
     daybook_store *store = repair->store;
@@ -445,11 +463,13 @@ static daybook_status plan_journal(repairing *repair, uint64_t *first_lsn, uint3
         DBK_TRY(dbk_journal_create(&config, JOURNAL_PIECES_FIRST, error));
         *count = JOURNAL_PIECES_FIRST;
     }
-    uint64_t end = manifest->journal_first_lsn + (uint64_t)manifest->journal_piece_count * DBK_JOURNAL_PIECE_PAGES;
+    uint64_t end = manifest->journal_first_lsn +
+                   (uint64_t)manifest->journal_piece_count * DBK_JOURNAL_PIECE_PAGES;
     if (manifest->journal_durable_lsn > end) end = manifest->journal_durable_lsn;
     *first_lsn = (end / DBK_JOURNAL_PIECE_PAGES + 1) * DBK_JOURNAL_PIECE_PAGES;
     *pieces = dbk_resize_array(store->allocator, NULL, *count, sizeof **pieces);
-    if (*pieces == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while repairing %s", store->path);
+    if (*pieces == NULL)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while repairing %s", store->path);
     for (uint32_t i = 0; i < *count; i++) (*pieces)[i] = i;
     return DAYBOOK_OK;
 }
@@ -459,12 +479,13 @@ static daybook_status write_deletions(repairing *repair, const dbk_view *view, c
     daybook_store *store = repair->store;
     for (size_t i = 0; i < view->segment_count; i++) {
         if (roaring_bitmap_is_empty(dead[i].removed)) continue;
-        dbk_deletions_config config = {.allocator = store->allocator,
-                                       .vfs = store->vfs,
-                                       .directory = store->path,
-                                       .store_uuid = store->uuid,
-                                       .segment_id = dbk_segment_get_summary(view->sources[i]->segment)->segment_id,
-                                       .generation = repair->next_generation++};
+        dbk_deletions_config config = {
+            .allocator = store->allocator,
+            .vfs = store->vfs,
+            .directory = store->path,
+            .store_uuid = store->uuid,
+            .segment_id = dbk_segment_get_summary(view->sources[i]->segment)->segment_id,
+            .generation = repair->next_generation++};
         DBK_TRY(dbk_deletions_write(&config, dead[i].removed, dead[i].for_ever, error));
         dbk_manifest_edit_set_deletions(edit, config.segment_id, config.generation);
     }
@@ -472,7 +493,8 @@ static daybook_status write_deletions(repairing *repair, const dbk_view *view, c
 }
 
 // Everything replayed goes to a segment; the journal begins anew.
-static daybook_status flush_recovered(repairing *repair, dbk_manifest_edit *edit, dbk_cut *cut, daybook_error *error) {
+static daybook_status flush_recovered(repairing *repair, dbk_manifest_edit *edit, dbk_cut *cut,
+                                      daybook_error *error) {
     daybook_store *store = repair->store;
     dbk_view *view = dbk_store_get_view(store);
     dbk_dead_copy *dead = dbk_alloc_zeroed(store->allocator, view->source_count * sizeof *dead);
@@ -492,10 +514,12 @@ static daybook_status flush_recovered(repairing *repair, dbk_manifest_edit *edit
         status = dbk_manifest_copy(&store->manifest, &states);
         has_states = status == DAYBOOK_OK;
         if (status == DAYBOOK_OK) status = dbk_manifest_apply(&states, edit);
-        if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory while repairing %s", store->path);
+        if (status != DAYBOOK_OK)
+            (void)dbk_fail(error, status, "out of memory while repairing %s", store->path);
     }
     if (status == DAYBOOK_OK) {
-        dbk_tail tail = {.view = view, .dead = dead, .manifest = &states, .position_last = cut->position_last};
+        dbk_tail tail = {
+            .view = view, .dead = dead, .manifest = &states, .position_last = cut->position_last};
         dbk_segment_config config = dbk_store_segment_config(store, repair->next_segment_id);
         dbk_manifest_segment segment = {0};
         bool wrote = false;
@@ -586,7 +610,8 @@ static daybook_status recount(daybook_store *store, daybook_error *error) {
         uint64_t end = dbk_memtable_position_end(source->memtable);
         for (uint64_t position = source->position_first; position < end; position++) {
             dbk_event event;
-            if (dbk_memtable_get(source->memtable, position, &event) == DAYBOOK_OK) count_event(store, source, &event);
+            if (dbk_memtable_get(source->memtable, position, &event) == DAYBOOK_OK)
+                count_event(store, source, &event);
         }
     }
     dbk_view_unref(view);
@@ -603,27 +628,31 @@ static daybook_status repair_journal(repairing *repair, bool begin_anew, daybook
     return begin_journal(repair, error);
 }
 
-// ---- All of it ---------------------------------------------------------------------------------------------------------------------------
+// ---- All of it ------------------------------------------------------------------------------------------
 
 static int keep_manifest(void *context, const daybook_vfs_entry *entry) {
     repairing *repair = context;
-    if (dbk_file_classify(entry->name, NULL, NULL) != DBK_FILE_MANIFEST || strlen(entry->name) >= NAME_SIZE) return 0;
+    if (dbk_file_classify(entry->name, NULL, NULL) != DBK_FILE_MANIFEST || strlen(entry->name) >= NAME_SIZE)
+        return 0;
     return remove_later(repair, entry->name, NULL) == DAYBOOK_OK ? 0 : 1;
 }
 
 // The manifest is lost: what the other files say of themselves becomes a new one.
 static daybook_status rebuild(repairing *repair, const daybook_error *why, daybook_error *error) {
     daybook_store *store = repair->store;
-    tell(repair, true, "manifest", why->offset, 0, 0, "%s; it is rebuilt from segments and journal", why->message);
+    tell(repair, true, "manifest", why->offset, 0, 0, "%s; it is rebuilt from segments and journal",
+         why->message);
     dbk_manifest_deinit(&store->manifest);
     dbk_manifest_init(&store->manifest, store->allocator, store->vfs, store->path);
-    DBK_TRY(dbk_rebuild_manifest(store->allocator, store->vfs, store->path, store->cache, &store->manifest, error));
+    DBK_TRY(dbk_rebuild_manifest(store->allocator, store->vfs, store->path, store->cache, &store->manifest,
+                                 error));
     store->uuid = store->manifest.store_uuid;
     store->incarnation = store->manifest.incarnation;
     if (repair->dry_run) return DAYBOOK_OK;
     int result = store->vfs->list(store->vfs, store->path, keep_manifest, repair);
     if (result != 0) return dbk_fail(error, DAYBOOK_EIO, "the files of %s cannot be listed", store->path);
-    for (size_t i = 0; i < repair->gone_count; i++) DBK_TRY(keep_aside(repair, repair->gone[i], false, error));
+    for (size_t i = 0; i < repair->gone_count; i++)
+        DBK_TRY(keep_aside(repair, repair->gone[i], false, error));
     DBK_TRY(dbk_manifest_create(&store->manifest, error));
     remove_gone(repair);
     return DAYBOOK_OK;
@@ -679,11 +708,13 @@ daybook_status daybook_repair(const char *path, const daybook_open_options *opti
         status = dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no store in %s; check the path", path);
     }
     if (status == DAYBOOK_OK && !repair.dry_run) {
-        status = dbk_lock_take(store->vfs, store->path, store->options.lock_wait_ms, 0, &store->lock_file, error);
+        status =
+            dbk_lock_take(store->vfs, store->path, store->options.lock_wait_ms, 0, &store->lock_file, error);
     }
     if (status == DAYBOOK_OK) status = repair_all(&repair, error);
     if (status == DAYBOOK_OK && repair.dry_run && repair.damage_count > 0) {
-        status = dbk_fail(error, DAYBOOK_EDAMAGED, "%s is damaged: %zu places; repair it, or restore a backup", path,
+        status = dbk_fail(error, DAYBOOK_EDAMAGED,
+                          "%s is damaged: %zu places; repair it, or restore a backup", path,
                           repair.damage_count);
     }
     if (status == DAYBOOK_OK && repair.has_aside) {

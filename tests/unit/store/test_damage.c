@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Damage at rest, backup and repair, on the simulated disk: whatever byte is changed in whatever file, verify tells, a reader
-// reads the rest, a writer refuses or works, and after repair everything that could be read is there.
+// Damage at rest, backup and repair, on the simulated disk: whatever byte is changed in whatever file,
+// verify tells, a reader reads the rest, a writer refuses or works, and after repair everything that could
+// be read is there.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +54,8 @@ static void append_one(daybook_store *store, unsigned number) {
     char subject[64];
     char data[300];
     (void)snprintf(subject, sizeof subject, "orders.%u.placed", number % 17);
-    int size = snprintf(data, sizeof data, "{\"number\":%u,\"text\":\"%0200u\"}", number, number * 2654435761u);
+    int size =
+        snprintf(data, sizeof data, "{\"number\":%u,\"text\":\"%0200u\"}", number, number * 2654435761u);
     daybook_event event;
     daybook_event_init(&event);
     event.subject = daybook_text(subject);
@@ -73,9 +75,12 @@ static void fill(fixture *at, const char *path) {
     for (unsigned i = 1; i <= EVENT_COUNT; i++) {
         append_one(store, i);
         if (i == 150 || i == 300) assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
-        if (i == 200) assert_int_equal(daybook_event_remove(store, daybook_text("ORDERS"), REMOVED_SEQ, 0, NULL), DAYBOOK_OK);
+        if (i == 200)
+            assert_int_equal(daybook_event_remove(store, daybook_text("ORDERS"), REMOVED_SEQ, 0, NULL),
+                             DAYBOOK_OK);
     }
-    assert_int_equal(daybook_event_remove(store, daybook_text("ORDERS"), REMOVED_LATE_SEQ, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_event_remove(store, daybook_text("ORDERS"), REMOVED_LATE_SEQ, 0, NULL),
+                     DAYBOOK_OK);
     assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
 }
 
@@ -187,7 +192,8 @@ static void remove_store(fixture *at, const char *path) {
 static void check_damaged(fixture *at, const char *what) {
     unsigned findings = 0;
     daybook_status verified = verify(at, "/d", &findings);
-    if (verified != DAYBOOK_OK && verified != DAYBOOK_EDAMAGED && verified != DAYBOOK_EFORMAT) print_error("%s\n", what);
+    if (verified != DAYBOOK_OK && verified != DAYBOOK_EDAMAGED && verified != DAYBOOK_EFORMAT)
+        print_error("%s\n", what);
     assert_true(verified == DAYBOOK_OK || verified == DAYBOOK_EDAMAGED || verified == DAYBOOK_EFORMAT);
 
     daybook_open_options options = at->options;
@@ -199,7 +205,8 @@ static void check_damaged(fixture *at, const char *what) {
     if (status == DAYBOOK_OK) {
         got = read_all(reader);
         assert_true(got.count <= EVENT_COUNT - 2 || got.saw_removed);
-        if (verified == DAYBOOK_OK && got.count != EVENT_COUNT - 2) print_error("%s: %u read\n", what, got.count);
+        if (verified == DAYBOOK_OK && got.count != EVENT_COUNT - 2)
+            print_error("%s: %u read\n", what, got.count);
         if (verified == DAYBOOK_OK) assert_int_equal(got.count, EVENT_COUNT - 2);
         assert_false(got.saw_removed); // not even where the deletion file is what was damaged
         assert_int_equal(daybook_close(reader, NULL), DAYBOOK_OK);
@@ -213,7 +220,8 @@ static void check_damaged(fixture *at, const char *what) {
     assert_int_equal(verify(at, "/d", &findings), DAYBOOK_OK);
     daybook_store *store = open_store(at, "/d", 0);
     reading after = read_all(store);
-    if (after.count < got.count) print_error("%s: %u before repair, %u after\n", what, got.count, after.count);
+    if (after.count < got.count)
+        print_error("%s: %u before repair, %u after\n", what, got.count, after.count);
     assert_true(after.count >= got.count);
     assert_int_equal(after.damage_count, 0);
     append_one(store, 1);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Readers beside a writer: they see what is acknowledged, once each and in order, over flushes, merges and many laps of the
-// smallest journal, stalled or not, through the writer's restarts; and what is removed they do not see.
+// Readers beside a writer: they see what is acknowledged, once each and in order, over flushes, merges and
+// many laps of the smallest journal, stalled or not, through the writer's restarts; and what is removed
+// they do not see.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -184,7 +185,8 @@ static void removals_and_streams_reach_the_reader(void **state) {
     daybook_purge_options_init(&purge);
     purge.keep = 50;
     uint64_t removed = 0;
-    assert_int_equal(daybook_stream_purge(at.writer, daybook_text("ORDERS"), &purge, &removed, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_stream_purge(at.writer, daybook_text("ORDERS"), &purge, &removed, NULL),
+                     DAYBOOK_OK);
     assert_int_equal(removed, 310);
     assert_int_equal(count_all(at.reader), 250);
     while (daybook_maintain(at.writer, NULL) == DAYBOOK_OK) {
@@ -247,7 +249,8 @@ static void a_reader_writes_nothing(void **state) {
     end(&at);
 }
 
-// Readers in threads of their own, several cursors on one store, while a writer with background threads works.
+// Readers in threads of their own, several cursors on one store, while a writer with background threads
+// works.
 typedef struct following {
     daybook_store *store;
     uint64_t last;

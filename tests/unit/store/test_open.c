@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opening: a store is made whole or not at all, one writer at a time, nothing of others is touched, every call to the outside
-// and every allocation may fail, and what a crash leaves is opened again.
+// Opening: a store is made whole or not at all, one writer at a time, nothing of others is touched, every
+// call to the outside and every allocation may fail, and what a crash leaves is opened again.
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -179,7 +179,8 @@ static void files_of_others_in_a_store_stay(void **state) {
     at.vfs->close(at.vfs, file);
     assert_int_equal(at.vfs->open(at.vfs, "/s/segment-00000000000000ff.dbs", DAYBOOK_VFS_READ, &file), 0);
     at.vfs->close(at.vfs, file);
-    assert_int_equal(at.vfs->open(at.vfs, "/s/manifest-0000000000000001.tmp", DAYBOOK_VFS_READ, &file), -ENOENT);
+    assert_int_equal(at.vfs->open(at.vfs, "/s/manifest-0000000000000001.tmp", DAYBOOK_VFS_READ, &file),
+                     -ENOENT);
     end(&at);
 }
 
