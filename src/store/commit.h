@@ -4,6 +4,7 @@
 #ifndef DBK_STORE_COMMIT_H
 #define DBK_STORE_COMMIT_H
 
+#include "store/ranges.h"
 #include "store/store_internal.h"
 
 /// One event of an append, prepared outside every lock.
@@ -52,8 +53,7 @@ typedef struct dbk_append_condition {
 
 /// Events to be removed in the same commit by roll-up of one subject; those in segments, found outside the locks.
 typedef struct dbk_roll_up {
-    dbk_position_range *ranges;
-    size_t range_count;
+    dbk_ranges ranges;  // ascending
     uint64_t removed_count;
     uint64_t removed_bytes;
 } dbk_roll_up;

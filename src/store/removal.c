@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "daybook/subject.h"
 #include "store/commit.h"
+#include "store/ranges.h"
 
 enum { RANGES_PER_RECORD = 50000 };
 static const char snapshots_stream[] = "KV_SNAPSHOTS";
@@ -64,44 +65,17 @@ typedef struct removal {
     daybook_store *store;
     dbk_stream *stream;
     dbk_remove_reason reason;
-    dbk_position_range *ranges;  // ascending, or descending while collected backwards
-    size_t count;
-    size_t capacity;
+    dbk_ranges ranges;  // ascending, or descending while collected backwards
     uint64_t removed_count;
     uint64_t removed_bytes;
     uint64_t first_seq;
     uint64_t first_position;
 } removal;
 
-static daybook_status add_event(removal *removed, const dbk_event *event, bool backwards) {
+static daybook_status add_event(removal *removed, const dbk_event *event) {
     removed->removed_count++;
     removed->removed_bytes += dbk_event_cost(event);
-    dbk_position_range *last = removed->count > 0 ? &removed->ranges[removed->count - 1] : NULL;
-    if (last != NULL && !backwards && last->last + 1 == event->position) {
-        last->last = event->position;
-        return DAYBOOK_OK;
-    }
-    if (last != NULL && backwards && last->first == event->position + 1) {
-        last->first = event->position;
-        return DAYBOOK_OK;
-    }
-    if (removed->count == removed->capacity) {
-        size_t capacity = removed->capacity == 0 ? 16 : removed->capacity * 2;
-        dbk_position_range *ranges = dbk_resize_array(removed->store->allocator, removed->ranges, capacity, sizeof *ranges);
-        if (ranges == NULL) return DAYBOOK_ENOMEM;
-        removed->ranges = ranges;
-        removed->capacity = capacity;
-    }
-    removed->ranges[removed->count++] = (dbk_position_range){event->position, event->position};
-    return DAYBOOK_OK;
-}
-
-static void reverse_ranges(removal *removed) {
-    for (size_t i = 0; i < removed->count / 2; i++) {
-        dbk_position_range swap = removed->ranges[i];
-        removed->ranges[i] = removed->ranges[removed->count - 1 - i];
-        removed->ranges[removed->count - 1 - i] = swap;
-    }
+    return dbk_ranges_add(&removed->ranges, removed->store->allocator, event->position);
 }
 
 static daybook_status encode_removal(const removal *removed, dbk_buf *buf) {
@@ -113,7 +87,7 @@ static daybook_status encode_removal(const removal *removed, dbk_buf *buf) {
         .first_seq = removed->first_seq,
         .first_position = removed->first_position,
     };
-    return dbk_remove_encode(&record, removed->ranges, removed->count, buf);
+    return dbk_remove_encode(&record, removed->ranges.items, removed->ranges.count, buf);
 }
 
 static void apply_records(daybook_store *store, dbk_slice records) {
@@ -220,18 +194,18 @@ static daybook_status trim_subject(daybook_store *store, dbk_stream *stream, dbk
         if (kept < config->max_msgs_per_subject) {
             kept++;
             floor = event->position;
-        } else if ((status = add_event(&removed, event, true)) != DAYBOOK_OK) {
+        } else if ((status = add_event(&removed, event)) != DAYBOOK_OK) {
             break;
         }
     }
     daybook_cursor_close(cursor);
     if (status == DAYBOOK_END) status = DAYBOOK_OK;
     if (status == DAYBOOK_OK) {
-        reverse_ranges(&removed);
+        dbk_ranges_reverse(&removed.ranges);
         status = trim_now(&removed, error);
     }
     if (status == DAYBOOK_OK && active != NULL) dbk_memtable_set_subject_floor(active, stream->id, subject, floor);
-    dbk_free(store->allocator, removed.ranges);
+    dbk_ranges_deinit(&removed.ranges, store->allocator);
     dbk_view_unref(view);
     return status;
 }
@@ -404,17 +378,16 @@ static daybook_status collect(daybook_store *store, dbk_stream *stream, const da
     DBK_TRY(dbk_cursor_open(store, query, stream, &cursor, error));
     daybook_status status;
     daybook_recorded_event unused;
-    bool backwards = (query->flags & DAYBOOK_QUERY_REVERSE) != 0;
     while ((status = daybook_cursor_next(cursor, 0, &unused, error)) == DAYBOOK_OK) {
         if (skip > 0) {
             skip--;
-        } else if ((status = add_event(removed, dbk_cursor_event(cursor), backwards)) != DAYBOOK_OK) {
+        } else if ((status = add_event(removed, dbk_cursor_event(cursor))) != DAYBOOK_OK) {
             (void)dbk_fail(error, status, "out of memory removing events");
             break;
         }
     }
     daybook_cursor_close(cursor);
-    if (backwards) reverse_ranges(removed);
+    if ((query->flags & DAYBOOK_QUERY_REVERSE) != 0) dbk_ranges_reverse(&removed->ranges);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
@@ -449,11 +422,11 @@ static daybook_status remove_snapshots(daybook_store *store, dbk_stream *snapsho
     while ((status = daybook_cursor_next(cursor, 0, &unused, error)) == DAYBOOK_OK) {
         const dbk_event *event = dbk_cursor_event(cursor);
         if (!concerns(store, stream, filter, event->subject)) continue;
-        if ((status = add_event(&removed, event, false)) != DAYBOOK_OK) break;
+        if ((status = add_event(&removed, event)) != DAYBOOK_OK) break;
     }
     daybook_cursor_close(cursor);
     if (status == DAYBOOK_END) status = removed.removed_count > 0 ? encode_removal(&removed, records) : DAYBOOK_OK;
-    dbk_free(store->allocator, removed.ranges);
+    dbk_ranges_deinit(&removed.ranges, store->allocator);
     if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory removing events");
     return status;
 }
@@ -487,7 +460,7 @@ static daybook_status remove_one(daybook_store *store, dbk_stream *stream, dbk_s
                           (const char *)stream->name.data, (unsigned long long)seq);
     } else if (status == DAYBOOK_OK) {
         const dbk_event *event = dbk_cursor_event(cursor);
-        status = add_event(removed, event, false);
+        status = add_event(removed, event);
         if (status == DAYBOOK_OK) status = encode_removal(removed, &records);
         if (status == DAYBOOK_OK && event->aggregate_size > 0)
             status = remove_snapshots(store, snapshots, stream, event->subject, &records, error);
@@ -508,8 +481,8 @@ daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, ui
     daybook_status status = remove_one(store, stream, snapshots, seq, &removed, error);
     unlock_both(store, stream, snapshots);
     // Snapshots lie behind the event they folded: erase from there to the end.
-    if (status == DAYBOOK_OK && erase) status = dbk_maintenance_erase(store, removed.ranges[0].first, UINT64_MAX, error);
-    dbk_free(store->allocator, removed.ranges);
+    if (status == DAYBOOK_OK && erase) status = dbk_maintenance_erase(store, removed.ranges.items[0].first, UINT64_MAX, error);
+    dbk_ranges_deinit(&removed.ranges, store->allocator);
     return status;
 }
 
@@ -556,12 +529,12 @@ static daybook_status purge_all(daybook_store *store, removal *removed, dbk_stre
 static daybook_status commit_ranges(daybook_store *store, const removal *removed, dbk_stream *snapshots, dbk_slice filter,
                                     daybook_error *error) {
     daybook_status status = DAYBOOK_OK;
-    for (size_t done = 0; status == DAYBOOK_OK && done < removed->count;) {
-        size_t count = removed->count - done < RANGES_PER_RECORD ? removed->count - done : RANGES_PER_RECORD;
-        removal part = *removed;
-        part.ranges = removed->ranges + done;
-        part.count = count;
-        bool last = done + count == removed->count;
+    for (size_t done = 0; status == DAYBOOK_OK && done < removed->ranges.count;) {
+        size_t left = removed->ranges.count - done;
+        size_t count = left < RANGES_PER_RECORD ? left : RANGES_PER_RECORD;
+        removal part = *removed;  // borrows its ranges
+        part.ranges = (dbk_ranges){.items = removed->ranges.items + done, .count = count};
+        bool last = count == left;
         if (!last) part.removed_count = part.removed_bytes = 0;
         dbk_buf records;
         dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
@@ -607,9 +580,11 @@ daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name, co
     lock_both(stream, snapshots);
     daybook_status status = purge(store, &removed, snapshots, options, error);
     unlock_both(store, stream, snapshots);
-    if (status == DAYBOOK_OK && options->erase && removed.removed_count > 0)
-        status = dbk_maintenance_erase(store, removed.count > 0 ? removed.ranges[0].first : erase_from, UINT64_MAX, error);
-    dbk_free(store->allocator, removed.ranges);
+    if (status == DAYBOOK_OK && options->erase && removed.removed_count > 0) {
+        if (removed.ranges.count > 0) erase_from = removed.ranges.items[0].first;
+        status = dbk_maintenance_erase(store, erase_from, UINT64_MAX, error);
+    }
+    dbk_ranges_deinit(&removed.ranges, store->allocator);
     if (status == DAYBOOK_OK && removed_count_out != NULL) *removed_count_out = removed.removed_count;
     return status;
 }
