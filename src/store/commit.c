@@ -551,20 +551,30 @@ static dbk_operation *lead(daybook_store *store) {
     return served;
 }
 
-// Tell the owners of served operations. `own` is the caller's, if it is among them; it is told by returning.
-static void release(daybook_store *store, dbk_operation *served, const dbk_operation *own) {
-    struct dbk_commit *commit = store->commit;
+// Give the submitted operations among those served to the commit thread, in order of commit, and return the others.
+// queue_lock is held, and still is when the lead is passed on: so completions keep that order, and the thread cannot end before.
+static dbk_operation *finish_submitted(struct dbk_commit *commit, dbk_operation *served) {
+    dbk_operation *others = NULL;
+    dbk_operation **end = &others;
     bool finished = false;
     while (served != NULL) {
         dbk_operation *next = served->next;
-        if (served->submitted) {
-            pthread_mutex_lock(&commit->queue_lock);
-            served->next = NULL;
-            *commit->finished_tail = served;
-            commit->finished_tail = &served->next;
-            pthread_mutex_unlock(&commit->queue_lock);
-            finished = true;
-        } else if (served != own) {
+        dbk_operation ***tail = served->submitted ? &commit->finished_tail : &end;
+        finished = finished || served->submitted;
+        served->next = NULL;
+        **tail = served;
+        *tail = &served->next;
+        served = next;
+    }
+    if (finished) pthread_cond_signal(&commit->thread_wake);
+    return others;
+}
+
+// Tell the owners of served operations. `own` is the caller's, if it is among them; it is told by returning.
+static void release(daybook_store *store, dbk_operation *served, const dbk_operation *own) {
+    while (served != NULL) {
+        dbk_operation *next = served->next;
+        if (served != own) {
             _Atomic uint32_t *word = &served->word;
             // Once DONE is stored the owner may return and its stack be gone: the wake needs the address only.
             atomic_store_explicit(word, DONE, memory_order_release);
@@ -572,18 +582,13 @@ static void release(daybook_store *store, dbk_operation *served, const dbk_opera
         }
         served = next;
     }
-    if (finished) {
-        pthread_mutex_lock(&commit->queue_lock);
-        pthread_cond_signal(&commit->thread_wake);
-        pthread_mutex_unlock(&commit->queue_lock);
-    }
 }
 
-// Lead one round, pass the lead on, then wake those served.
-static void lead_and_release(daybook_store *store, const dbk_operation *own) {
+// Pass the lead on, then wake those served.
+static void pass_and_release(daybook_store *store, dbk_operation *served, const dbk_operation *own) {
     struct dbk_commit *commit = store->commit;
-    dbk_operation *served = lead(store);
     pthread_mutex_lock(&commit->queue_lock);
+    served = finish_submitted(commit, served);
     _Atomic uint32_t *word = pass_lead(commit);
     pthread_mutex_unlock(&commit->queue_lock);
     if (word != NULL) wake_word(store, word);
@@ -619,11 +624,7 @@ daybook_status dbk_commit_run(daybook_store *store, dbk_operation *operation) {
     // Our operation is at the head: the first round serves it.
     dbk_operation *served = lead(store);
     DBK_ASSERT_SLOW(contains(served, operation));
-    pthread_mutex_lock(&commit->queue_lock);
-    _Atomic uint32_t *word = pass_lead(commit);
-    pthread_mutex_unlock(&commit->queue_lock);
-    if (word != NULL) wake_word(store, word);
-    release(store, served, operation);
+    pass_and_release(store, served, operation);
     return operation->status;
 }
 
@@ -648,7 +649,7 @@ static void *commit_thread(void *context) {
         } else if (commit->thread_leads) {
             commit->thread_leads = false;
             pthread_mutex_unlock(&commit->queue_lock);
-            lead_and_release(store, NULL);
+            pass_and_release(store, lead(store), NULL);
             pthread_mutex_lock(&commit->queue_lock);
         } else if (commit->closing && commit->head == NULL && !commit->led) {
             break;
