@@ -4,7 +4,8 @@
 //     segment DIRECTORY [EVENTS_PER_SEGMENT [SEGMENTS]]
 //
 // Writes SEGMENTS segments of random order events (about 256 bytes of JSON, three tags, ids made by the
-// store), merges them, and measures look-ups and loads. Removes its files.
+// store), merges them, and measures look-ups and loads. Removes its files. In the environment, MEMORY_MAX bounds
+// the gathering of terms, KEEP keeps the files, WRITE_ONLY stops after writing.
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -192,6 +193,7 @@ int main(int argc, char **argv) {
     if (dbk_cache_new(dbk_allocator_default(), 64 << 20, &cache) != DAYBOOK_OK) return 1;
     dbk_segment_config config = {
         .allocator = dbk_allocator_default(), .vfs = daybook_vfs_posix(), .directory = argv[1]};
+    if (getenv("MEMORY_MAX") != NULL) config.memory_max = strtoul(getenv("MEMORY_MAX"), NULL, 10);
     memset(config.store_uuid.bytes, 7, 16);
     dbk_segment **inputs = calloc(segments, sizeof *inputs);
     dbk_event *events = calloc(count, sizeof *events);
