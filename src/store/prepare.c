@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "store/commit.h"
+#include "store/query.h"
 #include "subject/subject.h"
 
 void daybook_append_options_init(daybook_append_options *options) {
@@ -195,45 +196,14 @@ static daybook_status relate_events(dbk_append *append, daybook_error *error) {
 
 // ---- Conditions --------------------------------------------------------------------------------------------------------------
 
-static daybook_status copy_bytes(dbk_arena *arena, daybook_slice *slice) {
-    if (slice->size == 0) return DAYBOOK_OK;
-    void *copy = dbk_arena_alloc(arena, slice->size);
-    if (copy == NULL) return DAYBOOK_ENOMEM;
-    memcpy(copy, slice->data, slice->size);
-    slice->data = copy;
-    return DAYBOOK_OK;
-}
-
-static daybook_status copy_slices(dbk_arena *arena, const daybook_slice **slices, size_t count) {
-    if (count == 0) return DAYBOOK_OK;
-    daybook_slice *copies = dbk_arena_alloc(arena, count * sizeof *copies);
-    if (copies == NULL) return DAYBOOK_ENOMEM;
-    for (size_t i = 0; i < count; i++) {
-        copies[i] = (*slices)[i];
-        DBK_TRY(copy_bytes(arena, &copies[i]));
-    }
-    *slices = copies;
-    return DAYBOOK_OK;
-}
-
 static daybook_status copy_condition(dbk_arena *arena, const daybook_condition *said, const daybook_condition **copy_out) {
     daybook_condition *copy = dbk_arena_alloc(arena, sizeof *copy);
     if (copy == NULL) return DAYBOOK_ENOMEM;
     *copy = *said;
-    DBK_TRY(copy_bytes(arena, &copy->stream));
-    DBK_TRY(copy_bytes(arena, &copy->filter));
-    DBK_TRY(copy_bytes(arena, &copy->aggregate));
-    if (copy->item_count > 0) {
-        daybook_query_item *items = dbk_arena_alloc(arena, copy->item_count * sizeof *items);
-        if (items == NULL) return DAYBOOK_ENOMEM;
-        for (size_t i = 0; i < copy->item_count; i++) {
-            items[i] = said->items[i];
-            DBK_TRY(copy_slices(arena, &items[i].types, items[i].type_count));
-            DBK_TRY(copy_slices(arena, &items[i].tags, items[i].tag_count));
-            DBK_TRY(copy_bytes(arena, &items[i].filter));
-        }
-        copy->items = items;
-    }
+    DBK_TRY(dbk_copy_slice(arena, &copy->stream));
+    DBK_TRY(dbk_copy_slice(arena, &copy->filter));
+    DBK_TRY(dbk_copy_slice(arena, &copy->aggregate));
+    DBK_TRY(dbk_query_items_copy(said->items, said->item_count, arena, &copy->items));
     *copy_out = copy;
     return DAYBOOK_OK;
 }
@@ -241,21 +211,7 @@ static daybook_status copy_condition(dbk_arena *arena, const daybook_condition *
 static daybook_status check_items(const daybook_condition *said, daybook_error *error) {
     if (said->item_count == 0)
         return dbk_fail(error, DAYBOOK_EINVALID, "the query of the append condition is empty: name a type, a tag or a subject");
-    for (size_t i = 0; i < said->item_count; i++) {
-        const daybook_query_item *item = &said->items[i];
-        if (item->type_count == 0 && item->tag_count == 0 && item->filter.size == 0)
-            return dbk_fail(error, DAYBOOK_EINVALID, "item %zu of the append condition is empty: name a type, a tag or a subject", i + 1);
-        if (item->filter.size > 0 && !daybook_filter_is_valid(item->filter))
-            return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter",
-                            (int)(item->filter.size < 200 ? item->filter.size : 200), (const char *)item->filter.data);
-        for (size_t j = 0; j < item->type_count + item->tag_count; j++) {
-            dbk_slice text = j < item->type_count ? item->types[j] : item->tags[j - item->type_count];
-            if (text.size == 0 || text.size > DAYBOOK_TEXT_SIZE_MAX || !dbk_is_plain_text(text))
-                return dbk_fail(error, DAYBOOK_EINVALID, "a %s of the append condition is not 1 to %d bytes of plain UTF-8 text",
-                                j < item->type_count ? "type" : "tag", DAYBOOK_TEXT_SIZE_MAX);
-        }
-    }
-    return DAYBOOK_OK;
+    return dbk_query_items_validate(said->items, said->item_count, error);
 }
 
 static daybook_status prepare_version(dbk_append *append, dbk_append_condition *condition, daybook_error *error) {
@@ -327,6 +283,8 @@ static daybook_status prepare_conditions(dbk_append *append, const daybook_appen
     if (copy && dbk_arena_new(allocator, 4096, &append->copies) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory preparing the append");
     size_t stride = options->conditions[0].size;
+    if (stride < sizeof options->conditions[0])
+        return dbk_fail(error, DAYBOOK_EMISUSE, "the append condition was not initialised with daybook_condition_init");
     for (size_t i = 0; i < append->condition_count; i++) {
         const daybook_condition *said = (const daybook_condition *)(const void *)((const char *)options->conditions + i * stride);
         if (copy && copy_condition(append->copies, said, &said) != DAYBOOK_OK)

@@ -42,6 +42,22 @@ static daybook_status check_texts(const dbk_slice *texts, size_t count, const ch
     return DAYBOOK_OK;
 }
 
+daybook_status dbk_query_items_validate(const daybook_query_item *items, size_t count, daybook_error *error) {
+    // A size of 0 would make every item the first one, and the others would go unnoticed.
+    if (count > 0 && items[0].size < sizeof items[0])
+        return dbk_fail(error, DAYBOOK_EMISUSE, "the query item was not initialised with daybook_query_item_init");
+    for (size_t i = 0; i < count; i++) {
+        const daybook_query_item *item = item_at(items, i);
+        if (item->type_count == 0 && item->tag_count == 0 && item->filter.size == 0)
+            return dbk_fail(error, DAYBOOK_EINVALID, "item %zu of the query is empty: name a type, a tag or a subject",
+                            i + 1);
+        if (item->filter.size > 0) DBK_TRY(check_filter(item->filter, error));
+        DBK_TRY(check_texts(item->types, item->type_count, "type", error));
+        DBK_TRY(check_texts(item->tags, item->tag_count, "tag", error));
+    }
+    return DAYBOOK_OK;
+}
+
 daybook_status dbk_query_validate(const daybook_query *query, daybook_error *error) {
     if (query->size < sizeof *query)
         return dbk_fail(error, DAYBOOK_EMISUSE, "the query was not initialised with daybook_query_init");
@@ -54,20 +70,12 @@ daybook_status dbk_query_validate(const daybook_query *query, daybook_error *err
     DBK_TRY(check_text(query->causation, "causation", true, error));
     DBK_TRY(check_text(query->actor, "actor", true, error));
     DBK_TRY(check_text(query->id, "id", true, error));
-    for (size_t i = 0; i < query->item_count; i++) {
-        const daybook_query_item *item = item_at(query->items, i);
-        if (item->type_count == 0 && item->tag_count == 0 && item->filter.size == 0)
-            return dbk_fail(error, DAYBOOK_EINVALID, "item %zu of the query is empty: name a type, a tag or a subject", i + 1);
-        if (item->filter.size > 0) DBK_TRY(check_filter(item->filter, error));
-        DBK_TRY(check_texts(item->types, item->type_count, "type", error));
-        DBK_TRY(check_texts(item->tags, item->tag_count, "tag", error));
-    }
-    return DAYBOOK_OK;
+    return dbk_query_items_validate(query->items, query->item_count, error);
 }
 
 // ---- Copying -----------------------------------------------------------------------------------------------------------
 
-static daybook_status copy_slice(dbk_arena *arena, dbk_slice *slice) {
+daybook_status dbk_copy_slice(dbk_arena *arena, dbk_slice *slice) {
     if (slice->size == 0) return DAYBOOK_OK;
     void *copy = dbk_arena_alloc(arena, slice->size);
     if (copy == NULL) return DAYBOOK_ENOMEM;
@@ -82,34 +90,40 @@ static daybook_status copy_slices(dbk_arena *arena, const dbk_slice **slices, si
     if (copies == NULL) return DAYBOOK_ENOMEM;
     for (size_t i = 0; i < count; i++) {
         copies[i] = (*slices)[i];
-        DBK_TRY(copy_slice(arena, &copies[i]));
+        DBK_TRY(dbk_copy_slice(arena, &copies[i]));
     }
     *slices = copies;
     return DAYBOOK_OK;
 }
 
+daybook_status dbk_query_items_copy(const daybook_query_item *items, size_t count, dbk_arena *arena,
+                                    const daybook_query_item **copies_out) {
+    *copies_out = NULL;
+    if (count == 0) return DAYBOOK_OK;
+    daybook_query_item *copies = dbk_arena_alloc(arena, count * sizeof *copies);
+    if (copies == NULL) return DAYBOOK_ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        copies[i] = *item_at(items, i);
+        copies[i].size = sizeof *copies;
+        DBK_TRY(copy_slices(arena, &copies[i].types, copies[i].type_count));
+        DBK_TRY(copy_slices(arena, &copies[i].tags, copies[i].tag_count));
+        DBK_TRY(dbk_copy_slice(arena, &copies[i].filter));
+    }
+    *copies_out = copies;
+    return DAYBOOK_OK;
+}
+
 daybook_status dbk_query_copy(const daybook_query *query, dbk_arena *arena, daybook_query *copy_out) {
     daybook_query copy = *query;
-    DBK_TRY(copy_slice(arena, &copy.stream));
+    DBK_TRY(dbk_copy_slice(arena, &copy.stream));
     DBK_TRY(copy_slices(arena, &copy.filters, copy.filter_count));
     DBK_TRY(copy_slices(arena, &copy.types, copy.type_count));
     DBK_TRY(copy_slices(arena, &copy.tags, copy.tag_count));
-    DBK_TRY(copy_slice(arena, &copy.correlation));
-    DBK_TRY(copy_slice(arena, &copy.causation));
-    DBK_TRY(copy_slice(arena, &copy.actor));
-    DBK_TRY(copy_slice(arena, &copy.id));
-    if (copy.item_count > 0) {
-        daybook_query_item *items = dbk_arena_alloc(arena, copy.item_count * sizeof *items);
-        if (items == NULL) return DAYBOOK_ENOMEM;
-        for (size_t i = 0; i < copy.item_count; i++) {
-            items[i] = *item_at(query->items, i);
-            items[i].size = sizeof *items;
-            DBK_TRY(copy_slices(arena, &items[i].types, items[i].type_count));
-            DBK_TRY(copy_slices(arena, &items[i].tags, items[i].tag_count));
-            DBK_TRY(copy_slice(arena, &items[i].filter));
-        }
-        copy.items = items;
-    }
+    DBK_TRY(dbk_copy_slice(arena, &copy.correlation));
+    DBK_TRY(dbk_copy_slice(arena, &copy.causation));
+    DBK_TRY(dbk_copy_slice(arena, &copy.actor));
+    DBK_TRY(dbk_copy_slice(arena, &copy.id));
+    DBK_TRY(dbk_query_items_copy(query->items, query->item_count, arena, &copy.items));
     *copy_out = copy;
     return DAYBOOK_OK;
 }
@@ -195,7 +209,7 @@ static daybook_status add_term(compiler *compiling, dbk_clause *clause, dbk_term
     dbk_term term;
     dbk_term_make(&term, kind, stream_id, value);
     dbk_slice copy = dbk_term_slice(&term);
-    DBK_TRY(copy_slice(compiling->arena, &copy));
+    DBK_TRY(dbk_copy_slice(compiling->arena, &copy));
     clause->terms[clause->term_count++] = copy;
     return DAYBOOK_OK;
 }

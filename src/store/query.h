@@ -31,9 +31,13 @@ daybook_status dbk_query_compile(daybook_store *store, const daybook_query *quer
 /// Compile query items alone: one group.
 daybook_status dbk_query_compile_items(daybook_store *store, const daybook_query_item *items, size_t item_count,
                                        const dbk_stream *stream, uint32_t flags, dbk_arena *arena, dbk_group *group_out);
-/// Deep copy into the arena. ENOMEM.
+/// Deep copies into the arena; a single slice in place. Copies of items lie side by side. ENOMEM.
+daybook_status dbk_copy_slice(dbk_arena *arena, dbk_slice *slice);
+daybook_status dbk_query_items_copy(const daybook_query_item *items, size_t count, dbk_arena *arena,
+                                    const daybook_query_item **copies_out);
 daybook_status dbk_query_copy(const daybook_query *query, dbk_arena *arena, daybook_query *copy_out);
-/// EINVALID, ESUBJECT: everything daybook/read.h demands.
+/// EMISUSE, EINVALID, ESUBJECT: everything daybook/read.h demands.
+daybook_status dbk_query_items_validate(const daybook_query_item *items, size_t count, daybook_error *error);
 daybook_status dbk_query_validate(const daybook_query *query, daybook_error *error);
 
 bool dbk_item_matches(const daybook_query_item *item, const dbk_event *event);

@@ -158,6 +158,22 @@ static void a_boundary_query_fails_on_a_match_behind_the_position(void **state) 
     assert_int_equal(append(&event, 1, &condition, 1, NULL), DAYBOOK_EINVALID);
 }
 
+// A size of 0 would place all conditions, or all items, on the first: the others would silently not be checked.
+static void conditions_that_were_not_initialised_are_refused(void **state) {
+    (void)state;
+    daybook_event event = event_of("courses.7.subscribed", "{}");
+    daybook_slice type = daybook_text("subscribed");
+    daybook_query_item items[2] = {{.types = &type, .type_count = 1}, {.types = &type, .type_count = 1}};
+    daybook_condition condition;
+    daybook_condition_init(&condition, DAYBOOK_FAIL_IF_EVENTS_MATCH);
+    condition.items = items;
+    condition.item_count = 2;
+    assert_int_equal(append(&event, 1, &condition, 1, NULL), DAYBOOK_EMISUSE);
+    condition.items = NULL;
+    condition.size = 0;
+    assert_int_equal(append(&event, 1, &condition, 1, NULL), DAYBOOK_EMISUSE);
+}
+
 static void an_id_is_stored_once(void **state) {
     (void)state;
     daybook_event event = event_of("orders.1.placed", "{\"a\":1}");
@@ -355,6 +371,7 @@ int main(void) {
         CASE(conditions_see_the_state_before_the_call_only),
         CASE(an_expected_subject_seq_counts_live_events_only),
         CASE(a_boundary_query_fails_on_a_match_behind_the_position),
+        CASE(conditions_that_were_not_initialised_are_refused),
         CASE(an_id_is_stored_once),
         CASE(an_id_made_by_the_store_is_known_when_it_comes_back),
         CASE(a_batch_that_mixes_stored_and_new_ids_is_refused),
