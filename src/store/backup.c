@@ -40,6 +40,8 @@ typedef struct copying {
     daybook_progress progress;
     void *progress_context;
     uint64_t done, total;
+    uint64_t *brought; // ids of segments put there, by attempts that failed, too
+    size_t brought_count;
 } copying;
 
 static daybook_status step(copying *copy, uint64_t bytes, daybook_error *error) {
@@ -140,10 +142,20 @@ static bool has_segment(copying *copy, const dbk_segment_summary *summary) {
     return same && dbk_segment_verify(&config, NULL, NULL, NULL) == DAYBOOK_OK;
 }
 
+static daybook_status note_brought(copying *copy, uint64_t segment_id, daybook_error *error) {
+    uint64_t *grown =
+        dbk_resize_array(copy->allocator, copy->brought, copy->brought_count + 1, sizeof *grown);
+    if (grown == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while copying to %s", copy->to);
+    copy->brought = grown;
+    copy->brought[copy->brought_count++] = segment_id;
+    return DAYBOOK_OK;
+}
+
 static daybook_status bring_segment(copying *copy, const dbk_segment_summary *summary, daybook_error *error) {
     if (has_segment(copy, summary)) return step(copy, summary->file_bytes, error);
     char name[40];
     dbk_segment_name(summary->segment_id, name);
+    DBK_TRY(note_brought(copy, summary->segment_id, error));
     DBK_TRY(link_or_copy(copy, name, summary->file_bytes, error));
     dbk_segment_config config = target_config(copy, summary->segment_id);
     return dbk_segment_verify(&config, NULL, NULL, error);
@@ -409,6 +421,16 @@ static void remove_outdated(copying *copy, const dbk_manifest *old, const dbk_ma
     remove_target(copy, name);
 }
 
+// What attempts that met a moving store brought in vain.
+static void remove_unused(copying *copy, const dbk_manifest *fresh) {
+    for (size_t i = 0; i < copy->brought_count; i++) {
+        char name[40];
+        if (dbk_manifest_find_segment(fresh, copy->brought[i]) != NULL) continue;
+        dbk_segment_name(copy->brought[i], name);
+        remove_target(copy, name);
+    }
+}
+
 static daybook_status bring_all(pinned *pin, copying *copy, daybook_error *error) {
     for (size_t i = 0; i < pin->manifest.segment_count; i++) {
         const dbk_manifest_segment *segment = &pin->manifest.segments[i];
@@ -457,6 +479,7 @@ static daybook_status back_up_once(daybook_store *store, copying *copy, daybook_
     if (status == DAYBOOK_OK)
         status = write_manifest(copy, &pin.manifest, has_old ? old.number + 1 : 1, error);
     if (status == DAYBOOK_OK && has_old) remove_outdated(copy, &old, &pin.manifest);
+    if (status == DAYBOOK_OK) remove_unused(copy, &pin.manifest);
 done:
     dbk_manifest_deinit(&old);
     unpin(&pin);
@@ -501,6 +524,7 @@ daybook_status daybook_backup(daybook_store *store, const char *directory, daybo
         if (!store->read_only || status != DAYBOOK_ENOTFOUND) break;
     }
     if (!store->read_only) pthread_mutex_unlock(&store->maintenance->merge_lock);
+    dbk_free(copy.allocator, copy.brought);
     copy.to_vfs->close(copy.to_vfs, lock);
     return status;
 }
@@ -645,6 +669,7 @@ daybook_status daybook_restore(const char *backup, const char *path, const daybo
                         .progress = progress,
                         .progress_context = progress_context};
         status = restore_locked(&copy, &manifest, made, error);
+        dbk_free(allocator, copy.brought);
     }
     dbk_manifest_deinit(&manifest);
     return status;

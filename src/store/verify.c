@@ -125,6 +125,31 @@ static daybook_status advance(verifying *verify, uint64_t bytes, daybook_error *
     return dbk_fail(error, DAYBOOK_ECLOSED, "verifying was interrupted");
 }
 
+// ---- Beside a writer ------------------------------------------------------------------------------------
+
+// Did a writer change the manifest while we looked?
+static bool has_changed(verifying *verify) {
+    dbk_manifest now;
+    dbk_manifest_init(&now, verify->allocator, verify->vfs, verify->path);
+    bool changed = dbk_manifest_load(&now, false, NULL) == DAYBOOK_OK &&
+                   now.edit_count != verify->manifest.edit_count;
+    dbk_manifest_deinit(&now);
+    return changed;
+}
+
+// Does the present manifest still name the segment, with this deletion file?
+static bool is_still_named(verifying *verify, const dbk_manifest_segment *entry) {
+    dbk_manifest now;
+    dbk_manifest_init(&now, verify->allocator, verify->vfs, verify->path);
+    bool named = true;
+    if (dbk_manifest_load(&now, false, NULL) == DAYBOOK_OK) {
+        const dbk_manifest_segment *found = dbk_manifest_find_segment(&now, entry->summary.segment_id);
+        named = found != NULL && found->deletion_generation == entry->deletion_generation;
+    }
+    dbk_manifest_deinit(&now);
+    return named;
+}
+
 // ---- Segments and deletions -----------------------------------------------------------------------------
 
 static dbk_segment_config segment_config(const verifying *verify, uint64_t segment_id) {
@@ -178,6 +203,7 @@ static daybook_status verify_deletions(verifying *verify, const dbk_manifest_seg
     daybook_error detail;
     daybook_error_init(&detail);
     daybook_status status = dbk_deletions_read(&config, &removed, &for_ever, &detail);
+    if (status == DAYBOOK_ENOTFOUND && !is_still_named(verify, entry)) return DAYBOOK_OK;
     DBK_TRY(absorb(verify, status, &detail, name, summary->position_first, summary->position_last, error));
     if (status != DAYBOOK_OK) return DAYBOOK_OK;
     uint64_t span = summary->position_last - summary->position_first;
@@ -201,6 +227,11 @@ static daybook_status verify_segment(verifying *verify, const dbk_manifest_segme
     daybook_error_init(&detail);
     size_t damage_before = verify->damage_count;
     daybook_status status = dbk_segment_verify(&config, keep, verify, &detail);
+    if (status == DAYBOOK_ENOTFOUND && !is_still_named(verify, entry)) {
+        tell(verify, false, name, 0, summary->position_first, summary->position_last,
+             "merged into another segment while this one was to be verified");
+        return DAYBOOK_OK;
+    }
     // It reports what it finds itself; only what kept it from looking is for us.
     if (status != DAYBOOK_EDAMAGED || verify->damage_count == damage_before) {
         DBK_TRY(
@@ -306,6 +337,10 @@ static daybook_status verify_journal(verifying *verify, daybook_error *error) {
                  (unsigned long long)recovery.torn_pages);
         }
         if (!recovery.damaged) break;
+        if (has_changed(verify)) {
+            tell(verify, false, "journal", 0, 0, 0, "written over while it was to be verified");
+            break;
+        }
         if (recovery.resume_lsn == 0 && stop_lsn == manifest->journal_durable_lsn && manifest->closed_clean) {
             // What is behind the damage is only looked for where the end is not given.
             stop_lsn = 0;
@@ -411,16 +446,6 @@ static daybook_status verify_once(verifying *verify, daybook_error *error) {
         DBK_TRY(verify_segment(verify, &manifest->segments[i], error));
     DBK_TRY(verify_journal(verify, error));
     return verify_names(verify, error);
-}
-
-// Did a writer change the manifest while we looked?
-static bool has_changed(verifying *verify) {
-    dbk_manifest now;
-    dbk_manifest_init(&now, verify->allocator, verify->vfs, verify->path);
-    bool changed = dbk_manifest_load(&now, false, NULL) == DAYBOOK_OK &&
-                   now.edit_count != verify->manifest.edit_count;
-    dbk_manifest_deinit(&now);
-    return changed;
 }
 
 static void report_all(const verifying *verify, daybook_report report, void *context) {
