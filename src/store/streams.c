@@ -18,7 +18,7 @@
 #include "base/hash_map.h"
 #include "subject/subject.h"
 
-enum { STREAM_VALUE_VERSION = 1, STREAM_VALUE_SIZE_MAX = 1 << 20 };
+enum { STREAM_VALUE_VERSION = 1 };
 #define DUPLICATE_WINDOW_DEFAULT_NS (INT64_C(120) * 1000 * 1000 * 1000)
 
 typedef struct filter_entry {
@@ -40,7 +40,7 @@ struct dbk_stream_table {
     size_t filter_capacity;
     dbk_hash_map names;     // hash of name -> index in streams
     dbk_hash_map prefixes;  // hash of prefix -> index in filters
-    void **retired;         // configurations replaced, freed with the table
+    const daybook_stream_config **retired;  // configurations replaced, freed with the table
     size_t retired_count;
     size_t retired_capacity;
     uint32_t next_id;
@@ -65,15 +65,20 @@ daybook_status dbk_stream_table_new(const daybook_allocator *allocator, dbk_stre
     return DAYBOOK_OK;
 }
 
+// Configurations never change once made, hence const; they are the table's own all the same.
+static void free_config(const dbk_stream_table *table, const daybook_stream_config *config) {
+    dbk_free(table->allocator, (void *)(uintptr_t)config);
+}
+
 void dbk_stream_table_free(dbk_stream_table *table) {
     if (table == NULL) return;
     for (size_t i = 0; i < table->count; i++) {
         dbk_stream *stream = table->streams[i];
-        dbk_free(table->allocator, (void *)(uintptr_t)atomic_load(&stream->config));
+        free_config(table, atomic_load(&stream->config));
         pthread_mutex_destroy(&stream->trim_lock);
         dbk_free(table->allocator, stream);
     }
-    for (size_t i = 0; i < table->retired_count; i++) dbk_free(table->allocator, table->retired[i]);
+    for (size_t i = 0; i < table->retired_count; i++) free_config(table, table->retired[i]);
     dbk_free(table->allocator, table->retired);
     dbk_free(table->allocator, table->streams);
     dbk_free(table->allocator, table->filters);
@@ -270,7 +275,7 @@ static dbk_stream *find_name(dbk_stream_table *table, dbk_slice name) {
     }
 }
 
-// Calls for each live filter whose prefix has this hash; the caller compares.
+// The stream of the live filter with this prefix that matches the subject; NULL when there is none.
 static dbk_stream *match_prefix(dbk_stream_table *table, dbk_slice prefix, dbk_slice subject) {
     uint64_t hash = text_hash(prefix);
     for (size_t step = 0;;) {
@@ -398,22 +403,37 @@ daybook_status dbk_stream_table_check(dbk_stream_table *table, const dbk_stream 
     return status;
 }
 
-static daybook_status reserve_array(const daybook_allocator *allocator, void **array, size_t *capacity, size_t needed,
-                                    size_t element_size) {
-    if (needed <= *capacity) return DAYBOOK_OK;
+// Room for `needed` elements in an array: `array` grown, or NULL when memory is out.
+static void *grow(const daybook_allocator *allocator, void *array, size_t *capacity, size_t needed, size_t element_size) {
+    if (needed <= *capacity) return array;
     size_t grown = *capacity == 0 ? 16 : *capacity * 2;
     if (grown < needed) grown = needed;
-    void *moved = dbk_resize_array(allocator, *array, grown, element_size);
-    if (moved == NULL) return DAYBOOK_ENOMEM;
-    *array = moved;
-    *capacity = grown;
-    return DAYBOOK_OK;
+    void *moved = dbk_resize_array(allocator, array, grown, element_size);
+    if (moved != NULL) *capacity = grown;
+    return moved;
 }
 
 static daybook_status reserve_filters(dbk_stream_table *table, size_t count) {
-    DBK_TRY(reserve_array(table->allocator, (void **)&table->filters, &table->filter_capacity,
-                          table->filter_count + count, sizeof *table->filters));
+    filter_entry *filters = grow(table->allocator, table->filters, &table->filter_capacity, table->filter_count + count,
+                                 sizeof *filters);
+    if (filters == NULL) return DAYBOOK_ENOMEM;
+    table->filters = filters;
     return dbk_hash_map_reserve(&table->prefixes, count);
+}
+
+static daybook_status reserve_stream(dbk_stream_table *table) {
+    dbk_stream **streams = grow(table->allocator, table->streams, &table->capacity, table->count + 1, sizeof *streams);
+    if (streams == NULL) return DAYBOOK_ENOMEM;
+    table->streams = streams;
+    return dbk_hash_map_reserve(&table->names, 1);
+}
+
+static daybook_status reserve_retired(dbk_stream_table *table) {
+    const daybook_stream_config **retired =
+        grow(table->allocator, table->retired, &table->retired_capacity, table->retired_count + 1, sizeof *retired);
+    if (retired == NULL) return DAYBOOK_ENOMEM;
+    table->retired = retired;
+    return DAYBOOK_OK;
 }
 
 // Room was reserved.
@@ -441,7 +461,7 @@ static daybook_status new_stream(dbk_stream_table *table, uint32_t id, const day
     const daybook_stream_config *copy = copy_config(table->allocator, config);
     if (stream == NULL || copy == NULL) {
         dbk_free(table->allocator, stream);
-        dbk_free(table->allocator, (void *)(uintptr_t)copy);
+        free_config(table, copy);
         return DAYBOOK_ENOMEM;
     }
     stream->id = id;
@@ -459,10 +479,7 @@ static daybook_status new_stream(dbk_stream_table *table, uint32_t id, const day
 static daybook_status add(dbk_stream_table *table, uint32_t id, const daybook_stream_config *config,
                           int64_t created_ns, dbk_stream **stream_out, daybook_error *error) {
     DBK_TRY(check(table, NULL, config, error));
-    DBK_TRY(reserve_array(table->allocator, (void **)&table->streams, &table->capacity, table->count + 1,
-                          sizeof *table->streams));
-    // The name of a configuration that is replaced lives on in `retired`: stream->name points into the first one.
-    DBK_TRY(dbk_hash_map_reserve(&table->names, 1));
+    DBK_TRY(reserve_stream(table));
     DBK_TRY(reserve_filters(table, config->subject_count));
     dbk_stream *stream;
     DBK_TRY(new_stream(table, id, config, created_ns, &stream));
@@ -492,11 +509,11 @@ static daybook_status update(dbk_stream_table *table, dbk_stream *stream, const 
                              daybook_error *error) {
     DBK_TRY(check(table, stream, config, error));
     DBK_TRY(reserve_filters(table, config->subject_count));
-    DBK_TRY(reserve_array(table->allocator, (void **)&table->retired, &table->retired_capacity,
-                          table->retired_count + 1, sizeof *table->retired));
+    DBK_TRY(reserve_retired(table));
     daybook_stream_config *copy = copy_config(table->allocator, config);
     if (copy == NULL) return DAYBOOK_ENOMEM;
-    table->retired[table->retired_count++] = (void *)(uintptr_t)config_of(stream);
+    // Kept: others may be reading it, and stream->name points into the first one.
+    table->retired[table->retired_count++] = config_of(stream);
     drop_filters(table, stream);
     atomic_store_explicit(&stream->config, copy, memory_order_release);
     insert_filters(table, stream, copy);
