@@ -103,14 +103,13 @@ typedef struct daybook_receipt {
  * conditions, supplied ids and aggregates not seen lately.
  * Source: docs/design/append.md; dcb.events specification; NATS ADR-50 for batches.
  */
-DAYBOOK_API daybook_status daybook_append(daybook_store *store, const daybook_event *events,
-                                          size_t count, const daybook_append_options *options,
-                                          daybook_receipt *receipts, daybook_error *error);
+DAYBOOK_API daybook_status daybook_append(daybook_store *store, const daybook_event *events, size_t count,
+                                          const daybook_append_options *options, daybook_receipt *receipts,
+                                          daybook_error *error);
 
 /** Called once, from the commit thread, when the events are durable or refused. */
-typedef void (*daybook_append_done)(void *context, daybook_status status,
-                                    const daybook_receipt *receipts, size_t count,
-                                    const daybook_error *error);
+typedef void (*daybook_append_done)(void *context, daybook_status status, const daybook_receipt *receipts,
+                                    size_t count, const daybook_error *error);
 
 /**
  * The same without waiting: checks and copies the events, queues them and returns. `done` comes
