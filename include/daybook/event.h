@@ -37,7 +37,7 @@ typedef struct daybook_header {
 
 /** Borrowed by every call it is passed to. In arrays, `size` of the first element is the stride. */
 typedef struct daybook_event {
-    size_t size; /* set by daybook_event_init */
+    size_t size;               /* set by daybook_event_init */
     daybook_slice subject;     /* required, no wildcards */
     daybook_slice data;        /* opaque bytes, may be empty */
     daybook_slice id;          /* unique in its stream; empty: a UUIDv7 is made */
