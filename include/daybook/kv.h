@@ -16,9 +16,9 @@ extern "C" {
 
 typedef struct daybook_kv_config {
     size_t size;
-    daybook_slice bucket;   /* letters, digits, '_' and '-' */
-    uint32_t history;       /* values kept per key, 1 to 64; default 1 */
-    int64_t ttl_ns;         /* 0: for ever */
+    daybook_slice bucket; /* letters, digits, '_' and '-' */
+    uint32_t history;     /* values kept per key, 1 to 64; default 1 */
+    int64_t ttl_ns;       /* 0: for ever */
     uint64_t max_bytes;
     uint64_t max_value_size;
     int storage;
@@ -46,32 +46,29 @@ typedef struct daybook_kv_entry {
 } daybook_kv_entry;
 
 /** Set a value; the revision given out is its seq. */
-DAYBOOK_API daybook_status daybook_kv_put(daybook_store *store, daybook_slice bucket,
-                                          daybook_slice key, daybook_slice value,
-                                          uint64_t *revision_out, daybook_error *error);
+DAYBOOK_API daybook_status daybook_kv_put(daybook_store *store, daybook_slice bucket, daybook_slice key,
+                                          daybook_slice value, uint64_t *revision_out, daybook_error *error);
 /** ECONFLICT where the key has a value (a deleted or purged one has none). */
-DAYBOOK_API daybook_status daybook_kv_create(daybook_store *store, daybook_slice bucket,
-                                             daybook_slice key, daybook_slice value,
-                                             uint64_t *revision_out, daybook_error *error);
+DAYBOOK_API daybook_status daybook_kv_create(daybook_store *store, daybook_slice bucket, daybook_slice key,
+                                             daybook_slice value, uint64_t *revision_out,
+                                             daybook_error *error);
 /** ECONFLICT unless `revision` is the key's last. */
-DAYBOOK_API daybook_status daybook_kv_update(daybook_store *store, daybook_slice bucket,
-                                             daybook_slice key, daybook_slice value,
-                                             uint64_t revision, uint64_t *revision_out,
+DAYBOOK_API daybook_status daybook_kv_update(daybook_store *store, daybook_slice bucket, daybook_slice key,
+                                             daybook_slice value, uint64_t revision, uint64_t *revision_out,
                                              daybook_error *error);
 /** The key's value, at `revision` or, 0, the last. ENOTFOUND. `*cursor_out` owns the entry: close it. */
-DAYBOOK_API daybook_status daybook_kv_get(daybook_store *store, daybook_slice bucket,
-                                          daybook_slice key, uint64_t revision,
-                                          daybook_kv_entry *entry_out, daybook_cursor **cursor_out,
-                                          daybook_error *error);
+DAYBOOK_API daybook_status daybook_kv_get(daybook_store *store, daybook_slice bucket, daybook_slice key,
+                                          uint64_t revision, daybook_kv_entry *entry_out,
+                                          daybook_cursor **cursor_out, daybook_error *error);
 /** Mark as deleted; with `purge` the history goes too. `revision` 0: whatever it is. */
-DAYBOOK_API daybook_status daybook_kv_delete(daybook_store *store, daybook_slice bucket,
-                                             daybook_slice key, int purge, uint64_t revision,
-                                             uint64_t *revision_out, daybook_error *error);
+DAYBOOK_API daybook_status daybook_kv_delete(daybook_store *store, daybook_slice bucket, daybook_slice key,
+                                             int purge, uint64_t revision, uint64_t *revision_out,
+                                             daybook_error *error);
 
 /** `filter` over keys, empty for all. With `history` all kept values, else the last of each key. */
-DAYBOOK_API daybook_status daybook_kv_read(daybook_store *store, daybook_slice bucket,
-                                           daybook_slice filter, int history, int follow,
-                                           daybook_cursor **cursor_out, daybook_error *error);
+DAYBOOK_API daybook_status daybook_kv_read(daybook_store *store, daybook_slice bucket, daybook_slice filter,
+                                           int history, int follow, daybook_cursor **cursor_out,
+                                           daybook_error *error);
 /** Like daybook_cursor_next for a cursor of daybook_kv_read. */
 DAYBOOK_API daybook_status daybook_kv_next(daybook_cursor *cursor, int timeout_ms,
                                            daybook_kv_entry *entry_out, daybook_error *error);
