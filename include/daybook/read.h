@@ -50,9 +50,9 @@ typedef struct daybook_query {
     daybook_slice stream;         /* only this one; empty: all but internal ones */
     const daybook_slice *filters; /* subject matches one of them */
     size_t filter_count;
-    const daybook_slice *types;   /* one of them */
+    const daybook_slice *types; /* one of them */
     size_t type_count;
-    const daybook_slice *tags;    /* all of them */
+    const daybook_slice *tags; /* all of them */
     size_t tag_count;
     daybook_slice correlation;
     daybook_slice causation;
@@ -84,8 +84,7 @@ DAYBOOK_API daybook_status daybook_read(daybook_store *store, const daybook_quer
  *         read, and the next call goes on behind it; ECLOSED
  */
 DAYBOOK_API daybook_status daybook_cursor_next(daybook_cursor *cursor, int timeout_ms,
-                                               daybook_recorded_event *event_out,
-                                               daybook_error *error);
+                                               daybook_recorded_event *event_out, daybook_error *error);
 
 /** The position up to which the cursor has seen everything, matching or not. */
 DAYBOOK_API uint64_t daybook_cursor_position(const daybook_cursor *cursor);
@@ -104,12 +103,12 @@ enum daybook_list_kind { DAYBOOK_LIST_AGGREGATES, DAYBOOK_LIST_SUBJECTS, DAYBOOK
 
 typedef struct daybook_list_entry {
     size_t size;
-    daybook_slice name;     /* aggregate, subject or type; borrowed during the visit */
-    daybook_slice stream;   /* empty for types */
-    uint64_t event_count;   /* live events */
-    uint64_t last_seq;      /* 0 for types */
+    daybook_slice name;   /* aggregate, subject or type; borrowed during the visit */
+    daybook_slice stream; /* empty for types */
+    uint64_t event_count; /* live events */
+    uint64_t last_seq;    /* 0 for types */
     uint64_t last_position;
-    uint64_t last_version;  /* aggregates: version assigned last */
+    uint64_t last_version; /* aggregates: version assigned last */
 } daybook_list_entry;
 
 /**
