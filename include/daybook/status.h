@@ -19,33 +19,33 @@ extern "C" {
 #endif
 
 /* X(name, number, text): the single list of statuses. */
-#define DAYBOOK_STATUS_MAP(X)                                                               \
-    X(OK, 0, "fine")                                                                        \
-    X(EMISUSE, -1, "the call breaks the contract of the function")                          \
-    X(ENOMEM, -2, "out of memory")                                                          \
-    X(EIO, -3, "input/output error")                                                        \
-    X(ENOSPC, -4, "no space left on the device")                                            \
-    X(EMFILE, -5, "too many open files")                                                    \
-    X(ELOCKED, -6, "the store is in use by another writer")                                 \
-    X(EPOISONED, -7, "an earlier sync failed; reopen the store")                            \
-    X(EUNCERTAIN, -8, "the sync failed; whether the events are stored is unknown")          \
-    X(EREADONLY, -9, "the store is open for reading only")                                  \
-    X(ENOTFOUND, -10, "not found")                                                          \
-    X(EEXISTS, -11, "exists already")                                                       \
-    X(ECONFLICT, -12, "an append condition does not hold")                                  \
-    X(EMIXED, -13, "the batch mixes stored and new event ids, or names one twice")          \
-    X(EINVALID, -14, "malformed argument")                                                  \
-    X(ESUBJECT, -15, "malformed subject or filter")                                         \
-    X(ELIMIT, -16, "a limit of the stream or the store is reached")                         \
-    X(EDAMAGED, -17, "stored data is damaged")                                              \
-    X(EFORMAT, -18, "the store has a newer or unknown format")                              \
-    X(EFOREIGN, -19, "a file belongs to another store")                                     \
-    X(EOVERLAP, -20, "the subjects overlap those of another stream")                        \
-    X(ENOSTREAM, -21, "no stream captures the subject")                                     \
-    X(END, -22, "no more")                                                                  \
-    X(TIMEOUT, -23, "nothing arrived in time")                                              \
-    X(EUNSUPPORTED, -24, "not supported by this build or engine")                           \
-    X(EPERMISSION, -25, "permission denied")                                                \
+#define DAYBOOK_STATUS_MAP(X)                                                      \
+    X(OK, 0, "fine")                                                               \
+    X(EMISUSE, -1, "the call breaks the contract of the function")                 \
+    X(ENOMEM, -2, "out of memory")                                                 \
+    X(EIO, -3, "input/output error")                                               \
+    X(ENOSPC, -4, "no space left on the device")                                   \
+    X(EMFILE, -5, "too many open files")                                           \
+    X(ELOCKED, -6, "the store is in use by another writer")                        \
+    X(EPOISONED, -7, "an earlier sync failed; reopen the store")                   \
+    X(EUNCERTAIN, -8, "the sync failed; whether the events are stored is unknown") \
+    X(EREADONLY, -9, "the store is open for reading only")                         \
+    X(ENOTFOUND, -10, "not found")                                                 \
+    X(EEXISTS, -11, "exists already")                                              \
+    X(ECONFLICT, -12, "an append condition does not hold")                         \
+    X(EMIXED, -13, "the batch mixes stored and new event ids, or names one twice") \
+    X(EINVALID, -14, "malformed argument")                                         \
+    X(ESUBJECT, -15, "malformed subject or filter")                                \
+    X(ELIMIT, -16, "a limit of the stream or the store is reached")                \
+    X(EDAMAGED, -17, "stored data is damaged")                                     \
+    X(EFORMAT, -18, "the store has a newer or unknown format")                     \
+    X(EFOREIGN, -19, "a file belongs to another store")                            \
+    X(EOVERLAP, -20, "the subjects overlap those of another stream")               \
+    X(ENOSTREAM, -21, "no stream captures the subject")                            \
+    X(END, -22, "no more")                                                         \
+    X(TIMEOUT, -23, "nothing arrived in time")                                     \
+    X(EUNSUPPORTED, -24, "not supported by this build or engine")                  \
+    X(EPERMISSION, -25, "permission denied")                                       \
     X(ECLOSED, -26, "the store is closing")
 
 typedef enum daybook_status {
@@ -67,12 +67,12 @@ DAYBOOK_API const char *daybook_status_text(daybook_status status);
 typedef struct daybook_error {
     size_t size; /* set by daybook_error_init */
     daybook_status status;
-    int system_errno;     /* errno of the failed system call, 0 when none failed */
-    uint32_t condition;   /* ECONFLICT: index of the append condition that failed */
-    uint32_t event;       /* index of the event in the batch the failure is about */
-    uint64_t expected;    /* ECONFLICT: what the condition named */
-    uint64_t actual;      /* ECONFLICT: the current value */
-    uint64_t offset;      /* EDAMAGED, EIO: byte offset in `file` */
+    int system_errno;                        /* errno of the failed system call, 0 when none failed */
+    uint32_t condition;                      /* ECONFLICT: index of the append condition that failed */
+    uint32_t event;                          /* index of the event in the batch the failure is about */
+    uint64_t expected;                       /* ECONFLICT: what the condition named */
+    uint64_t actual;                         /* ECONFLICT: the current value */
+    uint64_t offset;                         /* EDAMAGED, EIO: byte offset in `file` */
     char file[DAYBOOK_ERROR_FILE_MAX];       /* the file concerned, "" when none */
     char message[DAYBOOK_ERROR_MESSAGE_MAX]; /* what happened: why; what to do. NUL-terminated */
 } daybook_error;
