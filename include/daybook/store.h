@@ -26,9 +26,9 @@ extern "C" {
 typedef struct daybook_store daybook_store;
 
 enum daybook_open_flag {
-    DAYBOOK_OPEN_READ_ONLY = 1,     /* write nothing, take no lock; follows a live writer */
-    DAYBOOK_OPEN_MUST_EXIST = 2,    /* ENOTFOUND instead of creating the store */
-    DAYBOOK_OPEN_NO_BACKGROUND = 4  /* no threads: daybook_maintain does flush, merge and limits */
+    DAYBOOK_OPEN_READ_ONLY = 1,    /* write nothing, take no lock; follows a live writer */
+    DAYBOOK_OPEN_MUST_EXIST = 2,   /* ENOTFOUND instead of creating the store */
+    DAYBOOK_OPEN_NO_BACKGROUND = 4 /* no threads: daybook_maintain does flush, merge and limits */
 };
 
 /** Levels of the log hook. */
@@ -37,11 +37,11 @@ enum daybook_log_level { DAYBOOK_LOG_ERROR, DAYBOOK_LOG_WARNING, DAYBOOK_LOG_INF
 typedef struct daybook_open_options {
     size_t size; /* set by daybook_open_options_init */
     unsigned flags;
-    unsigned lock_wait_ms;        /* how long to wait for another writer; default 0 */
-    uint64_t memory_budget_bytes; /* default 192 MiB, at least 16 MiB */
-    uint64_t memtable_bytes;      /* default 32 MiB, at least 256 KiB; two exist while one is written */
-    uint64_t journal_max_bytes;   /* default 256 MiB, at least 4 MiB */
-    uint64_t segment_max_bytes;   /* default 2 GiB, at least 1 MiB */
+    unsigned lock_wait_ms;              /* how long to wait for another writer; default 0 */
+    uint64_t memory_budget_bytes;       /* default 192 MiB, at least 16 MiB */
+    uint64_t memtable_bytes;            /* default 32 MiB, at least 256 KiB; two exist while one is written */
+    uint64_t journal_max_bytes;         /* default 256 MiB, at least 4 MiB */
+    uint64_t segment_max_bytes;         /* default 2 GiB, at least 1 MiB */
     const daybook_allocator *allocator; /* NULL: malloc */
     daybook_vfs *vfs;                   /* NULL: daybook_vfs_posix() */
     void (*log)(void *context, int level, daybook_slice message); /* NULL: silent; any thread */
@@ -68,21 +68,21 @@ DAYBOOK_API daybook_status daybook_close(daybook_store *store, daybook_error *er
 typedef struct daybook_store_info {
     size_t size;
     char uuid[37];
-    uint64_t durable_position;  /* what readers see */
-    uint64_t flushed_position;  /* what segments hold */
-    uint64_t event_count;       /* live events, internal ones included */
+    uint64_t durable_position; /* what readers see */
+    uint64_t flushed_position; /* what segments hold */
+    uint64_t event_count;      /* live events, internal ones included */
     uint64_t stream_count;
     uint64_t segment_count;
     uint64_t segment_bytes;
-    uint64_t journal_bytes;         /* allocated */
-    uint64_t journal_used_bytes;    /* would be replayed */
-    uint64_t memory_bytes;          /* memory tables and caches now */
-    uint64_t group_count;           /* journal groups written since opened */
-    uint64_t commit_count;          /* appends and removals acknowledged since opened */
+    uint64_t journal_bytes;      /* allocated */
+    uint64_t journal_used_bytes; /* would be replayed */
+    uint64_t memory_bytes;       /* memory tables and caches now */
+    uint64_t group_count;        /* journal groups written since opened */
+    uint64_t commit_count;       /* appends and removals acknowledged since opened */
     uint64_t flush_count;
     uint64_t merge_count;
-    uint64_t open_replayed_bytes;   /* journal bytes replayed when opened */
-    uint64_t open_torn_pages;       /* pages of an unacknowledged group cut when opened */
+    uint64_t open_replayed_bytes; /* journal bytes replayed when opened */
+    uint64_t open_torn_pages;     /* pages of an unacknowledged group cut when opened */
     int64_t last_recorded_ns;
     int read_only;
     int poisoned;
@@ -104,7 +104,7 @@ typedef int (*daybook_progress)(void *context, uint64_t done, uint64_t total);
 /** One finding of verify, repair or rebuild. Borrowed during the call. */
 typedef struct daybook_finding {
     size_t size;
-    int is_damage;           /* 0: information or an action taken */
+    int is_damage; /* 0: information or an action taken */
     daybook_slice file;
     uint64_t offset;
     uint64_t position_first; /* events concerned, 0 when none or unknown */
@@ -128,9 +128,8 @@ DAYBOOK_API daybook_status daybook_verify(const char *path, const daybook_open_o
  * `<path>/damaged-<time>/`, leaves out unreadable blocks, reports what was lost. With `dry_run`
  * it only reports.
  */
-DAYBOOK_API daybook_status daybook_repair(const char *path, const daybook_open_options *options,
-                                          int dry_run, daybook_report report, void *report_context,
-                                          daybook_error *error);
+DAYBOOK_API daybook_status daybook_repair(const char *path, const daybook_open_options *options, int dry_run,
+                                          daybook_report report, void *report_context, daybook_error *error);
 
 /** Write a consistent copy of the open store into `directory`; what is already there is skipped. */
 DAYBOOK_API daybook_status daybook_backup(daybook_store *store, const char *directory,
@@ -139,9 +138,8 @@ DAYBOOK_API daybook_status daybook_backup(daybook_store *store, const char *dire
 
 /** Make a store in `path` (absent or empty) from a backup: same UUID, new incarnation. */
 DAYBOOK_API daybook_status daybook_restore(const char *backup, const char *path,
-                                           const daybook_open_options *options,
-                                           daybook_progress progress, void *progress_context,
-                                           daybook_error *error);
+                                           const daybook_open_options *options, daybook_progress progress,
+                                           void *progress_context, daybook_error *error);
 
 #ifdef __cplusplus
 }
