@@ -26,11 +26,11 @@ enum daybook_discard { DAYBOOK_DISCARD_OLD = 0, DAYBOOK_DISCARD_NEW = 1 };
 enum daybook_storage { DAYBOOK_STORAGE_FILE = 0, DAYBOOK_STORAGE_MEMORY = 1 };
 
 enum daybook_stream_flag {
-    DAYBOOK_STREAM_ALLOW_ROLLUP = 1,           /* header Nats-Rollup: sub|all removes what is older */
+    DAYBOOK_STREAM_ALLOW_ROLLUP = 1, /* header Nats-Rollup: sub|all removes what is older */
     DAYBOOK_STREAM_DENY_DELETE = 2,
     DAYBOOK_STREAM_DENY_PURGE = 4,
     DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT = 8,
-    DAYBOOK_STREAM_INTERNAL = 16               /* read only when named; names beginning with '$' or "KV_" */
+    DAYBOOK_STREAM_INTERNAL = 16 /* read only when named; names beginning with '$' or "KV_" */
 };
 
 /** Limits: 0 means none. Borrowed by the calls; in daybook_stream_info borrowed from it. */
@@ -61,8 +61,7 @@ DAYBOOK_API daybook_status daybook_stream_add(daybook_store *store, const dayboo
                                               daybook_error *error);
 
 /** Replace the changeable parts; `aggregate_tokens` and `storage` must stay. Applies limits at once. */
-DAYBOOK_API daybook_status daybook_stream_update(daybook_store *store,
-                                                 const daybook_stream_config *config,
+DAYBOOK_API daybook_status daybook_stream_update(daybook_store *store, const daybook_stream_config *config,
                                                  daybook_error *error);
 
 /** Delete the stream with all its events. A new stream of that name never meets them. */
@@ -84,14 +83,12 @@ typedef struct daybook_stream_info {
 
 /** `*info_out` is owned by the caller until daybook_stream_info_release. ENOTFOUND. */
 DAYBOOK_API daybook_status daybook_stream_get_info(daybook_store *store, daybook_slice name,
-                                                   daybook_stream_info **info_out,
-                                                   daybook_error *error);
+                                                   daybook_stream_info **info_out, daybook_error *error);
 DAYBOOK_API void daybook_stream_info_release(daybook_store *store, daybook_stream_info *info);
 
 /** Calls `visit` for every stream in order of name; stops at the first non-zero return. */
 DAYBOOK_API daybook_status daybook_stream_list(daybook_store *store,
-                                               int (*visit)(void *context,
-                                                            const daybook_stream_info *info),
+                                               int (*visit)(void *context, const daybook_stream_info *info),
                                                void *context, daybook_error *error);
 
 /** The name of the stream that captures the subject. ENOSTREAM. Valid until the store closes. */
@@ -118,8 +115,8 @@ DAYBOOK_API daybook_status daybook_stream_purge(daybook_store *store, daybook_sl
  * holds its bytes (the device may keep old copies of its own). Snapshots that folded the event are
  * removed in the same commit. ENOTFOUND where there is no such event.
  */
-DAYBOOK_API daybook_status daybook_event_remove(daybook_store *store, daybook_slice stream,
-                                                uint64_t seq, int erase, daybook_error *error);
+DAYBOOK_API daybook_status daybook_event_remove(daybook_store *store, daybook_slice stream, uint64_t seq,
+                                                int erase, daybook_error *error);
 
 #ifdef __cplusplus
 }
