@@ -22,11 +22,11 @@ typedef struct daybook_file daybook_file; /* defined by the implementation */
 
 enum daybook_vfs_open_flag {
     DAYBOOK_VFS_READ = 0,
-    DAYBOOK_VFS_WRITE = 1,      /* read and write */
-    DAYBOOK_VFS_CREATE = 2,     /* create if absent */
-    DAYBOOK_VFS_EXCLUSIVE = 4,  /* with CREATE: fail with -EEXIST where it exists */
-    DAYBOOK_VFS_DIRECT = 8,     /* bypass the page cache where possible (aligned to 4096) */
-    DAYBOOK_VFS_SYNC = 16       /* every write is durable when it returns (O_DSYNC) */
+    DAYBOOK_VFS_WRITE = 1,     /* read and write */
+    DAYBOOK_VFS_CREATE = 2,    /* create if absent */
+    DAYBOOK_VFS_EXCLUSIVE = 4, /* with CREATE: fail with -EEXIST where it exists */
+    DAYBOOK_VFS_DIRECT = 8,    /* bypass the page cache where possible (aligned to 4096) */
+    DAYBOOK_VFS_SYNC = 16      /* every write is durable when it returns (O_DSYNC) */
 };
 
 typedef struct daybook_vfs_entry {
@@ -45,8 +45,7 @@ struct daybook_vfs {
     /** Bytes read, 0 at the end of the file, may be short; or negative errno. */
     int64_t (*read_at)(daybook_vfs *vfs, daybook_file *file, void *data, size_t size, uint64_t offset);
     /** Bytes written, may be short; or negative errno. */
-    int64_t (*write_at)(daybook_vfs *vfs, daybook_file *file, const void *data, size_t size,
-                        uint64_t offset);
+    int64_t (*write_at)(daybook_vfs *vfs, daybook_file *file, const void *data, size_t size, uint64_t offset);
     int (*sync)(daybook_vfs *vfs, daybook_file *file); /* data and size durable (fdatasync) */
     int (*truncate)(daybook_vfs *vfs, daybook_file *file, uint64_t size);
     int (*file_size)(daybook_vfs *vfs, daybook_file *file, uint64_t *size_out);
