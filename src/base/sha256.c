@@ -77,8 +77,8 @@ static void compress_blocks_plain(uint32_t state[8], const uint8_t *data, size_t
 
 #ifdef DBK_SHA256_X86
 // Four rounds at a time; the instructions keep the state as (A B E F) and (C D G H).
-__attribute__((target("sha,sse4.1,ssse3"))) static void compress_blocks_x86(uint32_t state[8],
-                                                                            const uint8_t *data, size_t count) {
+__attribute__((target("sha,sse4.1,ssse3"))) static void
+compress_blocks_x86(uint32_t state[8], const uint8_t *data, size_t count) {
     const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
     __m128i low = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)state), 0xb1);
     __m128i high = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)(state + 4)), 0x1b);
