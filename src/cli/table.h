@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Tables: cells come row by row; people get aligned columns when all rows (or the first of very many) are
-// known, --csv gets lines as they come. Numbers stand right. With --json a verb writes objects itself and uses no table.
+// known, --csv gets lines as they come. Numbers stand right. With --json a verb writes objects itself and
+// uses no table.
 #ifndef CLI_TABLE_H
 #define CLI_TABLE_H
 
@@ -33,7 +34,8 @@ void cli_table_text(cli_table *table, const char *text);
 void cli_table_number(cli_table *table, uint64_t number); // grouped for people
 void cli_table_bytes(cli_table *table, uint64_t bytes);   // "3.4 MiB" for people
 void cli_table_time(cli_table *table, int64_t time_ns);   // DAYBOOK_TIME_NONE: empty
-// Print the rows so far, so that memory does not grow with the table; later rows keep the widths found by now.
+// Print the rows so far, so that memory does not grow with the table; later rows keep the widths found by
+// now.
 void cli_table_flush(cli_table *table);
 // Print what is left and release. `nothing` is said on stderr where there was no row (NULL: say nothing).
 // 0 or exit status.
