@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Appending as callers see it: prepare (prepare.c), resolve (resolve.c), queue (commit.c, which has decide.c decide), and then
-// what is due when the answer is known: receipts, what a duplicate's stored event looks like, limits.
+// Appending as callers see it: prepare (prepare.c), resolve (resolve.c), queue (commit.c, which has decide.c
+// decide), and then what is due when the answer is known: receipts, what a duplicate's stored event looks
+// like, limits.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,7 +11,7 @@
 
 enum { STREAM_GONE_TRIES_MAX = 3 };
 
-// ---- Receipts ------------------------------------------------------------------------------------------------------------
+// ---- Receipts ---------------------------------------------------------------------------------------------
 
 static void write_id(const dbk_append *append, const dbk_append_event *event, daybook_receipt *receipt) {
     receipt->id[0] = '\0';
@@ -24,8 +25,8 @@ static void write_id(const dbk_append *append, const dbk_append_event *event, da
     dbk_uuid_format(&uuid, receipt->id);
 }
 
-static daybook_status read_stored(const dbk_append *append, uint64_t position, dbk_block_view *block, dbk_event *event_out,
-                                  daybook_error *error) {
+static daybook_status read_stored(const dbk_append *append, uint64_t position, dbk_block_view *block,
+                                  dbk_event *event_out, daybook_error *error) {
     dbk_view *view = dbk_store_get_view(append->store);
     size_t at = dbk_view_find(view, position);
     daybook_status status = DAYBOOK_ENOTFOUND;
@@ -36,8 +37,8 @@ static daybook_status read_stored(const dbk_append *append, uint64_t position, d
 }
 
 // The event an id is stored under: its numbers, and whether it says the same.
-static daybook_status write_duplicate(const dbk_append *append, const dbk_append_event *event, daybook_receipt *receipt,
-                                      daybook_error *error) {
+static daybook_status write_duplicate(const dbk_append *append, const dbk_append_event *event,
+                                      daybook_receipt *receipt, daybook_error *error) {
     receipt->flags |= DAYBOOK_RECEIPT_DUPLICATE | (event->dead ? DAYBOOK_RECEIPT_DELETED : 0u);
     if (event->stored_position == 0) return DAYBOOK_OK;
     dbk_block_view block = {0};
@@ -51,7 +52,8 @@ static daybook_status write_duplicate(const dbk_append *append, const dbk_append
         dbk_event said = {.recorded_ns = stored.recorded_ns};
         daybook_status decoded = dbk_event_decode_body(dbk_append_body(append, event), &said);
         DBK_ASSERT(decoded == DAYBOOK_OK);
-        if (!event->dead && !dbk_event_same_content(&said, &stored)) receipt->flags |= DAYBOOK_RECEIPT_DIFFERS;
+        if (!event->dead && !dbk_event_same_content(&said, &stored))
+            receipt->flags |= DAYBOOK_RECEIPT_DIFFERS;
     }
     dbk_block_release(&block);
     // Rewritten away since: the id is remembered, the numbers are not.
@@ -75,9 +77,10 @@ static daybook_status write_receipts(dbk_append *append, daybook_error *error) {
     return DAYBOOK_OK;
 }
 
-// ---- Limits after an append ------------------------------------------------------------------------------------------------
+// ---- Limits after an append -------------------------------------------------------------------------------
 
-// Enforce the limits the events may have broken. What fails here is made good by the next append, or by maintenance.
+// Enforce the limits the events may have broken. What fails here is made good by the next append, or by
+// maintenance.
 static void trim(dbk_append *append) {
     daybook_store *store = append->store;
     const dbk_stream *trimmed = NULL;
@@ -91,12 +94,13 @@ static void trim(dbk_append *append) {
         daybook_error error;
         daybook_error_init(&error);
         daybook_status status = dbk_store_trim(store, event->stream, subject, &error);
-        if (status != DAYBOOK_OK) dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error.message);
+        if (status != DAYBOOK_OK)
+            dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error.message);
         trimmed = event->stream;
     }
 }
 
-// ---- Locks of roll-ups -----------------------------------------------------------------------------------------------------
+// ---- Locks of roll-ups ------------------------------------------------------------------------------------
 
 static int compare_streams(const void *a, const void *b) {
     const dbk_stream *left = *(dbk_stream *const *)a, *right = *(dbk_stream *const *)b;
@@ -130,7 +134,7 @@ static void unlock_roll_ups(const dbk_append *append, dbk_stream **streams, size
     dbk_free(append->store->allocator, streams);
 }
 
-// ---- Blocking --------------------------------------------------------------------------------------------------------------
+// ---- Blocking ---------------------------------------------------------------------------------------------
 
 static daybook_status append_once(dbk_append *append, const daybook_event *events, size_t count,
                                   const daybook_append_options *options, daybook_error *error) {
@@ -150,7 +154,8 @@ static daybook_status append_once(dbk_append *append, const daybook_event *event
 }
 
 daybook_status daybook_append(daybook_store *store, const daybook_event *events, size_t count,
-                              const daybook_append_options *options, daybook_receipt *receipts, daybook_error *error) {
+                              const daybook_append_options *options, daybook_receipt *receipts,
+                              daybook_error *error) {
     if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store");
     daybook_status status = DAYBOOK_OK;
     for (size_t i = 0; receipts != NULL && i < count; i++) receipts[i].flags = 0;
@@ -169,7 +174,7 @@ daybook_status daybook_append(daybook_store *store, const daybook_event *events,
     return status;
 }
 
-// ---- Submitted ---------------------------------------------------------------------------------------------------------------
+// ---- Submitted --------------------------------------------------------------------------------------------
 
 typedef struct submission {
     dbk_operation operation;
@@ -195,12 +200,15 @@ static void complete(dbk_operation *operation) {
 }
 
 daybook_status daybook_append_submit(daybook_store *store, const daybook_event *events, size_t count,
-                                     const daybook_append_options *options, daybook_append_done done, void *context,
-                                     daybook_error *error) {
-    if (store == NULL || done == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "a submitted append needs a store and a completion");
+                                     const daybook_append_options *options, daybook_append_done done,
+                                     void *context, daybook_error *error) {
+    if (store == NULL || done == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "a submitted append needs a store and a completion");
     if (count > DAYBOOK_BATCH_COUNT_MAX)
-        return dbk_fail(error, DAYBOOK_ELIMIT, "a batch of %zu events: at most %d are allowed; split it", count, DAYBOOK_BATCH_COUNT_MAX);
-    submission *submitted = dbk_alloc_zeroed(store->allocator, sizeof *submitted + count * sizeof(daybook_receipt));
+        return dbk_fail(error, DAYBOOK_ELIMIT, "a batch of %zu events: at most %d are allowed; split it",
+                        count, DAYBOOK_BATCH_COUNT_MAX);
+    submission *submitted =
+        dbk_alloc_zeroed(store->allocator, sizeof *submitted + count * sizeof(daybook_receipt));
     if (submitted == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory submitting an append");
     submitted->append.store = store;
     submitted->append.receipts = submitted->receipts;
@@ -211,7 +219,8 @@ daybook_status daybook_append_submit(daybook_store *store, const daybook_event *
     submitted->operation.completed = complete;
     daybook_status status = dbk_append_init(&submitted->append, store, events, count, options, true, error);
     if (status == DAYBOOK_OK && submitted->append.has_roll_up)
-        status = dbk_fail(error, DAYBOOK_EUNSUPPORTED, "an event with roll-up cannot be submitted: use daybook_append");
+        status = dbk_fail(error, DAYBOOK_EUNSUPPORTED,
+                          "an event with roll-up cannot be submitted: use daybook_append");
     if (status == DAYBOOK_OK) status = dbk_append_resolve(&submitted->append, error);
     if (status == DAYBOOK_OK) status = dbk_commit_submit(store, &submitted->operation, error);
     if (status != DAYBOOK_OK) {
@@ -222,22 +231,24 @@ daybook_status daybook_append_submit(daybook_store *store, const daybook_event *
     return status;
 }
 
-// ---- Replay ------------------------------------------------------------------------------------------------------------------
+// ---- Replay -----------------------------------------------------------------------------------------------
 
 static daybook_status replay_event(daybook_store *store, dbk_slice record, daybook_error *error) {
     dbk_event event;
     if (dbk_event_decode(record, &event) != DAYBOOK_OK)
-        return dbk_fail(error, DAYBOOK_EDAMAGED, "an event in the journal cannot be decoded although its checksum holds");
-    if (event.position <= atomic_load(&store->flushed_position)) return DAYBOOK_OK;  // in a segment already
+        return dbk_fail(error, DAYBOOK_EDAMAGED,
+                        "an event in the journal cannot be decoded although its checksum holds");
+    if (event.position <= atomic_load(&store->flushed_position)) return DAYBOOK_OK; // in a segment already
     dbk_memtable *memtable = store->active->memtable;
     if (event.position < dbk_memtable_position_end(memtable))
-        return dbk_fail(error, DAYBOOK_EDAMAGED, "position %llu comes twice in the journal", (unsigned long long)event.position);
+        return dbk_fail(error, DAYBOOK_EDAMAGED, "position %llu comes twice in the journal",
+                        (unsigned long long)event.position);
     if (dbk_memtable_add(memtable, &event) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory replaying the journal");
     store->next_position = event.position + 1;
     if (event.recorded_ns > store->last_recorded_ns) store->last_recorded_ns = event.recorded_ns;
     dbk_stream *stream = dbk_stream_table_find_id(store->streams, event.stream_id);
-    if (stream == NULL) return DAYBOOK_OK;  // removed later on
+    if (stream == NULL) return DAYBOOK_OK; // removed later on
     stream->last_seq = event.seq;
     atomic_store(&stream->published_seq, event.seq);
     atomic_store(&stream->last_recorded_ns, event.recorded_ns);
@@ -246,7 +257,8 @@ static daybook_status replay_event(daybook_store *store, dbk_slice record, daybo
     return DAYBOOK_OK;
 }
 
-static daybook_status replay_stream(daybook_store *store, const dbk_catalogue_entry *entry, daybook_error *error) {
+static daybook_status replay_stream(daybook_store *store, const dbk_catalogue_entry *entry,
+                                    daybook_error *error) {
     char text[16] = "";
     if (entry->key.size == 0 || entry->key.size >= sizeof text)
         return dbk_fail(error, DAYBOOK_EDAMAGED, "a catalogue entry in the journal has no proper key");
@@ -265,7 +277,8 @@ static daybook_status replay_stream(daybook_store *store, const dbk_catalogue_en
     daybook_status status = dbk_stream_decode(entry->value, &said_id, &config, &created_ns, subjects);
     if (status == DAYBOOK_OK && said_id != id) status = DAYBOOK_EDAMAGED;
     if (status != DAYBOOK_OK) {
-        (void)dbk_fail(error, status, "the configuration of stream number %u in the journal cannot be decoded", id);
+        (void)dbk_fail(error, status,
+                       "the configuration of stream number %u in the journal cannot be decoded", id);
     } else if (stream == NULL) {
         status = dbk_stream_table_add(store->streams, id, &config, created_ns, &stream, error);
     } else if (!atomic_load(&stream->removed)) {
@@ -290,22 +303,27 @@ daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_
     dbk_catalogue_entry entry;
     daybook_status status = dbk_record_peek(record, &kind, &size);
     if (status != DAYBOOK_OK || size != record.size)
-        return dbk_fail(error, status == DAYBOOK_OK ? DAYBOOK_EDAMAGED : status, "a record in the journal has a wrong size or an unknown kind");
+        return dbk_fail(error, status == DAYBOOK_OK ? DAYBOOK_EDAMAGED : status,
+                        "a record in the journal has a wrong size or an unknown kind");
     switch (kind) {
-        case DBK_RECORD_EVENT:
-            return replay_event(store, record, error);
-        case DBK_RECORD_REMOVE:
-            if (dbk_remove_decode(record, &remove) != DAYBOOK_OK || !removes_what_is_there(store, &remove))
-                return dbk_fail(error, DAYBOOK_EDAMAGED, "a removal in the journal is malformed although its checksum holds");
-            pthread_mutex_lock(&store->removal_lock);
-            dbk_store_apply_remove(store, &remove);
-            pthread_mutex_unlock(&store->removal_lock);
-            return DAYBOOK_OK;
-        case DBK_RECORD_CATALOGUE:
-            if (dbk_catalogue_decode(record, &entry) != DAYBOOK_OK)
-                return dbk_fail(error, DAYBOOK_EDAMAGED, "a catalogue entry in the journal cannot be decoded although its checksum holds");
-            if (entry.kind == DBK_CATALOGUE_STREAM) return replay_stream(store, &entry, error);
-            return dbk_fail(error, DAYBOOK_EFORMAT, "the journal holds a catalogue entry of kind %d: a newer daybook wrote it", entry.kind);
+    case DBK_RECORD_EVENT:
+        return replay_event(store, record, error);
+    case DBK_RECORD_REMOVE:
+        if (dbk_remove_decode(record, &remove) != DAYBOOK_OK || !removes_what_is_there(store, &remove))
+            return dbk_fail(error, DAYBOOK_EDAMAGED,
+                            "a removal in the journal is malformed although its checksum holds");
+        pthread_mutex_lock(&store->removal_lock);
+        dbk_store_apply_remove(store, &remove);
+        pthread_mutex_unlock(&store->removal_lock);
+        return DAYBOOK_OK;
+    case DBK_RECORD_CATALOGUE:
+        if (dbk_catalogue_decode(record, &entry) != DAYBOOK_OK)
+            return dbk_fail(error, DAYBOOK_EDAMAGED,
+                            "a catalogue entry in the journal cannot be decoded although its checksum holds");
+        if (entry.kind == DBK_CATALOGUE_STREAM) return replay_stream(store, &entry, error);
+        return dbk_fail(error, DAYBOOK_EFORMAT,
+                        "the journal holds a catalogue entry of kind %d: a newer daybook wrote it",
+                        entry.kind);
     }
     return dbk_fail(error, DAYBOOK_EFORMAT, "the journal holds a record of an unknown kind");
 }
