@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Is a bitmap in portable Roaring format what it says? The library that reads it checks sizes only: with a wrong
-// cardinality, unsorted numbers or runs that overlap it builds a bitmap whose operations may write past their
-// memory. A checksum in front proves that the bytes are those that were written, not by whom.
+// Is a bitmap in portable Roaring format what it says? The library that reads it checks sizes only: with a
+// wrong cardinality, unsorted numbers or runs that overlap it builds a bitmap whose operations may write past
+// their memory. A checksum in front proves that the bytes are those that were written, not by whom.
 //
 // Format (github.com/RoaringBitmap/RoaringFormatSpec), little-endian:
-//   u32 cookie: 12346, then u32 container count; or low half 12347, high half container count - 1, then one bit per
+//   u32 cookie: 12346, then u32 container count; or low half 12347, high half container count - 1, then one
+//   bit per
 //       container that says whether it is of runs
 //   per container u16 key, u16 cardinality - 1; keys ascend
 //   per container u32 offset; not where there are runs and fewer than 4 containers
