@@ -1,29 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// Candidate positions of one source: posting lists of its terms, intersected and united by leaping from one to the next, in
-// either direction. Which lists take part is planned from their lengths: the shortest group leads, groups up to
-// LEAP_FACTOR times as long help, longer ones are cheaper to check on the event. Where even the shortest holds a good part of
-// the source, every position is a candidate and events are read in order.
+// Candidate positions of one source: posting lists of its terms, intersected and united by leaping from one
+// to the next, in either direction. Which lists take part is planned from their lengths: the shortest group
+// leads, groups up to LEAP_FACTOR times as long help, longer ones are cheaper to check on the event. Where
+// even the shortest holds a good part of the source, every position is a candidate and events are read in
+// order.
 //
-// "Nothing more" is FAR (forward: UINT64_MAX, backward: 0; positions begin with 1), so that comparisons need no special case.
+// "Nothing more" is FAR (forward: UINT64_MAX, backward: 0; positions begin with 1), so that comparisons need
+// no special case.
 #include "base/assert.h"
 #include "store/query.h"
 
 enum {
-    CHUNK_POSITIONS = 128,  // asked of a memory table at once
+    CHUNK_POSITIONS = 128, // asked of a memory table at once
     LEAP_FACTOR = 16,
-    SCAN_SHARE = 3,         // a group with more than 1/3 of the source's events is not used
-    SCAN_SPAN_MAX = 2048,   // so short a stretch of a memory table is scanned rather than indexed
+    SCAN_SHARE = 3,       // a group with more than 1/3 of the source's events is not used
+    SCAN_SPAN_MAX = 2048, // so short a stretch of a memory table is scanned rather than indexed
 };
 
 typedef struct leaf {
     dbk_slice term;
     uint64_t count;
-    dbk_postings *postings;  // segment
+    dbk_postings *postings; // segment
     // Memory table: what the last question gave, ascending or descending.
     uint64_t *chunk;
     size_t chunk_count;
-    uint64_t chunk_from;  // the position it was asked for
-    uint64_t chunk_to;    // it is complete up to here, in the direction asked
+    uint64_t chunk_from; // the position it was asked for
+    uint64_t chunk_to;   // it is complete up to here, in the direction asked
     bool chunk_back;
 } leaf;
 
@@ -40,7 +42,7 @@ typedef struct clause {
 typedef struct group {
     clause *clauses;
     size_t clause_count;
-    uint64_t count;  // upper bound of its candidates
+    uint64_t count; // upper bound of its candidates
 } group;
 
 struct dbk_candidates {
@@ -49,25 +51,32 @@ struct dbk_candidates {
     dbk_arena *arena;
     group *groups;
     size_t group_count;
-    bool all;   // every position
-    bool none;  // no position
+    bool all;  // every position
+    bool none; // no position
 };
 
-static uint64_t far_end(bool back) { return back ? 0 : UINT64_MAX; }
-static bool is_before(uint64_t a, uint64_t b, bool back) { return back ? a > b : a < b; }
+static uint64_t far_end(bool back) {
+    return back ? 0 : UINT64_MAX;
+}
+static bool is_before(uint64_t a, uint64_t b, bool back) {
+    return back ? a > b : a < b;
+}
 
-// ---- Leaves ------------------------------------------------------------------------------------------------------------
+// ---- Leaves -----------------------------------------------------------------------------------------------
 
-static daybook_status seek_chunk(dbk_candidates *candidates, leaf *at, uint64_t position, bool back, uint64_t *found_out) {
+static daybook_status seek_chunk(dbk_candidates *candidates, leaf *at, uint64_t position, bool back,
+                                 uint64_t *found_out) {
     bool inside = at->chunk != NULL && at->chunk_back == back && !is_before(position, at->chunk_from, back) &&
                   !is_before(at->chunk_to, position, back);
     if (!inside) {
-        if (at->chunk == NULL) at->chunk = dbk_arena_alloc(candidates->arena, CHUNK_POSITIONS * sizeof *at->chunk);
+        if (at->chunk == NULL)
+            at->chunk = dbk_arena_alloc(candidates->arena, CHUNK_POSITIONS * sizeof *at->chunk);
         if (at->chunk == NULL) return DAYBOOK_ENOMEM;
         dbk_memtable *memtable = candidates->source->memtable;
-        DBK_TRY(back ? dbk_memtable_postings_back(memtable, at->term, 0, position, at->chunk, CHUNK_POSITIONS, &at->chunk_count)
-                     : dbk_memtable_postings(memtable, at->term, position, UINT64_MAX, at->chunk, CHUNK_POSITIONS,
-                                             &at->chunk_count));
+        DBK_TRY(back ? dbk_memtable_postings_back(memtable, at->term, 0, position, at->chunk, CHUNK_POSITIONS,
+                                                  &at->chunk_count)
+                     : dbk_memtable_postings(memtable, at->term, position, UINT64_MAX, at->chunk,
+                                             CHUNK_POSITIONS, &at->chunk_count));
         at->chunk_back = back;
         at->chunk_from = position;
         at->chunk_to = at->chunk_count < CHUNK_POSITIONS ? far_end(back) : at->chunk[at->chunk_count - 1];
@@ -85,11 +94,12 @@ static daybook_status seek_chunk(dbk_candidates *candidates, leaf *at, uint64_t 
     return DAYBOOK_OK;
 }
 
-static daybook_status seek_leaf(dbk_candidates *candidates, leaf *at, uint64_t position, bool back, uint64_t *found_out,
-                                daybook_error *error) {
+static daybook_status seek_leaf(dbk_candidates *candidates, leaf *at, uint64_t position, bool back,
+                                uint64_t *found_out, daybook_error *error) {
     if (candidates->source->memtable != NULL) {
         daybook_status status = seek_chunk(candidates, at, position, back, found_out);
-        return status == DAYBOOK_OK ? status : dbk_fail(error, status, "out of memory reading the memory table");
+        return status == DAYBOOK_OK ? status
+                                    : dbk_fail(error, status, "out of memory reading the memory table");
     }
     daybook_status status = back ? dbk_postings_seek_back(at->postings, position, found_out, error)
                                  : dbk_postings_seek(at->postings, position, found_out, error);
@@ -98,17 +108,18 @@ static daybook_status seek_leaf(dbk_candidates *candidates, leaf *at, uint64_t p
     return DAYBOOK_OK;
 }
 
-// ---- Leaping -----------------------------------------------------------------------------------------------------------
+// ---- Leaping ----------------------------------------------------------------------------------------------
 
-static daybook_status seek_clause(dbk_candidates *candidates, clause *at, uint64_t position, bool back, uint64_t *found_out,
-                                  daybook_error *error) {
+static daybook_status seek_clause(dbk_candidates *candidates, clause *at, uint64_t position, bool back,
+                                  uint64_t *found_out, daybook_error *error) {
     if (at->cached && at->cached_back == back && !is_before(position, at->cached_from, back) &&
         !is_before(at->cached_to, position, back)) {
         *found_out = at->cached_to;
         return DAYBOOK_OK;
     }
     uint64_t reached = position;
-    for (size_t agreeing = 0, i = 0; agreeing < at->leaf_count && reached != far_end(back); i = (i + 1) % at->leaf_count) {
+    for (size_t agreeing = 0, i = 0; agreeing < at->leaf_count && reached != far_end(back);
+         i = (i + 1) % at->leaf_count) {
         uint64_t found;
         DBK_TRY(seek_leaf(candidates, &at->leaves[i], reached, back, &found, error));
         agreeing = found == reached ? agreeing + 1 : 1;
@@ -122,8 +133,8 @@ static daybook_status seek_clause(dbk_candidates *candidates, clause *at, uint64
     return DAYBOOK_OK;
 }
 
-static daybook_status seek_group(dbk_candidates *candidates, group *at, uint64_t position, bool back, uint64_t *found_out,
-                                 daybook_error *error) {
+static daybook_status seek_group(dbk_candidates *candidates, group *at, uint64_t position, bool back,
+                                 uint64_t *found_out, daybook_error *error) {
     uint64_t nearest = far_end(back);
     for (size_t i = 0; i < at->clause_count && nearest != position; i++) {
         uint64_t found;
@@ -162,9 +173,11 @@ daybook_status dbk_candidates_seek_back(dbk_candidates *candidates, uint64_t pos
     return seek(candidates, position, true, position_out, error);
 }
 
-bool dbk_candidates_are_all(const dbk_candidates *candidates) { return candidates->all; }
+bool dbk_candidates_are_all(const dbk_candidates *candidates) {
+    return candidates->all;
+}
 
-// ---- Planning ----------------------------------------------------------------------------------------------------------
+// ---- Planning ---------------------------------------------------------------------------------------------
 
 static bool is_key_term(dbk_slice term) {
     uint8_t kind = ((const uint8_t *)term.data)[0];
@@ -213,8 +226,8 @@ static uint64_t keep_short_leaves(clause *at) {
 }
 
 // *unbounded_out: a clause without terms, the index says nothing. ENOTFOUND: the clause matches nothing here.
-static daybook_status open_clause(dbk_candidates *candidates, const dbk_clause *said, bool keys_only, clause *at,
-                                  bool *unbounded_out, daybook_error *error) {
+static daybook_status open_clause(dbk_candidates *candidates, const dbk_clause *said, bool keys_only,
+                                  clause *at, bool *unbounded_out, daybook_error *error) {
     *at = (clause){0};
     at->leaves = dbk_arena_alloc(candidates->arena, said->term_count * sizeof *at->leaves + 1);
     if (at->leaves == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory planning a read");
@@ -245,7 +258,8 @@ static daybook_status open_group(dbk_candidates *candidates, const dbk_group *sa
     if (at->clauses == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory planning a read");
     for (size_t i = 0; i < said->clause_count && !*unbounded_out; i++) {
         clause *fresh = &at->clauses[at->clause_count];
-        daybook_status status = open_clause(candidates, &said->clauses[i], keys_only, fresh, unbounded_out, error);
+        daybook_status status =
+            open_clause(candidates, &said->clauses[i], keys_only, fresh, unbounded_out, error);
         if (status == DAYBOOK_ENOTFOUND) continue;
         if (status != DAYBOOK_OK) {
             close_group(at);
@@ -262,7 +276,8 @@ static daybook_status open_group(dbk_candidates *candidates, const dbk_group *sa
 static bool is_answered_by_keys(const dbk_group *said) {
     for (size_t i = 0; i < said->clause_count; i++) {
         bool has_key = false;
-        for (size_t j = 0; j < said->clauses[i].term_count; j++) has_key = has_key || is_key_term(said->clauses[i].terms[j]);
+        for (size_t j = 0; j < said->clauses[i].term_count; j++)
+            has_key = has_key || is_key_term(said->clauses[i].terms[j]);
         if (!has_key) return false;
     }
     return true;
@@ -283,7 +298,8 @@ static void choose_groups(dbk_candidates *candidates) {
         candidates->none = true;
         return;
     }
-    candidates->all = candidates->group_count == 0 || shortest > source_events(candidates->source) / SCAN_SHARE;
+    candidates->all = candidates->group_count == 0 ||
+                      shortest > source_events(candidates->source) / SCAN_SHARE;
     size_t kept = 0;
     for (size_t i = 0; i < candidates->group_count; i++) {
         group *at = &candidates->groups[i];
@@ -298,8 +314,8 @@ static void choose_groups(dbk_candidates *candidates) {
     candidates->group_count = kept;
 }
 
-static daybook_status plan(dbk_candidates *candidates, const dbk_group *groups, size_t group_count, uint64_t span,
-                           daybook_error *error) {
+static daybook_status plan(dbk_candidates *candidates, const dbk_group *groups, size_t group_count,
+                           uint64_t span, daybook_error *error) {
     candidates->groups = dbk_arena_alloc(candidates->arena, group_count * sizeof *candidates->groups + 1);
     if (candidates->groups == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory planning a read");
     bool keys_only = candidates->source->memtable != NULL && span <= SCAN_SPAN_MAX;
@@ -310,15 +326,17 @@ static daybook_status plan(dbk_candidates *candidates, const dbk_group *groups, 
         }
         if (keys_only && !is_answered_by_keys(&groups[i])) continue;
         bool unbounded;
-        DBK_TRY(open_group(candidates, &groups[i], keys_only, &candidates->groups[candidates->group_count], &unbounded, error));
+        DBK_TRY(open_group(candidates, &groups[i], keys_only, &candidates->groups[candidates->group_count],
+                           &unbounded, error));
         if (!unbounded) candidates->group_count++;
     }
     choose_groups(candidates);
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_candidates_open(const daybook_allocator *allocator, dbk_source *source, const dbk_group *groups,
-                                   size_t group_count, uint64_t span, dbk_candidates **candidates_out, daybook_error *error) {
+daybook_status dbk_candidates_open(const daybook_allocator *allocator, dbk_source *source,
+                                   const dbk_group *groups, size_t group_count, uint64_t span,
+                                   dbk_candidates **candidates_out, daybook_error *error) {
     *candidates_out = NULL;
     dbk_candidates *candidates = dbk_alloc_zeroed(allocator, sizeof *candidates);
     if (candidates == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory planning a read");
