@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Group commit: operations queue up, one thread leads at a time, and everything that came together becomes durable with one
-// sync. What an append looks like between append.c (which prepares and explains it) and commit.c (which orders it).
+// Group commit: operations queue up, one thread leads at a time, and everything that came together becomes
+// durable with one sync. What an append looks like between append.c (which prepares and explains it) and
+// commit.c (which orders it).
 #ifndef DBK_STORE_COMMIT_H
 #define DBK_STORE_COMMIT_H
 
@@ -10,28 +11,28 @@
 /// One event of an append, prepared outside every lock.
 typedef struct dbk_append_event {
     dbk_stream *stream;
-    size_t body_offset;  // in append->bodies
+    size_t body_offset; // in append->bodies
     uint32_t body_size;
-    uint32_t id_offset;  // of the id key within the body
-    uint32_t subject_offset;  // of the subject's bytes within the body
+    uint32_t id_offset;      // of the id key within the body
+    uint32_t subject_offset; // of the subject's bytes within the body
     uint32_t subject_size;
-    uint32_t id_size;  // bytes of the id key
+    uint32_t id_size; // bytes of the id key
     uint32_t aggregate_size;
-    uint32_t first;  // index of the batch's first event of the same aggregate
-    uint32_t rank;   // events of it between that one and this
+    uint32_t first; // index of the batch's first event of the same aggregate
+    uint32_t rank;  // events of it between that one and this
     bool id_supplied;
     dbk_event_hashes hashes;
     uint64_t cost;
-    dbk_slice roll_up;  // "sub", "all" or empty
+    dbk_slice roll_up; // "sub", "all" or empty
     // Resolved against segments.
-    uint64_t version_base;       // highest version there, 0 for none
-    uint64_t stored_position;    // of a stored event with this id, 0 for none
-    bool dead;                   // ... or the id belongs to a removed event that is remembered
-    uint64_t subject_count;      // discard new per subject: live events there
-    struct dbk_roll_up *rolled;  // roll_up "sub": what of the subject lies in segments
+    uint64_t version_base;      // highest version there, 0 for none
+    uint64_t stored_position;   // of a stored event with this id, 0 for none
+    bool dead;                  // ... or the id belongs to a removed event that is remembered
+    uint64_t subject_count;     // discard new per subject: live events there
+    struct dbk_roll_up *rolled; // roll_up "sub": what of the subject lies in segments
     // Decided.
-    uint64_t rolled_count, rolled_bytes;  // stored events its roll-up removes, those of its batch apart
-    bool rolled_away;                     // removed by a later roll-up of its batch
+    uint64_t rolled_count, rolled_bytes; // stored events its roll-up removes, those of its batch apart
+    bool rolled_away;                    // removed by a later roll-up of its batch
     uint64_t position;
     uint64_t seq;
     uint64_t version;
@@ -39,8 +40,8 @@ typedef struct dbk_append_event {
 
 typedef struct dbk_append_condition {
     const daybook_condition *said;
-    dbk_stream *stream;  // NULL: the whole store, or (expected 0) a stream that does not exist
-    daybook_query_item item;     // for a subject filter
+    dbk_stream *stream;      // NULL: the whole store, or (expected 0) a stream that does not exist
+    daybook_query_item item; // for a subject filter
     const daybook_query_item *items;
     size_t item_count;
     dbk_slice aggregate;
@@ -51,9 +52,10 @@ typedef struct dbk_append_condition {
     uint64_t version;
 } dbk_append_condition;
 
-/// Events to be removed in the same commit by roll-up of one subject; those in segments, found outside the locks.
+/// Events to be removed in the same commit by roll-up of one subject; those in segments, found outside the
+/// locks.
 typedef struct dbk_roll_up {
-    dbk_ranges ranges;  // ascending
+    dbk_ranges ranges; // ascending
     uint64_t removed_count;
     uint64_t removed_bytes;
 } dbk_roll_up;
@@ -65,21 +67,25 @@ typedef struct dbk_append {
     size_t count;
     dbk_append_condition *conditions;
     size_t condition_count;
-    daybook_receipt *receipts;  // may be NULL
-    dbk_view *view;             // resolved against; a reference
-    dbk_buf removals;           // encoded records of roll-ups, applied when durable
+    daybook_receipt *receipts; // may be NULL
+    dbk_view *view;            // resolved against; a reference
+    dbk_buf removals;          // encoded records of roll-ups, applied when durable
     uint64_t removal_generation;
     bool has_roll_up;
-    bool is_untrimmed;          // in the list of appends whose limits per subject are to be enforced; state_lock
+    bool is_untrimmed; // in the list of appends whose limits per subject are to be enforced; state_lock
     struct dbk_append *older_untrimmed, *newer_untrimmed;
-    dbk_arena *copies;          // of conditions, for submitted appends; else NULL
-    bool deferrable;  // all streams acknowledge before the sync
-    bool duplicate;   // decided: all ids are stored
-    size_t record_bytes;        // upper bound of what it adds to the group
+    dbk_arena *copies;   // of conditions, for submitted appends; else NULL
+    bool deferrable;     // all streams acknowledge before the sync
+    bool duplicate;      // decided: all ids are stored
+    size_t record_bytes; // upper bound of what it adds to the group
     int64_t recorded_ns;
 } dbk_append;
 
-typedef enum dbk_operation_kind { DBK_OPERATION_APPEND, DBK_OPERATION_RECORDS, DBK_OPERATION_ROTATE } dbk_operation_kind;
+typedef enum dbk_operation_kind {
+    DBK_OPERATION_APPEND,
+    DBK_OPERATION_RECORDS,
+    DBK_OPERATION_ROTATE
+} dbk_operation_kind;
 
 /// One queued operation. The thread that queued it sleeps on `word`; a submitted one is owned by the queue.
 typedef struct dbk_operation {
@@ -111,18 +117,20 @@ uint64_t dbk_commit_removal_generation(daybook_store *store);
 /// Its limits per subject are enforced (or it failed): no crash need have them looked at again.
 void dbk_commit_trimmed(daybook_store *store, dbk_append *append);
 
-// ---- prepare.c: from what the caller says to a dbk_append ------------------------------------------------------------------
+// ---- prepare.c: from what the caller says to a dbk_append -------------------------------------------------
 
-/// Validate, find streams (creating them where options->auto_stream), encode. Release with dbk_append_deinit, also after a
-/// failure. With `copy` the conditions are copied; else they are borrowed.
-daybook_status dbk_append_init(dbk_append *append, daybook_store *store, const daybook_event *events, size_t count,
-                               const daybook_append_options *options, bool copy, daybook_error *error);
+/// Validate, find streams (creating them where options->auto_stream), encode. Release with dbk_append_deinit,
+/// also after a failure. With `copy` the conditions are copied; else they are borrowed.
+daybook_status dbk_append_init(dbk_append *append, daybook_store *store, const daybook_event *events,
+                               size_t count, const daybook_append_options *options, bool copy,
+                               daybook_error *error);
 void dbk_append_deinit(dbk_append *append);
 static inline dbk_slice dbk_append_body(const dbk_append *append, const dbk_append_event *event) {
     return daybook_bytes(append->bodies.data + event->body_offset, event->body_size);
 }
 static inline dbk_slice dbk_append_subject(const dbk_append *append, const dbk_append_event *event) {
-    return daybook_bytes(append->bodies.data + event->body_offset + event->subject_offset, event->subject_size);
+    return daybook_bytes(append->bodies.data + event->body_offset + event->subject_offset,
+                         event->subject_size);
 }
 static inline dbk_slice dbk_append_id_key(const dbk_append *append, const dbk_append_event *event) {
     return daybook_bytes(append->bodies.data + event->body_offset + event->id_offset, event->id_size);
@@ -132,10 +140,12 @@ static inline dbk_slice dbk_append_id_key(const dbk_append *append, const dbk_ap
 daybook_status dbk_stream_add_for_subject(daybook_store *store, dbk_slice subject, dbk_stream **stream_out,
                                           bool *created_out, daybook_error *error);
 
-/// resolve.c: resolve ids, versions and conditions against the segments of the current view; any thread, no lock held.
+/// resolve.c: resolve ids, versions and conditions against the segments of the current view; any thread, no
+/// lock held.
 daybook_status dbk_append_resolve(dbk_append *append, daybook_error *error);
-/// decide.c: decide and assign; called by the leader under state_lock with the current view. Puts the events into the memory
-/// table and their records into `group`; on any failure both are as before.
-daybook_status dbk_append_decide(dbk_append *append, dbk_view *view, dbk_journal_group *group, daybook_error *error);
+/// decide.c: decide and assign; called by the leader under state_lock with the current view. Puts the events
+/// into the memory table and their records into `group`; on any failure both are as before.
+daybook_status dbk_append_decide(dbk_append *append, dbk_view *view, dbk_journal_group *group,
+                                 daybook_error *error);
 
 #endif
