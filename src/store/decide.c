@@ -1,29 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// The third step of an append, by the leader of its group, under state_lock and without I/O: duplicates, then conditions,
-// then limits, then numbers. All conditions see the state before this append; the events of earlier appends of the same
-// group are part of it. Until the last check has passed nothing is changed, and what is changed then cannot fail.
+// The third step of an append, by the leader of its group, under state_lock and without I/O: duplicates, then
+// conditions, then limits, then numbers. All conditions see the state before this append; the events of
+// earlier appends of the same group are part of it. Until the last check has passed nothing is changed, and
+// what is changed then cannot fail.
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/time.h"
 #include "store/commit.h"
 
-// ---- Duplicates --------------------------------------------------------------------------------------------------------
+// ---- Duplicates -------------------------------------------------------------------------------------------
 
 // Look for the id in the memory tables; segments were looked at before.
 static void find_stored(dbk_append *append, dbk_view *view, dbk_append_event *event) {
     for (size_t i = view->source_count; i-- > view->segment_count;) {
         dbk_source *source = view->sources[i];
         uint64_t position;
-        if (!dbk_memtable_find_id(source->memtable, event->stream->id, dbk_append_id_key(append, event), event->hashes.id,
-                                  &position))
+        if (!dbk_memtable_find_id(source->memtable, event->stream->id, dbk_append_id_key(append, event),
+                                  event->hashes.id, &position))
             continue;
         dbk_event stored;
         if (dbk_memtable_get(source->memtable, position, &stored) != DAYBOOK_OK) continue;
         dbk_liveness liveness = dbk_source_liveness(source, position);
         if (liveness == DBK_LIVE) liveness = dbk_stream_liveness(event->stream, position);
         const daybook_stream_config *config = atomic_load(&event->stream->config);
-        if (liveness == DBK_REMOVED && append->recorded_ns - stored.recorded_ns > config->duplicate_window_ns) continue;
+        if (liveness == DBK_REMOVED && append->recorded_ns - stored.recorded_ns > config->duplicate_window_ns)
+            continue;
         event->stored_position = position;
         event->dead = liveness != DBK_LIVE;
         return;
@@ -39,21 +41,24 @@ static daybook_status fail_mixed(const dbk_append *append, daybook_error *error)
         if (event->stored_position == 0 && !event->dead) continue;
         char scratch[37];
         dbk_slice id = dbk_key_text(dbk_append_id_key(append, event), scratch);
-        int size = snprintf(ids + used, sizeof ids - used, "%s%.*s", used > 0 ? ", " : "", (int)id.size, (const char *)id.data);
+        int size = snprintf(ids + used, sizeof ids - used, "%s%.*s", used > 0 ? ", " : "", (int)id.size,
+                            (const char *)id.data);
         if (size < 0 || used + (size_t)size >= sizeof ids) {
             ids[used] = '\0';
             break;
         }
         used += (size_t)size;
     }
-    return dbk_fail(error, DAYBOOK_EMIXED, "the batch mixes stored and new ids; stored: %s; append the new ones alone", ids);
+    return dbk_fail(error, DAYBOOK_EMIXED,
+                    "the batch mixes stored and new ids; stored: %s; append the new ones alone", ids);
 }
 
 static daybook_status decide_duplicates(dbk_append *append, dbk_view *view, daybook_error *error) {
     size_t stored = 0;
     for (size_t i = 0; i < append->count; i++) {
         dbk_append_event *event = &append->events[i];
-        if (event->id_supplied && event->stored_position == 0 && !event->dead) find_stored(append, view, event);
+        if (event->id_supplied && event->stored_position == 0 && !event->dead)
+            find_stored(append, view, event);
         if (event->stored_position != 0 || event->dead) stored++;
     }
     append->duplicate = stored == append->count;
@@ -61,12 +66,14 @@ static daybook_status decide_duplicates(dbk_append *append, dbk_view *view, dayb
     return DAYBOOK_OK;
 }
 
-// ---- Conditions ----------------------------------------------------------------------------------------------------------
+// ---- Conditions -------------------------------------------------------------------------------------------
 
-static uint64_t current_version(dbk_view *view, uint32_t stream_id, dbk_slice aggregate, uint64_t hash, uint64_t in_segments) {
+static uint64_t current_version(dbk_view *view, uint32_t stream_id, dbk_slice aggregate, uint64_t hash,
+                                uint64_t in_segments) {
     uint64_t version;
     for (size_t i = view->source_count; i-- > view->segment_count;) {
-        if (dbk_memtable_find_version(view->sources[i]->memtable, stream_id, aggregate, hash, &version)) return version;
+        if (dbk_memtable_find_version(view->sources[i]->memtable, stream_id, aggregate, hash, &version))
+            return version;
     }
     return in_segments;
 }
@@ -80,8 +87,9 @@ static daybook_status newest_match(dbk_append *append, dbk_view *view, const dbk
     *seq_out = condition->seq;
     for (size_t i = view->source_count; from != 0 && i-- > view->segment_count;) {
         uint64_t position, seq;
-        DBK_TRY(dbk_query_newest_in_memtable(append->store, view->sources[i], condition->stream, condition->items,
-                                             condition->item_count, from, UINT64_MAX, &position, &seq, error));
+        DBK_TRY(dbk_query_newest_in_memtable(append->store, view->sources[i], condition->stream,
+                                             condition->items, condition->item_count, from, UINT64_MAX,
+                                             &position, &seq, error));
         if (position == 0) continue;
         *position_out = position;
         *seq_out = seq;
@@ -90,11 +98,13 @@ static daybook_status newest_match(dbk_append *append, dbk_view *view, const dbk
     return DAYBOOK_OK;
 }
 
-static daybook_status fail_condition(daybook_error *error, size_t index, uint64_t expected, uint64_t actual, const char *what,
-                                     dbk_slice name) {
-    daybook_status status = dbk_fail(error, DAYBOOK_ECONFLICT, "conflict: %s %.*s is at %llu, you expected %llu; read, decide again, append again",
-                                     what, (int)(name.size < 200 ? name.size : 200), (const char *)name.data,
-                                     (unsigned long long)actual, (unsigned long long)expected);
+static daybook_status fail_condition(daybook_error *error, size_t index, uint64_t expected, uint64_t actual,
+                                     const char *what, dbk_slice name) {
+    daybook_status status =
+        dbk_fail(error, DAYBOOK_ECONFLICT,
+                 "conflict: %s %.*s is at %llu, you expected %llu; read, decide again, append again", what,
+                 (int)(name.size < 200 ? name.size : 200), (const char *)name.data,
+                 (unsigned long long)actual, (unsigned long long)expected);
     if (error != NULL) {
         error->condition = (uint32_t)index;
         error->expected = expected;
@@ -103,41 +113,46 @@ static daybook_status fail_condition(daybook_error *error, size_t index, uint64_
     return status;
 }
 
-static daybook_status decide_condition(dbk_append *append, dbk_view *view, size_t index, daybook_error *error) {
+static daybook_status decide_condition(dbk_append *append, dbk_view *view, size_t index,
+                                       daybook_error *error) {
     const dbk_append_condition *condition = &append->conditions[index];
     const daybook_condition *said = condition->said;
     uint64_t position, seq;
     switch (said->kind) {
-        case DAYBOOK_EXPECT_STREAM_SEQ:
-            if (condition->stream->last_seq == said->expected) return DAYBOOK_OK;
-            return fail_condition(error, index, said->expected, condition->stream->last_seq, "stream", condition->stream->name);
-        case DAYBOOK_EXPECT_VERSION: {
-            uint64_t version = condition->stream == NULL ? 0
-                                                         : current_version(view, condition->stream->id, condition->aggregate,
-                                                                           condition->aggregate_hash, condition->version);
-            if (version == said->expected) return DAYBOOK_OK;
-            return fail_condition(error, index, said->expected, version, "version of", condition->aggregate);
+    case DAYBOOK_EXPECT_STREAM_SEQ:
+        if (condition->stream->last_seq == said->expected) return DAYBOOK_OK;
+        return fail_condition(error, index, said->expected, condition->stream->last_seq, "stream",
+                              condition->stream->name);
+    case DAYBOOK_EXPECT_VERSION: {
+        uint64_t version = condition->stream == NULL
+                               ? 0
+                               : current_version(view, condition->stream->id, condition->aggregate,
+                                                 condition->aggregate_hash, condition->version);
+        if (version == said->expected) return DAYBOOK_OK;
+        return fail_condition(error, index, said->expected, version, "version of", condition->aggregate);
+    }
+    case DAYBOOK_EXPECT_SUBJECT_SEQ:
+        DBK_TRY(newest_match(append, view, condition, &position, &seq, error));
+        if (seq == said->expected) return DAYBOOK_OK;
+        return fail_condition(error, index, said->expected, seq, "last seq of subject",
+                              condition->item.filter);
+    default:
+        DBK_TRY(newest_match(append, view, condition, &position, &seq, error));
+        if (position == 0) return DAYBOOK_OK;
+        (void)dbk_fail(error, DAYBOOK_ECONFLICT,
+                       "conflict: an event at position %llu matches the query, behind %llu; read, decide "
+                       "again, append again",
+                       (unsigned long long)position, (unsigned long long)said->after);
+        if (error != NULL) {
+            error->condition = (uint32_t)index;
+            error->expected = said->after;
+            error->actual = position;
         }
-        case DAYBOOK_EXPECT_SUBJECT_SEQ:
-            DBK_TRY(newest_match(append, view, condition, &position, &seq, error));
-            if (seq == said->expected) return DAYBOOK_OK;
-            return fail_condition(error, index, said->expected, seq, "last seq of subject", condition->item.filter);
-        default:
-            DBK_TRY(newest_match(append, view, condition, &position, &seq, error));
-            if (position == 0) return DAYBOOK_OK;
-            (void)dbk_fail(error, DAYBOOK_ECONFLICT,
-                           "conflict: an event at position %llu matches the query, behind %llu; read, decide again, append again",
-                           (unsigned long long)position, (unsigned long long)said->after);
-            if (error != NULL) {
-                error->condition = (uint32_t)index;
-                error->expected = said->after;
-                error->actual = position;
-            }
-            return DAYBOOK_ECONFLICT;
+        return DAYBOOK_ECONFLICT;
     }
 }
 
-// ---- Limits ----------------------------------------------------------------------------------------------------------------
+// ---- Limits -----------------------------------------------------------------------------------------------
 
 static uint64_t live_in_memtables(const dbk_append *append, dbk_view *view, const dbk_append_event *event) {
     dbk_term term;
@@ -148,8 +163,8 @@ static uint64_t live_in_memtables(const dbk_append *append, dbk_view *view, cons
         uint64_t positions[64];
         uint64_t last = UINT64_MAX;
         for (size_t count = 1; count > 0 && last >= first_position; last = positions[count - 1] - 1) {
-            if (dbk_memtable_postings_back(view->sources[i]->memtable, dbk_term_slice(&term), first_position, last, positions,
-                                           64, &count) != DAYBOOK_OK ||
+            if (dbk_memtable_postings_back(view->sources[i]->memtable, dbk_term_slice(&term), first_position,
+                                           last, positions, 64, &count) != DAYBOOK_OK ||
                 count == 0)
                 break;
             for (size_t j = 0; j < count; j++) live += !dbk_source_is_dead(view->sources[i], positions[j]);
@@ -158,11 +173,11 @@ static uint64_t live_in_memtables(const dbk_append *append, dbk_view *view, cons
     return live;
 }
 
-static daybook_status fail_limit(daybook_error *error, size_t index, const dbk_stream *stream, const char *limit,
-                                 uint64_t value) {
+static daybook_status fail_limit(daybook_error *error, size_t index, const dbk_stream *stream,
+                                 const char *limit, uint64_t value) {
     daybook_status status =
-        dbk_fail(error, DAYBOOK_ELIMIT, "stream %.*s is full: it allows %s %llu and discards new events", (int)stream->name.size,
-                 (const char *)stream->name.data, limit, (unsigned long long)value);
+        dbk_fail(error, DAYBOOK_ELIMIT, "stream %.*s is full: it allows %s %llu and discards new events",
+                 (int)stream->name.size, (const char *)stream->name.data, limit, (unsigned long long)value);
     if (error != NULL) error->event = (uint32_t)index;
     return status;
 }
@@ -185,11 +200,13 @@ static daybook_status decide_limit(dbk_append *append, dbk_view *view, size_t in
     uint64_t count = atomic_load(&stream->message_count) + stream->pending_count + ++stream->batch_count;
     stream->batch_bytes += event->cost;
     uint64_t bytes = atomic_load(&stream->byte_count) + stream->pending_bytes + stream->batch_bytes;
-    if (config->max_msgs > 0 && count > config->max_msgs) return fail_limit(error, index, stream, "max_msgs", config->max_msgs);
+    if (config->max_msgs > 0 && count > config->max_msgs)
+        return fail_limit(error, index, stream, "max_msgs", config->max_msgs);
     if (config->max_bytes > 0 && bytes > config->max_bytes)
         return fail_limit(error, index, stream, "max_bytes", config->max_bytes);
     if ((config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) == 0) return DAYBOOK_OK;
-    uint64_t of_subject = event->subject_count + live_in_memtables(append, view, event) + same_subject_before(append, index) + 1;
+    uint64_t of_subject = event->subject_count + live_in_memtables(append, view, event) +
+                          same_subject_before(append, index) + 1;
     if (of_subject > config->max_msgs_per_subject)
         return fail_limit(error, index, stream, "max_msgs_per_subject", config->max_msgs_per_subject);
     return DAYBOOK_OK;
@@ -197,12 +214,14 @@ static daybook_status decide_limit(dbk_append *append, dbk_view *view, size_t in
 
 static daybook_status decide_limits(dbk_append *append, dbk_view *view, daybook_error *error) {
     daybook_status status = DAYBOOK_OK;
-    for (size_t i = 0; status == DAYBOOK_OK && i < append->count; i++) status = decide_limit(append, view, i, error);
-    for (size_t i = 0; i < append->count; i++) append->events[i].stream->batch_count = append->events[i].stream->batch_bytes = 0;
+    for (size_t i = 0; status == DAYBOOK_OK && i < append->count; i++)
+        status = decide_limit(append, view, i, error);
+    for (size_t i = 0; i < append->count; i++)
+        append->events[i].stream->batch_count = append->events[i].stream->batch_bytes = 0;
     return status;
 }
 
-// ---- Numbers ---------------------------------------------------------------------------------------------------------------
+// ---- Numbers ----------------------------------------------------------------------------------------------
 
 static void number_events(dbk_append *append, dbk_view *view) {
     daybook_store *store = append->store;
@@ -217,9 +236,11 @@ static void number_events(dbk_append *append, dbk_view *view) {
         if (event->aggregate_size == 0) {
             event->version = 0;
         } else if (event->first == i) {
-            dbk_slice aggregate = daybook_bytes(dbk_append_subject(append, event).data, event->aggregate_size);
-            event->version =
-                current_version(view, event->stream->id, aggregate, event->hashes.aggregate, event->version_base) + 1;
+            dbk_slice aggregate =
+                daybook_bytes(dbk_append_subject(append, event).data, event->aggregate_size);
+            event->version = current_version(view, event->stream->id, aggregate, event->hashes.aggregate,
+                                             event->version_base) +
+                             1;
         } else {
             event->version = append->events[event->first].version + event->rank;
         }
@@ -243,7 +264,8 @@ static daybook_status write_events(dbk_append *append, uint8_t *stored, dbk_jour
                               .recorded_ns = append->recorded_ns};
         dbk_event_encode_head(stored, &assigned, body.size);
         memcpy(stored + DBK_EVENT_HEAD_SIZE, body.data, body.size);
-        if (!event->id_supplied) dbk_event_set_id_time(stored + DBK_EVENT_HEAD_SIZE, event->id_offset, append->recorded_ns);
+        if (!event->id_supplied)
+            dbk_event_set_id_time(stored + DBK_EVENT_HEAD_SIZE, event->id_offset, append->recorded_ns);
         if (event->stream->storage == DAYBOOK_STORAGE_FILE &&
             dbk_journal_group_append(group, stored, DBK_EVENT_HEAD_SIZE + body.size) != DAYBOOK_OK) {
             dbk_journal_group_truncate(group, group_size);
@@ -277,18 +299,19 @@ static void insert_events(dbk_append *append, const uint8_t *stored) {
     dbk_memtable_end_insert(memtable);
 }
 
-// ---- Roll-up ---------------------------------------------------------------------------------------------------------------
+// ---- Roll-up ----------------------------------------------------------------------------------------------
 
 // The live events of the subject in one memory table, ascending.
-static daybook_status roll_memtable(dbk_append *append, dbk_source *source, const dbk_append_event *event, dbk_ranges *removed,
-                                    dbk_remove *record) {
+static daybook_status roll_memtable(dbk_append *append, dbk_source *source, const dbk_append_event *event,
+                                    dbk_ranges *removed, dbk_remove *record) {
     dbk_term term;
     dbk_term_make(&term, DBK_TERM_SUBJECT, event->stream->id, dbk_append_subject(append, event));
     uint64_t next = atomic_load(&event->stream->first_position);
     for (;;) {
         uint64_t positions[256];
         size_t count;
-        DBK_TRY(dbk_memtable_postings(source->memtable, dbk_term_slice(&term), next, UINT64_MAX, positions, 256, &count));
+        DBK_TRY(dbk_memtable_postings(source->memtable, dbk_term_slice(&term), next, UINT64_MAX, positions,
+                                      256, &count));
         for (size_t i = 0; i < count; i++) {
             dbk_event stored;
             if (dbk_source_is_dead(source, positions[i])) continue;
@@ -309,19 +332,23 @@ static bool is_rolled_before(const dbk_append *append, size_t index, bool by_all
         const dbk_append_event *other = &append->events[i];
         if (other->roll_up.size == 0 || other->stream != event->stream) continue;
         if (other->rolled == NULL) return true;
-        if (!by_all_only && dbk_slice_equal(dbk_append_subject(append, other), dbk_append_subject(append, event))) return true;
+        if (!by_all_only &&
+            dbk_slice_equal(dbk_append_subject(append, other), dbk_append_subject(append, event)))
+            return true;
     }
     return false;
 }
 
-// Events of the batch before a roll-up go as well; each is counted by the first roll-up that removes it. `removed` is NULL
-// where a mark covers their positions.
+// Events of the batch before a roll-up go as well; each is counted by the first roll-up that removes it.
+// `removed` is NULL where a mark covers their positions.
 static daybook_status roll_batch(dbk_append *append, size_t index, dbk_ranges *removed, dbk_remove *record) {
     const dbk_append_event *event = &append->events[index];
     for (size_t i = 0; i < index; i++) {
         dbk_append_event *other = &append->events[i];
         if (other->stream != event->stream || other->rolled_away) continue;
-        if (removed != NULL && !dbk_slice_equal(dbk_append_subject(append, other), dbk_append_subject(append, event))) continue;
+        if (removed != NULL &&
+            !dbk_slice_equal(dbk_append_subject(append, other), dbk_append_subject(append, event)))
+            continue;
         if (removed != NULL) DBK_TRY(dbk_ranges_add(removed, append->store->allocator, other->position));
         other->rolled_away = true;
         record->removed_count++;
@@ -330,8 +357,8 @@ static daybook_status roll_batch(dbk_append *append, size_t index, dbk_ranges *r
     return DAYBOOK_OK;
 }
 
-static daybook_status roll_stored(dbk_append *append, dbk_view *view, const dbk_append_event *event, dbk_ranges *removed,
-                                  dbk_remove *record) {
+static daybook_status roll_stored(dbk_append *append, dbk_view *view, const dbk_append_event *event,
+                                  dbk_ranges *removed, dbk_remove *record) {
     for (size_t i = 0; i < event->rolled->ranges.count; i++) {
         const dbk_position_range *range = &event->rolled->ranges.items[i];
         for (uint64_t position = range->first; position <= range->last; position++)
@@ -385,17 +412,19 @@ static daybook_status roll_up(dbk_append *append, dbk_view *view) {
         const dbk_append_event *event = &append->events[i];
         if (event->roll_up.size == 0) continue;
         dbk_remove record = {.stream_id = event->stream->id, .reason = DBK_REMOVE_ROLLUP};
-        DBK_TRY(event->rolled != NULL ? roll_up_subject(append, view, i, &record) : roll_up_all(append, i, &record));
+        DBK_TRY(event->rolled != NULL ? roll_up_subject(append, view, i, &record)
+                                      : roll_up_all(append, i, &record));
     }
     return DAYBOOK_OK;
 }
 
-// ---- Decide ----------------------------------------------------------------------------------------------------------------
+// ---- Decide -----------------------------------------------------------------------------------------------
 
 static daybook_status assign(dbk_append *append, dbk_view *view, dbk_journal_group *group) {
     daybook_store *store = append->store;
     size_t stored_bytes = 0;
-    for (size_t i = 0; i < append->count; i++) stored_bytes += dbk_memtable_stored_size(append->events[i].body_size);
+    for (size_t i = 0; i < append->count; i++)
+        stored_bytes += dbk_memtable_stored_size(append->events[i].body_size);
     uint8_t *stored;
     DBK_TRY(dbk_memtable_reserve(store->active->memtable, append->count, stored_bytes, &stored));
     number_events(append, view);
@@ -415,12 +444,14 @@ static daybook_status assign(dbk_append *append, dbk_view *view, dbk_journal_gro
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_append_decide(dbk_append *append, dbk_view *view, dbk_journal_group *group, daybook_error *error) {
+daybook_status dbk_append_decide(dbk_append *append, dbk_view *view, dbk_journal_group *group,
+                                 daybook_error *error) {
     daybook_store *store = append->store;
     for (size_t i = 0; i < append->count; i++) {
         if (!atomic_load(&append->events[i].stream->removed)) continue;
         if (error != NULL) error->event = (uint32_t)i;
-        return dbk_fail(error, DAYBOOK_ENOSTREAM, "stream %.*s was removed meanwhile", (int)append->events[i].stream->name.size,
+        return dbk_fail(error, DAYBOOK_ENOSTREAM, "stream %.*s was removed meanwhile",
+                        (int)append->events[i].stream->name.size,
                         (const char *)append->events[i].stream->name.data);
     }
     int64_t now_ns = store->vfs->clock_real_ns(store->vfs);
