@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a store contains: aggregates, subjects and types with their counts, from the index and not from events. The dictionaries of
-// the segments are walked side by side with the terms of the memory tables, all in byte order; a term's counts are added up
-// over its sources. Where events were removed, or a segment holds streams that do not count, a term's postings are walked.
+// What a store contains: aggregates, subjects and types with their counts, from the index and not from
+// events. The dictionaries of the segments are walked side by side with the terms of the memory tables, all
+// in byte order; a term's counts are added up over its sources. Where events were removed, or a segment holds
+// streams that do not count, a term's postings are walked.
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -21,13 +22,13 @@ typedef struct term_stream {
     size_t term_count;
     size_t term_at;
 
-    dbk_slice current;  // empty at the end
+    dbk_slice current; // empty at the end
 } term_stream;
 
 typedef struct listing {
     daybook_store *store;
     int kind;
-    dbk_stream *stream;  // the only one, or NULL
+    dbk_stream *stream; // the only one, or NULL
     dbk_slice filter;
     uint64_t durable;
     dbk_arena *arena;
@@ -37,14 +38,17 @@ typedef struct listing {
 } listing;
 
 static uint8_t term_kind(int kind) {
-    return kind == DAYBOOK_LIST_AGGREGATES ? DBK_TERM_AGGREGATE : kind == DAYBOOK_LIST_SUBJECTS ? DBK_TERM_SUBJECT : DBK_TERM_TYPE;
+    return kind == DAYBOOK_LIST_AGGREGATES ? DBK_TERM_AGGREGATE
+           : kind == DAYBOOK_LIST_SUBJECTS ? DBK_TERM_SUBJECT
+                                           : DBK_TERM_TYPE;
 }
 
-// ---- Inputs ----------------------------------------------------------------------------------------------------------------
+// ---- Inputs -----------------------------------------------------------------------------------------------
 
 static daybook_status step(term_stream *input, daybook_error *error) {
     if (input->walk == NULL) {
-        input->current = input->term_at < input->term_count ? input->terms[input->term_at++] : daybook_bytes(NULL, 0);
+        input->current = input->term_at < input->term_count ? input->terms[input->term_at++]
+                                                            : daybook_bytes(NULL, 0);
         return DAYBOOK_OK;
     }
     daybook_status status = dbk_term_walk_next(input->walk, &input->current, &input->entry, error);
@@ -64,7 +68,8 @@ static daybook_status collect_term(void *context, dbk_slice term) {
     term_stream *input = into->input;
     if (input->term_count == into->capacity) {
         size_t capacity = into->capacity == 0 ? 256 : into->capacity * 2;
-        dbk_slice *terms = dbk_resize_array(into->list->store->allocator, input->terms, capacity, sizeof *terms);
+        dbk_slice *terms =
+            dbk_resize_array(into->list->store->allocator, input->terms, capacity, sizeof *terms);
         if (terms == NULL) return DAYBOOK_ENOMEM;
         input->terms = terms;
         into->capacity = capacity;
@@ -76,9 +81,12 @@ static daybook_status collect_term(void *context, dbk_slice term) {
     return DAYBOOK_OK;
 }
 
-static int compare_terms(const void *a, const void *b) { return dbk_slice_compare(*(const dbk_slice *)a, *(const dbk_slice *)b); }
+static int compare_terms(const void *a, const void *b) {
+    return dbk_slice_compare(*(const dbk_slice *)a, *(const dbk_slice *)b);
+}
 
-static daybook_status open_input(listing *list, dbk_source *source, term_stream *input, daybook_error *error) {
+static daybook_status open_input(listing *list, dbk_source *source, term_stream *input,
+                                 daybook_error *error) {
     input->source = source;
     if (source->segment != NULL) {
         DBK_TRY(dbk_term_walk_open(source->segment, list->prefix, &input->walk, error));
@@ -86,12 +94,13 @@ static daybook_status open_input(listing *list, dbk_source *source, term_stream 
         collecting into = {.list = list, .input = input};
         if (dbk_memtable_visit_terms(source->memtable, list->prefix, collect_term, &into) != DAYBOOK_OK)
             return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory listing");
-        if (input->term_count > 1) qsort(input->terms, input->term_count, sizeof *input->terms, compare_terms);
+        if (input->term_count > 1)
+            qsort(input->terms, input->term_count, sizeof *input->terms, compare_terms);
     }
     return step(input, error);
 }
 
-// ---- Counting ----------------------------------------------------------------------------------------------------------------
+// ---- Counting ---------------------------------------------------------------------------------------------
 
 static bool stream_counts(const listing *list, const dbk_stream *stream) {
     if (stream == NULL || atomic_load(&((dbk_stream *)(uintptr_t)stream)->removed)) return false;
@@ -107,7 +116,8 @@ static bool is_plain(const listing *list, dbk_source *source) {
     for (uint32_t i = 0; dbk_segment_get_stream(source->segment, i, &in); i++) {
         dbk_stream *stream = dbk_stream_table_find_id(list->store->streams, in.stream_id);
         bool counts = list->kind == DAYBOOK_LIST_TYPES ? stream_counts(list, stream) : true;
-        if (!counts || (stream != NULL && in.first_position < atomic_load(&stream->first_position))) return false;
+        if (!counts || (stream != NULL && in.first_position < atomic_load(&stream->first_position)))
+            return false;
     }
     return true;
 }
@@ -124,22 +134,27 @@ static void count_event(daybook_list_entry *entry, const dbk_event *event, bool 
 static bool event_counts(const listing *list, dbk_source *source, const dbk_event *event) {
     dbk_stream *stream = dbk_stream_table_find_id(list->store->streams, event->stream_id);
     return event->position <= list->durable && stream_counts(list, stream) &&
-           event->position >= atomic_load(&stream->first_position) && !dbk_source_is_dead(source, event->position);
+           event->position >= atomic_load(&stream->first_position) &&
+           !dbk_source_is_dead(source, event->position);
 }
 
-static daybook_status count_in_memtable(const listing *list, dbk_source *source, dbk_slice term, daybook_list_entry *entry) {
+static daybook_status count_in_memtable(const listing *list, dbk_source *source, dbk_slice term,
+                                        daybook_list_entry *entry) {
     uint64_t next = 0;
     for (;;) {
         uint64_t positions[CHUNK_POSITIONS];
         size_t count;
-        DBK_TRY(dbk_memtable_postings(source->memtable, term, next, UINT64_MAX, positions, CHUNK_POSITIONS, &count));
+        DBK_TRY(dbk_memtable_postings(source->memtable, term, next, UINT64_MAX, positions, CHUNK_POSITIONS,
+                                      &count));
         for (size_t i = 0; i < count; i++) {
             dbk_event event;
             if (dbk_memtable_get(source->memtable, positions[i], &event) != DAYBOOK_OK) continue;
             // Removed events count for nothing but the version assigned last.
-            if (list->kind == DAYBOOK_LIST_AGGREGATES && event.position <= list->durable && event.version > entry->last_version)
+            if (list->kind == DAYBOOK_LIST_AGGREGATES && event.position <= list->durable &&
+                event.version > entry->last_version)
                 entry->last_version = event.version;
-            if (event_counts(list, source, &event)) count_event(entry, &event, list->kind == DAYBOOK_LIST_TYPES);
+            if (event_counts(list, source, &event))
+                count_event(entry, &event, list->kind == DAYBOOK_LIST_TYPES);
         }
         if (count < CHUNK_POSITIONS) return DAYBOOK_OK;
         next = positions[count - 1] + 1;
@@ -166,7 +181,8 @@ static daybook_status count_by_postings(const listing *list, dbk_source *source,
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
-static daybook_status count_input(const listing *list, const term_stream *input, daybook_list_entry *entry, daybook_error *error) {
+static daybook_status count_input(const listing *list, const term_stream *input, daybook_list_entry *entry,
+                                  daybook_error *error) {
     if (input->walk == NULL) {
         daybook_status status = count_in_memtable(list, input->source, input->current, entry);
         return status == DAYBOOK_OK ? status : dbk_fail(error, status, "out of memory listing");
@@ -174,7 +190,8 @@ static daybook_status count_input(const listing *list, const term_stream *input,
     if (list->kind == DAYBOOK_LIST_AGGREGATES && input->entry.last_version > entry->last_version)
         entry->last_version = input->entry.last_version;
     if (input->entry.count == 0) return DAYBOOK_OK;
-    if (!is_plain(list, input->source)) return count_by_postings(list, input->source, &input->entry, entry, error);
+    if (!is_plain(list, input->source))
+        return count_by_postings(list, input->source, &input->entry, entry, error);
     entry->event_count += input->entry.count;
     if (input->entry.last_position > entry->last_position) {
         entry->last_position = input->entry.last_position;
@@ -183,7 +200,7 @@ static daybook_status count_input(const listing *list, const term_stream *input,
     return DAYBOOK_OK;
 }
 
-// ---- Visiting ----------------------------------------------------------------------------------------------------------------
+// ---- Visiting ---------------------------------------------------------------------------------------------
 
 static bool is_wanted(const listing *list, dbk_slice name) {
     if (list->filter.size == 0 || list->kind == DAYBOOK_LIST_TYPES) return true;
@@ -212,12 +229,13 @@ static bool explain(const listing *list, dbk_slice term, daybook_list_entry *ent
 }
 
 // The smallest term any input is at, its counts added up; then those inputs step. END when all are through.
-static daybook_status next_term(listing *list, dbk_slice *term, dbk_buf *copy, daybook_list_entry *entry, bool *wanted_out,
-                                daybook_error *error) {
+static daybook_status next_term(listing *list, dbk_slice *term, dbk_buf *copy, daybook_list_entry *entry,
+                                bool *wanted_out, daybook_error *error) {
     dbk_slice smallest = {NULL, 0};
     for (size_t i = 0; i < list->input_count; i++) {
         dbk_slice current = list->inputs[i].current;
-        if (current.size > 0 && (smallest.size == 0 || dbk_slice_compare(current, smallest) < 0)) smallest = current;
+        if (current.size > 0 && (smallest.size == 0 || dbk_slice_compare(current, smallest) < 0))
+            smallest = current;
     }
     if (smallest.size == 0) return DAYBOOK_END;
     dbk_buf_reset(copy);
@@ -234,8 +252,8 @@ static daybook_status next_term(listing *list, dbk_slice *term, dbk_buf *copy, d
     return DAYBOOK_OK;
 }
 
-static daybook_status visit_terms(listing *list, int (*visit)(void *context, const daybook_list_entry *entry), void *context,
-                                  daybook_error *error) {
+static daybook_status visit_terms(listing *list, int (*visit)(void *context, const daybook_list_entry *entry),
+                                  void *context, daybook_error *error) {
     dbk_buf copy;
     dbk_buf_init(&copy, list->store->allocator, DBK_TERM_SIZE_MAX);
     daybook_status status = DAYBOOK_OK;
@@ -268,17 +286,18 @@ static void close_inputs(listing *list) {
     dbk_free(list->store->allocator, list->inputs);
 }
 
-static daybook_status check_arguments(daybook_store *store, int kind, dbk_slice filter, daybook_error *error) {
+static daybook_status check_arguments(daybook_store *store, int kind, dbk_slice filter,
+                                      daybook_error *error) {
     if (store == NULL || kind < DAYBOOK_LIST_AGGREGATES || kind > DAYBOOK_LIST_TYPES)
         return dbk_fail(error, DAYBOOK_EMISUSE, "no store, or an unknown kind of list");
     if (filter.size > 0 && !daybook_filter_is_valid(filter))
-        return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter", (int)(filter.size < 200 ? filter.size : 200),
-                        (const char *)filter.data);
+        return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter",
+                        (int)(filter.size < 200 ? filter.size : 200), (const char *)filter.data);
     return DAYBOOK_OK;
 }
 
-// Bytes of the filter's leading literal tokens, with which every name wanted begins. An aggregate is matched by longer filters,
-// too, so that only as many tokens count as it has.
+// Bytes of the filter's leading literal tokens, with which every name wanted begins. An aggregate is matched
+// by longer filters, too, so that only as many tokens count as it has.
 static size_t literal_size(const listing *list) {
     uint32_t token_count = list->filter.size == 0 ? 0 : dbk_subject_token_count(list->filter);
     if (list->kind == DAYBOOK_LIST_AGGREGATES && token_count > list->stream->aggregate_tokens)
@@ -293,15 +312,17 @@ static size_t literal_size(const listing *list) {
 }
 
 daybook_status daybook_list(daybook_store *store, int kind, daybook_slice stream, daybook_slice filter,
-                            int (*visit)(void *context, const daybook_list_entry *entry), void *context, daybook_error *error) {
+                            int (*visit)(void *context, const daybook_list_entry *entry), void *context,
+                            daybook_error *error) {
     DBK_TRY(check_arguments(store, kind, filter, error));
     if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
-    listing list = {.store = store, .kind = kind, .filter = filter, .durable = atomic_load(&store->durable_position)};
+    listing list = {
+        .store = store, .kind = kind, .filter = filter, .durable = atomic_load(&store->durable_position)};
     if (stream.size > 0) {
         list.stream = dbk_stream_table_find(store->streams, stream);
         if (list.stream == NULL)
-            return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no stream '%.*s'", (int)(stream.size < 255 ? stream.size : 255),
-                            (const char *)stream.data);
+            return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no stream '%.*s'",
+                            (int)(stream.size < 255 ? stream.size : 255), (const char *)stream.data);
     }
     uint8_t prefix[5 + DAYBOOK_SUBJECT_SIZE_MAX] = {term_kind(kind)};
     list.prefix = daybook_bytes(prefix, 1);
