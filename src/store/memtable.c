@@ -2,18 +2,20 @@
 // The memory table. What it keeps per event:
 //
 //   stored form   in 1 MiB chunks of memory (an event larger than that gets a chunk of its own); never moved
-//   slot          pointer to it, and two links to the previous event of the same subject and of the same aggregate
+//   slot          pointer to it, and two links to the previous event of the same subject and of the same
+//                 aggregate
 //
 // and two kinds of index:
 //
-//   keys          subject and aggregate -> newest slot, count, last version; supplied id -> slot. Kept at insert, because
-//                 every append needs them. Guarded by index_lock.
-//   terms         every term of every event -> ascending slots. Costs as much as all the rest of an insert together, so it
-//                 is built when somebody first asks, up to the events there are, and caught up at each later question.
+//   keys          subject and aggregate -> newest slot, count, last version; supplied id -> slot. Kept at
+//                 insert, because every append needs them. Guarded by index_lock.
+//   terms         every term of every event -> ascending slots. Costs as much as all the rest of an insert
+//                 together, so it is built when somebody first asks, up to the events there are, and caught
+//                 up at each later question.
 //                 Guarded by term_lock, which inserting never takes: building it holds up no append.
 //
-// Ids made by the store are not in the id map: their milliseconds are those of `recorded`, which never goes back, so a
-// binary search finds them.
+// Ids made by the store are not in the id map: their milliseconds are those of `recorded`, which never goes
+// back, so a binary search finds them.
 #include "store/memtable.h"
 
 #include "base/assert.h"
@@ -24,26 +26,26 @@ enum {
     SLOTS_PER_CHUNK = 4096,
     SLOT_CHUNKS_MAX = 16384,
     DATA_CHUNK_SIZE = 1 << 20,
-    CHAIN_COLLECT_MAX = 4096,  // above this many events of one key, ascending reads use the term index
+    CHAIN_COLLECT_MAX = 4096, // above this many events of one key, ascending reads use the term index
     INLINE_SLOTS = 2,
 };
 
 typedef struct slot {
-    uint8_t *stored;       // NULL: empty
+    uint8_t *stored; // NULL: empty
     uint32_t stored_size;
-    uint32_t prev_subject;    // slot + 1 of the previous event of this subject, 0: none
+    uint32_t prev_subject; // slot + 1 of the previous event of this subject, 0: none
     uint32_t prev_aggregate;
 } slot;
 
 typedef struct key_node {
     uint64_t hash;
-    const uint8_t *key;  // in the stored form of the first event
+    const uint8_t *key; // in the stored form of the first event
     uint32_t key_size;
     uint32_t stream_id;
     uint32_t last_slot;
     uint32_t count;
     uint64_t last_version;
-    uint64_t floor;  // subjects: no event below is alive
+    uint64_t floor; // subjects: no event below is alive
 } key_node;
 
 typedef struct key_index {
@@ -55,12 +57,12 @@ typedef struct key_index {
 
 typedef struct term_node {
     uint64_t hash;
-    const uint8_t *term;  // in the term arena
+    const uint8_t *term; // in the term arena
     uint32_t term_size;
     uint32_t count;
     uint32_t capacity;
     uint32_t inline_slots[INLINE_SLOTS];
-    uint32_t *slots;  // in the term arena, NULL while inline
+    uint32_t *slots; // in the term arena, NULL while inline
 } term_node;
 
 typedef struct data_chunk {
@@ -77,29 +79,29 @@ struct dbk_memtable {
 
     // Written by the inserting thread, read by all: chunk pointers are stored before `published` covers them.
     slot *_Atomic slot_chunks[SLOT_CHUNKS_MAX];
-    atomic_uint_fast64_t published;  // slots
-    data_chunk *chunks;              // newest first; inserting thread only
+    atomic_uint_fast64_t published; // slots
+    data_chunk *chunks;             // newest first; inserting thread only
     atomic_size_t bytes;
 
     pthread_rwlock_t index_lock;
-    key_index subjects;    // guarded by index_lock
-    key_index aggregates;  // guarded by index_lock
-    dbk_hash_map ids;      // hash -> slot; guarded by index_lock
+    key_index subjects;   // guarded by index_lock
+    key_index aggregates; // guarded by index_lock
+    dbk_hash_map ids;     // hash -> slot; guarded by index_lock
 
     pthread_mutex_t term_lock;
-    dbk_hash_map terms;  // hash -> index in term_nodes; all guarded by term_lock
+    dbk_hash_map terms; // hash -> index in term_nodes; all guarded by term_lock
     term_node *term_nodes;
     size_t term_count;
     size_t term_capacity;
     dbk_arena *term_arena;
-    uint64_t indexed;  // slots in the term index
+    uint64_t indexed; // slots in the term index
 };
 
-// ---- Life ------------------------------------------------------------------------------------------------------------
+// ---- Life -------------------------------------------------------------------------------------------------
 
 static slot *slot_at(const dbk_memtable *memtable, uint64_t index) {
-    slot *chunk = atomic_load_explicit(&((dbk_memtable *)(uintptr_t)memtable)->slot_chunks[index / SLOTS_PER_CHUNK],
-                                       memory_order_acquire);
+    slot *chunk = atomic_load_explicit(
+        &((dbk_memtable *)(uintptr_t)memtable)->slot_chunks[index / SLOTS_PER_CHUNK], memory_order_acquire);
     return &chunk[index % SLOTS_PER_CHUNK];
 }
 
@@ -156,7 +158,9 @@ void dbk_memtable_unref(dbk_memtable *memtable) {
     dbk_free(allocator, memtable);
 }
 
-uint64_t dbk_memtable_position_first(const dbk_memtable *memtable) { return memtable->position_first; }
+uint64_t dbk_memtable_position_first(const dbk_memtable *memtable) {
+    return memtable->position_first;
+}
 
 static uint64_t published(const dbk_memtable *memtable) {
     return atomic_load_explicit(&((dbk_memtable *)(uintptr_t)memtable)->published, memory_order_acquire);
@@ -174,14 +178,16 @@ static void count_bytes(dbk_memtable *memtable, size_t bytes) {
     atomic_fetch_add_explicit(&memtable->bytes, bytes, memory_order_relaxed);
 }
 
-// ---- Insert ----------------------------------------------------------------------------------------------------------
+// ---- Insert -----------------------------------------------------------------------------------------------
 
 uint64_t dbk_memtable_id_hash(uint32_t stream_id, dbk_slice id_key) {
     uint64_t hash = dbk_checksum(id_key.data, id_key.size, stream_id);
     return hash == 0 ? 1 : hash;
 }
 
-static uint64_t key_hash_of(void *context, uint32_t value) { return ((const key_index *)context)->nodes[value].hash; }
+static uint64_t key_hash_of(void *context, uint32_t value) {
+    return ((const key_index *)context)->nodes[value].hash;
+}
 
 static daybook_status reserve_keys(dbk_memtable *memtable, key_index *index, size_t count) {
     if (index->count + count > index->capacity) {
@@ -268,8 +274,10 @@ static uint32_t insert_key(key_index *index, uint32_t stream_id, dbk_slice key, 
     uint32_t previous = 0;
     if (node == NULL) {
         node = &index->nodes[index->count];
-        *node = (key_node){.hash = hash, .key = key.data, .key_size = (uint32_t)key.size, .stream_id = stream_id};
-        daybook_status status = dbk_hash_map_insert(&index->map, hash, (uint32_t)index->count, key_hash_of, index);
+        *node =
+            (key_node){.hash = hash, .key = key.data, .key_size = (uint32_t)key.size, .stream_id = stream_id};
+        daybook_status status =
+            dbk_hash_map_insert(&index->map, hash, (uint32_t)index->count, key_hash_of, index);
         DBK_ASSERT(status == DAYBOOK_OK);
         index->count++;
     } else {
@@ -314,15 +322,20 @@ void dbk_memtable_insert(dbk_memtable *memtable, const dbk_event *event, const d
     if (hashes->id != 0) {
         id_hashing hashing = {memtable};
         // The map rehashes by reading events, this one included.
-        daybook_status status = dbk_hash_map_insert(&memtable->ids, hashes->id, (uint32_t)index, id_hash_of, &hashing);
+        daybook_status status =
+            dbk_hash_map_insert(&memtable->ids, hashes->id, (uint32_t)index, id_hash_of, &hashing);
         DBK_ASSERT(status == DAYBOOK_OK);
     }
     atomic_store_explicit(&memtable->published, index + 1, memory_order_release);
 }
 
-void dbk_memtable_begin_insert(dbk_memtable *memtable) { pthread_rwlock_wrlock(&memtable->index_lock); }
+void dbk_memtable_begin_insert(dbk_memtable *memtable) {
+    pthread_rwlock_wrlock(&memtable->index_lock);
+}
 
-void dbk_memtable_end_insert(dbk_memtable *memtable) { pthread_rwlock_unlock(&memtable->index_lock); }
+void dbk_memtable_end_insert(dbk_memtable *memtable) {
+    pthread_rwlock_unlock(&memtable->index_lock);
+}
 
 daybook_status dbk_memtable_skip_to(dbk_memtable *memtable, uint64_t position_end) {
     uint64_t index = published(memtable);
@@ -342,7 +355,8 @@ daybook_status dbk_memtable_add(dbk_memtable *memtable, const dbk_event *event) 
     dbk_event_encode_head(stored, event, event->body.size);
     memcpy(stored + DBK_EVENT_HEAD_SIZE, event->body.data, event->body.size);
     dbk_event copy;
-    daybook_status status = dbk_event_decode(daybook_bytes(stored, DBK_EVENT_HEAD_SIZE + event->body.size), &copy);
+    daybook_status status =
+        dbk_event_decode(daybook_bytes(stored, DBK_EVENT_HEAD_SIZE + event->body.size), &copy);
     DBK_ASSERT(status == DAYBOOK_OK);
     dbk_event_hashes hashes = {0};
     dbk_term term;
@@ -359,13 +373,13 @@ daybook_status dbk_memtable_add(dbk_memtable *memtable, const dbk_event *event) 
     return DAYBOOK_OK;
 }
 
-// ---- Look up ---------------------------------------------------------------------------------------------------------
+// ---- Look up ----------------------------------------------------------------------------------------------
 
 static daybook_status get_slot(const dbk_memtable *memtable, uint64_t index, dbk_event *event_out) {
     const slot *at = slot_at(memtable, index);
     if (at->stored == NULL) return DAYBOOK_ENOTFOUND;
     daybook_status status = dbk_event_decode(daybook_bytes(at->stored, at->stored_size), event_out);
-    DBK_ASSERT(status == DAYBOOK_OK);  // it was validated when it came in
+    DBK_ASSERT(status == DAYBOOK_OK); // it was validated when it came in
     return DAYBOOK_OK;
 }
 
@@ -418,7 +432,8 @@ uint64_t dbk_memtable_subject_floor(dbk_memtable *memtable, uint32_t stream_id, 
     return floor;
 }
 
-void dbk_memtable_set_subject_floor(dbk_memtable *memtable, uint32_t stream_id, dbk_slice subject, uint64_t position) {
+void dbk_memtable_set_subject_floor(dbk_memtable *memtable, uint32_t stream_id, dbk_slice subject,
+                                    uint64_t position) {
     pthread_rwlock_wrlock(&memtable->index_lock);
     key_node *node = find_subject(memtable, stream_id, subject);
     if (node != NULL && position > node->floor) node->floor = position;
@@ -436,7 +451,8 @@ static int64_t slot_recorded_ms(const dbk_memtable *memtable, uint64_t index) {
 }
 
 // An id made by the store: its milliseconds lead to the events recorded then.
-static bool find_made_id(dbk_memtable *memtable, uint32_t stream_id, dbk_slice id_key, uint64_t *position_out) {
+static bool find_made_id(dbk_memtable *memtable, uint32_t stream_id, dbk_slice id_key,
+                         uint64_t *position_out) {
     dbk_uuid uuid;
     int64_t time_ns;
     if (id_key.size != 17 || ((const uint8_t *)id_key.data)[0] != 'U') return false;
@@ -489,24 +505,29 @@ bool dbk_memtable_find_id(dbk_memtable *memtable, uint32_t stream_id, dbk_slice 
     return found;
 }
 
-// ---- Term index --------------------------------------------------------------------------------------------------------
+// ---- Term index -------------------------------------------------------------------------------------------
 
-static uint64_t term_hash_of(void *context, uint32_t value) { return ((const dbk_memtable *)context)->term_nodes[value].hash; }
+static uint64_t term_hash_of(void *context, uint32_t value) {
+    return ((const dbk_memtable *)context)->term_nodes[value].hash;
+}
 
 static term_node *find_term(const dbk_memtable *memtable, dbk_slice term, uint64_t hash) {
     for (size_t step = 0;;) {
         uint32_t at = dbk_hash_map_find(&memtable->terms, hash, &step);
         if (at == DBK_HASH_MAP_EMPTY) return NULL;
         term_node *node = &memtable->term_nodes[at];
-        if (node->hash == hash && node->term_size == term.size && memcmp(node->term, term.data, term.size) == 0)
+        if (node->hash == hash && node->term_size == term.size &&
+            memcmp(node->term, term.data, term.size) == 0)
             return node;
     }
 }
 
-static daybook_status add_term_node(dbk_memtable *memtable, dbk_slice term, uint64_t hash, term_node **node_out) {
+static daybook_status add_term_node(dbk_memtable *memtable, dbk_slice term, uint64_t hash,
+                                    term_node **node_out) {
     if (memtable->term_count == memtable->term_capacity) {
         size_t capacity = memtable->term_capacity == 0 ? 1024 : memtable->term_capacity * 2;
-        term_node *nodes = dbk_resize_array(memtable->allocator, memtable->term_nodes, capacity, sizeof *nodes);
+        term_node *nodes =
+            dbk_resize_array(memtable->allocator, memtable->term_nodes, capacity, sizeof *nodes);
         if (nodes == NULL) return DAYBOOK_ENOMEM;
         count_bytes(memtable, (capacity - memtable->term_capacity) * sizeof *nodes);
         memtable->term_nodes = nodes;
@@ -516,16 +537,20 @@ static daybook_status add_term_node(dbk_memtable *memtable, dbk_slice term, uint
     if (copy == NULL) return DAYBOOK_ENOMEM;
     memcpy(copy, term.data, term.size);
     term_node *node = &memtable->term_nodes[memtable->term_count];
-    *node = (term_node){.hash = hash, .term = copy, .term_size = (uint32_t)term.size, .capacity = INLINE_SLOTS};
+    *node =
+        (term_node){.hash = hash, .term = copy, .term_size = (uint32_t)term.size, .capacity = INLINE_SLOTS};
     size_t before = dbk_hash_map_bytes(&memtable->terms);
-    DBK_TRY(dbk_hash_map_insert(&memtable->terms, hash, (uint32_t)memtable->term_count, term_hash_of, memtable));
+    DBK_TRY(
+        dbk_hash_map_insert(&memtable->terms, hash, (uint32_t)memtable->term_count, term_hash_of, memtable));
     count_bytes(memtable, dbk_hash_map_bytes(&memtable->terms) - before);
     memtable->term_count++;
     *node_out = node;
     return DAYBOOK_OK;
 }
 
-static const uint32_t *node_slots(const term_node *node) { return node->slots != NULL ? node->slots : node->inline_slots; }
+static const uint32_t *node_slots(const term_node *node) {
+    return node->slots != NULL ? node->slots : node->inline_slots;
+}
 
 typedef struct term_insert {
     dbk_memtable *memtable;
@@ -592,7 +617,8 @@ static size_t slots_below(const uint32_t *slots, size_t count, uint64_t limit) {
 }
 
 // The range of slots [*first, *end) of positions [first, last]; false when empty.
-static bool clip(const dbk_memtable *memtable, uint64_t first, uint64_t last, uint64_t *first_slot, uint64_t *end_slot) {
+static bool clip(const dbk_memtable *memtable, uint64_t first, uint64_t last, uint64_t *first_slot,
+                 uint64_t *end_slot) {
     uint64_t end = dbk_memtable_position_end(memtable);
     if (first < memtable->position_first) first = memtable->position_first;
     if (last >= end) last = end - 1;
@@ -602,8 +628,9 @@ static bool clip(const dbk_memtable *memtable, uint64_t first, uint64_t last, ui
     return true;
 }
 
-static daybook_status indexed_postings(dbk_memtable *memtable, dbk_slice term, uint64_t first_slot, uint64_t end_slot,
-                                       bool back, uint64_t *positions_out, size_t capacity, size_t *count_out) {
+static daybook_status indexed_postings(dbk_memtable *memtable, dbk_slice term, uint64_t first_slot,
+                                       uint64_t end_slot, bool back, uint64_t *positions_out, size_t capacity,
+                                       size_t *count_out) {
     pthread_mutex_lock(&memtable->term_lock);
     daybook_status status = catch_up(memtable);
     term_node *node = status == DAYBOOK_OK ? find_term(memtable, term, dbk_term_hash(term)) : NULL;
@@ -621,7 +648,8 @@ static daybook_status indexed_postings(dbk_memtable *memtable, dbk_slice term, u
 }
 
 // The key index that answers a term of kind SUBJECT or AGGREGATE, or NULL; the key itself goes to *key_out.
-static key_index *key_index_for(dbk_memtable *memtable, dbk_slice term, uint32_t *stream_id_out, dbk_slice *key_out) {
+static key_index *key_index_for(dbk_memtable *memtable, dbk_slice term, uint32_t *stream_id_out,
+                                dbk_slice *key_out) {
     const uint8_t *bytes = term.data;
     if (term.size < 5 || (bytes[0] != DBK_TERM_SUBJECT && bytes[0] != DBK_TERM_AGGREGATE)) return NULL;
     *stream_id_out = (uint32_t)bytes[1] << 24 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 8 | bytes[4];
@@ -634,8 +662,9 @@ static uint64_t chain_next(const dbk_memtable *memtable, const key_index *index,
     return index == &memtable->subjects ? slots->prev_subject : slots->prev_aggregate;
 }
 
-daybook_status dbk_memtable_postings_back(dbk_memtable *memtable, dbk_slice term, uint64_t first, uint64_t last,
-                                          uint64_t *positions_out, size_t capacity, size_t *count_out) {
+daybook_status dbk_memtable_postings_back(dbk_memtable *memtable, dbk_slice term, uint64_t first,
+                                          uint64_t last, uint64_t *positions_out, size_t capacity,
+                                          size_t *count_out) {
     *count_out = 0;
     uint64_t first_slot, end_slot;
     if (!clip(memtable, first, last, &first_slot, &end_slot)) return DAYBOOK_OK;
@@ -643,7 +672,8 @@ daybook_status dbk_memtable_postings_back(dbk_memtable *memtable, dbk_slice term
     dbk_slice key;
     key_index *index = key_index_for(memtable, term, &stream_id, &key);
     if (index == NULL)
-        return indexed_postings(memtable, term, first_slot, end_slot, true, positions_out, capacity, count_out);
+        return indexed_postings(memtable, term, first_slot, end_slot, true, positions_out, capacity,
+                                count_out);
     pthread_rwlock_rdlock(&memtable->index_lock);
     const key_node *node = find_key(index, stream_id, key, dbk_term_hash(term));
     size_t count = 0;
@@ -656,14 +686,15 @@ daybook_status dbk_memtable_postings_back(dbk_memtable *memtable, dbk_slice term
             if (next - 1 < end_slot) {
                 positions_out[count++] = memtable->position_first + next - 1;
             } else if (++skipped > CHAIN_COLLECT_MAX) {
-                too_long = true;  // paging through a long chain: the term index has random access
+                too_long = true; // paging through a long chain: the term index has random access
                 break;
             }
         }
     }
     pthread_rwlock_unlock(&memtable->index_lock);
     if (too_long)
-        return indexed_postings(memtable, term, first_slot, end_slot, true, positions_out, capacity, count_out);
+        return indexed_postings(memtable, term, first_slot, end_slot, true, positions_out, capacity,
+                                count_out);
     *count_out = count;
     return DAYBOOK_OK;
 }
@@ -692,7 +723,8 @@ daybook_status dbk_memtable_postings(dbk_memtable *memtable, dbk_slice term, uin
         pthread_rwlock_unlock(&memtable->index_lock);
     }
     if (!collect)
-        return indexed_postings(memtable, term, first_slot, end_slot, false, positions_out, capacity, count_out);
+        return indexed_postings(memtable, term, first_slot, end_slot, false, positions_out, capacity,
+                                count_out);
     for (size_t i = 0; i < count / 2; i++) {
         uint64_t swap = positions_out[i];
         positions_out[i] = positions_out[count - 1 - i];
@@ -723,7 +755,8 @@ daybook_status dbk_memtable_count(dbk_memtable *memtable, dbk_slice term, uint64
 }
 
 daybook_status dbk_memtable_visit_terms(dbk_memtable *memtable, dbk_slice prefix,
-                                        daybook_status (*visit)(void *context, dbk_slice term), void *context) {
+                                        daybook_status (*visit)(void *context, dbk_slice term),
+                                        void *context) {
     pthread_mutex_lock(&memtable->term_lock);
     daybook_status status = catch_up(memtable);
     for (size_t i = 0; status == DAYBOOK_OK && i < memtable->term_count; i++) {
