@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// The newest live event that matches query items: what append conditions ask. Answered by the index alone where it can:
+// The newest live event that matches query items: what append conditions ask. Answered by the index alone
+// where it can:
 //   - a subject or an aggregate of one stream: its term's entry names the last event;
-//   - types and tags: where every clause is exact and every stream of the segment counts, the newest posting is the answer.
+//   - types and tags: where every clause is exact and every stream of the segment counts, the newest posting
+//     is the answer.
 // Otherwise candidates are read from the newest on until one matches. No candidate, no read.
 #include "base/assert.h"
 #include "store/query.h"
 
-enum { STREAMS_CHECKED_MAX = 64 };  // in a segment of more streams, candidates are read rather than all streams checked
+enum {
+    STREAMS_CHECKED_MAX = 64
+}; // in a segment of more streams, candidates are read rather than all streams checked
 
 typedef struct search {
     daybook_store *store;
-    dbk_stream *stream;  // the only one, or NULL: all but internal ones
+    dbk_stream *stream; // the only one, or NULL: all but internal ones
     const daybook_query_item *items;
     size_t item_count;
     dbk_group group;
@@ -28,10 +32,12 @@ static bool stream_counts(const search *searching, const dbk_stream *stream) {
 static bool event_counts(const search *searching, dbk_source *source, const dbk_event *event) {
     dbk_stream *stream = dbk_stream_table_find_id(searching->store->streams, event->stream_id);
     if (!stream_counts(searching, stream)) return false;
-    if (event->position < atomic_load(&stream->first_position) || dbk_source_is_dead(source, event->position)) return false;
+    if (event->position < atomic_load(&stream->first_position) || dbk_source_is_dead(source, event->position))
+        return false;
     for (size_t i = 0; i < searching->item_count; i++) {
         const daybook_query_item *item =
-            (const daybook_query_item *)(const void *)((const char *)searching->items + i * searching->items[0].size);
+            (const daybook_query_item *)(const void *)((const char *)searching->items +
+                                                       i * searching->items[0].size);
         if (dbk_item_matches(item, event)) return true;
     }
     return false;
@@ -52,9 +58,11 @@ static bool index_decides(const search *searching, const dbk_source *source) {
 }
 
 // One term of one stream: its entry is enough unless its last event was removed.
-static bool entry_answers(const search *searching, dbk_source *source, uint64_t *position_out, uint64_t *seq_out,
-                          daybook_status *status_out, daybook_error *error) {
-    if (searching->group.clause_count != 1 || searching->group.clauses[0].term_count != 1 || searching->stream == NULL) return false;
+static bool entry_answers(const search *searching, dbk_source *source, uint64_t *position_out,
+                          uint64_t *seq_out, daybook_status *status_out, daybook_error *error) {
+    if (searching->group.clause_count != 1 || searching->group.clauses[0].term_count != 1 ||
+        searching->stream == NULL)
+        return false;
     dbk_slice term = searching->group.clauses[0].terms[0];
     uint8_t kind = ((const uint8_t *)term.data)[0];
     if (kind != DBK_TERM_SUBJECT && kind != DBK_TERM_AGGREGATE) return false;
@@ -74,8 +82,9 @@ static bool entry_answers(const search *searching, dbk_source *source, uint64_t 
     return true;
 }
 
-static daybook_status read_candidate(const search *searching, dbk_source *source, uint64_t position, dbk_block_view *block,
-                                     uint64_t *position_out, uint64_t *seq_out, daybook_error *error) {
+static daybook_status read_candidate(const search *searching, dbk_source *source, uint64_t position,
+                                     dbk_block_view *block, uint64_t *position_out, uint64_t *seq_out,
+                                     daybook_error *error) {
     dbk_event event;
     daybook_status status = dbk_source_read(source, position, block, &event, error);
     if (status == DAYBOOK_ENOTFOUND) return DAYBOOK_OK;
@@ -85,15 +94,18 @@ static daybook_status read_candidate(const search *searching, dbk_source *source
     return DAYBOOK_OK;
 }
 
-// Walk the candidates of a source from the newest on. An index that cannot be read leaves every event a candidate.
-static daybook_status walk_back(const search *searching, dbk_source *source, bool use_index, uint64_t *position_out,
-                                uint64_t *seq_out, daybook_error *error) {
+// Walk the candidates of a source from the newest on. An index that cannot be read leaves every event a
+// candidate.
+static daybook_status walk_back(const search *searching, dbk_source *source, bool use_index,
+                                uint64_t *position_out, uint64_t *seq_out, daybook_error *error) {
     dbk_candidates *candidates;
-    DBK_TRY(dbk_candidates_open(searching->store->allocator, source, &searching->group, use_index ? 1 : 0, UINT64_MAX,
-                                &candidates, error));
-    uint64_t end = source->memtable != NULL ? dbk_memtable_position_end(source->memtable) : source->position_last + 1;
+    DBK_TRY(dbk_candidates_open(searching->store->allocator, source, &searching->group, use_index ? 1 : 0,
+                                UINT64_MAX, &candidates, error));
+    uint64_t end = source->memtable != NULL ? dbk_memtable_position_end(source->memtable)
+                                            : source->position_last + 1;
     uint64_t position = end - 1 < searching->to ? end - 1 : searching->to;
-    bool decides = use_index && source->segment != NULL && !dbk_candidates_are_all(candidates) && index_decides(searching, source);
+    bool decides = use_index && source->segment != NULL && !dbk_candidates_are_all(candidates) &&
+                   index_decides(searching, source);
     dbk_block_view block = {0};
     daybook_status status = DAYBOOK_OK;
     uint64_t low = searching->from > source->position_first ? searching->from : source->position_first;
@@ -114,8 +126,8 @@ static daybook_status walk_back(const search *searching, dbk_source *source, boo
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
-static daybook_status search_segment(const search *searching, dbk_source *source, uint64_t *position_out, uint64_t *seq_out,
-                                     daybook_error *error) {
+static daybook_status search_segment(const search *searching, dbk_source *source, uint64_t *position_out,
+                                     uint64_t *seq_out, daybook_error *error) {
     daybook_status status;
     if (entry_answers(searching, source, position_out, seq_out, &status, error)) return status;
     *position_out = *seq_out = 0;
@@ -128,8 +140,8 @@ static daybook_status search_segment(const search *searching, dbk_source *source
 static daybook_status begin(search *searching, dbk_arena **arena_out, daybook_error *error) {
     daybook_status status = dbk_arena_new(searching->store->allocator, 1024, arena_out);
     if (status == DAYBOOK_OK)
-        status = dbk_query_compile_items(searching->store, searching->items, searching->item_count, searching->stream, 0,
-                                         *arena_out, &searching->group);
+        status = dbk_query_compile_items(searching->store, searching->items, searching->item_count,
+                                         searching->stream, 0, *arena_out, &searching->group);
     if (status == DAYBOOK_OK) return DAYBOOK_OK;
     dbk_arena_free(*arena_out);
     *arena_out = NULL;
@@ -137,11 +149,16 @@ static daybook_status begin(search *searching, dbk_arena **arena_out, daybook_er
 }
 
 daybook_status dbk_query_newest_in_segments(daybook_store *store, dbk_view *view, dbk_stream *stream,
-                                            const daybook_query_item *items, size_t item_count, uint64_t position_from,
-                                            uint64_t *position_out, uint64_t *seq_out, daybook_error *error) {
+                                            const daybook_query_item *items, size_t item_count,
+                                            uint64_t position_from, uint64_t *position_out, uint64_t *seq_out,
+                                            daybook_error *error) {
     *position_out = *seq_out = 0;
-    search searching = {.store = store, .stream = stream, .items = items, .item_count = item_count,
-                        .from = position_from, .to = UINT64_MAX};
+    search searching = {.store = store,
+                        .stream = stream,
+                        .items = items,
+                        .item_count = item_count,
+                        .from = position_from,
+                        .to = UINT64_MAX};
     dbk_arena *arena = NULL;
     DBK_TRY(begin(&searching, &arena, error));
     daybook_status status = DAYBOOK_OK;
@@ -154,13 +171,17 @@ daybook_status dbk_query_newest_in_segments(daybook_store *store, dbk_view *view
 }
 
 daybook_status dbk_query_newest_in_memtable(daybook_store *store, dbk_source *source, dbk_stream *stream,
-                                            const daybook_query_item *items, size_t item_count, uint64_t position_from,
-                                            uint64_t position_last, uint64_t *position_out, uint64_t *seq_out,
-                                            daybook_error *error) {
+                                            const daybook_query_item *items, size_t item_count,
+                                            uint64_t position_from, uint64_t position_last,
+                                            uint64_t *position_out, uint64_t *seq_out, daybook_error *error) {
     *position_out = *seq_out = 0;
     if (dbk_memtable_position_end(source->memtable) <= position_from) return DAYBOOK_OK;
-    search searching = {.store = store, .stream = stream, .items = items, .item_count = item_count,
-                        .from = position_from, .to = position_last};
+    search searching = {.store = store,
+                        .stream = stream,
+                        .items = items,
+                        .item_count = item_count,
+                        .from = position_from,
+                        .to = position_last};
     dbk_arena *arena = NULL;
     DBK_TRY(begin(&searching, &arena, error));
     daybook_status status = walk_back(&searching, source, true, position_out, seq_out, error);
