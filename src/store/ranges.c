@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lists of positions as ranges; see ranges.h. Events that are removed together mostly lie together, so that a list of
-// millions is a few ranges.
+// Lists of positions as ranges; see ranges.h. Events that are removed together mostly lie together, so that a
+// list of millions is a few ranges.
 #include "store/ranges.h"
 
 enum { CAPACITY_FIRST = 16 };
