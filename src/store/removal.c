@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Removing events: by users (delete, purge), by roll-up (decide.c) and by limits.
 //
-// What users remove is committed like an append and applied when durable; then no read returns it, also after a crash.
-// What limits remove follows from configuration and content: it is applied to memory at once, its record rides along with a
-// later group, and after a crash it is worked out again. Both are records of positions (record/record.h); applying
-// one marks positions dead in their sources, or raises the stream's marks, and lowers the stream's counts.
+// What users remove is committed like an append and applied when durable; then no read returns it, also after
+// a crash. What limits remove follows from configuration and content: it is applied to memory at once, its
+// record rides along with a later group, and after a crash it is worked out again. Both are records of
+// positions (record/record.h); applying one marks positions dead in their sources, or raises the stream's
+// marks, and lowers the stream's counts.
 //
-// Counts come from the record, so an event must not be listed in two records: whoever looks for events to remove holds
-// the stream's trim_lock until its record is applied. Trimming never waits for it (the commit thread must not): it leaves
-// a request, which the holder serves when it is through.
+// Counts come from the record, so an event must not be listed in two records: whoever looks for events to
+// remove holds the stream's trim_lock until its record is applied. Trimming never waits for it (the commit
+// thread must not): it leaves a request, which the holder serves when it is through.
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -26,7 +27,7 @@ struct dbk_trim_request {
     char subject[];
 };
 
-// ---- Applying ------------------------------------------------------------------------------------------------------------
+// ---- Applying ---------------------------------------------------------------------------------------------
 
 static void lower(atomic_uint_fast64_t *counter, uint64_t by) {
     uint64_t value = atomic_load(counter);
@@ -59,13 +60,13 @@ void dbk_store_apply_remove(daybook_store *store, const dbk_remove *remove) {
     lower(&stream->byte_count, remove->removed_bytes);
 }
 
-// ---- Lists of positions ----------------------------------------------------------------------------------------------------
+// ---- Lists of positions -----------------------------------------------------------------------------------
 
 typedef struct removal {
     daybook_store *store;
     dbk_stream *stream;
     dbk_remove_reason reason;
-    dbk_ranges ranges;  // ascending, or descending while collected backwards
+    dbk_ranges ranges; // ascending, or descending while collected backwards
     uint64_t removed_count;
     uint64_t removed_bytes;
     uint64_t first_seq;
@@ -112,7 +113,7 @@ void dbk_store_apply_removals(daybook_store *store, dbk_slice records) {
     pthread_mutex_unlock(&store->removal_lock);
 }
 
-// ---- Limits ----------------------------------------------------------------------------------------------------------------
+// ---- Limits -----------------------------------------------------------------------------------------------
 
 // Apply what limits remove, and leave the record for the next group.
 static daybook_status trim_now(const removal *removed, daybook_error *error) {
@@ -142,7 +143,8 @@ static daybook_status trim_oldest(daybook_store *store, dbk_stream *stream, dayb
     bool over_count = discards_old && config->max_msgs > 0 && count > config->max_msgs;
     bool over_bytes = discards_old && config->max_bytes > 0 && bytes > config->max_bytes;
     if (count == 0 || (!over_count && !over_bytes && config->max_age_ns == 0)) return DAYBOOK_OK;
-    int64_t oldest_ns = config->max_age_ns == 0 ? INT64_MIN : store->vfs->clock_real_ns(store->vfs) - config->max_age_ns;
+    int64_t oldest_ns = config->max_age_ns == 0 ? INT64_MIN
+                                                : store->vfs->clock_real_ns(store->vfs) - config->max_age_ns;
 
     daybook_query query;
     daybook_query_init(&query);
@@ -169,9 +171,11 @@ static daybook_status trim_oldest(daybook_store *store, dbk_stream *stream, dayb
 }
 
 // All but the newest events of one subject.
-static daybook_status trim_subject(daybook_store *store, dbk_stream *stream, dbk_slice subject, daybook_error *error) {
+static daybook_status trim_subject(daybook_store *store, dbk_stream *stream, dbk_slice subject,
+                                   daybook_error *error) {
     const daybook_stream_config *config = atomic_load(&stream->config);
-    if (config->max_msgs_per_subject == 0 || (config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) != 0) return DAYBOOK_OK;
+    if (config->max_msgs_per_subject == 0 || (config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) != 0)
+        return DAYBOOK_OK;
     dbk_view *view = dbk_store_get_view(store);
     dbk_memtable *active = view->sources[view->source_count - 1]->memtable;
     daybook_query query;
@@ -204,19 +208,23 @@ static daybook_status trim_subject(daybook_store *store, dbk_stream *stream, dbk
         dbk_ranges_reverse(&removed.ranges);
         status = trim_now(&removed, error);
     }
-    if (status == DAYBOOK_OK && active != NULL) dbk_memtable_set_subject_floor(active, stream->id, subject, floor);
+    if (status == DAYBOOK_OK && active != NULL)
+        dbk_memtable_set_subject_floor(active, stream->id, subject, floor);
     dbk_ranges_deinit(&removed.ranges, store->allocator);
     dbk_view_unref(view);
     return status;
 }
 
-static daybook_status trim_locked(daybook_store *store, dbk_stream *stream, dbk_slice subject, daybook_error *error) {
+static daybook_status trim_locked(daybook_store *store, dbk_stream *stream, dbk_slice subject,
+                                  daybook_error *error) {
     if (atomic_load(&stream->removed)) return DAYBOOK_OK;
     if (subject.size > 0) DBK_TRY(trim_subject(store, stream, subject, error));
     return trim_oldest(store, stream, error);
 }
 
-void dbk_stream_lock_trim(dbk_stream *stream) { pthread_mutex_lock(&stream->trim_lock); }
+void dbk_stream_lock_trim(dbk_stream *stream) {
+    pthread_mutex_lock(&stream->trim_lock);
+}
 
 static struct dbk_trim_request *take_requests(daybook_store *store, dbk_stream *stream) {
     pthread_mutex_lock(&store->removal_lock);
@@ -239,7 +247,8 @@ void dbk_stream_unlock_trim(daybook_store *store, dbk_stream *stream) {
             struct dbk_trim_request *next = request->next;
             daybook_error error;
             daybook_error_init(&error);
-            if (trim_locked(store, stream, daybook_bytes(request->subject, request->subject_size), &error) != DAYBOOK_OK)
+            if (trim_locked(store, stream, daybook_bytes(request->subject, request->subject_size), &error) !=
+                DAYBOOK_OK)
                 dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error.message);
             dbk_free(store->allocator, request);
             request = next;
@@ -248,7 +257,8 @@ void dbk_stream_unlock_trim(daybook_store *store, dbk_stream *stream) {
     }
 }
 
-daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject, daybook_error *error) {
+daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject,
+                              daybook_error *error) {
     if (pthread_mutex_trylock(&stream->trim_lock) != 0) {
         struct dbk_trim_request *request = dbk_alloc(store->allocator, sizeof *request + subject.size);
         if (request == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory trimming a stream");
@@ -320,7 +330,8 @@ daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_
             dbk_stream *stream = dbk_stream_table_find_id(store->streams, event.stream_id);
             if (stream == NULL || atomic_load(&stream->removed)) continue;
             const daybook_stream_config *config = atomic_load(&stream->config);
-            if (config->max_msgs_per_subject > 0) status = dbk_store_trim(store, stream, event.subject, error);
+            if (config->max_msgs_per_subject > 0)
+                status = dbk_store_trim(store, stream, event.subject, error);
         }
     }
     dbk_view_unref(view);
@@ -337,7 +348,7 @@ daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_
     return status;
 }
 
-// ---- By users ----------------------------------------------------------------------------------------------------------------
+// ---- By users ---------------------------------------------------------------------------------------------
 
 typedef struct commit_context {
     daybook_store *store;
@@ -351,7 +362,8 @@ static void apply_committed(void *context) {
 
 // Commit encoded removals; applied when it returns OK.
 static daybook_status commit(daybook_store *store, const dbk_buf *records, daybook_error *error) {
-    if (dbk_buf_status(records) != DAYBOOK_OK) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory removing events");
+    if (dbk_buf_status(records) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory removing events");
     if (records->size == 0) return DAYBOOK_OK;
     commit_context committed = {store, daybook_bytes(records->data, records->size)};
     return dbk_commit_records(store, committed.records, apply_committed, &committed, error);
@@ -372,8 +384,8 @@ static void unlock_both(daybook_store *store, dbk_stream *stream, dbk_stream *sn
     dbk_stream_unlock_trim(store, stream);
 }
 
-static daybook_status collect(daybook_store *store, dbk_stream *stream, const daybook_query *query, uint64_t skip,
-                              removal *removed, daybook_error *error) {
+static daybook_status collect(daybook_store *store, dbk_stream *stream, const daybook_query *query,
+                              uint64_t skip, removal *removed, daybook_error *error) {
     daybook_cursor *cursor;
     DBK_TRY(dbk_cursor_open(store, query, stream, &cursor, error));
     daybook_status status;
@@ -392,10 +404,13 @@ static daybook_status collect(daybook_store *store, dbk_stream *stream, const da
 }
 
 // Would the removal of events matching `filter` in `stream` concern the snapshot with this subject?
-static bool concerns(daybook_store *store, const dbk_stream *stream, dbk_slice filter, dbk_slice snapshot_subject) {
+static bool concerns(daybook_store *store, const dbk_stream *stream, dbk_slice filter,
+                     dbk_slice snapshot_subject) {
     char pattern[DAYBOOK_SUBJECT_SIZE_MAX + 2];
     size_t prefix_size = sizeof snapshots_prefix - 1;
-    if (snapshot_subject.size <= prefix_size || snapshot_subject.size - prefix_size + 2 > DAYBOOK_SUBJECT_SIZE_MAX) return false;
+    if (snapshot_subject.size <= prefix_size ||
+        snapshot_subject.size - prefix_size + 2 > DAYBOOK_SUBJECT_SIZE_MAX)
+        return false;
     size_t size = snapshot_subject.size - prefix_size;
     memcpy(pattern, (const char *)snapshot_subject.data + prefix_size, size);
     memcpy(pattern + size, ".>", 2);
@@ -409,8 +424,8 @@ static bool concerns(daybook_store *store, const dbk_stream *stream, dbk_slice f
 }
 
 // Snapshots that may have folded removed events go in the same commit.
-static daybook_status remove_snapshots(daybook_store *store, dbk_stream *snapshots, const dbk_stream *stream, dbk_slice filter,
-                                       dbk_buf *records, daybook_error *error) {
+static daybook_status remove_snapshots(daybook_store *store, dbk_stream *snapshots, const dbk_stream *stream,
+                                       dbk_slice filter, dbk_buf *records, daybook_error *error) {
     if (snapshots == NULL || snapshots == stream) return DAYBOOK_OK;
     daybook_query query;
     daybook_query_init(&query);
@@ -425,27 +440,29 @@ static daybook_status remove_snapshots(daybook_store *store, dbk_stream *snapsho
         if ((status = add_event(&removed, event)) != DAYBOOK_OK) break;
     }
     daybook_cursor_close(cursor);
-    if (status == DAYBOOK_END) status = removed.removed_count > 0 ? encode_removal(&removed, records) : DAYBOOK_OK;
+    if (status == DAYBOOK_END)
+        status = removed.removed_count > 0 ? encode_removal(&removed, records) : DAYBOOK_OK;
     dbk_ranges_deinit(&removed.ranges, store->allocator);
     if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory removing events");
     return status;
 }
 
-static daybook_status writable_stream(daybook_store *store, dbk_slice name, uint32_t denied_flag, const char *action,
-                                      dbk_stream **stream_out, daybook_error *error) {
+static daybook_status writable_stream(daybook_store *store, dbk_slice name, uint32_t denied_flag,
+                                      const char *action, dbk_stream **stream_out, daybook_error *error) {
     if (store->read_only) return dbk_fail(error, DAYBOOK_EREADONLY, "the store is open for reading only");
     *stream_out = dbk_stream_table_find(store->streams, name);
     if (*stream_out == NULL)
-        return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no stream '%.*s'", (int)(name.size < 255 ? name.size : 255),
-                        (const char *)name.data);
+        return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no stream '%.*s'",
+                        (int)(name.size < 255 ? name.size : 255), (const char *)name.data);
     const daybook_stream_config *config = atomic_load(&(*stream_out)->config);
     if ((config->flags & denied_flag) != 0)
-        return dbk_fail(error, DAYBOOK_EPERMISSION, "stream %.*s denies %s", (int)name.size, (const char *)name.data, action);
+        return dbk_fail(error, DAYBOOK_EPERMISSION, "stream %.*s denies %s", (int)name.size,
+                        (const char *)name.data, action);
     return DAYBOOK_OK;
 }
 
-static daybook_status remove_one(daybook_store *store, dbk_stream *stream, dbk_stream *snapshots, uint64_t seq,
-                                 removal *removed, daybook_error *error) {
+static daybook_status remove_one(daybook_store *store, dbk_stream *stream, dbk_stream *snapshots,
+                                 uint64_t seq, removal *removed, daybook_error *error) {
     daybook_query query;
     daybook_query_init(&query);
     query.seq_from = query.seq_to = seq;
@@ -456,8 +473,8 @@ static daybook_status remove_one(daybook_store *store, dbk_stream *stream, dbk_s
     dbk_buf records;
     dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
     if (status == DAYBOOK_END) {
-        status = dbk_fail(error, DAYBOOK_ENOTFOUND, "stream %.*s has no event with seq %llu", (int)stream->name.size,
-                          (const char *)stream->name.data, (unsigned long long)seq);
+        status = dbk_fail(error, DAYBOOK_ENOTFOUND, "stream %.*s has no event with seq %llu",
+                          (int)stream->name.size, (const char *)stream->name.data, (unsigned long long)seq);
     } else if (status == DAYBOOK_OK) {
         const dbk_event *event = dbk_cursor_event(cursor);
         status = add_event(removed, event);
@@ -471,9 +488,11 @@ static daybook_status remove_one(daybook_store *store, dbk_stream *stream, dbk_s
     return status;
 }
 
-daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, uint64_t seq, int erase, daybook_error *error) {
+daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, uint64_t seq, int erase,
+                                    daybook_error *error) {
     dbk_stream *stream;
-    if (store == NULL || seq == 0) return dbk_fail(error, DAYBOOK_EMISUSE, "an event is removed by stream and seq; seq begins at 1");
+    if (store == NULL || seq == 0)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "an event is removed by stream and seq; seq begins at 1");
     DBK_TRY(writable_stream(store, name, DAYBOOK_STREAM_DENY_DELETE, "deleting events", &stream, error));
     dbk_stream *snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream));
     removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_DELETE};
@@ -481,7 +500,8 @@ daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, ui
     daybook_status status = remove_one(store, stream, snapshots, seq, &removed, error);
     unlock_both(store, stream, snapshots);
     // Snapshots lie behind the event they folded: erase from there to the end.
-    if (status == DAYBOOK_OK && erase) status = dbk_maintenance_erase(store, removed.ranges.items[0].first, UINT64_MAX, error);
+    if (status == DAYBOOK_OK && erase)
+        status = dbk_maintenance_erase(store, removed.ranges.items[0].first, UINT64_MAX, error);
     dbk_ranges_deinit(&removed.ranges, store->allocator);
     return status;
 }
@@ -492,21 +512,23 @@ daybook_status dbk_stream_forget_snapshots(daybook_store *store, dbk_stream *str
     dbk_buf records;
     dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
     dbk_stream_lock_trim(snapshots);
-    daybook_status status = remove_snapshots(store, snapshots, stream, daybook_bytes(NULL, 0), &records, error);
+    daybook_status status =
+        remove_snapshots(store, snapshots, stream, daybook_bytes(NULL, 0), &records, error);
     if (status == DAYBOOK_OK) status = commit(store, &records, error);
     dbk_stream_unlock_trim(store, snapshots);
     dbk_buf_deinit(&records);
     return status;
 }
 
-// ---- Purge -----------------------------------------------------------------------------------------------------------------
+// ---- Purge ------------------------------------------------------------------------------------------------
 
 void daybook_purge_options_init(daybook_purge_options *options) {
     *options = (daybook_purge_options){.size = sizeof *options};
 }
 
 // Everything there is: a mark, whatever the number of events.
-static daybook_status purge_all(daybook_store *store, removal *removed, dbk_stream *snapshots, daybook_error *error) {
+static daybook_status purge_all(daybook_store *store, removal *removed, dbk_stream *snapshots,
+                                daybook_error *error) {
     dbk_stream *stream = removed->stream;
     pthread_mutex_lock(&store->state_lock);
     removed->removed_count = atomic_load(&stream->message_count);
@@ -526,20 +548,21 @@ static daybook_status purge_all(daybook_store *store, removal *removed, dbk_stre
 }
 
 // Commit the collected positions, the snapshots with the first record. Counts go with the last.
-static daybook_status commit_ranges(daybook_store *store, const removal *removed, dbk_stream *snapshots, dbk_slice filter,
-                                    daybook_error *error) {
+static daybook_status commit_ranges(daybook_store *store, const removal *removed, dbk_stream *snapshots,
+                                    dbk_slice filter, daybook_error *error) {
     daybook_status status = DAYBOOK_OK;
     for (size_t done = 0; status == DAYBOOK_OK && done < removed->ranges.count;) {
         size_t left = removed->ranges.count - done;
         size_t count = left < RANGES_PER_RECORD ? left : RANGES_PER_RECORD;
-        removal part = *removed;  // borrows its ranges
+        removal part = *removed; // borrows its ranges
         part.ranges = (dbk_ranges){.items = removed->ranges.items + done, .count = count};
         bool last = count == left;
         if (!last) part.removed_count = part.removed_bytes = 0;
         dbk_buf records;
         dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
         status = encode_removal(&part, &records);
-        if (status == DAYBOOK_OK && done == 0) status = remove_snapshots(store, snapshots, removed->stream, filter, &records, error);
+        if (status == DAYBOOK_OK && done == 0)
+            status = remove_snapshots(store, snapshots, removed->stream, filter, &records, error);
         if (status == DAYBOOK_OK) status = commit(store, &records, error);
         dbk_buf_deinit(&records);
         done += count;
@@ -547,8 +570,8 @@ static daybook_status commit_ranges(daybook_store *store, const removal *removed
     return status;
 }
 
-static daybook_status purge(daybook_store *store, removal *removed, dbk_stream *snapshots, const daybook_purge_options *options,
-                            daybook_error *error) {
+static daybook_status purge(daybook_store *store, removal *removed, dbk_stream *snapshots,
+                            const daybook_purge_options *options, daybook_error *error) {
     if (options->filter.size == 0 && options->seq_to == 0 && options->keep == 0)
         return purge_all(store, removed, snapshots, error);
     daybook_query query;
@@ -562,16 +585,19 @@ static daybook_status purge(daybook_store *store, removal *removed, dbk_stream *
     return commit_ranges(store, removed, snapshots, options->filter, error);
 }
 
-daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name, const daybook_purge_options *options,
-                                    uint64_t *removed_count_out, daybook_error *error) {
+daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name,
+                                    const daybook_purge_options *options, uint64_t *removed_count_out,
+                                    daybook_error *error) {
     daybook_purge_options defaults;
     daybook_purge_options_init(&defaults);
     if (options == NULL) options = &defaults;
     if (store == NULL || (options->keep > 0 && options->seq_to > 0))
-        return dbk_fail(error, DAYBOOK_EMISUSE, "a purge takes either a seq or a number of events to keep, not both");
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "a purge takes either a seq or a number of events to keep, not both");
     if (options->filter.size > 0 && !daybook_filter_is_valid(options->filter))
         return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter",
-                        (int)(options->filter.size < 200 ? options->filter.size : 200), (const char *)options->filter.data);
+                        (int)(options->filter.size < 200 ? options->filter.size : 200),
+                        (const char *)options->filter.data);
     dbk_stream *stream;
     DBK_TRY(writable_stream(store, name, DAYBOOK_STREAM_DENY_PURGE, "purging", &stream, error));
     dbk_stream *snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream));
