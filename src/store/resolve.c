@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// The second step of an append: what segments know of its ids, aggregates and conditions, looked up by the caller's thread
-// before it queues, against a pinned view and without any lock. The leader then asks memory tables only. Where the
-// list of segments changed meanwhile, or something was removed, the leader has this done again (commit.c).
+// The second step of an append: what segments know of its ids, aggregates and conditions, looked up by the
+// caller's thread before it queues, against a pinned view and without any lock. The leader then asks memory
+// tables only. Where the list of segments changed meanwhile, or something was removed, the leader has this
+// done again (commit.c).
 #include "base/assert.h"
 #include "store/commit.h"
 
-// ---- Versions ----------------------------------------------------------------------------------------------------------
+// ---- Versions ---------------------------------------------------------------------------------------------
 
 static bool in_memtables(dbk_view *view, uint32_t stream_id, dbk_slice aggregate, uint64_t hash) {
     uint64_t version;
     for (size_t i = view->source_count; i-- > view->segment_count;) {
-        if (dbk_memtable_find_version(view->sources[i]->memtable, stream_id, aggregate, hash, &version)) return true;
+        if (dbk_memtable_find_version(view->sources[i]->memtable, stream_id, aggregate, hash, &version))
+            return true;
     }
     return false;
 }
 
 // Highest version of an aggregate in segments: the newest segment that knows it has it.
-static daybook_status version_in_segments(dbk_view *view, uint32_t stream_id, dbk_slice aggregate, uint64_t *version_out,
-                                          daybook_error *error) {
+static daybook_status version_in_segments(dbk_view *view, uint32_t stream_id, dbk_slice aggregate,
+                                          uint64_t *version_out, daybook_error *error) {
     *version_out = 0;
     dbk_term term;
     dbk_term_make(&term, DBK_TERM_AGGREGATE, stream_id, aggregate);
@@ -43,7 +45,7 @@ static daybook_status resolve_versions(dbk_append *append, daybook_error *error)
     return DAYBOOK_OK;
 }
 
-// ---- Ids ---------------------------------------------------------------------------------------------------------------
+// ---- Ids --------------------------------------------------------------------------------------------------
 
 static bool in_window(const dbk_append *append, const dbk_append_event *event, int64_t since_ns) {
     const daybook_stream_config *config = atomic_load(&event->stream->config);
@@ -52,13 +54,14 @@ static bool in_window(const dbk_append *append, const dbk_append_event *event, i
 }
 
 // What a candidate means: the event of this id, alive or removed, or something else of the same fingerprint.
-static daybook_status check_candidate(dbk_append *append, dbk_append_event *event, dbk_source *source, uint64_t position,
-                                      dbk_block_view *block, daybook_error *error) {
+static daybook_status check_candidate(dbk_append *append, dbk_append_event *event, dbk_source *source,
+                                      uint64_t position, dbk_block_view *block, daybook_error *error) {
     dbk_event stored;
     daybook_status status = dbk_source_read(source, position, block, &stored, error);
     if (status == DAYBOOK_ENOTFOUND) return DAYBOOK_OK;
     if (status != DAYBOOK_OK) return status;
-    if (stored.stream_id != event->stream->id || !dbk_slice_equal(stored.id_key, dbk_append_id_key(append, event)))
+    if (stored.stream_id != event->stream->id ||
+        !dbk_slice_equal(stored.id_key, dbk_append_id_key(append, event)))
         return DAYBOOK_OK;
     dbk_liveness liveness = dbk_source_liveness(source, position);
     if (liveness == DBK_LIVE) liveness = dbk_stream_liveness(event->stream, position);
@@ -76,7 +79,8 @@ static daybook_status resolve_id(dbk_append *append, dbk_append_event *event, da
     for (size_t i = append->view->segment_count; status == DAYBOOK_OK && i-- > 0;) {
         dbk_source *source = append->view->sources[i];
         dbk_id_lookup lookup = {0};
-        status = dbk_segment_find_id(source->segment, event->stream->id, dbk_append_id_key(append, event), &lookup, error);
+        status = dbk_segment_find_id(source->segment, event->stream->id, dbk_append_id_key(append, event),
+                                     &lookup, error);
         for (size_t j = 0; status == DAYBOOK_OK && j < lookup.count && event->stored_position == 0; j++)
             status = check_candidate(append, event, source, lookup.positions[j], &block, error);
         if (status != DAYBOOK_OK || event->stored_position != 0) break;
@@ -96,13 +100,14 @@ static daybook_status resolve_ids(dbk_append *append, daybook_error *error) {
     return DAYBOOK_OK;
 }
 
-// ---- Events of a subject in segments -------------------------------------------------------------------------------------
+// ---- Events of a subject in segments ----------------------------------------------------------------------
 
-typedef daybook_status (*visit_position)(void *context, dbk_source *source, uint64_t position, daybook_error *error);
+typedef daybook_status (*visit_position)(void *context, dbk_source *source, uint64_t position,
+                                         daybook_error *error);
 
 // Every live event of a literal subject in the view's segments, ascending.
-static daybook_status visit_subject(dbk_append *append, const dbk_append_event *event, visit_position visit, void *context,
-                                    daybook_error *error) {
+static daybook_status visit_subject(dbk_append *append, const dbk_append_event *event, visit_position visit,
+                                    void *context, daybook_error *error) {
     dbk_term term;
     dbk_term_make(&term, DBK_TERM_SUBJECT, event->stream->id, dbk_append_subject(append, event));
     uint64_t first_position = atomic_load(&event->stream->first_position);
@@ -127,7 +132,8 @@ static daybook_status visit_subject(dbk_append *append, const dbk_append_event *
     return DAYBOOK_OK;
 }
 
-static daybook_status count_position(void *context, dbk_source *source, uint64_t position, daybook_error *error) {
+static daybook_status count_position(void *context, dbk_source *source, uint64_t position,
+                                     daybook_error *error) {
     (void)source, (void)position, (void)error;
     ++*(uint64_t *)context;
     return DAYBOOK_OK;
@@ -150,7 +156,8 @@ typedef struct rolling {
     dbk_block_view block;
 } rolling;
 
-static daybook_status roll_position(void *context, dbk_source *source, uint64_t position, daybook_error *error) {
+static daybook_status roll_position(void *context, dbk_source *source, uint64_t position,
+                                    daybook_error *error) {
     rolling *rolls = context;
     dbk_roll_up *rolled = rolls->rolled;
     dbk_event event;
@@ -170,7 +177,8 @@ static daybook_status resolve_roll_ups(dbk_append *append, daybook_error *error)
         if (event->rolled != NULL) dbk_ranges_deinit(&event->rolled->ranges, allocator);
         dbk_free(allocator, event->rolled);
         event->rolled = dbk_alloc_zeroed(allocator, sizeof *event->rolled);
-        if (event->rolled == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory rolling up a subject");
+        if (event->rolled == NULL)
+            return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory rolling up a subject");
         rolling rolls = {.append = append, .rolled = event->rolled};
         daybook_status status = visit_subject(append, event, roll_position, &rolls, error);
         dbk_block_release(&rolls.block);
@@ -179,27 +187,33 @@ static daybook_status resolve_roll_ups(dbk_append *append, daybook_error *error)
     return DAYBOOK_OK;
 }
 
-// ---- Conditions ----------------------------------------------------------------------------------------------------------
+// ---- Conditions -------------------------------------------------------------------------------------------
 
-static daybook_status resolve_condition(dbk_append *append, dbk_append_condition *condition, daybook_error *error) {
+static daybook_status resolve_condition(dbk_append *append, dbk_append_condition *condition,
+                                        daybook_error *error) {
     const daybook_condition *said = condition->said;
     condition->position = condition->seq = condition->version = 0;
     if (said->kind == DAYBOOK_EXPECT_VERSION) {
         if (condition->stream == NULL) return DAYBOOK_OK;
-        if (in_memtables(append->view, condition->stream->id, condition->aggregate, condition->aggregate_hash)) return DAYBOOK_OK;
-        return version_in_segments(append->view, condition->stream->id, condition->aggregate, &condition->version, error);
+        if (in_memtables(append->view, condition->stream->id, condition->aggregate,
+                         condition->aggregate_hash))
+            return DAYBOOK_OK;
+        return version_in_segments(append->view, condition->stream->id, condition->aggregate,
+                                   &condition->version, error);
     }
     if (said->kind == DAYBOOK_EXPECT_STREAM_SEQ) return DAYBOOK_OK;
     uint64_t from = said->kind == DAYBOOK_FAIL_IF_EVENTS_MATCH ? said->after + 1 : 1;
-    if (from == 0) return DAYBOOK_OK;  // after the greatest position there is nothing
+    if (from == 0) return DAYBOOK_OK; // after the greatest position there is nothing
     // Building the memory tables' term index is work for this thread, not for the leader.
     uint64_t position, seq;
     for (size_t i = append->view->segment_count; i < append->view->source_count; i++) {
-        DBK_TRY(dbk_query_newest_in_memtable(append->store, append->view->sources[i], condition->stream, condition->items,
-                                             condition->item_count, from, UINT64_MAX, &position, &seq, error));
+        DBK_TRY(dbk_query_newest_in_memtable(append->store, append->view->sources[i], condition->stream,
+                                             condition->items, condition->item_count, from, UINT64_MAX,
+                                             &position, &seq, error));
     }
     return dbk_query_newest_in_segments(append->store, append->view, condition->stream, condition->items,
-                                        condition->item_count, from, &condition->position, &condition->seq, error);
+                                        condition->item_count, from, &condition->position, &condition->seq,
+                                        error);
 }
 
 daybook_status dbk_append_resolve(dbk_append *append, daybook_error *error) {
