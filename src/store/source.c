@@ -8,8 +8,9 @@
 #include "base/assert.h"
 #include "store/store_internal.h"
 
-static daybook_status new_source(const daybook_allocator *allocator, dbk_memtable *memtable, dbk_segment *segment, char *damage,
-                                 uint64_t position_first, uint64_t position_last, dbk_source **source_out) {
+static daybook_status new_source(const daybook_allocator *allocator, dbk_memtable *memtable,
+                                 dbk_segment *segment, char *damage, uint64_t position_first,
+                                 uint64_t position_last, dbk_source **source_out) {
     *source_out = NULL;
     dbk_source *source = dbk_alloc_zeroed(allocator, sizeof *source);
     if (source == NULL) return DAYBOOK_ENOMEM;
@@ -33,18 +34,20 @@ static daybook_status new_source(const daybook_allocator *allocator, dbk_memtabl
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_source_new(const daybook_allocator *allocator, dbk_memtable *memtable, dbk_segment *segment,
-                              uint64_t position_first, uint64_t position_last, dbk_source **source_out) {
+daybook_status dbk_source_new(const daybook_allocator *allocator, dbk_memtable *memtable,
+                              dbk_segment *segment, uint64_t position_first, uint64_t position_last,
+                              dbk_source **source_out) {
     DBK_ASSERT((memtable == NULL) != (segment == NULL));
     return new_source(allocator, memtable, segment, NULL, position_first, position_last, source_out);
 }
 
-daybook_status dbk_source_new_damaged(const daybook_allocator *allocator, uint64_t position_first, uint64_t position_last,
-                                      const char *damage, dbk_source **source_out) {
+daybook_status dbk_source_new_damaged(const daybook_allocator *allocator, uint64_t position_first,
+                                      uint64_t position_last, const char *damage, dbk_source **source_out) {
     *source_out = NULL;
     char *copy = dbk_copy_text(allocator, daybook_text(damage));
     if (copy == NULL) return DAYBOOK_ENOMEM;
-    daybook_status status = new_source(allocator, NULL, NULL, copy, position_first, position_last, source_out);
+    daybook_status status =
+        new_source(allocator, NULL, NULL, copy, position_first, position_last, source_out);
     if (status != DAYBOOK_OK) dbk_free(allocator, copy);
     return status;
 }
@@ -88,11 +91,11 @@ dbk_liveness dbk_source_liveness(dbk_source *source, uint64_t position) {
     return for_ever ? DBK_REMOVED_FOR_EVER : removed ? DBK_REMOVED : DBK_LIVE;
 }
 
-daybook_status dbk_source_read(dbk_source *source, uint64_t position, dbk_block_view *block, dbk_event *event_out,
-                               daybook_error *error) {
+daybook_status dbk_source_read(dbk_source *source, uint64_t position, dbk_block_view *block,
+                               dbk_event *event_out, daybook_error *error) {
     if (source->memtable != NULL) return dbk_memtable_get(source->memtable, position, event_out);
-    bool loaded = block->entry != NULL && block->segment == source->segment && position >= block->position_first &&
-                  position <= block->position_last;
+    bool loaded = block->entry != NULL && block->segment == source->segment &&
+                  position >= block->position_first && position <= block->position_last;
     if (!loaded) {
         uint32_t number;
         daybook_status status = dbk_segment_find_block(source->segment, position, &number, error);
@@ -121,10 +124,11 @@ void dbk_source_mark_dead(dbk_source *source, uint64_t first, uint64_t last, boo
     pthread_rwlock_unlock(&source->dead.lock);
 }
 
-// ---- Views -----------------------------------------------------------------------------------------------------------
+// ---- Views ------------------------------------------------------------------------------------------------
 
-daybook_status dbk_view_new(const daybook_allocator *allocator, uint64_t generation, dbk_source *const *sources,
-                            size_t segment_count, size_t source_count, dbk_view **view_out) {
+daybook_status dbk_view_new(const daybook_allocator *allocator, uint64_t generation,
+                            dbk_source *const *sources, size_t segment_count, size_t source_count,
+                            dbk_view **view_out) {
     *view_out = NULL;
     dbk_view *view = dbk_alloc(allocator, sizeof *view + source_count * sizeof(dbk_source *));
     if (view == NULL) return DAYBOOK_ENOMEM;
