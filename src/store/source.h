@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sources and views: what a reader reads. A source is a range of positions held by a memory table or a segment, with the
-// set of its removed events. A view is an immutable list of sources, ascending and not overlapping, that together
-// hold every event of the store; whoever refs a view may use its sources as long as it likes.
+// Sources and views: what a reader reads. A source is a range of positions held by a memory table or a
+// segment, with the set of its removed events. A view is an immutable list of sources, ascending and not
+// overlapping, that together hold every event of the store; whoever refs a view may use its sources as long
+// as it likes.
 //
-// Liveness of an event: its stream exists, position >= stream->first_position, and not in its source's dead set.
+// Liveness of an event: its stream exists, position >= stream->first_position, and not in its source's dead
+// set.
 #ifndef DBK_STORE_SOURCE_H
 #define DBK_STORE_SOURCE_H
 
@@ -14,33 +16,36 @@
 #include "segment/segment.h"
 #include "store/memtable.h"
 
-/// Removed events of one source, as relative positions. Shared by all views that hold the source; lives as long as they.
+/// Removed events of one source, as relative positions. Shared by all views that hold the source; lives as
+/// long as they.
 typedef struct dbk_dead_set {
     pthread_rwlock_t lock;
-    roaring_bitmap_t *removed;   // guarded by lock
-    roaring_bitmap_t *for_ever;  // subset removed by users (ids are remembered for ever); guarded by lock
-    atomic_uint_fast64_t count;  // 0: nobody needs the lock
-    uint64_t generation;         // of the deletion file that holds it, 0: none; owned by maintenance
-    bool changed;                // differs from that file; guarded by lock
+    roaring_bitmap_t *removed;  // guarded by lock
+    roaring_bitmap_t *for_ever; // subset removed by users (ids are remembered for ever); guarded by lock
+    atomic_uint_fast64_t count; // 0: nobody needs the lock
+    uint64_t generation;        // of the deletion file that holds it, 0: none; owned by maintenance
+    bool changed;               // differs from that file; guarded by lock
 } dbk_dead_set;
 
 typedef struct dbk_source {
     atomic_uint refs;
     const daybook_allocator *allocator;
-    dbk_memtable *memtable;  // exactly one of these three
+    dbk_memtable *memtable; // exactly one of these three
     dbk_segment *segment;
     char *damage;            // readers only: the range cannot be read, this says why (names the file)
-    uint64_t position_first;  // of its range
-    _Atomic uint64_t position_last;  // of its range; UINT64_MAX for the active memory table, set when it is frozen
+    uint64_t position_first; // of its range
+    _Atomic uint64_t
+        position_last; // of its range; UINT64_MAX for the active memory table, set when it is frozen
     dbk_dead_set dead;
 } dbk_source;
 
 /// Takes over the reference on memtable or segment on success.
-daybook_status dbk_source_new(const daybook_allocator *allocator, dbk_memtable *memtable, dbk_segment *segment,
-                              uint64_t position_first, uint64_t position_last, dbk_source **source_out);
+daybook_status dbk_source_new(const daybook_allocator *allocator, dbk_memtable *memtable,
+                              dbk_segment *segment, uint64_t position_first, uint64_t position_last,
+                              dbk_source **source_out);
 /// A range that cannot be read; `damage` is copied.
-daybook_status dbk_source_new_damaged(const daybook_allocator *allocator, uint64_t position_first, uint64_t position_last,
-                                      const char *damage, dbk_source **source_out);
+daybook_status dbk_source_new_damaged(const daybook_allocator *allocator, uint64_t position_first,
+                                      uint64_t position_last, const char *damage, dbk_source **source_out);
 /// EDAMAGED saying why a source that cannot be read cannot, OK for any other.
 daybook_status dbk_source_check(const dbk_source *source, daybook_error *error);
 dbk_source *dbk_source_ref(dbk_source *source);
@@ -49,27 +54,30 @@ bool dbk_source_is_dead(dbk_source *source, uint64_t position);
 /// Mark positions [first, last] (clipped to the source) as removed.
 void dbk_source_mark_dead(dbk_source *source, uint64_t first, uint64_t last, bool for_ever);
 
-/// The event at `position`, removed or not; slices borrowed from `block` (zeroed at first; release it) or the table.
-/// ENOTFOUND where there is none, EDAMAGED.
-daybook_status dbk_source_read(dbk_source *source, uint64_t position, dbk_block_view *block, dbk_event *event_out,
-                               daybook_error *error);
+/// The event at `position`, removed or not; slices borrowed from `block` (zeroed at first; release it) or the
+/// table. ENOTFOUND where there is none, EDAMAGED.
+daybook_status dbk_source_read(dbk_source *source, uint64_t position, dbk_block_view *block,
+                               dbk_event *event_out, daybook_error *error);
 /// What became of the event at `position`: DBK_LIVE, DBK_REMOVED (dead set only), DBK_REMOVED_FOR_EVER.
 dbk_liveness dbk_source_liveness(dbk_source *source, uint64_t position);
 
 typedef struct dbk_view {
     atomic_uint refs;
     const daybook_allocator *allocator;
-    uint64_t generation;    // grows with every change of the list of segments
-    size_t segment_count;   // sources[0 .. segment_count) are segments
-    size_t source_count;    // the rest memory tables, oldest first; the last one is active (absent when read-only and empty)
-    dbk_source *sources[];  // ascending by position
+    uint64_t generation;  // grows with every change of the list of segments
+    size_t segment_count; // sources[0 .. segment_count) are segments
+    size_t
+        // the rest memory tables, oldest first; the last one is active (absent when read-only and empty)
+        source_count;
+    dbk_source *sources[]; // ascending by position
 } dbk_view;
 
 dbk_view *dbk_view_ref(dbk_view *view);
 void dbk_view_unref(dbk_view *view);
 /// A view over `sources` (their references are taken over on success).
-daybook_status dbk_view_new(const daybook_allocator *allocator, uint64_t generation, dbk_source *const *sources,
-                            size_t segment_count, size_t source_count, dbk_view **view_out);
+daybook_status dbk_view_new(const daybook_allocator *allocator, uint64_t generation,
+                            dbk_source *const *sources, size_t segment_count, size_t source_count,
+                            dbk_view **view_out);
 /// Index of the source whose range holds `position`, or of the next one; source_count when behind all.
 size_t dbk_view_find(const dbk_view *view, uint64_t position);
 
