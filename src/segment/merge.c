@@ -62,6 +62,7 @@ typedef struct segment_merger {
     merged_stream *streams; // ascending by id
     size_t stream_count;
     uint64_t live_count;
+    uint64_t next_position; // blocks begin there or later
 
     uint32_t **dictionary_numbers; // per input, of the new file, by old number (0 stays 0)
     dbk_dictionary_encoder *encoder;
@@ -377,10 +378,12 @@ static daybook_status merge_block(segment_merger *merger, size_t input_index, co
                                   dbk_file_window *window, dbk_block_view *view) {
     dbk_segment *input = merger->inputs[input_index];
     uint64_t base = merger->position_first;
-    // A hostile index may name positions outside of the segment's range.
+    // A hostile index may name positions outside of the segment's range, or twice.
     if (info->position_first < input->footer.summary.position_first ||
+        info->position_first < merger->next_position ||
         info->position_last > input->footer.summary.position_last)
         return dbk_block_damaged(input, info->file_offset, merger->error);
+    merger->next_position = info->position_last + 1;
     dbk_slice payload, stored;
     DBK_TRY(dbk_file_window_chunk(window, info->file_offset, info->file_bytes - DBK_CHUNK_CHECKSUM_SIZE,
                                   "a block of events", &payload, merger->error));

@@ -21,7 +21,10 @@
 #include "index/filter.h"
 #include "io/io.h"
 
-enum { FRAME_SIZE_MIN = DBK_SEGMENT_HEAD_SIZE + 2 * DBK_SEGMENT_TAIL_SIZE };
+enum {
+    FRAME_SIZE_MIN = DBK_SEGMENT_HEAD_SIZE + 2 * DBK_SEGMENT_TAIL_SIZE,
+    BLOCK_FILE_SIZE_MIN = 12 + DBK_CHUNK_CHECKSUM_SIZE, // a head of one-byte numbers
+};
 
 // ---- Open -------------------------------------------------------------------------------------------------
 
@@ -158,6 +161,9 @@ static daybook_status check_footer(const dbk_segment_config *config, dbk_segment
                  memcmp(&head->store_uuid, &footer->store_uuid, sizeof head->store_uuid) == 0 &&
                  head->position_first == summary->position_first &&
                  head->position_last == summary->position_last;
+    // What a file of this size can hold; later work is bounded by it.
+    agrees = agrees && footer->block_count <= segment->reader.size / BLOCK_FILE_SIZE_MIN &&
+             summary->event_count <= (uint64_t)footer->block_count * DBK_BLOCK_EVENTS_MAX;
     if (agrees) return DAYBOOK_OK;
     return dbk_fail_damaged(error, segment->path, 0,
                             "head and footer of %s contradict each other; run daybook verify", segment->path);
