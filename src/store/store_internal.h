@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // The store's inside: what the files of this folder share. Nobody else includes it.
 //
-// Life of a commit: append.c (validate, encode, resolve against segments) -> commit.c (queue, leader, group) -> state
-// under state_lock (conditions, assignment, memory table) -> journal -> publish (durable_position, removals, catalogue)
-// -> wake. Life of a read: query.c/cursor.c take a view and the durable position, nothing else.
+// Life of a commit: append.c (validate, encode, resolve against segments) -> commit.c (queue, leader, group)
+// -> state under state_lock (conditions, assignment, memory table) -> journal -> publish (durable_position,
+// removals, catalogue) -> wake. Life of a read: query.c/cursor.c take a view and the durable position,
+// nothing else.
 //
 // Locks, in the order they may be taken (a later one while holding an earlier one, never the reverse):
 //   catalogue_lock    one change of streams at a time
 //   stream->trim_lock removals of one stream (several: ascending by id)
-//   maintenance_lock  changes of the view: rotation, a flush or merge taking effect; short but for rotation, which waits in
-//                     the commit queue
+//   maintenance_lock  changes of the view: rotation, a flush or merge taking effect; short but for rotation,
+//                     which waits in the commit queue
 //   manifest_lock     edits of the manifest and of the journal's map; I/O under it. A leader may take it
 //   commit.queue_lock queue of waiting commits (short)
-//   state_lock        assignment: last_seq, next_position, active memory table insert, accepted_*; no I/O under it
+//   state_lock        assignment: last_seq, next_position, active memory table insert, accepted_*; no I/O
+//                     under it
 //   removal_lock      application of removals to dead sets and stream marks
 //   view_lock         the `view` pointer (very short)
 //   memtable index locks, dead set locks, stream table lock, cache shards (leaves)
@@ -35,15 +37,15 @@
 #include "store/source.h"
 #include "store/streams.h"
 
-struct dbk_commit;       // commit.c
-struct dbk_maintenance;  // maintenance.c
-struct dbk_follower;     // follower.c: refreshing a read-only store behind a live writer
+struct dbk_commit;      // commit.c
+struct dbk_maintenance; // maintenance.c
+struct dbk_follower;    // follower.c: refreshing a read-only store behind a live writer
 
 struct daybook_store {
     // Set at open.
     const daybook_allocator *allocator;
     daybook_vfs *vfs;
-    daybook_vfs *owned_vfs;  // the memory vfs of ":memory:", freed at close
+    daybook_vfs *owned_vfs; // the memory vfs of ":memory:", freed at close
     daybook_open_options options;
     char path[DBK_PATH_SIZE_MAX];
     bool read_only;
@@ -51,31 +53,32 @@ struct daybook_store {
     uint64_t incarnation;
     dbk_cache *cache;
     dbk_stream_table *streams;
-    dbk_journal *journal;  // NULL when read-only
+    dbk_journal *journal; // NULL when read-only
     daybook_file *lock_file;
-    dbk_live *live;  // may be NULL for a reader without a live writer
+    dbk_live *live; // may be NULL for a reader without a live writer
 
     // Assignment. Guarded by state_lock.
     pthread_mutex_t state_lock;
     uint64_t next_position;
     int64_t last_recorded_ns;
-    uint64_t published_position;  // everything at or below is counted in its stream
-    dbk_source *active;  // its memtable takes inserts; also the last source of the view
+    uint64_t published_position; // everything at or below is counted in its stream
+    dbk_source *active;          // its memtable takes inserts; also the last source of the view
 
     // Published.
     atomic_uint_fast64_t durable_position;
-    _Atomic uint32_t publish_count;  // bumped after every publish: followers sleep on it (vfs->wait, not shared)
+    _Atomic uint32_t
+        publish_count; // bumped after every publish: followers sleep on it (vfs->wait, not shared)
     atomic_uint_fast64_t flushed_position;
-    atomic_uint_fast64_t manifest_edit;  // manifest.edit_count, for the live page
+    atomic_uint_fast64_t manifest_edit; // manifest.edit_count, for the live page
     atomic_bool poisoned;
 
     pthread_mutex_t removal_lock;
-    pthread_mutex_t catalogue_lock;  // one change of the catalogue at a time; taken before everything else
-    _Atomic int maintenance_status;  // of the last flush: what appends answer when there is no room
+    pthread_mutex_t catalogue_lock; // one change of the catalogue at a time; taken before everything else
+    _Atomic int maintenance_status; // of the last flush: what appends answer when there is no room
 
     pthread_mutex_t view_lock;
-    dbk_view *view;  // guarded by view_lock
-    atomic_uint_fast64_t view_generation;  // of `view`: a cursor whose source is of an older one takes it anew
+    dbk_view *view;                       // guarded by view_lock
+    atomic_uint_fast64_t view_generation; // of `view`: a cursor whose source is of an older one takes it anew
 
     struct dbk_commit *commit;
     struct dbk_maintenance *maintenance;
@@ -84,19 +87,21 @@ struct daybook_store {
     // Maintenance.
     pthread_mutex_t maintenance_lock;
     pthread_mutex_t manifest_lock;
-    dbk_manifest manifest;  // guarded by manifest_lock
-    struct dbk_cut *recovered_cut;  // memory tables frozen during recovery wait to be flushed; taken by maintenance
+    dbk_manifest manifest; // guarded by manifest_lock
+    struct dbk_cut
+        *recovered_cut; // memory tables frozen during recovery wait to be flushed; taken by maintenance
 
     // Counters for info.
     atomic_uint_fast64_t group_count, commit_count, flush_count, merge_count;
     uint64_t open_replayed_bytes, open_torn_pages;
 };
 
-// ---- view (source.c) ---------------------------------------------------------------------------------------------------
-dbk_view *dbk_store_get_view(daybook_store *store);  // a reference
+// ---- view (source.c) --------------------------------------------------------------------------------------
+dbk_view *dbk_store_get_view(daybook_store *store); // a reference
 /// Replace the view (reference taken over), dropping the old one.
 void dbk_store_set_view(daybook_store *store, dbk_view *view);
-void dbk_store_log(daybook_store *store, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void dbk_store_log(daybook_store *store, int level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /// What the stream's marks say of an event that is in no dead set.
 static inline dbk_liveness dbk_stream_liveness(const dbk_stream *stream, uint64_t position) {
     if (position < atomic_load(&stream->purged_position)) return DBK_REMOVED_FOR_EVER;
@@ -105,19 +110,21 @@ static inline dbk_liveness dbk_stream_liveness(const dbk_stream *stream, uint64_
 /// True where the event may be shown: stream exists, above its marks, not in the source's dead set.
 bool dbk_store_is_live(daybook_store *store, dbk_source *source, uint32_t stream_id, uint64_t position);
 
-// ---- commit.c: group commit --------------------------------------------------------------------------------------------
+// ---- commit.c: group commit -------------------------------------------------------------------------------
 daybook_status dbk_commit_new(daybook_store *store, daybook_error *error);
 /// Wait for queued commits, stop the commit thread. Later commits get ECLOSED.
 void dbk_commit_stop(daybook_store *store);
 void dbk_commit_free(daybook_store *store);
 
-/// Journal records made elsewhere (removals, catalogue entries), to be committed as one group member and applied when
-/// durable. Blocks until then. `apply` runs in the leader after the sync and before anybody is told, in commit order.
-/// The operation is the last of its group, so that whatever is decided later sees it applied.
-daybook_status dbk_commit_records(daybook_store *store, dbk_slice records,
-                                  void (*apply)(void *context), void *context, daybook_error *error);
-/// Records to ride along with the next group, not waited for (copied): trims by limits. The caller holds removal_lock and
-/// applies them to memory before letting go of it, so that every cut of dbk_commit_rotate sees both or neither.
+/// Journal records made elsewhere (removals, catalogue entries), to be committed as one group member and
+/// applied when durable. Blocks until then. `apply` runs in the leader after the sync and before anybody is
+/// told, in commit order. The operation is the last of its group, so that whatever is decided later sees it
+/// applied.
+daybook_status dbk_commit_records(daybook_store *store, dbk_slice records, void (*apply)(void *context),
+                                  void *context, daybook_error *error);
+/// Records to ride along with the next group, not waited for (copied): trims by limits. The caller holds
+/// removal_lock and applies them to memory before letting go of it, so that every cut of dbk_commit_rotate
+/// sees both or neither.
 daybook_status dbk_commit_lazily(daybook_store *store, dbk_slice records);
 /// Write a group that streams with sync_interval left unwritten, if its time has come or `force`.
 daybook_status dbk_commit_write_deferred(daybook_store *store, bool force, daybook_error *error);
@@ -126,40 +133,44 @@ int64_t dbk_commit_deferred_until(daybook_store *store);
 /// dbk_journal_write_witness in commit order. (Nobody else may write to the journal beside a leader.)
 daybook_status dbk_commit_write_witness(daybook_store *store, daybook_error *error);
 
-/// Swap in a fresh memory table when the active one is full or `force`; returns the frozen source (a reference) or
-/// NULL. All its events are durable when this returns (waits for the group in flight). *flush_lsn_out: every record at
-/// or below the frozen table's last position lies below this LSN, so the journal may be recycled up to it once the
-/// table is in a segment and the manifest says so. (commit.c; called by maintenance, which holds maintenance_lock.)
-/// `capture` (may be NULL) is called under state_lock and removal_lock: what it copies of streams, marks and catalogue is
-/// exactly what the journal below *flush_lsn_out says. Without `force` *frozen_out is NULL where the table is not due; with
-/// it, where the table is empty (capture is called and *flush_lsn_out set all the same).
-daybook_status dbk_commit_rotate(daybook_store *store, bool force, dbk_source **frozen_out, uint64_t *flush_lsn_out,
-                                 void (*capture)(void *context), void *capture_context, daybook_error *error);
-/// Position of the oldest append that is decided but whose limits per subject are not enforced yet; next_position when there
-/// is none. state_lock is held, or nobody else is there.
+/// Swap in a fresh memory table when the active one is full or `force`; returns the frozen source (a
+/// reference) or NULL. All its events are durable when this returns (waits for the group in flight).
+/// *flush_lsn_out: every record at or below the frozen table's last position lies below this LSN, so the
+/// journal may be recycled up to it once the table is in a segment and the manifest says so. (commit.c;
+/// called by maintenance, which holds maintenance_lock.) `capture` (may be NULL) is called under state_lock
+/// and removal_lock: what it copies of streams, marks and catalogue is exactly what the journal below
+/// *flush_lsn_out says. Without `force` *frozen_out is NULL where the table is not due; with it, where the
+/// table is empty (capture is called and *flush_lsn_out set all the same).
+daybook_status dbk_commit_rotate(daybook_store *store, bool force, dbk_source **frozen_out,
+                                 uint64_t *flush_lsn_out, void (*capture)(void *context),
+                                 void *capture_context, daybook_error *error);
+/// Position of the oldest append that is decided but whose limits per subject are not enforced yet;
+/// next_position when there is none. state_lock is held, or nobody else is there.
 uint64_t dbk_commit_trim_from(daybook_store *store);
 /// Should a flush be started? (active table above memtable_bytes, or journal half used)
 bool dbk_commit_wants_flush(daybook_store *store);
 /// Wake appenders that wait for memory or journal room; also after errors went away.
 void dbk_commit_room_changed(daybook_store *store);
 
-// ---- append.c: apply one journal record to the memory state, used by recovery and by followers --------------------------
-/// `record` is one record of a group. Events enter the active memory table; removals and catalogue entries are applied.
-/// Not thread-safe against itself; publishes nothing (the caller sets durable_position).
+// ---- append.c: apply one journal record to the memory state, used by recovery and by followers ------------
+/// `record` is one record of a group. Events enter the active memory table; removals and catalogue entries
+/// are applied. Not thread-safe against itself; publishes nothing (the caller sets durable_position).
 daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_error *error);
 
-// ---- removal.c ---------------------------------------------------------------------------------------------------------
+// ---- removal.c --------------------------------------------------------------------------------------------
 /// Apply a sequence of removal records. Takes removal_lock.
 void dbk_store_apply_removals(daybook_store *store, dbk_slice records);
 /// Apply a decoded removal to dead sets, marks and counts. removal_lock is held.
 void dbk_store_apply_remove(daybook_store *store, const dbk_remove *remove);
-/// Enforce the limits of one stream now (count, bytes, age; per subject only where `subject` is given). Where somebody else is
-/// removing from the stream, that thread does it before it is through. Any thread; holds no lock on return.
-daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject, daybook_error *error);
+/// Enforce the limits of one stream now (count, bytes, age; per subject only where `subject` is given). Where
+/// somebody else is removing from the stream, that thread does it before it is through. Any thread; holds no
+/// lock on return.
+daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject,
+                              daybook_error *error);
 /// Enforce max_age everywhere; called by maintenance about once a second.
 daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error);
-/// Enforce all limits after recovery (trims may not have reached the journal), those by subject for subjects of events from
-/// position_from on; called once by open.
+/// Enforce all limits after recovery (trims may not have reached the journal), those by subject for subjects
+/// of events from position_from on; called once by open.
 daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_from, daybook_error *error);
 /// Enforce max_msgs_per_subject for every subject of the stream.
 daybook_status dbk_stream_trim_subjects(daybook_store *store, dbk_stream *stream, daybook_error *error);
@@ -169,29 +180,31 @@ daybook_status dbk_stream_forget_snapshots(daybook_store *store, dbk_stream *str
 void dbk_stream_lock_trim(dbk_stream *stream);
 void dbk_stream_unlock_trim(daybook_store *store, dbk_stream *stream);
 
-// ---- maintenance.c: flush, merge, checkpoint, background thread --------------------------------------------------------
+// ---- maintenance.c: flush, merge, checkpoint, background thread -------------------------------------------
 daybook_status dbk_maintenance_new(daybook_store *store, daybook_error *error);
 void dbk_maintenance_stop(daybook_store *store);
 void dbk_maintenance_free(daybook_store *store);
 /// Ask for background work (flush due, journal room, deferred group). Any thread, cheap.
 void dbk_maintenance_kick(daybook_store *store);
-/// Flush everything durable now and wait. With `wipe`, also rewrite the segments that hold removed events within
-/// [first, last] and overwrite free journal pieces (erase).
+/// Flush everything durable now and wait. With `wipe`, also rewrite the segments that hold removed events
+/// within [first, last] and overwrite free journal pieces (erase).
 daybook_status dbk_maintenance_flush(daybook_store *store, daybook_error *error);
 daybook_status dbk_maintenance_erase(daybook_store *store, uint64_t position_first, uint64_t position_last,
                                      daybook_error *error);
-/// More journal pieces, when allowed by journal_max_bytes: called when a group does not fit. ELIMIT at the maximum.
+/// More journal pieces, when allowed by journal_max_bytes: called when a group does not fit. ELIMIT at the
+/// maximum.
 daybook_status dbk_maintenance_grow_journal(daybook_store *store, uint64_t pages, daybook_error *error);
 
-// ---- read side, internal (cursor.c) -------------------------------------------------------------------------------------
-/// Like daybook_read but may name a stream directly (skips the rules on internal streams) and stops at `position_last`.
+// ---- read side, internal (cursor.c) -----------------------------------------------------------------------
+/// Like daybook_read but may name a stream directly (skips the rules on internal streams) and stops at
+/// `position_last`.
 daybook_status dbk_cursor_open(daybook_store *store, const daybook_query *query, dbk_stream *stream,
                                daybook_cursor **cursor_out, daybook_error *error);
 /// The current event in decoded form, borrowed like the public one; valid after a next that gave OK.
 const dbk_event *dbk_cursor_event(const daybook_cursor *cursor);
-/// Newest live position matching any item of a query in the segments of `view` (memory tables excluded) at or above
-/// position_from; 0 when none. For append conditions, outside every lock. Reads index pages, an event block only
-/// where the index cannot decide.
+/// Newest live position matching any item of a query in the segments of `view` (memory tables excluded) at or
+/// above position_from; 0 when none. For append conditions, outside every lock. Reads index pages, an event
+/// block only where the index cannot decide.
 daybook_status dbk_query_newest_in_segments(daybook_store *store, dbk_view *view, dbk_stream *stream,
                                             const daybook_query_item *items, size_t item_count,
                                             uint64_t position_from, uint64_t *position_out, uint64_t *seq_out,
@@ -199,14 +212,14 @@ daybook_status dbk_query_newest_in_segments(daybook_store *store, dbk_view *view
 /// The same in one memory table up to position_last, without I/O: called under state_lock.
 daybook_status dbk_query_newest_in_memtable(daybook_store *store, dbk_source *source, dbk_stream *stream,
                                             const daybook_query_item *items, size_t item_count,
-                                            uint64_t position_from, uint64_t position_last, uint64_t *position_out,
-                                            uint64_t *seq_out, daybook_error *error);
+                                            uint64_t position_from, uint64_t position_last,
+                                            uint64_t *position_out, uint64_t *seq_out, daybook_error *error);
 
-// ---- follower.c: a read-only store behind a live writer ----------------------------------------------------------------
+// ---- follower.c: a read-only store behind a live writer ---------------------------------------------------
 /// Bring the read-only store up to what the live page says; OK also when nothing changed.
 daybook_status dbk_follower_refresh(daybook_store *store, daybook_error *error);
-/// Wait for something new (local publish for a writer's own cursors, live page for a reader's), at most timeout_ns
-/// (< 0: for ever). `seen_publish_count` is the value read before looking.
+/// Wait for something new (local publish for a writer's own cursors, live page for a reader's), at most
+/// timeout_ns (< 0: for ever). `seen_publish_count` is the value read before looking.
 void dbk_store_wait_published(daybook_store *store, uint32_t seen_publish_count, int64_t timeout_ns);
 
 #endif
