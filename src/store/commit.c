@@ -13,6 +13,9 @@
 // A blocking append sleeps on the word of its own operation. Submitted operations belong to the commit thread, which exists
 // once dbk_commit_submit was called: it leads when a submitted operation is at the head, and calls all completions.
 //
+// Urgent operations (rotation, deferred groups, the witness) go to the head: maintenance waits for them, and who waits for room
+// waits for maintenance. A leader that finds no room lets them go first, and appends leave the journal room for them.
+//
 // An operation that removes, changes the catalogue or rotates the memory table is the last of its group: what is
 // decided later sees it applied. Answers "duplicate" and "conflict" rest on events of earlier groups, which are durable, or
 // of their own group; they are given when that group is.
@@ -38,7 +41,10 @@ enum {
     ROOM_WAIT_MS = 100,
     ROOM_WAITS_MAX = 300,  // half a minute without any progress of maintenance
     RESOLVE_TRIES_MAX = 100,
+    ROTATION_PAGES_MIN = 64,
 };
+
+#define YIELD DAYBOOK_TIMEOUT  // among the functions here
 
 struct dbk_commit {
     pthread_mutex_t queue_lock;
@@ -84,15 +90,29 @@ static void push(struct dbk_commit *commit, dbk_operation *operation) {
     commit->tail = &operation->next;
 }
 
-static dbk_operation *pop(struct dbk_commit *commit) {
-    dbk_operation *operation = commit->head;
-    commit->head = operation->next;
-    if (commit->head == NULL) commit->tail = &commit->head;
+static void push_front(struct dbk_commit *commit, dbk_operation *operation) {
+    operation->next = commit->head;
+    if (commit->head == NULL) commit->tail = &operation->next;
+    commit->head = operation;
+}
+
+// Take out the operation that was at the head when the leader looked: urgent ones may have come before it since.
+static void pop(struct dbk_commit *commit, dbk_operation *operation) {
+    dbk_operation **at = &commit->head;
+    while (*at != operation) at = &(*at)->next;
+    *at = operation->next;
+    if (*at == NULL) commit->tail = at;
     if (operation->submitted && operation->append != NULL) {
         commit->queued_bytes -= operation->append->record_bytes;
         pthread_cond_broadcast(&commit->queue_room);
     }
-    return operation;
+}
+
+static bool urgent_waits(struct dbk_commit *commit) {
+    pthread_mutex_lock(&commit->queue_lock);
+    bool waits = commit->head != NULL && commit->head->urgent;
+    pthread_mutex_unlock(&commit->queue_lock);
+    return waits;
 }
 
 // Hand the lead to the first waiting operation, or to nobody. queue_lock is held. Returns the word to wake, if any.
@@ -182,26 +202,43 @@ static daybook_status wait_for_room(daybook_store *store, uint32_t seen, const c
     return dbk_fail(error, DAYBOOK_ENOSPC, "the %s is full and was not written out in time; nothing was appended", what);
 }
 
+// Journal pages that appends leave free for the records that ride along and a rotation's own.
+static uint64_t reserved_pages(daybook_store *store, const dbk_operation *operation) {
+    if (operation->urgent || !has_background(store)) return 0;
+    pthread_mutex_lock(&store->removal_lock);
+    size_t lazy = store->commit->lazy.size;
+    pthread_mutex_unlock(&store->removal_lock);
+    return dbk_journal_pages_for(lazy) + ROTATION_PAGES_MIN;
+}
+
 // Room for `bytes` more in the memory table and in the journal behind what the group holds. The leader holds no lock.
-static daybook_status make_room(daybook_store *store, size_t bytes, daybook_error *error) {
+// YIELD where an urgent operation should go first.
+static daybook_status make_room(daybook_store *store, size_t bytes, dbk_operation *operation) {
+    daybook_error *error = &operation->error;
+    bool urgent = operation->urgent;
     struct dbk_commit *commit = store->commit;
-    // Two tables may exist: the active one and one being written. Where none is being written, rotation waits in the queue
-    // behind us and waiting for it would be waiting for ourselves.
-    for (uint32_t seen = atomic_load(&commit->room_changes);
-         has_background(store) && frozen_count(store) > 0 &&
-         dbk_memtable_bytes(store->active->memtable) >= 2 * store->options.memtable_bytes;
-         seen = atomic_load(&commit->room_changes))
+    // Two tables may exist: the active one and one being written. Where none is being written, rotation is what makes room.
+    for (;;) {
+        uint32_t seen = atomic_load(&commit->room_changes);
+        if (urgent || !has_background(store) || frozen_count(store) == 0 ||
+            dbk_memtable_bytes(store->active->memtable) < 2 * store->options.memtable_bytes)
+            break;
+        if (urgent_waits(commit)) return YIELD;
         DBK_TRY(wait_for_room(store, seen, "memory table", error));
+    }
     for (;;) {
         uint32_t seen = atomic_load(&commit->room_changes);
         uint64_t pages = dbk_journal_pages_for(dbk_journal_group_size(commit->group) + bytes);
-        if (dbk_journal_room_pages(store->journal) >= pages) return DAYBOOK_OK;
-        daybook_status status = dbk_maintenance_grow_journal(store, pages, error);
+        // Without what a rotation writes the journal could never be emptied.
+        uint64_t reserved = reserved_pages(store, operation);
+        if (dbk_journal_room_pages(store->journal) >= pages + reserved) return DAYBOOK_OK;
+        daybook_status status = dbk_maintenance_grow_journal(store, pages + reserved, error);
         if (status == DAYBOOK_OK) continue;
         if (status != DAYBOOK_ELIMIT || !has_background(store)) return status;
-        if (pages > store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2)
+        if (dbk_journal_pages_for(bytes) > store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2)
             return dbk_fail(error, DAYBOOK_ELIMIT, "a batch of %zu bytes does not fit the journal of %llu bytes: raise journal_max_bytes",
                             bytes, (unsigned long long)store->options.journal_max_bytes);
+        if (!urgent && urgent_waits(commit)) return YIELD;
         DBK_TRY(wait_for_room(store, seen, "journal", error));
     }
 }
@@ -420,7 +457,7 @@ static daybook_status rotate(daybook_store *store, dbk_operation *operation) {
         if (commit->lazy.size == 0) break;
         pthread_mutex_unlock(&store->removal_lock);
         pthread_mutex_unlock(&store->state_lock);
-        DBK_TRY(make_room(store, commit->lazy.size, &operation->error));
+        DBK_TRY(make_room(store, commit->lazy.size, operation));
         DBK_TRY(take_lazy(store));
         DBK_TRY(write_group(store, &operation->error));
     }
@@ -461,7 +498,7 @@ static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *in
         size_t group_size = dbk_journal_group_size(commit->group);
         if (served != NULL && group_size > 0 &&
             (group_size + size > group_size_max ||
-             dbk_journal_room_pages(store->journal) < dbk_journal_pages_for(group_size + size))) {
+             dbk_journal_room_pages(store->journal) < dbk_journal_pages_for(group_size + size) + reserved_pages(store, operation))) {
             break;  // it leads the next group
         }
         daybook_status status = DAYBOOK_OK;
@@ -474,7 +511,11 @@ static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *in
                 operation->error = refused->error;
                 status = refused->status;
             } else {
-                status = make_room(store, size, &operation->error);
+                status = make_room(store, size, operation);
+                if (status == YIELD) {
+                    if (served != NULL) break;
+                    continue;
+                }
                 if (status != DAYBOOK_OK) {
                     refused = operation;
                     refused_size = size;
@@ -497,9 +538,9 @@ static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *in
         }
         operation->status = status;
         pthread_mutex_lock(&commit->queue_lock);
-        dbk_operation *popped = pop(commit);
+        pop(commit, operation);
         pthread_mutex_unlock(&commit->queue_lock);
-        DBK_ASSERT(popped == operation);
+        operation->served = true;
         operation->next = NULL;
         *end = operation;
         end = &operation->next;
@@ -595,11 +636,6 @@ static void pass_and_release(daybook_store *store, dbk_operation *served, const 
     release(store, served, own);
 }
 
-static bool contains(const dbk_operation *list, const dbk_operation *operation) {
-    while (list != NULL && list != operation) list = list->next;
-    return list != NULL;
-}
-
 daybook_status dbk_commit_run(daybook_store *store, dbk_operation *operation) {
     struct dbk_commit *commit = store->commit;
     atomic_init(&operation->word, WAITING);
@@ -611,21 +647,31 @@ daybook_status dbk_commit_run(daybook_store *store, dbk_operation *operation) {
         pthread_mutex_unlock(&commit->queue_lock);
         return operation->status = dbk_fail(&operation->error, DAYBOOK_ECLOSED, "the store is closing");
     }
-    push(commit, operation);
+    operation->served = false;
+    if (operation->urgent) {
+        push_front(commit, operation);
+    } else {
+        push(commit, operation);
+    }
     bool leads = !commit->led;
     if (leads) commit->led = true;
     pthread_mutex_unlock(&commit->queue_lock);
-    while (!leads) {
-        uint32_t word = atomic_load_explicit(&operation->word, memory_order_acquire);
-        if (word == DONE) return operation->status;
-        if (word == LEADING) break;
-        (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&operation->word, WAITING, -1, 0);
+    if (operation->urgent && !leads) dbk_commit_room_changed(store);  // the leader may be waiting for what we are about to do
+    for (;;) {
+        while (!leads) {
+            uint32_t word = atomic_load_explicit(&operation->word, memory_order_acquire);
+            if (word == DONE) return operation->status;
+            leads = word == LEADING;
+            if (!leads) (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&operation->word, WAITING, -1, 0);
+        }
+        // Our operation was at the head. Unless an urgent one came before it, the first round serves it.
+        atomic_store_explicit(&operation->word, WAITING, memory_order_relaxed);
+        dbk_operation *served = lead(store);
+        bool done = operation->served;
+        pass_and_release(store, served, operation);
+        if (done) return operation->status;
+        leads = false;
     }
-    // Our operation is at the head: the first round serves it.
-    dbk_operation *served = lead(store);
-    DBK_ASSERT_SLOW(contains(served, operation));
-    pass_and_release(store, served, operation);
-    return operation->status;
 }
 
 // ---- The commit thread ---------------------------------------------------------------------------------------------------
@@ -721,7 +767,8 @@ daybook_status dbk_commit_write_deferred(daybook_store *store, bool force, daybo
     struct dbk_commit *commit = store->commit;
     if (!atomic_load(&commit->has_deferred)) return DAYBOOK_OK;
     if (!force && store->vfs->clock_monotonic_ns(store->vfs) < commit->deferred_until_ns) return DAYBOOK_OK;
-    return dbk_commit_records(store, daybook_bytes(NULL, 0), NULL, NULL, error);
+    dbk_operation operation = {.kind = DBK_OPERATION_RECORDS, .urgent = true};
+    return run(store, &operation, error);
 }
 
 typedef struct witness {
@@ -737,7 +784,9 @@ static void write_witness(void *context) {
 
 daybook_status dbk_commit_write_witness(daybook_store *store, daybook_error *error) {
     witness writing = {.store = store, .error = error};
-    DBK_TRY(dbk_commit_records(store, daybook_bytes(NULL, 0), write_witness, &writing, error));
+    dbk_operation operation = {
+        .kind = DBK_OPERATION_RECORDS, .urgent = true, .apply = write_witness, .apply_context = &writing};
+    DBK_TRY(run(store, &operation, error));
     return writing.status;
 }
 
@@ -745,7 +794,7 @@ daybook_status dbk_commit_rotate(daybook_store *store, bool force, dbk_source **
                                  void (*capture)(void *context), void *capture_context, daybook_error *error) {
     *frozen_out = NULL;
     rotation rotating = {.store = store, .capture = capture, .capture_context = capture_context};
-    dbk_operation operation = {.kind = DBK_OPERATION_ROTATE, .force = force, .apply_context = &rotating};
+    dbk_operation operation = {.kind = DBK_OPERATION_ROTATE, .urgent = true, .force = force, .apply_context = &rotating};
     daybook_status status = run(store, &operation, error);
     if (status != DAYBOOK_OK) return status;
     *frozen_out = operation.frozen;

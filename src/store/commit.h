@@ -93,6 +93,8 @@ typedef struct dbk_operation {
     dbk_operation_kind kind;
     _Atomic uint32_t word;
     bool submitted;
+    bool urgent;  // maintenance waits for it: before all that queues, which may be waiting for maintenance
+    bool served;  // by the leader; for the leader itself
     daybook_status status;
     daybook_error error;
     dbk_append *append;
