@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reader processes behind a writing one. Eight processes open the store for reading and follow it while the writer, with the
-// smallest journal, laps it again and again; some are stopped with SIGSTOP for a while and wake up laps later. Each must get
-// every event once, in order, with the right content. One reader that is never stopped measures how long after its
-// acknowledgement an event reaches it.
+// Reader processes behind a writing one. Eight processes open the store for reading and follow it while the
+// writer, with the smallest journal, laps it again and again; some are stopped with SIGSTOP for a while and
+// wake up laps later. Each must get every event once, in order, with the right content. One reader that is
+// never stopped measures how long after its acknowledgement an event reaches it.
 //
 // DAYBOOK_SEED, DAYBOOK_SECONDS (of writing; default 12)
 #define _XOPEN_SOURCE 700 // mkdtemp, nftw
@@ -28,8 +28,8 @@ enum { READER_COUNT = 8, EVENTS_MAX = 4000000, LATENCIES_MAX = 1 << 20, STOP_MS_
 
 // In memory that all processes share.
 typedef struct shared_state {
-    _Atomic uint64_t written;  // events acknowledged
-    _Atomic uint64_t pages;    // journal pages, about
+    _Atomic uint64_t written; // events acknowledged
+    _Atomic uint64_t pages;   // journal pages, about
     _Atomic int finished;
     _Atomic uint64_t seen[READER_COUNT];
     _Atomic int64_t acknowledged_ns[LATENCIES_MAX], seen_ns[LATENCIES_MAX];
@@ -57,7 +57,8 @@ static int64_t now_ns(void) {
 }
 
 static void sleep_ms(uint64_t milliseconds) {
-    struct timespec pause = {.tv_sec = (time_t)(milliseconds / 1000), .tv_nsec = (long)(milliseconds % 1000 * 1000000)};
+    struct timespec pause = {.tv_sec = (time_t)(milliseconds / 1000),
+                             .tv_nsec = (long)(milliseconds % 1000 * 1000000)};
     (void)nanosleep(&pause, NULL);
 }
 
@@ -88,9 +89,12 @@ static size_t make_data(uint64_t number, char *data) {
 static void check_event(unsigned index, const daybook_recorded_event *event, uint64_t number) {
     char expected[1024];
     size_t size = make_data(number, expected);
-    if (event->seq != number || event->event.data.size != size || memcmp(event->event.data.data, expected, size) != 0)
-        fail("reader %u expects event %" PRIu64 " and gets seq %" PRIu64 " position %" PRIu64 ": %.*s", index, number, event->seq, event->position,
-             (int)(event->event.data.size < 30 ? event->event.data.size : 30), (const char *)event->event.data.data);
+    if (event->seq != number || event->event.data.size != size ||
+        memcmp(event->event.data.data, expected, size) != 0)
+        fail("reader %u expects event %" PRIu64 " and gets seq %" PRIu64 " position %" PRIu64 ": %.*s", index,
+             number, event->seq, event->position,
+             (int)(event->event.data.size < 30 ? event->event.data.size : 30),
+             (const char *)event->event.data.data);
 }
 
 static void run_reader(unsigned index) {
@@ -108,7 +112,9 @@ static void run_reader(unsigned index) {
         daybook_recorded_event event;
         daybook_status status = daybook_cursor_next(cursor, 200, &event, &error);
         if (status == DAYBOOK_TIMEOUT) continue;
-        if (status != DAYBOOK_OK) fail("reader %u behind event %" PRIu64 ": %s %s", index, number, daybook_status_name(status), error.message);
+        if (status != DAYBOOK_OK)
+            fail("reader %u behind event %" PRIu64 ": %s %s", index, number, daybook_status_name(status),
+                 error.message);
         number++;
         check_event(index, &event, number);
         if (index == 0 && number < LATENCIES_MAX) atomic_store(&state->seen_ns[number], now_ns());
@@ -131,7 +137,8 @@ static void append(daybook_store *store, uint64_t first, size_t count) {
     }
     daybook_error error;
     daybook_error_init(&error);
-    if (daybook_append(store, events, count, NULL, NULL, &error) != DAYBOOK_OK) fail("append: %s", error.message);
+    if (daybook_append(store, events, count, NULL, NULL, &error) != DAYBOOK_OK)
+        fail("append: %s", error.message);
     int64_t now = now_ns();
     for (uint64_t number = first; number < first + count && number < LATENCIES_MAX; number++)
         atomic_store(&state->acknowledged_ns[number], now);
@@ -158,8 +165,9 @@ static void run_writer(uint64_t seconds) {
     memset(&info, 0, sizeof info);
     info.size = sizeof info;
     if (daybook_info(store, &info, NULL) == DAYBOOK_OK)
-        printf("followers: writer made %" PRIu64 " events in %" PRIu64 " groups, %" PRIu64 " flushes, %" PRIu64 " merges\n", number - 1, info.group_count,
-               info.flush_count, info.merge_count);
+        printf("followers: writer made %" PRIu64 " events in %" PRIu64 " groups, %" PRIu64
+               " flushes, %" PRIu64 " merges\n",
+               number - 1, info.group_count, info.flush_count, info.merge_count);
     (void)fflush(stdout);
     daybook_error error;
     daybook_error_init(&error);
@@ -178,14 +186,17 @@ static void report_latency(uint64_t paced) {
     int64_t *waits = malloc((paced + 1) * sizeof *waits);
     size_t count = 0;
     for (uint64_t number = 1; waits != NULL && number < paced; number++) {
-        int64_t acknowledged = atomic_load(&state->acknowledged_ns[number]), seen = atomic_load(&state->seen_ns[number]);
+        int64_t acknowledged = atomic_load(&state->acknowledged_ns[number]),
+                seen = atomic_load(&state->seen_ns[number]);
         if (acknowledged == 0 || seen == 0) continue;
         waits[count++] = seen > acknowledged ? seen - acknowledged : 0;
     }
     if (count > 100) {
         qsort(waits, count, sizeof *waits, compare_times);
-        printf("followers: from acknowledgement to reader, %zu events: p50 %.3f ms, p99 %.3f ms, p99.9 %.3f ms\n", count, (double)waits[count / 2] / 1e6,
-               (double)waits[count * 99 / 100] / 1e6, (double)waits[count * 999 / 1000] / 1e6);
+        printf("followers: from acknowledgement to reader, %zu events: p50 %.3f ms, p99 %.3f ms, p99.9 %.3f "
+               "ms\n",
+               count, (double)waits[count / 2] / 1e6, (double)waits[count * 99 / 100] / 1e6,
+               (double)waits[count * 999 / 1000] / 1e6);
     }
     free(waits);
 }
@@ -249,13 +260,15 @@ int main(void) {
     }
     for (unsigned i = 0; i < READER_COUNT; i++) {
         if (readers[i] == 0) continue;
-        (void)fprintf(stderr, "reader %u stays at event %" PRIu64 " of %" PRIu64 "\n", i, atomic_load(&state->seen[i]), atomic_load(&state->written));
+        (void)fprintf(stderr, "reader %u stays at event %" PRIu64 " of %" PRIu64 "\n", i,
+                      atomic_load(&state->seen[i]), atomic_load(&state->written));
         (void)kill(readers[i], SIGKILL);
         failures++;
     }
     report_latency(paced < LATENCIES_MAX ? paced : LATENCIES_MAX - 1);
-    printf("followers: %d readers, %" PRIu64 " stops, %" PRIu64 " events each, about %" PRIu64 " laps of the journal, %d failed\n", READER_COUNT, stops,
-           atomic_load(&state->written), atomic_load(&state->pages) / 1024, failures);
+    printf("followers: %d readers, %" PRIu64 " stops, %" PRIu64 " events each, about %" PRIu64
+           " laps of the journal, %d failed\n",
+           READER_COUNT, stops, atomic_load(&state->written), atomic_load(&state->pages) / 1024, failures);
     if (failures == 0) (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return failures == 0 ? 0 : 1;
 }
