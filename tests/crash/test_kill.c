@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Real processes killed at random under load. A child opens the store and writes from several threads; each acknowledgement
-// goes into a pipe. The parent kills the child with SIGKILL at some moment, reads what was acknowledged, opens the store and
-// compares. A writer has one operation in flight, the submitting one up to SUBMITTED_MAX; so beyond what was acknowledged
-// only those may be there, each batch whole, and of submitted ones a prefix. The next child goes on where the last one ended.
+// Real processes killed at random under load. A child opens the store and writes from several threads; each
+// acknowledgement goes into a pipe. The parent kills the child with SIGKILL at some moment, reads what was
+// acknowledged, opens the store and compares. A writer has one operation in flight, the submitting one up to
+// SUBMITTED_MAX; so beyond what was acknowledged only those may be there, each batch whole, and of submitted
+// ones a prefix. The next child goes on where the last one ended.
 //
 // What operation n of a writer does follows from n alone:
 //   n % 8 == 0   one event on w.<writer>.event without id; removed again by operation n + 7
@@ -50,12 +51,12 @@ typedef struct acknowledgement {
 
 typedef struct operation {
     bool acknowledged, found;
-    uint32_t parts;   // bit i: event i of the batch was found
+    uint32_t parts; // bit i: event i of the batch was found
     uint64_t seq, position;
 } operation;
 
 typedef struct writer {
-    uint64_t next;    // first operation not known to be done
+    uint64_t next; // first operation not known to be done
     operation *operations;
 } writer;
 
@@ -96,7 +97,9 @@ static daybook_store *open_store(void) {
 
 // ---- The child -------------------------------------------------------------------------------------------
 
-static size_t operation_size(uint64_t number) { return number % 8 == 5 ? BATCH : 1; }
+static size_t operation_size(uint64_t number) {
+    return number % 8 == 5 ? BATCH : 1;
+}
 
 // "writer number part filler": everything that can be checked when it is read again.
 static size_t make_data(unsigned index, uint64_t number, unsigned part, char data[FILLER_MAX + 64]) {
@@ -117,7 +120,8 @@ static void prepare(unsigned index, uint64_t number, prepared *made) {
         daybook_event *event = &made->events[i];
         daybook_event_init(event);
         const char *stream = is_put ? "$KV.K" : i % 2 == 0 ? "w" : "b";
-        (void)snprintf(made->subjects[i], sizeof made->subjects[i], "%s.%u%s", stream, index, is_put ? "" : ".event");
+        (void)snprintf(made->subjects[i], sizeof made->subjects[i], "%s.%u%s", stream, index,
+                       is_put ? "" : ".event");
         event->subject = daybook_text(made->subjects[i]);
         event->data = daybook_bytes(made->data[i], make_data(index, number, i, made->data[i]));
         if (number % 8 == 0) continue;
@@ -126,7 +130,8 @@ static void prepare(unsigned index, uint64_t number, prepared *made) {
     }
 }
 
-static void acknowledge(unsigned index, uint64_t number, daybook_status status, const daybook_receipt *receipt) {
+static void acknowledge(unsigned index, uint64_t number, daybook_status status,
+                        const daybook_receipt *receipt) {
     acknowledgement told = {.writer = index, .status = status, .number = number};
     if (receipt != NULL) {
         told.seq = receipt->seq;
@@ -158,7 +163,8 @@ static daybook_status run_operation(child *of, uint64_t number, daybook_receipt 
         free(made);
     }
     if (status != DAYBOOK_OK && status != DAYBOOK_ENOTFOUND)
-        (void)fprintf(stderr, "writer %u operation %" PRIu64 ": %s %s\n", of->index, number, daybook_status_name(status), error.message);
+        (void)fprintf(stderr, "writer %u operation %" PRIu64 ": %s %s\n", of->index, number,
+                      daybook_status_name(status), error.message);
     return status;
 }
 
@@ -182,11 +188,13 @@ typedef struct submitted {
     prepared made;
 } submitted;
 
-static void completed(void *context, daybook_status status, const daybook_receipt *receipts, size_t count, const daybook_error *error) {
+static void completed(void *context, daybook_status status, const daybook_receipt *receipts, size_t count,
+                      const daybook_error *error) {
     submitted *one = context;
     (void)count;
     if (status != DAYBOOK_OK)
-        (void)fprintf(stderr, "submitted %" PRIu64 ": %s %s\n", one->number, daybook_status_name(status), error == NULL ? "" : error->message);
+        (void)fprintf(stderr, "submitted %" PRIu64 ": %s %s\n", one->number, daybook_status_name(status),
+                      error == NULL ? "" : error->message);
     acknowledge(SUBMITTER, one->number, status, receipts);
     atomic_fetch_sub(&one->of->in_flight, 1);
     free(one);
@@ -205,8 +213,8 @@ static void *write_submitting(void *context) {
         atomic_fetch_add(&of->in_flight, 1);
         daybook_error error;
         daybook_error_init(&error);
-        daybook_status status =
-            daybook_append_submit(of->store, one->made.events, operation_size(number), NULL, completed, one, &error);
+        daybook_status status = daybook_append_submit(of->store, one->made.events, operation_size(number),
+                                                      NULL, completed, one, &error);
         if (status != DAYBOOK_OK) {
             (void)fprintf(stderr, "submit: %s\n", error.message);
             _exit(4);
@@ -222,7 +230,9 @@ static void run_child(void) {
     for (unsigned i = 0; i < WRITER_COUNT; i++) {
         children[i].store = store;
         children[i].index = i;
-        if (pthread_create(&threads[i], NULL, i == SUBMITTER ? write_submitting : write_blocking, &children[i]) != 0) _exit(5);
+        if (pthread_create(&threads[i], NULL, i == SUBMITTER ? write_submitting : write_blocking,
+                           &children[i]) != 0)
+            _exit(5);
     }
     for (unsigned i = 0; i < WRITER_COUNT; i++) (void)pthread_join(threads[i], NULL);
     _exit(0);
@@ -270,23 +280,29 @@ static void check_event(const daybook_recorded_event *event, scan *scanned) {
     unsigned index, part;
     uint64_t number;
     char text[FILLER_MAX + 64 + 1], expected[FILLER_MAX + 64];
-    if (event->event.data.size >= sizeof text) fail("position %" PRIu64 " has %zu bytes", event->position, event->event.data.size);
+    if (event->event.data.size >= sizeof text)
+        fail("position %" PRIu64 " has %zu bytes", event->position, event->event.data.size);
     memcpy(text, event->event.data.data, event->event.data.size);
     text[event->event.data.size] = '\0';
-    if (sscanf(text, "%u %" SCNu64 " %u ", &index, &number, &part) != 3 || index >= WRITER_COUNT || part >= BATCH || number >= OPERATIONS_MAX)
+    if (sscanf(text, "%u %" SCNu64 " %u ", &index, &number, &part) != 3 || index >= WRITER_COUNT ||
+        part >= BATCH || number >= OPERATIONS_MAX)
         fail("position %" PRIu64 " holds something else: %.60s", event->position, text);
     size_t size = make_data(index, number, part, expected);
-    if (size != event->event.data.size || memcmp(expected, text, size) != 0) fail("position %" PRIu64 " has other data", event->position);
-    if (event->position <= scanned->last_position) fail("position %" PRIu64 " behind %" PRIu64, event->position, scanned->last_position);
+    if (size != event->event.data.size || memcmp(expected, text, size) != 0)
+        fail("position %" PRIu64 " has other data", event->position);
+    if (event->position <= scanned->last_position)
+        fail("position %" PRIu64 " behind %" PRIu64, event->position, scanned->last_position);
     scanned->last_position = event->position;
     scanned->event_count++;
     operation *done = &writers[index].operations[number];
-    if ((done->parts & 1u << part) != 0) fail("writer %u operation %" PRIu64 " part %u is there twice", index, number, part);
+    if ((done->parts & 1u << part) != 0)
+        fail("writer %u operation %" PRIu64 " part %u is there twice", index, number, part);
     done->parts |= 1u << part;
     done->found = true;
     if (done->acknowledged && part == 0 && (event->seq != done->seq || event->position != done->position))
-        fail("writer %u operation %" PRIu64 ": acknowledged seq %" PRIu64 " position %" PRIu64 ", stored %" PRIu64 " %" PRIu64, index, number,
-             done->seq, done->position, event->seq, event->position);
+        fail("writer %u operation %" PRIu64 ": acknowledged seq %" PRIu64 " position %" PRIu64
+             ", stored %" PRIu64 " %" PRIu64,
+             index, number, done->seq, done->position, event->seq, event->position);
     if (!done->acknowledged && part == 0) {
         done->seq = event->seq;
         done->position = event->position;
@@ -303,7 +319,8 @@ static void check_seqs(daybook_store *store, const char *name, bool removals) {
     daybook_recorded_event event;
     uint64_t seq = 0;
     while (daybook_cursor_next(cursor, 0, &event, NULL) == DAYBOOK_OK) {
-        if (removals ? event.seq <= seq : event.seq != seq + 1) fail("%s: seq %" PRIu64 " behind %" PRIu64, name, event.seq, seq);
+        if (removals ? event.seq <= seq : event.seq != seq + 1)
+            fail("%s: seq %" PRIu64 " behind %" PRIu64, name, event.seq, seq);
         seq = event.seq;
     }
     daybook_cursor_close(cursor);
@@ -323,13 +340,16 @@ static void check_writer(unsigned index, const scan *scanned) {
             fail("writer %u operation %" PRIu64 ": a batch in parts (%x)", index, number, done->parts);
         bool may_be_gone = index != SUBMITTER && number % 8 == 0 && number + 7 <= own->next;
         bool must_be_gone = index != SUBMITTER && number % 8 == 0 && own->operations[number + 7].acknowledged;
-        if (done->found && must_be_gone) fail("writer %u: the removed event of operation %" PRIu64 " is back", index, number);
+        if (done->found && must_be_gone)
+            fail("writer %u: the removed event of operation %" PRIu64 " is back", index, number);
         if (number % 8 == 3 || is_removal) {
             if (number >= own->next && done->found) reached = number + 1;
             continue;
         }
-        if (number < own->next && !done->found && !may_be_gone) fail("writer %u: acknowledged operation %" PRIu64 " is lost", index, number);
-        if (number >= own->next + in_flight && done->found) fail("writer %u: operation %" PRIu64 " was never asked for", index, number);
+        if (number < own->next && !done->found && !may_be_gone)
+            fail("writer %u: acknowledged operation %" PRIu64 " is lost", index, number);
+        if (number >= own->next + in_flight && done->found)
+            fail("writer %u: operation %" PRIu64 " was never asked for", index, number);
         if (number >= own->next && !done->found) hole = true;
         if (number >= own->next && done->found) {
             if (hole) fail("writer %u: operation %" PRIu64 " survives one before it", index, number);
@@ -339,7 +359,9 @@ static void check_writer(unsigned index, const scan *scanned) {
     // The bucket keeps one value: the last acknowledged or one in flight.
     uint64_t last_put = 0;
     for (uint64_t number = 3; number < own->next; number += 8) last_put = number;
-    if (last_put > 0 && scanned->puts[index] < last_put) fail("writer %u: put %" PRIu64 " is lost, %" PRIu64 " is there", index, last_put, scanned->puts[index]);
+    if (last_put > 0 && scanned->puts[index] < last_put)
+        fail("writer %u: put %" PRIu64 " is lost, %" PRIu64 " is there", index, last_put,
+             scanned->puts[index]);
     // What survived unacknowledged counts as done from now on, so that it stays.
     for (uint64_t number = own->next; number < reached; number++) own->operations[number].acknowledged = true;
     own->next = reached;
@@ -365,7 +387,8 @@ static void verify_store(uint64_t *event_count_out) {
     memset(&scanned, 0, sizeof scanned);
     daybook_recorded_event event;
     daybook_status status;
-    while ((status = daybook_cursor_next(cursor, 0, &event, &error)) == DAYBOOK_OK) check_event(&event, &scanned);
+    while ((status = daybook_cursor_next(cursor, 0, &event, &error)) == DAYBOOK_OK)
+        check_event(&event, &scanned);
     if (status != DAYBOOK_END) fail("read: %s", error.message);
     daybook_cursor_close(cursor);
     for (unsigned i = 0; i < WRITER_COUNT; i++) check_writer(i, &scanned);
@@ -427,7 +450,8 @@ int main(void) {
         }
         (void)close(ends[1]);
         // The first kills come while the store opens.
-        uint64_t life_ms = random_percent(&random, 20) ? random_below(&random, 15) : random_below(&random, 500) + 5;
+        uint64_t life_ms = random_percent(&random, 20) ? random_below(&random, 15)
+                                                       : random_below(&random, 500) + 5;
         struct timespec pause = {.tv_nsec = (long)(life_ms * 1000000)};
         // The pipe must not fill up: somebody else waits and kills.
         pid_t killer = fork();
@@ -442,10 +466,12 @@ int main(void) {
         int how;
         (void)waitpid(killer, NULL, 0);
         if (waitpid(process, &how, 0) != process) fail("the child is gone");
-        if (!WIFSIGNALED(how) || WTERMSIG(how) != SIGKILL) fail("the child ended by itself: %x", (unsigned)how);
+        if (!WIFSIGNALED(how) || WTERMSIG(how) != SIGKILL)
+            fail("the child ended by itself: %x", (unsigned)how);
         verify_store(&event_count);
     }
-    printf("kill: %" PRIu64 " kills, %" PRIu64 " acknowledged, %" PRIu64 " events stored, none lost\n", done, acknowledged, event_count);
+    printf("kill: %" PRIu64 " kills, %" PRIu64 " acknowledged, %" PRIu64 " events stored, none lost\n", done,
+           acknowledged, event_count);
     (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return 0;
 }
