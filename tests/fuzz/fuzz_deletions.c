@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Deletion files with hostile bitmaps behind a right checksum. Input: u16 bytes of the first bitmap, then both.
-// What is read can be asked, walked, changed and written again.
+// Deletion files with hostile bitmaps behind a right checksum. Input: u16 bytes of the first bitmap, then
+// both. What is read can be asked, walked, changed and written again.
 #include "base/error.h"
 #include "fuzz.h"
 #include "io/memory.h"
