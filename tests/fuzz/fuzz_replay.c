@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opening a store whose journal holds a hostile group behind right checksums. The first byte of the input says what is put
-// right in the rest before it is written as a group: 1 positions of events, 2 seqs, 4 stream ids. Then the store opens or
-// says why not; what it holds can be counted, read, listed, appended to, flushed, and opened again.
+// Opening a store whose journal holds a hostile group behind right checksums. The first byte of the input
+// says what is put right in the rest before it is written as a group: 1 positions of events, 2 seqs, 4 stream
+// ids. Then the store opens or says why not; what it holds can be counted, read, listed, appended to,
+// flushed, and opened again.
 #include "daybook/daybook.h"
 #include "fuzz.h"
 #include "io/memory.h"
