@@ -15,13 +15,15 @@ void driver_fail(driver *driven, const char *format, ...) {
     va_start(arguments, format);
     (void)vfprintf(stderr, format, arguments);
     va_end(arguments);
-    (void)fprintf(stderr, "\nlast error: %s %s\nrepeat: %s\n", daybook_status_name(driven->error.status), driven->error.message,
-                  driven->options.repeat);
+    (void)fprintf(stderr, "\nlast error: %s %s\nrepeat: %s\n", daybook_status_name(driven->error.status),
+                  driven->error.message, driven->options.repeat);
     (void)fflush(stderr);
     abort();
 }
 
-static bool is_stopped(const driver *driven) { return driven->options.sim != NULL && dbk_sim_is_stopped(driven->options.sim); }
+static bool is_stopped(const driver *driven) {
+    return driven->options.sim != NULL && dbk_sim_is_stopped(driven->options.sim);
+}
 
 // Did the call fail because the disk stopped? Then nothing more can be asked until the crash is over.
 static bool breaks(driver *driven, daybook_status status) {
@@ -31,16 +33,18 @@ static bool breaks(driver *driven, daybook_status status) {
     return true;
 }
 
-static int64_t now_ns(const driver *driven) { return driven->vfs->clock_real_ns(driven->vfs); }
+static int64_t now_ns(const driver *driven) {
+    return driven->vfs->clock_real_ns(driven->vfs);
+}
 
 void driver_print_counts(const driver_counts *counts, const char *title) {
-    printf("%s: %" PRIu64 " operations, %" PRIu64 " events, %" PRIu64 " duplicates, %" PRIu64 " conflicts, %" PRIu64
-           " mixed, %" PRIu64 " limits, %" PRIu64 " removed, %" PRIu64 " reads, %" PRIu64 " full checks, %" PRIu64
-           " restarts, %" PRIu64 " kills, %" PRIu64 " flushes, %" PRIu64 " merges, half done %" PRIu64 " there %" PRIu64
-           " not there\n",
-           title, counts->operations, counts->appended, counts->duplicates, counts->conflicts, counts->mixed, counts->limits,
-           counts->removed, counts->reads, counts->checks, counts->restarts, counts->kills, counts->flushes, counts->merges,
-           counts->pending_done, counts->pending_undone);
+    printf("%s: %" PRIu64 " operations, %" PRIu64 " events, %" PRIu64 " duplicates, %" PRIu64
+           " conflicts, %" PRIu64 " mixed, %" PRIu64 " limits, %" PRIu64 " removed, %" PRIu64
+           " reads, %" PRIu64 " full checks, %" PRIu64 " restarts, %" PRIu64 " kills, %" PRIu64
+           " flushes, %" PRIu64 " merges, half done %" PRIu64 " there %" PRIu64 " not there\n",
+           title, counts->operations, counts->appended, counts->duplicates, counts->conflicts, counts->mixed,
+           counts->limits, counts->removed, counts->reads, counts->checks, counts->restarts, counts->kills,
+           counts->flushes, counts->merges, counts->pending_done, counts->pending_undone);
     (void)fflush(stdout);
 }
 
@@ -74,7 +78,9 @@ void driver_init(driver *driven, const driver_options *options) {
     driven->vfs = options->sim != NULL ? dbk_sim_vfs(options->sim) : daybook_vfs_posix();
 }
 
-void driver_deinit(driver *driven) { model_deinit(&driven->model); }
+void driver_deinit(driver *driven) {
+    model_deinit(&driven->model);
+}
 
 static void log_message(void *context, int level, daybook_slice message) {
     (void)context;
@@ -99,8 +105,11 @@ bool driver_open(driver *driven) {
         memset(&info, 0, sizeof info);
         info.size = sizeof info;
         if (daybook_info(driven->store, &info, &driven->error) == DAYBOOK_OK)
-            trace(driven, "opened %s, durable position %" PRIu64 ", flushed %" PRIu64 ", replayed %" PRIu64 " bytes, cut %" PRIu64 " pages", info.uuid,
-                  info.durable_position, info.flushed_position, info.open_replayed_bytes, info.open_torn_pages);
+            trace(driven,
+                  "opened %s, durable position %" PRIu64 ", flushed %" PRIu64 ", replayed %" PRIu64
+                  " bytes, cut %" PRIu64 " pages",
+                  info.uuid, info.durable_position, info.flushed_position, info.open_replayed_bytes,
+                  info.open_torn_pages);
         return true;
     }
     driven->store = NULL;
@@ -136,7 +145,8 @@ void driver_close(driver *driven) {
 
 // ---- Events said -----------------------------------------------------------------------------------------
 
-static const char *const verbs[] = {"placed", "paid", "shipped", "cancelled", "item.added", "item.removed.late"};
+static const char *const verbs[] = {"placed",    "paid",       "shipped",
+                                    "cancelled", "item.added", "item.removed.late"};
 
 static const char *make_subject(driver *driven) {
     random_source *random = &driven->random;
@@ -162,13 +172,15 @@ static const char *make_subject(driver *driven) {
     case 10:
         return model_text(&driven->model, "$KV.B.%u", aggregate);
     case 11:
-        return model_text(&driven->model, "$KV.SNAPSHOTS.%s.%u", aggregate % 2 == 0 ? "orders" : "users", aggregate);
+        return model_text(&driven->model, "$KV.SNAPSHOTS.%s.%u", aggregate % 2 == 0 ? "orders" : "users",
+                          aggregate);
     case 12:
         return model_text(&driven->model, "wild.%u.%s", aggregate, aggregate % 2 == 0 ? "a" : "b");
     case 13:
         return model_text(&driven->model, "auto%u.%u.x", aggregate % 4, aggregate);
     default:
-        return aggregate % 2 == 0 ? model_text(&driven->model, "orders.%u", aggregate) : "users.\xc3\xa4.gr\xc3\xbc\xc3\x9f";
+        return aggregate % 2 == 0 ? model_text(&driven->model, "orders.%u", aggregate)
+                                  : "users.\xc3\xa4.gr\xc3\xbc\xc3\x9f";
     }
 }
 
@@ -183,7 +195,8 @@ static const char *make_id(driver *driven) {
     }
     uint64_t number = ++driven->id_count;
     if (kind < 85) return model_text(&driven->model, "id-%" PRIu64, number);
-    return model_text(&driven->model, "%08" PRIx64 "-1234-7123-9123-%012" PRIx64, number * 7919 & 0xffffffff, number);
+    return model_text(&driven->model, "%08" PRIx64 "-1234-7123-9123-%012" PRIx64, number * 7919 & 0xffffffff,
+                      number);
 }
 
 static const char *maybe(driver *driven, unsigned percent, const char *format, unsigned bound) {
@@ -229,11 +242,14 @@ static const model_said *make_said(driver *driven) {
     said->id = make_id(driven);
     said->type = maybe(driven, 20, "Type#", 12);
     said->schema = maybe(driven, 10, "1.#.0", 5);
-    said->correlation = random_percent(random, 20) ? "01890a5d-ac96-774b-bcce-b302099a8057" : maybe(driven, 40, "case-#", 60);
+    said->correlation = random_percent(random, 20) ? "01890a5d-ac96-774b-bcce-b302099a8057"
+                                                   : maybe(driven, 40, "case-#", 60);
     said->causation = maybe(driven, 20, "id-#", 200);
     said->actor = maybe(driven, 50, "actor #", 9);
-    said->time_ns = random_percent(random, 40) ? (int64_t)(random_below(random, 4000) * UINT64_C(1000000000)) + INT64_C(1700000000000000000)
-                                               : DAYBOOK_TIME_NONE;
+    said->time_ns = random_percent(random, 40)
+                        ? (int64_t)(random_below(random, 4000) * UINT64_C(1000000000)) +
+                              INT64_C(1700000000000000000)
+                        : DAYBOOK_TIME_NONE;
     if (random_percent(random, 50)) {
         said->tag_count = random_below(random, MODEL_TAGS_MAX) + 1;
         for (size_t i = 0; i < said->tag_count; i++)
@@ -284,7 +300,9 @@ static bool same(daybook_slice slice, const char *text) {
     return slice.size == strlen(text) && (slice.size == 0 || memcmp(slice.data, text, slice.size) == 0);
 }
 
-static int compare_texts(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int compare_texts(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 static const char *different_tags(const model_said *said, const daybook_event *event) {
     const char *sorted[MODEL_TAGS_MAX];
@@ -300,7 +318,8 @@ static const char *different_tags(const model_said *said, const daybook_event *e
 }
 
 // The name of the first field that differs, NULL where none does.
-static const char *different(driver *driven, const model_event *expected, const daybook_recorded_event *actual) {
+static const char *different(driver *driven, const model_event *expected,
+                             const daybook_recorded_event *actual) {
     const model_said *said = expected->said;
     const daybook_event *event = &actual->event;
     if (actual->position != expected->position) return "position";
@@ -310,7 +329,8 @@ static const char *different(driver *driven, const model_event *expected, const 
     if (!same(actual->stream, driven->model.streams[expected->stream]->name)) return "stream";
     if (!same(actual->aggregate, expected->aggregate)) return "aggregate";
     if (!same(event->subject, said->subject)) return "subject";
-    if (event->data.size != said->data_size || (said->data_size > 0 && memcmp(event->data.data, said->data, said->data_size) != 0))
+    if (event->data.size != said->data_size ||
+        (said->data_size > 0 && memcmp(event->data.data, said->data, said->data_size) != 0))
         return "data";
     if (!same(event->id, expected->id)) return "id";
     if (!same(event->type, expected->type)) return "type";
@@ -318,10 +338,12 @@ static const char *different(driver *driven, const model_event *expected, const 
     if (!same(event->correlation, said->correlation)) return "correlation";
     if (!same(event->causation, said->causation)) return "causation";
     if (!same(event->actor, said->actor)) return "actor";
-    if (event->time_ns != (said->time_ns == DAYBOOK_TIME_NONE ? expected->recorded_ns : said->time_ns)) return "time";
+    if (event->time_ns != (said->time_ns == DAYBOOK_TIME_NONE ? expected->recorded_ns : said->time_ns))
+        return "time";
     if (event->header_count != said->header_count) return "header count";
     for (size_t i = 0; i < said->header_count; i++) {
-        if (!same(event->headers[i].name, said->header_names[i]) || !same(event->headers[i].value, said->header_values[i]))
+        if (!same(event->headers[i].name, said->header_names[i]) ||
+            !same(event->headers[i].value, said->header_values[i]))
             return "header";
     }
     return different_tags(said, event);
@@ -330,12 +352,13 @@ static const char *different(driver *driven, const model_event *expected, const 
 static void check_event(driver *driven, const model_event *expected, const daybook_recorded_event *actual) {
     const char *field = different(driven, expected, actual);
     if (field == NULL) return;
-    driver_fail(driven,
-                "an event differs in its %s: expected %s position %" PRIu64 " seq %" PRIu64 " version %" PRIu64 " id %s, got %.*s position %" PRIu64
-                " seq %" PRIu64 " version %" PRIu64 " id %.*s",
-                field, expected->said->subject, expected->position, expected->seq, expected->version, expected->id,
-                (int)actual->event.subject.size, (const char *)actual->event.subject.data, actual->position, actual->seq,
-                actual->version, (int)actual->event.id.size, (const char *)actual->event.id.data);
+    driver_fail(
+        driven,
+        "an event differs in its %s: expected %s position %" PRIu64 " seq %" PRIu64 " version %" PRIu64
+        " id %s, got %.*s position %" PRIu64 " seq %" PRIu64 " version %" PRIu64 " id %.*s",
+        field, expected->said->subject, expected->position, expected->seq, expected->version, expected->id,
+        (int)actual->event.subject.size, (const char *)actual->event.subject.data, actual->position,
+        actual->seq, actual->version, (int)actual->event.id.size, (const char *)actual->event.id.data);
 }
 
 // ---- What depends on the clock ---------------------------------------------------------------------------
@@ -348,9 +371,11 @@ static void settle_ages(driver *driven) {
         size_t first = model_first_live(&driven->model, i);
         if (first == MODEL_NONE || !model_is_expired(&driven->model, first, now_ns(driven))) continue;
         daybook_stream_info *info;
-        daybook_status status = daybook_stream_get_info(driven->store, daybook_text(stream->name), &info, &driven->error);
+        daybook_status status =
+            daybook_stream_get_info(driven->store, daybook_text(stream->name), &info, &driven->error);
         if (breaks(driven, status)) return;
-        if (status != DAYBOOK_OK) driver_fail(driven, "no info on %s: %s", stream->name, daybook_status_name(status));
+        if (status != DAYBOOK_OK)
+            driver_fail(driven, "no info on %s: %s", stream->name, daybook_status_name(status));
         uint64_t seq = info->first_seq;
         daybook_stream_info_release(driven->store, info);
         trace(driven, "%s begins at seq %" PRIu64 " by age", stream->name, seq);
@@ -420,7 +445,8 @@ static void make_item(driver *driven, conditions *made, size_t condition, size_t
     }
     if (random_percent(random, 60)) {
         made->types[condition][index][item->type_count++] = daybook_text(event->type);
-        if (random_percent(random, 30)) made->types[condition][index][item->type_count++] = daybook_text("placed");
+        if (random_percent(random, 30))
+            made->types[condition][index][item->type_count++] = daybook_text("placed");
     }
     if (event->said->tag_count > 0 && random_percent(random, 60)) {
         made->tags[condition][index][item->tag_count++] = daybook_text(event->said->tags[0]);
@@ -452,8 +478,8 @@ static void make_condition(driver *driven, conditions *made, size_t index) {
         condition->filter = daybook_text(made->texts[index][0]);
     }
     // An aggregate some of whose subjects nobody captures cannot be named on its own.
-    if (condition->kind == DAYBOOK_EXPECT_VERSION && event != NULL && event->aggregate[0] != '\0' && random_percent(random, 40) &&
-        strncmp(event->aggregate, "wild", 4) != 0) {
+    if (condition->kind == DAYBOOK_EXPECT_VERSION && event != NULL && event->aggregate[0] != '\0' &&
+        random_percent(random, 40) && strncmp(event->aggregate, "wild", 4) != 0) {
         (void)snprintf(made->texts[index][0], sizeof made->texts[index][0], "%s", event->aggregate);
         condition->aggregate = daybook_text(made->texts[index][0]);
     }
@@ -463,7 +489,10 @@ static void make_condition(driver *driven, conditions *made, size_t index) {
         for (size_t i = 0; i < condition->item_count; i++) make_item(driven, made, index, i);
         uint64_t kind = random_below(random, 6);
         uint64_t last = store->event_count == 0 ? 0 : store->events[store->event_count - 1].position;
-        condition->after = kind == 0 ? 0 : kind == 1 ? UINT64_MAX : kind <= 3 ? last : random_below(random, last + 2);
+        condition->after = kind == 0   ? 0
+                           : kind == 1 ? UINT64_MAX
+                           : kind <= 3 ? last
+                                       : random_below(random, last + 2);
     }
 }
 
@@ -490,15 +519,20 @@ static void settle_auto_streams(driver *driven) {
         const char *subject = driven->batch[i]->subject;
         if (model_capture(&driven->model, daybook_text(subject)) != MODEL_NONE) continue;
         daybook_slice found;
-        daybook_status status = daybook_stream_find(driven->store, daybook_text(subject), &found, &driven->error);
+        daybook_status status =
+            daybook_stream_find(driven->store, daybook_text(subject), &found, &driven->error);
         if (status == DAYBOOK_ENOSTREAM || breaks(driven, status)) continue;
-        if (status != DAYBOOK_OK) driver_fail(driven, "who captures %s? %s", subject, daybook_status_name(status));
+        if (status != DAYBOOK_OK)
+            driver_fail(driven, "who captures %s? %s", subject, daybook_status_name(status));
         size_t size = strcspn(subject, ".");
         char name[64], filter[64];
-        for (size_t j = 0; j < size; j++) name[j] = (char)(subject[j] >= 'a' && subject[j] <= 'z' ? subject[j] - 32 : subject[j]);
+        for (size_t j = 0; j < size; j++)
+            name[j] = (char)(subject[j] >= 'a' && subject[j] <= 'z' ? subject[j] - 32 : subject[j]);
         name[size] = '\0';
         (void)snprintf(filter, sizeof filter, "%.*s.>", (int)size, subject);
-        if (!same(found, name)) driver_fail(driven, "the stream made for %s is %.*s", subject, (int)found.size, (const char *)found.data);
+        if (!same(found, name))
+            driver_fail(driven, "the stream made for %s is %.*s", subject, (int)found.size,
+                        (const char *)found.data);
         daybook_stream_config config;
         daybook_stream_config_init(&config);
         daybook_slice subjects = daybook_text(filter);
@@ -510,42 +544,55 @@ static void settle_auto_streams(driver *driven) {
     }
 }
 
-static void check_receipt(driver *driven, size_t index, const daybook_receipt *receipt, const model_event *event) {
+static void check_receipt(driver *driven, size_t index, const daybook_receipt *receipt,
+                          const model_event *event) {
     if (!same(receipt->stream, driven->model.streams[event->stream]->name))
-        driver_fail(driven, "receipt %zu: stream %.*s", index, (int)receipt->stream.size, (const char *)receipt->stream.data);
+        driver_fail(driven, "receipt %zu: stream %.*s", index, (int)receipt->stream.size,
+                    (const char *)receipt->stream.data);
     if (receipt->seq != event->seq || receipt->version != event->version)
-        driver_fail(driven, "receipt %zu of %s: seq %" PRIu64 " version %" PRIu64 ", expected %" PRIu64 " %" PRIu64, index,
-                    event->said->subject, receipt->seq, receipt->version, event->seq, event->version);
+        driver_fail(driven,
+                    "receipt %zu of %s: seq %" PRIu64 " version %" PRIu64 ", expected %" PRIu64 " %" PRIu64,
+                    index, event->said->subject, receipt->seq, receipt->version, event->seq, event->version);
     bool made = event->said->id[0] == '\0';
-    if (made ? strlen(receipt->id) != 36 : receipt->id[0] != '\0') driver_fail(driven, "receipt %zu: id '%s'", index, receipt->id);
+    if (made ? strlen(receipt->id) != 36 : receipt->id[0] != '\0')
+        driver_fail(driven, "receipt %zu: id '%s'", index, receipt->id);
     if ((receipt->flags & ~(unsigned)DAYBOOK_RECEIPT_STREAM_CREATED) != 0)
         driver_fail(driven, "receipt %zu: flags %u", index, receipt->flags);
 }
 
 static void check_positions(driver *driven, const daybook_receipt *receipts) {
     for (size_t i = 0; i < driven->batch_count; i++) {
-        if (i == 0 ? receipts[0].position <= driven->last_position : receipts[i].position != receipts[i - 1].position + 1)
-            driver_fail(driven, "position %" PRIu64 " of event %zu behind %" PRIu64, receipts[i].position, i, driven->last_position);
-        if (receipts[i].recorded_ns < driven->last_recorded_ns || receipts[i].recorded_ns != receipts[0].recorded_ns)
+        if (i == 0 ? receipts[0].position <= driven->last_position
+                   : receipts[i].position != receipts[i - 1].position + 1)
+            driver_fail(driven, "position %" PRIu64 " of event %zu behind %" PRIu64, receipts[i].position, i,
+                        driven->last_position);
+        if (receipts[i].recorded_ns < driven->last_recorded_ns ||
+            receipts[i].recorded_ns != receipts[0].recorded_ns)
             driver_fail(driven, "recorded time goes back");
     }
     driven->last_position = receipts[driven->batch_count - 1].position;
     driven->last_recorded_ns = receipts[0].recorded_ns;
 }
 
-static void check_duplicates(driver *driven, const model_decision *decision, const daybook_receipt *receipts) {
+static void check_duplicates(driver *driven, const model_decision *decision,
+                             const daybook_receipt *receipts) {
     for (size_t i = 0; i < driven->batch_count; i++) {
         const daybook_receipt *receipt = &receipts[i];
-        if ((receipt->flags & DAYBOOK_RECEIPT_DUPLICATE) == 0) driver_fail(driven, "event %zu is not called a duplicate", i);
+        if ((receipt->flags & DAYBOOK_RECEIPT_DUPLICATE) == 0)
+            driver_fail(driven, "event %zu is not called a duplicate", i);
         if (decision->ids[i].event == MODEL_NONE) continue;
         const model_event *event = &driven->model.events[decision->ids[i].event];
         bool live = event->state == MODEL_LIVE;
         if (live == ((receipt->flags & DAYBOOK_RECEIPT_DELETED) != 0))
-            driver_fail(driven, "the stored event of %s is %s, the receipt says otherwise", event->id, live ? "live" : "removed");
-        bool known = receipt->seq == event->seq && receipt->position == event->position && receipt->version == event->version;
+            driver_fail(driven, "the stored event of %s is %s, the receipt says otherwise", event->id,
+                        live ? "live" : "removed");
+        bool known = receipt->seq == event->seq && receipt->position == event->position &&
+                     receipt->version == event->version;
         if (!known && (live || receipt->position != 0))
-            driver_fail(driven, "duplicate of %s: position %" PRIu64 " seq %" PRIu64 ", expected %" PRIu64 " %" PRIu64, event->id,
-                        receipt->position, receipt->seq, event->position, event->seq);
+            driver_fail(driven,
+                        "duplicate of %s: position %" PRIu64 " seq %" PRIu64 ", expected %" PRIu64
+                        " %" PRIu64,
+                        event->id, receipt->position, receipt->seq, event->position, event->seq);
         bool differs = !model_same_content(driven->batch[i], event->said, event);
         if (live && differs != ((receipt->flags & DAYBOOK_RECEIPT_DIFFERS) != 0))
             driver_fail(driven, "duplicate of %s: differs is %d", event->id, !differs);
@@ -568,7 +615,8 @@ static void count_status(driver *driven, daybook_status status) {
 static void make_batch(driver *driven) {
     random_source *random = &driven->random;
     driven->batch_count = 1;
-    if (random_percent(random, 35)) driven->batch_count = random_skewed(random, driven->options.heavy ? 200 : 40) + 1;
+    if (random_percent(random, 35))
+        driven->batch_count = random_skewed(random, driven->options.heavy ? 200 : 40) + 1;
     for (size_t i = 0; i < driven->batch_count; i++) driven->batch[i] = make_said(driven);
     // The same events once more.
     if (random_percent(random, 5) && driven->model.event_count > 20) {
@@ -603,25 +651,32 @@ static void append_batch(driver *driven) {
     for (size_t i = 0; i < driven->batch_count; i++) receipts[i].size = sizeof *receipts;
     if (driven->broken) return;
     driven->pending = PENDING_APPEND;
-    daybook_status status = daybook_append(driven->store, events, driven->batch_count, &options, receipts, &driven->error);
+    daybook_status status =
+        daybook_append(driven->store, events, driven->batch_count, &options, receipts, &driven->error);
     if (breaks(driven, status)) return;
     settle_auto_streams(driven);
     if (driven->broken && status != DAYBOOK_OK) return;
     driven->pending = PENDING_NOTHING;
     model_decision decision;
-    model_decide(&driven->model, driven->batch, driven->batch_count, &options, now_ns(driven), true, &decision);
+    model_decide(&driven->model, driven->batch, driven->batch_count, &options, now_ns(driven), true,
+                 &decision);
     bool was_duplicate = status == DAYBOOK_OK && all_duplicate(receipts, driven->batch_count);
     if (decision.uncertain && status == DAYBOOK_EMIXED) return;
     if (decision.uncertain && !was_duplicate)
-        model_decide(&driven->model, driven->batch, driven->batch_count, &options, now_ns(driven), false, &decision);
+        model_decide(&driven->model, driven->batch, driven->batch_count, &options, now_ns(driven), false,
+                     &decision);
     if (status != decision.status || (status == DAYBOOK_OK && was_duplicate != decision.duplicate))
-        driver_fail(driven, "append of %zu events (%s ...): %s%s, expected %s%s (condition %u, actual %" PRIu64 ")", driven->batch_count,
-                    driven->batch[0]->subject, daybook_status_name(status), was_duplicate ? " duplicate" : "",
-                    daybook_status_name(decision.status), decision.duplicate ? " duplicate" : "", decision.condition, decision.actual);
+        driver_fail(driven,
+                    "append of %zu events (%s ...): %s%s, expected %s%s (condition %u, actual %" PRIu64 ")",
+                    driven->batch_count, driven->batch[0]->subject, daybook_status_name(status),
+                    was_duplicate ? " duplicate" : "", daybook_status_name(decision.status),
+                    decision.duplicate ? " duplicate" : "", decision.condition, decision.actual);
     count_status(driven, status);
-    if (status == DAYBOOK_ECONFLICT && (driven->error.condition != decision.condition || driven->error.actual != decision.actual))
-        driver_fail(driven, "conflict of condition %u, actual %" PRIu64 "; expected condition %u, actual %" PRIu64, driven->error.condition,
-                    driven->error.actual, decision.condition, decision.actual);
+    if (status == DAYBOOK_ECONFLICT &&
+        (driven->error.condition != decision.condition || driven->error.actual != decision.actual))
+        driver_fail(driven,
+                    "conflict of condition %u, actual %" PRIu64 "; expected condition %u, actual %" PRIu64,
+                    driven->error.condition, driven->error.actual, decision.condition, decision.actual);
     if (status != DAYBOOK_OK) return;
     if (decision.duplicate) {
         driven->counts.duplicates += driven->batch_count;
@@ -632,11 +687,15 @@ static void append_batch(driver *driven) {
     model_append(&driven->model, driven->batch, driven->batch_count, receipts);
     driven->counts.appended += driven->batch_count;
     for (size_t i = 0; i < driven->batch_count; i++)
-        trace(driven, "position %" PRIu64 " seq %" PRIu64 " %s id %s roll-up %s", receipts[i].position, receipts[i].seq, driven->batch[i]->subject,
+        trace(driven, "position %" PRIu64 " seq %" PRIu64 " %s id %s roll-up %s", receipts[i].position,
+              receipts[i].seq, driven->batch[i]->subject,
               driven->batch[i]->id[0] == '\0' ? receipts[i].id : driven->batch[i]->id,
-              driven->batch[i]->header_count == 0 ? "" : driven->batch[i]->header_names[driven->batch[i]->header_count - 1]);
+              driven->batch[i]->header_count == 0
+                  ? ""
+                  : driven->batch[i]->header_names[driven->batch[i]->header_count - 1]);
     for (size_t i = 0; i < driven->batch_count; i++)
-        check_receipt(driven, i, &receipts[i], &driven->model.events[driven->model.event_count - driven->batch_count + i]);
+        check_receipt(driven, i, &receipts[i],
+                      &driven->model.events[driven->model.event_count - driven->batch_count + i]);
 }
 
 static void step_append(driver *driven) {
@@ -654,7 +713,9 @@ static void step_delete(driver *driven) {
     if (driven->broken || event == NULL || driven->model.streams[event->stream]->removed) return;
     model_stream *stream = driven->model.streams[event->stream];
     bool denied = (stream->config.flags & DAYBOOK_STREAM_DENY_DELETE) != 0;
-    daybook_status expected = denied ? DAYBOOK_EPERMISSION : event->state == MODEL_LIVE ? DAYBOOK_OK : DAYBOOK_ENOTFOUND;
+    daybook_status expected = denied                       ? DAYBOOK_EPERMISSION
+                              : event->state == MODEL_LIVE ? DAYBOOK_OK
+                                                           : DAYBOOK_ENOTFOUND;
     size_t index = (size_t)(event - driven->model.events);
     driven->pending = expected == DAYBOOK_OK ? PENDING_DELETE : PENDING_NOTHING;
     driven->pending_event = index;
@@ -664,10 +725,11 @@ static void step_delete(driver *driven) {
     if (breaks(driven, status)) return;
     driven->pending = PENDING_NOTHING;
     if (status != expected)
-        driver_fail(driven, "delete of seq %" PRIu64 " in %s: %s, expected %s", event->seq, stream->name, daybook_status_name(status),
-                    daybook_status_name(expected));
+        driver_fail(driven, "delete of seq %" PRIu64 " in %s: %s, expected %s", event->seq, stream->name,
+                    daybook_status_name(status), daybook_status_name(expected));
     if (status != DAYBOOK_OK) return;
-    trace(driven, "position %" PRIu64 " seq %" PRIu64 " of %s%s", event->position, event->seq, stream->name, erase ? ", erased" : "");
+    trace(driven, "position %" PRIu64 " seq %" PRIu64 " of %s%s", event->position, event->seq, stream->name,
+          erase ? ", erased" : "");
     driven->counts.removed++;
     model_delete(&driven->model, index);
 }
@@ -700,23 +762,29 @@ static void step_purge(driver *driven) {
         purge->seq_to = random_below(random, stream->last_seq + 2);
     }
     purge->erase = random_percent(random, 10);
-    daybook_status expected = (stream->config.flags & DAYBOOK_STREAM_DENY_PURGE) != 0 ? DAYBOOK_EPERMISSION : DAYBOOK_OK;
+    daybook_status expected = (stream->config.flags & DAYBOOK_STREAM_DENY_PURGE) != 0 ? DAYBOOK_EPERMISSION
+                                                                                      : DAYBOOK_OK;
     driven->pending = PENDING_PURGE;
     driven->pending_stream = index;
     uint64_t removed = 0;
-    daybook_status status = daybook_stream_purge(driven->store, daybook_text(stream->name), purge, &removed, &driven->error);
+    daybook_status status =
+        daybook_stream_purge(driven->store, daybook_text(stream->name), purge, &removed, &driven->error);
     if (breaks(driven, status)) return;
     driven->pending = PENDING_NOTHING;
     if (status != expected)
-        driver_fail(driven, "purge of %s: %s, expected %s", stream->name, daybook_status_name(status), daybook_status_name(expected));
+        driver_fail(driven, "purge of %s: %s, expected %s", stream->name, daybook_status_name(status),
+                    daybook_status_name(expected));
     if (status != DAYBOOK_OK) return;
     uint64_t count = model_purge(&driven->model, index, purge, false);
-    trace(driven, "%s filter '%.*s' seq_to %" PRIu64 " keep %" PRIu64 " removes %" PRIu64, stream->name, (int)purge->filter.size,
-          (const char *)purge->filter.data, purge->seq_to, purge->keep, count);
+    trace(driven, "%s filter '%.*s' seq_to %" PRIu64 " keep %" PRIu64 " removes %" PRIu64, stream->name,
+          (int)purge->filter.size, (const char *)purge->filter.data, purge->seq_to, purge->keep, count);
     driven->counts.removed += count;
     if (count != removed)
-        driver_fail(driven, "purge of %s (filter '%.*s' seq_to %" PRIu64 " keep %" PRIu64 "): %" PRIu64 " removed, expected %" PRIu64,
-                    stream->name, (int)purge->filter.size, (const char *)purge->filter.data, purge->seq_to, purge->keep, removed, count);
+        driver_fail(driven,
+                    "purge of %s (filter '%.*s' seq_to %" PRIu64 " keep %" PRIu64 "): %" PRIu64
+                    " removed, expected %" PRIu64,
+                    stream->name, (int)purge->filter.size, (const char *)purge->filter.data, purge->seq_to,
+                    purge->keep, removed, count);
 }
 
 // ---- Streams ---------------------------------------------------------------------------------------------
@@ -725,10 +793,16 @@ static const struct {
     const char *name, *subject, *other;
     uint32_t tokens;
 } known_streams[] = {
-    {"ORDERS", "orders.>", NULL, 2},      {"USERS", "users.>", NULL, 2}, {"DEEP", "deep.>", NULL, 3},
-    {"FLAT", "flat.>", NULL, 0},          {"LIM", "lim.>", NULL, 2},     {"NEW", "new.>", NULL, 2},
-    {"KV_B", "$KV.B.>", NULL, 0},         {"KV_SNAPSHOTS", "$KV.SNAPSHOTS.>", NULL, 0},
-    {"WILDA", "wild.*.a", "wild.*.c", 2}, {"WILDB", "wild.*.b", NULL, 2},
+    {"ORDERS", "orders.>", NULL, 2},
+    {"USERS", "users.>", NULL, 2},
+    {"DEEP", "deep.>", NULL, 3},
+    {"FLAT", "flat.>", NULL, 0},
+    {"LIM", "lim.>", NULL, 2},
+    {"NEW", "new.>", NULL, 2},
+    {"KV_B", "$KV.B.>", NULL, 0},
+    {"KV_SNAPSHOTS", "$KV.SNAPSHOTS.>", NULL, 0},
+    {"WILDA", "wild.*.a", "wild.*.c", 2},
+    {"WILDB", "wild.*.b", NULL, 2},
 };
 enum { KNOWN_STREAM_COUNT = sizeof known_streams / sizeof *known_streams };
 
@@ -740,7 +814,8 @@ static void set_limits(driver *driven, daybook_stream_config *config, size_t kno
         uint64_t kind = random_below(random, 4);
         if (kind == 0) config->max_msgs = random_below(random, 40) + 1;
         if (kind == 1) config->max_bytes = random_below(random, 20000) + 500;
-        if (kind == 2 && driven->options.has_subject_limits) config->max_msgs_per_subject = random_below(random, 4) + 1;
+        if (kind == 2 && driven->options.has_subject_limits)
+            config->max_msgs_per_subject = random_below(random, 4) + 1;
         if (driven->options.has_ages && random_percent(random, 60)) config->max_age_ns = INT64_C(30000000000);
         config->max_msg_size = random_percent(random, 20) ? 2000 : 0;
     } else if (strcmp(name, "NEW") == 0) {
@@ -755,22 +830,26 @@ static void set_limits(driver *driven, daybook_stream_config *config, size_t kno
     } else if (strncmp(name, "KV_", 3) == 0) {
         config->discard = DAYBOOK_DISCARD_NEW;
         config->flags = DAYBOOK_STREAM_ALLOW_ROLLUP | DAYBOOK_STREAM_DENY_DELETE | DAYBOOK_STREAM_INTERNAL;
-        if (driven->options.has_subject_limits) config->max_msgs_per_subject = known == 7 ? 1 : random_below(random, 5) + 1;
+        if (driven->options.has_subject_limits)
+            config->max_msgs_per_subject = known == 7 ? 1 : random_below(random, 5) + 1;
         if (driven->options.has_ages && random_percent(random, 30)) config->max_age_ns = INT64_C(60000000000);
     }
-    if (strcmp(name, "FLAT") != 0 && random_percent(random, 30)) config->duplicate_window_ns = INT64_C(5000000000);
+    if (strcmp(name, "FLAT") != 0 && random_percent(random, 30))
+        config->duplicate_window_ns = INT64_C(5000000000);
 }
 
 static void make_config(driver *driven, size_t known) {
     daybook_stream_config *config = &driven->config;
     daybook_stream_config_init(config);
     (void)snprintf(driven->config_texts[0], sizeof driven->config_texts[0], "%s", known_streams[known].name);
-    (void)snprintf(driven->config_texts[1], sizeof driven->config_texts[1], "version %" PRIu64, ++driven->description_count);
+    (void)snprintf(driven->config_texts[1], sizeof driven->config_texts[1], "version %" PRIu64,
+                   ++driven->description_count);
     config->name = daybook_text(driven->config_texts[0]);
     config->description = daybook_text(driven->config_texts[1]);
     config->subjects = driven->config_subjects;
     driven->config_subjects[config->subject_count++] = daybook_text(known_streams[known].subject);
-    if (known_streams[known].other != NULL) driven->config_subjects[config->subject_count++] = daybook_text(known_streams[known].other);
+    if (known_streams[known].other != NULL)
+        driven->config_subjects[config->subject_count++] = daybook_text(known_streams[known].other);
     config->aggregate_tokens = known_streams[known].tokens;
     set_limits(driven, config, known);
 }
@@ -784,8 +863,8 @@ static void add_stream(driver *driven, size_t known) {
     driven->pending = PENDING_NOTHING;
     daybook_status expected = model_check_add(&driven->model, &driven->config);
     if (status != expected)
-        driver_fail(driven, "adding %s: %s, expected %s", known_streams[known].name, daybook_status_name(status),
-                    daybook_status_name(expected));
+        driver_fail(driven, "adding %s: %s, expected %s", known_streams[known].name,
+                    daybook_status_name(status), daybook_status_name(expected));
     if (status == DAYBOOK_OK) (void)model_add_stream(&driven->model, &driven->config);
     trace(driven, "%s: %s", known_streams[known].name, daybook_status_name(status));
 }
@@ -797,22 +876,26 @@ static void update_stream(driver *driven, size_t known) {
     make_config(driven, known);
     size_t stream = model_find_stream(&driven->model, driven->config.name);
     // The window stays: what a longer one remembers after a shorter one is not said.
-    if (stream != MODEL_NONE) driven->config.duplicate_window_ns = driven->model.streams[stream]->config.duplicate_window_ns;
+    if (stream != MODEL_NONE)
+        driven->config.duplicate_window_ns = driven->model.streams[stream]->config.duplicate_window_ns;
     driven->pending = stream == MODEL_NONE ? PENDING_NOTHING : PENDING_UPDATE;
     driven->pending_stream = stream;
     daybook_status status = daybook_stream_update(driven->store, &driven->config, &driven->error);
     if (breaks(driven, status)) return;
     driven->pending = PENDING_NOTHING;
     daybook_status expected = stream == MODEL_NONE ? DAYBOOK_ENOTFOUND : DAYBOOK_OK;
-    if (stream != MODEL_NONE && driven->model.streams[stream]->config.aggregate_tokens != driven->config.aggregate_tokens)
+    if (stream != MODEL_NONE &&
+        driven->model.streams[stream]->config.aggregate_tokens != driven->config.aggregate_tokens)
         expected = DAYBOOK_EINVALID;
     if (status != expected)
-        driver_fail(driven, "updating %s: %s, expected %s", known_streams[known].name, daybook_status_name(status),
-                    daybook_status_name(expected));
+        driver_fail(driven, "updating %s: %s, expected %s", known_streams[known].name,
+                    daybook_status_name(status), daybook_status_name(expected));
     if (status == DAYBOOK_OK) model_update_stream(&driven->model, stream, &driven->config);
-    trace(driven, "%s max_msgs %" PRIu64 " max_bytes %" PRIu64 " per subject %" PRIu64 " max_age %" PRId64 " flags %u", known_streams[known].name,
-          driven->config.max_msgs, driven->config.max_bytes, driven->config.max_msgs_per_subject, driven->config.max_age_ns,
-          driven->config.flags);
+    trace(driven,
+          "%s max_msgs %" PRIu64 " max_bytes %" PRIu64 " per subject %" PRIu64 " max_age %" PRId64
+          " flags %u",
+          known_streams[known].name, driven->config.max_msgs, driven->config.max_bytes,
+          driven->config.max_msgs_per_subject, driven->config.max_age_ns, driven->config.flags);
 }
 
 static void remove_stream(driver *driven, size_t stream) {
@@ -821,12 +904,13 @@ static void remove_stream(driver *driven, size_t stream) {
     if (driven->broken) return;
     driven->pending = PENDING_REMOVE;
     driven->pending_stream = stream;
-    daybook_status status =
-        daybook_stream_remove(driven->store, daybook_text(driven->model.streams[stream]->name), &driven->error);
+    daybook_status status = daybook_stream_remove(
+        driven->store, daybook_text(driven->model.streams[stream]->name), &driven->error);
     if (breaks(driven, status)) return;
     driven->pending = PENDING_NOTHING;
     if (status != DAYBOOK_OK)
-        driver_fail(driven, "removing %s: %s", driven->model.streams[stream]->name, daybook_status_name(status));
+        driver_fail(driven, "removing %s: %s", driven->model.streams[stream]->name,
+                    daybook_status_name(status));
     model_remove_stream(&driven->model, stream);
     trace(driven, "%s", driven->model.streams[stream]->name);
 }
@@ -864,8 +948,10 @@ static void bound(driver *driven, uint64_t value, uint64_t *from, uint64_t *to) 
 }
 
 static void bound_time(driver *driven, int64_t value, int64_t *since, int64_t *until) {
-    if (random_percent(&driven->random, 60)) *since = value - (int64_t)random_below(&driven->random, 3) * 1000000;
-    if (random_percent(&driven->random, 60)) *until = value + (int64_t)random_below(&driven->random, 3) * 1000000000;
+    if (random_percent(&driven->random, 60))
+        *since = value - (int64_t)random_below(&driven->random, 3) * 1000000;
+    if (random_percent(&driven->random, 60))
+        *until = value + (int64_t)random_below(&driven->random, 3) * 1000000000;
 }
 
 static void make_query(driver *driven, query_texts *texts, daybook_query *query) {
@@ -885,12 +971,14 @@ static void make_query(driver *driven, query_texts *texts, daybook_query *query)
     if (random_percent(random, 20)) {
         query->types = texts->types;
         texts->types[query->type_count++] = daybook_text(event->type);
-        if (random_percent(random, 40)) texts->types[query->type_count++] = daybook_text(any_event(driven)->type);
+        if (random_percent(random, 40))
+            texts->types[query->type_count++] = daybook_text(any_event(driven)->type);
     }
     if (said->tag_count > 0 && random_percent(random, 25)) {
         query->tags = texts->tags;
         texts->tags[query->tag_count++] = daybook_text(said->tags[0]);
-        if (said->tag_count > 1 && random_percent(random, 40)) texts->tags[query->tag_count++] = daybook_text(said->tags[1]);
+        if (said->tag_count > 1 && random_percent(random, 40))
+            texts->tags[query->tag_count++] = daybook_text(said->tags[1]);
     }
     if (random_percent(random, 12)) query->correlation = daybook_text(said->correlation);
     if (random_percent(random, 8)) query->causation = daybook_text(said->causation);
@@ -901,11 +989,15 @@ static void make_query(driver *driven, query_texts *texts, daybook_query *query)
         query->item_count = random_below(random, 3) + 1;
         for (size_t i = 0; i < query->item_count; i++) make_item(driven, &texts->items, 0, i);
     }
-    if (random_percent(random, 20)) bound(driven, event->position, &query->position_from, &query->position_to);
+    if (random_percent(random, 20))
+        bound(driven, event->position, &query->position_from, &query->position_to);
     if (random_percent(random, 15)) bound(driven, event->seq, &query->seq_from, &query->seq_to);
     if (random_percent(random, 15)) bound(driven, event->version, &query->version_from, &query->version_to);
-    if (random_percent(random, 10)) bound_time(driven, event->recorded_ns, &query->recorded_since_ns, &query->recorded_until_ns);
-    if (random_percent(random, 10)) bound_time(driven, INT64_C(1700000000000000000) + INT64_C(2000000000000), &query->time_since_ns, &query->time_until_ns);
+    if (random_percent(random, 10))
+        bound_time(driven, event->recorded_ns, &query->recorded_since_ns, &query->recorded_until_ns);
+    if (random_percent(random, 10))
+        bound_time(driven, INT64_C(1700000000000000000) + INT64_C(2000000000000), &query->time_since_ns,
+                   &query->time_until_ns);
     if (random_percent(random, 30)) query->limit = random_skewed(random, 30) + 1;
     if (random_percent(random, 30)) query->flags |= DAYBOOK_QUERY_REVERSE;
     if (random_percent(random, 15)) query->flags |= DAYBOOK_QUERY_LAST_PER_SUBJECT;
@@ -913,30 +1005,35 @@ static void make_query(driver *driven, query_texts *texts, daybook_query *query)
 }
 
 static void describe(const daybook_query *query) {
-    (void)fprintf(stderr, "\nquery: flags %u stream '%.*s'", query->flags, (int)query->stream.size, (const char *)query->stream.data);
+    (void)fprintf(stderr, "\nquery: flags %u stream '%.*s'", query->flags, (int)query->stream.size,
+                  (const char *)query->stream.data);
     for (size_t i = 0; i < query->filter_count; i++)
-        (void)fprintf(stderr, " filter '%.*s'", (int)query->filters[i].size, (const char *)query->filters[i].data);
+        (void)fprintf(stderr, " filter '%.*s'", (int)query->filters[i].size,
+                      (const char *)query->filters[i].data);
     for (size_t i = 0; i < query->type_count; i++)
         (void)fprintf(stderr, " type '%.*s'", (int)query->types[i].size, (const char *)query->types[i].data);
     for (size_t i = 0; i < query->tag_count; i++)
         (void)fprintf(stderr, " tag '%.*s'", (int)query->tags[i].size, (const char *)query->tags[i].data);
-    (void)fprintf(stderr, " correlation '%.*s' causation '%.*s' actor '%.*s' id '%.*s'", (int)query->correlation.size,
-                  (const char *)query->correlation.data, (int)query->causation.size, (const char *)query->causation.data,
-                  (int)query->actor.size, (const char *)query->actor.data, (int)query->id.size, (const char *)query->id.data);
+    (void)fprintf(stderr, " correlation '%.*s' causation '%.*s' actor '%.*s' id '%.*s'",
+                  (int)query->correlation.size, (const char *)query->correlation.data,
+                  (int)query->causation.size, (const char *)query->causation.data, (int)query->actor.size,
+                  (const char *)query->actor.data, (int)query->id.size, (const char *)query->id.data);
     for (size_t i = 0; i < query->item_count; i++) {
         const daybook_query_item *item = &query->items[i];
         (void)fprintf(stderr, " item(filter '%.*s'", (int)item->filter.size, (const char *)item->filter.data);
         for (size_t j = 0; j < item->type_count; j++)
-            (void)fprintf(stderr, " type '%.*s'", (int)item->types[j].size, (const char *)item->types[j].data);
+            (void)fprintf(stderr, " type '%.*s'", (int)item->types[j].size,
+                          (const char *)item->types[j].data);
         for (size_t j = 0; j < item->tag_count; j++)
             (void)fprintf(stderr, " tag '%.*s'", (int)item->tags[j].size, (const char *)item->tags[j].data);
         (void)fprintf(stderr, ")");
     }
     (void)fprintf(stderr,
-                  " position %" PRIu64 "-%" PRIu64 " seq %" PRIu64 "-%" PRIu64 " version %" PRIu64 "-%" PRIu64 " recorded %" PRId64
-                  "-%" PRId64 " time %" PRId64 "-%" PRId64 " limit %" PRIu64 "\n",
-                  query->position_from, query->position_to, query->seq_from, query->seq_to, query->version_from, query->version_to,
-                  query->recorded_since_ns, query->recorded_until_ns, query->time_since_ns, query->time_until_ns, query->limit);
+                  " position %" PRIu64 "-%" PRIu64 " seq %" PRIu64 "-%" PRIu64 " version %" PRIu64 "-%" PRIu64
+                  " recorded %" PRId64 "-%" PRId64 " time %" PRId64 "-%" PRId64 " limit %" PRIu64 "\n",
+                  query->position_from, query->position_to, query->seq_from, query->seq_to,
+                  query->version_from, query->version_to, query->recorded_since_ns, query->recorded_until_ns,
+                  query->time_since_ns, query->time_until_ns, query->limit);
 }
 
 // A query that names a stream that is not there.
@@ -951,7 +1048,8 @@ static void compare_read(driver *driven, const daybook_query *query) {
     daybook_status expected = names_nobody(driven, query) ? DAYBOOK_ENOTFOUND : DAYBOOK_OK;
     if (status != expected) {
         describe(query);
-        driver_fail(driven, "read: %s, expected %s", daybook_status_name(status), daybook_status_name(expected));
+        driver_fail(driven, "read: %s, expected %s", daybook_status_name(status),
+                    daybook_status_name(expected));
     }
     if (status != DAYBOOK_OK) return;
     size_t count;
@@ -963,10 +1061,11 @@ static void compare_read(driver *driven, const daybook_query *query) {
         if (status != (i < count ? DAYBOOK_OK : DAYBOOK_END)) {
             describe(query);
             const model_event *missed = i < count ? &driven->model.events[found[i]] : NULL;
-            driver_fail(driven, "event %zu of %zu: %s (%s position %" PRIu64 ")", i, count, daybook_status_name(status),
-                        missed != NULL   ? missed->said->subject
+            driver_fail(driven, "event %zu of %zu: %s (%s position %" PRIu64 ")", i, count,
+                        daybook_status_name(status),
+                        missed != NULL         ? missed->said->subject
                         : status == DAYBOOK_OK ? "invented"
-                                         : "",
+                                               : "",
                         missed != NULL ? missed->position : event.position);
         }
         if (i < count && different(driven, &driven->model.events[found[i]], &event) != NULL) describe(query);
@@ -1005,7 +1104,8 @@ static void step_count(driver *driven) {
     if (status == expected && (status != DAYBOOK_OK || actual == count)) return;
     compare_read(driven, &query); // says where
     describe(&query);
-    driver_fail(driven, "count: %s %" PRIu64 ", expected %s %zu", daybook_status_name(status), actual, daybook_status_name(expected), count);
+    driver_fail(driven, "count: %s %" PRIu64 ", expected %s %zu", daybook_status_name(status), actual,
+                daybook_status_name(expected), count);
 }
 
 // ---- Lists -----------------------------------------------------------------------------------------------
@@ -1023,7 +1123,8 @@ static bool is_listed(const listing *listed, const model_event *event, const cha
     const model *store = &listed->driven->model;
     if (!model_is_readable(store, event)) return false;
     bool internal = (store->streams[event->stream]->config.flags & DAYBOOK_STREAM_INTERNAL) != 0;
-    if (listed->stream.size > 0 ? !same(listed->stream, store->streams[event->stream]->name) : internal) return false;
+    if (listed->stream.size > 0 ? !same(listed->stream, store->streams[event->stream]->name) : internal)
+        return false;
     *name_out = listed->kind == DAYBOOK_LIST_TYPES      ? event->type
                 : listed->kind == DAYBOOK_LIST_SUBJECTS ? event->said->subject
                                                         : event->aggregate;
@@ -1048,21 +1149,24 @@ static int check_entry(void *context, const daybook_list_entry *entry) {
     const model_event *last = NULL;
     for (size_t i = 0; i < store->event_count; i++) {
         const char *name;
-        if ((!is_types && store->events[i].stream != stream) || !is_listed(listed, &store->events[i], &name) || strcmp(name, text) != 0)
+        if ((!is_types && store->events[i].stream != stream) ||
+            !is_listed(listed, &store->events[i], &name) || strcmp(name, text) != 0)
             continue;
         count++;
         last = &store->events[i];
     }
     if (count != entry->event_count || last == NULL || entry->last_position != last->position ||
         (!is_types && entry->last_seq != last->seq))
-        driver_fail(driven, "list of kind %d: %s has %" PRIu64 " events, last seq %" PRIu64 " position %" PRIu64 "; expected %" PRIu64 " %" PRIu64
-                    " %" PRIu64,
-                    listed->kind, text, entry->event_count, entry->last_seq, entry->last_position, count, last == NULL ? 0 : last->seq,
-                    last == NULL ? 0 : last->position);
+        driver_fail(driven,
+                    "list of kind %d: %s has %" PRIu64 " events, last seq %" PRIu64 " position %" PRIu64
+                    "; expected %" PRIu64 " %" PRIu64 " %" PRIu64,
+                    listed->kind, text, entry->event_count, entry->last_seq, entry->last_position, count,
+                    last == NULL ? 0 : last->seq, last == NULL ? 0 : last->position);
     if (listed->kind == DAYBOOK_LIST_AGGREGATES && entry->last_version != model_version(store, stream, text))
-        driver_fail(driven, "list: %s is at version %" PRIu64 ", expected %" PRIu64, text, entry->last_version,
-                    model_version(store, stream, text));
-    if (listed->count > 0 && (stream < listed->last_stream || (stream == listed->last_stream && strcmp(listed->last_name, text) >= 0)))
+        driver_fail(driven, "list: %s is at version %" PRIu64 ", expected %" PRIu64, text,
+                    entry->last_version, model_version(store, stream, text));
+    if (listed->count > 0 && (stream < listed->last_stream ||
+                              (stream == listed->last_stream && strcmp(listed->last_name, text) >= 0)))
         driver_fail(driven, "list: %s behind %s", text, listed->last_name);
     listed->last_stream = stream;
     strcpy(listed->last_name, text);
@@ -1095,22 +1199,25 @@ static void step_list(driver *driven) {
     listing listed = {.driven = driven, .kind = (int)random_below(random, 3)};
     const model_event *event = any_event(driven);
     char filter[128];
-    if (event != NULL && random_percent(random, 40)) listed.stream = daybook_text(driven->model.streams[event->stream]->name);
+    if (event != NULL && random_percent(random, 40))
+        listed.stream = daybook_text(driven->model.streams[event->stream]->name);
     if (event != NULL && random_percent(random, 50)) {
         make_filter(driven, event->said->subject, filter);
         listed.filter = daybook_text(filter);
     }
-    daybook_status status =
-        daybook_list(driven->store, listed.kind, listed.stream, listed.filter, check_entry, &listed, &driven->error);
+    daybook_status status = daybook_list(driven->store, listed.kind, listed.stream, listed.filter,
+                                         check_entry, &listed, &driven->error);
     if (breaks(driven, status)) return;
     bool nobody = listed.stream.size > 0 && model_find_stream(&driven->model, listed.stream) == MODEL_NONE;
-    if (status != (nobody ? DAYBOOK_ENOTFOUND : DAYBOOK_OK)) driver_fail(driven, "list: %s", daybook_status_name(status));
+    if (status != (nobody ? DAYBOOK_ENOTFOUND : DAYBOOK_OK))
+        driver_fail(driven, "list: %s", daybook_status_name(status));
     if (nobody) return;
     uint64_t expected = count_names(&listed);
     if (listed.count != expected)
-        driver_fail(driven, "list of kind %d stream '%.*s' filter '%.*s': %" PRIu64 " entries, expected %" PRIu64, listed.kind,
-                    (int)listed.stream.size, (const char *)listed.stream.data, (int)listed.filter.size, (const char *)listed.filter.data,
-                    listed.count, expected);
+        driver_fail(driven,
+                    "list of kind %d stream '%.*s' filter '%.*s': %" PRIu64 " entries, expected %" PRIu64,
+                    listed.kind, (int)listed.stream.size, (const char *)listed.stream.data,
+                    (int)listed.filter.size, (const char *)listed.filter.data, listed.count, expected);
 }
 
 // ---- Looking at streams ----------------------------------------------------------------------------------
@@ -1119,22 +1226,26 @@ static void check_info(driver *driven, size_t index, const daybook_stream_info *
     const model *store = &driven->model;
     const model_stream *stream = store->streams[index];
     const daybook_stream_config *a = &info->config, *b = &stream->config;
-    if (a->subject_count != b->subject_count || a->aggregate_tokens != b->aggregate_tokens || a->flags != b->flags ||
-        a->discard != b->discard || a->storage != b->storage || a->max_msgs != b->max_msgs || a->max_bytes != b->max_bytes ||
-        a->max_msgs_per_subject != b->max_msgs_per_subject || a->max_msg_size != b->max_msg_size || a->max_age_ns != b->max_age_ns ||
-        a->duplicate_window_ns != b->duplicate_window_ns || a->description.size != b->description.size)
+    if (a->subject_count != b->subject_count || a->aggregate_tokens != b->aggregate_tokens ||
+        a->flags != b->flags || a->discard != b->discard || a->storage != b->storage ||
+        a->max_msgs != b->max_msgs || a->max_bytes != b->max_bytes ||
+        a->max_msgs_per_subject != b->max_msgs_per_subject || a->max_msg_size != b->max_msg_size ||
+        a->max_age_ns != b->max_age_ns || a->duplicate_window_ns != b->duplicate_window_ns ||
+        a->description.size != b->description.size)
         driver_fail(driven, "the configuration of %s differs", stream->name);
     size_t first = model_first_live(store, index);
     uint64_t first_seq = first == MODEL_NONE ? stream->last_seq + 1 : store->events[first].seq;
     uint64_t count = model_message_count(store, index), bytes = model_byte_count(store, index);
     if (info->last_seq != stream->last_seq || info->first_seq != first_seq)
-        driver_fail(driven, "%s: first %" PRIu64 " last %" PRIu64 " count %" PRIu64 " bytes %" PRIu64 ", expected %" PRIu64 " %" PRIu64 " %" PRIu64
-                    " %" PRIu64 " (max_msgs %" PRIu64 " max_bytes %" PRIu64 ")",
-                    stream->name, info->first_seq, info->last_seq, info->message_count, info->byte_count, first_seq, stream->last_seq, count,
-                    bytes, stream->config.max_msgs, stream->config.max_bytes);
+        driver_fail(
+            driven,
+            "%s: first %" PRIu64 " last %" PRIu64 " count %" PRIu64 " bytes %" PRIu64 ", expected %" PRIu64
+            " %" PRIu64 " %" PRIu64 " %" PRIu64 " (max_msgs %" PRIu64 " max_bytes %" PRIu64 ")",
+            stream->name, info->first_seq, info->last_seq, info->message_count, info->byte_count, first_seq,
+            stream->last_seq, count, bytes, stream->config.max_msgs, stream->config.max_bytes);
     if (info->message_count != count || info->byte_count != bytes)
-        driver_fail(driven, "%s: %" PRIu64 " messages %" PRIu64 " bytes, expected %" PRIu64 " %" PRIu64, stream->name, info->message_count,
-                    info->byte_count, count, bytes);
+        driver_fail(driven, "%s: %" PRIu64 " messages %" PRIu64 " bytes, expected %" PRIu64 " %" PRIu64,
+                    stream->name, info->message_count, info->byte_count, count, bytes);
 }
 
 static void check_streams(driver *driven) {
@@ -1143,9 +1254,11 @@ static void check_streams(driver *driven) {
         const model_stream *stream = driven->model.streams[i];
         if (stream->removed) continue;
         daybook_stream_info *info;
-        daybook_status status = daybook_stream_get_info(driven->store, daybook_text(stream->name), &info, &driven->error);
+        daybook_status status =
+            daybook_stream_get_info(driven->store, daybook_text(stream->name), &info, &driven->error);
         if (breaks(driven, status)) return;
-        if (status != DAYBOOK_OK) driver_fail(driven, "no stream %s: %s", stream->name, daybook_status_name(status));
+        if (status != DAYBOOK_OK)
+            driver_fail(driven, "no stream %s: %s", stream->name, daybook_status_name(status));
         check_info(driven, i, info);
         daybook_stream_info_release(driven->store, info);
     }
@@ -1166,7 +1279,8 @@ void driver_check_all(driver *driven) {
     daybook_status status = daybook_stream_list(driven->store, count_stream, &listed, &driven->error);
     if (breaks(driven, status)) return;
     for (size_t i = 0; i < driven->model.stream_count; i++) expected += !driven->model.streams[i]->removed;
-    if (status != DAYBOOK_OK || listed != expected) driver_fail(driven, "%zu streams, expected %zu", listed, expected);
+    if (status != DAYBOOK_OK || listed != expected)
+        driver_fail(driven, "%zu streams, expected %zu", listed, expected);
     daybook_query query;
     daybook_query_init(&query);
     query.flags = DAYBOOK_QUERY_INTERNAL;
@@ -1216,7 +1330,8 @@ static void advance_cursor(driver *driven, driver_cursor *held) {
     const model *store = &driven->model;
     size_t i = 0;
     for (uint64_t given = 0; given < most; given++) {
-        while (i < store->event_count && (store->events[i].position <= held->seen || !model_matches(store, &held->query, &store->events[i])))
+        while (i < store->event_count && (store->events[i].position <= held->seen ||
+                                          !model_matches(store, &held->query, &store->events[i])))
             i++;
         bool more = i < store->event_count && store->events[i].position <= held->last;
         daybook_recorded_event event;
@@ -1225,9 +1340,12 @@ static void advance_cursor(driver *driven, driver_cursor *held) {
         daybook_status expected = more ? DAYBOOK_OK : follows ? DAYBOOK_TIMEOUT : DAYBOOK_END;
         if (status != expected) {
             describe(&held->query);
-            driver_fail(driven, "a %s behind position %" PRIu64 " gives %s (position %" PRIu64 "), expected %s (position %" PRIu64 ")",
-                        follows ? "follower" : "cursor", held->seen, daybook_status_name(status), status == DAYBOOK_OK ? event.position : 0,
-                        daybook_status_name(expected), more ? store->events[i].position : 0);
+            driver_fail(driven,
+                        "a %s behind position %" PRIu64 " gives %s (position %" PRIu64
+                        "), expected %s (position %" PRIu64 ")",
+                        follows ? "follower" : "cursor", held->seen, daybook_status_name(status),
+                        status == DAYBOOK_OK ? event.position : 0, daybook_status_name(expected),
+                        more ? store->events[i].position : 0);
         }
         if (!more) break;
         check_event(driven, &store->events[i], &event);
@@ -1273,7 +1391,8 @@ static void step_flush(driver *driven) {
 
 // Without background threads nobody makes room but us.
 static void keep_room(driver *driven) {
-    if ((driven->options.open_flags & DAYBOOK_OPEN_NO_BACKGROUND) == 0 || driven->counts.operations % 8 != 0) return;
+    if ((driven->options.open_flags & DAYBOOK_OPEN_NO_BACKGROUND) == 0 || driven->counts.operations % 8 != 0)
+        return;
     daybook_store_info info;
     memset(&info, 0, sizeof info);
     info.size = sizeof info;
@@ -1281,7 +1400,8 @@ static void keep_room(driver *driven) {
     if (breaks(driven, status)) return;
     if (status != DAYBOOK_OK) driver_fail(driven, "info: %s", daybook_status_name(status));
     if (info.durable_position < driven->last_position)
-        driver_fail(driven, "durable position %" PRIu64 " below the acknowledged %" PRIu64, info.durable_position, driven->last_position);
+        driver_fail(driven, "durable position %" PRIu64 " below the acknowledged %" PRIu64,
+                    info.durable_position, driven->last_position);
     if (info.journal_used_bytes > driven->options.journal_max_bytes / 2) step_maintain(driven);
 }
 
@@ -1297,7 +1417,8 @@ static void step_restart(driver *driven) {
         count_background(driven);
         dbk_sim_stop_now(driven->options.sim);
         driver_close(driven);
-        dbk_sim_crash(driven->options.sim, random_percent(&driven->random, 50) ? DBK_SIM_KILL : DBK_SIM_POWER_LOSS);
+        dbk_sim_crash(driven->options.sim,
+                      random_percent(&driven->random, 50) ? DBK_SIM_KILL : DBK_SIM_POWER_LOSS);
     } else {
         driven->counts.restarts++;
         driver_close(driven);
@@ -1317,8 +1438,9 @@ static void step_restart(driver *driven) {
 static void report(void *context, const daybook_finding *finding) {
     (void)context;
     if (!finding->is_damage) return;
-    (void)fprintf(stderr, "finding: %.*s at %" PRIu64 ": %.*s\n", (int)finding->file.size, (const char *)finding->file.data, finding->offset,
-                  (int)finding->message.size, (const char *)finding->message.data);
+    (void)fprintf(stderr, "finding: %.*s at %" PRIu64 ": %.*s\n", (int)finding->file.size,
+                  (const char *)finding->file.data, finding->offset, (int)finding->message.size,
+                  (const char *)finding->message.data);
 }
 
 void driver_verify(driver *driven) {
@@ -1326,7 +1448,8 @@ void driver_verify(driver *driven) {
     daybook_open_options options;
     daybook_open_options_init(&options);
     options.vfs = driven->vfs;
-    daybook_status status = daybook_verify(driven->options.path, &options, report, NULL, NULL, NULL, &driven->error);
+    daybook_status status =
+        daybook_verify(driven->options.path, &options, report, NULL, NULL, NULL, &driven->error);
     if (breaks(driven, status) || status == DAYBOOK_EUNSUPPORTED) return;
     if (status != DAYBOOK_OK) driver_fail(driven, "verify of a sound store: %s", daybook_status_name(status));
 }
@@ -1375,7 +1498,8 @@ void driver_step(driver *driven) {
         driven->operation = "stream info";
         check_streams(driven);
     } else if (kind < 985) {
-        if (driven->options.sim != NULL) dbk_sim_advance_ns(driven->options.sim, (int64_t)random_below(&driven->random, 8) * 1000000000);
+        if (driven->options.sim != NULL)
+            dbk_sim_advance_ns(driven->options.sim, (int64_t)random_below(&driven->random, 8) * 1000000000);
     } else if (kind < 992) {
         driver_check_all(driven);
     } else {
@@ -1393,14 +1517,17 @@ static bool read_one(driver *driven, const char *stream, uint64_t seq, daybook_r
     query.seq_from = query.seq_to = seq;
     daybook_cursor *cursor;
     daybook_status status = daybook_read(driven->store, &query, &cursor, &driven->error);
-    if (status != DAYBOOK_OK) driver_fail(driven, "reading seq %" PRIu64 " of %s: %s", seq, stream, daybook_status_name(status));
+    if (status != DAYBOOK_OK)
+        driver_fail(driven, "reading seq %" PRIu64 " of %s: %s", seq, stream, daybook_status_name(status));
     daybook_recorded_event event;
     status = daybook_cursor_next(cursor, 0, &event, &driven->error);
-    if (status != DAYBOOK_OK && status != DAYBOOK_END) driver_fail(driven, "reading: %s", daybook_status_name(status));
+    if (status != DAYBOOK_OK && status != DAYBOOK_END)
+        driver_fail(driven, "reading: %s", daybook_status_name(status));
     if (status == DAYBOOK_OK) {
         receipt_out->position = event.position;
         receipt_out->recorded_ns = event.recorded_ns;
-        (void)snprintf(receipt_out->id, sizeof receipt_out->id, "%.*s", (int)(event.event.id.size < 39 ? event.event.id.size : 39),
+        (void)snprintf(receipt_out->id, sizeof receipt_out->id, "%.*s",
+                       (int)(event.event.id.size < 39 ? event.event.id.size : 39),
                        (const char *)event.event.id.data);
     }
     daybook_cursor_close(cursor);
@@ -1409,7 +1536,8 @@ static bool read_one(driver *driven, const char *stream, uint64_t seq, daybook_r
 
 static daybook_stream_info *info_of(driver *driven, const char *stream) {
     daybook_stream_info *info;
-    daybook_status status = daybook_stream_get_info(driven->store, daybook_text(stream), &info, &driven->error);
+    daybook_status status =
+        daybook_stream_get_info(driven->store, daybook_text(stream), &info, &driven->error);
     if (status == DAYBOOK_ENOTFOUND) return NULL;
     if (status != DAYBOOK_OK) driver_fail(driven, "info of %s: %s", stream, daybook_status_name(status));
     return info;
@@ -1463,7 +1591,8 @@ static bool settle_purge(driver *driven) {
     const model_stream *stream = driven->model.streams[driven->pending_stream];
     daybook_stream_info *info = info_of(driven, stream->name);
     if (info == NULL) driver_fail(driven, "stream %s is gone", stream->name);
-    bool done = count > 0 && info->message_count < model_message_count(&driven->model, driven->pending_stream);
+    bool done = count > 0 &&
+                info->message_count < model_message_count(&driven->model, driven->pending_stream);
     daybook_stream_info_release(driven->store, info);
     if (done) (void)model_purge(&driven->model, driven->pending_stream, &driven->purge, false);
     return done;
@@ -1488,10 +1617,12 @@ static bool settle_stream(driver *driven) {
         return false;
     }
     char name[64];
-    (void)snprintf(name, sizeof name, "%.*s", (int)driven->config.name.size, (const char *)driven->config.name.data);
+    (void)snprintf(name, sizeof name, "%.*s", (int)driven->config.name.size,
+                   (const char *)driven->config.name.data);
     daybook_stream_info *info = info_of(driven, name);
     bool done = info != NULL && info->config.description.size == driven->config.description.size &&
-                memcmp(info->config.description.data, driven->config.description.data, info->config.description.size) == 0;
+                memcmp(info->config.description.data, driven->config.description.data,
+                       info->config.description.size) == 0;
     daybook_stream_info_release(driven->store, info);
     if (!done) return false;
     if (driven->pending == PENDING_ADD) {
