@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Drives a store and the model (model.h) with the same random operations and compares every answer: appends with all
-// conditions, batches over streams, deletes, purges, changes of streams, reads of every kind, flushes, merges, restarts.
+// Drives a store and the model (model.h) with the same random operations and compares every answer: appends
+// with all conditions, batches over streams, deletes, purges, changes of streams, reads of every kind,
+// flushes, merges, restarts.
 //
-// On a simulated disk that is told to stop (io/sim/sim.h) an operation may fail half done. The driver then is broken:
-// its user crashes the disk, calls driver_recover, and the store must hold everything acknowledged and of the operation
-// that failed all or nothing.
+// On a simulated disk that is told to stop (io/sim/sim.h) an operation may fail half done. The driver then is
+// broken: its user crashes the disk, calls driver_recover, and the store must hold everything acknowledged
+// and of the operation that failed all or nothing.
 //
 // A difference prints seed, operation and both answers, and ends the program with status 1.
 #ifndef DBK_TESTS_DRIVER_H
@@ -21,13 +22,13 @@ enum { DRIVER_CURSORS_MAX = 3 };
 typedef struct driver_options {
     uint64_t seed;
     const char *path;
-    dbk_sim *sim;           // NULL: real files
+    dbk_sim *sim; // NULL: real files
     unsigned open_flags;
     uint64_t memtable_bytes, journal_max_bytes, segment_max_bytes;
-    bool has_ages;          // streams may have max_age; needs a simulated clock and no background threads
+    bool has_ages;           // streams may have max_age; needs a simulated clock and no background threads
     bool has_subject_limits; // streams may have max_msgs_per_subject: their trims must not race with a crash
-    bool heavy;             // larger data, more flushes
-    const char *repeat;     // printed with a failure: the command that repeats it
+    bool heavy;              // larger data, more flushes
+    const char *repeat;      // printed with a failure: the command that repeats it
 } driver_options;
 
 // A cursor that stays open over other operations.
@@ -40,8 +41,8 @@ typedef struct driver_cursor {
     daybook_slice type_slice;
     char tag[64];
     daybook_slice tag_slice;
-    uint64_t seen;          // position given last
-    uint64_t last;          // durable position when it was opened
+    uint64_t seen; // position given last
+    uint64_t last; // durable position when it was opened
 } driver_cursor;
 
 typedef enum driver_pending {
@@ -55,7 +56,8 @@ typedef enum driver_pending {
 } driver_pending;
 
 typedef struct driver_counts {
-    uint64_t operations, appended, duplicates, conflicts, mixed, limits, removed, reads, checks, restarts, kills;
+    uint64_t operations, appended, duplicates, conflicts, mixed, limits, removed, reads, checks, restarts,
+        kills;
     uint64_t flushes, merges, pending_done, pending_undone;
 } driver_counts;
 
@@ -67,7 +69,7 @@ typedef struct driver {
     daybook_vfs *vfs;
     daybook_error error;
     driver_cursor cursors[DRIVER_CURSORS_MAX];
-    const char *operation;  // what runs, for failures
+    const char *operation; // what runs, for failures
     uint64_t last_position, id_count, description_count;
     int64_t last_recorded_ns;
     bool broken;
