@@ -16,7 +16,9 @@ static void *grow(void *array, size_t *capacity, size_t count, size_t size) {
     return grown;
 }
 
-void model_init(model *store) { memset(store, 0, sizeof *store); }
+void model_init(model *store) {
+    memset(store, 0, sizeof *store);
+}
 
 void model_deinit(model *store) {
     for (size_t i = 0; i < store->kept_count; i++) free(store->kept[i]);
@@ -58,7 +60,8 @@ bool model_filter_matches(const char *filter, size_t filter_size, const char *su
         while (filter + filter_token < end && filter[filter_token] != '.') filter_token++;
         if (filter_token == 1 && *filter == '>') return true;
         bool any = filter_token == 1 && *filter == '*';
-        if (!any && (filter_token != subject_token || memcmp(filter, subject, filter_token) != 0)) return false;
+        if (!any && (filter_token != subject_token || memcmp(filter, subject, filter_token) != 0))
+            return false;
         filter += filter_token;
         subject += subject_token;
         if (filter == end || *subject == '\0') return filter == end && *subject == '\0';
@@ -124,8 +127,9 @@ static void set_config(model *store, model_stream *stream, const daybook_stream_
         stream->subject_slices[i] = daybook_text(stream->subjects[i]);
     }
     stream->config.subjects = stream->subject_slices;
-    stream->config.description = daybook_text(model_text(
-        store, "%.*s", (int)config->description.size, config->description.size == 0 ? "" : (const char *)config->description.data));
+    stream->config.description =
+        daybook_text(model_text(store, "%.*s", (int)config->description.size,
+                                config->description.size == 0 ? "" : (const char *)config->description.data));
     bool internal = stream->name[0] == '$' || strncmp(stream->name, "KV_", 3) == 0;
     if (internal) stream->config.flags |= DAYBOOK_STREAM_INTERNAL;
 }
@@ -134,7 +138,8 @@ size_t model_add_stream(model *store, const daybook_stream_config *config) {
     model_stream *stream = model_alloc(store, sizeof *stream);
     stream->name = model_text(store, "%.*s", (int)config->name.size, (const char *)config->name.data);
     set_config(store, stream, config);
-    store->streams = grow(store->streams, &store->stream_capacity, store->stream_count, sizeof *store->streams);
+    store->streams =
+        grow(store->streams, &store->stream_capacity, store->stream_count, sizeof *store->streams);
     store->streams[store->stream_count] = stream;
     return store->stream_count++;
 }
@@ -145,7 +150,8 @@ daybook_status model_check_add(const model *store, const daybook_stream_config *
         const model_stream *stream = store->streams[i];
         for (size_t j = 0; !stream->removed && j < stream->config.subject_count; j++) {
             for (size_t k = 0; k < config->subject_count; k++) {
-                if (daybook_filters_overlap(stream->subject_slices[j], config->subjects[k])) return DAYBOOK_EOVERLAP;
+                if (daybook_filters_overlap(stream->subject_slices[j], config->subjects[k]))
+                    return DAYBOOK_EOVERLAP;
             }
         }
     }
@@ -192,7 +198,8 @@ bool model_is_expired(const model *store, size_t event, int64_t now_ns) {
 void model_expire_before(model *store, size_t stream, uint64_t seq) {
     for (size_t i = 0; i < store->event_count; i++) {
         model_event *event = &store->events[i];
-        if (event->stream == stream && event->state == MODEL_LIVE && event->seq < seq) event->state = MODEL_GONE_BY_LIMIT;
+        if (event->stream == stream && event->state == MODEL_LIVE && event->seq < seq)
+            event->state = MODEL_GONE_BY_LIMIT;
     }
 }
 
@@ -200,11 +207,14 @@ void model_expire_before(model *store, size_t stream, uint64_t seq) {
 
 static void trim_subject(model *store, size_t stream, const char *subject) {
     const daybook_stream_config *config = &store->streams[stream]->config;
-    if (config->max_msgs_per_subject == 0 || (config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) != 0) return;
+    if (config->max_msgs_per_subject == 0 || (config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) != 0)
+        return;
     uint64_t kept = 0;
     for (size_t i = store->event_count; i-- > 0;) {
         model_event *event = &store->events[i];
-        if (event->stream != stream || event->state != MODEL_LIVE || strcmp(event->said->subject, subject) != 0) continue;
+        if (event->stream != stream || event->state != MODEL_LIVE ||
+            strcmp(event->said->subject, subject) != 0)
+            continue;
         if (kept++ >= config->max_msgs_per_subject) event->state = MODEL_GONE_BY_LIMIT;
     }
 }
@@ -216,7 +226,8 @@ static void trim_oldest(model *store, size_t stream) {
     for (size_t i = 0; i < store->event_count; i++) {
         model_event *event = &store->events[i];
         if (event->stream != stream || event->state != MODEL_LIVE) continue;
-        bool over = (config->max_msgs > 0 && count > config->max_msgs) || (config->max_bytes > 0 && bytes > config->max_bytes);
+        bool over = (config->max_msgs > 0 && count > config->max_msgs) ||
+                    (config->max_bytes > 0 && bytes > config->max_bytes);
         if (!over) break;
         event->state = MODEL_GONE_BY_LIMIT;
         count--;
@@ -250,7 +261,8 @@ static void forget_snapshots(model *store, size_t stream, daybook_slice filter) 
         (void)snprintf(pattern, sizeof pattern, "%s.>", event->said->subject + prefix);
         bool concerned = filter.size > 0 && daybook_filters_overlap(filter, daybook_text(pattern));
         for (size_t j = 0; filter.size == 0 && j < store->streams[stream]->config.subject_count; j++)
-            concerned = concerned || daybook_filters_overlap(store->streams[stream]->subject_slices[j], daybook_text(pattern));
+            concerned = concerned || daybook_filters_overlap(store->streams[stream]->subject_slices[j],
+                                                             daybook_text(pattern));
         if (concerned) event->state = MODEL_GONE_FOR_EVER;
     }
 }
@@ -262,7 +274,8 @@ void model_remove_stream(model *store, size_t stream) {
 
 // ---- Ids -------------------------------------------------------------------------------------------------
 
-static model_id_answer find_id(const model *store, size_t stream, const char *id, int64_t now_ns, bool remembers) {
+static model_id_answer find_id(const model *store, size_t stream, const char *id, int64_t now_ns,
+                               bool remembers) {
     model_id_answer answer = {.event = MODEL_NONE};
     for (size_t i = store->event_count; id[0] != '\0' && i-- > 0;) {
         const model_event *event = &store->events[i];
@@ -279,7 +292,9 @@ static model_id_answer find_id(const model *store, size_t stream, const char *id
     return answer;
 }
 
-static int compare_texts(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int compare_texts(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 // Sorted, without doubles; returns how many.
 static size_t tag_set(const model_said *said, const char *set_out[MODEL_TAGS_MAX]) {
@@ -295,12 +310,14 @@ static size_t tag_set(const model_said *said, const char *set_out[MODEL_TAGS_MAX
 bool model_same_content(const model_said *a, const model_said *b, const model_event *stored) {
     const char *tags_a[MODEL_TAGS_MAX], *tags_b[MODEL_TAGS_MAX];
     size_t tag_count = tag_set(a, tags_a);
-    if (tag_set(b, tags_b) != tag_count || a->header_count != b->header_count || a->data_size != b->data_size) return false;
+    if (tag_set(b, tags_b) != tag_count || a->header_count != b->header_count || a->data_size != b->data_size)
+        return false;
     for (size_t i = 0; i < tag_count; i++) {
         if (strcmp(tags_a[i], tags_b[i]) != 0) return false;
     }
     for (size_t i = 0; i < a->header_count; i++) {
-        if (strcmp(a->header_names[i], b->header_names[i]) != 0 || strcmp(a->header_values[i], b->header_values[i]) != 0)
+        if (strcmp(a->header_names[i], b->header_names[i]) != 0 ||
+            strcmp(a->header_values[i], b->header_values[i]) != 0)
             return false;
     }
     return strcmp(a->subject, b->subject) == 0 && strcmp(type_of(a, stored->aggregate), stored->type) == 0 &&
@@ -350,8 +367,8 @@ static bool is_internal(const model *store, size_t stream) {
     return (store->streams[stream]->config.flags & DAYBOOK_STREAM_INTERNAL) != 0;
 }
 
-static daybook_status decide_condition(const model *store, const daybook_condition *said, const model_said *first,
-                                       size_t first_stream, uint64_t *actual_out) {
+static daybook_status decide_condition(const model *store, const daybook_condition *said,
+                                       const model_said *first, size_t first_stream, uint64_t *actual_out) {
     size_t stream = said->stream.size > 0 ? model_find_stream(store, said->stream) : first_stream;
     if (stream == MODEL_NONE && said->stream.size > 0) return DAYBOOK_ENOTFOUND;
     if (said->kind == DAYBOOK_EXPECT_STREAM_SEQ) {
@@ -360,12 +377,14 @@ static daybook_status decide_condition(const model *store, const daybook_conditi
     }
     if (said->kind == DAYBOOK_EXPECT_VERSION) {
         char aggregate[128];
-        aggregate_of(first->subject, first_stream == MODEL_NONE ? 2 : store->streams[first_stream]->config.aggregate_tokens,
+        aggregate_of(first->subject,
+                     first_stream == MODEL_NONE ? 2 : store->streams[first_stream]->config.aggregate_tokens,
                      aggregate);
         stream = first_stream;
         if (said->aggregate.size == 0 && aggregate[0] == '\0') return DAYBOOK_EINVALID;
         if (said->aggregate.size > 0 && !slice_is(said->aggregate, aggregate)) {
-            int size = snprintf(aggregate, sizeof aggregate, "%.*s.x", (int)said->aggregate.size, (const char *)said->aggregate.data);
+            int size = snprintf(aggregate, sizeof aggregate, "%.*s.x", (int)said->aggregate.size,
+                                (const char *)said->aggregate.data);
             stream = model_capture(store, daybook_text(aggregate));
             aggregate[size - 2] = '\0';
         }
@@ -381,9 +400,11 @@ static daybook_status decide_condition(const model *store, const daybook_conditi
         if ((!is_dcb || said->stream.size > 0) && event->stream != stream) continue;
         bool matches = false;
         if (is_dcb) {
-            for (size_t j = 0; j < said->item_count; j++) matches = matches || item_matches(&said->items[j], event);
+            for (size_t j = 0; j < said->item_count; j++)
+                matches = matches || item_matches(&said->items[j], event);
         } else {
-            matches = filter_slice_matches(said->filter.size > 0 ? said->filter : daybook_text(first->subject), event->said->subject);
+            matches = filter_slice_matches(
+                said->filter.size > 0 ? said->filter : daybook_text(first->subject), event->said->subject);
         }
         if (!matches) continue;
         *actual_out = is_dcb ? event->position : event->seq;
@@ -414,13 +435,14 @@ static uint64_t live_of_subject(const model *store, size_t stream, const char *s
     uint64_t live = 0;
     for (size_t i = 0; i < store->event_count; i++) {
         const model_event *event = &store->events[i];
-        live += event->stream == stream && event->state == MODEL_LIVE && strcmp(event->said->subject, subject) == 0;
+        live += event->stream == stream && event->state == MODEL_LIVE &&
+                strcmp(event->said->subject, subject) == 0;
     }
     return live;
 }
 
-static daybook_status check_limits(const model *store, const model_said *const *said, const model_decision *decision,
-                                   size_t index) {
+static daybook_status check_limits(const model *store, const model_said *const *said,
+                                   const model_decision *decision, size_t index) {
     size_t at = decision->streams[index];
     if (at == MODEL_NONE) return DAYBOOK_OK;
     const daybook_stream_config *config = &store->streams[at]->config;
@@ -441,11 +463,13 @@ static daybook_status check_limits(const model *store, const model_said *const *
 
 static daybook_status check_event(const model *store, const model_said *said, size_t stream) {
     uint64_t size = said->data_size;
-    for (size_t i = 0; i < said->header_count; i++) size += strlen(said->header_names[i]) + strlen(said->header_values[i]);
+    for (size_t i = 0; i < said->header_count; i++)
+        size += strlen(said->header_names[i]) + strlen(said->header_values[i]);
     if (stream == MODEL_NONE) return roll_up_of(said) != NULL ? DAYBOOK_EINVALID : DAYBOOK_OK;
     const daybook_stream_config *config = &store->streams[stream]->config;
     if (config->max_msg_size > 0 && size > config->max_msg_size) return DAYBOOK_ELIMIT;
-    if (roll_up_of(said) != NULL && (config->flags & DAYBOOK_STREAM_ALLOW_ROLLUP) == 0) return DAYBOOK_EINVALID;
+    if (roll_up_of(said) != NULL && (config->flags & DAYBOOK_STREAM_ALLOW_ROLLUP) == 0)
+        return DAYBOOK_EINVALID;
     return DAYBOOK_OK;
 }
 
@@ -453,7 +477,8 @@ static daybook_status check_event(const model *store, const model_said *said, si
 static daybook_status check_auto_stream(const model *store, const char *subject) {
     char name[128], filter[128];
     size_t size = strcspn(subject, ".");
-    for (size_t i = 0; i < size; i++) name[i] = (char)(subject[i] >= 'a' && subject[i] <= 'z' ? subject[i] - 32 : subject[i]);
+    for (size_t i = 0; i < size; i++)
+        name[i] = (char)(subject[i] >= 'a' && subject[i] <= 'z' ? subject[i] - 32 : subject[i]);
     name[size] = '\0';
     (void)snprintf(filter, sizeof filter, "%.*s.>", (int)size, subject);
     daybook_stream_config config;
@@ -465,8 +490,9 @@ static daybook_status check_auto_stream(const model *store, const char *subject)
     return model_check_add(store, &config);
 }
 
-void model_decide(const model *store, const model_said *const *said, size_t count, const daybook_append_options *options,
-                  int64_t now_ns, bool remembers, model_decision *decision_out) {
+void model_decide(const model *store, const model_said *const *said, size_t count,
+                  const daybook_append_options *options, int64_t now_ns, bool remembers,
+                  model_decision *decision_out) {
     memset(decision_out, 0, sizeof *decision_out);
     daybook_status *status = &decision_out->status;
     for (size_t i = 0; i < count; i++) {
@@ -487,7 +513,8 @@ void model_decide(const model *store, const model_said *const *said, size_t coun
     }
     // What is wrong with a condition itself comes before everything that depends on the state.
     for (size_t i = 0; i < options->condition_count; i++) {
-        *status = decide_condition(store, &options->conditions[i], said[0], decision_out->streams[0], &decision_out->actual);
+        *status = decide_condition(store, &options->conditions[i], said[0], decision_out->streams[0],
+                                   &decision_out->actual);
         if (*status != DAYBOOK_OK && *status != DAYBOOK_ECONFLICT) return;
     }
     *status = DAYBOOK_OK;
@@ -501,11 +528,13 @@ void model_decide(const model *store, const model_said *const *said, size_t coun
     if (stored > 0 && stored < count) *status = DAYBOOK_EMIXED;
     if (stored > 0) return;
     for (size_t i = 0; i < options->condition_count; i++) {
-        *status = decide_condition(store, &options->conditions[i], said[0], decision_out->streams[0], &decision_out->actual);
+        *status = decide_condition(store, &options->conditions[i], said[0], decision_out->streams[0],
+                                   &decision_out->actual);
         decision_out->condition = (uint32_t)i;
         if (*status != DAYBOOK_OK) return;
     }
-    for (size_t i = 0; i < count && *status == DAYBOOK_OK; i++) *status = check_limits(store, said, decision_out, i);
+    for (size_t i = 0; i < count && *status == DAYBOOK_OK; i++)
+        *status = check_limits(store, said, decision_out, i);
 }
 
 static void roll_up(model *store, size_t index) {
@@ -520,11 +549,13 @@ static void roll_up(model *store, size_t index) {
     }
 }
 
-void model_append(model *store, const model_said *const *said, size_t count, const daybook_receipt *receipts) {
+void model_append(model *store, const model_said *const *said, size_t count,
+                  const daybook_receipt *receipts) {
     size_t first = store->event_count;
     for (size_t i = 0; i < count; i++) {
         size_t stream = model_capture(store, daybook_text(said[i]->subject));
-        store->events = grow(store->events, &store->event_capacity, store->event_count, sizeof *store->events);
+        store->events =
+            grow(store->events, &store->event_capacity, store->event_count, sizeof *store->events);
         model_event *event = &store->events[store->event_count];
         memset(event, 0, sizeof *event);
         event->said = said[i];
@@ -558,7 +589,8 @@ size_t model_find_event(const model *store, size_t stream, uint64_t seq) {
 void model_delete(model *store, size_t event) {
     store->events[event].state = MODEL_GONE_FOR_EVER;
     if (store->events[event].aggregate[0] != '\0')
-        forget_snapshots(store, store->events[event].stream, daybook_text(store->events[event].said->subject));
+        forget_snapshots(store, store->events[event].stream,
+                         daybook_text(store->events[event].said->subject));
 }
 
 uint64_t model_purge(model *store, size_t stream, const daybook_purge_options *options, bool dry_run) {
@@ -566,7 +598,8 @@ uint64_t model_purge(model *store, size_t stream, const daybook_purge_options *o
     for (size_t i = store->event_count; i-- > 0;) {
         model_event *event = &store->events[i];
         if (event->stream != stream || event->state != MODEL_LIVE) continue;
-        if (options->filter.size > 0 && !filter_slice_matches(options->filter, event->said->subject)) continue;
+        if (options->filter.size > 0 && !filter_slice_matches(options->filter, event->said->subject))
+            continue;
         if (options->seq_to > 0 && event->seq >= options->seq_to) continue;
         if (kept < options->keep) {
             kept++;
@@ -581,25 +614,34 @@ uint64_t model_purge(model *store, size_t stream, const daybook_purge_options *o
 
 // ---- Reading ---------------------------------------------------------------------------------------------
 
-static bool in_range(uint64_t value, uint64_t from, uint64_t to) { return value >= from && (to == 0 || value <= to); }
-
-static bool in_time(int64_t time_ns, int64_t since_ns, int64_t until_ns) {
-    return (since_ns == DAYBOOK_TIME_NONE || time_ns >= since_ns) && (until_ns == DAYBOOK_TIME_NONE || time_ns < until_ns);
+static bool in_range(uint64_t value, uint64_t from, uint64_t to) {
+    return value >= from && (to == 0 || value <= to);
 }
 
-static bool text_is(daybook_slice wanted, const char *text) { return wanted.size == 0 || slice_is(wanted, text); }
+static bool in_time(int64_t time_ns, int64_t since_ns, int64_t until_ns) {
+    return (since_ns == DAYBOOK_TIME_NONE || time_ns >= since_ns) &&
+           (until_ns == DAYBOOK_TIME_NONE || time_ns < until_ns);
+}
+
+static bool text_is(daybook_slice wanted, const char *text) {
+    return wanted.size == 0 || slice_is(wanted, text);
+}
 
 bool model_matches(const model *store, const daybook_query *query, const model_event *event) {
     const model_said *said = event->said;
     if (!model_is_readable(store, event)) return false;
-    if (query->stream.size > 0 ? !slice_is(query->stream, store->streams[event->stream]->name)
-                               : is_internal(store, event->stream) && (query->flags & DAYBOOK_QUERY_INTERNAL) == 0)
+    if (query->stream.size > 0
+            ? !slice_is(query->stream, store->streams[event->stream]->name)
+            : is_internal(store, event->stream) && (query->flags & DAYBOOK_QUERY_INTERNAL) == 0)
         return false;
     bool matches = query->filter_count == 0;
-    for (size_t i = 0; i < query->filter_count; i++) matches = matches || filter_slice_matches(query->filters[i], said->subject);
-    if (!matches || (query->type_count > 0 && !one_of(query->types, query->type_count, event->type))) return false;
+    for (size_t i = 0; i < query->filter_count; i++)
+        matches = matches || filter_slice_matches(query->filters[i], said->subject);
+    if (!matches || (query->type_count > 0 && !one_of(query->types, query->type_count, event->type)))
+        return false;
     if (!has_tags(query->tags, query->tag_count, said)) return false;
-    if (!text_is(query->correlation, said->correlation) || !text_is(query->causation, said->causation)) return false;
+    if (!text_is(query->correlation, said->correlation) || !text_is(query->causation, said->causation))
+        return false;
     if (!text_is(query->actor, said->actor) || !text_is(query->id, event->id)) return false;
     matches = query->item_count == 0;
     for (size_t i = 0; i < query->item_count; i++) matches = matches || item_matches(&query->items[i], event);
@@ -631,7 +673,8 @@ size_t *model_read(const model *store, const daybook_query *query, size_t *count
     for (size_t i = 0; i < store->event_count && (query->limit == 0 || count < query->limit); i++) {
         size_t index = backwards ? store->event_count - 1 - i : i;
         if (!model_matches(store, query, &store->events[index])) continue;
-        if ((query->flags & DAYBOOK_QUERY_LAST_PER_SUBJECT) != 0 && is_superseded(store, query, index)) continue;
+        if ((query->flags & DAYBOOK_QUERY_LAST_PER_SUBJECT) != 0 && is_superseded(store, query, index))
+            continue;
         found[count++] = index;
     }
     *count_out = count;
