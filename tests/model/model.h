@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The naive store: arrays and linear search, written from the contract alone, to say what the real one must answer. It keeps
-// every event for ever and knows of each whether it is still there and, if not, whether its id is remembered for ever.
+// The naive store: arrays and linear search, written from the contract alone, to say what the real one must
+// answer. It keeps every event for ever and knows of each whether it is still there and, if not, whether its
+// id is remembered for ever.
 //
-// It decides nothing that depends on the clock: an event that has reached its stream's max_age may or may not have been
-// removed yet (model_is_expired); whoever drives both asks the real store and says so (model_expire_before). An id whose
-// event a limit removed is remembered for at least the duplicate window since it was recorded; later both answers are right.
+// It decides nothing that depends on the clock: an event that has reached its stream's max_age may or may not
+// have been removed yet (model_is_expired); whoever drives both asks the real store and says so
+// (model_expire_before). An id whose event a limit removed is remembered for at least the duplicate window
+// since it was recorded; later both answers are right.
 //
 // Out of memory ends the test program. One thread.
 #ifndef DBK_TESTS_MODEL_H
@@ -41,10 +43,10 @@ typedef enum model_state { MODEL_LIVE, MODEL_GONE_BY_LIMIT, MODEL_GONE_FOR_EVER 
 
 typedef struct model_event {
     const model_said *said;
-    const char *id;        // also where the store made it; "" unknown
-    char aggregate[128];   // "" for none
-    const char *type;      // also where derived
-    size_t stream;         // index in model->streams
+    const char *id;      // also where the store made it; "" unknown
+    char aggregate[128]; // "" for none
+    const char *type;    // also where derived
+    size_t stream;       // index in model->streams
     uint64_t seq, position, version;
     int64_t recorded_ns;
     model_state state;
@@ -87,7 +89,7 @@ void model_expire_before(model *store, size_t stream, uint64_t seq);
 // Appending.
 
 typedef struct model_id_answer {
-    size_t event; // stored under this id, MODEL_NONE
+    size_t event;   // stored under this id, MODEL_NONE
     bool uncertain; // removed by a limit before the duplicate window: may be forgotten
 } model_id_answer;
 
@@ -102,8 +104,9 @@ typedef struct model_decision {
 } model_decision;
 
 /// What an append must answer in the present state. `remembers`: what to take uncertain ids for.
-void model_decide(const model *store, const model_said *const *said, size_t count, const daybook_append_options *options,
-                  int64_t now_ns, bool remembers, model_decision *decision_out);
+void model_decide(const model *store, const model_said *const *said, size_t count,
+                  const daybook_append_options *options, int64_t now_ns, bool remembers,
+                  model_decision *decision_out);
 /// Append what has been decided. `receipts` says the positions, ids made and recorded times.
 void model_append(model *store, const model_said *const *said, size_t count, const daybook_receipt *receipts);
 uint64_t model_version(const model *store, size_t stream, const char *aggregate);
