@@ -28,7 +28,9 @@ static inline uint64_t random_below(random_source *random, uint64_t bound) {
     return (random_next(random) >> 11) % bound;
 }
 
-static inline bool random_percent(random_source *random, unsigned percent) { return random_below(random, 100) < percent; }
+static inline bool random_percent(random_source *random, unsigned percent) {
+    return random_below(random, 100) < percent;
+}
 
 /// 0 to bound - 1, small numbers far more often than great ones.
 static inline uint64_t random_skewed(random_source *random, uint64_t bound) {
