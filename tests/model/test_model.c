@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The store against the naive model: random operations, every answer compared. Each seed decides the surroundings too:
-// a simulated disk without background threads (flush and merge come from the same random numbers, so that a seed repeats
-// exactly), or a directory with them.
+// The store against the naive model: random operations, every answer compared. Each seed decides the
+// surroundings too: a simulated disk without background threads (flush and merge come from the same random
+// numbers, so that a seed repeats exactly), or a directory with them.
 //
 // DAYBOOK_SEED   first seed; default: from the clock, printed
 // DAYBOOK_SEEDS  how many; default: as many as fit into DAYBOOK_SECONDS (default 30)
@@ -31,7 +31,9 @@ static int remove_entry(const char *path, const struct stat *facts, int kind, st
 
 static void run(uint64_t seed, uint64_t steps, driver_counts *sum) {
     char repeat[128], path[] = "model-test-XXXXXX";
-    (void)snprintf(repeat, sizeof repeat, "DAYBOOK_SEED=%" PRIu64 " DAYBOOK_SEEDS=1 DAYBOOK_STEPS=%" PRIu64 " test_model", seed, steps);
+    (void)snprintf(repeat, sizeof repeat,
+                   "DAYBOOK_SEED=%" PRIu64 " DAYBOOK_SEEDS=1 DAYBOOK_STEPS=%" PRIu64 " test_model", seed,
+                   steps);
     bool on_disk = seed % 4 == 3;
     driver_options options = {
         .seed = seed,
@@ -65,7 +67,8 @@ static void run(uint64_t seed, uint64_t steps, driver_counts *sum) {
     driver_deinit(&driven);
     if (on_disk) (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     if (options.sim != NULL && (dbk_sim_open_files(options.sim) > 0 || dbk_sim_open_maps(options.sim) > 0))
-        driver_fail(&driven, "%u files and %u maps are left open", dbk_sim_open_files(options.sim), dbk_sim_open_maps(options.sim));
+        driver_fail(&driven, "%u files and %u maps are left open", dbk_sim_open_files(options.sim),
+                    dbk_sim_open_maps(options.sim));
     dbk_sim_free(options.sim);
 }
 
