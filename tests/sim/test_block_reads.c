@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// How much is read at the io seam. A store of many aggregates, flushed and merged, is opened with cold caches; then opening
-// may read no event block, and one aggregate, one correlation, one rare actor, one id and a condition over all of history
-// may read at most READS_MAX times each, found or not.
+// How much is read at the io seam. A store of many aggregates, flushed and merged, is opened with cold
+// caches; then opening may read no event block, and one aggregate, one correlation, one rare actor, one id
+// and a condition over all of history may read at most READS_MAX times each, found or not.
 //
 // DAYBOOK_EVENTS  size; default 60,000
 #include <inttypes.h>
@@ -12,7 +12,8 @@
 #include "daybook/daybook.h"
 #include "io/sim/sim.h"
 
-// An aggregate whose events lie in five blocks: the index once, then each block with its place in the block index.
+// An aggregate whose events lie in five blocks: the index once, then each block with its place in the block
+// index.
 enum { READS_MAX = 16, READS_SPREAD_MAX = 24, PER_AGGREGATE = 5, BATCH = 500 };
 
 static dbk_sim *sim;
@@ -31,7 +32,8 @@ static daybook_vfs traced;
 // With DAYBOOK_TRACE each read is told: is it an index page again, or a block?
 static int64_t read_at(daybook_vfs *vfs, daybook_file *file, void *data, size_t size, uint64_t offset) {
     int64_t moved = dbk_sim_vfs(sim)->read_at(vfs, file, data, size, offset);
-    if (getenv("DAYBOOK_TRACE") != NULL) (void)fprintf(stderr, "read %zu bytes at %" PRIu64 "\n", size, offset);
+    if (getenv("DAYBOOK_TRACE") != NULL)
+        (void)fprintf(stderr, "read %zu bytes at %" PRIu64 "\n", size, offset);
     return moved;
 }
 
@@ -74,7 +76,8 @@ static void fill_store(void) {
             uint64_t number = first + i, aggregate = number % aggregates;
             daybook_event_init(&events[i]);
             // One aggregate in a hundred is written together.
-            uint64_t subject = number / PER_AGGREGATE % 100 == 7 ? aggregates + number / PER_AGGREGATE : aggregate;
+            uint64_t subject = number / PER_AGGREGATE % 100 == 7 ? aggregates + number / PER_AGGREGATE
+                                                                 : aggregate;
             (void)snprintf(texts[i][0], 64, "orders.%" PRIu64 ".placed", subject);
             (void)snprintf(texts[i][1], 64, "case-%" PRIu64, number / 4);
             (void)snprintf(texts[i][2], 64, "actor %" PRIu64, number / 5);
@@ -105,7 +108,8 @@ static void check(const char *what, uint64_t most) {
     dbk_sim_counts counts = dbk_sim_count(sim, DBK_SIM_READ, ".dbs");
     printf("reads: %-40s %4" PRIu64 " reads, %8" PRIu64 " bytes\n", what, counts.calls, counts.bytes);
     if (counts.calls <= most) return;
-    (void)fprintf(stderr, "FAILED: %s takes %" PRIu64 " reads, more than %" PRIu64 "\n", what, counts.calls, most);
+    (void)fprintf(stderr, "FAILED: %s takes %" PRIu64 " reads, more than %" PRIu64 "\n", what, counts.calls,
+                  most);
     failures++;
 }
 
@@ -121,7 +125,8 @@ static void check_query(const char *what, const daybook_query *query, uint64_t e
     if (status != DAYBOOK_END) fail(what);
     daybook_cursor_close(cursor);
     if (count != expected) {
-        (void)fprintf(stderr, "FAILED: %s gives %" PRIu64 " events, expected %" PRIu64 "\n", what, count, expected);
+        (void)fprintf(stderr, "FAILED: %s gives %" PRIu64 " events, expected %" PRIu64 "\n", what, count,
+                      expected);
         failures++;
     }
     check(what, most);
@@ -155,7 +160,8 @@ static void check_condition(const char *what, const char *type, const char *tag,
 
 int main(void) {
     const char *text = getenv("DAYBOOK_EVENTS");
-    event_count = (text == NULL ? 60000 : strtoull(text, NULL, 10)) / (BATCH * PER_AGGREGATE) * (BATCH * PER_AGGREGATE);
+    event_count = (text == NULL ? 60000 : strtoull(text, NULL, 10)) / (BATCH * PER_AGGREGATE) *
+                  (BATCH * PER_AGGREGATE);
     daybook_error_init(&error);
     if (dbk_sim_new(7, &sim) != DAYBOOK_OK) abort();
     open_store();
@@ -164,7 +170,8 @@ int main(void) {
     memset(&info, 0, sizeof info);
     info.size = sizeof info;
     if (daybook_info(store, &info, &error) != DAYBOOK_OK) fail("info");
-    printf("%" PRIu64 " events in %" PRIu64 " segments of %" PRIu64 " bytes together\n", event_count, info.segment_count, info.segment_bytes);
+    printf("%" PRIu64 " events in %" PRIu64 " segments of %" PRIu64 " bytes together\n", event_count,
+           info.segment_count, info.segment_bytes);
     if (daybook_close(store, &error) != DAYBOOK_OK) fail("close");
     dbk_sim_reset_counts(sim);
     open_store();
