@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Crashes at random I/O steps. The driver of tests/model works on a simulated disk that stops in the middle of a change; then
-// power fails or the process dies, and the store must open by itself with everything acknowledged, the operation under way
-// wholly there or wholly absent, nothing removed come back, nothing invented, and work on. Opening may crash again, three
-// deep. All that the driver compares is the oracle: it knows nothing of files.
+// Crashes at random I/O steps. The driver of tests/model works on a simulated disk that stops in the middle
+// of a change; then power fails or the process dies, and the store must open by itself with everything
+// acknowledged, the operation under way wholly there or wholly absent, nothing removed come back, nothing
+// invented, and work on. Opening may crash again, three deep. All that the driver compares is the oracle: it
+// knows nothing of files.
 //
-// A third of the seeds has background threads; there a crash also meets flush and merge in the middle, but a seed does not
-// repeat exactly.
+// A third of the seeds has background threads; there a crash also meets flush and merge in the middle, but a
+// seed does not repeat exactly.
 //
 // DAYBOOK_SEED   first seed; default: from the clock, printed
 // DAYBOOK_SEEDS  how many; default: as many as fit into DAYBOOK_SECONDS (default 30)
@@ -44,7 +45,8 @@ static uint64_t random_stop(random_source *random) {
 }
 
 static void crash(dbk_sim *sim, random_source *random, tally *sum) {
-    static const dbk_sim_crash_kind kinds[] = {DBK_SIM_POWER_LOSS,          DBK_SIM_POWER_LOSS, DBK_SIM_POWER_LOSS, DBK_SIM_KILL,
+    static const dbk_sim_crash_kind kinds[] = {DBK_SIM_POWER_LOSS,          DBK_SIM_POWER_LOSS,
+                                               DBK_SIM_POWER_LOSS,          DBK_SIM_KILL,
                                                DBK_SIM_POWER_LOSS_KEEP_ALL, DBK_SIM_POWER_LOSS_DROP_ALL};
     dbk_sim_crash_kind kind = kinds[random_below(random, sizeof kinds / sizeof *kinds)];
     sum->crashes++;
@@ -78,7 +80,9 @@ static void reopen(driver *driven, random_source *random, tally *sum) {
 
 static void run(uint64_t seed, uint64_t crashes, tally *sum) {
     char repeat[128];
-    (void)snprintf(repeat, sizeof repeat, "DAYBOOK_SEED=%" PRIu64 " DAYBOOK_SEEDS=1 DAYBOOK_CRASHES=%" PRIu64 " test_sim", seed, crashes);
+    (void)snprintf(repeat, sizeof repeat,
+                   "DAYBOOK_SEED=%" PRIu64 " DAYBOOK_SEEDS=1 DAYBOOK_CRASHES=%" PRIu64 " test_sim", seed,
+                   crashes);
     random_source random;
     random_init(&random, seed ^ UINT64_C(0x5117));
     bool background = seed % 3 == 2;
@@ -145,9 +149,11 @@ int main(void) {
         run(seed + done, crashes, &sum);
     }
     driver_print_counts(&sum.counts, "sim");
-    printf("%" PRIu64 " seeds from %" PRIu64 ", %" PRIu64 " crashes (%" PRIu64 " power losses, %" PRIu64 " while opening), under way: append %" PRIu64
-           ", delete %" PRIu64 ", purge %" PRIu64 ", stream %" PRIu64 ", other %" PRIu64 "\n",
-           done, seed, sum.crashes, sum.power_losses, sum.in_recovery, sum.during[PENDING_APPEND], sum.during[PENDING_DELETE],
-           sum.during[PENDING_PURGE], sum.during[PENDING_ADD] + sum.during[PENDING_UPDATE] + sum.during[PENDING_REMOVE], sum.during[0]);
+    printf("%" PRIu64 " seeds from %" PRIu64 ", %" PRIu64 " crashes (%" PRIu64 " power losses, %" PRIu64
+           " while opening), under way: append %" PRIu64 ", delete %" PRIu64 ", purge %" PRIu64
+           ", stream %" PRIu64 ", other %" PRIu64 "\n",
+           done, seed, sum.crashes, sum.power_losses, sum.in_recovery, sum.during[PENDING_APPEND],
+           sum.during[PENDING_DELETE], sum.during[PENDING_PURGE],
+           sum.during[PENDING_ADD] + sum.during[PENDING_UPDATE] + sum.during[PENDING_REMOVE], sum.during[0]);
     return 0;
 }
