@@ -158,20 +158,27 @@ static dbk_slice copy_slice(uint8_t **at, dbk_slice slice) {
     return copy;
 }
 
-// One allocation that holds the structure, the array of subjects and all texts.
-static daybook_stream_config *copy_config(const daybook_allocator *allocator, const daybook_stream_config *config) {
-    size_t size = sizeof *config + config->subject_count * sizeof(dbk_slice) + config->name.size + config->description.size;
+size_t dbk_stream_config_room(const daybook_stream_config *config) {
+    size_t size = config->subject_count * sizeof(dbk_slice) + config->name.size + config->description.size;
     for (size_t i = 0; i < config->subject_count; i++) size += config->subjects[i].size;
-    daybook_stream_config *copy = dbk_alloc(allocator, size);
-    if (copy == NULL) return NULL;
-    *copy = *config;
-    copy->size = sizeof *copy;
-    dbk_slice *subjects = (dbk_slice *)(copy + 1);
+    return size;
+}
+
+void dbk_stream_config_copy(const daybook_stream_config *config, void *room, daybook_stream_config *copy_out) {
+    dbk_slice *subjects = room;
     uint8_t *at = (uint8_t *)(subjects + config->subject_count);
+    *copy_out = *config;
+    copy_out->size = sizeof *copy_out;
     for (size_t i = 0; i < config->subject_count; i++) subjects[i] = copy_slice(&at, config->subjects[i]);
-    copy->subjects = subjects;
-    copy->name = copy_slice(&at, config->name);
-    copy->description = copy_slice(&at, config->description);
+    copy_out->subjects = subjects;
+    copy_out->name = copy_slice(&at, config->name);
+    copy_out->description = copy_slice(&at, config->description);
+}
+
+// One allocation that holds the structure, the array of subjects and all texts.
+static daybook_stream_config *new_config(const daybook_allocator *allocator, const daybook_stream_config *config) {
+    daybook_stream_config *copy = dbk_alloc(allocator, sizeof *copy + dbk_stream_config_room(config));
+    if (copy != NULL) dbk_stream_config_copy(config, copy + 1, copy);
     return copy;
 }
 
@@ -458,7 +465,7 @@ static void drop_filters(dbk_stream_table *table, const dbk_stream *stream) {
 static daybook_status new_stream(dbk_stream_table *table, uint32_t id, const daybook_stream_config *config,
                                  int64_t created_ns, dbk_stream **stream_out) {
     dbk_stream *stream = dbk_alloc_zeroed(table->allocator, sizeof *stream);
-    const daybook_stream_config *copy = copy_config(table->allocator, config);
+    const daybook_stream_config *copy = new_config(table->allocator, config);
     if (stream == NULL || copy == NULL) {
         dbk_free(table->allocator, stream);
         free_config(table, copy);
@@ -510,7 +517,7 @@ static daybook_status update(dbk_stream_table *table, dbk_stream *stream, const 
     DBK_TRY(check(table, stream, config, error));
     DBK_TRY(reserve_filters(table, config->subject_count));
     DBK_TRY(reserve_retired(table));
-    daybook_stream_config *copy = copy_config(table->allocator, config);
+    daybook_stream_config *copy = new_config(table->allocator, config);
     if (copy == NULL) return DAYBOOK_ENOMEM;
     // Kept: others may be reading it, and stream->name points into the first one.
     table->retired[table->retired_count++] = config_of(stream);

@@ -52,6 +52,11 @@ void dbk_stream_table_free(dbk_stream_table *table);
 /// Everything daybook/stream.h demands of a configuration. EINVALID, ESUBJECT.
 daybook_status dbk_stream_config_validate(const daybook_stream_config *config, daybook_error *error);
 
+/// Bytes a copy's subjects and texts take.
+size_t dbk_stream_config_room(const daybook_stream_config *config);
+/// Copy what `config` borrows to `room`, which has that many bytes and is aligned to 8; the copy borrows from it.
+void dbk_stream_config_copy(const daybook_stream_config *config, void *room, daybook_stream_config *copy_out);
+
 /// Add a stream (copies the configuration); EEXISTS, EOVERLAP naming the other stream.
 daybook_status dbk_stream_table_add(dbk_stream_table *table, uint32_t id, const daybook_stream_config *config,
                                     int64_t created_ns, dbk_stream **stream_out, daybook_error *error);
