@@ -94,7 +94,7 @@ static int has_term(uint64_t number, const char *what) {
     if (number % 50 == 0) return 0;
     if (strcmp(what, "tag") == 0) return number % 3 == 0;
     if (strcmp(what, "aggregate") == 0) return number % 10 == 3;
-    return number % 2 == 1;  // stream 2
+    return number % 2 == 1; // stream 2
 }
 
 static void postings_page_in_both_directions(void **state) {
@@ -110,7 +110,8 @@ static void postings_page_in_both_directions(void **state) {
         for (uint64_t number = 0; number < COUNT; number++) {
             if (!has_term(number, kinds[kind])) continue;
             if (at == count) {
-                assert_int_equal(dbk_memtable_postings(memtable, dbk_term_slice(&term), next, UINT64_MAX, positions, 7, &count),
+                assert_int_equal(dbk_memtable_postings(memtable, dbk_term_slice(&term), next, UINT64_MAX,
+                                                       positions, 7, &count),
                                  DAYBOOK_OK);
                 at = 0;
             }
@@ -122,7 +123,8 @@ static void postings_page_in_both_directions(void **state) {
         for (uint64_t number = COUNT; number-- > 0;) {
             if (!has_term(number, kinds[kind])) continue;
             if (at == count) {
-                assert_int_equal(dbk_memtable_postings_back(memtable, dbk_term_slice(&term), 0, last, positions, 7, &count),
+                assert_int_equal(dbk_memtable_postings_back(memtable, dbk_term_slice(&term), 0, last,
+                                                            positions, 7, &count),
                                  DAYBOOK_OK);
                 at = 0;
             }
