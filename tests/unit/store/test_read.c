@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading through the public API: every kind of bound and filter, in both directions, over memory table and segments alike;
-// following; lists. The store lies partly in segments, partly in memory: each case runs on events 1 to 40 of which the
-// first 25 are flushed.
+// Reading through the public API: every kind of bound and filter, in both directions, over memory table and
+// segments alike; following; lists. The store lies partly in segments, partly in memory: each case runs on
+// events 1 to 40 of which the first 25 are flushed.
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,7 +37,7 @@ static void append_numbered(int number) {
     event.id = daybook_text(id);
     event.correlation = daybook_text(correlation);
     event.actor = daybook_text(number % 2 == 0 ? "ann" : "bob");
-    event.time_ns = INT64_C(1000) * (1000 - number);  // runs backwards
+    event.time_ns = INT64_C(1000) * (1000 - number); // runs backwards
     event.tags = tags;
     event.tag_count = number % 10 == 0 ? 2 : 1;
     daybook_append_options options;
@@ -76,7 +76,8 @@ static int number_of(const daybook_recorded_event *event) {
 // Reads the query forwards and backwards and compares with what `expected` says of each number.
 static void check(daybook_query *query, int (*expected)(int number)) {
     for (int backwards = 0; backwards < 2; backwards++) {
-        query->flags = (query->flags & ~(unsigned)DAYBOOK_QUERY_REVERSE) | (backwards ? DAYBOOK_QUERY_REVERSE : 0);
+        query->flags = (query->flags & ~(unsigned)DAYBOOK_QUERY_REVERSE) |
+                       (backwards ? DAYBOOK_QUERY_REVERSE : 0);
         daybook_cursor *cursor;
         assert_int_equal(daybook_read(store, query, &cursor, &failure), DAYBOOK_OK);
         daybook_recorded_event event;
@@ -93,21 +94,51 @@ static void check(daybook_query *query, int (*expected)(int number)) {
     }
 }
 
-static int every_number(int number) { return number > 0; }
-static int of_order_3(int number) { return number % 5 == 3; }
-static int of_order_3_paid(int number) { return number % 5 == 3 && number % 4 == 1; }
-static int shipped(int number) { return number % 4 == 2; }
-static int shipped_or_closed(int number) { return number % 4 >= 2; }
-static int tenth(int number) { return number % 10 == 0; }
-static int of_c_2(int number) { return number % 7 == 2; }
-static int by_ann_and_tenth(int number) { return number % 10 == 0; }
-static int from_20_to_31(int number) { return number >= 20 && number <= 31; }
-static int from_20_until_31(int number) { return number >= 20 && number < 31; }
-static int after_31_until_20(int number) { return number > 20 && number <= 31; }
-static int seventeenth(int number) { return number == 17; }
-static int shipped_or_tenth_of_0(int number) { return number % 4 == 2 || (number % 10 == 0 && number % 5 == 0); }
-static int version_2_of_order_3(int number) { return number == 8; }
-static int nothing(int number) { return number < 0; }
+static int every_number(int number) {
+    return number > 0;
+}
+static int of_order_3(int number) {
+    return number % 5 == 3;
+}
+static int of_order_3_paid(int number) {
+    return number % 5 == 3 && number % 4 == 1;
+}
+static int shipped(int number) {
+    return number % 4 == 2;
+}
+static int shipped_or_closed(int number) {
+    return number % 4 >= 2;
+}
+static int tenth(int number) {
+    return number % 10 == 0;
+}
+static int of_c_2(int number) {
+    return number % 7 == 2;
+}
+static int by_ann_and_tenth(int number) {
+    return number % 10 == 0;
+}
+static int from_20_to_31(int number) {
+    return number >= 20 && number <= 31;
+}
+static int from_20_until_31(int number) {
+    return number >= 20 && number < 31;
+}
+static int after_31_until_20(int number) {
+    return number > 20 && number <= 31;
+}
+static int seventeenth(int number) {
+    return number == 17;
+}
+static int shipped_or_tenth_of_0(int number) {
+    return number % 4 == 2 || (number % 10 == 0 && number % 5 == 0);
+}
+static int version_2_of_order_3(int number) {
+    return number == 8;
+}
+static int nothing(int number) {
+    return number < 0;
+}
 
 static void filters_of_every_shape_find_their_events(void **state) {
     (void)state;
@@ -330,16 +361,14 @@ static void lists_add_up_over_segments_and_memory(void **state) {
         const char *filter;
         size_t count;
         uint64_t events;
-    } cases[] = {{DAYBOOK_LIST_AGGREGATES, "", 5, EVENTS},
-                 {DAYBOOK_LIST_AGGREGATES, "orders.2.>", 1, 8},
-                 {DAYBOOK_LIST_AGGREGATES, "carts.>", 0, 0},
-                 {DAYBOOK_LIST_SUBJECTS, "", 20, EVENTS},
-                 {DAYBOOK_LIST_SUBJECTS, "orders.*.paid", 5, 10},
-                 {DAYBOOK_LIST_TYPES, "", 4, EVENTS}};
+    } cases[] = {
+        {DAYBOOK_LIST_AGGREGATES, "", 5, EVENTS},        {DAYBOOK_LIST_AGGREGATES, "orders.2.>", 1, 8},
+        {DAYBOOK_LIST_AGGREGATES, "carts.>", 0, 0},      {DAYBOOK_LIST_SUBJECTS, "", 20, EVENTS},
+        {DAYBOOK_LIST_SUBJECTS, "orders.*.paid", 5, 10}, {DAYBOOK_LIST_TYPES, "", 4, EVENTS}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         listed noted = {0};
-        assert_int_equal(daybook_list(store, cases[i].kind, daybook_text(""), daybook_text(cases[i].filter), note_entry, &noted,
-                                      &failure),
+        assert_int_equal(daybook_list(store, cases[i].kind, daybook_text(""), daybook_text(cases[i].filter),
+                                      note_entry, &noted, &failure),
                          DAYBOOK_OK);
         assert_int_equal(noted.count, cases[i].count);
         assert_int_equal(noted.events, cases[i].events);
