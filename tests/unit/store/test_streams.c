@@ -36,7 +36,8 @@ static daybook_status add(const char *name, const char *filter, dbk_stream **str
     config.name = daybook_text(name);
     config.subjects = &subject;
     config.subject_count = 1;
-    daybook_status status = dbk_stream_table_add(table, dbk_stream_table_next_id(table), &config, 1, &stream, &failure);
+    daybook_status status =
+        dbk_stream_table_add(table, dbk_stream_table_next_id(table), &config, 1, &stream, &failure);
     if (stream_out != NULL) *stream_out = stream;
     return status;
 }
@@ -80,7 +81,8 @@ static void a_removed_stream_captures_nothing_and_frees_its_name(void **state) {
 static void malformed_configurations_are_refused(void **state) {
     (void)state;
     const char *const names[] = {"", "a.b", "a b", "a*", "a>", "a/b", "a\\b", "a\n"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) assert_int_equal(add(names[i], "x.>", NULL), DAYBOOK_EINVALID);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        assert_int_equal(add(names[i], "x.>", NULL), DAYBOOK_EINVALID);
     assert_int_equal(add("A", "x..y", NULL), DAYBOOK_ESUBJECT);
     assert_int_equal(add("A", "", NULL), DAYBOOK_ESUBJECT);
     daybook_stream_config config;
@@ -110,16 +112,19 @@ static void the_catalogue_form_round_trips_and_is_checked(void **state) {
     assert_int_equal(dbk_stream_encode(42, &config, 5, &buf), DAYBOOK_OK);
     uint32_t id;
     int64_t created_ns;
-    assert_int_equal(dbk_stream_decode(daybook_bytes(buf.data, buf.size), &id, &decoded, &created_ns, room), DAYBOOK_OK);
+    assert_int_equal(dbk_stream_decode(daybook_bytes(buf.data, buf.size), &id, &decoded, &created_ns, room),
+                     DAYBOOK_OK);
     assert_int_equal(id, 42);
     assert_int_equal(created_ns, 5);
     assert_int_equal(decoded.max_msgs, 7);
     assert_int_equal(decoded.subject_count, 2);
     assert_int_equal(daybook_filter_matches(decoded.subjects[1], daybook_text("b.c")), 1);
     for (size_t size = 0; size < buf.size; size++)
-        assert_int_not_equal(dbk_stream_decode(daybook_bytes(buf.data, size), &id, &decoded, &created_ns, room), DAYBOOK_OK);
+        assert_int_not_equal(
+            dbk_stream_decode(daybook_bytes(buf.data, size), &id, &decoded, &created_ns, room), DAYBOOK_OK);
     buf.data[0] = 9;
-    assert_int_equal(dbk_stream_decode(daybook_bytes(buf.data, buf.size), &id, &decoded, &created_ns, room), DAYBOOK_EFORMAT);
+    assert_int_equal(dbk_stream_decode(daybook_bytes(buf.data, buf.size), &id, &decoded, &created_ns, room),
+                     DAYBOOK_EFORMAT);
     dbk_buf_deinit(&buf);
 }
 
