@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A store for the toolkit's tests, once in memory, once in a directory, once with all events in segments, with a stream ORDERS over orders.>
-// and short ways to append and compare. Only the public interface is used, as in the toolkit itself.
+// A store for the toolkit's tests, once in memory, once in a directory, once with all events in segments,
+// with a stream ORDERS over orders.> and short ways to append and compare. Only the public interface is used,
+// as in the toolkit itself.
 #ifndef DBK_TESTS_TOOLKIT_FIXTURE_H
 #define DBK_TESTS_TOOLKIT_FIXTURE_H
 
