@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Running out of memory at every step, in the store's allocator and in jansson: each call says so, leaks nothing, and
-// works when there is memory again.
+// Running out of memory at every step, in the store's allocator and in jansson: each call says so, leaks
+// nothing, and works when there is memory again.
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
