@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// State against a naive fold: random events with random times, removals, snapshots, flushes and restarts; then states
-// at random moments must be those of a list kept by the test.
+// State against a naive fold: random events with random times, removals, snapshots, flushes and restarts;
+// then states at random moments must be those of a list kept by the test.
 #include <jansson.h>
 
 #include "fixture.h"
