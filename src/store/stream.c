@@ -210,13 +210,6 @@ daybook_status daybook_stream_remove(daybook_store *store, daybook_slice name, d
 
 // ---- Look ----------------------------------------------------------------------------------------------------------------------
 
-static dbk_slice copy_slice(uint8_t **at, dbk_slice slice) {
-    dbk_slice copy = {*at, slice.size};
-    if (slice.size > 0) memcpy(*at, slice.data, slice.size);
-    *at += slice.size;
-    return copy;
-}
-
 // The oldest live event: what the marks say, unless events behind them were removed one by one.
 static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybook_stream_info *info, daybook_error *error) {
     info->first_seq = info->last_seq + 1;
@@ -238,18 +231,10 @@ static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybo
 
 static daybook_status new_info(daybook_store *store, dbk_stream *stream, daybook_stream_info **info_out, daybook_error *error) {
     const daybook_stream_config *config = atomic_load(&stream->config);
-    size_t size = sizeof **info_out + config->subject_count * sizeof(dbk_slice) + config->name.size + config->description.size;
-    for (size_t i = 0; i < config->subject_count; i++) size += config->subjects[i].size;
-    daybook_stream_info *info = dbk_alloc_zeroed(store->allocator, size);
+    daybook_stream_info *info = dbk_alloc_zeroed(store->allocator, sizeof *info + dbk_stream_config_room(config));
     if (info == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory describing a stream");
     info->size = sizeof *info;
-    info->config = *config;
-    dbk_slice *subjects = (dbk_slice *)(void *)(info + 1);
-    uint8_t *at = (uint8_t *)(subjects + config->subject_count);
-    for (size_t i = 0; i < config->subject_count; i++) subjects[i] = copy_slice(&at, config->subjects[i]);
-    info->config.subjects = subjects;
-    info->config.name = copy_slice(&at, config->name);
-    info->config.description = copy_slice(&at, config->description);
+    dbk_stream_config_copy(config, info + 1, &info->config);
     info->stream_id = stream->id;
     info->message_count = atomic_load(&stream->message_count);
     info->byte_count = atomic_load(&stream->byte_count);
