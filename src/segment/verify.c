@@ -238,11 +238,12 @@ static daybook_status check_term(segment_verifier *verifier, const dbk_term_curs
     const dbk_segment_summary *summary = &verifier->segment->footer.summary;
     daybook_status status = DAYBOOK_OK;
     if (dbk_slice_compare(dbk_term_slice(&verifier->previous), term) >= 0 ||
-        cursor->value.last > summary->position_last - summary->position_first)
+        cursor->value.last > summary->position_last - summary->position_first ||
+        cursor->value.count > summary->event_count)
         status = dbk_segment_page_damaged(verifier->segment, page_offset, &detail);
     verifier->previous = cursor->term;
     verifier->term_count++;
-    DBK_TRY(absorb(verifier, status, &detail, 0, 0, error));
+    if (status != DAYBOOK_OK) return absorb(verifier, status, &detail, 0, 0, error);
     DBK_TRY(absorb(verifier, check_filter(verifier, term, &detail), &detail, 0, 0, error));
     dbk_term_entry entry;
     dbk_segment_value_to_entry(verifier->segment, &cursor->value, &entry);

@@ -177,7 +177,8 @@ static daybook_status check_value(dbk_term_walk *walk, dbk_slice term, const dbk
                                   daybook_error *error) {
     const dbk_segment_summary *summary = &walk->segment->footer.summary;
     bool is_sound = dbk_slice_compare(dbk_term_slice(&walk->previous), term) < 0 &&
-                    value->last <= summary->position_last - summary->position_first;
+                    value->last <= summary->position_last - summary->position_first &&
+                    value->count <= summary->event_count;
     return is_sound ? DAYBOOK_OK : dbk_segment_page_damaged(walk->segment, walk->leaf_offset, error);
 }
 
