@@ -18,6 +18,7 @@ void world_init(test_world *world, uint64_t seed) {
     world->allocator = dbk_allocator_default();
     assert_int_equal(dbk_sim_new(seed, &world->sim), DAYBOOK_OK);
     world->vfs = dbk_sim_vfs(world->sim);
+    world->directory = "/";
     assert_int_equal(dbk_cache_new(world->allocator, 8 << 20, &world->cache), DAYBOOK_OK);
     memset(world->store_uuid.bytes, 0x5a, sizeof world->store_uuid.bytes);
     world->next_segment_id = 1;
@@ -145,7 +146,7 @@ dbk_segment_config world_config(test_world *world, uint64_t segment_id) {
     memset(&config, 0, sizeof config);
     config.allocator = world->allocator;
     config.vfs = world->vfs;
-    config.directory = "/";
+    config.directory = world->directory;
     config.store_uuid = world->store_uuid;
     config.incarnation = 42;
     config.segment_id = segment_id;

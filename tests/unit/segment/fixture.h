@@ -23,7 +23,8 @@ typedef struct model_event {
 
 typedef struct test_world {
     dbk_sim *sim;
-    daybook_vfs *vfs;
+    daybook_vfs *vfs;      // the simulated disk, unless changed
+    const char *directory; // "/", unless changed
     dbk_cache *cache;
     const daybook_allocator *allocator;
     uint64_t random_state;

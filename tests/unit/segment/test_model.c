@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What goes into a segment comes out, by every way there is; compared with a naive model.
+#define _POSIX_C_SOURCE 200809L // mkdtemp
+
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "fixture.h"
@@ -112,6 +115,27 @@ static void an_event_of_16_mib_has_a_block_of_its_own(void **state) {
     world_deinit(&world);
 }
 
+static void a_real_disk_does_as_well(void **state) {
+    (void)state;
+    test_world world;
+    world_init(&world, 12);
+    char directory[] = "/tmp/daybook-segment-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    world.vfs = daybook_vfs_posix();
+    world.directory = directory;
+    world.memory_max = 400 * 1024;
+    world_add_events(&world, 2000);
+    dbk_segment *segment = world_segment(&world, 0, world.count);
+    world_check(&world, segment, 0, world.count);
+    world_check_verify(&world, 1);
+    dbk_segment_unref(segment);
+    char path[100];
+    (void)snprintf(path, sizeof path, "%s/segment-0000000000000001.dbs", directory);
+    assert_int_equal(world.vfs->unlink(world.vfs, path), 0);
+    assert_int_equal(world.vfs->remove_directory(world.vfs, directory), 0); // nothing else is left in it
+    world_deinit(&world);
+}
+
 static void events_out_of_order_are_refused(void **state) {
     (void)state;
     test_world world;
@@ -218,6 +242,7 @@ int main(void) {
         cmocka_unit_test(removed_events_leave_ids_and_versions),
         cmocka_unit_test(a_segment_may_hold_no_events),
         cmocka_unit_test(an_event_of_16_mib_has_a_block_of_its_own),
+        cmocka_unit_test(a_real_disk_does_as_well),
         cmocka_unit_test(events_out_of_order_are_refused),
         cmocka_unit_test(a_segment_is_never_overwritten),
         cmocka_unit_test(segments_of_other_stores_are_foreign),
