@@ -70,7 +70,6 @@ typedef struct dbk_journal_recovery {
     uint64_t replayed_bytes;
     uint64_t torn_pages; // of the one unacknowledged group cut, 0 for a clean end
     uint32_t epoch;      // newest seen
-    uint64_t last_group_checksum;
     bool damaged; // acknowledged data is missing at damage_lsn; later groups may exist
     uint64_t damage_lsn;
     uint64_t damage_offset; // bytes, in the file

@@ -423,7 +423,6 @@ static daybook_status recover(scanner *scan, uint64_t stop_lsn, dbk_journal_visi
                    (unsigned long long)scan->first_unreadable_lsn);
     }
     recovery->epoch = scan->epoch_max;
-    recovery->last_group_checksum = scan->last_checksum;
     return DAYBOOK_OK;
 }
 

@@ -71,9 +71,6 @@ static int inspect_entry(void *context, const daybook_vfs_entry *entry) {
     uint64_t id = 0;
     uint64_t generation = 0;
     switch (dbk_file_classify(entry->name, &id, &generation)) {
-    case DBK_FILE_LOCK:
-        found->has_lock = true;
-        break;
     case DBK_FILE_JOURNAL:
         found->has_journal = true;
         break;
@@ -88,14 +85,13 @@ static int inspect_entry(void *context, const daybook_vfs_entry *entry) {
         found->deletions_count++;
         if (generation > found->generation_max) found->generation_max = generation;
         break;
-    case DBK_FILE_TEMPORARY:
-        found->temporary_count++;
-        break;
     case DBK_FILE_FOREIGN:
         found->foreign_count++;
         (void)snprintf(found->foreign_name, sizeof found->foreign_name, "%.63s", entry->name);
         break;
+    case DBK_FILE_LOCK:
     case DBK_FILE_LIVE:
+    case DBK_FILE_TEMPORARY:
     case DBK_FILE_DAMAGED:
         break;
     }

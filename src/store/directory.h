@@ -29,10 +29,8 @@ typedef struct dbk_directory {
     size_t manifest_count;
     size_t segment_count;
     size_t deletions_count;
-    size_t temporary_count;
     size_t foreign_count;
     bool has_journal;
-    bool has_lock;
     uint64_t segment_id_max;
     uint64_t generation_max; // of deletions
     char foreign_name[64];   // one of them, for messages

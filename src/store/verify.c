@@ -46,7 +46,6 @@ typedef struct verifying {
     uint64_t done, total;
     // The journal's records.
     uint64_t last_position;
-    uint64_t record_count;
 } verifying;
 
 static void drop_findings(verifying *verify) {
@@ -248,7 +247,6 @@ static daybook_status verify_record(verifying *verify, dbk_slice record, dbk_rec
     dbk_event event;
     dbk_remove remove;
     dbk_catalogue_entry entry;
-    verify->record_count++;
     switch (kind) {
     case DBK_RECORD_EVENT:
         DBK_TRY(dbk_event_decode(record, &event));
