@@ -482,13 +482,7 @@ static daybook_status open_live(daybook_store *store, uint64_t session, daybook_
     DBK_TRY(
         dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, true, &store->live, error));
     dbk_live_identify(store->live, store->incarnation, dbk_process_id(), session);
-    dbk_live_values values = {
-        .writer_open = true,
-        .manifest_edit = atomic_load(&store->manifest_edit),
-        .durable_lsn = dbk_journal_durable_lsn(store->journal),
-        .durable_position = atomic_load(&store->durable_position),
-    };
-    dbk_live_publish(store->live, &values);
+    dbk_publish_edit(store);
     return DAYBOOK_OK;
 }
 
