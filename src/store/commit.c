@@ -76,6 +76,7 @@ struct dbk_commit {
     dbk_buf lazy;  // records to ride along; guarded by store->removal_lock
     atomic_uint_fast64_t removal_generation;
     atomic_bool has_deferred;
+    atomic_bool room_wanted;  // the leader waits for the journal: a flush is due however little is used
 };
 
 // ---- Queue -----------------------------------------------------------------------------------------------------------
@@ -181,7 +182,8 @@ bool dbk_commit_wants_flush(daybook_store *store) {
     if (frozen_count(store) > 0) return true;
     if (bytes >= store->options.memtable_bytes && !empty) return true;
     uint64_t pages_max = store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE;
-    return dbk_journal_used_pages(store->journal) >= pages_max / 2;
+    uint64_t used = dbk_journal_used_pages(store->journal);
+    return used >= pages_max / 2 || (used > 0 && atomic_load(&store->commit->room_wanted));
 }
 
 // Wait until maintenance did something. Its last status tells whether there is hope.
@@ -226,21 +228,36 @@ static daybook_status make_room(daybook_store *store, size_t bytes, dbk_operatio
         if (urgent_waits(commit)) return YIELD;
         DBK_TRY(wait_for_room(store, seen, "memory table", error));
     }
+    daybook_status status = DAYBOOK_OK;
     for (;;) {
         uint32_t seen = atomic_load(&commit->room_changes);
         uint64_t pages = dbk_journal_pages_for(dbk_journal_group_size(commit->group) + bytes);
         // Without what a rotation writes the journal could never be emptied.
         uint64_t reserved = reserved_pages(store, operation);
-        if (dbk_journal_room_pages(store->journal) >= pages + reserved) return DAYBOOK_OK;
-        daybook_status status = dbk_maintenance_grow_journal(store, pages + reserved, error);
+        status = DAYBOOK_OK;
+        if (dbk_journal_room_pages(store->journal) >= pages + reserved) break;
+        status = dbk_maintenance_grow_journal(store, pages + reserved, error);
         if (status == DAYBOOK_OK) continue;
-        if (status != DAYBOOK_ELIMIT || !has_background(store)) return status;
-        if (dbk_journal_pages_for(bytes) > store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2)
-            return dbk_fail(error, DAYBOOK_ELIMIT, "a batch of %zu bytes does not fit the journal of %llu bytes: raise journal_max_bytes",
-                            bytes, (unsigned long long)store->options.journal_max_bytes);
-        if (!urgent && urgent_waits(commit)) return YIELD;
-        DBK_TRY(wait_for_room(store, seen, "journal", error));
+        if ((status != DAYBOOK_ELIMIT && status != DAYBOOK_ENOSPC) || !has_background(store)) break;
+        if (dbk_journal_pages_for(bytes) > store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2) {
+            status = dbk_fail(error, DAYBOOK_ELIMIT,
+                              "a batch of %zu bytes does not fit the journal of %llu bytes: raise journal_max_bytes", bytes,
+                              (unsigned long long)store->options.journal_max_bytes);
+            break;
+        }
+        if (!urgent && urgent_waits(commit)) {
+            status = YIELD;
+            break;
+        }
+        // Two flushes empty the journal; what does not fit then does not fit the disk.
+        if (operation->room_flushes == 0) operation->room_flushes = atomic_load(&store->flush_count) + 1;
+        if (atomic_load(&store->flush_count) > operation->room_flushes + 1) break;
+        atomic_store(&commit->room_wanted, true);
+        status = wait_for_room(store, seen, "journal", error);
+        if (status != DAYBOOK_OK) break;
     }
+    atomic_store(&commit->room_wanted, false);
+    return status;
 }
 
 // ---- Leading -----------------------------------------------------------------------------------------------------------

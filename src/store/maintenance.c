@@ -89,12 +89,14 @@ static daybook_status grow_ahead(daybook_store *store, bool *did, daybook_error 
     uint32_t most = pieces_max(store);
     uint64_t allocated = (uint64_t)count * DBK_JOURNAL_PIECE_PAGES;
     daybook_status status = DAYBOOK_OK;
+    bool grew = false;
     if (count < most && dbk_journal_used_pages(store->journal) > allocated / 2) {
         status = grow(store, most - count < GROW_PIECES ? most - count : GROW_PIECES, error);
-        *did = *did || status == DAYBOOK_OK;
+        grew = status == DAYBOOK_OK;
     }
     pthread_mutex_unlock(&store->manifest_lock);
-    if (status == DAYBOOK_OK) dbk_commit_room_changed(store);
+    *did = *did || grew;
+    if (grew) dbk_commit_room_changed(store);
     return status;
 }
 
@@ -169,7 +171,10 @@ static daybook_status merge_if_many(daybook_store *store, daybook_error *error) 
 static daybook_status round_once(daybook_store *store, bool *did, daybook_error *error) {
     if (atomic_load(&store->poisoned)) return DAYBOOK_OK;
     DBK_TRY(dbk_commit_write_deferred(store, false, error));
-    DBK_TRY(grow_ahead(store, did, error));
+    // A journal that cannot grow (disk full) must not keep a flush from giving back what it has.
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status grown = grow_ahead(store, did, &detail);
     bool flushed = false;
     DBK_TRY(dbk_flush(store, false, &flushed, error));
     *did = *did || flushed;
@@ -177,7 +182,9 @@ static daybook_status round_once(daybook_store *store, bool *did, daybook_error 
         bump(store, &store->maintenance->merge_word);
         DBK_TRY(merge_if_many(store, error));
     }
-    return each_second(store, error);
+    DBK_TRY(each_second(store, error));
+    if (grown != DAYBOOK_OK && error != NULL) *error = detail;
+    return grown;
 }
 
 static void run_round(daybook_store *store) {
