@@ -23,26 +23,28 @@ enum { NARROW_SPAN = 64, EVENT_COPY_MAX = DAYBOOK_BATCH_SIZE_MAX + DBK_EVENT_HEA
 struct daybook_cursor {
     daybook_store *store;
     dbk_arena *arena;
-    daybook_query query;  // a copy
-    dbk_stream *stream;   // the only one, or NULL
+    daybook_query query; // a copy
+    dbk_stream *stream;  // the only one, or NULL
     dbk_compiled compiled;
     bool back;
     bool follow;
-    uint64_t first;  // positions in question, moved by following
+    bool
+        hides_expired; // what is older than its stream's max_age is gone, also where no writer has trimmed it yet
+    uint64_t first; // positions in question, moved by following
     uint64_t last;
-    uint64_t next;   // forward: first not looked at; backward: last not looked at, 0 when done
-    uint64_t left;   // events still to give
+    uint64_t next; // forward: first not looked at; backward: last not looked at, 0 when done
+    uint64_t left; // events still to give
 
     bool listing;
-    uint64_t *list;  // ascending positions
+    uint64_t *list; // ascending positions
     size_t list_count;
     size_t list_at;
 
     // The source `next` lies in.
     dbk_source *source;
-    uint64_t source_generation;  // of the view it was taken from
+    uint64_t source_generation; // of the view it was taken from
     dbk_candidates *candidates;
-    uint64_t source_first;  // range within the source worth looking at
+    uint64_t source_first; // range within the source worth looking at
     uint64_t source_last;
     dbk_block_view block;
 
@@ -55,7 +57,7 @@ struct daybook_cursor {
     size_t header_capacity;
     char id_text[37], correlation_text[37], causation_text[37];
 
-    const dbk_stream *known;  // by the id seen last
+    const dbk_stream *known; // by the id seen last
     atomic_bool interrupted;
 };
 
@@ -81,8 +83,12 @@ void daybook_cursor_close(daybook_cursor *cursor) {
     dbk_free(allocator, cursor);
 }
 
-static uint64_t max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
-static uint64_t min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static uint64_t max_u64(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+static uint64_t min_u64(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
 
 static void set_bounds(daybook_cursor *cursor) {
     uint64_t durable = atomic_load_explicit(&cursor->store->durable_position, memory_order_acquire);
@@ -98,13 +104,15 @@ static daybook_status open_cursor(daybook_cursor *cursor, const daybook_query *q
     daybook_status status = dbk_arena_new(cursor->store->allocator, 1024, &cursor->arena);
     if (status == DAYBOOK_OK) status = dbk_query_copy(query, cursor->arena, &cursor->query);
     if (status == DAYBOOK_OK)
-        status = dbk_query_compile(cursor->store, &cursor->query, cursor->stream, cursor->arena, &cursor->compiled);
+        status = dbk_query_compile(cursor->store, &cursor->query, cursor->stream, cursor->arena,
+                                   &cursor->compiled);
     if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory opening a cursor");
     cursor->back = (query->flags & DAYBOOK_QUERY_REVERSE) != 0;
     cursor->follow = (query->flags & DAYBOOK_QUERY_FOLLOW) != 0;
     cursor->left = query->limit == 0 ? UINT64_MAX : query->limit;
     set_bounds(cursor);
-    if ((query->flags & DAYBOOK_QUERY_LAST_PER_SUBJECT) != 0 || query->id.size > 0) return make_list(cursor, error);
+    if ((query->flags & DAYBOOK_QUERY_LAST_PER_SUBJECT) != 0 || query->id.size > 0)
+        return make_list(cursor, error);
     return DAYBOOK_OK;
 }
 
@@ -137,16 +145,20 @@ daybook_status daybook_read(daybook_store *store, const daybook_query *query, da
         stream = dbk_stream_table_find(store->streams, query->stream);
         if (stream == NULL)
             return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no stream '%.*s'",
-                            (int)(query->stream.size < 255 ? query->stream.size : 255), (const char *)query->stream.data);
+                            (int)(query->stream.size < 255 ? query->stream.size : 255),
+                            (const char *)query->stream.data);
     }
-    return dbk_cursor_open(store, query, stream, cursor_out, error);
+    DBK_TRY(dbk_cursor_open(store, query, stream, cursor_out, error));
+    (*cursor_out)->hides_expired =
+        true; // limits are enforced with cursors of their own, which have to see it
+    return DAYBOOK_OK;
 }
 
 // ---- Sources -----------------------------------------------------------------------------------------------------------------
 
 // Position from which events of the stream have seq >= `seq`, in a segment: by halving, reading one event a step.
-static daybook_status narrow_by_seq(daybook_cursor *cursor, const dbk_segment_stream *in, uint64_t seq, uint64_t *position_out,
-                                    daybook_error *error) {
+static daybook_status narrow_by_seq(daybook_cursor *cursor, const dbk_segment_stream *in, uint64_t seq,
+                                    uint64_t *position_out, daybook_error *error) {
     dbk_segment *segment = cursor->source->segment;
     if (seq <= in->first_seq) {
         *position_out = in->first_position;
@@ -189,16 +201,19 @@ static daybook_status narrow_by_seq(daybook_cursor *cursor, const dbk_segment_st
 }
 
 static bool outside(int64_t first_ns, int64_t last_ns, int64_t since_ns, int64_t until_ns) {
-    return (since_ns != DAYBOOK_TIME_NONE && last_ns < since_ns) || (until_ns != DAYBOOK_TIME_NONE && first_ns >= until_ns);
+    return (since_ns != DAYBOOK_TIME_NONE && last_ns < since_ns) ||
+           (until_ns != DAYBOOK_TIME_NONE && first_ns >= until_ns);
 }
 
 static daybook_status narrow_segment(daybook_cursor *cursor, bool *skip_out, daybook_error *error) {
     const daybook_query *query = &cursor->query;
     dbk_segment *segment = cursor->source->segment;
     const dbk_segment_summary *summary = dbk_segment_get_summary(segment);
-    *skip_out = summary->event_count == 0 ||
-                outside(summary->recorded_first_ns, summary->recorded_last_ns, query->recorded_since_ns, query->recorded_until_ns) ||
-                outside(summary->time_min_ns, summary->time_max_ns, query->time_since_ns, query->time_until_ns);
+    *skip_out =
+        summary->event_count == 0 ||
+        outside(summary->recorded_first_ns, summary->recorded_last_ns, query->recorded_since_ns,
+                query->recorded_until_ns) ||
+        outside(summary->time_min_ns, summary->time_max_ns, query->time_since_ns, query->time_until_ns);
     if (*skip_out) return DAYBOOK_OK;
     if (cursor->stream != NULL) {
         dbk_segment_stream in;
@@ -220,10 +235,12 @@ static daybook_status narrow_segment(daybook_cursor *cursor, bool *skip_out, day
             cursor->source_last = min_u64(cursor->source_last, upper);
         }
     }
-    if (query->recorded_since_ns != DAYBOOK_TIME_NONE && query->recorded_since_ns > summary->recorded_first_ns) {
+    if (query->recorded_since_ns != DAYBOOK_TIME_NONE &&
+        query->recorded_since_ns > summary->recorded_first_ns) {
         uint32_t number;
         dbk_block_info info;
-        daybook_status status = dbk_segment_find_block_recorded(segment, query->recorded_since_ns, &number, error);
+        daybook_status status =
+            dbk_segment_find_block_recorded(segment, query->recorded_since_ns, &number, error);
         if (status == DAYBOOK_OK) status = dbk_segment_block_info(segment, number, &info, error);
         if (status == DAYBOOK_OK) cursor->source_first = max_u64(cursor->source_first, info.position_first);
         if (status != DAYBOOK_OK && status != DAYBOOK_END) return status;
@@ -236,8 +253,8 @@ static void narrow_memtable(daybook_cursor *cursor) {
     dbk_memtable *memtable = cursor->source->memtable;
     if (cursor->stream == NULL) return;
     if (query->seq_from > 1)
-        cursor->source_first =
-            max_u64(cursor->source_first, dbk_memtable_find_seq(memtable, cursor->stream->id, query->seq_from));
+        cursor->source_first = max_u64(cursor->source_first,
+                                       dbk_memtable_find_seq(memtable, cursor->stream->id, query->seq_from));
     if (query->seq_to > 0)
         cursor->source_last = min_u64(cursor->source_last,
                                       dbk_memtable_find_seq(memtable, cursor->stream->id, query->seq_to + 1));
@@ -248,7 +265,8 @@ static daybook_status open_candidates(daybook_cursor *cursor, bool use_index, da
     uint64_t span = cursor->source_last >= from ? cursor->source_last - from + 1 : 0;
     dbk_candidates_close(cursor->candidates);
     return dbk_candidates_open(cursor->store->allocator, cursor->source, cursor->compiled.groups,
-                               use_index ? cursor->compiled.group_count : 0, span, &cursor->candidates, error);
+                               use_index ? cursor->compiled.group_count : 0, span, &cursor->candidates,
+                               error);
 }
 
 // Where an index part cannot be read, the events themselves still can.
@@ -297,11 +315,13 @@ static void pass_source(daybook_cursor *cursor) {
 // ---- Events ------------------------------------------------------------------------------------------------------------------
 
 static bool in_current_block(const daybook_cursor *cursor, uint64_t position) {
-    return cursor->block.entry != NULL && position >= cursor->block.position_first && position <= cursor->block.position_last;
+    return cursor->block.entry != NULL && position >= cursor->block.position_first &&
+           position <= cursor->block.position_last;
 }
 
 // Load block `number` unless its times rule it out (*skip_out).
-static daybook_status load_block(daybook_cursor *cursor, uint32_t number, bool *skip_out, daybook_error *error) {
+static daybook_status load_block(daybook_cursor *cursor, uint32_t number, bool *skip_out,
+                                 daybook_error *error) {
     const daybook_query *query = &cursor->query;
     dbk_segment *segment = cursor->source->segment;
     *skip_out = false;
@@ -328,7 +348,8 @@ static daybook_status load_block(daybook_cursor *cursor, uint32_t number, bool *
 }
 
 // The event of the segment nearest to `position` in the cursor's direction, into cursor->event. END when there is none.
-static daybook_status read_segment(daybook_cursor *cursor, uint64_t position, bool *skip_out, daybook_error *error) {
+static daybook_status read_segment(daybook_cursor *cursor, uint64_t position, bool *skip_out,
+                                   daybook_error *error) {
     dbk_segment *segment = cursor->source->segment;
     *skip_out = false;
     if (!in_current_block(cursor, position)) {
@@ -371,9 +392,17 @@ static daybook_status read_memtable(daybook_cursor *cursor, uint64_t position) {
     for (;;) {
         daybook_status status = dbk_memtable_get(cursor->source->memtable, position, &cursor->event);
         if (status == DAYBOOK_OK) return DAYBOOK_OK;
-        if (cursor->back ? position <= cursor->source_first : position >= cursor->source_last) return DAYBOOK_END;
+        if (cursor->back ? position <= cursor->source_first : position >= cursor->source_last)
+            return DAYBOOK_END;
         position = cursor->back ? position - 1 : position + 1;
     }
+}
+
+static bool is_expired(const daybook_cursor *cursor, const dbk_stream *stream) {
+    const daybook_stream_config *config = atomic_load_explicit(&stream->config, memory_order_acquire);
+    if (config->max_age_ns <= 0) return false;
+    return cursor->event.recorded_ns <=
+           cursor->store->vfs->clock_real_ns(cursor->store->vfs) - config->max_age_ns;
 }
 
 static bool is_accepted(daybook_cursor *cursor) {
@@ -389,17 +418,20 @@ static bool is_accepted(daybook_cursor *cursor) {
         if ((config->flags & DAYBOOK_STREAM_INTERNAL) != 0) return false;
     }
     if (event->position < atomic_load_explicit(&stream->first_position, memory_order_acquire)) return false;
+    if (cursor->hides_expired && is_expired(cursor, stream)) return false;
     return dbk_query_matches(&cursor->query, event) && !dbk_source_is_dead(cursor->source, event->position);
 }
 
 // The next matching event within the current source: OK, END (none left in it), or an error.
 static daybook_status advance_in_source(daybook_cursor *cursor, daybook_error *error) {
     for (;;) {
-        uint64_t from = cursor->back ? min_u64(cursor->next, cursor->source_last) : max_u64(cursor->next, cursor->source_first);
+        uint64_t from = cursor->back ? min_u64(cursor->next, cursor->source_last)
+                                     : max_u64(cursor->next, cursor->source_first);
         if (from < cursor->source_first || from > cursor->source_last) return DAYBOOK_END;
         uint64_t position;
-        daybook_status status = cursor->back ? dbk_candidates_seek_back(cursor->candidates, from, &position, error)
-                                             : dbk_candidates_seek(cursor->candidates, from, &position, error);
+        daybook_status status = cursor->back
+                                    ? dbk_candidates_seek_back(cursor->candidates, from, &position, error)
+                                    : dbk_candidates_seek(cursor->candidates, from, &position, error);
         if (status == DAYBOOK_EDAMAGED) {
             DBK_TRY(fall_back_to_reading(cursor, error));
             continue;
@@ -410,11 +442,12 @@ static daybook_status advance_in_source(daybook_cursor *cursor, daybook_error *e
         uint64_t next = cursor->next;
         status = cursor->source->memtable != NULL ? read_memtable(cursor, position)
                                                   : read_segment(cursor, position, &skip, error);
-        if (status == DAYBOOK_EDAMAGED && cursor->next == next)  // a single event: go on behind it
+        if (status == DAYBOOK_EDAMAGED && cursor->next == next) // a single event: go on behind it
             cursor->next = cursor->back ? position - 1 : position + 1;
         if (status != DAYBOOK_OK) return status;
         if (skip) continue;
-        if (cursor->event.position < cursor->source_first || cursor->event.position > cursor->source_last) return DAYBOOK_END;
+        if (cursor->event.position < cursor->source_first || cursor->event.position > cursor->source_last)
+            return DAYBOOK_END;
         cursor->next = cursor->back ? cursor->event.position - 1 : cursor->event.position + 1;
         if (is_accepted(cursor)) return DAYBOOK_OK;
     }
@@ -430,7 +463,8 @@ static void leave_old_source(daybook_cursor *cursor) {
 // The next matching event within the bounds, or END.
 static daybook_status advance(daybook_cursor *cursor, daybook_error *error) {
     for (;;) {
-        if (cursor->next < cursor->first || cursor->next > cursor->last || cursor->next == 0) return DAYBOOK_END;
+        if (cursor->next < cursor->first || cursor->next > cursor->last || cursor->next == 0)
+            return DAYBOOK_END;
         bool skip = false;
         leave_old_source(cursor);
         if (cursor->source == NULL) {
@@ -477,13 +511,15 @@ typedef struct subject_set {
         uint64_t hash;
         dbk_slice subject;
         uint32_t stream_id;
-    } *seen;
+    } * seen;
     size_t count;
     size_t capacity;
     const daybook_allocator *allocator;
 } subject_set;
 
-static uint64_t seen_hash_of(void *context, uint32_t value) { return ((const subject_set *)context)->seen[value].hash; }
+static uint64_t seen_hash_of(void *context, uint32_t value) {
+    return ((const subject_set *)context)->seen[value].hash;
+}
 
 // True on *new_out where the subject was not in the set before.
 static daybook_status add_subject(subject_set *set, const dbk_event *event, bool *new_out) {
@@ -491,7 +527,8 @@ static daybook_status add_subject(subject_set *set, const dbk_event *event, bool
     for (size_t step = 0;;) {
         uint32_t at = dbk_hash_map_find(&set->map, hash, &step);
         if (at == DBK_HASH_MAP_EMPTY) break;
-        if (set->seen[at].stream_id == event->stream_id && dbk_slice_equal(set->seen[at].subject, event->subject)) {
+        if (set->seen[at].stream_id == event->stream_id &&
+            dbk_slice_equal(set->seen[at].subject, event->subject)) {
             *new_out = false;
             return DAYBOOK_OK;
         }
@@ -514,7 +551,8 @@ static daybook_status add_subject(subject_set *set, const dbk_event *event, bool
 }
 
 // Walk backwards; the first event met of a subject is its newest.
-static daybook_status list_last_per_subject(daybook_cursor *cursor, position_list *list, daybook_error *error) {
+static daybook_status list_last_per_subject(daybook_cursor *cursor, position_list *list,
+                                            daybook_error *error) {
     subject_set set = {.allocator = list->allocator};
     dbk_hash_map_init(&set.map, list->allocator);
     bool was_back = cursor->back;
@@ -546,8 +584,8 @@ static int compare_positions(const void *a, const void *b) {
     return left < right ? -1 : left > right;
 }
 
-static daybook_status list_id_in_stream(const dbk_view *view, uint32_t stream_id, dbk_slice id_key, position_list *list,
-                                        daybook_error *error) {
+static daybook_status list_id_in_stream(const dbk_view *view, uint32_t stream_id, dbk_slice id_key,
+                                        position_list *list, daybook_error *error) {
     uint64_t hash = dbk_memtable_id_hash(stream_id, id_key);
     for (size_t i = 0; i < view->source_count; i++) {
         DBK_TRY(dbk_source_check(view->sources[i], error));
@@ -574,14 +612,17 @@ static daybook_status list_id(daybook_cursor *cursor, position_list *list, daybo
     dbk_slice id_key = dbk_key_encode(cursor->query.id, scratch);
     dbk_stream **streams = NULL;
     size_t count = 0;
-    if (cursor->stream == NULL && dbk_stream_table_all(cursor->store->streams, &streams, &count) != DAYBOOK_OK)
+    if (cursor->stream == NULL &&
+        dbk_stream_table_all(cursor->store->streams, &streams, &count) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory looking for an id");
     dbk_view *view = dbk_store_get_view(cursor->store);
     daybook_status status = DAYBOOK_OK;
     if (cursor->stream != NULL) status = list_id_in_stream(view, cursor->stream->id, id_key, list, error);
     for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
         const daybook_stream_config *config = atomic_load(&streams[i]->config);
-        if ((config->flags & DAYBOOK_STREAM_INTERNAL) != 0 && (cursor->query.flags & DAYBOOK_QUERY_INTERNAL) == 0) continue;
+        if ((config->flags & DAYBOOK_STREAM_INTERNAL) != 0 &&
+            (cursor->query.flags & DAYBOOK_QUERY_INTERNAL) == 0)
+            continue;
         status = list_id_in_stream(view, streams[i]->id, id_key, list, error);
     }
     dbk_view_unref(view);
@@ -590,7 +631,8 @@ static daybook_status list_id(daybook_cursor *cursor, position_list *list, daybo
     // An id that looks like one the store makes is looked for by table and by time, and may be found twice.
     size_t distinct = 0;
     for (size_t i = 0; i < list->count; i++) {
-        if (i == 0 || list->positions[i] != list->positions[distinct - 1]) list->positions[distinct++] = list->positions[i];
+        if (i == 0 || list->positions[i] != list->positions[distinct - 1])
+            list->positions[distinct++] = list->positions[i];
     }
     list->count = distinct;
     return status;
@@ -614,7 +656,8 @@ static daybook_status advance_list(daybook_cursor *cursor, daybook_error *error)
         if (position < cursor->first || position > cursor->last) continue;
         uint64_t first = cursor->first, last = cursor->last;
         leave_old_source(cursor);
-        if (cursor->source != NULL && (position < cursor->source->position_first || position > cursor->source->position_last))
+        if (cursor->source != NULL &&
+            (position < cursor->source->position_first || position > cursor->source->position_last))
             leave_source(cursor);
         cursor->next = position;
         if (cursor->source == NULL) {
@@ -631,8 +674,9 @@ static daybook_status advance_list(daybook_cursor *cursor, daybook_error *error)
             }
         }
         bool skip = false;
-        daybook_status status = cursor->source->memtable != NULL ? read_memtable(cursor, position)
-                                                                 : read_segment(cursor, position, &skip, error);
+        daybook_status status = cursor->source->memtable != NULL
+                                    ? read_memtable(cursor, position)
+                                    : read_segment(cursor, position, &skip, error);
         cursor->first = first;
         cursor->last = last;
         if (status == DAYBOOK_END || skip) continue;
@@ -660,16 +704,18 @@ static daybook_status unpin_event(daybook_cursor *cursor) {
                                 .version = assigned.version,
                                 .recorded_ns = assigned.recorded_ns,
                                 .time_ns = assigned.recorded_ns};
-    daybook_status status = dbk_event_decode_body(daybook_bytes(cursor->copy.data, cursor->copy.size), &cursor->event);
+    daybook_status status =
+        dbk_event_decode_body(daybook_bytes(cursor->copy.data, cursor->copy.size), &cursor->event);
     DBK_ASSERT(status == DAYBOOK_OK);
-    if (cursor->next > cursor->last) leave_source(cursor);  // caught up: hold nothing
+    if (cursor->next > cursor->last) leave_source(cursor); // caught up: hold nothing
     return DAYBOOK_OK;
 }
 
 static daybook_status fill_tags(daybook_cursor *cursor, daybook_event *out) {
     const dbk_event *event = &cursor->event;
     if (event->tag_count > cursor->tag_capacity) {
-        dbk_slice *tags = dbk_resize_array(cursor->store->allocator, cursor->tags, event->tag_count, sizeof *tags);
+        dbk_slice *tags =
+            dbk_resize_array(cursor->store->allocator, cursor->tags, event->tag_count, sizeof *tags);
         if (tags == NULL) return DAYBOOK_ENOMEM;
         cursor->tags = tags;
         cursor->tag_capacity = event->tag_count;
@@ -746,11 +792,13 @@ static daybook_status move_bound(daybook_cursor *cursor, bool *moved_out, dayboo
 static daybook_status wait_for_more(daybook_cursor *cursor, int timeout_ms, daybook_error *error) {
     daybook_store *store = cursor->store;
     daybook_vfs *vfs = store->vfs;
-    int64_t deadline_ns = timeout_ms < 0 ? INT64_MAX : vfs->clock_monotonic_ns(vfs) + timeout_ms * DBK_MILLISECOND_NS;
+    int64_t deadline_ns = timeout_ms < 0 ? INT64_MAX
+                                         : vfs->clock_monotonic_ns(vfs) + timeout_ms * DBK_MILLISECOND_NS;
     leave_source(cursor);
     for (;;) {
         uint32_t seen = atomic_load_explicit(&store->publish_count, memory_order_acquire);
-        if (atomic_load(&cursor->interrupted)) return dbk_fail(error, DAYBOOK_ECLOSED, "the cursor was interrupted");
+        if (atomic_load(&cursor->interrupted))
+            return dbk_fail(error, DAYBOOK_ECLOSED, "the cursor was interrupted");
         bool moved;
         DBK_TRY(move_bound(cursor, &moved, error));
         if (moved) return DAYBOOK_OK;
@@ -775,7 +823,8 @@ static daybook_status next_event(daybook_cursor *cursor, int timeout_ms, daybook
 
 daybook_status daybook_cursor_next(daybook_cursor *cursor, int timeout_ms, daybook_recorded_event *event_out,
                                    daybook_error *error) {
-    if (cursor == NULL || event_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no cursor or no place for the event");
+    if (cursor == NULL || event_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no cursor or no place for the event");
     // dbk_fail and the index fall-back want somewhere to write.
     daybook_error own;
     if (error == NULL) {
@@ -789,7 +838,9 @@ daybook_status daybook_cursor_next(daybook_cursor *cursor, int timeout_ms, daybo
     return DAYBOOK_OK;
 }
 
-const dbk_event *dbk_cursor_event(const daybook_cursor *cursor) { return &cursor->event; }
+const dbk_event *dbk_cursor_event(const daybook_cursor *cursor) {
+    return &cursor->event;
+}
 
 uint64_t daybook_cursor_position(const daybook_cursor *cursor) {
     if (cursor == NULL || cursor->listing) return 0;
@@ -804,8 +855,10 @@ void daybook_cursor_interrupt(daybook_cursor *cursor) {
     store->vfs->wake(store->vfs, (const volatile uint32_t *)(uintptr_t)&store->publish_count, INT32_MAX, 0);
 }
 
-daybook_status daybook_count(daybook_store *store, const daybook_query *query, uint64_t *count_out, daybook_error *error) {
-    if (query == NULL || count_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no query or no place for the count");
+daybook_status daybook_count(daybook_store *store, const daybook_query *query, uint64_t *count_out,
+                             daybook_error *error) {
+    if (query == NULL || count_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no query or no place for the count");
     daybook_query once = *query;
     once.flags &= ~(unsigned)DAYBOOK_QUERY_FOLLOW;
     daybook_cursor *cursor;

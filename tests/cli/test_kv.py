@@ -4,6 +4,7 @@
 
 import json
 import signal
+import time
 
 from support import CONFLICT, FINE, NOT_FOUND, USAGE, Case, main
 
@@ -64,6 +65,14 @@ class Bucket(Case):
         self.assertEqual([2, 3, 4], [entry["data"] for entry in self.ok("kv", "history", "b", "k", "--json").objects()])
         self.assertEqual(3, len(self.ok("kv", "history", "b", "k").lines()))
         self.fails(NOT_FOUND, "kv", "history", "b", "other")
+
+    def test_values_live_as_long_as_the_bucket_says(self):
+        self.ok("kv", "add", "short", "--ttl", "1s")
+        self.ok("kv", "put", "short", "k", "1")
+        time.sleep(1.1)
+        self.fails(NOT_FOUND, "kv", "get", "short", "k")
+        self.assertEqual("", self.ok("kv", "keys", "short").out)
+        self.ok("kv", "create", "short", "k", "2")
 
     def test_keys(self):
         for key in ("x.1", "x.2", "y", "gone"):

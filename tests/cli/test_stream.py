@@ -3,6 +3,7 @@
 """stream ls, add, info, edit, rm, purge, delete, and what limits do to appends."""
 
 import json
+import time
 
 from support import ERROR, NOT_FOUND, USAGE, Case, main
 
@@ -131,6 +132,16 @@ class Stream(Case):
             self.ok("append", "m.1.x", str(n))
         self.assertEqual([2], [event["data"] for event in self.events("m.>")])
         self.assertEqual(3, self.events("m.>")[0]["version"])
+
+    def test_what_aged_is_gone_though_nobody_wrote(self):
+        self.ok("stream", "add", "L", "l.>", "--max-age", "1s")
+        self.ok("append", "l.1.x", "1")
+        time.sleep(1.1)
+        self.assertEqual([], self.events("l.>"))
+        self.assertEqual("0\n", self.ok("read", "l.>", "--count").out)
+        self.assertEqual([], self.events("l.>", "--last-per-subject"))
+        self.assertEqual(2, self.ok("append", "l.1.x", "2", "--expect-subject-seq", "0", "--json").object()["version"])
+        self.assertEqual([2], [event["data"] for event in self.events("l.>")])
 
     def test_rollup(self):
         self.ok("stream", "add", "R", "r.>", "--allow-rollup")

@@ -365,6 +365,7 @@ static void check_event(driver *driven, const model_event *expected, const daybo
 
 // Events that have reached their stream's age may or may not be there: the store says.
 static void settle_ages(driver *driven) {
+    if (driven->options.has_ages) driven->model.read_ns = now_ns(driven);
     for (size_t i = 0; driven->options.has_ages && !driven->broken && i < driven->model.stream_count; i++) {
         const model_stream *stream = driven->model.streams[i];
         if (stream->removed || stream->config.max_age_ns == 0) continue;

@@ -59,6 +59,7 @@ typedef struct model {
     size_t event_count, event_capacity;
     void **kept; // memory that lives as long as the model
     size_t kept_count, kept_capacity;
+    int64_t read_ns; // reads at this time do not give what is past its stream's age, trimmed or not
 } model;
 
 void model_init(model *store);
