@@ -13,7 +13,6 @@ enum {
     DBK_SEGMENT_TAIL_SIZE = 64,
     DBK_BLOCK_PAGE_COUNT = 128, // blocks a page of the block index describes
     DBK_BLOCK_PAGE_SIZE_MAX = DBK_BLOCK_PAGE_COUNT * 90,
-    DBK_STREAM_RECORD_SIZE_MIN = 8,
 };
 
 typedef struct dbk_segment_head {

@@ -409,7 +409,7 @@ uint32_t dbk_segment_block_count(const dbk_segment *segment) {
     return segment->footer.block_count;
 }
 
-uint32_t dbk_segment_blocks_in_page(const dbk_segment *segment, uint32_t page_index) {
+static uint32_t blocks_in_page(const dbk_segment *segment, uint32_t page_index) {
     uint32_t left = segment->footer.block_count - page_index * DBK_BLOCK_PAGE_COUNT;
     return left < DBK_BLOCK_PAGE_COUNT ? left : DBK_BLOCK_PAGE_COUNT;
 }
@@ -423,7 +423,7 @@ daybook_status dbk_segment_read_block_page(dbk_segment *segment, uint32_t page_i
     daybook_status status =
         dbk_chunk_read(&segment->reader, page->offset, page->size, "a page of the block index", bytes, error);
     uint32_t first = page_index * DBK_BLOCK_PAGE_COUNT,
-             count = dbk_segment_blocks_in_page(segment, page_index);
+             count = blocks_in_page(segment, page_index);
     if (status == DAYBOOK_OK &&
         !dbk_block_page_decode(daybook_bytes(bytes, page->size), page, first, count, blocks_out))
         status = dbk_chunk_damaged(&segment->reader, page->offset, "a page of the block index", error);
@@ -467,7 +467,7 @@ static daybook_status remake_block_page(dbk_segment *segment, uint32_t page_inde
                                         daybook_error *error) {
     const dbk_block_page *page = &segment->footer.block_pages[page_index];
     uint64_t offset = page->first_block_offset;
-    uint32_t count = dbk_segment_blocks_in_page(segment, page_index);
+    uint32_t count = blocks_in_page(segment, page_index);
     for (uint32_t i = 0; i < count; i++) {
         memset(&blocks[i], 0, sizeof blocks[i]);
         blocks[i].block_number = page_index * DBK_BLOCK_PAGE_COUNT + i;
@@ -480,11 +480,12 @@ static daybook_status remake_block_page(dbk_segment *segment, uint32_t page_inde
     return dbk_chunk_damaged(&segment->reader, page->offset, "a page of the block index", error);
 }
 
-daybook_status dbk_segment_load_block_page(dbk_segment *segment, uint32_t page_index,
-                                           dbk_cache_entry **entry_out, daybook_error *error) {
+// Block infos of a page, decoded; made again from the blocks where the page is damaged.
+static daybook_status load_block_page(dbk_segment *segment, uint32_t page_index, dbk_cache_entry **entry_out,
+                                      daybook_error *error) {
     uint64_t file_id = segment->footer.summary.segment_id;
     const dbk_block_page *page = &segment->footer.block_pages[page_index];
-    size_t size = dbk_segment_blocks_in_page(segment, page_index) * sizeof(dbk_block_info);
+    size_t size = blocks_in_page(segment, page_index) * sizeof(dbk_block_info);
     dbk_cache_entry *entry = dbk_cache_get(segment->cache, file_id, page->offset | DBK_CACHED_BLOCK_PAGE);
     if (entry == NULL) {
         entry = dbk_cache_entry_new(segment->cache, size);
@@ -511,7 +512,7 @@ daybook_status dbk_segment_block_info(dbk_segment *segment, uint32_t block_numbe
                                       daybook_error *error) {
     if (block_number >= segment->footer.block_count) return DAYBOOK_END;
     dbk_cache_entry *entry;
-    DBK_TRY(dbk_segment_load_block_page(segment, block_number / DBK_BLOCK_PAGE_COUNT, &entry, error));
+    DBK_TRY(load_block_page(segment, block_number / DBK_BLOCK_PAGE_COUNT, &entry, error));
     const dbk_block_info *blocks = dbk_cache_entry_data(entry);
     *info_out = blocks[block_number % DBK_BLOCK_PAGE_COUNT];
     dbk_cache_release(segment->cache, entry);
@@ -551,10 +552,10 @@ static daybook_status find_block(dbk_segment *segment, is_before_function is_bef
     if (low == footer->block_page_count) return DAYBOOK_END;
     uint32_t page_index = low;
     dbk_cache_entry *entry;
-    DBK_TRY(dbk_segment_load_block_page(segment, page_index, &entry, error));
+    DBK_TRY(load_block_page(segment, page_index, &entry, error));
     const dbk_block_info *blocks = dbk_cache_entry_data(entry);
     low = 0;
-    high = dbk_segment_blocks_in_page(segment, page_index) - 1; // The page's last block is not before.
+    high = blocks_in_page(segment, page_index) - 1; // The page's last block is not before.
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (is_before(blocks[middle].position_last, blocks[middle].recorded_last_ns, position, time_ns))

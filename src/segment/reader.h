@@ -46,10 +46,6 @@ void dbk_segment_value_to_entry(const dbk_segment *segment, const dbk_term_value
 const dbk_filter_part *dbk_segment_filter_part(const dbk_segment *segment, dbk_slice term);
 daybook_status dbk_segment_page_damaged(const dbk_segment *segment, uint64_t offset, daybook_error *error);
 
-/// Block infos of a page, decoded; made again from the blocks where the page is damaged.
-daybook_status dbk_segment_load_block_page(dbk_segment *segment, uint32_t page_index,
-                                           dbk_cache_entry **entry_out, daybook_error *error);
-uint32_t dbk_segment_blocks_in_page(const dbk_segment *segment, uint32_t page_index);
 /// Read a block page without cache and without making up for damage.
 daybook_status dbk_segment_read_block_page(dbk_segment *segment, uint32_t page_index,
                                            dbk_block_info blocks_out[DBK_BLOCK_PAGE_COUNT],
