@@ -36,14 +36,16 @@ static daybook_status encode_entry(const change *changed, bool present, dbk_buf 
     return status;
 }
 
-static daybook_status commit_change(change *changed, bool present, void (*apply)(void *context), daybook_error *error) {
+static daybook_status commit_change(change *changed, bool present, void (*apply)(void *context),
+                                    daybook_error *error) {
     dbk_buf record;
     dbk_buf_init(&record, changed->store->allocator, 1 << 20);
     daybook_status status = encode_entry(changed, present, &record);
     if (status != DAYBOOK_OK) {
         (void)dbk_fail(error, status, "out of memory changing a stream");
     } else {
-        status = dbk_commit_records(changed->store, daybook_bytes(record.data, record.size), apply, changed, error);
+        status = dbk_commit_records(changed->store, daybook_bytes(record.data, record.size), apply, changed,
+                                    error);
     }
     dbk_buf_deinit(&record);
     return status == DAYBOOK_OK ? changed->status : status;
@@ -53,8 +55,8 @@ static daybook_status commit_change(change *changed, bool present, void (*apply)
 
 static void apply_add(void *context) {
     change *changed = context;
-    changed->status = dbk_stream_table_add(changed->store->streams, changed->id, changed->config, changed->created_ns,
-                                           &changed->stream, changed->error);
+    changed->status = dbk_stream_table_add(changed->store->streams, changed->id, changed->config,
+                                           changed->created_ns, &changed->stream, changed->error);
 }
 
 static bool is_internal_name(dbk_slice name) {
@@ -80,14 +82,17 @@ static daybook_status add(daybook_store *store, const daybook_stream_config *sai
     return DAYBOOK_OK;
 }
 
-static daybook_status check_config(daybook_store *store, const daybook_stream_config *config, daybook_error *error) {
+static daybook_status check_config(daybook_store *store, const daybook_stream_config *config,
+                                   daybook_error *error) {
     if (store == NULL || config == NULL || config->size < sizeof *config)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "the configuration was not initialised with daybook_stream_config_init");
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "the configuration was not initialised with daybook_stream_config_init");
     if (store->read_only) return dbk_fail(error, DAYBOOK_EREADONLY, "the store is open for reading only");
     return DAYBOOK_OK;
 }
 
-daybook_status daybook_stream_add(daybook_store *store, const daybook_stream_config *config, daybook_error *error) {
+daybook_status daybook_stream_add(daybook_store *store, const daybook_stream_config *config,
+                                  daybook_error *error) {
     DBK_TRY(check_config(store, config, error));
     pthread_mutex_lock(&store->catalogue_lock);
     daybook_status status = add(store, config, NULL, error);
@@ -100,9 +105,16 @@ daybook_status dbk_stream_add_for_subject(daybook_store *store, dbk_slice subjec
     *stream_out = NULL;
     *created_out = false;
     dbk_slice token = dbk_subject_token(subject, 0);
+    // Those subjects have owners: a stream of them all would keep buckets from being added.
+    if (token.size > 0 && ((const char *)token.data)[0] == '$')
+        return dbk_fail(error, DAYBOOK_ENOSTREAM,
+                        "no stream captures '%.*s', and none is made for subjects that begin with $: add the "
+                        "bucket or stream first",
+                        (int)subject.size, (const char *)subject.data);
     if (token.size > SUBJECT_TOKEN_SIZE_MAX || dbk_subject_token_count(subject) < 2)
         return dbk_fail(error, DAYBOOK_ENOSTREAM,
-                        "no stream captures '%.*s', and none can be made for it: an automatic stream needs a subject of two or more tokens",
+                        "no stream captures '%.*s', and none can be made for it: an automatic stream needs a "
+                        "subject of two or more tokens",
                         (int)subject.size, (const char *)subject.data);
     char name[SUBJECT_TOKEN_SIZE_MAX], filter[SUBJECT_TOKEN_SIZE_MAX + 2];
     for (size_t i = 0; i < token.size; i++) {
@@ -130,14 +142,16 @@ daybook_status dbk_stream_add_for_subject(daybook_store *store, dbk_slice subjec
 
 static void apply_update(void *context) {
     change *changed = context;
-    changed->status = dbk_stream_table_update(changed->store->streams, changed->stream, changed->config, changed->error);
+    changed->status =
+        dbk_stream_table_update(changed->store->streams, changed->stream, changed->config, changed->error);
 }
 
-static daybook_status find(daybook_store *store, dbk_slice name, dbk_stream **stream_out, daybook_error *error) {
+static daybook_status find(daybook_store *store, dbk_slice name, dbk_stream **stream_out,
+                           daybook_error *error) {
     *stream_out = dbk_stream_table_find(store->streams, name);
     if (*stream_out != NULL) return DAYBOOK_OK;
-    return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no stream '%.*s'", (int)(name.size < 255 ? name.size : 255),
-                    (const char *)name.data);
+    return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no stream '%.*s'",
+                    (int)(name.size < 255 ? name.size : 255), (const char *)name.data);
 }
 
 static daybook_status update(daybook_store *store, const daybook_stream_config *said, dbk_stream **stream_out,
@@ -172,7 +186,8 @@ daybook_status dbk_stream_trim_subjects(daybook_store *store, dbk_stream *stream
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
-daybook_status daybook_stream_update(daybook_store *store, const daybook_stream_config *config, daybook_error *error) {
+daybook_status daybook_stream_update(daybook_store *store, const daybook_stream_config *config,
+                                     daybook_error *error) {
     DBK_TRY(check_config(store, config, error));
     dbk_stream *stream = NULL;
     pthread_mutex_lock(&store->catalogue_lock);
@@ -211,7 +226,8 @@ daybook_status daybook_stream_remove(daybook_store *store, daybook_slice name, d
 // ---- Look ----------------------------------------------------------------------------------------------------------------------
 
 // The oldest live event: what the marks say, unless events behind them were removed one by one.
-static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybook_stream_info *info, daybook_error *error) {
+static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybook_stream_info *info,
+                                 daybook_error *error) {
     info->first_seq = info->last_seq + 1;
     if (info->message_count == 0) return DAYBOOK_OK;
     daybook_query query;
@@ -229,9 +245,11 @@ static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybo
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
-static daybook_status new_info(daybook_store *store, dbk_stream *stream, daybook_stream_info **info_out, daybook_error *error) {
+static daybook_status new_info(daybook_store *store, dbk_stream *stream, daybook_stream_info **info_out,
+                               daybook_error *error) {
     const daybook_stream_config *config = atomic_load(&stream->config);
-    daybook_stream_info *info = dbk_alloc_zeroed(store->allocator, sizeof *info + dbk_stream_config_room(config));
+    daybook_stream_info *info =
+        dbk_alloc_zeroed(store->allocator, sizeof *info + dbk_stream_config_room(config));
     if (info == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory describing a stream");
     info->size = sizeof *info;
     dbk_stream_config_copy(config, info + 1, &info->config);
@@ -250,9 +268,10 @@ static daybook_status new_info(daybook_store *store, dbk_stream *stream, daybook
     return DAYBOOK_OK;
 }
 
-daybook_status daybook_stream_get_info(daybook_store *store, daybook_slice name, daybook_stream_info **info_out,
-                                       daybook_error *error) {
-    if (store == NULL || info_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store or no place for the answer");
+daybook_status daybook_stream_get_info(daybook_store *store, daybook_slice name,
+                                       daybook_stream_info **info_out, daybook_error *error) {
+    if (store == NULL || info_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no store or no place for the answer");
     *info_out = NULL;
     if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
     dbk_stream *stream;
@@ -268,7 +287,8 @@ static int compare_names(const void *a, const void *b) {
     return dbk_slice_compare((*(dbk_stream *const *)a)->name, (*(dbk_stream *const *)b)->name);
 }
 
-daybook_status daybook_stream_list(daybook_store *store, int (*visit)(void *context, const daybook_stream_info *info),
+daybook_status daybook_stream_list(daybook_store *store,
+                                   int (*visit)(void *context, const daybook_stream_info *info),
                                    void *context, daybook_error *error) {
     if (store == NULL || visit == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store or nobody to tell");
     if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
@@ -292,14 +312,16 @@ daybook_status daybook_stream_list(daybook_store *store, int (*visit)(void *cont
 
 daybook_status daybook_stream_find(daybook_store *store, daybook_slice subject, daybook_slice *name_out,
                                    daybook_error *error) {
-    if (store == NULL || name_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store or no place for the answer");
+    if (store == NULL || name_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no store or no place for the answer");
     if (!daybook_subject_is_valid(subject))
-        return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject", (int)(subject.size < 200 ? subject.size : 200),
-                        (const char *)subject.data);
+        return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject",
+                        (int)(subject.size < 200 ? subject.size : 200), (const char *)subject.data);
     if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
     const dbk_stream *stream = dbk_stream_table_capture(store->streams, subject);
     if (stream == NULL)
-        return dbk_fail(error, DAYBOOK_ENOSTREAM, "no stream captures '%.*s'", (int)subject.size, (const char *)subject.data);
+        return dbk_fail(error, DAYBOOK_ENOSTREAM, "no stream captures '%.*s'", (int)subject.size,
+                        (const char *)subject.data);
     *name_out = stream->name;
     return DAYBOOK_OK;
 }

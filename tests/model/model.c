@@ -475,6 +475,7 @@ static daybook_status check_event(const model *store, const model_said *said, si
 
 // Whoever drives has added the streams that were made: this one could not be.
 static daybook_status check_auto_stream(const model *store, const char *subject) {
+    if (subject[0] == '$') return DAYBOOK_ENOSTREAM;
     char name[128], filter[128];
     size_t size = strcspn(subject, ".");
     for (size_t i = 0; i < size; i++)
@@ -630,6 +631,7 @@ static bool text_is(daybook_slice wanted, const char *text) {
 bool model_matches(const model *store, const daybook_query *query, const model_event *event) {
     const model_said *said = event->said;
     if (!model_is_readable(store, event)) return false;
+    if (model_is_expired(store, (size_t)(event - store->events), store->read_ns)) return false;
     if (query->stream.size > 0
             ? !slice_is(query->stream, store->streams[event->stream]->name)
             : is_internal(store, event->stream) && (query->flags & DAYBOOK_QUERY_INTERNAL) == 0)
