@@ -62,11 +62,6 @@ static const cli_import_field *find_column(const cli_import_record *record, colu
     return field == NULL || cli_slice_is_blank(field->value) ? NULL : field;
 }
 
-static daybook_slice column_value(const cli_import_record *record, column *wanted) {
-    const cli_import_field *field = find_column(record, wanted);
-    return field == NULL ? (daybook_slice){NULL, 0} : field->value;
-}
-
 static daybook_status check_known(daybook_slice name, const cli_import_source *source,
                                   cli_import_problem *problem) {
     if (source->columns == NULL) return DAYBOOK_OK;
@@ -232,6 +227,22 @@ static void make_data(cli_import_map *map, const cli_import_record *record, dayb
     *out = (daybook_slice){text->data, text->size};
 }
 
+static daybook_status check_text(const char *what, daybook_slice text, cli_import_place place,
+                                 cli_import_problem *problem) {
+    if (text.size > DAYBOOK_TEXT_SIZE_MAX) {
+        return cli_import_fail(problem, DAYBOOK_EINVALID, place,
+                               "the %s has %zu bytes, and at most %d can be kept", what, text.size,
+                               DAYBOOK_TEXT_SIZE_MAX);
+    }
+    const unsigned char *data = text.data;
+    bool has_control = false;
+    for (size_t i = 0; i < text.size; i++) has_control |= data[i] < 0x20 || data[i] == 0x7f;
+    if (has_control || cli_utf8_valid_size(text) < text.size)
+        return cli_import_fail(problem, DAYBOOK_EINVALID, place,
+                               "the %s has a control character or is no UTF-8", what);
+    return DAYBOOK_OK;
+}
+
 static daybook_status add_tag(cli_import_map *map, cli_import_place place, cli_import_problem *problem) {
     size_t begin = map->tag_slice_count == 0 ? 0 : map->tag_ends[map->tag_slice_count - 1];
     // The same tag twice is one tag.
@@ -247,7 +258,7 @@ static daybook_status add_tag(cli_import_map *map, cli_import_place place, cli_i
                                DAYBOOK_TAG_COUNT_MAX);
     }
     map->tag_ends[map->tag_slice_count++] = map->tag_text.size;
-    return DAYBOOK_OK;
+    return check_text("tag", made, place, problem);
 }
 
 // One tag from the template, with `element` in the place of the `each` part; nothing where a part is missing.
@@ -318,6 +329,14 @@ static daybook_status make_tags(cli_import_map *map, const cli_import_record *re
     return status;
 }
 
+// Checked where it stands, so that the message points at it and not at the subject.
+static daybook_status take_text(const cli_import_record *record, column *wanted, const char *what,
+                                daybook_slice *out, cli_import_problem *problem) {
+    const cli_import_field *field = find_column(record, wanted);
+    *out = field == NULL ? (daybook_slice){NULL, 0} : field->value;
+    return field == NULL ? DAYBOOK_OK : check_text(what, *out, field->place, problem);
+}
+
 daybook_status cli_import_map_apply(cli_import_map *map, const cli_import_record *record,
                                     daybook_event *event_out, cli_import_problem *problem) {
     if (record->event != NULL) {
@@ -332,10 +351,12 @@ daybook_status cli_import_map_apply(cli_import_map *map, const cli_import_record
     if (status == DAYBOOK_OK) status = make_tags(map, record, problem);
     if (status != DAYBOOK_OK) return status;
     make_data(map, record, &event_out->data);
-    event_out->type = column_value(record, &map->type);
-    event_out->id = column_value(record, &map->id);
-    event_out->actor = column_value(record, &map->actor);
-    event_out->correlation = column_value(record, &map->correlation);
+    status = take_text(record, &map->type, "type", &event_out->type, problem);
+    if (status == DAYBOOK_OK) status = take_text(record, &map->id, "id", &event_out->id, problem);
+    if (status == DAYBOOK_OK) status = take_text(record, &map->actor, "actor", &event_out->actor, problem);
+    if (status == DAYBOOK_OK)
+        status = take_text(record, &map->correlation, "correlation", &event_out->correlation, problem);
+    if (status != DAYBOOK_OK) return status;
     event_out->tags = map->tag_slices;
     event_out->tag_count = map->tag_slice_count;
     if (map->subject_text.failed_errno || map->data_text.failed_errno || map->tag_text.failed_errno ||
@@ -345,22 +366,6 @@ daybook_status cli_import_map_apply(cli_import_map *map, const cli_import_record
 }
 
 // --- What the store would refuse -------------------------------------------------------------------------
-
-static daybook_status check_text(const char *what, daybook_slice text, cli_import_place place,
-                                 cli_import_problem *problem) {
-    if (text.size > DAYBOOK_TEXT_SIZE_MAX) {
-        return cli_import_fail(problem, DAYBOOK_EINVALID, place,
-                               "the %s has %zu bytes, and at most %d can be kept", what, text.size,
-                               DAYBOOK_TEXT_SIZE_MAX);
-    }
-    const unsigned char *data = text.data;
-    bool has_control = false;
-    for (size_t i = 0; i < text.size; i++) has_control |= data[i] < 0x20 || data[i] == 0x7f;
-    if (has_control || cli_utf8_valid_size(text) < text.size)
-        return cli_import_fail(problem, DAYBOOK_EINVALID, place,
-                               "the %s has a control character or is no UTF-8", what);
-    return DAYBOOK_OK;
-}
 
 daybook_status cli_import_event_check(const daybook_event *event, cli_import_place place,
                                       cli_import_problem *problem) {

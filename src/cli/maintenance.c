@@ -35,7 +35,9 @@ static void show_finding(void *context, const daybook_finding *finding) {
         cli_puts(out, ": ");
     }
     cli_put_plain(out, finding->message, 0);
-    if (finding->position_first != 0)
+    if (finding->position_first != 0 && finding->position_last < finding->position_first)
+        cli_put_format(out, " (positions from %llu)", (unsigned long long)finding->position_first);
+    else if (finding->position_first != 0)
         cli_put_format(out, " (positions %llu to %llu)", (unsigned long long)finding->position_first,
                        (unsigned long long)finding->position_last);
     cli_put_char(out, '\n');

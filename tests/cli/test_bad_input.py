@@ -4,7 +4,7 @@
 
 import json
 
-from support import ERROR, FINE, USAGE, Case, main
+from support import ERROR, FINE, NOT_FOUND, USAGE, Case, main
 
 
 class BadInput(Case):
@@ -29,7 +29,12 @@ class BadInput(Case):
             self.fails(USAGE, "append", "a.1.y", option, "x" * 256)
             self.fails(USAGE, "append", "a.1.y", option, "line\nbreak")
             self.fails(USAGE, "append", "a.1.y", option, b"\xff".decode("utf-8", "surrogateescape"))
-        self.fails(USAGE, "append", "a.1.y", "--tag", "")
+            self.fails(USAGE, "append", "a.1.y", option, "", says="empty")
+
+    def test_dollar_subjects_have_owners(self):
+        self.fails(NOT_FOUND, "append", "$KV.later.key", "v", says="begin with $")
+        self.ok("kv", "add", "later")
+        self.ok("append", "$KV.later.key", "v")
 
     def test_headers(self):
         for header in ("", "novalue", ":v", "na me:v", "né:v", "n:" + "x" * 4097, "n:a\nb", "x" * 256 + ":v",

@@ -144,6 +144,11 @@ class Csv(Import):
         self.import_fails("line 2, column 5: \"at\" is empty", "csv", "-", *self.SUBJECT, stdin=head + "c,a,\n" + good)
         self.import_fails("line 2, column 4: the byte 0xff", "csv", "-", *self.SUBJECT, stdin=b"case,act,at\nc,a\xff,2020-01-01\n")
         self.import_fails("the file is empty", "csv", "-", *self.SUBJECT, stdin="")
+        for option in ("--type", "--actor", "--id"):
+            self.import_fails(f"line 2, column 3: the {option[2:]} has a control character", "csv", "-", "--subject", "a.{case}.x",
+                              "--time", "at", option, "act", stdin=head + 'c,"a\nb",2020-01-01\n')
+        self.import_fails("line 2, column 3: the tag has a control character", "csv", "-", "--subject", "a.{case}.x",
+                          "--time", "at", "--tag", "act:{act}", stdin=head + 'c,"a\nb",2020-01-01\n')
 
     def test_in_order_of_the_file_what_stands_before_is_imported(self):
         rows = "case,act,at\n" + "".join(f"c,a{n},2020-01-01\n" for n in range(1000)) + "c,b,never\n"
@@ -281,6 +286,10 @@ class Xes(Import):
         self.import_fails("line 4, column 1", "xes", self.write("b", log), *self.SUBJECT)
         self.import_fails("line 4, column 1: \"time:timestamp\" is missing", "xes",
                           self.write("c", log + '<event><string key="concept:name" value="a"/></event></trace></log>'), *self.SUBJECT)
+        self.import_fails("line 5, column 3: the type has a control character", "xes",
+                          self.write("t", log + '<event>\n  <string key="concept:name" value="a&#9;b"/>'
+                                     '<date key="time:timestamp" value="2020-01-01"/></event></trace></log>'),
+                          *self.SUBJECT, "--type", "concept:name")
         bomb = '<!DOCTYPE l [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>' + log
         self.import_fails("declares the entity", "xes", self.write("d", bomb + "</trace></log>"), *self.SUBJECT)
         self.fails(USAGE, "import", "xes", self.write("e", log), says="--subject is missing")
