@@ -4,8 +4,8 @@
 //     segment DIRECTORY [EVENTS_PER_SEGMENT [SEGMENTS]]
 //
 // Writes SEGMENTS segments of random order events (about 256 bytes of JSON, three tags, ids made by the
-// store), merges them, and measures look-ups and loads. Removes its files. In the environment, MEMORY_MAX bounds
-// the gathering of terms, KEEP keeps the files, WRITE_ONLY stops after writing.
+// store), merges them, and measures look-ups and loads. Removes its files. In the environment, MEMORY_MAX
+// bounds the gathering of terms, KEEP keeps the files, WRITE_ONLY stops after writing.
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
