@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cursors: from a query to events, source by source, in order of position.
 //
-// A cursor walks positions. It holds at most one source (a segment or a memory table) and one block at a time, never a view:
-// what it needs next it looks up by position when it gets there, so a stalled cursor keeps nothing but that source, and merges
-// and flushes go on below it. Its bound is the durable position taken at open; following, it takes a new bound whenever it
-// has reached the old one. A following cursor copies events out of memory tables, so that a stalled one pins none.
+// A cursor walks positions. It holds at most one source (a segment or a memory table) and one block at a
+// time, never a view: what it needs next it looks up by position when it gets there, so a stalled cursor
+// keeps nothing but that source, and merges and flushes go on below it. Its bound is the durable position
+// taken at open; following, it takes a new bound whenever it has reached the old one. A following cursor
+// copies events out of memory tables, so that a stalled one pins none.
 //
-// Two queries need positions beforehand (`list`): the newest event of each subject, and ids, which the index keeps by
-// stream. Following, such a cursor goes on from the list to all later matches.
+// Two queries need positions beforehand (`list`): the newest event of each subject, and ids, which the index
+// keeps by stream. Following, such a cursor goes on from the list to all later matches.
 //
-// Damage: an index that cannot be read is replaced by reading the source in order; a block that cannot be read is
-// reported once, and the cursor goes on behind it.
+// Damage: an index that cannot be read is replaced by reading the source in order; a block that cannot be
+// read is reported once, and the cursor goes on behind it.
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -29,7 +30,8 @@ struct daybook_cursor {
     bool back;
     bool follow;
     bool
-        hides_expired; // what is older than its stream's max_age is gone, also where no writer has trimmed it yet
+        // what is older than its stream's max_age is gone, also where no writer has trimmed it yet
+        hides_expired;
     uint64_t first; // positions in question, moved by following
     uint64_t last;
     uint64_t next; // forward: first not looked at; backward: last not looked at, 0 when done
@@ -61,7 +63,7 @@ struct daybook_cursor {
     atomic_bool interrupted;
 };
 
-// ---- Open ------------------------------------------------------------------------------------------------------------------
+// ---- Open -------------------------------------------------------------------------------------------------
 
 static void leave_source(daybook_cursor *cursor) {
     dbk_candidates_close(cursor->candidates);
@@ -154,9 +156,10 @@ daybook_status daybook_read(daybook_store *store, const daybook_query *query, da
     return DAYBOOK_OK;
 }
 
-// ---- Sources -----------------------------------------------------------------------------------------------------------------
+// ---- Sources ----------------------------------------------------------------------------------------------
 
-// Position from which events of the stream have seq >= `seq`, in a segment: by halving, reading one event a step.
+// Position from which events of the stream have seq >= `seq`, in a segment: by halving, reading one event a
+// step.
 static daybook_status narrow_by_seq(daybook_cursor *cursor, const dbk_segment_stream *in, uint64_t seq,
                                     uint64_t *position_out, daybook_error *error) {
     dbk_segment *segment = cursor->source->segment;
@@ -276,7 +279,8 @@ static daybook_status fall_back_to_reading(daybook_cursor *cursor, daybook_error
     return open_candidates(cursor, false, error);
 }
 
-// Take the source that holds `next`, or the nearest in the cursor's direction. END when there is none within the bounds.
+// Take the source that holds `next`, or the nearest in the cursor's direction. END when there is none within
+// the bounds.
 static daybook_status enter_source(daybook_cursor *cursor, bool *skip_out, daybook_error *error) {
     *skip_out = false;
     dbk_view *view = dbk_store_get_view(cursor->store);
@@ -312,7 +316,7 @@ static void pass_source(daybook_cursor *cursor) {
     leave_source(cursor);
 }
 
-// ---- Events ------------------------------------------------------------------------------------------------------------------
+// ---- Events -----------------------------------------------------------------------------------------------
 
 static bool in_current_block(const daybook_cursor *cursor, uint64_t position) {
     return cursor->block.entry != NULL && position >= cursor->block.position_first &&
@@ -347,7 +351,8 @@ static daybook_status load_block(daybook_cursor *cursor, uint32_t number, bool *
     return status;
 }
 
-// The event of the segment nearest to `position` in the cursor's direction, into cursor->event. END when there is none.
+// The event of the segment nearest to `position` in the cursor's direction, into cursor->event. END when
+// there is none.
 static daybook_status read_segment(daybook_cursor *cursor, uint64_t position, bool *skip_out,
                                    daybook_error *error) {
     dbk_segment *segment = cursor->source->segment;
@@ -483,7 +488,7 @@ static daybook_status advance(daybook_cursor *cursor, daybook_error *error) {
     }
 }
 
-// ---- Lists -------------------------------------------------------------------------------------------------------------------
+// ---- Lists ------------------------------------------------------------------------------------------------
 
 typedef struct position_list {
     const daybook_allocator *allocator;
@@ -649,7 +654,8 @@ static daybook_status make_list(daybook_cursor *cursor, daybook_error *error) {
     return status;
 }
 
-// The next event of the list that still matches; END behind it, and then a following cursor goes on behind its bound.
+// The next event of the list that still matches; END behind it, and then a following cursor goes on behind
+// its bound.
 static daybook_status advance_list(daybook_cursor *cursor, daybook_error *error) {
     while (cursor->back ? cursor->list_at > 0 : cursor->list_at < cursor->list_count) {
         uint64_t position = cursor->back ? cursor->list[--cursor->list_at] : cursor->list[cursor->list_at++];
@@ -689,7 +695,7 @@ static daybook_status advance_list(daybook_cursor *cursor, daybook_error *error)
     return DAYBOOK_END;
 }
 
-// ---- Giving ------------------------------------------------------------------------------------------------------------------
+// ---- Giving -----------------------------------------------------------------------------------------------
 
 // An event of a memory table would pin the table for as long as the caller likes: give a copy.
 static daybook_status unpin_event(daybook_cursor *cursor) {
