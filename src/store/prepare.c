@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The first step of an append, in the caller's thread and without locks: everything the caller said is checked against the
-// limits, each event finds its stream, and its body is encoded. What comes after knows only dbk_append.
+// The first step of an append, in the caller's thread and without locks: everything the caller said is
+// checked against the limits, each event finds its stream, and its body is encoded. What comes after knows
+// only dbk_append.
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -16,17 +17,18 @@ void daybook_condition_init(daybook_condition *condition, int kind) {
     *condition = (daybook_condition){.size = sizeof *condition, .kind = kind};
 }
 
-// ---- Streams and bodies --------------------------------------------------------------------------------------------------
+// ---- Streams and bodies -----------------------------------------------------------------------------------
 
-static daybook_status find_stream(dbk_append *append, const daybook_event *said, uint32_t index, bool auto_stream,
-                                  dbk_append_event *event, daybook_error *error) {
+static daybook_status find_stream(dbk_append *append, const daybook_event *said, uint32_t index,
+                                  bool auto_stream, dbk_append_event *event, daybook_error *error) {
     dbk_stream *stream = dbk_stream_table_capture(append->store->streams, said->subject);
     bool created = false;
     if (stream == NULL && auto_stream)
         DBK_TRY(dbk_stream_add_for_subject(append->store, said->subject, &stream, &created, error));
     if (stream == NULL) {
         if (error != NULL) error->event = index;
-        return dbk_fail(error, DAYBOOK_ENOSTREAM, "no stream captures '%.*s': add one, or allow automatic streams",
+        return dbk_fail(error, DAYBOOK_ENOSTREAM,
+                        "no stream captures '%.*s': add one, or allow automatic streams",
                         (int)said->subject.size, (const char *)said->subject.data);
     }
     event->stream = stream;
@@ -45,13 +47,15 @@ static bool equals_ignoring_case(dbk_slice a, const char *lower) {
 }
 
 // Header Nats-Rollup (NATS ADR-7): what the event removes of what is older.
-static daybook_status find_roll_up(const daybook_event *said, const daybook_stream_config *config, dbk_append_event *event,
-                                   daybook_error *error) {
+static daybook_status find_roll_up(const daybook_event *said, const daybook_stream_config *config,
+                                   dbk_append_event *event, daybook_error *error) {
     for (size_t i = 0; i < said->header_count; i++) {
         if (!equals_ignoring_case(said->headers[i].name, "nats-rollup")) continue;
         if ((config->flags & DAYBOOK_STREAM_ALLOW_ROLLUP) == 0)
-            return dbk_fail(error, DAYBOOK_EINVALID, "stream %.*s does not allow roll-up: edit it, or leave out the header Nats-Rollup",
-                            (int)config->name.size, (const char *)config->name.data);
+            return dbk_fail(
+                error, DAYBOOK_EINVALID,
+                "stream %.*s does not allow roll-up: edit it, or leave out the header Nats-Rollup",
+                (int)config->name.size, (const char *)config->name.data);
         if (equals_ignoring_case(said->headers[i].value, "sub")) {
             event->roll_up = daybook_text("sub");
         } else if (equals_ignoring_case(said->headers[i].value, "all")) {
@@ -66,7 +70,8 @@ static daybook_status find_roll_up(const daybook_event *said, const daybook_stre
 
 static uint64_t message_size(const daybook_event *said) {
     uint64_t size = said->data.size;
-    for (size_t i = 0; i < said->header_count; i++) size += said->headers[i].name.size + said->headers[i].value.size;
+    for (size_t i = 0; i < said->header_count; i++)
+        size += said->headers[i].name.size + said->headers[i].value.size;
     return size;
 }
 
@@ -76,10 +81,12 @@ static void hash_event(const dbk_append *append, dbk_append_event *event) {
     dbk_term_make(&term, DBK_TERM_SUBJECT, event->stream->id, subject);
     event->hashes.subject = dbk_term_hash(dbk_term_slice(&term));
     if (event->aggregate_size > 0) {
-        dbk_term_make(&term, DBK_TERM_AGGREGATE, event->stream->id, daybook_bytes(subject.data, event->aggregate_size));
+        dbk_term_make(&term, DBK_TERM_AGGREGATE, event->stream->id,
+                      daybook_bytes(subject.data, event->aggregate_size));
         event->hashes.aggregate = dbk_term_hash(dbk_term_slice(&term));
     }
-    if (event->id_supplied) event->hashes.id = dbk_memtable_id_hash(event->stream->id, dbk_append_id_key(append, event));
+    if (event->id_supplied)
+        event->hashes.id = dbk_memtable_id_hash(event->stream->id, dbk_append_id_key(append, event));
 }
 
 static daybook_status encode_event(dbk_append *append, const daybook_event *said, dbk_append_event *event,
@@ -87,21 +94,25 @@ static daybook_status encode_event(dbk_append *append, const daybook_event *said
     const daybook_stream_config *config = atomic_load(&event->stream->config);
     uint64_t size = message_size(said);
     if (config->max_msg_size > 0 && size > config->max_msg_size)
-        return dbk_fail(error, DAYBOOK_ELIMIT, "the event has %llu bytes of data and headers: stream %.*s allows %llu",
+        return dbk_fail(error, DAYBOOK_ELIMIT,
+                        "the event has %llu bytes of data and headers: stream %.*s allows %llu",
                         (unsigned long long)size, (int)config->name.size, (const char *)config->name.data,
                         (unsigned long long)config->max_msg_size);
     DBK_TRY(find_roll_up(said, config, event, error));
     if (event->roll_up.size > 0) append->has_roll_up = true;
     if (config->sync_interval_ns == 0 || event->roll_up.size > 0) append->deferrable = false;
     event->id_supplied = said->id.size > 0;
-    event->aggregate_size = (uint32_t)dbk_subject_aggregate_size(said->subject, event->stream->aggregate_tokens);
+    event->aggregate_size =
+        (uint32_t)dbk_subject_aggregate_size(said->subject, event->stream->aggregate_tokens);
     event->body_offset = append->bodies.size;
     dbk_uuid made;
     dbk_uuid_make_v7(0, random, &made);
     size_t id_offset;
     if (dbk_event_body_size_bound(said) > DAYBOOK_BATCH_SIZE_MAX - append->bodies.size)
-        return dbk_fail(error, DAYBOOK_ELIMIT, "the batch takes more than %d bytes: split it", DAYBOOK_BATCH_SIZE_MAX);
-    if (dbk_event_encode_body(said, event->aggregate_size, made.bytes, &append->bodies, &id_offset) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ELIMIT, "the batch takes more than %d bytes: split it",
+                        DAYBOOK_BATCH_SIZE_MAX);
+    if (dbk_event_encode_body(said, event->aggregate_size, made.bytes, &append->bodies, &id_offset) !=
+        DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory appending");
     event->body_size = (uint32_t)(append->bodies.size - event->body_offset);
     event->id_offset = (uint32_t)id_offset;
@@ -109,7 +120,8 @@ static daybook_status encode_event(dbk_append *append, const daybook_event *said
     daybook_status status = dbk_event_decode_body(dbk_append_body(append, event), &decoded);
     DBK_ASSERT(status == DAYBOOK_OK);
     event->id_size = (uint32_t)decoded.id_key.size;
-    event->subject_offset = (uint32_t)((const uint8_t *)decoded.subject.data - (const uint8_t *)decoded.body.data);
+    event->subject_offset =
+        (uint32_t)((const uint8_t *)decoded.subject.data - (const uint8_t *)decoded.body.data);
     event->subject_size = (uint32_t)decoded.subject.size;
     event->cost = dbk_event_cost(&decoded);
     hash_event(append, event);
@@ -118,7 +130,7 @@ static daybook_status encode_event(dbk_append *append, const daybook_event *said
     return DAYBOOK_OK;
 }
 
-// ---- Within the batch ------------------------------------------------------------------------------------------------------
+// ---- Within the batch -------------------------------------------------------------------------------------
 
 typedef struct batch_map {
     dbk_append *append;
@@ -133,19 +145,21 @@ static uint64_t batch_hash_of(void *context, uint32_t value) {
 
 static bool same_aggregate(const dbk_append *append, const dbk_append_event *a, const dbk_append_event *b) {
     return a->stream == b->stream && a->aggregate_size == b->aggregate_size &&
-           memcmp(dbk_append_subject(append, a).data, dbk_append_subject(append, b).data, a->aggregate_size) == 0;
+           memcmp(dbk_append_subject(append, a).data, dbk_append_subject(append, b).data,
+                  a->aggregate_size) == 0;
 }
 
 // Index of an earlier event with the same id or aggregate, or count.
-static size_t find_in_batch(const dbk_append *append, const dbk_hash_map *map, const dbk_append_event *event, bool by_id,
-                            uint64_t hash) {
+static size_t find_in_batch(const dbk_append *append, const dbk_hash_map *map, const dbk_append_event *event,
+                            bool by_id, uint64_t hash) {
     for (size_t step = 0;;) {
         uint32_t at = dbk_hash_map_find(map, hash, &step);
         if (at == DBK_HASH_MAP_EMPTY) return append->count;
         const dbk_append_event *other = &append->events[at];
-        bool same = by_id ? other->stream == event->stream &&
-                                dbk_slice_equal(dbk_append_id_key(append, other), dbk_append_id_key(append, event))
-                          : same_aggregate(append, other, event);
+        bool same = by_id
+                        ? other->stream == event->stream && dbk_slice_equal(dbk_append_id_key(append, other),
+                                                                            dbk_append_id_key(append, event))
+                        : same_aggregate(append, other, event);
         if (same) return at;
     }
 }
@@ -168,7 +182,8 @@ static daybook_status relate_events(dbk_append *append, daybook_error *error) {
                 event->first = (uint32_t)last;
                 event->rank = ++append->events[last].rank;
             } else {
-                status = dbk_hash_map_insert(&aggregates, event->hashes.aggregate, (uint32_t)i, batch_hash_of, &by_aggregate);
+                status = dbk_hash_map_insert(&aggregates, event->hashes.aggregate, (uint32_t)i, batch_hash_of,
+                                             &by_aggregate);
             }
         }
         if (status != DAYBOOK_OK || !event->id_supplied) continue;
@@ -177,8 +192,8 @@ static daybook_status relate_events(dbk_append *append, daybook_error *error) {
             char scratch[37];
             dbk_slice id = dbk_key_text(dbk_append_id_key(append, event), scratch);
             if (error != NULL) error->event = (uint32_t)i;
-            status = dbk_fail(error, DAYBOOK_EMIXED, "the batch names id '%.*s' twice (events %zu and %zu)", (int)id.size,
-                              (const char *)id.data, same + 1, i + 1);
+            status = dbk_fail(error, DAYBOOK_EMIXED, "the batch names id '%.*s' twice (events %zu and %zu)",
+                              (int)id.size, (const char *)id.data, same + 1, i + 1);
             if (error != NULL) error->event = (uint32_t)i;
         } else {
             status = dbk_hash_map_insert(&ids, event->hashes.id, (uint32_t)i, batch_hash_of, &by_id);
@@ -194,9 +209,10 @@ static daybook_status relate_events(dbk_append *append, daybook_error *error) {
     return status;
 }
 
-// ---- Conditions --------------------------------------------------------------------------------------------------------------
+// ---- Conditions -------------------------------------------------------------------------------------------
 
-static daybook_status copy_condition(dbk_arena *arena, const daybook_condition *said, const daybook_condition **copy_out) {
+static daybook_status copy_condition(dbk_arena *arena, const daybook_condition *said,
+                                     const daybook_condition **copy_out) {
     daybook_condition *copy = dbk_arena_alloc(arena, sizeof *copy);
     if (copy == NULL) return DAYBOOK_ENOMEM;
     *copy = *said;
@@ -210,17 +226,20 @@ static daybook_status copy_condition(dbk_arena *arena, const daybook_condition *
 
 static daybook_status check_items(const daybook_condition *said, daybook_error *error) {
     if (said->item_count == 0)
-        return dbk_fail(error, DAYBOOK_EINVALID, "the query of the append condition is empty: name a type, a tag or a subject");
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "the query of the append condition is empty: name a type, a tag or a subject");
     return dbk_query_items_validate(said->items, said->item_count, error);
 }
 
-static daybook_status prepare_version(dbk_append *append, dbk_append_condition *condition, daybook_error *error) {
+static daybook_status prepare_version(dbk_append *append, dbk_append_condition *condition,
+                                      daybook_error *error) {
     const dbk_append_event *first = &append->events[0];
     dbk_slice said = condition->said->aggregate;
     dbk_slice own = daybook_bytes(dbk_append_subject(append, first).data, first->aggregate_size);
     if (said.size == 0 || dbk_slice_equal(said, own)) {
         if (own.size == 0)
-            return dbk_fail(error, DAYBOOK_EINVALID, "an expected version needs an aggregate: '%.*s' has none",
+            return dbk_fail(error, DAYBOOK_EINVALID,
+                            "an expected version needs an aggregate: '%.*s' has none",
                             (int)first->subject_size, (const char *)dbk_append_subject(append, first).data);
         condition->aggregate = said.size == 0 ? own : said;
         condition->stream = first->stream;
@@ -231,33 +250,37 @@ static daybook_status prepare_version(dbk_append *append, dbk_append_condition *
         memcpy(subject, said.data, said.size);
         memcpy(subject + said.size, ".x", 2);
         condition->aggregate = said;
-        condition->stream = dbk_stream_table_capture(append->store->streams, daybook_bytes(subject, said.size + 2));
+        condition->stream =
+            dbk_stream_table_capture(append->store->streams, daybook_bytes(subject, said.size + 2));
     }
-    if (condition->stream == NULL) return DAYBOOK_OK;  // nobody captures it: version 0
+    if (condition->stream == NULL) return DAYBOOK_OK; // nobody captures it: version 0
     dbk_term term;
     dbk_term_make(&term, DBK_TERM_AGGREGATE, condition->stream->id, condition->aggregate);
     condition->aggregate_hash = dbk_term_hash(dbk_term_slice(&term));
     return DAYBOOK_OK;
 }
 
-static daybook_status prepare_condition(dbk_append *append, dbk_append_condition *condition, daybook_error *error) {
+static daybook_status prepare_condition(dbk_append *append, dbk_append_condition *condition,
+                                        daybook_error *error) {
     const daybook_condition *said = condition->said;
     if (said->kind < DAYBOOK_EXPECT_STREAM_SEQ || said->kind > DAYBOOK_FAIL_IF_EVENTS_MATCH)
         return dbk_fail(error, DAYBOOK_EINVALID, "an append condition has the unknown kind %d", said->kind);
     if (said->stream.size > 0) {
         condition->stream = dbk_stream_table_find(append->store->streams, said->stream);
         if (condition->stream == NULL)
-            return dbk_fail(error, DAYBOOK_ENOTFOUND, "the append condition names stream '%.*s': there is no such stream",
-                            (int)(said->stream.size < 255 ? said->stream.size : 255), (const char *)said->stream.data);
+            return dbk_fail(
+                error, DAYBOOK_ENOTFOUND, "the append condition names stream '%.*s': there is no such stream",
+                (int)(said->stream.size < 255 ? said->stream.size : 255), (const char *)said->stream.data);
     } else if (said->kind == DAYBOOK_EXPECT_STREAM_SEQ || said->kind == DAYBOOK_EXPECT_SUBJECT_SEQ) {
         condition->stream = append->events[0].stream;
     }
     if (said->kind == DAYBOOK_EXPECT_VERSION) return prepare_version(append, condition, error);
     if (said->kind == DAYBOOK_EXPECT_SUBJECT_SEQ) {
-        dbk_slice filter = said->filter.size > 0 ? said->filter : dbk_append_subject(append, &append->events[0]);
+        dbk_slice filter = said->filter.size > 0 ? said->filter
+                                                 : dbk_append_subject(append, &append->events[0]);
         if (!daybook_filter_is_valid(filter))
-            return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter", (int)(filter.size < 200 ? filter.size : 200),
-                            (const char *)filter.data);
+            return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter",
+                            (int)(filter.size < 200 ? filter.size : 200), (const char *)filter.data);
         daybook_query_item_init(&condition->item);
         condition->item.filter = filter;
         condition->items = &condition->item;
@@ -274,19 +297,22 @@ static daybook_status prepare_conditions(dbk_append *append, const daybook_appen
                                          daybook_error *error) {
     if (options == NULL || options->condition_count == 0) return DAYBOOK_OK;
     if (options->condition_count > DAYBOOK_CONDITION_COUNT_MAX)
-        return dbk_fail(error, DAYBOOK_EINVALID, "%zu append conditions: at most %d are allowed", options->condition_count,
-                        DAYBOOK_CONDITION_COUNT_MAX);
+        return dbk_fail(error, DAYBOOK_EINVALID, "%zu append conditions: at most %d are allowed",
+                        options->condition_count, DAYBOOK_CONDITION_COUNT_MAX);
     const daybook_allocator *allocator = append->store->allocator;
     append->conditions = dbk_alloc_zeroed(allocator, options->condition_count * sizeof *append->conditions);
-    if (append->conditions == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory preparing the append");
+    if (append->conditions == NULL)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory preparing the append");
     append->condition_count = options->condition_count;
     if (copy && dbk_arena_new(allocator, 4096, &append->copies) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory preparing the append");
     size_t stride = options->conditions[0].size;
     if (stride < sizeof options->conditions[0])
-        return dbk_fail(error, DAYBOOK_EMISUSE, "the append condition was not initialised with daybook_condition_init");
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "the append condition was not initialised with daybook_condition_init");
     for (size_t i = 0; i < append->condition_count; i++) {
-        const daybook_condition *said = (const daybook_condition *)(const void *)((const char *)options->conditions + i * stride);
+        const daybook_condition *said =
+            (const daybook_condition *)(const void *)((const char *)options->conditions + i * stride);
         if (copy && copy_condition(append->copies, said, &said) != DAYBOOK_OK)
             return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory preparing the append");
         append->conditions[i].said = said;
@@ -295,9 +321,10 @@ static daybook_status prepare_conditions(dbk_append *append, const daybook_appen
     return DAYBOOK_OK;
 }
 
-// ---- All of it -----------------------------------------------------------------------------------------------------------------
+// ---- All of it --------------------------------------------------------------------------------------------
 
-static daybook_status prepare_events(dbk_append *append, const daybook_event *events, bool auto_stream, daybook_error *error) {
+static daybook_status prepare_events(dbk_append *append, const daybook_event *events, bool auto_stream,
+                                     daybook_error *error) {
     daybook_store *store = append->store;
     uint8_t random[1000];
     size_t random_left = 0;
@@ -310,7 +337,8 @@ static daybook_status prepare_events(dbk_append *append, const daybook_event *ev
         if (said->id.size == 0 && random_left == 0) {
             random_left = append->count - i < sizeof random / 10 ? append->count - i : sizeof random / 10;
             int failure = store->vfs->entropy(store->vfs, random, random_left * 10);
-            if (failure != 0) return dbk_fail_system(error, failure, "reading random bytes for an event id", NULL, 0);
+            if (failure != 0)
+                return dbk_fail_system(error, failure, "reading random bytes for an event id", NULL, 0);
         }
         const uint8_t *bytes = random;
         if (said->id.size == 0) bytes = random + --random_left * 10;
@@ -323,8 +351,9 @@ static daybook_status prepare_events(dbk_append *append, const daybook_event *ev
     return relate_events(append, error);
 }
 
-daybook_status dbk_append_init(dbk_append *append, daybook_store *store, const daybook_event *events, size_t count,
-                               const daybook_append_options *options, bool copy, daybook_error *error) {
+daybook_status dbk_append_init(dbk_append *append, daybook_store *store, const daybook_event *events,
+                               size_t count, const daybook_append_options *options, bool copy,
+                               daybook_error *error) {
     daybook_receipt *receipts = append->receipts;
     *append = (dbk_append){.store = store, .receipts = receipts, .deferrable = true};
     dbk_buf_init(&append->bodies, store->allocator, DAYBOOK_BATCH_SIZE_MAX);
@@ -335,7 +364,8 @@ daybook_status dbk_append_init(dbk_append *append, daybook_store *store, const d
     if (events[0].size < sizeof(daybook_event))
         return dbk_fail(error, DAYBOOK_EMISUSE, "the event was not initialised with daybook_event_init");
     if (count > DAYBOOK_BATCH_COUNT_MAX)
-        return dbk_fail(error, DAYBOOK_ELIMIT, "a batch of %zu events: at most %d are allowed; split it", count, DAYBOOK_BATCH_COUNT_MAX);
+        return dbk_fail(error, DAYBOOK_ELIMIT, "a batch of %zu events: at most %d are allowed; split it",
+                        count, DAYBOOK_BATCH_COUNT_MAX);
     append->events = dbk_alloc_zeroed(store->allocator, count * sizeof *append->events);
     if (append->events == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory preparing the append");
     append->count = count;
