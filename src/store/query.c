@@ -5,7 +5,9 @@
 #include "base/assert.h"
 #include "subject/subject.h"
 
-enum { SCOPED_STREAMS_MAX = 8 };  // above it, subjects are looked up by their tokens instead of once per stream
+enum {
+    SCOPED_STREAMS_MAX = 8
+}; // above it, subjects are looked up by their tokens instead of once per stream
 
 void daybook_query_init(daybook_query *query) {
     *query = (daybook_query){.size = sizeof *query,
@@ -15,29 +17,35 @@ void daybook_query_init(daybook_query *query) {
                              .time_until_ns = DAYBOOK_TIME_NONE};
 }
 
-void daybook_query_item_init(daybook_query_item *item) { *item = (daybook_query_item){.size = sizeof *item}; }
+void daybook_query_item_init(daybook_query_item *item) {
+    *item = (daybook_query_item){.size = sizeof *item};
+}
 
 static const daybook_query_item *item_at(const daybook_query_item *items, size_t index) {
     return (const daybook_query_item *)(const void *)((const char *)items + index * items[0].size);
 }
 
-// ---- Validation --------------------------------------------------------------------------------------------------------
+// ---- Validation -------------------------------------------------------------------------------------------
 
 static daybook_status check_filter(dbk_slice filter, daybook_error *error) {
     if (daybook_filter_is_valid(filter)) return DAYBOOK_OK;
-    return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter: tokens joined by dots, with * for one and a final > for the rest",
-                    (int)(filter.size < 200 ? filter.size : 200), (const char *)filter.data);
+    return dbk_fail(
+        error, DAYBOOK_ESUBJECT,
+        "'%.*s' is no subject filter: tokens joined by dots, with * for one and a final > for the rest",
+        (int)(filter.size < 200 ? filter.size : 200), (const char *)filter.data);
 }
 
 static daybook_status check_text(dbk_slice text, const char *what, bool may_be_empty, daybook_error *error) {
     if (text.size == 0 && may_be_empty) return DAYBOOK_OK;
     if (text.size == 0 || text.size > DAYBOOK_TEXT_SIZE_MAX || !dbk_is_plain_text(text))
-        return dbk_fail(error, DAYBOOK_EINVALID, "the %s to look for is not 1 to %d bytes of plain UTF-8 text", what,
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "the %s to look for is not 1 to %d bytes of plain UTF-8 text", what,
                         DAYBOOK_TEXT_SIZE_MAX);
     return DAYBOOK_OK;
 }
 
-static daybook_status check_texts(const dbk_slice *texts, size_t count, const char *what, daybook_error *error) {
+static daybook_status check_texts(const dbk_slice *texts, size_t count, const char *what,
+                                  daybook_error *error) {
     for (size_t i = 0; i < count; i++) DBK_TRY(check_text(texts[i], what, false, error));
     return DAYBOOK_OK;
 }
@@ -45,12 +53,13 @@ static daybook_status check_texts(const dbk_slice *texts, size_t count, const ch
 daybook_status dbk_query_items_validate(const daybook_query_item *items, size_t count, daybook_error *error) {
     // A size of 0 would make every item the first one, and the others would go unnoticed.
     if (count > 0 && items[0].size < sizeof items[0])
-        return dbk_fail(error, DAYBOOK_EMISUSE, "the query item was not initialised with daybook_query_item_init");
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "the query item was not initialised with daybook_query_item_init");
     for (size_t i = 0; i < count; i++) {
         const daybook_query_item *item = item_at(items, i);
         if (item->type_count == 0 && item->tag_count == 0 && item->filter.size == 0)
-            return dbk_fail(error, DAYBOOK_EINVALID, "item %zu of the query is empty: name a type, a tag or a subject",
-                            i + 1);
+            return dbk_fail(error, DAYBOOK_EINVALID,
+                            "item %zu of the query is empty: name a type, a tag or a subject", i + 1);
         if (item->filter.size > 0) DBK_TRY(check_filter(item->filter, error));
         DBK_TRY(check_texts(item->types, item->type_count, "type", error));
         DBK_TRY(check_texts(item->tags, item->tag_count, "tag", error));
@@ -73,7 +82,7 @@ daybook_status dbk_query_validate(const daybook_query *query, daybook_error *err
     return dbk_query_items_validate(query->items, query->item_count, error);
 }
 
-// ---- Copying -----------------------------------------------------------------------------------------------------------
+// ---- Copying ----------------------------------------------------------------------------------------------
 
 daybook_status dbk_copy_slice(dbk_arena *arena, dbk_slice *slice) {
     if (slice->size == 0) return DAYBOOK_OK;
@@ -128,7 +137,7 @@ daybook_status dbk_query_copy(const daybook_query *query, dbk_arena *arena, dayb
     return DAYBOOK_OK;
 }
 
-// ---- Matching ------------------------------------------------------------------------------------------------------------
+// ---- Matching ---------------------------------------------------------------------------------------------
 
 static bool one_of(const dbk_slice *texts, size_t count, dbk_slice text) {
     for (size_t i = 0; i < count; i++) {
@@ -165,10 +174,13 @@ static bool matches_filters(const daybook_query *query, const dbk_event *event) 
 }
 
 static bool in_time(int64_t time_ns, int64_t since_ns, int64_t until_ns) {
-    return (since_ns == DAYBOOK_TIME_NONE || time_ns >= since_ns) && (until_ns == DAYBOOK_TIME_NONE || time_ns < until_ns);
+    return (since_ns == DAYBOOK_TIME_NONE || time_ns >= since_ns) &&
+           (until_ns == DAYBOOK_TIME_NONE || time_ns < until_ns);
 }
 
-static bool in_range(uint64_t value, uint64_t from, uint64_t to) { return value >= from && (to == 0 || value <= to); }
+static bool in_range(uint64_t value, uint64_t from, uint64_t to) {
+    return value >= from && (to == 0 || value <= to);
+}
 
 bool dbk_query_matches(const daybook_query *query, const dbk_event *event) {
     if (!in_range(event->seq, query->seq_from, query->seq_to)) return false;
@@ -176,7 +188,8 @@ bool dbk_query_matches(const daybook_query *query, const dbk_event *event) {
     if (!in_time(event->recorded_ns, query->recorded_since_ns, query->recorded_until_ns)) return false;
     if (!in_time(event->time_ns, query->time_since_ns, query->time_until_ns)) return false;
     if (!matches_filters(query, event)) return false;
-    if (query->type_count > 0 && !one_of(query->types, query->type_count, dbk_event_type(event))) return false;
+    if (query->type_count > 0 && !one_of(query->types, query->type_count, dbk_event_type(event)))
+        return false;
     if (!has_tags(event, query->tags, query->tag_count)) return false;
     if (query->actor.size > 0 && !dbk_slice_equal(query->actor, event->actor)) return false;
     if (!key_equals(event->correlation_key, query->correlation)) return false;
@@ -188,13 +201,13 @@ bool dbk_query_matches(const daybook_query *query, const dbk_event *event) {
     return query->item_count == 0;
 }
 
-// ---- Compiling ------------------------------------------------------------------------------------------------------------
+// ---- Compiling --------------------------------------------------------------------------------------------
 
 typedef struct compiler {
     daybook_store *store;
     dbk_arena *arena;
-    const dbk_stream *stream;  // the only one, or NULL
-    dbk_stream **streams;      // scope of literal subjects where there are few; else NULL
+    const dbk_stream *stream; // the only one, or NULL
+    dbk_stream **streams;     // scope of literal subjects where there are few; else NULL
     size_t stream_count;
 } compiler;
 
@@ -205,7 +218,8 @@ static daybook_status new_clause(compiler *compiling, size_t term_capacity, dbk_
     return clause_out->terms == NULL ? DAYBOOK_ENOMEM : DAYBOOK_OK;
 }
 
-static daybook_status add_term(compiler *compiling, dbk_clause *clause, dbk_term_kind kind, uint32_t stream_id, dbk_slice value) {
+static daybook_status add_term(compiler *compiling, dbk_clause *clause, dbk_term_kind kind,
+                               uint32_t stream_id, dbk_slice value) {
     dbk_term term;
     dbk_term_make(&term, kind, stream_id, value);
     dbk_slice copy = dbk_term_slice(&term);
@@ -227,21 +241,26 @@ static daybook_status add_tokens(compiler *compiling, dbk_clause *clause, dbk_sl
 }
 
 // Terms of a filter within one stream.
-static daybook_status add_scoped_filter(compiler *compiling, dbk_clause *clause, const dbk_stream *stream, dbk_slice filter) {
-    if (dbk_filter_is_literal(filter)) return add_term(compiling, clause, DBK_TERM_SUBJECT, stream->id, filter);
+static daybook_status add_scoped_filter(compiler *compiling, dbk_clause *clause, const dbk_stream *stream,
+                                        dbk_slice filter) {
+    if (dbk_filter_is_literal(filter))
+        return add_term(compiling, clause, DBK_TERM_SUBJECT, stream->id, filter);
     size_t prefix_size = dbk_filter_prefix_size(filter);
     dbk_slice prefix = daybook_bytes(filter.data, prefix_size);
-    if (prefix_size > 0 && stream->aggregate_tokens > 0 && dbk_subject_token_count(prefix) == stream->aggregate_tokens)
+    if (prefix_size > 0 && stream->aggregate_tokens > 0 &&
+        dbk_subject_token_count(prefix) == stream->aggregate_tokens)
         return add_term(compiling, clause, DBK_TERM_AGGREGATE, stream->id, prefix);
     return add_tokens(compiling, clause, filter);
 }
 
 // Would looking it up per stream help?
-static bool is_scopable(dbk_slice filter) { return dbk_filter_is_literal(filter) || dbk_filter_prefix_size(filter) > 0; }
+static bool is_scopable(dbk_slice filter) {
+    return dbk_filter_is_literal(filter) || dbk_filter_prefix_size(filter) > 0;
+}
 
 // Clauses of a filter, `extra` more terms of room in each.
-static daybook_status add_filter_clauses(compiler *compiling, dbk_slice filter, size_t extra, dbk_clause *clauses,
-                                         size_t *count) {
+static daybook_status add_filter_clauses(compiler *compiling, dbk_slice filter, size_t extra,
+                                         dbk_clause *clauses, size_t *count) {
     if (compiling->stream == NULL && compiling->streams != NULL && is_scopable(filter)) {
         for (size_t i = 0; i < compiling->stream_count; i++) {
             dbk_clause *clause = &clauses[(*count)++];
@@ -260,8 +279,10 @@ static size_t clauses_per_filter(const compiler *compiling) {
     return compiling->stream == NULL && compiling->streams != NULL ? compiling->stream_count + 1 : 1;
 }
 
-static daybook_status compile_filters(compiler *compiling, const dbk_slice *filters, size_t count, dbk_group *group) {
-    group->clauses = dbk_arena_alloc(compiling->arena, count * clauses_per_filter(compiling) * sizeof *group->clauses + 1);
+static daybook_status compile_filters(compiler *compiling, const dbk_slice *filters, size_t count,
+                                      dbk_group *group) {
+    group->clauses =
+        dbk_arena_alloc(compiling->arena, count * clauses_per_filter(compiling) * sizeof *group->clauses + 1);
     if (group->clauses == NULL) return DAYBOOK_ENOMEM;
     group->clause_count = 0;
     for (size_t i = 0; i < count; i++)
@@ -269,8 +290,8 @@ static daybook_status compile_filters(compiler *compiling, const dbk_slice *filt
     return DAYBOOK_OK;
 }
 
-static daybook_status compile_texts(compiler *compiling, dbk_term_kind kind, const dbk_slice *texts, size_t count,
-                                    dbk_group *group) {
+static daybook_status compile_texts(compiler *compiling, dbk_term_kind kind, const dbk_slice *texts,
+                                    size_t count, dbk_group *group) {
     group->clauses = dbk_arena_alloc(compiling->arena, count * sizeof *group->clauses);
     if (group->clauses == NULL) return DAYBOOK_ENOMEM;
     group->clause_count = count;
@@ -286,7 +307,8 @@ static daybook_status compile_stream(compiler *compiling, dbk_group *group) {
     if (group->clauses == NULL) return DAYBOOK_ENOMEM;
     group->clause_count = 1;
     DBK_TRY(new_clause(compiling, 1, &group->clauses[0]));
-    return add_term(compiling, &group->clauses[0], DBK_TERM_STREAM, compiling->stream->id, daybook_bytes(NULL, 0));
+    return add_term(compiling, &group->clauses[0], DBK_TERM_STREAM, compiling->stream->id,
+                    daybook_bytes(NULL, 0));
 }
 
 static daybook_status compile_key(compiler *compiling, dbk_term_kind kind, dbk_slice text, dbk_group *group) {
@@ -324,11 +346,13 @@ static daybook_status compile_item(compiler *compiling, const daybook_query_item
     return DAYBOOK_OK;
 }
 
-static daybook_status compile_items(compiler *compiling, const daybook_query_item *items, size_t count, dbk_group *group) {
+static daybook_status compile_items(compiler *compiling, const daybook_query_item *items, size_t count,
+                                    dbk_group *group) {
     size_t clauses = 0;
     for (size_t i = 0; i < count; i++) {
         const daybook_query_item *item = item_at(items, i);
-        clauses += (item->filter.size > 0 ? clauses_per_filter(compiling) : 1) * (item->type_count > 0 ? item->type_count : 1);
+        clauses += (item->filter.size > 0 ? clauses_per_filter(compiling) : 1) *
+                   (item->type_count > 0 ? item->type_count : 1);
     }
     group->clauses = dbk_arena_alloc(compiling->arena, clauses * sizeof *group->clauses + 1);
     if (group->clauses == NULL) return DAYBOOK_ENOMEM;
@@ -359,8 +383,9 @@ static daybook_status find_scope(compiler *compiling, uint32_t flags) {
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_query_compile_items(daybook_store *store, const daybook_query_item *items, size_t item_count,
-                                       const dbk_stream *stream, uint32_t flags, dbk_arena *arena, dbk_group *group_out) {
+daybook_status dbk_query_compile_items(daybook_store *store, const daybook_query_item *items,
+                                       size_t item_count, const dbk_stream *stream, uint32_t flags,
+                                       dbk_arena *arena, dbk_group *group_out) {
     compiler compiling = {.store = store, .arena = arena, .stream = stream};
     DBK_TRY(find_scope(&compiling, flags));
     return compile_items(&compiling, items, item_count, group_out);
@@ -377,7 +402,8 @@ daybook_status dbk_query_compile(daybook_store *store, const daybook_query *quer
     if (stream != NULL) {
         DBK_TRY(compile_stream(&compiling, &groups[count++]));
     }
-    if (query->filter_count > 0) DBK_TRY(compile_filters(&compiling, query->filters, query->filter_count, &groups[count++]));
+    if (query->filter_count > 0)
+        DBK_TRY(compile_filters(&compiling, query->filters, query->filter_count, &groups[count++]));
     if (query->type_count > 0)
         DBK_TRY(compile_texts(&compiling, DBK_TERM_TYPE, query->types, query->type_count, &groups[count++]));
     for (size_t i = 0; i < query->tag_count; i++)
@@ -388,7 +414,8 @@ daybook_status dbk_query_compile(daybook_store *store, const daybook_query *quer
         DBK_TRY(compile_key(&compiling, DBK_TERM_CAUSATION, query->causation, &groups[count++]));
     if (query->actor.size > 0)
         DBK_TRY(compile_texts(&compiling, DBK_TERM_ACTOR, &query->actor, 1, &groups[count++]));
-    if (query->item_count > 0) DBK_TRY(compile_items(&compiling, query->items, query->item_count, &groups[count++]));
+    if (query->item_count > 0)
+        DBK_TRY(compile_items(&compiling, query->items, query->item_count, &groups[count++]));
     compiled_out->groups = groups;
     compiled_out->group_count = count;
     return DAYBOOK_OK;
