@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Queries inside the store: compiled once into terms, matched against events, and asked of sources.
 //
-// A compiled query is a conjunction of groups, a group a disjunction of clauses, a clause a conjunction of index terms. Every
-// event that matches the query has, in every group, a clause all of whose terms it has; the reverse holds where a clause is
-// `exact`. What the index does not know (times, versions, wildcards in the middle) is checked on the event.
+// A compiled query is a conjunction of groups, a group a disjunction of clauses, a clause a conjunction of
+// index terms. Every event that matches the query has, in every group, a clause all of whose terms it has;
+// the reverse holds where a clause is `exact`. What the index does not know (times, versions, wildcards in
+// the middle) is checked on the event.
 #ifndef DBK_STORE_QUERY_H
 #define DBK_STORE_QUERY_H
 
@@ -11,13 +12,13 @@
 
 typedef struct dbk_clause {
     dbk_slice *terms;
-    size_t term_count;  // 0: matches everything as far as the index can tell
+    size_t term_count; // 0: matches everything as far as the index can tell
     bool exact;
 } dbk_clause;
 
 typedef struct dbk_group {
     dbk_clause *clauses;
-    size_t clause_count;  // 0: nothing matches
+    size_t clause_count; // 0: nothing matches
 } dbk_group;
 
 typedef struct dbk_compiled {
@@ -25,12 +26,14 @@ typedef struct dbk_compiled {
     size_t group_count;
 } dbk_compiled;
 
-/// Compile all parts of a query but ids, bounds and flags. `stream` may be NULL. Memory from the arena. ENOMEM.
+/// Compile all parts of a query but ids, bounds and flags. `stream` may be NULL. Memory from the arena.
+/// ENOMEM.
 daybook_status dbk_query_compile(daybook_store *store, const daybook_query *query, const dbk_stream *stream,
                                  dbk_arena *arena, dbk_compiled *compiled_out);
 /// Compile query items alone: one group.
-daybook_status dbk_query_compile_items(daybook_store *store, const daybook_query_item *items, size_t item_count,
-                                       const dbk_stream *stream, uint32_t flags, dbk_arena *arena, dbk_group *group_out);
+daybook_status dbk_query_compile_items(daybook_store *store, const daybook_query_item *items,
+                                       size_t item_count, const dbk_stream *stream, uint32_t flags,
+                                       dbk_arena *arena, dbk_group *group_out);
 /// Deep copies into the arena; a single slice in place. Copies of items lie side by side. ENOMEM.
 daybook_status dbk_copy_slice(dbk_arena *arena, dbk_slice *slice);
 daybook_status dbk_query_items_copy(const daybook_query_item *items, size_t count, dbk_arena *arena,
@@ -44,16 +47,18 @@ bool dbk_item_matches(const daybook_query_item *item, const dbk_event *event);
 /// All parts but stream, limit and flags.
 bool dbk_query_matches(const daybook_query *query, const dbk_event *event);
 
-// ---- Asking a source -------------------------------------------------------------------------------------------------------
+// ---- Asking a source --------------------------------------------------------------------------------------
 
-/// Walks candidate positions of one source. Plans by the counts of its terms: either an intersection of posting lists, or
-/// every position.
+/// Walks candidate positions of one source. Plans by the counts of its terms: either an intersection of
+/// posting lists, or every position.
 typedef struct dbk_candidates dbk_candidates;
 
 /// `span`: how many positions the caller will look at, at most; a short stretch of a memory table is scanned.
-daybook_status dbk_candidates_open(const daybook_allocator *allocator, dbk_source *source, const dbk_group *groups,
-                                   size_t group_count, uint64_t span, dbk_candidates **candidates_out, daybook_error *error);
-/// The first candidate >= position, END when there is none. `every` is set where all positions are candidates (no index).
+daybook_status dbk_candidates_open(const daybook_allocator *allocator, dbk_source *source,
+                                   const dbk_group *groups, size_t group_count, uint64_t span,
+                                   dbk_candidates **candidates_out, daybook_error *error);
+/// The first candidate >= position, END when there is none. `every` is set where all positions are candidates
+/// (no index).
 daybook_status dbk_candidates_seek(dbk_candidates *candidates, uint64_t position, uint64_t *position_out,
                                    daybook_error *error);
 /// The last candidate <= position.
