@@ -56,7 +56,6 @@ struct cli_import_sorter {
     size_t run_count, run_capacity;
 
     // While reading.
-    bool is_reading;
     size_t next_entry; // without runs
     size_t *heap;      // with runs: indexes of runs, least time first
     size_t heap_size;
@@ -360,7 +359,6 @@ static void heap_sink(cli_import_sorter *sorter, size_t at) {
 }
 
 daybook_status cli_import_sorter_finish(cli_import_sorter *sorter, cli_import_problem *problem) {
-    sorter->is_reading = true;
     if (sorter->run_count == 0) {
         sort_entries(sorter);
         return DAYBOOK_OK;

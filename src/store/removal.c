@@ -404,8 +404,7 @@ static daybook_status collect(daybook_store *store, dbk_stream *stream, const da
 }
 
 // Would the removal of events matching `filter` in `stream` concern the snapshot with this subject?
-static bool concerns(daybook_store *store, const dbk_stream *stream, dbk_slice filter,
-                     dbk_slice snapshot_subject) {
+static bool concerns(const dbk_stream *stream, dbk_slice filter, dbk_slice snapshot_subject) {
     char pattern[DAYBOOK_SUBJECT_SIZE_MAX + 2];
     size_t prefix_size = sizeof snapshots_prefix - 1;
     if (snapshot_subject.size <= prefix_size ||
@@ -416,7 +415,6 @@ static bool concerns(daybook_store *store, const dbk_stream *stream, dbk_slice f
     memcpy(pattern + size, ".>", 2);
     if (filter.size > 0) return daybook_filters_overlap(filter, daybook_bytes(pattern, size + 2)) != 0;
     const daybook_stream_config *config = atomic_load(&((dbk_stream *)(uintptr_t)stream)->config);
-    (void)store;
     for (size_t i = 0; i < config->subject_count; i++) {
         if (daybook_filters_overlap(config->subjects[i], daybook_bytes(pattern, size + 2))) return true;
     }
@@ -436,7 +434,7 @@ static daybook_status remove_snapshots(daybook_store *store, dbk_stream *snapsho
     daybook_recorded_event unused;
     while ((status = daybook_cursor_next(cursor, 0, &unused, error)) == DAYBOOK_OK) {
         const dbk_event *event = dbk_cursor_event(cursor);
-        if (!concerns(store, stream, filter, event->subject)) continue;
+        if (!concerns(stream, filter, event->subject)) continue;
         if ((status = add_event(&removed, event)) != DAYBOOK_OK) break;
     }
     daybook_cursor_close(cursor);
