@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Streams as callers see them: add, update, remove, look at. A change of the catalogue is checked and committed under
-// catalogue_lock, and applied to the table by the leader when durable, so that no event can be decided by a
-// configuration that a crash might take back.
+// Streams as callers see them: add, update, remove, look at. A change of the catalogue is checked and
+// committed under catalogue_lock, and applied to the table by the leader when durable, so that no event can
+// be decided by a configuration that a crash might take back.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -51,7 +51,7 @@ static daybook_status commit_change(change *changed, bool present, void (*apply)
     return status == DAYBOOK_OK ? changed->status : status;
 }
 
-// ---- Add -------------------------------------------------------------------------------------------------------------------
+// ---- Add --------------------------------------------------------------------------------------------------
 
 static void apply_add(void *context) {
     change *changed = context;
@@ -138,7 +138,7 @@ daybook_status dbk_stream_add_for_subject(daybook_store *store, dbk_slice subjec
     return status;
 }
 
-// ---- Update and remove -------------------------------------------------------------------------------------------------------
+// ---- Update and remove ------------------------------------------------------------------------------------
 
 static void apply_update(void *context) {
     change *changed = context;
@@ -215,7 +215,8 @@ daybook_status daybook_stream_remove(daybook_store *store, daybook_slice name, d
     if (store->read_only) return dbk_fail(error, DAYBOOK_EREADONLY, "the store is open for reading only");
     dbk_stream *stream;
     DBK_TRY(find(store, name, &stream, error));
-    // Its events go first, with the snapshots that folded them; a stream that denies purging may still be removed.
+    // Its events go first, with the snapshots that folded them; a stream that denies purging may still be
+    // removed.
     DBK_TRY(dbk_stream_forget_snapshots(store, stream, error));
     pthread_mutex_lock(&store->catalogue_lock);
     daybook_status status = remove_stream(store, name, error);
@@ -223,7 +224,7 @@ daybook_status daybook_stream_remove(daybook_store *store, daybook_slice name, d
     return status;
 }
 
-// ---- Look ----------------------------------------------------------------------------------------------------------------------
+// ---- Look -------------------------------------------------------------------------------------------------
 
 // The oldest live event: what the marks say, unless events behind them were removed one by one.
 static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybook_stream_info *info,
