@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of streams. Three maps over one array that only grows (a stream keeps its place for ever, so that pointers stay
-// good): by name and by id for the live ones, and one of their filters, keyed by the literal tokens a filter begins with.
-// To find who captures a subject, each of its leading token sequences is looked up, from none to all, and the filters
-// found there are matched: a handful of look-ups however many streams there are.
+// The table of streams. Three maps over one array that only grows (a stream keeps its place for ever, so that
+// pointers stay good): by name and by id for the live ones, and one of their filters, keyed by the literal
+// tokens a filter begins with. To find who captures a subject, each of its leading token sequences is looked
+// up, from none to all, and the filters found there are matched: a handful of look-ups however many streams
+// there are.
 //
 // Catalogue value of a stream, version 1, little-endian:
 //   u8 1, u32 id, u32 aggregate_tokens, u32 flags, u8 discard, u8 storage, u64 max_msgs, max_bytes,
@@ -22,8 +23,8 @@ enum { STREAM_VALUE_VERSION = 1 };
 #define DUPLICATE_WINDOW_DEFAULT_NS (INT64_C(120) * 1000 * 1000 * 1000)
 
 typedef struct filter_entry {
-    dbk_slice filter;  // in the stream's configuration
-    dbk_slice prefix;  // its literal leading tokens
+    dbk_slice filter; // in the stream's configuration
+    dbk_slice prefix; // its literal leading tokens
     dbk_stream *stream;
     bool live;
 } filter_entry;
@@ -32,24 +33,23 @@ struct dbk_stream_table {
     const daybook_allocator *allocator;
     pthread_rwlock_t lock;
     // All guarded by lock.
-    dbk_stream **streams;  // ascending by id
+    dbk_stream **streams; // ascending by id
     size_t count;
     size_t capacity;
     filter_entry *filters;
     size_t filter_count;
     size_t filter_capacity;
-    dbk_hash_map names;     // hash of name -> index in streams
-    dbk_hash_map prefixes;  // hash of prefix -> index in filters
-    const daybook_stream_config **retired;  // configurations replaced, freed with the table
+    dbk_hash_map names;                    // hash of name -> index in streams
+    dbk_hash_map prefixes;                 // hash of prefix -> index in filters
+    const daybook_stream_config **retired; // configurations replaced, freed with the table
     size_t retired_count;
     size_t retired_capacity;
     uint32_t next_id;
 };
 
 void daybook_stream_config_init(daybook_stream_config *config) {
-    *config = (daybook_stream_config){.size = sizeof *config,
-                                      .aggregate_tokens = 2,
-                                      .duplicate_window_ns = DUPLICATE_WINDOW_DEFAULT_NS};
+    *config = (daybook_stream_config){
+        .size = sizeof *config, .aggregate_tokens = 2, .duplicate_window_ns = DUPLICATE_WINDOW_DEFAULT_NS};
 }
 
 daybook_status dbk_stream_table_new(const daybook_allocator *allocator, dbk_stream_table **table_out) {
@@ -88,14 +88,15 @@ void dbk_stream_table_free(dbk_stream_table *table) {
     dbk_free(table->allocator, table);
 }
 
-// ---- Validation --------------------------------------------------------------------------------------------------------
+// ---- Validation -------------------------------------------------------------------------------------------
 
 static daybook_status validate_name(dbk_slice name, daybook_error *error) {
     if (name.size == 0)
-        return dbk_fail(error, DAYBOOK_EINVALID, "the stream has no name: it needs 1 to %d bytes", DAYBOOK_STREAM_NAME_SIZE_MAX);
-    if (name.size > DAYBOOK_STREAM_NAME_SIZE_MAX)
-        return dbk_fail(error, DAYBOOK_EINVALID, "the stream's name has %zu bytes: at most %d are allowed", name.size,
+        return dbk_fail(error, DAYBOOK_EINVALID, "the stream has no name: it needs 1 to %d bytes",
                         DAYBOOK_STREAM_NAME_SIZE_MAX);
+    if (name.size > DAYBOOK_STREAM_NAME_SIZE_MAX)
+        return dbk_fail(error, DAYBOOK_EINVALID, "the stream's name has %zu bytes: at most %d are allowed",
+                        name.size, DAYBOOK_STREAM_NAME_SIZE_MAX);
     if (!dbk_is_plain_text(name))
         return dbk_fail(error, DAYBOOK_EINVALID, "the stream's name is not plain UTF-8 text");
     for (size_t i = 0; i < name.size; i++) {
@@ -110,20 +111,21 @@ static daybook_status validate_name(dbk_slice name, daybook_error *error) {
 
 static daybook_status validate_subjects(const daybook_stream_config *config, daybook_error *error) {
     if (config->subject_count == 0)
-        return dbk_fail(error, DAYBOOK_EINVALID, "the stream captures no subject: name at least one, such as 'orders.>'");
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "the stream captures no subject: name at least one, such as 'orders.>'");
     if (config->subject_count > DAYBOOK_STREAM_SUBJECT_COUNT_MAX)
         return dbk_fail(error, DAYBOOK_EINVALID, "the stream names %zu subjects: at most %d are allowed",
                         config->subject_count, DAYBOOK_STREAM_SUBJECT_COUNT_MAX);
     for (size_t i = 0; i < config->subject_count; i++) {
         dbk_slice filter = config->subjects[i];
         if (!daybook_filter_is_valid(filter))
-            return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter", (int)(filter.size < 200 ? filter.size : 200),
-                            (const char *)filter.data);
+            return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter",
+                            (int)(filter.size < 200 ? filter.size : 200), (const char *)filter.data);
         for (size_t j = 0; j < i; j++) {
             if (daybook_filters_overlap(filter, config->subjects[j]))
                 return dbk_fail(error, DAYBOOK_EINVALID, "the stream's subjects '%.*s' and '%.*s' overlap",
-                                (int)config->subjects[j].size, (const char *)config->subjects[j].data, (int)filter.size,
-                                (const char *)filter.data);
+                                (int)config->subjects[j].size, (const char *)config->subjects[j].data,
+                                (int)filter.size, (const char *)filter.data);
         }
     }
     return DAYBOOK_OK;
@@ -133,11 +135,13 @@ daybook_status dbk_stream_config_validate(const daybook_stream_config *config, d
     DBK_TRY(validate_name(config->name, error));
     DBK_TRY(validate_subjects(config, error));
     if (config->aggregate_tokens > 32)
-        return dbk_fail(error, DAYBOOK_EINVALID, "aggregate_tokens is %u: at most 32 are allowed", config->aggregate_tokens);
+        return dbk_fail(error, DAYBOOK_EINVALID, "aggregate_tokens is %u: at most 32 are allowed",
+                        config->aggregate_tokens);
     if (config->discard != DAYBOOK_DISCARD_OLD && config->discard != DAYBOOK_DISCARD_NEW)
         return dbk_fail(error, DAYBOOK_EINVALID, "discard is %d: use old (0) or new (1)", config->discard);
     if (config->storage != DAYBOOK_STORAGE_FILE && config->storage != DAYBOOK_STORAGE_MEMORY)
-        return dbk_fail(error, DAYBOOK_EINVALID, "storage is %d: use file (0) or memory (1)", config->storage);
+        return dbk_fail(error, DAYBOOK_EINVALID, "storage is %d: use file (0) or memory (1)",
+                        config->storage);
     if (config->max_age_ns < 0 || config->duplicate_window_ns < 0 || config->sync_interval_ns < 0)
         return dbk_fail(error, DAYBOOK_EINVALID, "a duration of the stream is negative");
     if ((config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) != 0 &&
@@ -145,11 +149,12 @@ daybook_status dbk_stream_config_validate(const daybook_stream_config *config, d
         return dbk_fail(error, DAYBOOK_EINVALID,
                         "discard new per subject needs discard new and max_msgs_per_subject");
     if (config->description.size > 4096 || !dbk_is_plain_text(config->description))
-        return dbk_fail(error, DAYBOOK_EINVALID, "the description is no plain UTF-8 text of at most 4096 bytes");
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "the description is no plain UTF-8 text of at most 4096 bytes");
     return DAYBOOK_OK;
 }
 
-// ---- Configuration values ----------------------------------------------------------------------------------------------
+// ---- Configuration values ---------------------------------------------------------------------------------
 
 static dbk_slice copy_slice(uint8_t **at, dbk_slice slice) {
     dbk_slice copy = {*at, slice.size};
@@ -164,7 +169,8 @@ size_t dbk_stream_config_room(const daybook_stream_config *config) {
     return size;
 }
 
-void dbk_stream_config_copy(const daybook_stream_config *config, void *room, daybook_stream_config *copy_out) {
+void dbk_stream_config_copy(const daybook_stream_config *config, void *room,
+                            daybook_stream_config *copy_out) {
     dbk_slice *subjects = room;
     uint8_t *at = (uint8_t *)(subjects + config->subject_count);
     *copy_out = *config;
@@ -176,7 +182,8 @@ void dbk_stream_config_copy(const daybook_stream_config *config, void *room, day
 }
 
 // One allocation that holds the structure, the array of subjects and all texts.
-static daybook_stream_config *new_config(const daybook_allocator *allocator, const daybook_stream_config *config) {
+static daybook_stream_config *new_config(const daybook_allocator *allocator,
+                                         const daybook_stream_config *config) {
     daybook_stream_config *copy = dbk_alloc(allocator, sizeof *copy + dbk_stream_config_room(config));
     if (copy != NULL) dbk_stream_config_copy(config, copy + 1, copy);
     return copy;
@@ -187,7 +194,8 @@ dbk_slice dbk_stream_key(uint32_t id, char text[16]) {
     return daybook_bytes(text, (size_t)size);
 }
 
-daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *config, int64_t created_ns, dbk_buf *buf) {
+daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *config, int64_t created_ns,
+                                 dbk_buf *buf) {
     dbk_buf_append_u8(buf, STREAM_VALUE_VERSION);
     dbk_buf_append_u32(buf, id);
     dbk_buf_append_u32(buf, config->aggregate_tokens);
@@ -213,7 +221,8 @@ daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stre
                                  int64_t *created_ns_out, dbk_slice *subjects) {
     dbk_reader reader;
     dbk_reader_init(&reader, value);
-    if (dbk_read_u8(&reader) != STREAM_VALUE_VERSION) return reader.failed ? DAYBOOK_EDAMAGED : DAYBOOK_EFORMAT;
+    if (dbk_read_u8(&reader) != STREAM_VALUE_VERSION)
+        return reader.failed ? DAYBOOK_EDAMAGED : DAYBOOK_EFORMAT;
     daybook_stream_config config = {.size = sizeof config};
     uint32_t id = dbk_read_u32(&reader);
     config.aggregate_tokens = dbk_read_u32(&reader);
@@ -243,13 +252,15 @@ daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stre
     return DAYBOOK_OK;
 }
 
-// ---- Maps --------------------------------------------------------------------------------------------------------------
+// ---- Maps -------------------------------------------------------------------------------------------------
 
 static const daybook_stream_config *config_of(const dbk_stream *stream) {
     return atomic_load_explicit(&((dbk_stream *)(uintptr_t)stream)->config, memory_order_acquire);
 }
 
-static uint64_t text_hash(dbk_slice text) { return dbk_checksum(text.data, text.size, 0); }
+static uint64_t text_hash(dbk_slice text) {
+    return dbk_checksum(text.data, text.size, 0);
+}
 
 static uint64_t name_hash_of(void *context, uint32_t value) {
     return text_hash(((const dbk_stream_table *)context)->streams[value]->name);
@@ -289,7 +300,8 @@ static dbk_stream *match_prefix(dbk_stream_table *table, dbk_slice prefix, dbk_s
         uint32_t at = dbk_hash_map_find(&table->prefixes, hash, &step);
         if (at == DBK_HASH_MAP_EMPTY) return NULL;
         const filter_entry *entry = &table->filters[at];
-        if (entry->live && dbk_slice_equal(entry->prefix, prefix) && daybook_filter_matches(entry->filter, subject))
+        if (entry->live && dbk_slice_equal(entry->prefix, prefix) &&
+            daybook_filter_matches(entry->filter, subject))
             return entry->stream;
     }
 }
@@ -299,7 +311,8 @@ dbk_stream *dbk_stream_table_capture(dbk_stream_table *table, dbk_slice subject)
     pthread_rwlock_rdlock(&table->lock);
     dbk_stream *stream = match_prefix(table, daybook_bytes(bytes, 0), subject);
     for (size_t i = 1; stream == NULL && i <= subject.size; i++) {
-        if (i == subject.size || bytes[i] == '.') stream = match_prefix(table, daybook_bytes(bytes, i), subject);
+        if (i == subject.size || bytes[i] == '.')
+            stream = match_prefix(table, daybook_bytes(bytes, i), subject);
     }
     pthread_rwlock_unlock(&table->lock);
     return stream;
@@ -363,10 +376,10 @@ void dbk_stream_table_set_next_id(dbk_stream_table *table, uint32_t next_id) {
     pthread_rwlock_unlock(&table->lock);
 }
 
-// ---- Changes -----------------------------------------------------------------------------------------------------------
+// ---- Changes ----------------------------------------------------------------------------------------------
 
-// Filters can share a subject only where one's literal beginning is the beginning of the other's. That tells most apart by a
-// byte or two, which matters where there are ten thousand streams.
+// Filters can share a subject only where one's literal beginning is the beginning of the other's. That tells
+// most apart by a byte or two, which matters where there are ten thousand streams.
 static bool may_overlap(dbk_slice a, dbk_slice b) {
     size_t size = a.size < b.size ? a.size : b.size;
     return size == 0 || memcmp(a.data, b.data, size) == 0;
@@ -381,22 +394,25 @@ static daybook_status check_overlap(dbk_stream_table *table, const dbk_stream *s
             const filter_entry *entry = &table->filters[i];
             if (!may_overlap(prefix, entry->prefix) || !entry->live || entry->stream == stream) continue;
             if (!daybook_filters_overlap(entry->filter, filter)) continue;
-            return dbk_fail(error, DAYBOOK_EOVERLAP,
-                            "subject '%.*s' overlaps '%.*s' of stream %.*s: an event belongs to one stream only", (int)filter.size,
-                            (const char *)filter.data, (int)entry->filter.size, (const char *)entry->filter.data,
-                            (int)entry->stream->name.size, (const char *)entry->stream->name.data);
+            return dbk_fail(
+                error, DAYBOOK_EOVERLAP,
+                "subject '%.*s' overlaps '%.*s' of stream %.*s: an event belongs to one stream only",
+                (int)filter.size, (const char *)filter.data, (int)entry->filter.size,
+                (const char *)entry->filter.data, (int)entry->stream->name.size,
+                (const char *)entry->stream->name.data);
         }
     }
     return DAYBOOK_OK;
 }
 
-static daybook_status check(dbk_stream_table *table, const dbk_stream *stream, const daybook_stream_config *config,
-                            daybook_error *error) {
+static daybook_status check(dbk_stream_table *table, const dbk_stream *stream,
+                            const daybook_stream_config *config, daybook_error *error) {
     DBK_TRY(dbk_stream_config_validate(config, error));
     if (stream == NULL && find_name(table, config->name) != NULL)
         return dbk_fail(error, DAYBOOK_EEXISTS, "stream %.*s exists already", (int)config->name.size,
                         (const char *)config->name.data);
-    if (stream != NULL && (config->aggregate_tokens != stream->aggregate_tokens || config->storage != stream->storage))
+    if (stream != NULL &&
+        (config->aggregate_tokens != stream->aggregate_tokens || config->storage != stream->storage))
         return dbk_fail(error, DAYBOOK_EINVALID, "aggregate and storage of stream %.*s are fixed at creation",
                         (int)config->name.size, (const char *)config->name.data);
     return check_overlap(table, stream, config, error);
@@ -411,7 +427,8 @@ daybook_status dbk_stream_table_check(dbk_stream_table *table, const dbk_stream 
 }
 
 // Room for `needed` elements in an array: `array` grown, or NULL when memory is out.
-static void *grow(const daybook_allocator *allocator, void *array, size_t *capacity, size_t needed, size_t element_size) {
+static void *grow(const daybook_allocator *allocator, void *array, size_t *capacity, size_t needed,
+                  size_t element_size) {
     if (needed <= *capacity) return array;
     size_t grown = *capacity == 0 ? 16 : *capacity * 2;
     if (grown < needed) grown = needed;
@@ -421,23 +438,24 @@ static void *grow(const daybook_allocator *allocator, void *array, size_t *capac
 }
 
 static daybook_status reserve_filters(dbk_stream_table *table, size_t count) {
-    filter_entry *filters = grow(table->allocator, table->filters, &table->filter_capacity, table->filter_count + count,
-                                 sizeof *filters);
+    filter_entry *filters = grow(table->allocator, table->filters, &table->filter_capacity,
+                                 table->filter_count + count, sizeof *filters);
     if (filters == NULL) return DAYBOOK_ENOMEM;
     table->filters = filters;
     return dbk_hash_map_reserve(&table->prefixes, count);
 }
 
 static daybook_status reserve_stream(dbk_stream_table *table) {
-    dbk_stream **streams = grow(table->allocator, table->streams, &table->capacity, table->count + 1, sizeof *streams);
+    dbk_stream **streams =
+        grow(table->allocator, table->streams, &table->capacity, table->count + 1, sizeof *streams);
     if (streams == NULL) return DAYBOOK_ENOMEM;
     table->streams = streams;
     return dbk_hash_map_reserve(&table->names, 1);
 }
 
 static daybook_status reserve_retired(dbk_stream_table *table) {
-    const daybook_stream_config **retired =
-        grow(table->allocator, table->retired, &table->retired_capacity, table->retired_count + 1, sizeof *retired);
+    const daybook_stream_config **retired = grow(table->allocator, table->retired, &table->retired_capacity,
+                                                 table->retired_count + 1, sizeof *retired);
     if (retired == NULL) return DAYBOOK_ENOMEM;
     table->retired = retired;
     return DAYBOOK_OK;
@@ -447,8 +465,8 @@ static daybook_status reserve_retired(dbk_stream_table *table) {
 static void insert_filters(dbk_stream_table *table, dbk_stream *stream, const daybook_stream_config *config) {
     for (size_t i = 0; i < config->subject_count; i++) {
         dbk_slice filter = config->subjects[i];
-        table->filters[table->filter_count] =
-            (filter_entry){.filter = filter, .prefix = literal_prefix(filter), .stream = stream, .live = true};
+        table->filters[table->filter_count] = (filter_entry){
+            .filter = filter, .prefix = literal_prefix(filter), .stream = stream, .live = true};
         daybook_status status = dbk_hash_map_insert(&table->prefixes, text_hash(literal_prefix(filter)),
                                                     (uint32_t)table->filter_count, prefix_hash_of, table);
         DBK_ASSERT(status == DAYBOOK_OK);
@@ -492,8 +510,8 @@ static daybook_status add(dbk_stream_table *table, uint32_t id, const daybook_st
     DBK_TRY(new_stream(table, id, config, created_ns, &stream));
     DBK_ASSERT(table->count == 0 || table->streams[table->count - 1]->id < id);
     table->streams[table->count] = stream;
-    daybook_status status =
-        dbk_hash_map_insert(&table->names, text_hash(stream->name), (uint32_t)table->count, name_hash_of, table);
+    daybook_status status = dbk_hash_map_insert(&table->names, text_hash(stream->name),
+                                                (uint32_t)table->count, name_hash_of, table);
     DBK_ASSERT(status == DAYBOOK_OK);
     table->count++;
     insert_filters(table, stream, config_of(stream));
