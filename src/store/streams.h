@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The streams of a store: configuration (catalogue) and state. Which stream captures a subject.
 //
-// A dbk_stream lives until the store closes, also when removed (`removed` set): cursors and receipts may point to it.
-// Configurations are immutable values, replaced as a whole.
-// Locks: table->lock guards the table, `config` pointers, and nothing else. State fields say who writes them.
+// A dbk_stream lives until the store closes, also when removed (`removed` set): cursors and receipts may
+// point to it. Configurations are immutable values, replaced as a whole. Locks: table->lock guards the table,
+// `config` pointers, and nothing else. State fields say who writes them.
 #ifndef DBK_STORE_STREAMS_H
 #define DBK_STORE_STREAMS_H
 
@@ -25,22 +25,27 @@ typedef struct dbk_stream {
     uint64_t last_seq;
     // Shared: written under store->removal_lock or by the leader when publishing; read by anyone.
     atomic_bool removed;
-    atomic_uint_fast64_t first_seq;       // limit mark: events below are removed. 1 at first
-    atomic_uint_fast64_t first_position;  // the same as a position; 0 at first
-    atomic_uint_fast64_t purged_position; // positions below were purged by users: their ids are remembered for ever
-    atomic_uint_fast64_t message_count;   // live and published
+    atomic_uint_fast64_t first_seq;      // limit mark: events below are removed. 1 at first
+    atomic_uint_fast64_t first_position; // the same as a position; 0 at first
+    atomic_uint_fast64_t
+        purged_position; // positions below were purged by users: their ids are remembered for ever
+    atomic_uint_fast64_t message_count; // live and published
     atomic_uint_fast64_t byte_count;
-    atomic_uint_fast64_t published_seq;   // last durable seq
+    atomic_uint_fast64_t published_seq; // last durable seq
     atomic_int_fast64_t last_recorded_ns;
-    bool updated_in_replay;  // its limits may have become tighter: all its subjects are trimmed again; recovery only
-    uint64_t batch_count;  // of the append being decided; under store->state_lock
+    bool
+        // its limits may have become tighter: all its subjects are trimmed again; recovery only
+        updated_in_replay;
+    uint64_t batch_count; // of the append being decided; under store->state_lock
     uint64_t batch_bytes;
-    uint64_t pending_count;  // accepted, not yet published; under store->state_lock, with next_pending
+    uint64_t pending_count; // accepted, not yet published; under store->state_lock, with next_pending
     uint64_t pending_bytes;
-    struct dbk_stream *next_pending;  // list of streams with pending_count > 0
-    // Held from looking at what to remove until the removal is applied, so that nothing is counted twice (removal.c).
+    struct dbk_stream *next_pending; // list of streams with pending_count > 0
+    // Held from looking at what to remove until the removal is applied, so that nothing is counted twice
+    // (removal.c).
     pthread_mutex_t trim_lock;
-    struct dbk_trim_request *trim_requests;  // left by those who found trim_lock taken; under store->removal_lock
+    struct dbk_trim_request
+        *trim_requests; // left by those who found trim_lock taken; under store->removal_lock
     int64_t created_ns;
 } dbk_stream;
 
@@ -54,7 +59,8 @@ daybook_status dbk_stream_config_validate(const daybook_stream_config *config, d
 
 /// Bytes a copy's subjects and texts take.
 size_t dbk_stream_config_room(const daybook_stream_config *config);
-/// Copy what `config` borrows to `room`, which has that many bytes and is aligned to 8; the copy borrows from it.
+/// Copy what `config` borrows to `room`, which has that many bytes and is aligned to 8; the copy borrows from
+/// it.
 void dbk_stream_config_copy(const daybook_stream_config *config, void *room, daybook_stream_config *copy_out);
 
 /// Add a stream (copies the configuration); EEXISTS, EOVERLAP naming the other stream.
@@ -70,17 +76,20 @@ void dbk_stream_table_remove(dbk_stream_table *table, dbk_stream *stream);
 /// NULL when absent (or removed).
 dbk_stream *dbk_stream_table_find(dbk_stream_table *table, dbk_slice name);
 dbk_stream *dbk_stream_table_find_id(dbk_stream_table *table, uint32_t id);
-/// The stream that captures a valid subject; NULL when none does. A few hash look-ups, whatever the number of streams.
+/// The stream that captures a valid subject; NULL when none does. A few hash look-ups, whatever the number of
+/// streams.
 dbk_stream *dbk_stream_table_capture(dbk_stream_table *table, dbk_slice subject);
 /// The live streams ascending by id into *streams_out (allocated; the caller frees the array).
 daybook_status dbk_stream_table_all(dbk_stream_table *table, dbk_stream ***streams_out, size_t *count_out);
-uint32_t dbk_stream_table_next_id(dbk_stream_table *table);  // one above the greatest ever added
+uint32_t dbk_stream_table_next_id(dbk_stream_table *table); // one above the greatest ever added
 void dbk_stream_table_set_next_id(dbk_stream_table *table, uint32_t next_id);
 
-/// Catalogue key of a stream (record/record.h, kind STREAM): its id as ten digits, so that keys sort like ids. Points into text.
+/// Catalogue key of a stream (record/record.h, kind STREAM): its id as ten digits, so that keys sort like
+/// ids. Points into text.
 dbk_slice dbk_stream_key(uint32_t id, char text[16]);
 /// Catalogue value of a stream: versioned binary form.
-daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *config, int64_t created_ns, dbk_buf *buf);
+daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *config, int64_t created_ns,
+                                 dbk_buf *buf);
 /// `config_out` borrows from `value` and from `subjects` (room for DAYBOOK_STREAM_SUBJECT_COUNT_MAX).
 daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stream_config *config_out,
                                  int64_t *created_ns_out, dbk_slice *subjects);
