@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many threads on one store: writers that append plainly, under conditions and by submit, and followers that read along.
-// Afterwards the store must hold exactly what was acknowledged: gapless sequences, one winner per expected version, no
-// dynamic consistency boundary broken, and every follower saw each event once, in order, nothing unacknowledged missing.
-// Runs under thread sanitizer as well.
+// Many threads on one store: writers that append plainly, under conditions and by submit, and followers that
+// read along. Afterwards the store must hold exactly what was acknowledged: gapless sequences, one winner per
+// expected version, no dynamic consistency boundary broken, and every follower saw each event once, in order,
+// nothing unacknowledged missing. Runs under thread sanitizer as well.
 //
 // DAYBOOK_SECONDS  how long each case runs; default 3
-// DAYBOOK_BUCKETS, DAYBOOK_PUTS  size of the buckets case; default 1,500 and 15,000 (full size: 10,000 and 1,000,000)
+// DAYBOOK_BUCKETS, DAYBOOK_PUTS  size of the buckets case; default 1,500 and 15,000 (full size: 10,000 and
+//                                1,000,000)
 #define _XOPEN_SOURCE 700 // mkdtemp, nftw
 #define _DEFAULT_SOURCE   // usleep
 
@@ -81,7 +82,8 @@ static void close_store(daybook_store *store) {
     if (daybook_close(store, &error) != DAYBOOK_OK) fail("close: %s", error.message);
 }
 
-static void add_stream(daybook_store *store, const char *name, const char *subject, uint32_t tokens, uint64_t per_subject) {
+static void add_stream(daybook_store *store, const char *name, const char *subject, uint32_t tokens,
+                       uint64_t per_subject) {
     daybook_stream_config config;
     daybook_stream_config_init(&config);
     daybook_slice subjects = daybook_text(subject);
@@ -135,9 +137,11 @@ static void append_plain(worker *own) {
     daybook_error error;
     daybook_error_init(&error);
     receipts[0].size = sizeof receipts[0];
-    if (daybook_append(own->store, events, count, NULL, receipts, &error) != DAYBOOK_OK) fail("plain append: %s", error.message);
+    if (daybook_append(own->store, events, count, NULL, receipts, &error) != DAYBOOK_OK)
+        fail("plain append: %s", error.message);
     for (size_t i = 1; i < count; i++) {
-        if (receipts[i].seq != receipts[0].seq + i || receipts[i].position != receipts[0].position + i) fail("a batch has gaps");
+        if (receipts[i].seq != receipts[0].seq + i || receipts[i].position != receipts[0].position + i)
+            fail("a batch has gaps");
     }
     own->acknowledged += count;
     atomic_fetch_add(&plain_events, count);
@@ -167,11 +171,13 @@ static void append_version(worker *own) {
     daybook_status status = daybook_append(own->store, &event, 1, &options, &receipt, &error);
     if (status == DAYBOOK_ECONFLICT) {
         own->conflicts++;
-        if (error.actual == condition.expected) fail("a conflict says that version %" PRIu64 " is there", error.actual);
+        if (error.actual == condition.expected)
+            fail("a conflict says that version %" PRIu64 " is there", error.actual);
         return;
     }
     if (status != DAYBOOK_OK) fail("expected version: %s", error.message);
-    if (receipt.version != condition.expected + 1) fail("version %" PRIu64 " behind %" PRIu64, receipt.version, condition.expected);
+    if (receipt.version != condition.expected + 1)
+        fail("version %" PRIu64 " behind %" PRIu64, receipt.version, condition.expected);
     uint64_t expected = condition.expected;
     while (!atomic_compare_exchange_weak(&version_wins[aggregate], &expected, receipt.version)) {
         // The winner of the next version was faster here.
@@ -188,7 +194,8 @@ static void append_seat(worker *own) {
     (void)snprintf(tag_texts[0], sizeof tag_texts[0], "course:%" PRIu64, seat / SEATS_PER_COURSE);
     (void)snprintf(tag_texts[1], sizeof tag_texts[1], "seat:%" PRIu64, seat);
     (void)snprintf(subject, sizeof subject, "seats.%u.taken", own->index);
-    daybook_slice tags[2] = {daybook_text(tag_texts[0]), daybook_text(tag_texts[1])}, type = daybook_text("taken");
+    daybook_slice tags[2] = {daybook_text(tag_texts[0]), daybook_text(tag_texts[1])},
+                  type = daybook_text("taken");
     daybook_event event;
     daybook_event_init(&event);
     event.subject = daybook_text(subject);
@@ -221,7 +228,8 @@ static void append_seat(worker *own) {
     }
 }
 
-static void submitted(void *context, daybook_status status, const daybook_receipt *receipts, size_t count, const daybook_error *error) {
+static void submitted(void *context, daybook_status status, const daybook_receipt *receipts, size_t count,
+                      const daybook_error *error) {
     worker *own = context;
     if (status != DAYBOOK_OK) fail("submitted: %s", error == NULL ? "?" : error->message);
     // Order of calls is order of commit.
@@ -246,7 +254,8 @@ static void append_submitted(worker *own) {
     atomic_fetch_add(&own->in_flight, 1);
     daybook_error error;
     daybook_error_init(&error);
-    if (daybook_append_submit(own->store, events, count, NULL, submitted, own, &error) != DAYBOOK_OK) fail("submit: %s", error.message);
+    if (daybook_append_submit(own->store, events, count, NULL, submitted, own, &error) != DAYBOOK_OK)
+        fail("submit: %s", error.message);
 }
 
 static void *write_events(void *context) {
@@ -287,13 +296,16 @@ static void *follow_events(void *context) {
         daybook_recorded_event event;
         daybook_status status = daybook_cursor_next(cursor, 20, &event, &error);
         if (status == DAYBOOK_TIMEOUT) {
-            if (own->last_position < must_see) fail("follower %u at %" PRIu64 " is caught up, %" PRIu64 " is acknowledged", own->index, own->last_position, must_see);
+            if (own->last_position < must_see)
+                fail("follower %u at %" PRIu64 " is caught up, %" PRIu64 " is acknowledged", own->index,
+                     own->last_position, must_see);
             if (last_round) break;
             continue;
         }
         if (status != DAYBOOK_OK) fail("follower: %s", error.message);
         if (event.position != own->last_position + 1)
-            fail("follower %u: position %" PRIu64 " behind %" PRIu64, own->index, event.position, own->last_position);
+            fail("follower %u: position %" PRIu64 " behind %" PRIu64, own->index, event.position,
+                 own->last_position);
         own->last_position = event.position;
         own->seen++;
         if (own->index == FOLLOWER_COUNT - 1 && own->seen % 500 == 0) (void)usleep(2000);
@@ -316,16 +328,21 @@ static uint64_t read_all(daybook_store *store, const char *stream, uint64_t *las
     daybook_recorded_event event;
     daybook_status status;
     while ((status = daybook_cursor_next(cursor, 0, &event, &error)) == DAYBOOK_OK) {
-        if (event.seq != ++count) fail("%s: seq %" PRIu64 " where %" PRIu64 " belongs", stream, event.seq, count);
+        if (event.seq != ++count)
+            fail("%s: seq %" PRIu64 " where %" PRIu64 " belongs", stream, event.seq, count);
         unsigned aggregate;
         uint64_t seat;
         char text[64];
-        (void)snprintf(text, sizeof text, "%.*s", (int)event.event.subject.size, (const char *)event.event.subject.data);
+        (void)snprintf(text, sizeof text, "%.*s", (int)event.event.subject.size,
+                       (const char *)event.event.subject.data);
         if (sscanf(text, "counter.%u.", &aggregate) == 1) {
-            if (event.version != ++versions[aggregate]) fail("counter %u: version %" PRIu64 " where %" PRIu64 " belongs", aggregate, event.version, versions[aggregate]);
+            if (event.version != ++versions[aggregate])
+                fail("counter %u: version %" PRIu64 " where %" PRIu64 " belongs", aggregate, event.version,
+                     versions[aggregate]);
         }
         for (size_t i = 0; i < event.event.tag_count; i++) {
-            (void)snprintf(text, sizeof text, "%.*s", (int)event.event.tags[i].size, (const char *)event.event.tags[i].data);
+            (void)snprintf(text, sizeof text, "%.*s", (int)event.event.tags[i].size,
+                           (const char *)event.event.tags[i].data);
             if (sscanf(text, "seat:%" SCNu64, &seat) != 1) continue;
             if (taken[seat]) fail("seat %" PRIu64 " is taken twice", seat);
             taken[seat] = true;
@@ -345,13 +362,17 @@ static void check_store(daybook_store *store, const worker *followers) {
     sent = read_all(store, "SUBMITTED", &unused);
     uint64_t wins = 0;
     for (unsigned i = 1; i <= AGGREGATE_COUNT; i++) wins += atomic_load(&version_wins[i]);
-    if (plain != atomic_load(&plain_events)) fail("%" PRIu64 " plain events, %" PRIu64 " acknowledged", plain, atomic_load(&plain_events));
+    if (plain != atomic_load(&plain_events))
+        fail("%" PRIu64 " plain events, %" PRIu64 " acknowledged", plain, atomic_load(&plain_events));
     if (counters != wins) fail("%" PRIu64 " counter events, %" PRIu64 " won", counters, wins);
-    if (seats != atomic_load(&seat_wins)) fail("%" PRIu64 " seats, %" PRIu64 " won", seats, atomic_load(&seat_wins));
-    if (sent != atomic_load(&submitted_events)) fail("%" PRIu64 " submitted events, %" PRIu64 " completed", sent, atomic_load(&submitted_events));
+    if (seats != atomic_load(&seat_wins))
+        fail("%" PRIu64 " seats, %" PRIu64 " won", seats, atomic_load(&seat_wins));
+    if (sent != atomic_load(&submitted_events))
+        fail("%" PRIu64 " submitted events, %" PRIu64 " completed", sent, atomic_load(&submitted_events));
     for (unsigned i = 0; followers != NULL && i < FOLLOWER_COUNT; i++) {
         if (followers[i].seen != plain + counters + seats + sent)
-            fail("follower %u saw %" PRIu64 " of %" PRIu64, i, followers[i].seen, plain + counters + seats + sent);
+            fail("follower %u saw %" PRIu64 " of %" PRIu64, i, followers[i].seen,
+                 plain + counters + seats + sent);
     }
 }
 
@@ -391,9 +412,10 @@ static void run_threads(uint64_t seconds, uint64_t seed) {
     store = open_store(256 << 10, 4 << 20);
     check_store(store, NULL);
     close_store(store);
-    printf("threads: %" PRIu64 " acknowledged, %" PRIu64 " submitted, %" PRIu64 " conflicts, %" PRIu64 " groups, %" PRIu64 " flushes, %" PRIu64
-           " merges, followers saw %" PRIu64 " each\n",
-           acknowledged, atomic_load(&submitted_events), conflicts, info.group_count, info.flush_count, info.merge_count, followers[0].seen);
+    printf("threads: %" PRIu64 " acknowledged, %" PRIu64 " submitted, %" PRIu64 " conflicts, %" PRIu64
+           " groups, %" PRIu64 " flushes, %" PRIu64 " merges, followers saw %" PRIu64 " each\n",
+           acknowledged, atomic_load(&submitted_events), conflicts, info.group_count, info.flush_count,
+           info.merge_count, followers[0].seen);
     (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -437,7 +459,8 @@ static void *put_values(void *context) {
     random_source random;
     random_init(&random, own->index + 77);
     for (uint64_t i = 0; i < own->puts; i++) {
-        int64_t took = put(own->store, (unsigned)random_below(&random, own->buckets), random_below(&random, 20), i);
+        int64_t took =
+            put(own->store, (unsigned)random_below(&random, own->buckets), random_below(&random, 20), i);
         if (took > own->slowest_ns) own->slowest_ns = took;
     }
     return NULL;
@@ -471,8 +494,10 @@ static void run_buckets(unsigned buckets, uint64_t puts) {
     memset(&info, 0, sizeof info);
     info.size = sizeof info;
     (void)daybook_info(store, &info, NULL);
-    printf("buckets: %u added in %.2f s, %" PRIu64 " puts in %.2f s, slowest %.1f ms, %u files, %" PRIu64 " flushes, %" PRIu64 " merges\n", buckets,
-           (double)(added - begin) / 1e9, puts, (double)(done - added) / 1e9, (double)slowest / 1e6, file_count, info.flush_count, info.merge_count);
+    printf("buckets: %u added in %.2f s, %" PRIu64 " puts in %.2f s, slowest %.1f ms, %u files, %" PRIu64
+           " flushes, %" PRIu64 " merges\n",
+           buckets, (double)(added - begin) / 1e9, puts, (double)(done - added) / 1e9, (double)slowest / 1e6,
+           file_count, info.flush_count, info.merge_count);
     (void)fflush(stdout);
     if (file_count >= 200) fail("%u files", file_count);
     // One value per key, whatever was flushed and merged.
@@ -486,13 +511,14 @@ static void run_buckets(unsigned buckets, uint64_t puts) {
         if (daybook_count(store, &query, &all, NULL) != DAYBOOK_OK) fail("count");
         query.flags = DAYBOOK_QUERY_LAST_PER_SUBJECT;
         if (daybook_count(store, &query, &distinct, NULL) != DAYBOOK_OK) fail("count");
-        if (all != distinct || all > 20) fail("bucket %u holds %" PRIu64 " values of %" PRIu64 " keys", i, all, distinct);
+        if (all != distinct || all > 20)
+            fail("bucket %u holds %" PRIu64 " values of %" PRIu64 " keys", i, all, distinct);
     }
     close_store(store);
     (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-// ---- Large batches through the smallest journal ------------------------------------------------------------
+// ---- Large batches through the smallest journal -----------------------------------------------------------
 
 typedef struct lifter {
     daybook_store *store;
@@ -521,14 +547,16 @@ static void *lift_batches(void *context) {
         daybook_error error;
         daybook_error_init(&error);
         int64_t begin = now_ns();
-        if (daybook_append(own->store, events, LIFTED_EVENTS, NULL, NULL, &error) != DAYBOOK_OK) fail("large batch: %s", error.message);
+        if (daybook_append(own->store, events, LIFTED_EVENTS, NULL, NULL, &error) != DAYBOOK_OK)
+            fail("large batch: %s", error.message);
         if (now_ns() - begin > own->slowest_ns) own->slowest_ns = now_ns() - begin;
     }
     free(data);
     return NULL;
 }
 
-// Each batch is a quarter of the journal: appends must wait for room, but go on by themselves, and none may be refused.
+// Each batch is a quarter of the journal: appends must wait for room, but go on by themselves, and none may
+// be refused.
 static void run_large(unsigned batches) {
     strcpy(path, "large-test-XXXXXX");
     if (mkdtemp(path) == NULL) fail("no directory");
@@ -547,19 +575,20 @@ static void run_large(unsigned batches) {
     daybook_query query;
     daybook_query_init(&query);
     uint64_t count = 0;
-    if (daybook_count(store, &query, &count, NULL) != DAYBOOK_OK || count != (uint64_t)LIFTER_COUNT * batches * LIFTED_EVENTS)
+    if (daybook_count(store, &query, &count, NULL) != DAYBOOK_OK ||
+        count != (uint64_t)LIFTER_COUNT * batches * LIFTED_EVENTS)
         fail("%" PRIu64 " large events", count);
     close_store(store);
-    printf("large: %u batches of %d KiB through 4 MiB in %.2f s, slowest %.0f ms\n", LIFTER_COUNT * batches, LIFTED_EVENTS * LIFTED_SIZE / 1024,
-           (double)(now_ns() - begin) / 1e9, (double)slowest / 1e6);
+    printf("large: %u batches of %d KiB through 4 MiB in %.2f s, slowest %.0f ms\n", LIFTER_COUNT * batches,
+           LIFTED_EVENTS * LIFTED_SIZE / 1024, (double)(now_ns() - begin) / 1e9, (double)slowest / 1e6);
     if (slowest > INT64_C(10000000000)) fail("an append waited for %.1f s", (double)slowest / 1e9);
     (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 // ---- A stream made anew ----------------------------------------------------------------------------------
 
-// While one thread reads, a stream is deleted and made anew again and again: its reader must never see data of a predecessor
-// behind that of a successor, and counts and sequences begin anew.
+// While one thread reads, a stream is deleted and made anew again and again: its reader must never see data
+// of a predecessor behind that of a successor, and counts and sequences begin anew.
 static void run_anew(unsigned rounds) {
     strcpy(path, "anew-test-XXXXXX");
     if (mkdtemp(path) == NULL) fail("no directory");
@@ -584,9 +613,11 @@ static void run_anew(unsigned rounds) {
             daybook_receipt receipt;
             memset(&receipt, 0, sizeof receipt);
             receipt.size = sizeof receipt;
-            if (daybook_append(store, &event, 1, NULL, &receipt, &error) != DAYBOOK_OK) fail("append: %s", error.message);
+            if (daybook_append(store, &event, 1, NULL, &receipt, &error) != DAYBOOK_OK)
+                fail("append: %s", error.message);
             if (receipt.seq != i + 1 || receipt.version != i + 1 || receipt.flags != 0)
-                fail("round %u: seq %" PRIu64 " version %" PRIu64 " flags %u of event %u", round, receipt.seq, receipt.version, receipt.flags, i);
+                fail("round %u: seq %" PRIu64 " version %" PRIu64 " flags %u of event %u", round, receipt.seq,
+                     receipt.version, receipt.flags, i);
         }
         if (round % 5 == 1 && daybook_flush(store, &error) != DAYBOOK_OK) fail("flush: %s", error.message);
         daybook_query query;
@@ -596,12 +627,14 @@ static void run_anew(unsigned rounds) {
         daybook_recorded_event event;
         uint64_t count = 0;
         while (daybook_cursor_next(cursor, 0, &event, &error) == DAYBOOK_OK) {
-            if (strtoul(event.event.data.data, NULL, 10) != round) fail("round %u meets %.8s", round, (const char *)event.event.data.data);
+            if (strtoul(event.event.data.data, NULL, 10) != round)
+                fail("round %u meets %.8s", round, (const char *)event.event.data.data);
             count++;
         }
         daybook_cursor_close(cursor);
         if (count != 40) fail("round %u: %" PRIu64 " events", round, count);
-        if (daybook_stream_remove(store, daybook_text("AGAIN"), &error) != DAYBOOK_OK) fail("remove: %s", error.message);
+        if (daybook_stream_remove(store, daybook_text("AGAIN"), &error) != DAYBOOK_OK)
+            fail("remove: %s", error.message);
     }
     close_store(store);
     printf("made anew: %u times\n", rounds);
