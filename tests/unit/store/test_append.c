@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Appending through the public API on a store in memory: numbers, batches, conditions, duplicates, limits, roll-up.
-#include <stdarg.h>
+// Appending through the public API on a store in memory: numbers, batches, conditions, duplicates, limits,
+// roll-up.
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -125,7 +126,7 @@ static void an_expected_subject_seq_counts_live_events_only(void **state) {
     daybook_receipt receipt;
     assert_int_equal(append(&event, 1, &condition, 1, &receipt), DAYBOOK_OK);
     assert_int_equal(receipt.seq, 3);
-    assert_int_equal(receipt.version, 3);  // versions are never used again
+    assert_int_equal(receipt.version, 3); // versions are never used again
 }
 
 static void a_boundary_query_fails_on_a_match_behind_the_position(void **state) {
@@ -150,7 +151,7 @@ static void a_boundary_query_fails_on_a_match_behind_the_position(void **state) 
     assert_int_equal(failure.actual, 1);
     condition.after = 1;
     assert_int_equal(append(&event, 1, &condition, 1, NULL), DAYBOOK_OK);
-    condition.after = 1000;  // beyond the head is fine
+    condition.after = 1000; // beyond the head is fine
     assert_int_equal(append(&event, 1, &condition, 1, NULL), DAYBOOK_OK);
     condition.after = UINT64_MAX;
     assert_int_equal(append(&event, 1, &condition, 1, NULL), DAYBOOK_OK);
@@ -158,7 +159,8 @@ static void a_boundary_query_fails_on_a_match_behind_the_position(void **state) 
     assert_int_equal(append(&event, 1, &condition, 1, NULL), DAYBOOK_EINVALID);
 }
 
-// A size of 0 would place all conditions, or all items, on the first: the others would silently not be checked.
+// A size of 0 would place all conditions, or all items, on the first: the others would silently not be
+// checked.
 static void conditions_that_were_not_initialised_are_refused(void **state) {
     (void)state;
     daybook_event event = event_of("courses.7.subscribed", "{}");
@@ -245,7 +247,9 @@ static void add_stream(const char *name, const char *subject, void (*change)(day
     assert_int_equal(status, DAYBOOK_OK);
 }
 
-static void keep_three(daybook_stream_config *config) { config->max_msgs = 3; }
+static void keep_three(daybook_stream_config *config) {
+    config->max_msgs = 3;
+}
 static void refuse_above_three(daybook_stream_config *config) {
     config->max_msgs = 3;
     config->discard = DAYBOOK_DISCARD_NEW;
@@ -272,7 +276,8 @@ static void a_stream_that_discards_old_keeps_the_newest(void **state) {
 static void a_stream_that_discards_new_refuses(void **state) {
     (void)state;
     add_stream("T", "t.>", refuse_above_three);
-    daybook_event events[4] = {event_of("t.1.x", "{}"), event_of("t.1.x", "{}"), event_of("t.1.x", "{}"), event_of("t.1.x", "{}")};
+    daybook_event events[4] = {event_of("t.1.x", "{}"), event_of("t.1.x", "{}"), event_of("t.1.x", "{}"),
+                               event_of("t.1.x", "{}")};
     assert_int_equal(append(events, 4, NULL, 0, NULL), DAYBOOK_ELIMIT);
     assert_int_equal(append(events, 3, NULL, 0, NULL), DAYBOOK_OK);
     assert_int_equal(append(events, 1, NULL, 0, NULL), DAYBOOK_ELIMIT);
@@ -353,7 +358,8 @@ static void submitted_appends_complete_in_order(void **state) {
     append_one("orders.1.placed", "{}");
     for (int i = 0; i < 1000; i++) {
         daybook_event event = event_of("orders.1.changed", "{}");
-        assert_int_equal(daybook_append_submit(store, &event, 1, NULL, note_done, &noted, &failure), DAYBOOK_OK);
+        assert_int_equal(daybook_append_submit(store, &event, 1, NULL, note_done, &noted, &failure),
+                         DAYBOOK_OK);
     }
     // A blocking append behind them is durable behind them.
     append_one("orders.1.closed", "{}");
