@@ -34,22 +34,22 @@ static void check(daybook_status status, const daybook_error *error) {
     exit(1);
 }
 
-typedef struct order {
+typedef struct open_order {
     unsigned id;
     unsigned step;
     char correlation[37];
     char last_id[37];
-} order;
+} open_order;
 
 enum { OPEN_ORDERS = 500 };
-static order orders[OPEN_ORDERS];
+static open_order orders[OPEN_ORDERS];
 static unsigned next_order = 1;
 
 static void make_event(uint64_t position, int64_t now_ns, dbk_buf *buf, dbk_event *event_out) {
     static const char *types[] = {"placed", "line.added", "line.added", "paid",
                                   "packed", "shipped",    "delivered"};
     static const char *cities[] = {"Berlin", "Hamburg", "Lisbon", "Kyoto", "Oslo", "Quito"};
-    order *order = &orders[random_below(OPEN_ORDERS)];
+    open_order *order = &orders[random_below(OPEN_ORDERS)];
     uint8_t bytes[16];
     if (order->step == 0) {
         order->id = next_order++;
