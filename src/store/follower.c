@@ -472,6 +472,12 @@ static daybook_status try_start_over(daybook_store *store, bool accept_damage, u
     if (status == DAYBOOK_OK) {
         status = replay_some(shadow, &fresh, fresh.journal_start_lsn, stop_lsn, &next_lsn, &recovery, error);
     }
+    bool is_missing = status == DAYBOOK_ENOTFOUND && accept_damage;
+    if (is_missing) { // what the segments hold can be read all the same
+        status = DAYBOOK_OK;
+        recovery.damaged = true;
+        (void)snprintf(recovery.damage_text, sizeof recovery.damage_text, "the file is missing");
+    }
     if (status != DAYBOOK_OK) goto done;
     *lapped_out = recovery.damaged || (stop_lsn > fresh.journal_start_lsn && next_lsn < stop_lsn);
     if (*lapped_out && !accept_damage) goto done;
@@ -482,7 +488,7 @@ static daybook_status try_start_over(daybook_store *store, bool accept_damage, u
             (void)snprintf(recovery.damage_text, sizeof recovery.damage_text,
                            "it ends before its acknowledged end");
         }
-        if (!writer_lives) {
+        if (!writer_lives && !is_missing) {
             // What is behind the damage is only looked for where the end is not given.
             stop_lsn = 0;
             status = replay_some(shadow, &fresh, next_lsn, stop_lsn, &next_lsn, &recovery, error);

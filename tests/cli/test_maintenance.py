@@ -15,6 +15,13 @@ class Maintenance(Case):
         super().setUp()
         self.ok("append", "--batch", "-", stdin="".join(f'{{"subject":"a.{n % 5}.x","data":{n}}}\n' for n in range(1000)))
 
+    def test_a_lost_journal_is_damage_and_not_no_store(self):
+        self.append("a.1.x", "1")
+        os.remove(self.path("daybook-store", "journal"))
+        self.fails(DAMAGED, "read", says="journal")
+        self.fails(DAMAGED, "append", "a.1.x", says="journal")
+        self.assertIn("journal", self.fails(DAMAGED, "verify").out)
+
     def test_info(self):
         info = self.ok("info", "--json").object()
         self.assertEqual((1000, 1), (info["events"], info["streams"]))
