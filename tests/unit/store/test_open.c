@@ -266,6 +266,64 @@ static void opening_reads_no_event_block(void **state) {
     end(&at);
 }
 
+// Batches of nearly half the smallest journal, one after the other, with background threads: each finds room.
+static void large_batches_find_room_in_a_small_journal(void **state) {
+    (void)state;
+    enum { BATCH = 95, ROUNDS = 15 };
+    fixture at;
+    begin(&at, 9);
+    at.options.flags = 0;
+    daybook_store *store = open_store(&at, 0);
+    static const char data[20000];
+    static daybook_event events[BATCH];
+    for (unsigned i = 0; i < BATCH; i++) {
+        daybook_event_init(&events[i]);
+        events[i].subject = daybook_text("orders.1.placed");
+        events[i].data = daybook_bytes(data, sizeof data);
+    }
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.auto_stream = 1;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        daybook_status status = daybook_append(store, events, BATCH, &options, NULL, &at.error);
+        if (status != DAYBOOK_OK) print_error("round %u: %s\n", round, at.error.message);
+        assert_int_equal(status, DAYBOOK_OK);
+    }
+    assert_int_equal(count_of(store), BATCH * ROUNDS);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
+// The disk fills up: appends are refused before anything is lost, and go on when there is space again.
+static void a_full_disk_refuses_and_resumes(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 10);
+    at.options.flags = 0;
+    daybook_store *store = open_store(&at, 0);
+    dbk_sim_set_capacity(at.sim, 4500 << 10);
+    unsigned acknowledged = 0;
+    daybook_status status = DAYBOOK_OK;
+    for (unsigned i = 0; i < 3000 && status == DAYBOOK_OK; i++) {
+        status = append_to(store, "orders.1.placed");
+        acknowledged += status == DAYBOOK_OK;
+    }
+    assert_int_equal(count_of(store), acknowledged);
+    dbk_sim_set_capacity(at.sim, 0);
+    for (unsigned tries = 0; tries < 100 && status != DAYBOOK_OK; tries++) {
+        status = append_to(store, "orders.1.placed");
+        acknowledged += status == DAYBOOK_OK;
+        if (status != DAYBOOK_OK) assert_int_equal(status, DAYBOOK_ENOSPC);
+        if (status != DAYBOOK_OK) (void)daybook_flush(store, NULL);
+    }
+    assert_int_equal(status, DAYBOOK_OK);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    store = open_store(&at, 0);
+    assert_int_equal(count_of(store), acknowledged);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
 // The process or the power goes away at every step of a first opening, then of the second.
 static void creation_is_whole_or_nothing(void **state) {
     (void)state;
@@ -378,6 +436,8 @@ int main(void) {
         cmocka_unit_test(a_store_in_memory_needs_no_files),
         cmocka_unit_test(a_stream_in_memory_begins_empty),
         cmocka_unit_test(opening_reads_no_event_block),
+        cmocka_unit_test(large_batches_find_room_in_a_small_journal),
+        cmocka_unit_test(a_full_disk_refuses_and_resumes),
         cmocka_unit_test(creation_is_whole_or_nothing),
         cmocka_unit_test(every_failing_call_is_answered),
         cmocka_unit_test(every_failing_allocation_is_answered),
