@@ -370,11 +370,81 @@ static void files_of_a_twin_are_not_mixed(void **state) {
     end(&at);
 }
 
+static bool holds(fixture *at, const char *path, const char *text) {
+    static uint8_t bytes[16 << 20];
+    daybook_file *file = NULL;
+    assert_int_equal(at->vfs->open(at->vfs, path, DAYBOOK_VFS_READ, &file), 0);
+    uint64_t size = 0;
+    for (int64_t moved = 1; moved > 0; size += (uint64_t)moved) {
+        moved = at->vfs->read_at(at->vfs, file, bytes + size, sizeof bytes - size, size);
+        assert_true(moved >= 0);
+    }
+    at->vfs->close(at->vfs, file);
+    size_t length = strlen(text);
+    for (uint64_t i = 0; i + length <= size; i++) {
+        if (bytes[i] == (uint8_t)text[0] && memcmp(bytes + i, text, length) == 0) return true;
+    }
+    return false;
+}
+
+static unsigned files_holding(fixture *at, const char *text) {
+    file_list list = {.count = 0};
+    assert_int_equal(at->vfs->list(at->vfs, "/s", add_file, &list), 0);
+    unsigned count = 0;
+    for (size_t i = 0; i < list.count; i++) {
+        char path[300];
+        (void)snprintf(path, sizeof path, "/s/%s", list.entries[i].name);
+        count += holds(at, path, text);
+    }
+    return count;
+}
+
+// The secret is in the journal, in blocks and, as it is frequent, in the dictionary of the segment.
+static void erased_events_leave_no_bytes(void **state) {
+    (void)state;
+    static const char secret[] = "XyZzY-5f3a9c-PlUgH";
+    fixture at;
+    begin(&at, 6);
+    daybook_store *store = open_store(&at, "/s", 0);
+    char data[200];
+    for (unsigned i = 0; i < 900; i++) {
+        append_one(store, i);
+        (void)snprintf(data, sizeof data, "{\"name\":\"%s\",\"number\":%u}", secret, i);
+        daybook_event event;
+        daybook_event_init(&event);
+        event.subject = daybook_text("people.1.named");
+        event.data = daybook_text(data);
+        daybook_append_options options;
+        daybook_append_options_init(&options);
+        options.auto_stream = 1;
+        assert_int_equal(daybook_append(store, &event, 1, &options, NULL, NULL), DAYBOOK_OK);
+        if (i % 200 == 99) assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    }
+    assert_true(files_holding(&at, secret) >= 2);
+    daybook_purge_options purge;
+    daybook_purge_options_init(&purge);
+    purge.erase = 1;
+    uint64_t removed = 0;
+    assert_int_equal(daybook_stream_purge(store, daybook_text("PEOPLE"), &purge, &removed, NULL), DAYBOOK_OK);
+    assert_int_equal(removed, 900);
+    assert_int_equal(files_holding(&at, secret), 0);
+    assert_int_equal(read_all(store).count, 900);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    unsigned findings = 0;
+    assert_int_equal(verify(&at, "/s", &findings), DAYBOOK_OK);
+    store = open_store(&at, "/s", 0);
+    assert_int_equal(daybook_event_remove(store, daybook_text("ORDERS"), 3, 1, NULL), DAYBOOK_OK);
+    assert_int_equal(read_all(store).count, 899);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sound_store_needs_no_repair),
         cmocka_unit_test(a_backup_is_restored_to_a_twin),
         cmocka_unit_test(files_of_a_twin_are_not_mixed),
+        cmocka_unit_test(erased_events_leave_no_bytes),
         cmocka_unit_test(missing_and_short_files_are_told_contained_and_repaired),
         cmocka_unit_test(flipped_bytes_are_told_contained_and_repaired),
     };
