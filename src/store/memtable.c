@@ -25,6 +25,7 @@
 enum {
     SLOTS_PER_CHUNK = 4096,
     SLOT_CHUNKS_MAX = 16384,
+    DATA_CHUNK_SIZE_FIRST = 64 << 10,  // doubling up to
     DATA_CHUNK_SIZE = 1 << 20,
     CHAIN_COLLECT_MAX = 4096, // above this many events of one key, ascending reads use the term index
     INLINE_SLOTS = 2,
@@ -226,8 +227,7 @@ static daybook_status reserve_slot(dbk_memtable *memtable, uint64_t index) {
     slot *_Atomic *chunk = &memtable->slot_chunks[index / SLOTS_PER_CHUNK];
     if (atomic_load_explicit(chunk, memory_order_relaxed) != NULL) return DAYBOOK_OK;
     slot *slots = dbk_alloc_zeroed(memtable->allocator, SLOTS_PER_CHUNK * sizeof *slots);
-    if (slots == NULL) return DAYBOOK_ENOMEM;
-    count_bytes(memtable, SLOTS_PER_CHUNK * sizeof *slots);
+    if (slots == NULL) return DAYBOOK_ENOMEM;  // counted as they are used: a small table must not be full at once
     atomic_store_explicit(chunk, slots, memory_order_release);
     return DAYBOOK_OK;
 }
@@ -240,7 +240,9 @@ daybook_status dbk_memtable_reserve(dbk_memtable *memtable, size_t count, size_t
     DBK_TRY(reserve_indexes(memtable, count));
     data_chunk *chunk = memtable->chunks;
     if (chunk == NULL || chunk->capacity - chunk->used < size) {
-        size_t capacity = size > DATA_CHUNK_SIZE / 4 ? size : DATA_CHUNK_SIZE;
+        size_t capacity = chunk == NULL ? DATA_CHUNK_SIZE_FIRST : DATA_CHUNK_SIZE;
+        if (chunk != NULL && chunk->capacity < DATA_CHUNK_SIZE / 2) capacity = chunk->capacity * 2;
+        if (size > capacity / 4) capacity = size;
         data_chunk *fresh = dbk_alloc(memtable->allocator, sizeof *fresh + capacity);
         if (fresh == NULL) return DAYBOOK_ENOMEM;
         count_bytes(memtable, sizeof *fresh + capacity);
@@ -312,6 +314,7 @@ void dbk_memtable_insert(dbk_memtable *memtable, const dbk_event *event, const d
     at->stored_size = (uint32_t)size;
     DBK_ASSERT((const uint8_t *)event->body.data == at->stored + DBK_EVENT_HEAD_SIZE);
     chunk->used += dbk_memtable_stored_size(event->body.size);
+    count_bytes(memtable, sizeof *at);
 
     at->prev_subject = insert_key(&memtable->subjects, event->stream_id, event->subject, hashes->subject,
                                   (uint32_t)index, 0);
