@@ -154,16 +154,15 @@ static void note_success(daybook_store *store) {
 }
 
 // Where flushes are faster than merges the flusher merges, too: appends then wait for it, and reads stay
-// cheap.
-static daybook_status merge_if_many(daybook_store *store, daybook_error *error) {
-    for (;;) {
+// cheap. A merge that fails (damage, no space for it) must not end flushing; the merger tells of it.
+static void merge_if_many(daybook_store *store) {
+    daybook_status status = DAYBOOK_OK;
+    while (status == DAYBOOK_OK && !atomic_load(&store->maintenance->stop)) {
         dbk_view *view = dbk_store_get_view(store);
         size_t count = view->segment_count;
         dbk_view_unref(view);
-        if (count <= SEGMENTS_MAX || atomic_load(&store->maintenance->stop)) return DAYBOOK_OK;
-        daybook_status status = dbk_merge_once(store, error);
-        if (status == DAYBOOK_END || status == DAYBOOK_ECLOSED) return DAYBOOK_OK;
-        if (status != DAYBOOK_OK) return status;
+        if (count <= SEGMENTS_MAX) return;
+        status = dbk_merge_once(store, NULL);
     }
 }
 
@@ -180,7 +179,7 @@ static daybook_status round_once(daybook_store *store, bool *did, daybook_error 
     *did = *did || flushed;
     if (flushed && store->maintenance->merger_runs) {
         bump(store, &store->maintenance->merge_word);
-        DBK_TRY(merge_if_many(store, error));
+        merge_if_many(store);
     }
     DBK_TRY(each_second(store, error));
     if (grown != DAYBOOK_OK && error != NULL) *error = detail;
