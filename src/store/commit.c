@@ -39,44 +39,44 @@ enum {
     SLOW_GROUP_SIZE_MAX = 256 << 10,
     QUEUED_BYTES_MAX = 32 << 20,
     ROOM_WAIT_MS = 100,
-    ROOM_WAITS_MAX = 300,  // half a minute without any progress of maintenance
+    ROOM_WAITS_MAX = 300, // half a minute without any progress of maintenance
     RESOLVE_TRIES_MAX = 100,
     ROTATION_PAGES_MIN = 64,
 };
 
-#define YIELD DAYBOOK_TIMEOUT  // among the functions here
+#define YIELD DAYBOOK_TIMEOUT // among the functions here
 
 struct dbk_commit {
     pthread_mutex_t queue_lock;
     // Guarded by queue_lock.
     dbk_operation *head;
     dbk_operation **tail;
-    bool led;  // somebody leads
+    bool led; // somebody leads
     bool closing;
-    size_t queued_bytes;  // of submitted operations
+    size_t queued_bytes; // of submitted operations
     bool thread_running;
-    bool thread_leads;  // the lead was handed to the commit thread
-    dbk_operation *finished_head;  // submitted operations served by others
+    bool thread_leads;            // the lead was handed to the commit thread
+    dbk_operation *finished_head; // submitted operations served by others
     dbk_operation **finished_tail;
-    pthread_cond_t thread_wake;  // with queue_lock
+    pthread_cond_t thread_wake; // with queue_lock
     pthread_cond_t queue_room;
     pthread_cond_t idle;
     pthread_t thread;
 
-    _Atomic uint32_t room_changes;  // bumped when maintenance made room; slept on
+    _Atomic uint32_t room_changes; // bumped when maintenance made room; slept on
 
     // Owned by whoever leads.
     dbk_journal_group *group;
-    dbk_append *oldest_untrimmed;  // guarded by state_lock, with the newest
+    dbk_append *oldest_untrimmed; // guarded by state_lock, with the newest
     dbk_append *newest_untrimmed;
-    dbk_stream *pending;       // streams with accepted, unpublished events; under state_lock
-    uint64_t group_position;   // last position in the group
-    atomic_int_fast64_t deferred_until_ns;  // monotonic; 0: nothing is deferred
+    dbk_stream *pending;                   // streams with accepted, unpublished events; under state_lock
+    uint64_t group_position;               // last position in the group
+    atomic_int_fast64_t deferred_until_ns; // monotonic; 0: nothing is deferred
 
-    dbk_buf lazy;  // records to ride along; guarded by store->removal_lock
+    dbk_buf lazy; // records to ride along; guarded by store->removal_lock
     atomic_uint_fast64_t removal_generation;
     atomic_bool has_deferred;
-    atomic_bool room_wanted;  // the leader waits for the journal: a flush is due however little is used
+    atomic_bool room_wanted; // the leader waits for the journal: a flush is due however little is used
 };
 
 // ---- Queue -----------------------------------------------------------------------------------------------------------
@@ -188,20 +188,23 @@ bool dbk_commit_wants_flush(daybook_store *store) {
 
 // Wait until maintenance did something. Its last status tells whether there is hope.
 // `seen` was read before the caller found that there is no room: what changed since ends the wait at once.
-static daybook_status wait_for_room(daybook_store *store, uint32_t seen, const char *what, daybook_error *error) {
+static daybook_status wait_for_room(daybook_store *store, uint32_t seen, const char *what,
+                                    daybook_error *error) {
     struct dbk_commit *commit = store->commit;
     dbk_maintenance_kick(store);
     for (int i = 0; i < ROOM_WAITS_MAX; i++) {
         daybook_status status = (daybook_status)atomic_load(&store->maintenance_status);
         if (status != DAYBOOK_OK)
             return dbk_fail(error, status == DAYBOOK_EPOISONED ? DAYBOOK_ENOSPC : status,
-                            "the %s is full and cannot be written out: %s; nothing was appended, it resumes by itself when that has gone",
+                            "the %s is full and cannot be written out: %s; nothing was appended, it resumes "
+                            "by itself when that has gone",
                             what, daybook_status_text(status));
         (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes, seen,
                                ROOM_WAIT_MS * DBK_MILLISECOND_NS, 0);
         if (atomic_load(&commit->room_changes) != seen) return DAYBOOK_OK;
     }
-    return dbk_fail(error, DAYBOOK_ENOSPC, "the %s is full and was not written out in time; nothing was appended", what);
+    return dbk_fail(error, DAYBOOK_ENOSPC,
+                    "the %s is full and was not written out in time; nothing was appended", what);
 }
 
 // Journal pages that appends leave free for the records that ride along and a rotation's own.
@@ -240,9 +243,10 @@ static daybook_status make_room(daybook_store *store, size_t bytes, dbk_operatio
         if (status == DAYBOOK_OK) continue;
         if ((status != DAYBOOK_ELIMIT && status != DAYBOOK_ENOSPC) || !has_background(store)) break;
         if (dbk_journal_pages_for(bytes) > store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2) {
-            status = dbk_fail(error, DAYBOOK_ELIMIT,
-                              "a batch of %zu bytes does not fit the journal of %llu bytes: raise journal_max_bytes", bytes,
-                              (unsigned long long)store->options.journal_max_bytes);
+            status = dbk_fail(
+                error, DAYBOOK_ELIMIT,
+                "a batch of %zu bytes does not fit the journal of %llu bytes: raise journal_max_bytes", bytes,
+                (unsigned long long)store->options.journal_max_bytes);
             break;
         }
         if (!urgent && urgent_waits(commit)) {
@@ -297,7 +301,7 @@ static void note_untrimmed(struct dbk_commit *commit, dbk_append *append) {
 
 void dbk_commit_trimmed(daybook_store *store, dbk_append *append) {
     struct dbk_commit *commit = store->commit;
-    if (!append->is_untrimmed) return;  // set by the leader before it woke this thread
+    if (!append->is_untrimmed) return; // set by the leader before it woke this thread
     pthread_mutex_lock(&store->state_lock);
     dbk_append *older = append->older_untrimmed;
     dbk_append *newer = append->newer_untrimmed;
@@ -336,7 +340,8 @@ static daybook_status decide_append(daybook_store *store, dbk_operation *operati
         // A flush or a removal came between: look again, without the lock.
         DBK_TRY(dbk_append_resolve(append, &operation->error));
     }
-    return dbk_fail(&operation->error, DAYBOOK_EIO, "the segments changed too often while the append was decided");
+    return dbk_fail(&operation->error, DAYBOOK_EIO,
+                    "the segments changed too often while the append was decided");
 }
 
 // Lazy records ride along where they fit. The group is as it was when memory is out.
@@ -369,7 +374,8 @@ static void publish(daybook_store *store) {
         stream = next;
     }
     commit->pending = NULL;
-    if (commit->group_position > store->published_position) store->published_position = commit->group_position;
+    if (commit->group_position > store->published_position)
+        store->published_position = commit->group_position;
     pthread_mutex_unlock(&store->state_lock);
     if (commit->group_position > atomic_load_explicit(&store->durable_position, memory_order_relaxed))
         atomic_store_explicit(&store->durable_position, commit->group_position, memory_order_release);
@@ -397,7 +403,8 @@ static void apply_operation(daybook_store *store, dbk_operation *operation) {
         if (operation->records.size > 0)
             atomic_fetch_add_explicit(&store->commit->removal_generation, 1, memory_order_release);
     } else if (operation->kind == DBK_OPERATION_APPEND && operation->append->removals.size > 0) {
-        dbk_store_apply_removals(store, daybook_bytes(operation->append->removals.data, operation->append->removals.size));
+        dbk_store_apply_removals(
+            store, daybook_bytes(operation->append->removals.data, operation->append->removals.size));
         atomic_fetch_add_explicit(&store->commit->removal_generation, 1, memory_order_release);
     }
 }
@@ -434,7 +441,8 @@ static daybook_status swap_active(daybook_store *store, dbk_operation *operation
     dbk_memtable *memtable;
     DBK_TRY(dbk_memtable_new(store->allocator, position_first, &memtable));
     dbk_source *fresh = NULL;
-    daybook_status status = dbk_source_new(store->allocator, memtable, NULL, position_first, UINT64_MAX, &fresh);
+    daybook_status status =
+        dbk_source_new(store->allocator, memtable, NULL, position_first, UINT64_MAX, &fresh);
     if (status != DAYBOOK_OK) {
         dbk_memtable_unref(memtable);
         return status;
@@ -448,7 +456,8 @@ static daybook_status swap_active(daybook_store *store, dbk_operation *operation
         sources[old->source_count] = fresh;
         // dbk_view_new checks ranges, so the frozen table's range ends before: nobody reads behind it.
         store->active->position_last = position_first - 1;
-        status = dbk_view_new(store->allocator, old->generation, sources, old->segment_count, old->source_count + 1, &view);
+        status = dbk_view_new(store->allocator, old->generation, sources, old->segment_count,
+                              old->source_count + 1, &view);
         if (status != DAYBOOK_OK) store->active->position_last = UINT64_MAX;
     }
     dbk_free(store->allocator, sources);
@@ -480,8 +489,10 @@ static daybook_status rotate(daybook_store *store, dbk_operation *operation) {
     }
     daybook_status status = DAYBOOK_OK;
     bool empty = dbk_memtable_position_end(store->active->memtable) == store->active->position_first;
-    bool due = operation->force || dbk_memtable_bytes(store->active->memtable) >= store->options.memtable_bytes ||
-               dbk_journal_used_pages(store->journal) >= store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2;
+    bool due = operation->force ||
+               dbk_memtable_bytes(store->active->memtable) >= store->options.memtable_bytes ||
+               dbk_journal_used_pages(store->journal) >=
+                   store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2;
     if (due && !empty) status = swap_active(store, operation);
     if (status == DAYBOOK_OK && (operation->frozen != NULL || operation->force)) {
         operation->flush_lsn = dbk_journal_durable_lsn(store->journal);
@@ -498,7 +509,7 @@ static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *in
     struct dbk_commit *commit = store->commit;
     dbk_operation *served = NULL;
     dbk_operation **end = &served;
-    const dbk_operation *refused = NULL;  // there was no room for it, and so not for what is larger
+    const dbk_operation *refused = NULL; // there was no room for it, and so not for what is larger
     size_t refused_size = 0;
     bool last = false;
     size_t over = bytes_over(store);
@@ -511,12 +522,14 @@ static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *in
         dbk_operation *operation = commit->head;
         pthread_mutex_unlock(&commit->queue_lock);
         if (operation == NULL) break;
-        size_t size = operation->kind == DBK_OPERATION_APPEND ? operation->append->record_bytes : operation->records.size;
+        size_t size = operation->kind == DBK_OPERATION_APPEND ? operation->append->record_bytes
+                                                              : operation->records.size;
         size_t group_size = dbk_journal_group_size(commit->group);
         if (served != NULL && group_size > 0 &&
             (group_size + size > group_size_max ||
-             dbk_journal_room_pages(store->journal) < dbk_journal_pages_for(group_size + size) + reserved_pages(store, operation))) {
-            break;  // it leads the next group
+             dbk_journal_room_pages(store->journal) <
+                 dbk_journal_pages_for(group_size + size) + reserved_pages(store, operation))) {
+            break; // it leads the next group
         }
         daybook_status status = DAYBOOK_OK;
         if (atomic_load(&store->poisoned))
@@ -544,12 +557,14 @@ static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *in
             if (!operation->append->deferrable) *defer_out = false;
             last = status == DAYBOOK_OK && operation->append->has_roll_up;
             for (size_t i = 0; operation->append->deferrable && i < operation->append->count; i++) {
-                const daybook_stream_config *config = atomic_load(&operation->append->events[i].stream->config);
+                const daybook_stream_config *config =
+                    atomic_load(&operation->append->events[i].stream->config);
                 if (config->sync_interval_ns < *interval_ns_out) *interval_ns_out = config->sync_interval_ns;
             }
         } else if (status == DAYBOOK_OK) {
             if (operation->records.size > 0)
-                status = dbk_journal_group_append(commit->group, operation->records.data, operation->records.size);
+                status =
+                    dbk_journal_group_append(commit->group, operation->records.data, operation->records.size);
             *defer_out = false;
             last = true;
         }
@@ -592,7 +607,7 @@ static dbk_operation *lead(daybook_store *store) {
     }
     daybook_error error;
     daybook_error_init(&error);
-    (void)take_lazy(store);  // out of memory: they ride with a later one
+    (void)take_lazy(store); // out of memory: they ride with a later one
     daybook_status status = write_group(store, &error);
     if (status != DAYBOOK_OK) {
         fail_served(served, status, &error);
@@ -602,7 +617,8 @@ static dbk_operation *lead(daybook_store *store) {
         apply_operation(store, operation);
         if (operation->kind == DBK_OPERATION_ROTATE && operation->status == DAYBOOK_OK)
             operation->status = rotate(store, operation);
-        if (operation->status == DAYBOOK_OK) atomic_fetch_add_explicit(&store->commit_count, 1, memory_order_relaxed);
+        if (operation->status == DAYBOOK_OK)
+            atomic_fetch_add_explicit(&store->commit_count, 1, memory_order_relaxed);
     }
     announce(store);
     if (dbk_commit_wants_flush(store)) dbk_maintenance_kick(store);
@@ -673,13 +689,16 @@ daybook_status dbk_commit_run(daybook_store *store, dbk_operation *operation) {
     bool leads = !commit->led;
     if (leads) commit->led = true;
     pthread_mutex_unlock(&commit->queue_lock);
-    if (operation->urgent && !leads) dbk_commit_room_changed(store);  // the leader may be waiting for what we are about to do
+    if (operation->urgent && !leads)
+        dbk_commit_room_changed(store); // the leader may be waiting for what we are about to do
     for (;;) {
         while (!leads) {
             uint32_t word = atomic_load_explicit(&operation->word, memory_order_acquire);
             if (word == DONE) return operation->status;
             leads = word == LEADING;
-            if (!leads) (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&operation->word, WAITING, -1, 0);
+            if (!leads)
+                (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&operation->word,
+                                       WAITING, -1, 0);
         }
         // Our operation was at the head. Unless an urgent one came before it, the first round serves it.
         atomic_store_explicit(&operation->word, WAITING, memory_order_relaxed);
@@ -738,7 +757,8 @@ daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *operation,
         commit->thread_running = true;
     }
     // A completion that submits must not wait for the thread it runs in.
-    while (!commit->closing && commit->queued_bytes > QUEUED_BYTES_MAX && !pthread_equal(pthread_self(), commit->thread))
+    while (!commit->closing && commit->queued_bytes > QUEUED_BYTES_MAX &&
+           !pthread_equal(pthread_self(), commit->thread))
         pthread_cond_wait(&commit->queue_room, &commit->queue_lock);
     if (commit->closing) {
         pthread_mutex_unlock(&commit->queue_lock);
@@ -763,8 +783,8 @@ static daybook_status run(daybook_store *store, dbk_operation *operation, dayboo
     return status;
 }
 
-daybook_status dbk_commit_records(daybook_store *store, dbk_slice records, void (*apply)(void *context), void *context,
-                                  daybook_error *error) {
+daybook_status dbk_commit_records(daybook_store *store, dbk_slice records, void (*apply)(void *context),
+                                  void *context, daybook_error *error) {
     dbk_operation operation = {
         .kind = DBK_OPERATION_RECORDS, .records = records, .apply = apply, .apply_context = context};
     return run(store, &operation, error);
@@ -807,11 +827,13 @@ daybook_status dbk_commit_write_witness(daybook_store *store, daybook_error *err
     return writing.status;
 }
 
-daybook_status dbk_commit_rotate(daybook_store *store, bool force, dbk_source **frozen_out, uint64_t *flush_lsn_out,
-                                 void (*capture)(void *context), void *capture_context, daybook_error *error) {
+daybook_status dbk_commit_rotate(daybook_store *store, bool force, dbk_source **frozen_out,
+                                 uint64_t *flush_lsn_out, void (*capture)(void *context),
+                                 void *capture_context, daybook_error *error) {
     *frozen_out = NULL;
     rotation rotating = {.store = store, .capture = capture, .capture_context = capture_context};
-    dbk_operation operation = {.kind = DBK_OPERATION_ROTATE, .urgent = true, .force = force, .apply_context = &rotating};
+    dbk_operation operation = {
+        .kind = DBK_OPERATION_ROTATE, .urgent = true, .force = force, .apply_context = &rotating};
     daybook_status status = run(store, &operation, error);
     if (status != DAYBOOK_OK) return status;
     *frozen_out = operation.frozen;
@@ -845,7 +867,8 @@ void dbk_commit_stop(daybook_store *store) {
     struct dbk_commit *commit = store->commit;
     if (commit == NULL) return;
     // Deferred groups and lazy records go out with a last, empty operation.
-    if (!atomic_load(&store->poisoned)) (void)dbk_commit_records(store, daybook_bytes(NULL, 0), NULL, NULL, NULL);
+    if (!atomic_load(&store->poisoned))
+        (void)dbk_commit_records(store, daybook_bytes(NULL, 0), NULL, NULL, NULL);
     pthread_mutex_lock(&commit->queue_lock);
     commit->closing = true;
     pthread_cond_broadcast(&commit->queue_room);

@@ -93,11 +93,11 @@ typedef struct dbk_operation {
     dbk_operation_kind kind;
     _Atomic uint32_t word;
     bool submitted;
-    bool urgent;  // maintenance waits for it: before all that queues, which may be waiting for maintenance
-    bool served;  // by the leader; for the leader itself
+    bool urgent; // maintenance waits for it: before all that queues, which may be waiting for maintenance
+    bool served; // by the leader; for the leader itself
     daybook_status status;
     daybook_error error;
-    uint64_t room_flushes;  // flush_count + 1 when it first waited for room in the journal; 0: it never did
+    uint64_t room_flushes; // flush_count + 1 when it first waited for room in the journal; 0: it never did
     dbk_append *append;
     dbk_slice records;
     void (*apply)(void *context);
