@@ -74,6 +74,7 @@ struct dbk_commit {
     atomic_int_fast64_t deferred_until_ns; // monotonic; 0: nothing is deferred
 
     dbk_buf lazy; // records to ride along; guarded by store->removal_lock
+    uint64_t lazy_taken; // times it was emptied into a group; guarded by removal_lock
     atomic_uint_fast64_t removal_generation;
     atomic_bool has_deferred;
     atomic_bool room_wanted; // the leader waits for the journal: a flush is due however little is used
@@ -352,7 +353,10 @@ static daybook_status take_lazy(daybook_store *store) {
     uint64_t pages = dbk_journal_pages_for(dbk_journal_group_size(commit->group) + commit->lazy.size);
     if (commit->lazy.size > 0 && pages <= dbk_journal_room_pages(store->journal)) {
         status = dbk_journal_group_append(commit->group, commit->lazy.data, commit->lazy.size);
-        if (status == DAYBOOK_OK) dbk_buf_reset(&commit->lazy);
+        if (status == DAYBOOK_OK) {
+            dbk_buf_reset(&commit->lazy);
+            commit->lazy_taken++;
+        }
     }
     pthread_mutex_unlock(&store->removal_lock);
     return status;
@@ -806,6 +810,22 @@ daybook_status dbk_commit_write_deferred(daybook_store *store, bool force, daybo
     if (!force && store->vfs->clock_monotonic_ns(store->vfs) < commit->deferred_until_ns) return DAYBOOK_OK;
     dbk_operation operation = {.kind = DBK_OPERATION_RECORDS, .urgent = true};
     return run(store, &operation, error);
+}
+
+daybook_status dbk_commit_write_lazy(daybook_store *store, daybook_error *error) {
+    struct dbk_commit *commit = store->commit;
+    pthread_mutex_lock(&store->removal_lock);
+    bool waits = commit->lazy.size > 0;
+    uint64_t taken = commit->lazy_taken;
+    pthread_mutex_unlock(&store->removal_lock);
+    // A group that took them just now may still be in flight: this one comes behind it.
+    dbk_operation operation = {.kind = DBK_OPERATION_RECORDS, .urgent = true};
+    DBK_TRY(run(store, &operation, error));
+    pthread_mutex_lock(&store->removal_lock);
+    bool took = commit->lazy_taken != taken;
+    pthread_mutex_unlock(&store->removal_lock);
+    if (!waits || took) return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_ENOSPC, "the journal has no room for what limits removed");
 }
 
 typedef struct witness {

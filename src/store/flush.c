@@ -525,6 +525,7 @@ static daybook_status publish(flushing *flush, const dbk_cut *cut, daybook_error
     dbk_view *present = dbk_store_get_view(store);
     daybook_status status = prepare_view(flush, &view, error);
     if (status == DAYBOOK_OK) status = write_changed(store, present, &written, &edit, error);
+    if (status == DAYBOOK_OK) status = dbk_commit_write_lazy(store, error);
     if (status == DAYBOOK_OK) {
         pthread_mutex_lock(&store->manifest_lock);
         dbk_manifest_segment segment = {.summary = flush->summary};

@@ -457,6 +457,7 @@ static daybook_status publish(merging *merge, daybook_error *error) {
     daybook_status status = prepare_view(merge, &view, error);
     inherit_removals(merge);
     if (status == DAYBOOK_OK) status = write_inherited(merge, &generation, error);
+    if (status == DAYBOOK_OK) status = dbk_commit_write_lazy(store, error);
     if (status == DAYBOOK_OK) status = commit_merge(merge, generation, error);
     if (status == DAYBOOK_OK) {
         merge->source->dead.generation = generation;
