@@ -70,7 +70,7 @@ typedef struct dbk_journal_recovery {
     uint64_t replayed_bytes;
     uint64_t torn_pages; // of the one unacknowledged group cut, 0 for a clean end
     uint32_t epoch;      // newest seen
-    bool damaged; // acknowledged data is missing at damage_lsn; later groups may exist
+    bool damaged;        // acknowledged data is missing at damage_lsn; later groups may exist
     uint64_t damage_lsn;
     uint64_t damage_offset; // bytes, in the file
     uint64_t resume_lsn;    // damaged: the first valid group behind it, to recover from; 0: none
