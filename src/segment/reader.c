@@ -422,8 +422,7 @@ daybook_status dbk_segment_read_block_page(dbk_segment *segment, uint32_t page_i
     if (bytes == NULL) return out_of_memory(segment, error);
     daybook_status status =
         dbk_chunk_read(&segment->reader, page->offset, page->size, "a page of the block index", bytes, error);
-    uint32_t first = page_index * DBK_BLOCK_PAGE_COUNT,
-             count = blocks_in_page(segment, page_index);
+    uint32_t first = page_index * DBK_BLOCK_PAGE_COUNT, count = blocks_in_page(segment, page_index);
     if (status == DAYBOOK_OK &&
         !dbk_block_page_decode(daybook_bytes(bytes, page->size), page, first, count, blocks_out))
         status = dbk_chunk_damaged(&segment->reader, page->offset, "a page of the block index", error);
