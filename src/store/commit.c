@@ -1,31 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 // Group commit.
 //
-// Every change of the store is an operation in one queue, first in, first out. One thread leads: it takes what has
-// queued, decides each operation against the state the earlier ones left (under state_lock, without I/O), lays their
-// records into one group, writes and syncs it, publishes, and hands the lead to the first operation that queued meanwhile
-// *before* it wakes those it has served. No timer: while one sync runs the next group collects.
+// Every change of the store is an operation in one queue, first in, first out. One thread leads: it takes
+// what has queued, decides each operation against the state the earlier ones left (under state_lock, without
+// I/O), lays their records into one group, writes and syncs it, publishes, and hands the lead to the first
+// operation that queued meanwhile *before* it wakes those it has served. No timer: while one sync runs the
+// next group collects.
 //
 //   operation   WAITING --(predecessor hands over)--> LEADING --+
 //                  |                                            |
 //                  +-----------(served by a leader)-----------> DONE
 //
-// A blocking append sleeps on the word of its own operation. Submitted operations belong to the commit thread, which exists
-// once dbk_commit_submit was called: it leads when a submitted operation is at the head, and calls all completions.
+// A blocking append sleeps on the word of its own operation. Submitted operations belong to the commit
+// thread, which exists once dbk_commit_submit was called: it leads when a submitted operation is at the head,
+// and calls all completions.
 //
-// Urgent operations (rotation, deferred groups, the witness) go to the head: maintenance waits for them, and who waits for room
-// waits for maintenance. A leader that finds no room lets them go first, and appends leave the journal room for them.
+// Urgent operations (rotation, deferred groups, the witness) go to the head: maintenance waits for them, and
+// who waits for room waits for maintenance. A leader that finds no room lets them go first, and appends leave
+// the journal room for them.
 //
-// An operation that removes, changes the catalogue or rotates the memory table is the last of its group: what is
-// decided later sees it applied. Answers "duplicate" and "conflict" rest on events of earlier groups, which are durable, or
-// of their own group; they are given when that group is.
+// An operation that removes, changes the catalogue or rotates the memory table is the last of its group: what
+// is decided later sees it applied. Answers "duplicate" and "conflict" rest on events of earlier groups,
+// which are durable, or of their own group; they are given when that group is.
 //
-// When a group cannot be written because the sync failed, its operations get EUNCERTAIN, all later ones EPOISONED, and
-// durable_position stays: nothing of it becomes visible. When there is no room (journal or memory full), the leader asks
-// maintenance and waits; when maintenance says that it cannot, the operations get that status and nothing was written.
+// When a group cannot be written because the sync failed, its operations get EUNCERTAIN, all later ones
+// EPOISONED, and durable_position stays: nothing of it becomes visible. When there is no room (journal or
+// memory full), the leader asks maintenance and waits; when maintenance says that it cannot, the operations
+// get that status and nothing was written.
 //
-// Streams with sync_interval: a group of nothing but their events is left unwritten, its operations are done at once, and
-// the next group goes on in the same pages; maintenance has it written when the interval is over.
+// Streams with sync_interval: a group of nothing but their events is left unwritten, its operations are done
+// at once, and the next group goes on in the same pages; maintenance has it written when the interval is
+// over.
 #include "store/commit.h"
 
 #include <errno.h>
@@ -73,14 +78,14 @@ struct dbk_commit {
     uint64_t group_position;               // last position in the group
     atomic_int_fast64_t deferred_until_ns; // monotonic; 0: nothing is deferred
 
-    dbk_buf lazy; // records to ride along; guarded by store->removal_lock
+    dbk_buf lazy;        // records to ride along; guarded by store->removal_lock
     uint64_t lazy_taken; // times it was emptied into a group; guarded by removal_lock
     atomic_uint_fast64_t removal_generation;
     atomic_bool has_deferred;
     atomic_bool room_wanted; // the leader waits for the journal: a flush is due however little is used
 };
 
-// ---- Queue -----------------------------------------------------------------------------------------------------------
+// ---- Queue ------------------------------------------------------------------------------------------------
 
 uint64_t dbk_commit_removal_generation(daybook_store *store) {
     return atomic_load_explicit(&store->commit->removal_generation, memory_order_acquire);
@@ -98,7 +103,8 @@ static void push_front(struct dbk_commit *commit, dbk_operation *operation) {
     commit->head = operation;
 }
 
-// Take out the operation that was at the head when the leader looked: urgent ones may have come before it since.
+// Take out the operation that was at the head when the leader looked: urgent ones may have come before it
+// since.
 static void pop(struct dbk_commit *commit, dbk_operation *operation) {
     dbk_operation **at = &commit->head;
     while (*at != operation) at = &(*at)->next;
@@ -117,7 +123,8 @@ static bool urgent_waits(struct dbk_commit *commit) {
     return waits;
 }
 
-// Hand the lead to the first waiting operation, or to nobody. queue_lock is held. Returns the word to wake, if any.
+// Hand the lead to the first waiting operation, or to nobody. queue_lock is held. Returns the word to wake,
+// if any.
 static _Atomic uint32_t *pass_lead(struct dbk_commit *commit) {
     dbk_operation *next = commit->head;
     if (next == NULL) {
@@ -138,7 +145,7 @@ static void wake_word(daybook_store *store, _Atomic uint32_t *word) {
     store->vfs->wake(store->vfs, (const volatile uint32_t *)(uintptr_t)word, 1, 0);
 }
 
-// ---- Room ------------------------------------------------------------------------------------------------------------
+// ---- Room -------------------------------------------------------------------------------------------------
 
 void dbk_commit_room_changed(daybook_store *store) {
     struct dbk_commit *commit = store->commit;
@@ -158,8 +165,9 @@ static size_t frozen_count(daybook_store *store) {
     return count > 0 ? count - 1 : 0;
 }
 
-// Appends that come faster than segments are written are slowed down before they have to be stopped: while a table is being
-// written and the active one is over its size, groups are small and each is held back a little, so that nobody waits long.
+// Appends that come faster than segments are written are slowed down before they have to be stopped: while a
+// table is being written and the active one is over its size, groups are small and each is held back a
+// little, so that nobody waits long.
 static size_t bytes_over(daybook_store *store) {
     size_t bytes = dbk_memtable_bytes(store->active->memtable);
     if (!has_background(store) || bytes < store->options.memtable_bytes || frozen_count(store) == 0) return 0;
@@ -217,13 +225,14 @@ static uint64_t reserved_pages(daybook_store *store, const dbk_operation *operat
     return dbk_journal_pages_for(lazy) + ROTATION_PAGES_MIN;
 }
 
-// Room for `bytes` more in the memory table and in the journal behind what the group holds. The leader holds no lock.
-// YIELD where an urgent operation should go first.
+// Room for `bytes` more in the memory table and in the journal behind what the group holds. The leader holds
+// no lock. YIELD where an urgent operation should go first.
 static daybook_status make_room(daybook_store *store, size_t bytes, dbk_operation *operation) {
     daybook_error *error = &operation->error;
     bool urgent = operation->urgent;
     struct dbk_commit *commit = store->commit;
-    // Two tables may exist: the active one and one being written. Where none is being written, rotation is what makes room.
+    // Two tables may exist: the active one and one being written. Where none is being written, rotation is
+    // what makes room.
     for (;;) {
         uint32_t seen = atomic_load(&commit->room_changes);
         if (urgent || !has_background(store) || frozen_count(store) == 0 ||
@@ -265,7 +274,7 @@ static daybook_status make_room(daybook_store *store, size_t bytes, dbk_operatio
     return status;
 }
 
-// ---- Leading -----------------------------------------------------------------------------------------------------------
+// ---- Leading ----------------------------------------------------------------------------------------------
 
 // Forget what the group accepted but nobody will see. Only for failures that wrote nothing.
 static void note_pending(struct dbk_commit *commit, dbk_append *append) {
@@ -280,8 +289,8 @@ static void note_pending(struct dbk_commit *commit, dbk_append *append) {
     }
 }
 
-// From the moment it is decided until its subjects are trimmed, a flush may cut the journal behind an append: the manifest
-// remembers the oldest such position, and recovery looks from there on.
+// From the moment it is decided until its subjects are trimmed, a flush may cut the journal behind an append:
+// the manifest remembers the oldest such position, and recovery looks from there on.
 static void note_untrimmed(struct dbk_commit *commit, dbk_append *append) {
     bool limited = false;
     for (size_t i = 0; i < append->count && !limited; i++) {
@@ -507,8 +516,8 @@ static daybook_status rotate(daybook_store *store, dbk_operation *operation) {
     return status;
 }
 
-// Take operations from the queue into the group until it is full, the queue is empty, or one demands to be the last.
-// Returns them as a list. *defer_out: none of them needs the sync to be told.
+// Take operations from the queue into the group until it is full, the queue is empty, or one demands to be
+// the last. Returns them as a list. *defer_out: none of them needs the sync to be told.
 static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *interval_ns_out) {
     struct dbk_commit *commit = store->commit;
     dbk_operation *served = NULL;
@@ -629,8 +638,9 @@ static dbk_operation *lead(daybook_store *store) {
     return served;
 }
 
-// Give the submitted operations among those served to the commit thread, in order of commit, and return the others.
-// queue_lock is held, and still is when the lead is passed on: so completions keep that order, and the thread cannot end before.
+// Give the submitted operations among those served to the commit thread, in order of commit, and return the
+// others. queue_lock is held, and still is when the lead is passed on: so completions keep that order, and
+// the thread cannot end before.
 static dbk_operation *finish_submitted(struct dbk_commit *commit, dbk_operation *served) {
     dbk_operation *others = NULL;
     dbk_operation **end = &others;
@@ -654,7 +664,8 @@ static void release(daybook_store *store, dbk_operation *served, const dbk_opera
         dbk_operation *next = served->next;
         if (served != own) {
             _Atomic uint32_t *word = &served->word;
-            // Once DONE is stored the owner may return and its stack be gone: the wake needs the address only.
+            // Once DONE is stored the owner may return and its stack be gone: the wake needs the address
+            // only.
             atomic_store_explicit(word, DONE, memory_order_release);
             wake_word(store, word);
         }
@@ -714,7 +725,7 @@ daybook_status dbk_commit_run(daybook_store *store, dbk_operation *operation) {
     }
 }
 
-// ---- The commit thread ---------------------------------------------------------------------------------------------------
+// ---- The commit thread ------------------------------------------------------------------------------------
 
 static void *commit_thread(void *context) {
     daybook_store *store = context;
@@ -779,7 +790,7 @@ daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *operation,
     return DAYBOOK_OK;
 }
 
-// ---- Other operations ------------------------------------------------------------------------------------------------------
+// ---- Other operations -------------------------------------------------------------------------------------
 
 static daybook_status run(daybook_store *store, dbk_operation *operation, daybook_error *error) {
     daybook_status status = dbk_commit_run(store, operation);
@@ -861,7 +872,7 @@ daybook_status dbk_commit_rotate(daybook_store *store, bool force, dbk_source **
     return DAYBOOK_OK;
 }
 
-// ---- Life ------------------------------------------------------------------------------------------------------------------
+// ---- Life -------------------------------------------------------------------------------------------------
 
 daybook_status dbk_commit_new(daybook_store *store, daybook_error *error) {
     struct dbk_commit *commit = dbk_alloc_zeroed(store->allocator, sizeof *commit);
