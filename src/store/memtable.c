@@ -25,7 +25,7 @@
 enum {
     SLOTS_PER_CHUNK = 4096,
     SLOT_CHUNKS_MAX = 16384,
-    DATA_CHUNK_SIZE_FIRST = 64 << 10,  // doubling up to
+    DATA_CHUNK_SIZE_FIRST = 64 << 10, // doubling up to
     DATA_CHUNK_SIZE = 1 << 20,
     CHAIN_COLLECT_MAX = 4096, // above this many events of one key, ascending reads use the term index
     INLINE_SLOTS = 2,
@@ -227,7 +227,8 @@ static daybook_status reserve_slot(dbk_memtable *memtable, uint64_t index) {
     slot *_Atomic *chunk = &memtable->slot_chunks[index / SLOTS_PER_CHUNK];
     if (atomic_load_explicit(chunk, memory_order_relaxed) != NULL) return DAYBOOK_OK;
     slot *slots = dbk_alloc_zeroed(memtable->allocator, SLOTS_PER_CHUNK * sizeof *slots);
-    if (slots == NULL) return DAYBOOK_ENOMEM;  // counted as they are used: a small table must not be full at once
+    if (slots == NULL)
+        return DAYBOOK_ENOMEM; // counted as they are used: a small table must not be full at once
     atomic_store_explicit(chunk, slots, memory_order_release);
     return DAYBOOK_OK;
 }
