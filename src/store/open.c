@@ -564,7 +564,8 @@ static daybook_status renew_memory_streams(daybook_store *store, daybook_error *
     return status;
 }
 
-// Conditions of the first append are not to see what aged while nobody wrote. What fails here maintenance tries again.
+// Conditions of the first append are not to see what aged while nobody wrote. What fails here maintenance
+// tries again.
 static void trim_what_aged(daybook_store *store) {
     daybook_error error;
     daybook_error_init(&error);
