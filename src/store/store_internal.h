@@ -128,8 +128,8 @@ daybook_status dbk_commit_records(daybook_store *store, dbk_slice records, void 
 daybook_status dbk_commit_lazily(daybook_store *store, dbk_slice records);
 /// Write a group that streams with sync_interval left unwritten, if its time has come or `force`.
 daybook_status dbk_commit_write_deferred(daybook_store *store, bool force, daybook_error *error);
-/// Make all removals by limits that are applied to memory durable. Before a manifest that rests on them: what a flush or merge left
-/// out as removed must stay removed, and be counted so, after a crash.
+/// Make all removals by limits that are applied to memory durable. Before a manifest that rests on them: what
+/// a flush or merge left out as removed must stay removed, and be counted so, after a crash.
 daybook_status dbk_commit_write_lazy(daybook_store *store, daybook_error *error);
 /// When the deferred group is due (monotonic clock), 0 where there is none.
 int64_t dbk_commit_deferred_until(daybook_store *store);
