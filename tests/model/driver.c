@@ -633,6 +633,53 @@ static void make_batch(driver *driven) {
     }
 }
 
+static void describe(const daybook_query *query) {
+    (void)fprintf(stderr, "\nquery: flags %u stream '%.*s'", query->flags, (int)query->stream.size,
+                  (const char *)query->stream.data);
+    for (size_t i = 0; i < query->filter_count; i++)
+        (void)fprintf(stderr, " filter '%.*s'", (int)query->filters[i].size,
+                      (const char *)query->filters[i].data);
+    for (size_t i = 0; i < query->type_count; i++)
+        (void)fprintf(stderr, " type '%.*s'", (int)query->types[i].size, (const char *)query->types[i].data);
+    for (size_t i = 0; i < query->tag_count; i++)
+        (void)fprintf(stderr, " tag '%.*s'", (int)query->tags[i].size, (const char *)query->tags[i].data);
+    (void)fprintf(stderr, " correlation '%.*s' causation '%.*s' actor '%.*s' id '%.*s'",
+                  (int)query->correlation.size, (const char *)query->correlation.data,
+                  (int)query->causation.size, (const char *)query->causation.data, (int)query->actor.size,
+                  (const char *)query->actor.data, (int)query->id.size, (const char *)query->id.data);
+    for (size_t i = 0; i < query->item_count; i++) {
+        const daybook_query_item *item = &query->items[i];
+        (void)fprintf(stderr, " item(filter '%.*s'", (int)item->filter.size, (const char *)item->filter.data);
+        for (size_t j = 0; j < item->type_count; j++)
+            (void)fprintf(stderr, " type '%.*s'", (int)item->types[j].size,
+                          (const char *)item->types[j].data);
+        for (size_t j = 0; j < item->tag_count; j++)
+            (void)fprintf(stderr, " tag '%.*s'", (int)item->tags[j].size, (const char *)item->tags[j].data);
+        (void)fprintf(stderr, ")");
+    }
+    (void)fprintf(stderr,
+                  " position %" PRIu64 "-%" PRIu64 " seq %" PRIu64 "-%" PRIu64 " version %" PRIu64 "-%" PRIu64
+                  " recorded %" PRId64 "-%" PRId64 " time %" PRId64 "-%" PRId64 " limit %" PRIu64 "\n",
+                  query->position_from, query->position_to, query->seq_from, query->seq_to,
+                  query->version_from, query->version_to, query->recorded_since_ns, query->recorded_until_ns,
+                  query->time_since_ns, query->time_until_ns, query->limit);
+}
+
+static void describe_conditions(const daybook_append_options *options) {
+    for (size_t i = 0; i < options->condition_count; i++) {
+        const daybook_condition *condition = &options->conditions[i];
+        (void)fprintf(stderr, "\ncondition %zu: kind %d stream '%.*s' filter '%.*s' aggregate '%.*s' expected %" PRIu64 " after %" PRIu64, i, condition->kind,
+                      (int)condition->stream.size, (const char *)condition->stream.data, (int)condition->filter.size,
+                      (const char *)condition->filter.data, (int)condition->aggregate.size, (const char *)condition->aggregate.data,
+                      condition->expected, condition->after);
+        daybook_query query;
+        daybook_query_init(&query);
+        query.items = condition->items;
+        query.item_count = condition->item_count;
+        if (query.item_count > 0) describe(&query);
+    }
+}
+
 static void append_batch(driver *driven) {
     random_source *random = &driven->random;
     static daybook_event events[MODEL_BATCH_MAX];
@@ -666,7 +713,16 @@ static void append_batch(driver *driven) {
     if (decision.uncertain && !was_duplicate)
         model_decide(&driven->model, driven->batch, driven->batch_count, &options, now_ns(driven), false,
                      &decision);
-    if (status != decision.status || (status == DAYBOOK_OK && was_duplicate != decision.duplicate))
+    bool differs = status != decision.status || (status == DAYBOOK_OK && was_duplicate != decision.duplicate);
+    if (differs) describe_conditions(&options);
+    for (size_t i = 0; differs && status == DAYBOOK_ECONFLICT && i < driven->model.event_count; i++) {
+        const model_event *event = &driven->model.events[i];
+        if (event->position != driven->error.actual) continue;
+        (void)fprintf(stderr, "the model has there: state %d %s type %s seq %" PRIu64 ", stream %sremoved, tags", (int)event->state, event->said->subject,
+                      event->type, event->seq, driven->model.streams[event->stream]->removed ? "" : "not ");
+        for (size_t j = 0; j < event->said->tag_count; j++) (void)fprintf(stderr, " %s", event->said->tags[j]);
+    }
+    if (differs)
         driver_fail(driven,
                     "append of %zu events (%s ...): %s%s, expected %s%s (condition %u, actual %" PRIu64 ")",
                     driven->batch_count, driven->batch[0]->subject, daybook_status_name(status),
@@ -1003,38 +1059,6 @@ static void make_query(driver *driven, query_texts *texts, daybook_query *query)
     if (random_percent(random, 30)) query->flags |= DAYBOOK_QUERY_REVERSE;
     if (random_percent(random, 15)) query->flags |= DAYBOOK_QUERY_LAST_PER_SUBJECT;
     if (random_percent(random, 25)) query->flags |= DAYBOOK_QUERY_INTERNAL;
-}
-
-static void describe(const daybook_query *query) {
-    (void)fprintf(stderr, "\nquery: flags %u stream '%.*s'", query->flags, (int)query->stream.size,
-                  (const char *)query->stream.data);
-    for (size_t i = 0; i < query->filter_count; i++)
-        (void)fprintf(stderr, " filter '%.*s'", (int)query->filters[i].size,
-                      (const char *)query->filters[i].data);
-    for (size_t i = 0; i < query->type_count; i++)
-        (void)fprintf(stderr, " type '%.*s'", (int)query->types[i].size, (const char *)query->types[i].data);
-    for (size_t i = 0; i < query->tag_count; i++)
-        (void)fprintf(stderr, " tag '%.*s'", (int)query->tags[i].size, (const char *)query->tags[i].data);
-    (void)fprintf(stderr, " correlation '%.*s' causation '%.*s' actor '%.*s' id '%.*s'",
-                  (int)query->correlation.size, (const char *)query->correlation.data,
-                  (int)query->causation.size, (const char *)query->causation.data, (int)query->actor.size,
-                  (const char *)query->actor.data, (int)query->id.size, (const char *)query->id.data);
-    for (size_t i = 0; i < query->item_count; i++) {
-        const daybook_query_item *item = &query->items[i];
-        (void)fprintf(stderr, " item(filter '%.*s'", (int)item->filter.size, (const char *)item->filter.data);
-        for (size_t j = 0; j < item->type_count; j++)
-            (void)fprintf(stderr, " type '%.*s'", (int)item->types[j].size,
-                          (const char *)item->types[j].data);
-        for (size_t j = 0; j < item->tag_count; j++)
-            (void)fprintf(stderr, " tag '%.*s'", (int)item->tags[j].size, (const char *)item->tags[j].data);
-        (void)fprintf(stderr, ")");
-    }
-    (void)fprintf(stderr,
-                  " position %" PRIu64 "-%" PRIu64 " seq %" PRIu64 "-%" PRIu64 " version %" PRIu64 "-%" PRIu64
-                  " recorded %" PRId64 "-%" PRId64 " time %" PRId64 "-%" PRId64 " limit %" PRIu64 "\n",
-                  query->position_from, query->position_to, query->seq_from, query->seq_to,
-                  query->version_from, query->version_to, query->recorded_since_ns, query->recorded_until_ns,
-                  query->time_since_ns, query->time_until_ns, query->limit);
 }
 
 // A query that names a stream that is not there.

@@ -94,7 +94,7 @@ static void run(uint64_t seed, uint64_t crashes, tally *sum) {
         .journal_max_bytes = 4 << 20,
         .segment_max_bytes = seed % 2 == 0 ? 1 << 20 : 64 << 20,
         .has_ages = !background,
-        .has_subject_limits = !background,
+        .has_subject_limits = true,
         .heavy = seed % 5 != 0,
         .repeat = repeat,
     };
