@@ -51,8 +51,9 @@ struct dbk_candidates {
     dbk_arena *arena;
     group *groups;
     size_t group_count;
-    bool all;  // every position
-    bool none; // no position
+    bool all;   // every position
+    bool none;  // no position
+    bool loose; // a list takes no part: a candidate need not have its term
 };
 
 static uint64_t far_end(bool back) {
@@ -173,8 +174,8 @@ daybook_status dbk_candidates_seek_back(dbk_candidates *candidates, uint64_t pos
     return seek(candidates, position, true, position_out, error);
 }
 
-bool dbk_candidates_are_all(const dbk_candidates *candidates) {
-    return candidates->all;
+bool dbk_candidates_have_all_terms(const dbk_candidates *candidates) {
+    return !candidates->all && !candidates->loose;
 }
 
 // ---- Planning ---------------------------------------------------------------------------------------------
@@ -266,7 +267,9 @@ static daybook_status open_group(dbk_candidates *candidates, const dbk_group *sa
             return status;
         }
         if (*unbounded_out) break;
+        size_t leaf_count = fresh->leaf_count;
         at->count += keep_short_leaves(fresh);
+        if (fresh->leaf_count < leaf_count) candidates->loose = true;
         at->clause_count++;
     }
     if (*unbounded_out) close_group(at);

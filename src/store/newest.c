@@ -104,7 +104,7 @@ static daybook_status walk_back(const search *searching, dbk_source *source, boo
     uint64_t end = source->memtable != NULL ? dbk_memtable_position_end(source->memtable)
                                             : source->position_last + 1;
     uint64_t position = end - 1 < searching->to ? end - 1 : searching->to;
-    bool decides = use_index && source->segment != NULL && !dbk_candidates_are_all(candidates) &&
+    bool decides = use_index && source->segment != NULL && dbk_candidates_have_all_terms(candidates) &&
                    index_decides(searching, source);
     dbk_block_view block = {0};
     daybook_status status = DAYBOOK_OK;

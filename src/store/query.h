@@ -64,7 +64,8 @@ daybook_status dbk_candidates_seek(dbk_candidates *candidates, uint64_t position
 /// The last candidate <= position.
 daybook_status dbk_candidates_seek_back(dbk_candidates *candidates, uint64_t position, uint64_t *position_out,
                                         daybook_error *error);
-bool dbk_candidates_are_all(const dbk_candidates *candidates);
+/// True where each candidate has every term of some clause of each group: no list was left out of the plan.
+bool dbk_candidates_have_all_terms(const dbk_candidates *candidates);
 void dbk_candidates_close(dbk_candidates *candidates);
 
 #endif
