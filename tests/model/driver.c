@@ -668,10 +668,13 @@ static void describe(const daybook_query *query) {
 static void describe_conditions(const daybook_append_options *options) {
     for (size_t i = 0; i < options->condition_count; i++) {
         const daybook_condition *condition = &options->conditions[i];
-        (void)fprintf(stderr, "\ncondition %zu: kind %d stream '%.*s' filter '%.*s' aggregate '%.*s' expected %" PRIu64 " after %" PRIu64, i, condition->kind,
-                      (int)condition->stream.size, (const char *)condition->stream.data, (int)condition->filter.size,
-                      (const char *)condition->filter.data, (int)condition->aggregate.size, (const char *)condition->aggregate.data,
-                      condition->expected, condition->after);
+        (void)fprintf(
+            stderr,
+            "\ncondition %zu: kind %d stream '%.*s' filter '%.*s' aggregate '%.*s' expected %" PRIu64
+            " after %" PRIu64,
+            i, condition->kind, (int)condition->stream.size, (const char *)condition->stream.data,
+            (int)condition->filter.size, (const char *)condition->filter.data, (int)condition->aggregate.size,
+            (const char *)condition->aggregate.data, condition->expected, condition->after);
         daybook_query query;
         daybook_query_init(&query);
         query.items = condition->items;
@@ -718,9 +721,12 @@ static void append_batch(driver *driven) {
     for (size_t i = 0; differs && status == DAYBOOK_ECONFLICT && i < driven->model.event_count; i++) {
         const model_event *event = &driven->model.events[i];
         if (event->position != driven->error.actual) continue;
-        (void)fprintf(stderr, "the model has there: state %d %s type %s seq %" PRIu64 ", stream %sremoved, tags", (int)event->state, event->said->subject,
-                      event->type, event->seq, driven->model.streams[event->stream]->removed ? "" : "not ");
-        for (size_t j = 0; j < event->said->tag_count; j++) (void)fprintf(stderr, " %s", event->said->tags[j]);
+        (void)fprintf(stderr,
+                      "the model has there: state %d %s type %s seq %" PRIu64 ", stream %sremoved, tags",
+                      (int)event->state, event->said->subject, event->type, event->seq,
+                      driven->model.streams[event->stream]->removed ? "" : "not ");
+        for (size_t j = 0; j < event->said->tag_count; j++)
+            (void)fprintf(stderr, " %s", event->said->tags[j]);
     }
     if (differs)
         driver_fail(driven,
