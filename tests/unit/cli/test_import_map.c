@@ -107,8 +107,8 @@ static void what_the_store_would_refuse_is_told_with_its_place(void **state) {
     cli_import_mapping mapping = {.subject = "p.{a}", .actor = "b"};
     assert_event(&mapping, VALUES(longer), "3:1 the subject has 2001 bytes");
     longer[256] = '\0';
-    assert_event(&mapping, VALUES("a", longer), "3:1 the actor has 256 bytes");
-    assert_event(&mapping, VALUES("a", "b\nc"), "3:1 the actor has a control character");
+    assert_event(&mapping, VALUES("a", longer), "3:11 the actor has 256 bytes");
+    assert_event(&mapping, VALUES("a", "b\nc"), "3:11 the actor has a control character");
     cli_import_mapping bad = {.subject = "p..{a}"};
     assert_event(&bad, VALUES("a"), "3:1 malformed subject");
 }
