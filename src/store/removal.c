@@ -423,10 +423,12 @@ static bool concerns(const dbk_stream *stream, dbk_slice filter, dbk_slice snaps
 
 // Snapshots that may have folded removed events go in the same commit.
 static daybook_status remove_snapshots(daybook_store *store, dbk_stream *snapshots, const dbk_stream *stream,
-                                       dbk_slice filter, dbk_buf *records, daybook_error *error) {
+                                       dbk_slice filter, uint64_t position_from, dbk_buf *records,
+                                       daybook_error *error) {
     if (snapshots == NULL || snapshots == stream) return DAYBOOK_OK;
     daybook_query query;
     daybook_query_init(&query);
+    query.position_from = position_from;
     daybook_cursor *cursor;
     DBK_TRY(dbk_cursor_open(store, &query, snapshots, &cursor, error));
     removal removed = {.store = store, .stream = snapshots, .reason = DBK_REMOVE_PURGE};
@@ -445,6 +447,26 @@ static daybook_status remove_snapshots(daybook_store *store, dbk_stream *snapsho
     return status;
 }
 
+// Remove the snapshots at or behind position_from that may have folded events of `stream` matching `filter`.
+static daybook_status forget_snapshots(daybook_store *store, const dbk_stream *stream, dbk_slice filter,
+                                       uint64_t position_from, daybook_error *error) {
+    dbk_stream *snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream));
+    if (snapshots == NULL || snapshots == stream) return DAYBOOK_OK;
+    dbk_buf records;
+    dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
+    dbk_stream_lock_trim(snapshots);
+    daybook_status status =
+        remove_snapshots(store, snapshots, stream, filter, position_from, &records, error);
+    if (status == DAYBOOK_OK) status = commit(store, &records, error);
+    dbk_stream_unlock_trim(store, snapshots);
+    dbk_buf_deinit(&records);
+    return status;
+}
+
+daybook_status dbk_stream_forget_snapshots(daybook_store *store, dbk_stream *stream, daybook_error *error) {
+    return forget_snapshots(store, stream, daybook_bytes(NULL, 0), 0, error);
+}
+
 static daybook_status writable_stream(daybook_store *store, dbk_slice name, uint32_t denied_flag,
                                       const char *action, dbk_stream **stream_out, daybook_error *error) {
     if (store->read_only) return dbk_fail(error, DAYBOOK_EREADONLY, "the store is open for reading only");
@@ -460,7 +482,8 @@ static daybook_status writable_stream(daybook_store *store, dbk_slice name, uint
 }
 
 static daybook_status remove_one(daybook_store *store, dbk_stream *stream, dbk_stream *snapshots,
-                                 uint64_t seq, removal *removed, daybook_error *error) {
+                                 uint64_t seq, removal *removed, char subject_out[DAYBOOK_SUBJECT_SIZE_MAX],
+                                 size_t *subject_size_out, daybook_error *error) {
     daybook_query query;
     daybook_query_init(&query);
     query.seq_from = query.seq_to = seq;
@@ -475,10 +498,12 @@ static daybook_status remove_one(daybook_store *store, dbk_stream *stream, dbk_s
                           (int)stream->name.size, (const char *)stream->name.data, (unsigned long long)seq);
     } else if (status == DAYBOOK_OK) {
         const dbk_event *event = dbk_cursor_event(cursor);
+        *subject_size_out = event->subject.size;
+        memcpy(subject_out, event->subject.data, event->subject.size);
         status = add_event(removed, event);
         if (status == DAYBOOK_OK) status = encode_removal(removed, &records);
         if (status == DAYBOOK_OK && event->aggregate_size > 0)
-            status = remove_snapshots(store, snapshots, stream, event->subject, &records, error);
+            status = remove_snapshots(store, snapshots, stream, event->subject, 0, &records, error);
         if (status == DAYBOOK_OK) status = commit(store, &records, error);
     }
     dbk_buf_deinit(&records);
@@ -494,27 +519,21 @@ daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, ui
     DBK_TRY(writable_stream(store, name, DAYBOOK_STREAM_DENY_DELETE, "deleting events", &stream, error));
     dbk_stream *snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream));
     removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_DELETE};
+    char subject[DAYBOOK_SUBJECT_SIZE_MAX];
+    size_t subject_size = 0;
+    uint64_t seen = atomic_load(&store->durable_position);
     lock_both(stream, snapshots);
-    daybook_status status = remove_one(store, stream, snapshots, seq, &removed, error);
+    daybook_status status =
+        remove_one(store, stream, snapshots, seq, &removed, subject, &subject_size, error);
     unlock_both(store, stream, snapshots);
+    // A snapshot stored between our looking and the removal's being applied may hold the event; one stored later is
+    // noticed by whoever takes it.
+    if (status == DAYBOOK_OK)
+        status = forget_snapshots(store, stream, daybook_bytes(subject, subject_size), seen + 1, error);
     // Snapshots lie behind the event they folded: erase from there to the end.
     if (status == DAYBOOK_OK && erase)
         status = dbk_maintenance_erase(store, removed.ranges.items[0].first, UINT64_MAX, error);
     dbk_ranges_deinit(&removed.ranges, store->allocator);
-    return status;
-}
-
-daybook_status dbk_stream_forget_snapshots(daybook_store *store, dbk_stream *stream, daybook_error *error) {
-    dbk_stream *snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream));
-    if (snapshots == NULL || snapshots == stream) return DAYBOOK_OK;
-    dbk_buf records;
-    dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
-    dbk_stream_lock_trim(snapshots);
-    daybook_status status =
-        remove_snapshots(store, snapshots, stream, daybook_bytes(NULL, 0), &records, error);
-    if (status == DAYBOOK_OK) status = commit(store, &records, error);
-    dbk_stream_unlock_trim(store, snapshots);
-    dbk_buf_deinit(&records);
     return status;
 }
 
@@ -539,7 +558,7 @@ static daybook_status purge_all(daybook_store *store, removal *removed, dbk_stre
     dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
     daybook_status status = encode_removal(removed, &records);
     if (status == DAYBOOK_OK)
-        status = remove_snapshots(store, snapshots, stream, daybook_bytes(NULL, 0), &records, error);
+        status = remove_snapshots(store, snapshots, stream, daybook_bytes(NULL, 0), 0, &records, error);
     if (status == DAYBOOK_OK) status = commit(store, &records, error);
     dbk_buf_deinit(&records);
     return status;
@@ -560,7 +579,7 @@ static daybook_status commit_ranges(daybook_store *store, const removal *removed
         dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
         status = encode_removal(&part, &records);
         if (status == DAYBOOK_OK && done == 0)
-            status = remove_snapshots(store, snapshots, removed->stream, filter, &records, error);
+            status = remove_snapshots(store, snapshots, removed->stream, filter, 0, &records, error);
         if (status == DAYBOOK_OK) status = commit(store, &records, error);
         dbk_buf_deinit(&records);
         done += count;
@@ -601,9 +620,12 @@ daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name,
     dbk_stream *snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream));
     removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_PURGE};
     uint64_t erase_from = atomic_load(&stream->first_position);
+    uint64_t seen = atomic_load(&store->durable_position);
     lock_both(stream, snapshots);
     daybook_status status = purge(store, &removed, snapshots, options, error);
     unlock_both(store, stream, snapshots);
+    if (status == DAYBOOK_OK && removed.removed_count > 0)
+        status = forget_snapshots(store, stream, options->filter, seen + 1, error);
     if (status == DAYBOOK_OK && options->erase && removed.removed_count > 0) {
         if (removed.ranges.count > 0) erase_from = removed.ranges.items[0].first;
         status = dbk_maintenance_erase(store, erase_from, UINT64_MAX, error);
