@@ -441,13 +441,6 @@ static daybook_status write_group(daybook_store *store, daybook_error *error) {
     return DAYBOOK_OK;
 }
 
-typedef struct rotation {
-    daybook_store *store;
-    dbk_operation *operation;
-    void (*capture)(void *context);
-    void *capture_context;
-} rotation;
-
 // A fresh active table behind the old one. state_lock is held; every accepted event is published.
 static daybook_status swap_active(daybook_store *store, dbk_operation *operation) {
     uint64_t position_first = store->next_position;
@@ -489,7 +482,6 @@ static daybook_status swap_active(daybook_store *store, dbk_operation *operation
 // The last act of a group: cut the memory table here. Loops while trims slip in between.
 static daybook_status rotate(daybook_store *store, dbk_operation *operation) {
     struct dbk_commit *commit = store->commit;
-    rotation *rotating = operation->apply_context;
     for (;;) {
         pthread_mutex_lock(&store->state_lock);
         pthread_mutex_lock(&store->removal_lock);
@@ -509,7 +501,7 @@ static daybook_status rotate(daybook_store *store, dbk_operation *operation) {
     if (due && !empty) status = swap_active(store, operation);
     if (status == DAYBOOK_OK && (operation->frozen != NULL || operation->force)) {
         operation->flush_lsn = dbk_journal_durable_lsn(store->journal);
-        if (rotating->capture != NULL) rotating->capture(rotating->capture_context);
+        if (operation->apply != NULL) operation->apply(operation->apply_context);
     }
     pthread_mutex_unlock(&store->removal_lock);
     pthread_mutex_unlock(&store->state_lock);
@@ -862,9 +854,11 @@ daybook_status dbk_commit_rotate(daybook_store *store, bool force, dbk_source **
                                  uint64_t *flush_lsn_out, void (*capture)(void *context),
                                  void *capture_context, daybook_error *error) {
     *frozen_out = NULL;
-    rotation rotating = {.store = store, .capture = capture, .capture_context = capture_context};
-    dbk_operation operation = {
-        .kind = DBK_OPERATION_ROTATE, .urgent = true, .force = force, .apply_context = &rotating};
+    dbk_operation operation = {.kind = DBK_OPERATION_ROTATE,
+                               .urgent = true,
+                               .force = force,
+                               .apply = capture,
+                               .apply_context = capture_context};
     daybook_status status = run(store, &operation, error);
     if (status != DAYBOOK_OK) return status;
     *frozen_out = operation.frozen;

@@ -102,7 +102,7 @@ typedef struct dbk_operation {
     dbk_slice records;
     void (*apply)(void *context);
     void *apply_context;
-    // ROTATE
+    // ROTATE: `apply` captures what the cut says, under the locks.
     bool force;
     dbk_source *frozen;
     uint64_t flush_lsn;
