@@ -24,16 +24,13 @@
 // which are durable, or of their own group; they are given when that group is.
 //
 // When a group cannot be written because the sync failed, its operations get EUNCERTAIN, all later ones
-// EPOISONED, and durable_position stays: nothing of it becomes visible. When there is no room (journal or
-// memory full), the leader asks maintenance and waits; when maintenance says that it cannot, the operations
-// get that status and nothing was written.
+// EPOISONED, and durable_position stays: nothing of it becomes visible. Where there is no room (room.c), the
+// operations get that status and nothing was written.
 //
 // Streams with sync_interval: a group of nothing but their events is left unwritten, its operations are done
 // at once, and the next group goes on in the same pages; maintenance has it written when the interval is
 // over.
-#include "store/commit.h"
-
-#include <errno.h>
+#include "store/commit_internal.h"
 
 #include "base/assert.h"
 #include "base/time.h"
@@ -43,46 +40,7 @@ enum {
     GROUP_SIZE_MAX = 4 << 20,
     SLOW_GROUP_SIZE_MAX = 256 << 10,
     QUEUED_BYTES_MAX = 32 << 20,
-    ROOM_WAIT_MS = 100,
-    ROOM_WAITS_MAX = 300, // half a minute without any progress of maintenance
     RESOLVE_TRIES_MAX = 100,
-    ROTATION_PAGES_MIN = 64,
-};
-
-#define YIELD DAYBOOK_TIMEOUT // among the functions here
-
-struct dbk_commit {
-    pthread_mutex_t queue_lock;
-    // Guarded by queue_lock.
-    dbk_operation *head;
-    dbk_operation **tail;
-    bool led; // somebody leads
-    bool closing;
-    size_t queued_bytes; // of submitted operations
-    bool thread_running;
-    bool thread_leads;            // the lead was handed to the commit thread
-    dbk_operation *finished_head; // submitted operations served by others
-    dbk_operation **finished_tail;
-    pthread_cond_t thread_wake; // with queue_lock
-    pthread_cond_t queue_room;
-    pthread_cond_t idle;
-    pthread_t thread;
-
-    _Atomic uint32_t room_changes; // bumped when maintenance made room; slept on
-
-    // Owned by whoever leads.
-    dbk_journal_group *group;
-    dbk_append *oldest_untrimmed; // guarded by state_lock, with the newest
-    dbk_append *newest_untrimmed;
-    dbk_stream *pending;                   // streams with accepted, unpublished events; under state_lock
-    uint64_t group_position;               // last position in the group
-    atomic_int_fast64_t deferred_until_ns; // monotonic; 0: nothing is deferred
-
-    dbk_buf lazy;        // records to ride along; guarded by store->removal_lock
-    uint64_t lazy_taken; // times it was emptied into a group; guarded by removal_lock
-    atomic_uint_fast64_t removal_generation;
-    atomic_bool has_deferred;
-    atomic_bool room_wanted; // the leader waits for the journal: a flush is due however little is used
 };
 
 // ---- Queue ------------------------------------------------------------------------------------------------
@@ -116,7 +74,7 @@ static void pop(struct dbk_commit *commit, dbk_operation *operation) {
     }
 }
 
-static bool urgent_waits(struct dbk_commit *commit) {
+bool dbk_commit_urgent_waits(struct dbk_commit *commit) {
     pthread_mutex_lock(&commit->queue_lock);
     bool waits = commit->head != NULL && commit->head->urgent;
     pthread_mutex_unlock(&commit->queue_lock);
@@ -145,138 +103,9 @@ static void wake_word(daybook_store *store, _Atomic uint32_t *word) {
     store->vfs->wake(store->vfs, (const volatile uint32_t *)(uintptr_t)word, 1, 0);
 }
 
-// ---- Room -------------------------------------------------------------------------------------------------
-
-void dbk_commit_room_changed(daybook_store *store) {
-    struct dbk_commit *commit = store->commit;
-    if (commit == NULL) return;
-    atomic_fetch_add(&commit->room_changes, 1);
-    store->vfs->wake(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes, INT32_MAX, 0);
-}
-
-static bool has_background(const daybook_store *store) {
-    return (store->options.flags & DAYBOOK_OPEN_NO_BACKGROUND) == 0;
-}
-
-static size_t frozen_count(daybook_store *store) {
-    dbk_view *view = dbk_store_get_view(store);
-    size_t count = view->source_count - view->segment_count;
-    dbk_view_unref(view);
-    return count > 0 ? count - 1 : 0;
-}
-
-// Appends that come faster than segments are written are slowed down before they have to be stopped: while a
-// table is being written and the active one is over its size, groups are small and each is held back a
-// little, so that nobody waits long.
-static size_t bytes_over(daybook_store *store) {
-    size_t bytes = dbk_memtable_bytes(store->active->memtable);
-    if (!has_background(store) || bytes < store->options.memtable_bytes || frozen_count(store) == 0) return 0;
-    return bytes - store->options.memtable_bytes + 1;
-}
-
-static void slow_down(daybook_store *store, size_t over) {
-    struct dbk_commit *commit = store->commit;
-    uint64_t eighths = over * 8 / store->options.memtable_bytes;
-    int64_t pause_ns = (int64_t)(eighths > 8 ? 8 : eighths) * DBK_MILLISECOND_NS + DBK_MILLISECOND_NS / 4;
-    (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes,
-                           atomic_load(&commit->room_changes), pause_ns, 0);
-}
-
-bool dbk_commit_wants_flush(daybook_store *store) {
-    if (store->read_only || store->journal == NULL) return false;
-    pthread_mutex_lock(&store->state_lock);
-    size_t bytes = dbk_memtable_bytes(store->active->memtable);
-    bool empty = dbk_memtable_position_end(store->active->memtable) == store->active->position_first;
-    pthread_mutex_unlock(&store->state_lock);
-    if (frozen_count(store) > 0) return true;
-    if (bytes >= store->options.memtable_bytes && !empty) return true;
-    uint64_t pages_max = store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE;
-    uint64_t used = dbk_journal_used_pages(store->journal);
-    return used >= pages_max / 2 || (used > 0 && atomic_load(&store->commit->room_wanted));
-}
-
-// Wait until maintenance did something. Its last status tells whether there is hope.
-// `seen` was read before the caller found that there is no room: what changed since ends the wait at once.
-static daybook_status wait_for_room(daybook_store *store, uint32_t seen, const char *what,
-                                    daybook_error *error) {
-    struct dbk_commit *commit = store->commit;
-    dbk_maintenance_kick(store);
-    for (int i = 0; i < ROOM_WAITS_MAX; i++) {
-        daybook_status status = (daybook_status)atomic_load(&store->maintenance_status);
-        if (status != DAYBOOK_OK)
-            return dbk_fail(error, status == DAYBOOK_EPOISONED ? DAYBOOK_ENOSPC : status,
-                            "the %s is full and cannot be written out: %s; nothing was appended, it resumes "
-                            "by itself when that has gone",
-                            what, daybook_status_text(status));
-        (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes, seen,
-                               ROOM_WAIT_MS * DBK_MILLISECOND_NS, 0);
-        if (atomic_load(&commit->room_changes) != seen) return DAYBOOK_OK;
-    }
-    return dbk_fail(error, DAYBOOK_ENOSPC,
-                    "the %s is full and was not written out in time; nothing was appended", what);
-}
-
-// Journal pages that appends leave free for the records that ride along and a rotation's own.
-static uint64_t reserved_pages(daybook_store *store, const dbk_operation *operation) {
-    if (operation->urgent || !has_background(store)) return 0;
-    pthread_mutex_lock(&store->removal_lock);
-    size_t lazy = store->commit->lazy.size;
-    pthread_mutex_unlock(&store->removal_lock);
-    return dbk_journal_pages_for(lazy) + ROTATION_PAGES_MIN;
-}
-
-// Room for `bytes` more in the memory table and in the journal behind what the group holds. The leader holds
-// no lock. YIELD where an urgent operation should go first.
-static daybook_status make_room(daybook_store *store, size_t bytes, dbk_operation *operation) {
-    daybook_error *error = &operation->error;
-    bool urgent = operation->urgent;
-    struct dbk_commit *commit = store->commit;
-    // Two tables may exist: the active one and one being written. Where none is being written, rotation is
-    // what makes room.
-    for (;;) {
-        uint32_t seen = atomic_load(&commit->room_changes);
-        if (urgent || !has_background(store) || frozen_count(store) == 0 ||
-            dbk_memtable_bytes(store->active->memtable) < 2 * store->options.memtable_bytes)
-            break;
-        if (urgent_waits(commit)) return YIELD;
-        DBK_TRY(wait_for_room(store, seen, "memory table", error));
-    }
-    daybook_status status = DAYBOOK_OK;
-    for (;;) {
-        uint32_t seen = atomic_load(&commit->room_changes);
-        uint64_t pages = dbk_journal_pages_for(dbk_journal_group_size(commit->group) + bytes);
-        // Without what a rotation writes the journal could never be emptied.
-        uint64_t reserved = reserved_pages(store, operation);
-        status = DAYBOOK_OK;
-        if (dbk_journal_room_pages(store->journal) >= pages + reserved) break;
-        status = dbk_maintenance_grow_journal(store, pages + reserved, error);
-        if (status == DAYBOOK_OK) continue;
-        if ((status != DAYBOOK_ELIMIT && status != DAYBOOK_ENOSPC) || !has_background(store)) break;
-        if (dbk_journal_pages_for(bytes) > store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2) {
-            status = dbk_fail(
-                error, DAYBOOK_ELIMIT,
-                "a batch of %zu bytes does not fit the journal of %llu bytes: raise journal_max_bytes", bytes,
-                (unsigned long long)store->options.journal_max_bytes);
-            break;
-        }
-        if (!urgent && urgent_waits(commit)) {
-            status = YIELD;
-            break;
-        }
-        // Two flushes empty the journal; what does not fit then does not fit the disk.
-        if (operation->room_flushes == 0) operation->room_flushes = atomic_load(&store->flush_count) + 1;
-        if (atomic_load(&store->flush_count) > operation->room_flushes + 1) break;
-        atomic_store(&commit->room_wanted, true);
-        status = wait_for_room(store, seen, "journal", error);
-        if (status != DAYBOOK_OK) break;
-    }
-    atomic_store(&commit->room_wanted, false);
-    return status;
-}
-
 // ---- Leading ----------------------------------------------------------------------------------------------
 
-// Forget what the group accepted but nobody will see. Only for failures that wrote nothing.
+// Count what the group accepted; published with it.
 static void note_pending(struct dbk_commit *commit, dbk_append *append) {
     for (size_t i = 0; i < append->count; i++) {
         dbk_stream *stream = append->events[i].stream;
@@ -287,44 +116,6 @@ static void note_pending(struct dbk_commit *commit, dbk_append *append) {
         stream->pending_count++;
         stream->pending_bytes += append->events[i].cost;
     }
-}
-
-// From the moment it is decided until its subjects are trimmed, a flush may cut the journal behind an append:
-// the manifest remembers the oldest such position, and recovery looks from there on.
-static void note_untrimmed(struct dbk_commit *commit, dbk_append *append) {
-    bool limited = false;
-    for (size_t i = 0; i < append->count && !limited; i++) {
-        const daybook_stream_config *config = atomic_load(&append->events[i].stream->config);
-        limited = config->max_msgs_per_subject > 0;
-    }
-    if (!limited) return;
-    append->is_untrimmed = true;
-    append->older_untrimmed = commit->newest_untrimmed;
-    append->newer_untrimmed = NULL;
-    if (commit->newest_untrimmed != NULL) {
-        commit->newest_untrimmed->newer_untrimmed = append;
-    } else {
-        commit->oldest_untrimmed = append;
-    }
-    commit->newest_untrimmed = append;
-}
-
-void dbk_commit_trimmed(daybook_store *store, dbk_append *append) {
-    struct dbk_commit *commit = store->commit;
-    if (!append->is_untrimmed) return; // set by the leader before it woke this thread
-    pthread_mutex_lock(&store->state_lock);
-    dbk_append *older = append->older_untrimmed;
-    dbk_append *newer = append->newer_untrimmed;
-    *(older != NULL ? &older->newer_untrimmed : &commit->oldest_untrimmed) = newer;
-    *(newer != NULL ? &newer->older_untrimmed : &commit->newest_untrimmed) = older;
-    append->is_untrimmed = false;
-    pthread_mutex_unlock(&store->state_lock);
-}
-
-uint64_t dbk_commit_trim_from(daybook_store *store) {
-    const struct dbk_commit *commit = store->commit;
-    if (commit == NULL || commit->oldest_untrimmed == NULL) return store->next_position;
-    return commit->oldest_untrimmed->events[0].position;
 }
 
 static daybook_status decide_append(daybook_store *store, dbk_operation *operation) {
@@ -338,7 +129,7 @@ static daybook_status decide_append(daybook_store *store, dbk_operation *operati
             daybook_status status = dbk_append_decide(append, view, commit->group, &operation->error);
             if (status == DAYBOOK_OK && !append->duplicate) {
                 note_pending(commit, append);
-                note_untrimmed(commit, append);
+                dbk_commit_note_untrimmed(commit, append);
                 commit->group_position = store->next_position - 1;
             }
             pthread_mutex_unlock(&store->state_lock);
@@ -488,7 +279,7 @@ static daybook_status rotate(daybook_store *store, dbk_operation *operation) {
         if (commit->lazy.size == 0) break;
         pthread_mutex_unlock(&store->removal_lock);
         pthread_mutex_unlock(&store->state_lock);
-        DBK_TRY(make_room(store, commit->lazy.size, operation));
+        DBK_TRY(dbk_commit_make_room(store, commit->lazy.size, operation));
         DBK_TRY(take_lazy(store));
         DBK_TRY(write_group(store, &operation->error));
     }
@@ -517,9 +308,9 @@ static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *in
     const dbk_operation *refused = NULL; // there was no room for it, and so not for what is larger
     size_t refused_size = 0;
     bool last = false;
-    size_t over = bytes_over(store);
+    size_t over = dbk_commit_bytes_over(store);
     size_t group_size_max = over > 0 ? SLOW_GROUP_SIZE_MAX : GROUP_SIZE_MAX;
-    if (over > 0) slow_down(store, over);
+    if (over > 0) dbk_commit_slow_down(store, over);
     *defer_out = true;
     *interval_ns_out = INT64_MAX;
     while (!last) {
@@ -533,7 +324,7 @@ static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *in
         if (served != NULL && group_size > 0 &&
             (group_size + size > group_size_max ||
              dbk_journal_room_pages(store->journal) <
-                 dbk_journal_pages_for(group_size + size) + reserved_pages(store, operation))) {
+                 dbk_journal_pages_for(group_size + size) + dbk_commit_reserved_pages(store, operation))) {
             break; // it leads the next group
         }
         daybook_status status = DAYBOOK_OK;
@@ -546,8 +337,8 @@ static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *in
                 operation->error = refused->error;
                 status = refused->status;
             } else {
-                status = make_room(store, size, operation);
-                if (status == YIELD) {
+                status = dbk_commit_make_room(store, size, operation);
+                if (status == DBK_COMMIT_YIELD) {
                     if (served != NULL) break;
                     continue;
                 }

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of group commit share: commit.c (queue and lead), room.c (room and pacing), untrimmed.c.
+#ifndef DBK_STORE_COMMIT_INTERNAL_H
+#define DBK_STORE_COMMIT_INTERNAL_H
+
+#include "store/commit.h"
+
+#define DBK_COMMIT_YIELD DAYBOOK_TIMEOUT // make_room: an urgent operation should go first
+
+struct dbk_commit {
+    pthread_mutex_t queue_lock;
+    // Guarded by queue_lock.
+    dbk_operation *head;
+    dbk_operation **tail;
+    bool led; // somebody leads
+    bool closing;
+    size_t queued_bytes; // of submitted operations
+    bool thread_running;
+    bool thread_leads;            // the lead was handed to the commit thread
+    dbk_operation *finished_head; // submitted operations served by others
+    dbk_operation **finished_tail;
+    pthread_cond_t thread_wake; // with queue_lock
+    pthread_cond_t queue_room;
+    pthread_cond_t idle;
+    pthread_t thread;
+
+    _Atomic uint32_t room_changes; // bumped when maintenance made room; slept on
+
+    // Owned by whoever leads.
+    dbk_journal_group *group;
+    dbk_append *oldest_untrimmed; // guarded by state_lock, with the newest
+    dbk_append *newest_untrimmed;
+    dbk_stream *pending;                   // streams with accepted, unpublished events; under state_lock
+    uint64_t group_position;               // last position in the group
+    atomic_int_fast64_t deferred_until_ns; // monotonic; 0: nothing is deferred
+
+    dbk_buf lazy;        // records to ride along; guarded by store->removal_lock
+    uint64_t lazy_taken; // times it was emptied into a group; guarded by removal_lock
+    atomic_uint_fast64_t removal_generation;
+    atomic_bool has_deferred;
+    atomic_bool room_wanted; // the leader waits for the journal: a flush is due however little is used
+};
+
+/// Is an urgent operation at the head of the queue?
+bool dbk_commit_urgent_waits(struct dbk_commit *commit);
+
+// ---- room.c: for the leader, which holds no lock ----------------------------------------------------------
+
+/// How far the memory tables are over their size, 0 where appends need not be slowed down.
+size_t dbk_commit_bytes_over(daybook_store *store);
+/// Hold the leader back a little, the more the further over.
+void dbk_commit_slow_down(daybook_store *store, size_t over);
+/// Journal pages that appends leave free for the records that ride along and a rotation's own.
+uint64_t dbk_commit_reserved_pages(daybook_store *store, const dbk_operation *operation);
+/// Room for `bytes` more in the memory table and in the journal behind what the group holds. Waits for it.
+/// DBK_COMMIT_YIELD where an urgent operation should go first.
+daybook_status dbk_commit_make_room(daybook_store *store, size_t bytes, dbk_operation *operation);
+
+// ---- untrimmed.c ------------------------------------------------------------------------------------------
+
+/// Enter an append that was just decided, if it has limits per subject. state_lock is held.
+void dbk_commit_note_untrimmed(struct dbk_commit *commit, dbk_append *append);
+
+#endif

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Room for what is appended, in the memory table and in the journal: pacing, waiting, and when a flush is due.
+//
+// Only the leader asks for room, and holds no lock then. Appends that come faster than segments are written
+// are slowed down first; where memory or journal are used up the leader wakes maintenance and waits for it,
+// and only where maintenance fails, or makes no progress, does the append get an error.
+//
+// room_changes is bumped by whoever may have made room, and slept on. It is read before the look that finds
+// none, so that no change is missed.
+#include "base/time.h"
+#include "store/commit_internal.h"
+
+enum {
+    ROOM_WAIT_MS = 100,
+    ROOM_WAITS_MAX = 300, // half a minute without any progress of maintenance
+    ROTATION_PAGES_MIN = 64,
+};
+
+void dbk_commit_room_changed(daybook_store *store) {
+    struct dbk_commit *commit = store->commit;
+    if (commit == NULL) return;
+    atomic_fetch_add(&commit->room_changes, 1);
+    store->vfs->wake(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes, INT32_MAX, 0);
+}
+
+static bool has_background(const daybook_store *store) {
+    return (store->options.flags & DAYBOOK_OPEN_NO_BACKGROUND) == 0;
+}
+
+static size_t frozen_count(daybook_store *store) {
+    dbk_view *view = dbk_store_get_view(store);
+    size_t count = view->source_count - view->segment_count;
+    dbk_view_unref(view);
+    return count > 0 ? count - 1 : 0;
+}
+
+// Appends that come faster than segments are written are slowed down before they have to be stopped: while a
+// table is being written and the active one is over its size, groups are small and each is held back a
+// little, so that nobody waits long.
+size_t dbk_commit_bytes_over(daybook_store *store) {
+    size_t bytes = dbk_memtable_bytes(store->active->memtable);
+    if (!has_background(store) || bytes < store->options.memtable_bytes || frozen_count(store) == 0) return 0;
+    return bytes - store->options.memtable_bytes + 1;
+}
+
+void dbk_commit_slow_down(daybook_store *store, size_t over) {
+    struct dbk_commit *commit = store->commit;
+    uint64_t eighths = over * 8 / store->options.memtable_bytes;
+    int64_t pause_ns = (int64_t)(eighths > 8 ? 8 : eighths) * DBK_MILLISECOND_NS + DBK_MILLISECOND_NS / 4;
+    (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes,
+                           atomic_load(&commit->room_changes), pause_ns, 0);
+}
+
+bool dbk_commit_wants_flush(daybook_store *store) {
+    if (store->read_only || store->journal == NULL) return false;
+    pthread_mutex_lock(&store->state_lock);
+    size_t bytes = dbk_memtable_bytes(store->active->memtable);
+    bool empty = dbk_memtable_position_end(store->active->memtable) == store->active->position_first;
+    pthread_mutex_unlock(&store->state_lock);
+    if (frozen_count(store) > 0) return true;
+    if (bytes >= store->options.memtable_bytes && !empty) return true;
+    uint64_t pages_max = store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE;
+    uint64_t used = dbk_journal_used_pages(store->journal);
+    return used >= pages_max / 2 || (used > 0 && atomic_load(&store->commit->room_wanted));
+}
+
+// Wait until maintenance did something. Its last status tells whether there is hope.
+// `seen` was read before the caller found that there is no room: what changed since ends the wait at once.
+static daybook_status wait_for_room(daybook_store *store, uint32_t seen, const char *what,
+                                    daybook_error *error) {
+    struct dbk_commit *commit = store->commit;
+    dbk_maintenance_kick(store);
+    for (int i = 0; i < ROOM_WAITS_MAX; i++) {
+        daybook_status status = (daybook_status)atomic_load(&store->maintenance_status);
+        if (status != DAYBOOK_OK)
+            return dbk_fail(error, status == DAYBOOK_EPOISONED ? DAYBOOK_ENOSPC : status,
+                            "the %s is full and cannot be written out: %s; nothing was appended, it resumes "
+                            "by itself when that has gone",
+                            what, daybook_status_text(status));
+        (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes, seen,
+                               ROOM_WAIT_MS * DBK_MILLISECOND_NS, 0);
+        if (atomic_load(&commit->room_changes) != seen) return DAYBOOK_OK;
+    }
+    return dbk_fail(error, DAYBOOK_ENOSPC,
+                    "the %s is full and was not written out in time; nothing was appended", what);
+}
+
+// Journal pages that appends leave free for the records that ride along and a rotation's own.
+uint64_t dbk_commit_reserved_pages(daybook_store *store, const dbk_operation *operation) {
+    if (operation->urgent || !has_background(store)) return 0;
+    pthread_mutex_lock(&store->removal_lock);
+    size_t lazy = store->commit->lazy.size;
+    pthread_mutex_unlock(&store->removal_lock);
+    return dbk_journal_pages_for(lazy) + ROTATION_PAGES_MIN;
+}
+
+// Room for `bytes` more in the memory table and in the journal behind what the group holds. The leader holds
+// no lock. DBK_COMMIT_YIELD where an urgent operation should go first.
+daybook_status dbk_commit_make_room(daybook_store *store, size_t bytes, dbk_operation *operation) {
+    daybook_error *error = &operation->error;
+    bool urgent = operation->urgent;
+    struct dbk_commit *commit = store->commit;
+    // Two tables may exist: the active one and one being written. Where none is being written, rotation is
+    // what makes room.
+    for (;;) {
+        uint32_t seen = atomic_load(&commit->room_changes);
+        if (urgent || !has_background(store) || frozen_count(store) == 0 ||
+            dbk_memtable_bytes(store->active->memtable) < 2 * store->options.memtable_bytes)
+            break;
+        if (dbk_commit_urgent_waits(commit)) return DBK_COMMIT_YIELD;
+        DBK_TRY(wait_for_room(store, seen, "memory table", error));
+    }
+    daybook_status status = DAYBOOK_OK;
+    for (;;) {
+        uint32_t seen = atomic_load(&commit->room_changes);
+        uint64_t pages = dbk_journal_pages_for(dbk_journal_group_size(commit->group) + bytes);
+        // Without what a rotation writes the journal could never be emptied.
+        uint64_t reserved = dbk_commit_reserved_pages(store, operation);
+        status = DAYBOOK_OK;
+        if (dbk_journal_room_pages(store->journal) >= pages + reserved) break;
+        status = dbk_maintenance_grow_journal(store, pages + reserved, error);
+        if (status == DAYBOOK_OK) continue;
+        if ((status != DAYBOOK_ELIMIT && status != DAYBOOK_ENOSPC) || !has_background(store)) break;
+        if (dbk_journal_pages_for(bytes) > store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2) {
+            status = dbk_fail(
+                error, DAYBOOK_ELIMIT,
+                "a batch of %zu bytes does not fit the journal of %llu bytes: raise journal_max_bytes", bytes,
+                (unsigned long long)store->options.journal_max_bytes);
+            break;
+        }
+        if (!urgent && dbk_commit_urgent_waits(commit)) {
+            status = DBK_COMMIT_YIELD;
+            break;
+        }
+        // Two flushes empty the journal; what does not fit then does not fit the disk.
+        if (operation->room_flushes == 0) operation->room_flushes = atomic_load(&store->flush_count) + 1;
+        if (atomic_load(&store->flush_count) > operation->room_flushes + 1) break;
+        atomic_store(&commit->room_wanted, true);
+        status = wait_for_room(store, seen, "journal", error);
+        if (status != DAYBOOK_OK) break;
+    }
+    atomic_store(&commit->room_wanted, false);
+    return status;
+}
