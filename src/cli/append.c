@@ -278,16 +278,6 @@ static int check_subject(cli_context *context, const char *subject) {
                     subject);
 }
 
-// An empty id would silently be a new one: what is given has to say something.
-static int check_given(cli_context *context) {
-    static const char *const names[] = {"id", "type", "schema", "correlation", "causation", "actor"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (cli_given(context, names[i]) && cli_slice(context, names[i]).size == 0)
-            return cli_fail(context, DAYBOOK_EINVALID,
-                            "cannot use --%s '': it is empty; give a value, or leave it out", names[i]);
-    return CLI_FINE;
-}
-
 // Before a store is opened, let alone made.
 static int check_event(cli_context *context, const daybook_event *event) {
     daybook_error error;
@@ -327,8 +317,6 @@ static int append_one(cli_context *context) {
                         "missing argument: daybook append takes SUBJECT [DATA|-] or --batch FILE; see "
                         "daybook append --help");
     int status = check_subject(context, context->positionals[0]);
-    if (status != CLI_FINE) return status;
-    status = check_given(context);
     if (status != CLI_FINE) return status;
     event.subject = daybook_text(context->positionals[0]);
     event.id = cli_slice(context, "id");

@@ -38,7 +38,7 @@ enum cli_exit {
 // What the argument of an option is; checked while parsing, so a verb never sees a malformed number or time.
 enum cli_kind {
     CLI_FLAG,     // no argument
-    CLI_TEXT,     // anything
+    CLI_TEXT,     // anything, not empty unless `may_be_empty`
     CLI_NUMBER,   // 0 to 2^64-1
     CLI_TIME,     // TIME as daybook_time_parse
     CLI_DURATION, // "90s", "1h30m", "30d"; 0 is none
@@ -55,8 +55,9 @@ typedef struct cli_option {
     const char *help;     // one line, no full stop
     const char *choices;  // CLI_CHOICE: "time|file"
     int kind;
-    int repeats; // may be given more than once
-    char letter; // short form, 0 for none
+    int repeats;      // may be given more than once
+    int may_be_empty; // CLI_TEXT that says nothing when empty, such as a description
+    char letter;      // short form, 0 for none
 } cli_option;
 
 // Properties of a verb.
@@ -80,6 +81,7 @@ typedef struct cli_command {
     unsigned flags;
     unsigned positional_min;
     unsigned positional_max; // CLI_ANY for no limit
+    unsigned data_index;     // of the positional that is data and so may be empty; 0: none
 } cli_command;
 
 #define CLI_ANY 0xffffffffu

@@ -35,6 +35,11 @@
     { .name = option_name, .argument = metavar, .help = text, .kind = CLI_TEXT }
 #define TEXTS(option_name, metavar, text) \
     { .name = option_name, .argument = metavar, .help = text, .kind = CLI_TEXT, .repeats = 1 }
+#define DESCRIPTION                                                                            \
+    {                                                                                          \
+        .name = "description", .argument = "TEXT", .help = "what it is for", .kind = CLI_TEXT, \
+        .may_be_empty = 1                                                                      \
+    }
 #define NUMBER(option_name, metavar, text) \
     { .name = option_name, .argument = metavar, .help = text, .kind = CLI_NUMBER }
 #define TIME(option_name, text) \
@@ -163,7 +168,7 @@ static const cli_option state_options[] = {
                  "acknowledge before the sync, which comes within this; 0: only when durable"),             \
         FLAG("allow-rollup", "the header Nats-Rollup may remove what is older"),                            \
         FLAG("deny-delete", "events cannot be deleted"), FLAG("deny-purge", "the stream cannot be purged"), \
-        TEXT("description", "TEXT", "what it is for")
+        DESCRIPTION
 
 static const cli_option stream_add_options[] = {
     STREAM_OPTIONS,
@@ -200,7 +205,7 @@ static const cli_option kv_add_options[] = {
     BYTES("max-bytes", "size of the bucket"),
     BYTES("max-value-size", "size of one value"),
     CHOICE("storage", "file|memory", "where values are kept (default file)"),
-    TEXT("description", "TEXT", "what it is for"),
+    DESCRIPTION,
     END,
 };
 
@@ -316,7 +321,8 @@ const cli_command cli_commands[] = {
      .options = append_options,
      .run = cli_run_append,
      .positional_min = 0,
-     .positional_max = 2},
+     .positional_max = 2,
+     .data_index = 1},
     {.name = "read",
      .usage = "[FILTER...]",
      .summary = "print events, in order of position",
@@ -464,7 +470,8 @@ const cli_command cli_commands[] = {
      .summary = "set a value",
      .run = cli_run_kv_put,
      .positional_min = 2,
-     .positional_max = 3},
+     .positional_max = 3,
+     .data_index = 2},
     {.name = "kv get",
      .usage = "BUCKET KEY",
      .summary = "print a value",
@@ -477,13 +484,15 @@ const cli_command cli_commands[] = {
      .summary = "set a value where there is none",
      .run = cli_run_kv_create,
      .positional_min = 2,
-     .positional_max = 3},
+     .positional_max = 3,
+     .data_index = 2},
     {.name = "kv update",
      .usage = "BUCKET KEY VALUE|- REVISION",
      .summary = "set a value where REVISION is the last",
      .run = cli_run_kv_update,
      .positional_min = 4,
-     .positional_max = 4},
+     .positional_max = 4,
+     .data_index = 2},
     {.name = "kv del",
      .usage = "BUCKET KEY",
      .summary = "mark a key as deleted, keep its history",

@@ -77,9 +77,17 @@ static daybook_status take_text(cli_ndjson *parser, daybook_slice line, const ch
     return decode(parser, line, raw, text_out);
 }
 
+// As on the command line, what is given has to say something: an empty id would silently be a new one.
+static daybook_status take_name(cli_ndjson *parser, daybook_slice line, const char *name, daybook_slice raw,
+                                daybook_slice *text_out) {
+    daybook_status status = take_text(parser, line, name, raw, text_out);
+    if (status != DAYBOOK_OK || text_out->size != 0 || first_of(raw) == 'n') return status;
+    return fail(parser, column_of(line, raw.data), "\"%s\" is empty; give a value, or leave it out", name);
+}
+
 static daybook_status take_time(cli_ndjson *parser, daybook_slice line, daybook_slice raw) {
     daybook_slice text;
-    daybook_status status = take_text(parser, line, "time", raw, &text);
+    daybook_status status = take_name(parser, line, "time", raw, &text);
     if (status != DAYBOOK_OK) return status;
     if (text.data == NULL) return DAYBOOK_OK;
     if (daybook_time_parse(text, parser->now_ns, &parser->event.time_ns) == DAYBOOK_OK) return DAYBOOK_OK;
@@ -90,7 +98,7 @@ static daybook_status take_time(cli_ndjson *parser, daybook_slice line, daybook_
 
 static daybook_status take_subject(cli_ndjson *parser, daybook_slice line, daybook_slice raw) {
     daybook_slice text;
-    daybook_status status = take_text(parser, line, "subject", raw, &text);
+    daybook_status status = take_name(parser, line, "subject", raw, &text);
     if (status != DAYBOOK_OK) return status;
     parser->event.subject = text;
     if (text.size == 0 || daybook_subject_is_valid(text)) return DAYBOOK_OK;
@@ -192,6 +200,8 @@ static daybook_status take_tags(cli_ndjson *parser, daybook_slice line, daybook_
         size_t column = column_of(line, value.data);
         if (first_of(value) != '"') return fail(parser, column, "\"tags\" is not an array of strings");
         daybook_status status = decode(parser, line, value, &tag);
+        if (status == DAYBOOK_OK && tag.size == 0)
+            return fail(parser, column, "a tag is empty; leave it out");
         if (status == DAYBOOK_OK) status = add_tag(parser, tag, column);
         if (status != DAYBOOK_OK) return status;
     }
@@ -232,6 +242,9 @@ static daybook_status take_headers(cli_ndjson *parser, daybook_slice line, daybo
     int more;
     while ((more = cli_json_next(&iterator, &key, &value, &error)) == 1) {
         daybook_status status = decode(parser, line, key, &name);
+        if (status == DAYBOOK_OK && name.size == 0)
+            return fail(parser, column_of(line, key.data),
+                        "a header's name is empty; name it, or leave it out");
         if (status == DAYBOOK_OK) status = take_header_values(parser, line, name, value);
         if (status != DAYBOOK_OK) return status;
     }
@@ -281,11 +294,11 @@ static daybook_status take_member(cli_ndjson *parser, daybook_slice line, int me
     case BASE64:
         return take_base64(parser, line, value);
     case ID:
-        return take_text(parser, line, name, value, &event->id);
+        return take_name(parser, line, name, value, &event->id);
     case TYPE:
-        return take_text(parser, line, name, value, &event->type);
+        return take_name(parser, line, name, value, &event->type);
     case SCHEMA:
-        return take_text(parser, line, name, value, &event->schema);
+        return take_name(parser, line, name, value, &event->schema);
     case TAGS:
         return take_tags(parser, line, value);
     case HEADERS:
@@ -293,11 +306,11 @@ static daybook_status take_member(cli_ndjson *parser, daybook_slice line, int me
     case TIME:
         return take_time(parser, line, value);
     case CORRELATION:
-        return take_text(parser, line, name, value, &event->correlation);
+        return take_name(parser, line, name, value, &event->correlation);
     case CAUSATION:
-        return take_text(parser, line, name, value, &event->causation);
+        return take_name(parser, line, name, value, &event->causation);
     default:
-        return take_text(parser, line, name, value, &event->actor);
+        return take_name(parser, line, name, value, &event->actor);
     }
 }
 

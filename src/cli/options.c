@@ -3,7 +3,9 @@
 // From argv to a context. Options may stand before or after the verb and between positionals; `--` ends
 // them; `--name=value` and `--name value` are the same; short letters may be joined. An argument that begins
 // with a minus and a digit is a positional (`-5` is JSON). The verb is found first, because it decides which
-// options take a value; before the verb only global options are known.
+// options take a value; before the verb only global options are known. An empty value or positional is refused
+// where it names something: for the library an empty name is one that was not given, so `--stream ""` (a shell
+// variable that is not set) would ask for everything.
 
 #include "cli/cli.h"
 
@@ -166,7 +168,9 @@ static int convert(cli_context *context, const cli_option *option, cli_value *va
             "a final > for the rest",
             option->name, text);
     default:
-        return 0;
+        if (text[0] != '\0' || option->may_be_empty) return 0;
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "cannot use --%s '': it is empty; give a value, or leave it out", option->name);
     }
 }
 
@@ -288,6 +292,12 @@ static int check_positionals(cli_context *context) {
                         "unexpected argument '%s': daybook %s takes %s; see daybook %s --help",
                         context->positionals[command->positional_max], command->name,
                         command->usage[0] == '\0' ? "none" : command->usage, command->name);
+    for (size_t i = 0; i < context->positional_count; i++) {
+        if (context->positionals[i][0] != '\0' || (i != 0 && i == command->data_index)) continue;
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "argument %zu is empty: daybook %s takes %s; give a value, or leave it out", i + 1,
+                        command->name, command->usage);
+    }
     if (context->csv && (command->flags & CLI_TABLE) == 0)
         return cli_fail(context, DAYBOOK_EINVALID,
                         "cannot use --csv: daybook %s does not print a table; leave it out", command->name);

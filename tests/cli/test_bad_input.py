@@ -31,6 +31,57 @@ class BadInput(Case):
             self.fails(USAGE, "append", "a.1.y", option, b"\xff".decode("utf-8", "surrogateescape"))
             self.fails(USAGE, "append", "a.1.y", option, "", says="empty")
 
+    def test_empty_options(self):
+        """An empty name asks for nothing; taken as not given it would ask for everything."""
+        self.ok("kv", "add", "b")
+        for verb in (["read"], ["export"], ["ls"]):
+            self.fails(USAGE, *verb, "--stream", "", says="cannot use --stream '': it is empty")
+            self.fails(USAGE, *verb, "--stream=", says="cannot use --stream '': it is empty")
+        for option in ("--type", "--tag", "--correlation", "--causation", "--actor", "--id"):
+            self.fails(USAGE, "read", option, "", says=f"cannot use {option} '': it is empty")
+        for option in ("--subject", "--time", "--type", "--id", "--actor", "--tag", "--delimiter"):
+            self.fails(USAGE, "import", "csv", "-", option, "", says=f"cannot use {option} '': it is empty")
+        self.fails(USAGE, "append", "--batch", "", says="cannot use --batch '': it is empty")
+        self.fails(USAGE, "append", "a.1.y", "--header", "", says="cannot use --header '': it is empty")
+        self.fails(USAGE, "stream", "add", "S", "--subjects", "", says="cannot use --subjects '': it is empty")
+        self.fails(USAGE, "stream", "purge", "A", "--force", "--subject", "", says="cannot use --subject ''")
+        self.fails(USAGE, "bench", "--only", "", says="cannot use --only '': it is empty")
+        self.fails(USAGE, "bench", "--dir", "", says="cannot use --dir '': it is empty")
+        self.fails(USAGE, "-s", "", "read", says="cannot use --store '': it is empty")
+        # What an option says may be nothing.
+        self.ok("stream", "edit", "A", "--description", "", "--force")
+
+    def test_empty_arguments(self):
+        self.ok("kv", "add", "b")
+        self.ok("kv", "put", "b", "k", "")
+        self.ok("append", "a.1.y", "")
+        for words in (["append", ""], ["read", ""], ["read", "a.>", ""], ["ls", ""], ["state", ""], ["diff", "", "1", "2"],
+                      ["diff", "a.1", "", "1"], ["why", ""], ["trace", ""], ["snapshot", "take", ""], ["snapshot", "show", ""],
+                      ["snapshot", "ls", ""], ["snapshot", "rm", "", "--force"], ["stream", "add", ""],
+                      ["stream", "add", "S", ""], ["stream", "info", ""], ["stream", "edit", "", "--force"],
+                      ["stream", "rm", "", "--force"], ["stream", "purge", "", "--force"],
+                      ["stream", "delete", "", "1", "--force"], ["stream", "delete", "A", "", "--force"], ["kv", "add", ""],
+                      ["kv", "put", "", "k", "v"], ["kv", "put", "b", "", "v"], ["kv", "get", "b", ""],
+                      ["kv", "create", "b", "", "v"], ["kv", "update", "b", "k", "v", ""], ["kv", "del", "b", ""],
+                      ["kv", "purge", "b", "", "--force"], ["kv", "keys", ""], ["kv", "keys", "b", ""], ["kv", "history", "b", ""],
+                      ["kv", "watch", "b", ""], ["kv", "rm", "", "--force"], ["import", "csv", ""], ["import", "ndjson", ""],
+                      ["import", "xes", ""], ["import", "git", ""], ["export", ""], ["demo", ""], ["backup", ""],
+                      ["restore", "", "--force"]):
+            self.fails(USAGE, *words, says="is empty")
+
+    def test_empty_members(self):
+        """In lines as on the command line: what is given has to say something."""
+        members = [(name, '""') for name in ("id", "type", "schema", "correlation", "causation", "actor", "time", "subject")]
+        for member, value, column in [(name, value, 0) for name, value in members] + [("tags", '["t",""]', 5), ("headers", '{"":"v"}', 1)]:
+            head = '{"data":1,' if member == "subject" else '{"subject":"a.1.y",'
+            column += len(head) + len(member) + 4
+            lines = '{"subject":"a.1.y","id":null}\n' + head + f'"{member}":{value}}}\n'
+            for words in (["append", "--batch", "-"], ["append", "--batch", "-", "--each"], ["import", "ndjson", "-"]):
+                result = self.fails(ERROR, *words, stdin=lines)
+                self.assertIn(f"line 2, column {column}", result.err)
+                self.assertIn("empty", result.err)
+        self.ok("append", "--batch", "-", stdin='{"subject":"a.1.y","text":"","tags":[],"headers":{"n":""}}\n')
+
     def test_dollar_subjects_have_owners(self):
         self.fails(NOT_FOUND, "append", "$KV.later.key", "v", says="begin with $")
         self.ok("kv", "add", "later")
