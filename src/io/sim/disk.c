@@ -12,6 +12,9 @@
 // Power loss: every change meets its fate in order, unmarked ones by chance, and `durable` becomes what is
 // seen. Any subset of overlapping writes may survive, which gives every outcome that reordering them could.
 //
+// Bytes lie in pages that images share until written, and zeros take none: a clone of the disk costs a list of
+// pointers, so that thousands of crashes can be tried from one run.
+//
 // A mapped page is the truth for its bytes while mapped: it is copied into `view` before anything looks at
 // that, word by word with atomic loads, because other threads write there. Nobody syncs it, so at a power
 // loss it is one more unsynced write.
@@ -51,49 +54,153 @@ bool dbk_sim_random_chance(dbk_sim_random *random, unsigned percent) {
 
 // Images.
 
-static int image_resize(dbk_sim_image *image, uint64_t size) {
-    if (size > SIZE_MAX / 2) return -EFBIG;
-    if (size > image->capacity) {
-        size_t capacity = image->capacity < PAGE_SIZE ? PAGE_SIZE : image->capacity;
-        while (capacity < size) capacity *= 2;
-        uint8_t *data = dbk_resize_array(heap(), image->data, capacity, 1);
-        if (data == NULL) return -ENOMEM;
-        image->data = data;
-        image->capacity = capacity;
+static void page_unref(dbk_sim_page *page) {
+    if (page != NULL && __atomic_sub_fetch(&page->references, 1, __ATOMIC_ACQ_REL) == 0)
+        dbk_free(heap(), page);
+}
+
+static size_t page_count_of(uint64_t size) {
+    return (size_t)((size + PAGE_SIZE - 1) / PAGE_SIZE);
+}
+
+// The page at an index, to be written: a copy where it is shared, a new one where it was zeros.
+static int own_page(dbk_sim_image *image, size_t index, dbk_sim_page **page_out) {
+    dbk_sim_page *page = image->pages[index];
+    if (page != NULL && __atomic_load_n(&page->references, __ATOMIC_ACQUIRE) == 1) {
+        *page_out = page;
+        return 0;
     }
-    if (size > image->size) memset(image->data + image->size, 0, (size_t)size - image->size);
-    image->size = (size_t)size;
+    dbk_sim_page *own = page == NULL ? dbk_alloc_zeroed(heap(), sizeof *own) : dbk_alloc(heap(), sizeof *own);
+    if (own == NULL) return -ENOMEM;
+    if (page != NULL) memcpy(own->data, page->data, PAGE_SIZE);
+    own->references = 1;
+    page_unref(page);
+    image->pages[index] = own;
+    *page_out = own;
     return 0;
 }
 
+static int reserve_pages(dbk_sim_image *image, size_t count) {
+    if (count <= image->page_capacity) return 0;
+    size_t capacity = image->page_capacity == 0 ? 4 : image->page_capacity;
+    while (capacity < count) capacity *= 2;
+    dbk_sim_page **pages = dbk_resize_array(heap(), image->pages, capacity, sizeof *pages);
+    if (pages == NULL) return -ENOMEM;
+    memset(pages + image->page_capacity, 0, (capacity - image->page_capacity) * sizeof *pages);
+    image->pages = pages;
+    image->page_capacity = capacity;
+    return 0;
+}
+
+static int image_resize(dbk_sim_image *image, uint64_t size) {
+    if (size > SIZE_MAX / 2) return -EFBIG;
+    size_t count = page_count_of(size);
+    int result = reserve_pages(image, count);
+    if (result < 0) return result;
+    if (size < image->size && size % PAGE_SIZE != 0 && image->pages[count - 1] != NULL) {
+        dbk_sim_page *last = NULL;
+        result = own_page(image, count - 1, &last);
+        if (result < 0) return result;
+        memset(last->data + size % PAGE_SIZE, 0, PAGE_SIZE - size % PAGE_SIZE);
+    }
+    for (size_t i = count; i < page_count_of(image->size); i++) {
+        page_unref(image->pages[i]);
+        image->pages[i] = NULL;
+    }
+    image->size = size;
+    return 0;
+}
+
+static bool is_zero_page(const uint8_t *data) {
+    return data[0] == 0 && memcmp(data, data + 1, PAGE_SIZE - 1) == 0;
+}
+
+static int write_page(dbk_sim_image *image, size_t index, size_t at, const uint8_t *data, size_t size) {
+    if (size == PAGE_SIZE && is_zero_page(data)) {
+        page_unref(image->pages[index]);
+        image->pages[index] = NULL;
+        return 0;
+    }
+    dbk_sim_page *page = NULL;
+    int result = own_page(image, index, &page);
+    if (result == 0) memcpy(page->data + at, data, size);
+    return result;
+}
+
 static int image_write(dbk_sim_image *image, const void *data, size_t size, uint64_t offset) {
+    const uint8_t *bytes = data;
     if (size == 0) return 0;
     if (offset > SIZE_MAX / 2 - size) return -EFBIG;
     if (offset + size > image->size) {
         int result = image_resize(image, offset + size);
         if (result < 0) return result;
     }
-    if (image->data + offset != data) memcpy(image->data + offset, data, size);
+    for (size_t done = 0; done < size;) {
+        size_t at = (size_t)((offset + done) % PAGE_SIZE);
+        size_t part = PAGE_SIZE - at < size - done ? PAGE_SIZE - at : size - done;
+        int result = write_page(image, (size_t)((offset + done) / PAGE_SIZE), at, bytes + done, part);
+        if (result < 0) return result;
+        done += part;
+    }
     return 0;
 }
 
+// `size` bytes that exist.
+static void image_read(const dbk_sim_image *image, void *data, size_t size, uint64_t offset) {
+    uint8_t *bytes = data;
+    for (size_t done = 0; done < size;) {
+        size_t at = (size_t)((offset + done) % PAGE_SIZE);
+        size_t part = PAGE_SIZE - at < size - done ? PAGE_SIZE - at : size - done;
+        const dbk_sim_page *page = image->pages[(offset + done) / PAGE_SIZE];
+        if (page == NULL) {
+            memset(bytes + done, 0, part);
+        } else {
+            memcpy(bytes + done, page->data + at, part);
+        }
+        done += part;
+    }
+}
+
+static void image_clear(dbk_sim_image *image) {
+    for (size_t i = 0; i < page_count_of(image->size); i++) page_unref(image->pages[i]);
+    dbk_free(heap(), image->pages);
+    *image = (dbk_sim_image){0};
+}
+
+// `to` becomes the same, sharing all pages.
 static int image_copy(dbk_sim_image *to, const dbk_sim_image *from) {
-    int result = image_resize(to, from->size);
-    if (result == 0 && from->size > 0) memcpy(to->data, from->data, from->size);
-    return result;
+    size_t count = page_count_of(from->size);
+    int result = image_resize(to, 0);
+    if (result == 0) result = reserve_pages(to, count);
+    if (result < 0) return result;
+    for (size_t i = 0; i < count; i++) {
+        dbk_sim_page *page = from->pages[i];
+        if (page != NULL) (void)__atomic_add_fetch(&page->references, 1, __ATOMIC_RELAXED);
+        to->pages[i] = page;
+    }
+    to->size = from->size;
+    return 0;
 }
 
 // Maps.
 
+// The part of a mapped file that both map and file have.
+static size_t mapped_size(const dbk_sim_node *node) {
+    return node->map->size < node->view.size ? node->map->size : (size_t)node->view.size;
+}
+
 static void refresh_from_map(dbk_sim_node *node) {
     dbk_sim_map *map = node->map;
     if (map == NULL) return;
-    size_t size = map->size < node->view.size ? map->size : node->view.size;
+    size_t size = mapped_size(node);
     for (size_t at = 0; at < size; at += sizeof(uint64_t)) {
         uint64_t word = __atomic_load_n(&map->data[at / sizeof word], __ATOMIC_RELAXED);
+        uint64_t seen = 0;
         size_t part = size - at < sizeof word ? size - at : sizeof word;
-        if (memcmp(node->view.data + at, &word, part) == 0) continue;
-        memcpy(node->view.data + at, &word, part);
+        image_read(&node->view, &seen, part, at);
+        if (memcmp(&seen, &word, part) == 0) continue;
+        // Without memory the change is seen at the next look.
+        if (image_write(&node->view, &word, part, at) < 0) return;
         map->is_dirty = true;
     }
 }
@@ -103,7 +210,8 @@ static void refresh_map(dbk_sim_node *node, uint64_t offset, size_t size) {
     if (node->map == NULL) return;
     uint8_t *mapped = (uint8_t *)node->map->data;
     for (uint64_t at = offset; at < offset + size && at < node->map->size; at++) {
-        uint8_t byte = at < node->view.size ? node->view.data[at] : 0;
+        uint8_t byte = 0;
+        if (at < node->view.size) image_read(&node->view, &byte, 1, at);
         __atomic_store_n(&mapped[at], byte, __ATOMIC_RELAXED);
     }
 }
@@ -124,7 +232,7 @@ int dbk_sim_node_map(dbk_sim_disk *disk, dbk_sim_node *node, size_t size, void *
         uintptr_t aligned = ((uintptr_t)raw + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
         *map = (dbk_sim_map){
             .next = disk->maps, .node = node, .size = rounded, .raw = raw, .data = (uint64_t *)aligned};
-        memcpy(map->data, node->view.data, node->view.size < rounded ? node->view.size : rounded);
+        image_read(&node->view, map->data, node->view.size < rounded ? (size_t)node->view.size : rounded, 0);
         disk->maps = map;
         node->map = map;
     }
@@ -139,14 +247,23 @@ static void detach_map(dbk_sim_map *map) {
     map->node = NULL;
 }
 
-// Ends the mapping of a file; what was written through it becomes one unsynced write.
+// What was written through the map of `from` becomes one unsynced write of `to`, the same node or its clone.
+static int write_mapped(dbk_sim_disk *disk, const dbk_sim_node *from, size_t size, dbk_sim_node *to) {
+    uint8_t *bytes = dbk_alloc(heap(), size);
+    if (bytes == NULL) return -ENOMEM;
+    image_read(&from->view, bytes, size, 0);
+    int result = dbk_sim_node_write(disk, to, bytes, size, 0, false);
+    dbk_free(heap(), bytes);
+    return result;
+}
+
+// Ends the mapping of a file.
 static int settle_map(dbk_sim_disk *disk, dbk_sim_node *node) {
     dbk_sim_map *map = node->map;
     refresh_from_map(node);
+    size_t size = mapped_size(node);
     detach_map(map);
-    if (!map->is_dirty) return 0;
-    size_t size = map->size < node->view.size ? map->size : node->view.size;
-    return dbk_sim_node_write(disk, node, node->view.data, size, 0, false);
+    return map->is_dirty && size > 0 ? write_mapped(disk, node, size, node) : 0;
 }
 
 void dbk_sim_unmap(dbk_sim_disk *disk, const void *data) {
@@ -180,10 +297,18 @@ dbk_sim_node *dbk_sim_node_ref(dbk_sim_node *node) {
     return node;
 }
 
+static void free_change(dbk_sim_change *change) {
+    if (change == NULL) return;
+    dbk_sim_bytes *bytes = change->bytes;
+    if (bytes != NULL && __atomic_sub_fetch(&bytes->references, 1, __ATOMIC_ACQ_REL) == 0)
+        dbk_free(heap(), bytes);
+    dbk_free(heap(), change);
+}
+
 static void free_changes(dbk_sim_node *node) {
     while (node->first != NULL) {
         dbk_sim_change *next = node->first->next;
-        dbk_free(heap(), node->first);
+        free_change(node->first);
         node->first = next;
     }
     node->last_next = &node->first;
@@ -205,8 +330,8 @@ void dbk_sim_node_unref(dbk_sim_disk *disk, dbk_sim_node *node) {
     if (node->map != NULL) detach_map(node->map);
     disk->used_bytes -= node->view.size;
     free_changes(node);
-    dbk_free(heap(), node->view.data);
-    dbk_free(heap(), node->durable.data);
+    image_clear(&node->view);
+    image_clear(&node->durable);
     clear_entries(disk, &node->view_entries);
     clear_entries(disk, &node->durable_entries);
     dbk_free(heap(), node);
@@ -216,7 +341,7 @@ void dbk_sim_node_unref(dbk_sim_disk *disk, dbk_sim_node *node) {
 
 static int apply(dbk_sim_node *node, const dbk_sim_change *change) {
     if (change->is_truncate) return image_resize(&node->durable, change->offset);
-    return image_write(&node->durable, change->data, change->size, change->offset);
+    return image_write(&node->durable, change->bytes->data, change->size, change->offset);
 }
 
 static void append_change(dbk_sim_node *node, dbk_sim_change *change) {
@@ -224,11 +349,23 @@ static void append_change(dbk_sim_node *node, dbk_sim_change *change) {
     node->last_next = &change->next;
 }
 
+static dbk_sim_bytes *new_bytes(const void *data, size_t size) {
+    dbk_sim_bytes *bytes = dbk_alloc(heap(), sizeof *bytes + size);
+    if (bytes == NULL) return NULL;
+    bytes->references = 1;
+    if (size > 0) memcpy(bytes->data, data, size);
+    return bytes;
+}
+
 static dbk_sim_change *new_change(const void *data, size_t size, uint64_t offset, bool is_durable) {
-    dbk_sim_change *change = dbk_alloc(heap(), sizeof *change + size);
-    if (change == NULL) return NULL;
-    *change = (dbk_sim_change){.is_durable = is_durable, .offset = offset, .size = size};
-    if (size > 0) memcpy(change->data, data, size);
+    dbk_sim_change *change = dbk_alloc(heap(), sizeof *change);
+    dbk_sim_bytes *bytes = data == NULL ? NULL : new_bytes(data, size);
+    if (change == NULL || (data != NULL && bytes == NULL)) {
+        dbk_free(heap(), change);
+        dbk_free(heap(), bytes);
+        return NULL;
+    }
+    *change = (dbk_sim_change){.is_durable = is_durable, .offset = offset, .size = size, .bytes = bytes};
     return change;
 }
 
@@ -241,12 +378,12 @@ int dbk_sim_node_write(dbk_sim_disk *disk, dbk_sim_node *node, const void *data,
         change = new_change(data, size, offset, is_durable);
         if (change == NULL) return -ENOMEM;
     }
-    size_t size_before = node->view.size;
+    uint64_t size_before = node->view.size;
     int result = image_write(&node->view, data, size, offset);
     if (result == 0 && is_direct) result = image_write(&node->durable, data, size, offset);
     disk->used_bytes += node->view.size - size_before;
     if (result < 0) {
-        dbk_free(heap(), change);
+        free_change(change);
         return result;
     }
     if (change != NULL) append_change(node, change);
@@ -259,10 +396,10 @@ int dbk_sim_node_truncate(dbk_sim_disk *disk, dbk_sim_node *node, uint64_t size,
     dbk_sim_change *change = new_change(NULL, 0, size, is_durable);
     if (change == NULL) return -ENOMEM;
     change->is_truncate = true;
-    size_t size_before = node->view.size;
+    uint64_t size_before = node->view.size;
     int result = image_resize(&node->view, size);
     if (result < 0) {
-        dbk_free(heap(), change);
+        free_change(change);
         return result;
     }
     disk->used_bytes = disk->used_bytes - size_before + node->view.size;
@@ -274,26 +411,46 @@ int dbk_sim_node_truncate(dbk_sim_disk *disk, dbk_sim_node *node, uint64_t size,
 size_t dbk_sim_node_read(dbk_sim_node *node, void *data, size_t size, uint64_t offset) {
     refresh_from_map(node);
     if (offset >= node->view.size) return 0;
-    size_t left = node->view.size - (size_t)offset;
-    size_t moved = size < left ? size : left;
-    if (moved > 0) memcpy(data, node->view.data + offset, moved);
+    uint64_t left = node->view.size - offset;
+    size_t moved = size < left ? size : (size_t)left;
+    image_read(&node->view, data, moved, offset);
     return moved;
+}
+
+static int apply_first(dbk_sim_node *node) {
+    dbk_sim_change *change = node->first;
+    int result = apply(node, change);
+    if (result < 0) return result;
+    node->first = change->next;
+    if (node->first == NULL) node->last_next = &node->first;
+    free_change(change);
+    return 0;
+}
+
+int dbk_sim_node_settle_write(dbk_sim_node *node) {
+    dbk_sim_change *last = node->first;
+    while (last != NULL && last->next != NULL) last = last->next;
+    if (last == NULL) return 0;
+    last->is_durable = true;
+    return node->first == last ? apply_first(node) : 0;
 }
 
 int dbk_sim_node_sync(dbk_sim_node *node) {
     while (node->first != NULL) {
-        dbk_sim_change *change = node->first;
-        int result = apply(node, change);
+        int result = apply_first(node);
         if (result < 0) return result;
-        node->first = change->next;
-        if (node->first == NULL) node->last_next = &node->first;
-        dbk_free(heap(), change);
     }
     if (node->map == NULL) return 0;
     refresh_from_map(node);
-    size_t size = node->map->size < node->view.size ? node->map->size : node->view.size;
     node->map->is_dirty = false;
-    return image_write(&node->durable, node->view.data, size, 0);
+    uint8_t page[PAGE_SIZE];
+    for (size_t at = 0, size = mapped_size(node); at < size; at += PAGE_SIZE) {
+        size_t part = size - at < PAGE_SIZE ? size - at : PAGE_SIZE;
+        image_read(&node->view, page, part, at);
+        int result = image_write(&node->durable, page, part, at);
+        if (result < 0) return result;
+    }
+    return 0;
 }
 
 // The parts of a write that lie in one sector each, with the chance to do something to them.
@@ -324,7 +481,7 @@ static int apply_by_sector(dbk_sim_disk *disk, dbk_sim_node *node, const dbk_sim
         uint64_t offset = change->offset + done;
         size_t part = sector_size - (size_t)(offset % sector_size);
         if (part > change->size - done) part = change->size - done;
-        int result = write_sector(disk, node, change->data + done, part, offset, draw(disk, context));
+        int result = write_sector(disk, node, change->bytes->data + done, part, offset, draw(disk, context));
         if (result < 0) return result;
         done += part;
     }
@@ -355,24 +512,86 @@ void dbk_sim_node_sync_failed(dbk_sim_disk *disk, dbk_sim_node *node, unsigned k
             (void)apply_by_sector(disk, node, change, PAGE_SIZE, draw_by_percent, &kept_percent);
         }
     }
+    node->is_split = node->is_split || node->first != NULL;
     free_changes(node);
 }
 
-void dbk_sim_node_overwrite(dbk_sim_node *node, uint64_t offset, const void *data, size_t size) {
-    const uint8_t *bytes = data;
+// What will be on the disk when everything that waits has been written.
+static int settled_image(const dbk_sim_node *node, dbk_sim_image *image_out) {
+    int result = image_copy(image_out, &node->durable);
+    for (const dbk_sim_change *change = node->first; change != NULL && result == 0; change = change->next)
+        result = change->is_truncate
+                     ? image_resize(image_out, change->offset)
+                     : image_write(image_out, change->bytes->data, change->size, change->offset);
+    return result;
+}
+
+int64_t dbk_sim_node_read_direct(dbk_sim_node *node, void *data, size_t size, uint64_t offset) {
+    if (!node->is_split || offset >= node->view.size)
+        return (int64_t)dbk_sim_node_read(node, data, size, offset);
     refresh_from_map(node);
-    memcpy(node->view.data + offset, data, size);
-    for (size_t i = 0; i < size && offset + i < node->durable.size; i++)
-        node->durable.data[offset + i] = bytes[i];
-    for (dbk_sim_change *change = node->first; change != NULL; change = change->next) {
-        for (size_t i = 0; i < size; i++) {
-            uint64_t at = offset + i;
-            if (at >= change->offset && at - change->offset < change->size) {
-                change->data[at - change->offset] = bytes[i];
-            }
-        }
+    dbk_sim_image settled = {0};
+    int result = settled_image(node, &settled);
+    if (result == 0) result = image_resize(&settled, node->view.size); // sizes are metadata, not cached bytes
+    uint64_t left = node->view.size - offset;
+    size_t moved = size < left ? size : (size_t)left;
+    if (result == 0) image_read(&settled, data, moved, offset);
+    image_clear(&settled);
+    return result < 0 ? result : (int64_t)moved;
+}
+
+static int evict_file(dbk_sim_node *node) {
+    if (!node->is_split || node->map != NULL) return 0;
+    uint64_t size = node->view.size;
+    int result = settled_image(node, &node->view);
+    if (result == 0) result = image_resize(&node->view, size);
+    node->is_split = result < 0;
+    return result;
+}
+
+static int evict_tree(const dbk_sim_node *directory) {
+    int result = 0;
+    for (size_t i = 0; i < directory->view_entries.count && result == 0; i++) {
+        dbk_sim_node *node = directory->view_entries.items[i].node;
+        result = node->is_directory ? evict_tree(node) : evict_file(node);
     }
+    return result;
+}
+
+int dbk_sim_disk_evict(dbk_sim_disk *disk) {
+    return evict_tree(disk->root);
+}
+
+// Bytes of a change not yet durable; a copy of its own where a clone has the same.
+static int overwrite_change(dbk_sim_change *change, uint64_t offset, const uint8_t *data, size_t size) {
+    if (change->bytes == NULL || offset >= change->offset + change->size || offset + size <= change->offset)
+        return 0;
+    if (__atomic_load_n(&change->bytes->references, __ATOMIC_ACQUIRE) > 1) {
+        dbk_sim_bytes *own = new_bytes(change->bytes->data, change->size);
+        if (own == NULL) return -ENOMEM;
+        if (__atomic_sub_fetch(&change->bytes->references, 1, __ATOMIC_ACQ_REL) == 0)
+            dbk_free(heap(), change->bytes);
+        change->bytes = own;
+    }
+    for (size_t i = 0; i < size; i++) {
+        uint64_t at = offset + i;
+        if (at >= change->offset && at - change->offset < change->size)
+            change->bytes->data[at - change->offset] = data[i];
+    }
+    return 0;
+}
+
+int dbk_sim_node_overwrite(dbk_sim_node *node, uint64_t offset, const void *data, size_t size) {
+    refresh_from_map(node);
+    int result = image_write(&node->view, data, size, offset);
+    if (result == 0 && offset < node->durable.size) {
+        uint64_t left = node->durable.size - offset;
+        result = image_write(&node->durable, data, size < left ? size : (size_t)left, offset);
+    }
+    for (dbk_sim_change *change = node->first; change != NULL && result == 0; change = change->next)
+        result = overwrite_change(change, offset, data, size);
     refresh_map(node, offset, size);
+    return result;
 }
 
 // Names.
@@ -611,7 +830,8 @@ static int lose_file(dbk_sim_disk *disk, dbk_sim_node *node, dbk_sim_crash_kind 
     }
     free_changes(node);
     node->lock_holder = NULL;
-    size_t size_before = node->view.size;
+    node->is_split = false;
+    uint64_t size_before = node->view.size;
     result = image_copy(&node->view, &node->durable);
     disk->used_bytes = disk->used_bytes - size_before + node->view.size;
     return result;
@@ -652,6 +872,108 @@ static int lose_tree(dbk_sim_disk *disk, dbk_sim_node *directory, dbk_sim_crash_
 int dbk_sim_disk_lose_power(dbk_sim_disk *disk, dbk_sim_crash_kind kind) {
     int result = lose_names(disk, kind);
     return result < 0 ? result : lose_tree(disk, disk->root, kind);
+}
+
+// Cloning.
+
+static int clone_node(dbk_sim_disk *disk, dbk_sim_node *node, dbk_sim_disk *clone, dbk_sim_node **cloned,
+                      dbk_sim_node **twin_out);
+
+static int clone_changes(const dbk_sim_node *node, dbk_sim_node *twin) {
+    for (const dbk_sim_change *change = node->first; change != NULL; change = change->next) {
+        dbk_sim_change *copy = dbk_alloc(heap(), sizeof *copy);
+        if (copy == NULL) return -ENOMEM;
+        *copy = *change;
+        copy->next = NULL;
+        if (copy->bytes != NULL) (void)__atomic_add_fetch(&copy->bytes->references, 1, __ATOMIC_RELAXED);
+        append_change(twin, copy);
+    }
+    return 0;
+}
+
+static int clone_file(dbk_sim_node *node, dbk_sim_disk *clone, dbk_sim_node *twin) {
+    refresh_from_map(node);
+    twin->is_split = node->is_split;
+    int result = image_copy(&twin->view, &node->view);
+    clone->used_bytes += twin->view.size;
+    if (result == 0) result = image_copy(&twin->durable, &node->durable);
+    if (result == 0) result = clone_changes(node, twin);
+    bool is_dirty = node->map != NULL && node->map->is_dirty && mapped_size(node) > 0;
+    return result == 0 && is_dirty ? write_mapped(clone, node, mapped_size(node), twin) : result;
+}
+
+static int clone_entries(dbk_sim_disk *disk, const dbk_sim_entries *from, dbk_sim_disk *clone,
+                         dbk_sim_node **cloned, dbk_sim_entries *to) {
+    for (size_t i = 0; i < from->count; i++) {
+        dbk_sim_node *twin = NULL;
+        int result = clone_node(disk, from->items[i].node, clone, cloned, &twin);
+        if (result == 0) result = set_in(clone, to, daybook_text(from->items[i].name), twin);
+        dbk_sim_node_unref(clone, twin);
+        if (result < 0) return result;
+    }
+    return 0;
+}
+
+// The copy of a node, with one reference more; made at the first call.
+static int clone_node(dbk_sim_disk *disk, dbk_sim_node *node, dbk_sim_disk *clone, dbk_sim_node **cloned,
+                      dbk_sim_node **twin_out) {
+    if (node->twin != NULL) {
+        *twin_out = dbk_sim_node_ref(node->twin);
+        return 0;
+    }
+    dbk_sim_node *twin = dbk_sim_node_new(node->is_directory);
+    if (twin == NULL) return -ENOMEM;
+    node->twin = twin;
+    node->cloned_before = *cloned;
+    *cloned = node;
+    *twin_out = twin;
+    if (!node->is_directory) return clone_file(node, clone, twin);
+    int result = clone_entries(disk, &node->view_entries, clone, cloned, &twin->view_entries);
+    if (result == 0)
+        result = clone_entries(disk, &node->durable_entries, clone, cloned, &twin->durable_entries);
+    return result;
+}
+
+static int clone_part(dbk_sim_disk *disk, const dbk_sim_name_part *part, dbk_sim_disk *clone,
+                      dbk_sim_node **cloned, dbk_sim_name_change *copy) {
+    dbk_sim_node *directory = NULL;
+    dbk_sim_node *node = NULL;
+    int result = clone_node(disk, part->directory, clone, cloned, &directory);
+    if (result == 0 && part->node != NULL) result = clone_node(disk, part->node, clone, cloned, &node);
+    if (result == 0) result = add_part(copy, directory, daybook_text(part->name), node);
+    dbk_sim_node_unref(clone, directory);
+    dbk_sim_node_unref(clone, node);
+    return result;
+}
+
+static int clone_names(dbk_sim_disk *disk, dbk_sim_disk *clone, dbk_sim_node **cloned) {
+    for (const dbk_sim_name_change *change = disk->first; change != NULL; change = change->next) {
+        dbk_sim_name_change *copy = dbk_alloc_zeroed(heap(), sizeof *copy);
+        if (copy == NULL) return -ENOMEM;
+        copy->is_durable = change->is_durable;
+        *clone->last_next = copy;
+        clone->last_next = &copy->next;
+        for (unsigned i = 0; i < change->part_count; i++) {
+            int result = clone_part(disk, &change->parts[i], clone, cloned, copy);
+            if (result < 0) return result;
+        }
+    }
+    return 0;
+}
+
+int dbk_sim_disk_clone(dbk_sim_disk *disk, uint64_t seed, dbk_sim_disk *clone_out) {
+    *clone_out = (dbk_sim_disk){.random = {.state = seed}};
+    clone_out->last_next = &clone_out->first;
+    dbk_sim_node *cloned = NULL;
+    int result = clone_node(disk, disk->root, clone_out, &cloned, &clone_out->root);
+    if (result == 0) result = clone_names(disk, clone_out, &cloned);
+    while (cloned != NULL) {
+        dbk_sim_node *before = cloned->cloned_before;
+        cloned->twin = NULL;
+        cloned->cloned_before = NULL;
+        cloned = before;
+    }
+    return result;
 }
 
 int dbk_sim_disk_init(dbk_sim_disk *disk, uint64_t seed) {

@@ -20,10 +20,17 @@ uint64_t dbk_sim_random_next(dbk_sim_random *random);
 uint64_t dbk_sim_random_below(dbk_sim_random *random, uint64_t bound);
 bool dbk_sim_random_chance(dbk_sim_random *random, unsigned percent);
 
+// Bytes of a file, in pages that images share until one of them writes. A page that is NULL is all zeros, as
+// are the bytes behind the size.
+typedef struct dbk_sim_page {
+    unsigned references; // atomic: images of a clone may belong to another thread
+    uint8_t data[4096];
+} dbk_sim_page;
+
 typedef struct dbk_sim_image {
-    uint8_t *data;
-    size_t size;
-    size_t capacity;
+    dbk_sim_page **pages;
+    size_t page_capacity;
+    uint64_t size;
 } dbk_sim_image;
 
 // Memory mapped by at least one handle. Outlives a crash until the last unmap; then `node` is NULL.
@@ -48,14 +55,20 @@ typedef struct dbk_sim_entries {
     size_t capacity;
 } dbk_sim_entries;
 
+// What was written, shared with clones.
+typedef struct dbk_sim_bytes {
+    unsigned references; // atomic
+    uint8_t data[];
+} dbk_sim_bytes;
+
 // A change of a file's bytes or size that is not yet known to be durable.
 typedef struct dbk_sim_change {
     struct dbk_sim_change *next;
     bool is_durable; // waits only for older changes, so that they do not overwrite it
     bool is_truncate;
-    uint64_t offset; // truncate: the size
-    size_t size;
-    uint8_t data[];
+    uint64_t offset;      // truncate: the size
+    size_t size;          // of bytes
+    dbk_sim_bytes *bytes; // NULL for a truncate
 } dbk_sim_change;
 
 typedef struct dbk_sim_node {
@@ -68,6 +81,10 @@ typedef struct dbk_sim_node {
     dbk_sim_change **last_next;
     dbk_sim_map *map;
     const void *lock_holder;
+    bool is_split; // a failed sync lost changes that `view` still shows
+    // While the disk is cloned: this node's copy, and the node cloned before.
+    struct dbk_sim_node *twin;
+    struct dbk_sim_node *cloned_before;
     // Directories.
     dbk_sim_entries view_entries;
     dbk_sim_entries durable_entries;
@@ -100,6 +117,10 @@ typedef struct dbk_sim_disk {
 
 int dbk_sim_disk_init(dbk_sim_disk *disk, uint64_t seed);
 void dbk_sim_disk_deinit(dbk_sim_disk *disk);
+/// Another disk with what this one shows, what is durable and the changes between; deinit it also on failure.
+/// Nothing is open, locked or mapped there: what was written through a map is one more unsynced write. Costs
+/// no copy of bytes.
+int dbk_sim_disk_clone(dbk_sim_disk *disk, uint64_t seed, dbk_sim_disk *clone_out);
 
 dbk_sim_node *dbk_sim_node_ref(dbk_sim_node *node);
 void dbk_sim_node_unref(dbk_sim_disk *disk, dbk_sim_node *node);
@@ -111,12 +132,19 @@ dbk_sim_node *dbk_sim_node_new(bool is_directory);
 int dbk_sim_node_write(dbk_sim_disk *disk, dbk_sim_node *node, const void *data, size_t size, uint64_t offset,
                        bool is_durable);
 int dbk_sim_node_truncate(dbk_sim_disk *disk, dbk_sim_node *node, uint64_t size, bool is_durable);
+/// Makes the write just done durable, as if it had been written so.
+int dbk_sim_node_settle_write(dbk_sim_node *node);
+/// As dbk_sim_node_read, past the page cache: what the disk will hold once all there is to write is written.
+/// Negative errno where memory is out.
+int64_t dbk_sim_node_read_direct(dbk_sim_node *node, void *data, size_t size, uint64_t offset);
+/// The page cache forgets what need not be written: what a failed sync lost is no longer shown.
+int dbk_sim_disk_evict(dbk_sim_disk *disk);
 size_t dbk_sim_node_read(dbk_sim_node *node, void *data, size_t size, uint64_t offset);
 int dbk_sim_node_sync(dbk_sim_node *node);
 /// A sync that fails: keeps each 4 KiB sector with the given chance and forgets the rest of the changes.
 void dbk_sim_node_sync_failed(dbk_sim_disk *disk, dbk_sim_node *node, unsigned kept_percent);
 /// Changes bytes on disk and in the cache; they must exist in the cache.
-void dbk_sim_node_overwrite(dbk_sim_node *node, uint64_t offset, const void *data, size_t size);
+int dbk_sim_node_overwrite(dbk_sim_node *node, uint64_t offset, const void *data, size_t size);
 int dbk_sim_node_map(dbk_sim_disk *disk, dbk_sim_node *node, size_t size, void **data_out);
 void dbk_sim_unmap(dbk_sim_disk *disk, const void *data);
 

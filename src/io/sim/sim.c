@@ -64,6 +64,8 @@ struct dbk_sim {
     uint64_t steps;
     uint64_t stop_step; // 0: none
     bool is_stopped;
+    dbk_sim_observe *observe;
+    void *observe_context;
     dbk_sim_fault faults[DBK_SIM_FAULT_COUNT_MAX]; // `nth` counts down to 1
     size_t fault_count;
     uint64_t fault_hits;
@@ -222,8 +224,14 @@ static entry enter_file(dbk_sim *sim, dbk_sim_kind kind, daybook_file *file) {
     return enter_named(sim, kind, file->counts_index);
 }
 
+// A step has its effect in the page cache and nowhere else.
+static void show_step(dbk_sim *sim) {
+    if (sim->observe != NULL) sim->observe(sim->observe_context, sim->steps);
+}
+
 // The result of a call that took effect: the last step tells nobody.
-static int leave(entry entered, int result) {
+static int leave(dbk_sim *sim, entry entered, int result) {
+    if (result == 0) show_step(sim);
     return entered.is_last ? -EIO : result;
 }
 
@@ -236,7 +244,9 @@ static int create_node(dbk_sim *sim, dbk_sim_node *directory, dbk_slice name, db
     dbk_sim_node_unref(&sim->disk, node); // the entry holds it
     if (result < 0) return result;
     *node_out = node;
-    return take_step(sim) ? -EIO : 0;
+    bool is_last = take_step(sim);
+    show_step(sim);
+    return is_last ? -EIO : 0;
 }
 
 static int find_or_create(dbk_sim *sim, const char *path, unsigned flags, dbk_sim_node **node_out) {
@@ -328,9 +338,11 @@ static int64_t read_locked(dbk_sim *sim, daybook_file *file, void *data, size_t 
     entry entered = enter_file(sim, DBK_SIM_READ, file);
     if (entered.result < 0) return entered.result;
     if (is_misaligned(file, data, size, offset)) return -EINVAL;
-    size_t moved = dbk_sim_node_read(file->node, data, shorten(sim, file, size), offset);
-    sim->names[file->counts_index].kinds[DBK_SIM_READ].bytes += moved;
-    return (int64_t)moved;
+    size_t asked = shorten(sim, file, size);
+    int64_t moved = file->is_direct ? dbk_sim_node_read_direct(file->node, data, asked, offset)
+                                    : (int64_t)dbk_sim_node_read(file->node, data, asked, offset);
+    if (moved > 0) sim->names[file->counts_index].kinds[DBK_SIM_READ].bytes += (uint64_t)moved;
+    return moved;
 }
 
 static int64_t sim_read_at(daybook_vfs *vfs, daybook_file *file, void *data, size_t size, uint64_t offset) {
@@ -383,7 +395,11 @@ static int64_t write_locked(dbk_sim *sim, daybook_file *file, const void *data, 
     size_t moved = fitting(sim, file, shorten(sim, file, size), offset);
     if (moved == 0) return -ENOSPC;
     bool is_durable = (file->flags & DAYBOOK_VFS_SYNC) != 0 && !entered.is_last;
-    int result = dbk_sim_node_write(&sim->disk, file->node, data, moved, offset, is_durable);
+    bool is_shown = sim->observe != NULL;
+    int result = dbk_sim_node_write(&sim->disk, file->node, data, moved, offset, is_durable && !is_shown);
+    if (result < 0) return result;
+    show_step(sim);
+    if (is_shown && is_durable) result = dbk_sim_node_settle_write(file->node);
     if (result < 0) return result;
     if (entered.is_last) return -EIO;
     sim->names[file->counts_index].kinds[DBK_SIM_WRITE].bytes += moved;
@@ -405,6 +421,7 @@ static int sync_locked(dbk_sim *sim, daybook_file *file) {
         dbk_sim_node_sync_failed(&sim->disk, file->node, sim->failed_sync_kept_percent);
     }
     if (entered.result < 0) return entered.result;
+    show_step(sim);
     return entered.is_last ? -EIO : dbk_sim_node_sync(file->node);
 }
 
@@ -423,7 +440,7 @@ static int truncate_locked(dbk_sim *sim, daybook_file *file, uint64_t size) {
     uint64_t others = sim->disk.used_bytes - file->node->view.size;
     bool grows = size > file->node->view.size;
     if (grows && sim->capacity != 0 && others + size > sim->capacity) return -ENOSPC;
-    return leave(entered, dbk_sim_node_truncate(&sim->disk, file->node, size, false));
+    return leave(sim, entered, dbk_sim_node_truncate(&sim->disk, file->node, size, false));
 }
 
 static int sim_truncate(daybook_vfs *vfs, daybook_file *file, uint64_t size) {
@@ -508,11 +525,12 @@ static int rename_locked(dbk_sim *sim, const char *from, const char *to) {
     if (result == 0) result = locate(sim, to, &to_directory, &to_name, &replaced);
     if (result < 0) return result;
     if (node == NULL) return -ENOENT;
-    if (node == replaced) return leave(entered, 0); // two names of one file: POSIX does nothing
+    if (node == replaced) return leave(sim, entered, 0); // two names of one file: POSIX does nothing
     if (replaced != NULL && node->is_directory && !replaced->is_directory) return -ENOTDIR;
     if (replaced != NULL && !node->is_directory && replaced->is_directory) return -EISDIR;
     if (replaced != NULL && replaced->view_entries.count > 0) return -ENOTEMPTY;
-    return leave(entered, dbk_sim_move_entry(&sim->disk, from_directory, from_name, to_directory, to_name));
+    return leave(sim, entered,
+                 dbk_sim_move_entry(&sim->disk, from_directory, from_name, to_directory, to_name));
 }
 
 static int sim_rename(daybook_vfs *vfs, const char *from, const char *to) {
@@ -535,7 +553,7 @@ static int link_locked(dbk_sim *sim, const char *from, const char *to) {
     if (result < 0) return result;
     if (present != NULL) return -EEXIST;
     if (node->is_directory) return -EPERM;
-    return leave(entered, dbk_sim_set_entry(&sim->disk, directory, name, node));
+    return leave(sim, entered, dbk_sim_set_entry(&sim->disk, directory, name, node));
 }
 
 static int sim_link(daybook_vfs *vfs, const char *from, const char *to) {
@@ -556,7 +574,7 @@ static int unlink_locked(dbk_sim *sim, const char *path) {
     if (result < 0) return result;
     if (node == NULL) return -ENOENT;
     if (node->is_directory) return -EISDIR;
-    return leave(entered, dbk_sim_set_entry(&sim->disk, directory, name, NULL));
+    return leave(sim, entered, dbk_sim_set_entry(&sim->disk, directory, name, NULL));
 }
 
 static int sim_unlink(daybook_vfs *vfs, const char *path) {
@@ -580,7 +598,7 @@ static int make_directory_locked(dbk_sim *sim, const char *path) {
     if (node == NULL) return -ENOMEM;
     result = dbk_sim_set_entry(&sim->disk, directory, name, node);
     dbk_sim_node_unref(&sim->disk, node);
-    return leave(entered, result);
+    return leave(sim, entered, result);
 }
 
 static int sim_make_directory(daybook_vfs *vfs, const char *path) {
@@ -602,7 +620,7 @@ static int remove_directory_locked(dbk_sim *sim, const char *path) {
     if (node == NULL) return -ENOENT;
     if (!node->is_directory) return -ENOTDIR;
     if (node->view_entries.count > 0) return -ENOTEMPTY;
-    return leave(entered, dbk_sim_set_entry(&sim->disk, directory, name, NULL));
+    return leave(sim, entered, dbk_sim_set_entry(&sim->disk, directory, name, NULL));
 }
 
 static int sim_remove_directory(daybook_vfs *vfs, const char *path) {
@@ -620,6 +638,7 @@ static int sync_directory_locked(dbk_sim *sim, const char *path) {
     int result = dbk_sim_find(&sim->disk, path, &directory);
     if (result < 0) return result;
     if (!directory->is_directory) return -ENOTDIR;
+    show_step(sim);
     if (entered.is_last) return -EIO;
     dbk_sim_sync_names(&sim->disk, directory);
     return 0;
@@ -814,18 +833,25 @@ static int init_threads(dbk_sim *sim) {
     result = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     if (result == 0) result = pthread_cond_init(&sim->wakened, &attributes);
     (void)pthread_condattr_destroy(&attributes);
-    if (result == 0) result = pthread_mutex_init(&sim->mutex, NULL);
     if (result == 0) result = pthread_mutex_init(&sim->sleep_mutex, NULL);
+    if (result != 0) return -result;
+    pthread_mutexattr_t kind;
+    result = pthread_mutexattr_init(&kind);
+    if (result != 0) return -result;
+    // An observer, called with the mutex held, may clone.
+    result = pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_RECURSIVE);
+    if (result == 0) result = pthread_mutex_init(&sim->mutex, &kind);
+    (void)pthread_mutexattr_destroy(&kind);
     return -result;
 }
 
-daybook_status dbk_sim_new(uint64_t seed, dbk_sim **sim_out) {
-    *sim_out = NULL;
+// Everything but the disk.
+static dbk_sim *new_machine(uint64_t seed) {
     dbk_sim *sim = dbk_alloc_zeroed(heap(), sizeof *sim);
-    if (sim == NULL) return DAYBOOK_ENOMEM;
-    if (init_threads(sim) < 0 || dbk_sim_disk_init(&sim->disk, seed) < 0) {
+    if (sim == NULL) return NULL;
+    if (init_threads(sim) < 0) {
         dbk_free(heap(), sim);
-        return DAYBOOK_ENOMEM;
+        return NULL;
     }
     sim->chance.state = seed ^ UINT64_C(0x5851f42d4c957f2d);
     sim->is_direct_supported = true;
@@ -837,8 +863,50 @@ daybook_status dbk_sim_new(uint64_t seed, dbk_sim **sim_out) {
         sim->processes[i].sim = sim;
         sim->processes[i].vfs = vfs_of(&sim->processes[i]);
     }
+    return sim;
+}
+
+daybook_status dbk_sim_new(uint64_t seed, dbk_sim **sim_out) {
+    *sim_out = NULL;
+    dbk_sim *sim = new_machine(seed);
+    if (sim == NULL) return DAYBOOK_ENOMEM;
+    if (dbk_sim_disk_init(&sim->disk, seed) < 0) {
+        dbk_sim_free(sim);
+        return DAYBOOK_ENOMEM;
+    }
     *sim_out = sim;
     return DAYBOOK_OK;
+}
+
+daybook_status dbk_sim_clone(dbk_sim *sim, uint64_t seed, dbk_sim **clone_out) {
+    *clone_out = NULL;
+    dbk_sim *clone = new_machine(seed);
+    if (clone == NULL) return DAYBOOK_ENOMEM;
+    lock(sim);
+    int result = dbk_sim_disk_clone(&sim->disk, seed, &clone->disk);
+    clone->short_percent = sim->short_percent;
+    clone->capacity = sim->capacity;
+    clone->open_files_max = sim->open_files_max;
+    clone->is_direct_supported = sim->is_direct_supported;
+    clone->failed_sync_kept_percent = sim->failed_sync_kept_percent;
+    clone->real_ns = sim->real_ns;
+    clone->monotonic_ns = sim->monotonic_ns;
+    clone->tick_ns = sim->tick_ns;
+    clone->wait_limit_ns = sim->wait_limit_ns;
+    unlock(sim);
+    if (result < 0) {
+        dbk_sim_free(clone);
+        return DAYBOOK_ENOMEM;
+    }
+    *clone_out = clone;
+    return DAYBOOK_OK;
+}
+
+void dbk_sim_set_observer(dbk_sim *sim, dbk_sim_observe *observe, void *context) {
+    lock(sim);
+    sim->observe = observe;
+    sim->observe_context = context;
+    unlock(sim);
 }
 
 void dbk_sim_free(dbk_sim *sim) {
@@ -969,6 +1037,13 @@ void dbk_sim_set_direct(dbk_sim *sim, bool is_supported) {
     unlock(sim);
 }
 
+void dbk_sim_evict(dbk_sim *sim) {
+    lock(sim);
+    int result = dbk_sim_disk_evict(&sim->disk);
+    DBK_ASSERT(result == 0); // only memory; nothing sensible could go on
+    unlock(sim);
+}
+
 void dbk_sim_set_failed_sync_kept(dbk_sim *sim, unsigned percent) {
     lock(sim);
     sim->failed_sync_kept_percent = percent;
@@ -980,7 +1055,7 @@ static daybook_status overwrite_locked(dbk_sim *sim, const char *path, uint64_t 
     dbk_sim_node *node = NULL;
     if (dbk_sim_find(&sim->disk, path, &node) < 0 || node->is_directory) return DAYBOOK_ENOTFOUND;
     if (offset > node->view.size || size > node->view.size - offset) return DAYBOOK_EINVALID;
-    if (size > 0) dbk_sim_node_overwrite(node, offset, data, size);
+    if (size > 0 && dbk_sim_node_overwrite(node, offset, data, size) < 0) return DAYBOOK_ENOMEM;
     return DAYBOOK_OK;
 }
 
@@ -1002,7 +1077,7 @@ daybook_status dbk_sim_flip(dbk_sim *sim, const char *path, uint64_t offset, uin
     }
     if (status == DAYBOOK_OK) {
         byte ^= mask;
-        dbk_sim_node_overwrite(node, offset, &byte, 1);
+        if (dbk_sim_node_overwrite(node, offset, &byte, 1) < 0) status = DAYBOOK_ENOMEM;
     }
     unlock(sim);
     return status;

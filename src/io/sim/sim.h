@@ -16,8 +16,8 @@
 // with DAYBOOK_VFS_SYNC; names (create, rename, link, unlink, directories) after sync_directory of their
 // directory. A file's sync does not make its name durable. A rename is one change: kept or lost as a whole.
 //
-// A sync that fails (by dbk_sim_fail) loses what it should have written: reads go on showing it, a later
-// sync succeeds, and a crash takes it away (PostgreSQL's "fsyncgate"; ext4 and XFS do this). A write that
+// A sync that fails (by dbk_sim_fail) loses what it should have written: reads go on showing it (direct ones
+// do not, nor any after dbk_sim_evict), a later sync succeeds, and a crash takes it away (PostgreSQL's "fsyncgate"; ext4 and XFS do this). A write that
 // fails with EIO may have arrived wholly, in part or not at all, and what arrived is not durable.
 //
 // Not part of the library: module io_sim, for tests. Every function may be called from any thread; one mutex.
@@ -72,6 +72,16 @@ void dbk_sim_stop_after(dbk_sim *sim, uint64_t steps);
 void dbk_sim_stop_now(dbk_sim *sim);
 bool dbk_sim_is_stopped(dbk_sim *sim);
 
+/// A machine of its own whose disk shows, holds and still has to write what this one's does at this moment:
+/// all handles, locks, maps, faults and counters of this one are unknown to it; clocks and settings are the
+/// same. Copies no bytes, so that a crash at each step of one run can be tried many times over.
+daybook_status dbk_sim_clone(dbk_sim *sim, uint64_t seed, dbk_sim **clone_out);
+/// `observe` is called in the middle of each step, when its effect is in the page cache only: a clone taken
+/// there and made to crash is what a crash at this step leaves. It may call nothing but dbk_sim_clone here.
+/// `step` is what dbk_sim_steps says from then on. NULL ends it.
+typedef void dbk_sim_observe(void *context, uint64_t step);
+void dbk_sim_set_observer(dbk_sim *sim, dbk_sim_observe *observe, void *context);
+
 // Faults.
 
 typedef enum dbk_sim_kind {
@@ -120,6 +130,9 @@ void dbk_sim_set_open_files_max(dbk_sim *sim, unsigned count);
 /// Whether DAYBOOK_VFS_DIRECT is honoured by later opens (default) or dropped. Direct files refuse offsets,
 /// sizes and addresses that are not multiples of 4096 with -EINVAL.
 void dbk_sim_set_direct(dbk_sim *sim, bool is_supported);
+/// The page cache forgets all it need not write: what failed syncs lost is no longer shown to anybody, as when
+/// memory got short before the files were opened again. A file mapped at the time is left out.
+void dbk_sim_evict(dbk_sim *sim);
 /// What a failed sync leaves durable of each 4 KiB sector, as a chance in percent. Default 0: it all is lost.
 void dbk_sim_set_failed_sync_kept(dbk_sim *sim, unsigned percent);
 

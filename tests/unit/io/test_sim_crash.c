@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -414,6 +415,135 @@ static void what_a_failed_sync_lost_stays_lost(void **state) {
     dbk_sim_free(sim);
 }
 
+static void direct_reads_and_an_emptied_cache_show_what_a_failed_sync_lost(void **state) {
+    (void)state;
+    static _Alignas(BLOCK) char data[8 * BLOCK];
+    dbk_sim *sim = new_sim(1);
+    daybook_vfs *vfs = dbk_sim_vfs(sim);
+    daybook_file *file = durable_file(vfs, 2, 0);
+    write_fill(vfs, file, 'b', BLOCK, 0);
+    const dbk_sim_fault fault = {.kind = DBK_SIM_SYNC, .nth = 1, .error = EIO};
+    assert_int_equal(dbk_sim_fail(sim, &fault), DAYBOOK_OK);
+    assert_int_equal(vfs->sync(vfs, file), -EIO);
+    write_fill(vfs, file, 'c', BLOCK, BLOCK); // waits to be written: everybody sees it
+    daybook_file *direct = open_file(vfs, "file", DAYBOOK_VFS_READ | DAYBOOK_VFS_DIRECT);
+    assert_int_equal(vfs->read_at(vfs, direct, data, 2 * BLOCK, 0), 2 * BLOCK);
+    assert_true(is_filled(data, BLOCK, 'a'));
+    assert_true(is_filled(data + BLOCK, BLOCK, 'c'));
+    vfs->close(vfs, direct);
+    vfs->close(vfs, file);
+    (void)read_all(vfs, "file", data);
+    assert_true(is_filled(data, BLOCK, 'b'));
+    dbk_sim_evict(sim);
+    (void)read_all(vfs, "file", data);
+    assert_true(is_filled(data, BLOCK, 'a'));
+    assert_true(is_filled(data + BLOCK, BLOCK, 'c'));
+    dbk_sim_free(sim);
+}
+
+// A little of everything that changes a disk, a mapping too; goes on as far as it can when the disk stops.
+static void work_a_little(daybook_vfs *vfs) {
+    static char data[4 * BLOCK];
+    daybook_file *files[3] = {NULL};
+    void *mapped = NULL;
+    (void)vfs->open(vfs, "file", CREATE, &files[0]);
+    if (files[0] == NULL) return;
+    memset(data, 'a', sizeof data);
+    (void)vfs->write_at(vfs, files[0], data, 4 * BLOCK, 0);
+    (void)vfs->sync(vfs, files[0]);
+    (void)vfs->sync_directory(vfs, "/");
+    memset(data, 'b', sizeof data);
+    (void)vfs->write_at(vfs, files[0], data, BLOCK, BLOCK);
+    (void)vfs->sync(vfs, files[0]);
+    (void)vfs->open(vfs, "file", DAYBOOK_VFS_WRITE | DAYBOOK_VFS_SYNC, &files[1]);
+    if (files[1] != NULL) {
+        memset(data, 'c', sizeof data);
+        (void)vfs->write_at(vfs, files[1], data, 2 * BLOCK, 0);
+        (void)vfs->write_at(vfs, files[0], data, BLOCK, 2 * BLOCK);
+        (void)vfs->write_at(vfs, files[1], data, 100, 50);
+    }
+    (void)vfs->map_shared(vfs, files[0], BLOCK, 1, &mapped);
+    if (mapped != NULL) ((uint32_t *)mapped)[7] = 0x77777777;
+    (void)vfs->make_directory(vfs, "d");
+    (void)vfs->open(vfs, "d/one", CREATE, &files[2]);
+    (void)vfs->link(vfs, "file", "d/two");
+    (void)vfs->sync_directory(vfs, "d");
+    (void)vfs->rename(vfs, "d/one", "d/three");
+    (void)vfs->truncate(vfs, files[0], 3 * BLOCK + 10);
+    (void)vfs->sync_directory(vfs, "/");
+    (void)vfs->unlink(vfs, "d/three");
+    vfs->unmap_shared(vfs, mapped, BLOCK);
+    for (size_t i = 0; i < 3; i++) vfs->close(vfs, files[i]);
+}
+
+typedef struct watcher {
+    dbk_sim *sim;
+    dbk_sim *clones[2][64];
+    uint64_t count;
+} watcher;
+
+static void take_clones(void *context, uint64_t step) {
+    watcher *watch = context;
+    assert_int_equal(step, watch->count + 1);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(dbk_sim_clone(watch->sim, step, &watch->clones[i][watch->count]), DAYBOOK_OK);
+    watch->count++;
+}
+
+static int list_entry(void *context, const daybook_vfs_entry *entry) {
+    char *text = context;
+    char line[300];
+    (void)snprintf(line, sizeof line, "%s %u %d;", entry->name, (unsigned)entry->size, entry->is_directory);
+    strcat(text, line);
+    return 0;
+}
+
+static void assert_same_disk(dbk_sim *one, dbk_sim *other) {
+    static char data[2][8 * BLOCK];
+    static const char *const files[] = {"file", "d/one", "d/two", "d/three"};
+    static const char *const directories[] = {"/", "d"};
+    for (size_t i = 0; i < 2; i++) {
+        char text[2][2000] = {"", ""};
+        int first = dbk_sim_vfs(one)->list(dbk_sim_vfs(one), directories[i], list_entry, text[0]);
+        assert_int_equal(dbk_sim_vfs(other)->list(dbk_sim_vfs(other), directories[i], list_entry, text[1]),
+                         first);
+        assert_string_equal(text[0], text[1]);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(exists(dbk_sim_vfs(one), files[i]), exists(dbk_sim_vfs(other), files[i]));
+        if (!exists(dbk_sim_vfs(one), files[i])) continue;
+        size_t size = read_all(dbk_sim_vfs(one), files[i], data[0]);
+        assert_int_equal(read_all(dbk_sim_vfs(other), files[i], data[1]), size);
+        assert_memory_equal(data[0], data[1], size);
+    }
+    assert_int_equal(dbk_sim_used_bytes(one), dbk_sim_used_bytes(other));
+}
+
+// A clone taken in the middle of a step is what a run stopped at that step has.
+static void a_clone_crashes_like_a_stopped_original(void **state) {
+    (void)state;
+    static const dbk_sim_crash_kind kinds[] = {DBK_SIM_POWER_LOSS_KEEP_ALL, DBK_SIM_POWER_LOSS_DROP_ALL};
+    watcher watch = {.sim = new_sim(1)};
+    dbk_sim_set_observer(watch.sim, take_clones, &watch);
+    work_a_little(dbk_sim_vfs(watch.sim));
+    assert_int_equal(watch.count, dbk_sim_steps(watch.sim));
+    assert_true(watch.count > 12 && watch.count < 64);
+    dbk_sim_free(watch.sim); // clones outlive their original
+    for (uint64_t stop = 1; stop <= watch.count; stop++) {
+        for (size_t i = 0; i < 2; i++) {
+            dbk_sim *stopped = new_sim(1);
+            dbk_sim_stop_after(stopped, stop);
+            work_a_little(dbk_sim_vfs(stopped));
+            dbk_sim *clone = watch.clones[i][stop - 1];
+            dbk_sim_crash(clone, kinds[i]);
+            dbk_sim_crash(stopped, kinds[i]);
+            assert_same_disk(clone, stopped);
+            dbk_sim_free(stopped);
+            dbk_sim_free(clone);
+        }
+    }
+}
+
 static void a_failed_sync_may_keep_some_pages(void **state) {
     (void)state;
     static char data[8 * BLOCK];
@@ -611,6 +741,8 @@ int main(void) {
         cmocka_unit_test(a_recreated_name_is_old_new_or_gone),
         cmocka_unit_test(a_truncation_needs_a_sync),
         cmocka_unit_test(what_a_failed_sync_lost_stays_lost),
+        cmocka_unit_test(direct_reads_and_an_emptied_cache_show_what_a_failed_sync_lost),
+        cmocka_unit_test(a_clone_crashes_like_a_stopped_original),
         cmocka_unit_test(a_failed_sync_may_keep_some_pages),
         cmocka_unit_test(a_write_that_failed_is_never_durable_for_sure),
         cmocka_unit_test(after_the_last_step_everything_fails),
