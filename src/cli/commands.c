@@ -296,6 +296,9 @@ static const cli_option bench_options[] = {
     "TEMPLATE is text with placeholders {column}. In a subject a value is percent-encoded where a token "    \
     "needs it, which can be undone; {column|slug} makes it readable instead: ASCII letters lowered, digits " \
     "and other letters kept, any other run one underscore.\n\n"                                              \
+    "Line breaks and control characters in the value of a type, an actor or a tag become one space; how "    \
+    "many values "                                                                                           \
+    "were changed is said at the end, and the data keeps them.\n\n"                                          \
     "An id that is not given is made from the content, so importing the same source again adds nothing."
 
 const cli_command cli_commands[] = {

@@ -77,16 +77,30 @@ static int report_problem(import_run *run, bool is_input) {
     return cli_report(run->context, &failure);
 }
 
+// Said once at the end: a log may have one such activity a thousand times.
+static void say_replaced(import_run *run, uint64_t count) {
+    char number[32];
+    if (count > 0)
+        cli_note(
+            run->context,
+            "%s value%s of type, actor or tag had line breaks or control characters: replaced by a space; "
+            "the data keeps %s",
+            cli_grouped(count, number), count == 1 ? "" : "s", count == 1 ? "it" : "them");
+}
+
 static void report_success(import_run *run) {
     cli_output *out = run->context->out;
     cli_import_counts counts = cli_import_appender_counts(run->appender);
     double seconds = cli_progress_seconds(&run->progress);
     double rate = seconds > 0 ? (double)run->event_count / seconds : 0;
+    uint64_t replaced = cli_import_map_replaced_count(run->map);
+    say_replaced(run, replaced);
     if (run->context->json) {
-        cli_put_format(
-            out, "{\"imported\":%llu,\"duplicates\":%llu,\"differs\":%llu,\"seconds\":%.3f,\"rate\":%.0f}\n",
-            (unsigned long long)counts.stored, (unsigned long long)counts.duplicate,
-            (unsigned long long)counts.differs, seconds, rate);
+        cli_put_format(out,
+                       "{\"imported\":%llu,\"duplicates\":%llu,\"differs\":%llu,\"replaced\":%llu,"
+                       "\"seconds\":%.3f,\"rate\":%.0f}\n",
+                       (unsigned long long)counts.stored, (unsigned long long)counts.duplicate,
+                       (unsigned long long)counts.differs, (unsigned long long)replaced, seconds, rate);
         return;
     }
     char stored[32], skipped[32], differing[32], rate_text[32];

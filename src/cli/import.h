@@ -28,6 +28,11 @@ size_t cli_utf8_valid_size(daybook_slice text);
 size_t cli_utf8_count(daybook_slice text);
 // Only spaces and tabs, or nothing.
 bool cli_slice_is_blank(daybook_slice text);
+// A byte below space, or DEL.
+bool cli_slice_has_control(daybook_slice text);
+// In place: a run of spaces and control characters that holds one of the latter becomes one space, at an end
+// nothing; other spaces stay. Returns the new size, which is `size` where there is no control character.
+size_t cli_flatten(char *text, size_t size);
 
 // --- Trouble ---------------------------------------------------------------------------------------------
 
@@ -140,6 +145,8 @@ daybook_status cli_import_map_new(const cli_import_mapping *mapping, const cli_i
 // Turn a record into an event, borrowed until the next call. EINVALID with a place for malformed input.
 daybook_status cli_import_map_apply(cli_import_map *map, const cli_import_record *record,
                                     daybook_event *event_out, cli_import_problem *problem);
+// Values of type, actor or tag whose control characters were replaced, over all records.
+uint64_t cli_import_map_replaced_count(const cli_import_map *map);
 void cli_import_map_free(cli_import_map *map);
 
 // Refuse what the store would refuse, so that the place in the source can be named.

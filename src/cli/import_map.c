@@ -4,7 +4,9 @@
 // name; where a name stood last time is tried first, which finds it at once in everything but ragged XES.
 //
 // A missing or blank column gives no type, id, actor or tag. A missing part of the subject or a missing time
-// is malformed input. Data is the JSON object of the record's visible values; a source hides what it
+// is malformed input. Type, actor and tags take no control characters in the store, but logs have activities
+// with line breaks: there they become spaces, which is counted, and the data keeps the value. Not in an id or a
+// correlation, where two values must not become one. Data is the JSON object of the record's visible values; a source hides what it
 // does not want there, as CSV does with empty cells.
 //
 // Results are borrowed from buffers of the map and last until the next call. One thread.
@@ -35,6 +37,9 @@ struct cli_import_map {
     cli_output data_text;
     cli_output tag_text;
     cli_output element_text;
+    cli_output type_text; // only where the column's value had to be changed
+    cli_output actor_text;
+    uint64_t replaced_count;
     size_t tag_ends[DAYBOOK_TAG_COUNT_MAX];
     daybook_slice tag_slices[DAYBOOK_TAG_COUNT_MAX];
     size_t tag_slice_count;
@@ -116,6 +121,8 @@ daybook_status cli_import_map_new(const cli_import_mapping *mapping, const cli_i
     cli_output_init(&map->data_text, -1);
     cli_output_init(&map->tag_text, -1);
     cli_output_init(&map->element_text, -1);
+    cli_output_init(&map->type_text, -1);
+    cli_output_init(&map->actor_text, -1);
     daybook_status status = DAYBOOK_OK;
     if (mapping->tag_count > 0) {
         map->tags = calloc(mapping->tag_count, sizeof *map->tags);
@@ -149,7 +156,13 @@ void cli_import_map_free(cli_import_map *map) {
     cli_output_deinit(&map->data_text);
     cli_output_deinit(&map->tag_text);
     cli_output_deinit(&map->element_text);
+    cli_output_deinit(&map->type_text);
+    cli_output_deinit(&map->actor_text);
     free(map);
+}
+
+uint64_t cli_import_map_replaced_count(const cli_import_map *map) {
+    return map->replaced_count;
 }
 
 // --- Parts of an event -----------------------------------------------------------------------------------
@@ -234,12 +247,10 @@ static daybook_status check_text(const char *what, daybook_slice text, cli_impor
                                "the %s has %zu bytes, and at most %d can be kept", what, text.size,
                                DAYBOOK_TEXT_SIZE_MAX);
     }
-    const unsigned char *data = text.data;
-    bool has_control = false;
-    for (size_t i = 0; i < text.size; i++) has_control |= data[i] < 0x20 || data[i] == 0x7f;
-    if (has_control || cli_utf8_valid_size(text) < text.size)
-        return cli_import_fail(problem, DAYBOOK_EINVALID, place,
-                               "the %s has a control character or is no UTF-8", what);
+    if (cli_slice_has_control(text))
+        return cli_import_fail(problem, DAYBOOK_EINVALID, place, "the %s has a control character", what);
+    if (cli_utf8_valid_size(text) < text.size)
+        return cli_import_fail(problem, DAYBOOK_EINVALID, place, "the %s is no UTF-8", what);
     return DAYBOOK_OK;
 }
 
@@ -261,6 +272,16 @@ static daybook_status add_tag(cli_import_map *map, cli_import_place place, cli_i
     return check_text("tag", made, place, problem);
 }
 
+// What a placeholder put at the end of the tags, without control characters. False where nothing is left.
+static bool flatten_tag(cli_import_map *map, size_t begin, bool *replaced) {
+    cli_output *text = &map->tag_text;
+    size_t size = text->size - begin;
+    if (!cli_slice_has_control((daybook_slice){text->data + begin, size})) return true;
+    *replaced = true;
+    text->size = begin + cli_flatten(text->data + begin, size);
+    return text->size > begin;
+}
+
 // One tag from the template, with `element` in the place of the `each` part; nothing where a part is missing.
 static daybook_status make_tag(cli_import_map *map, mapped_template *tag, const cli_import_record *record,
                                const cli_import_field *element_field, daybook_slice element,
@@ -268,7 +289,8 @@ static daybook_status make_tag(cli_import_map *map, mapped_template *tag, const 
     const cli_template *parsed = &tag->parsed;
     size_t begin = map->tag_text.size;
     cli_import_place place = record->place;
-    for (size_t i = 0; i < parsed->part_count; i++) {
+    bool is_there = true, replaced = false;
+    for (size_t i = 0; i < parsed->part_count && is_there; i++) {
         const cli_template_part *part = &parsed->parts[i];
         daybook_slice value = {NULL, 0};
         if (i == parsed->each_part) {
@@ -279,14 +301,15 @@ static daybook_status make_tag(cli_import_map *map, mapped_template *tag, const 
             if (field != NULL) value = field->value;
             if (field != NULL) place = field->place;
         }
-        if (!cli_template_put(parsed, part, value, &map->tag_text)) {
-            if (map->tag_text.failed_errno) return cli_import_no_memory(problem);
-            map->tag_text.size = begin;
-            return DAYBOOK_OK;
-        }
+        size_t part_begin = map->tag_text.size;
+        is_there = cli_template_put(parsed, part, value, &map->tag_text);
+        if (map->tag_text.failed_errno) return cli_import_no_memory(problem);
+        if (is_there && part->is_column) is_there = flatten_tag(map, part_begin, &replaced);
     }
-    if (map->tag_text.failed_errno) return cli_import_no_memory(problem);
-    return add_tag(map, place, problem);
+    map->replaced_count += replaced;
+    if (is_there) return add_tag(map, place, problem);
+    map->tag_text.size = begin;
+    return DAYBOOK_OK;
 }
 
 static daybook_status make_each(cli_import_map *map, mapped_template *tag, const cli_import_record *record,
@@ -337,6 +360,22 @@ static daybook_status take_text(const cli_import_record *record, column *wanted,
     return field == NULL ? DAYBOOK_OK : check_text(what, *out, field->place, problem);
 }
 
+// The same, but with control characters replaced, in `text`.
+static daybook_status take_plain_text(cli_import_map *map, const cli_import_record *record, column *wanted,
+                                      const char *what, cli_output *text, daybook_slice *out,
+                                      cli_import_problem *problem) {
+    const cli_import_field *field = find_column(record, wanted);
+    *out = field == NULL ? (daybook_slice){NULL, 0} : field->value;
+    if (cli_slice_has_control(*out)) {
+        text->size = 0;
+        cli_put_slice(text, *out);
+        if (text->failed_errno) return cli_import_no_memory(problem);
+        *out = (daybook_slice){text->data, cli_flatten(text->data, text->size)};
+        map->replaced_count++;
+    }
+    return out->size == 0 ? DAYBOOK_OK : check_text(what, *out, field->place, problem);
+}
+
 daybook_status cli_import_map_apply(cli_import_map *map, const cli_import_record *record,
                                     daybook_event *event_out, cli_import_problem *problem) {
     if (record->event != NULL) {
@@ -351,9 +390,11 @@ daybook_status cli_import_map_apply(cli_import_map *map, const cli_import_record
     if (status == DAYBOOK_OK) status = make_tags(map, record, problem);
     if (status != DAYBOOK_OK) return status;
     make_data(map, record, &event_out->data);
-    status = take_text(record, &map->type, "type", &event_out->type, problem);
+    status = take_plain_text(map, record, &map->type, "type", &map->type_text, &event_out->type, problem);
     if (status == DAYBOOK_OK) status = take_text(record, &map->id, "id", &event_out->id, problem);
-    if (status == DAYBOOK_OK) status = take_text(record, &map->actor, "actor", &event_out->actor, problem);
+    if (status == DAYBOOK_OK)
+        status =
+            take_plain_text(map, record, &map->actor, "actor", &map->actor_text, &event_out->actor, problem);
     if (status == DAYBOOK_OK)
         status = take_text(record, &map->correlation, "correlation", &event_out->correlation, problem);
     if (status != DAYBOOK_OK) return status;

@@ -62,6 +62,37 @@ size_t cli_utf8_count(daybook_slice text) {
     return count;
 }
 
+static bool is_control(char c) {
+    unsigned char byte = (unsigned char)c;
+    return byte < 0x20 || byte == 0x7f;
+}
+
+bool cli_slice_has_control(daybook_slice text) {
+    const char *data = text.data;
+    bool has_control = false;
+    for (size_t i = 0; i < text.size; i++) has_control |= is_control(data[i]);
+    return has_control;
+}
+
+size_t cli_flatten(char *text, size_t size) {
+    size_t written = 0;
+    for (size_t i = 0; i < size;) {
+        size_t end = i;
+        bool has_control = false;
+        for (; end < size && (text[end] == ' ' || is_control(text[end])); end++)
+            has_control |= is_control(text[end]);
+        if (!has_control) {
+            if (end == i) end++; // no run: one byte of something else
+            memmove(text + written, text + i, end - i);
+            written += end - i;
+        } else if (i > 0 && end < size) {
+            text[written++] = ' ';
+        }
+        i = end;
+    }
+    return written;
+}
+
 daybook_status cli_import_fail(cli_import_problem *problem, daybook_status status, cli_import_place place,
                                const char *format, ...) {
     problem->status = status;

@@ -120,6 +120,28 @@ class Csv(Import):
         self.assertEqual("1", events[0]["id"])
         self.assertRegex(events[1]["id"], r"^[0-9a-f]{8}-")
 
+    def test_line_breaks_in_names(self):
+        """One activity with a line break does not keep a log out; the data keeps it."""
+        rows = 'case,act,at,who\nc,"Check\r\n it",2020-01-01,"ann\n"\nc,b,2020-01-02,"\t"\nc,c,2020-01-03,bob\n'
+        options = (*self.SUBJECT, "--type", "act", "--actor", "who", "--tag", "by:{who}")
+        out = self.ok("import", "csv", "-", *options, stdin=rows)
+        self.assertTrue(out.out.startswith("3 events imported"), out.out)
+        self.assertIn("3 values of type, actor or tag had line breaks or control characters: replaced by a space; the data "
+                      "keeps them", out.err)
+        self.assert_events([
+            {"subject": "p.c.check_it", "type": "Check it", "actor": "ann", "tags": ["by:ann"],
+             "data": {"case": "c", "act": "Check\r\n it", "at": "2020-01-01", "who": "ann\n"}},
+            {"type": "b", "actor": None, "tags": None},
+            {"type": "c", "actor": "bob", "tags": ["by:bob"]}])
+        again = self.ok("import", "csv", "-", *options, "--json", stdin=rows)
+        self.assertEqual((0, 3, 3), tuple(again.object()[name] for name in ("imported", "duplicates", "replaced")))
+        quiet = self.ok("import", "csv", "-", *options, "-q", stdin=rows)
+        self.assertEqual("", quiet.err)
+        plain = self.ok("import", "csv", "-", *self.SUBJECT, stdin="case,act,at\nc,a,2020-01-01\n")
+        self.assertNotIn("replaced", plain.err)
+        self.import_fails("line 2, column 14: the id has a control character", "csv", "-", *self.SUBJECT, "--id", "id",
+                          stdin='case,at,id,act\nc,2020-01-01,"a\nb",x\n', imported=4)
+
     def test_types_tags_and_delimiter(self):
         rows = "case;act;at;kind;items\nc;a;2020-01-01;K;['x','y']\nc;b;2020-01-02;;\n"
         self.ok("import", "csv", "-", *self.SUBJECT, "--type", "kind", "--tag", "item:{items|each}", "--tag", "case:{case}",
@@ -145,10 +167,10 @@ class Csv(Import):
         self.import_fails("line 2, column 4: the byte 0xff", "csv", "-", *self.SUBJECT, stdin=b"case,act,at\nc,a\xff,2020-01-01\n")
         self.import_fails("the file is empty", "csv", "-", *self.SUBJECT, stdin="")
         for option in ("--type", "--actor", "--id"):
-            self.import_fails(f"line 2, column 3: the {option[2:]} has a control character", "csv", "-", "--subject", "a.{case}.x",
-                              "--time", "at", option, "act", stdin=head + 'c,"a\nb",2020-01-01\n')
-        self.import_fails("line 2, column 3: the tag has a control character", "csv", "-", "--subject", "a.{case}.x",
-                          "--time", "at", "--tag", "act:{act}", stdin=head + 'c,"a\nb",2020-01-01\n')
+            self.import_fails(f"line 2, column 3: the {option[2:]} has 256 bytes", "csv", "-", "--subject", "a.{case}.x",
+                              "--time", "at", option, "act", stdin=head + 'c,"' + 256 * "x" + '",2020-01-01\n')
+        self.import_fails("line 2, column 3: the tag has 257 bytes", "csv", "-", "--subject", "a.{case}.x",
+                          "--time", "at", "--tag", "act:{act}", stdin=head + 'c,"' + 253 * "x" + '",2020-01-01\n')
 
     def test_in_order_of_the_file_what_stands_before_is_imported(self):
         rows = "case,act,at\n" + "".join(f"c,a{n},2020-01-01\n" for n in range(1000)) + "c,b,never\n"
@@ -286,13 +308,23 @@ class Xes(Import):
         self.import_fails("line 4, column 1", "xes", self.write("b", log), *self.SUBJECT)
         self.import_fails("line 4, column 1: \"time:timestamp\" is missing", "xes",
                           self.write("c", log + '<event><string key="concept:name" value="a"/></event></trace></log>'), *self.SUBJECT)
-        self.import_fails("line 5, column 3: the type has a control character", "xes",
+        self.import_fails("line 5, column 3: the id has a control character", "xes",
                           self.write("t", log + '<event>\n  <string key="concept:name" value="a&#9;b"/>'
                                      '<date key="time:timestamp" value="2020-01-01"/></event></trace></log>'),
-                          *self.SUBJECT, "--type", "concept:name")
+                          *self.SUBJECT, "--id", "concept:name")
         bomb = '<!DOCTYPE l [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>' + log
         self.import_fails("declares the entity", "xes", self.write("d", bomb + "</trace></log>"), *self.SUBJECT)
         self.fails(USAGE, "import", "xes", self.write("e", log), says="--subject is missing")
+
+    def test_line_breaks_in_names(self):
+        log = ('<log><trace><string key="concept:name" value="c"/><event><string key="concept:name" value="a&#10;&#9;b"/>'
+               '<string key="org:resource" value="ann&#13;"/><date key="time:timestamp" value="2020-01-01"/></event></trace></log>')
+        counts = self.ok("import", "xes", self.write("t", log), *self.SUBJECT, "--type", "concept:name", "--actor", "org:resource",
+                         "--tag", "by:{org:resource}", "--json").object()
+        self.assertEqual((1, 3), (counts["imported"], counts["replaced"]))
+        self.assert_events([{"type": "a b", "actor": "ann", "tags": ["by:ann"],
+                             "data": {"concept:name": "a\n\tb", "org:resource": "ann\r", "time:timestamp": "2020-01-01",
+                                      "case:concept:name": "c"}}])
 
     def test_a_hundred_thousand_events(self):
         draw = random.Random(6)

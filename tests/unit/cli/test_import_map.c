@@ -104,13 +104,52 @@ static void what_the_store_would_refuse_is_told_with_its_place(void **state) {
     char longer[2000];
     memset(longer, 'x', sizeof longer - 1);
     longer[sizeof longer - 1] = '\0';
-    cli_import_mapping mapping = {.subject = "p.{a}", .actor = "b"};
+    cli_import_mapping mapping = {.subject = "p.{a}", .actor = "b", .id = "c"};
     assert_event(&mapping, VALUES(longer), "3:1 the subject has 2001 bytes");
     longer[256] = '\0';
     assert_event(&mapping, VALUES("a", longer), "3:11 the actor has 256 bytes");
-    assert_event(&mapping, VALUES("a", "b\nc"), "3:11 the actor has a control character");
+    assert_event(&mapping, VALUES("a", "b\xff"), "3:11 the actor is no UTF-8");
+    assert_event(&mapping, VALUES("a", "b", "c\nd"), "3:21 the id has a control character");
     cli_import_mapping bad = {.subject = "p..{a}"};
     assert_event(&bad, VALUES("a"), "3:1 malformed subject");
+}
+
+static void control_characters_of_type_actor_and_tags_become_spaces(void **state) {
+    (void)state;
+    const char *tags[] = {"t:{b}", "e:{c|each}", "s:{b|slug}"};
+    cli_import_mapping mapping = {
+        .subject = "p.{a}", .type = "b", .actor = "d", .tags = tags, .tag_count = 3};
+    // Runs that hold one become one space, none is left at the ends; other spaces and the data stay.
+    assert_event(&mapping, VALUES("x\n", "Do \r\n\t it  now\n", "['\\tu\\x01 v\\n','w']", "\x7fme\n\nyou"),
+                 "p.x%0A type=Do it  now actor=me you #t:Do it  now #e:u v #e:w #s:do_it_now "
+                 "{\"a\":\"x\\n\",\"b\":\"Do \\r\\n\\t it  now\\n\",\"c\":\"['\\\\tu\\\\x01 v\\\\n','w']\","
+                 "\"d\":\"\\u007fme\\n\\nyou\"}");
+    // Nothing but them is blank.
+    assert_event(&mapping, VALUES("x", "\n", "['\\n']", " \r "),
+                 "p.x {\"a\":\"x\",\"b\":\"\\n\",\"c\":\"['\\\\n']\",\"d\":\" \\r \"}");
+}
+
+static void changed_values_are_counted(void **state) {
+    (void)state;
+    static const cli_import_source source = {.columns = NULL};
+    const char *tags[] = {"t:{b}{c}", "e:{d|each}"};
+    cli_import_mapping mapping = {
+        .subject = "p.{a}", .type = "b", .actor = "c", .tags = tags, .tag_count = 2};
+    cli_import_problem problem;
+    cli_import_map *map;
+    assert_int_equal(cli_import_map_new(&mapping, &source, &map, &problem), DAYBOOK_OK);
+    cli_import_field fields[COLUMN_COUNT_MAX];
+    cli_import_record record;
+    daybook_event event;
+    assert_int_equal(cli_import_map_replaced_count(map), 0);
+    fill_record(&record, fields, VALUES("x", "plain", "me too", "['y']"));
+    assert_int_equal(cli_import_map_apply(map, &record, &event, &problem), DAYBOOK_OK);
+    assert_int_equal(cli_import_map_replaced_count(map), 0);
+    fill_record(&record, fields, VALUES("x", "a\nb\nc", "d\te", "['f\\n','g','\\n']"));
+    assert_int_equal(cli_import_map_apply(map, &record, &event, &problem), DAYBOOK_OK);
+    assert_int_equal(cli_import_map_replaced_count(map),
+                     5); // type, actor, one tag of two values, two elements
+    cli_import_map_free(map);
 }
 
 static void unknown_columns_and_malformed_templates_are_refused_before_reading(void **state) {
@@ -223,6 +262,8 @@ int main(void) {
         cmocka_unit_test(tags_are_made_by_element_and_missing_ones_are_absent),
         cmocka_unit_test(what_is_missing_or_malformed_is_told_with_its_place),
         cmocka_unit_test(what_the_store_would_refuse_is_told_with_its_place),
+        cmocka_unit_test(control_characters_of_type_actor_and_tags_become_spaces),
+        cmocka_unit_test(changed_values_are_counted),
         cmocka_unit_test(unknown_columns_and_malformed_templates_are_refused_before_reading),
         cmocka_unit_test(equal_events_get_ids_of_their_own_and_the_same_each_time),
         cmocka_unit_test(ids_are_those_of_earlier_versions),
