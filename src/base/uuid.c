@@ -62,6 +62,13 @@ void dbk_uuid_make_v7(int64_t time_ns, const uint8_t random[10], dbk_uuid *uuid_
     set_version(uuid_out, 7);
 }
 
+void dbk_uuid_series_at(const uint8_t base[10], uint64_t count, uint8_t random_out[10]) {
+    memcpy(random_out, base, 10);
+    uint64_t value = count;
+    for (size_t i = 0; i < 8; i++) value += (uint64_t)base[2 + i] << (56 - 8 * i);
+    for (size_t i = 0; i < 8; i++) random_out[2 + i] = (uint8_t)(value >> (56 - 8 * i));
+}
+
 bool dbk_uuid_v7_time_ns(const dbk_uuid *uuid, int64_t *time_ns_out) {
     if (uuid->bytes[6] >> 4 != 7 || (uuid->bytes[8] & 0xc0) != 0x80) return false;
     uint64_t milliseconds = 0;

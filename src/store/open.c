@@ -5,6 +5,7 @@
 //   LOCK                   held by the writer (directory.c)
 //   live                   what the writer tells readers of other processes (live.c)
 //   journal                the durable tail (module journal)
+//   reserve                room that appends may not use (reserve.c)
 //   manifest-<number>      the durable root (manifest.c)
 //   segment-<id>.dbs       sealed events (module segment)
 //   deletions-<id>-<generation>.dbd   removed events of a segment (deletions.c)
@@ -35,6 +36,7 @@
 #include "store/follower.h"
 #include "store/maintenance.h"
 #include "store/recovery.h"
+#include "store/reserve.h"
 #include "store/store_internal.h"
 
 enum {
@@ -127,6 +129,7 @@ static void free_store(daybook_store *store) {
         dbk_cut_deinit(store, store->recovered_cut);
         dbk_free(store->allocator, store->recovered_cut);
     }
+    dbk_reserve_close(store);
     dbk_view_unref(store->view);
     dbk_manifest_deinit(&store->manifest);
     dbk_stream_table_free(store->streams);
@@ -318,6 +321,8 @@ static void undo_creation(daybook_store *store, bool made_directory) {
     dbk_directory_remove_temporary(store->vfs, store->path);
     (void)dbk_store_journal_config(store, path);
     (void)store->vfs->unlink(store->vfs, path);
+    if (dbk_path_join(store->path, "reserve", path, NULL) == DAYBOOK_OK)
+        (void)store->vfs->unlink(store->vfs, path);
     if (!made_directory) return;
     if (dbk_path_join(store->path, "LOCK", path, NULL) == DAYBOOK_OK)
         (void)store->vfs->unlink(store->vfs, path);
@@ -339,7 +344,8 @@ static daybook_status sync_name(daybook_store *store, daybook_error *error) {
 static daybook_status create(daybook_store *store, bool made_directory, daybook_error *error) {
     dbk_directory_remove_temporary(store->vfs, store->path);
     if (!made_directory) DBK_TRY(sync_name(store, error));
-    daybook_status status = create_files(store, error);
+    daybook_status status = dbk_reserve_open(store, error);
+    if (status == DAYBOOK_OK) status = create_files(store, error);
     if (status == DAYBOOK_OK) return DAYBOOK_OK;
     // Where the manifest has its name already, a sync behind it failed: what is there is a whole store,
     // leave it.
@@ -467,10 +473,9 @@ static daybook_status open_journal(daybook_store *store, const dbk_journal_recov
         dbk_manifest_edit edit;
         dbk_manifest_edit_init(&edit, store->allocator);
         dbk_manifest_edit_set_closed_clean(&edit, false);
-        daybook_status status = dbk_manifest_commit(manifest, &edit, error);
+        daybook_status status = dbk_commit_edit(store, &edit, error);
         dbk_manifest_edit_deinit(&edit);
         if (status != DAYBOOK_OK) return status;
-        atomic_store(&store->manifest_edit, manifest->edit_count);
     }
     char path[DBK_PATH_SIZE_MAX];
     dbk_journal_config config = dbk_store_journal_config(store, path);
@@ -479,8 +484,13 @@ static daybook_status open_journal(daybook_store *store, const dbk_journal_recov
 }
 
 static daybook_status open_live(daybook_store *store, uint64_t session, daybook_error *error) {
-    DBK_TRY(
-        dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, true, &store->live, error));
+    daybook_status status = dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, true,
+                                          &store->live, error);
+    if (status == DAYBOOK_ENOSPC && dbk_reserve_give_up(store)) {
+        status = dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, true, &store->live,
+                               error);
+    }
+    DBK_TRY(status);
     dbk_live_identify(store->live, store->incarnation, dbk_process_id(), session);
     dbk_publish_edit(store);
     return DAYBOOK_OK;
@@ -584,6 +594,7 @@ static daybook_status open_locked(daybook_store *store, bool made_directory, uin
     } else {
         DBK_TRY(load_for_writing(store, error));
         dbk_directory_remove_temporary(store->vfs, store->path);
+        DBK_TRY(dbk_reserve_open(store, error));
     }
     dbk_journal_recovery recovery = {0};
     uint64_t last_position = 0;
@@ -608,6 +619,9 @@ static daybook_status open_writer(daybook_store *store, daybook_error *error) {
     bool made_directory = false;
     uint64_t session = 0;
     DBK_TRY(random_u64(store, &session, error));
+    int result = store->vfs->entropy(store->vfs, store->id_base, sizeof store->id_base);
+    if (result < 0) return dbk_fail_system(error, result, "get random bytes", NULL, 0);
+    store->id_base[2] &= 0xdf; // room for counting up
     DBK_TRY(prepare_directory(store, &made_directory, error));
     daybook_status status = dbk_lock_take(store->vfs, store->path, store->options.lock_wait_ms, session,
                                           &store->lock_file, error);
@@ -652,8 +666,7 @@ static daybook_status mark_closed(daybook_store *store, daybook_error *error) {
     dbk_manifest_edit_set_journal(&edit, store->manifest.journal_start_lsn,
                                   dbk_journal_durable_lsn(store->journal), &map);
     dbk_manifest_edit_set_closed_clean(&edit, true);
-    daybook_status status = dbk_manifest_commit(&store->manifest, &edit, error);
-    atomic_store(&store->manifest_edit, store->manifest.edit_count);
+    daybook_status status = dbk_commit_edit(store, &edit, error);
     pthread_mutex_unlock(&store->manifest_lock);
     dbk_manifest_edit_deinit(&edit);
     return status;

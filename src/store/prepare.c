@@ -326,23 +326,16 @@ static daybook_status prepare_conditions(dbk_append *append, const daybook_appen
 static daybook_status prepare_events(dbk_append *append, const daybook_event *events, bool auto_stream,
                                      daybook_error *error) {
     daybook_store *store = append->store;
-    uint8_t random[1000];
-    size_t random_left = 0;
+    uint64_t id_first = atomic_fetch_add_explicit(&store->id_count, append->count, memory_order_relaxed);
     size_t stride = events[0].size;
     for (size_t i = 0; i < append->count; i++) {
         const daybook_event *said = (const daybook_event *)(const void *)((const char *)events + i * stride);
         dbk_append_event *event = &append->events[i];
         DBK_TRY(dbk_event_validate(said, (uint32_t)i, error));
         DBK_TRY(find_stream(append, said, (uint32_t)i, auto_stream, event, error));
-        if (said->id.size == 0 && random_left == 0) {
-            random_left = append->count - i < sizeof random / 10 ? append->count - i : sizeof random / 10;
-            int failure = store->vfs->entropy(store->vfs, random, random_left * 10);
-            if (failure != 0)
-                return dbk_fail_system(error, failure, "reading random bytes for an event id", NULL, 0);
-        }
-        const uint8_t *bytes = random;
-        if (said->id.size == 0) bytes = random + --random_left * 10;
-        daybook_status status = encode_event(append, said, event, bytes, error);
+        uint8_t random[10];
+        dbk_uuid_series_at(store->id_base, id_first + i, random);
+        daybook_status status = encode_event(append, said, event, random, error);
         if (status != DAYBOOK_OK) {
             if (error != NULL) error->event = (uint32_t)i;
             return status;

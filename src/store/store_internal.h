@@ -40,6 +40,7 @@
 struct dbk_commit;      // commit.c
 struct dbk_maintenance; // maintenance.c
 struct dbk_follower;    // follower.c: refreshing a read-only store behind a live writer
+struct dbk_reserve;     // reserve.c
 
 struct daybook_store {
     // Set at open.
@@ -51,6 +52,8 @@ struct daybook_store {
     bool read_only;
     dbk_uuid uuid;
     uint64_t incarnation;
+    uint8_t id_base[10];           // drawn at each open; ids made are a series from it (base/uuid.h)
+    atomic_uint_fast64_t id_count; // made or given up
     dbk_cache *cache;
     dbk_stream_table *streams;
     dbk_journal *journal; // NULL when read-only
@@ -83,6 +86,8 @@ struct daybook_store {
     struct dbk_commit *commit;
     struct dbk_maintenance *maintenance;
     struct dbk_follower *follower;
+    struct dbk_reserve *reserve;          // room on the disk that appends may not use; NULL in memory, for readers
+    atomic_uint_fast64_t round_count;     // rounds of the flusher, for appends that wait for room
 
     // Maintenance.
     pthread_mutex_t maintenance_lock;
@@ -194,6 +199,9 @@ void dbk_maintenance_kick(daybook_store *store);
 daybook_status dbk_maintenance_flush(daybook_store *store, daybook_error *error);
 daybook_status dbk_maintenance_erase(daybook_store *store, uint64_t position_first, uint64_t position_last,
                                      daybook_error *error);
+/// After events were removed: where the disk is full, do at once what gives their space back. Its failures are
+/// told to the log: the removal is done.
+void dbk_maintenance_free_space(daybook_store *store);
 /// More journal pieces, when allowed by journal_max_bytes: called when a group does not fit. ELIMIT at the
 /// maximum.
 daybook_status dbk_maintenance_grow_journal(daybook_store *store, uint64_t pages, daybook_error *error);

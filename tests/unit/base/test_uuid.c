@@ -69,6 +69,27 @@ static void version_7_carries_its_milliseconds(void **state) {
     assert_true(time_ns == 0);
 }
 
+static void a_series_ascends_within_its_millisecond(void **state) {
+    (void)state;
+    // Just below a carry through all bytes that count.
+    static const uint8_t base[10] = {0x12, 0x34, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe};
+    dbk_uuid previous = {{0}};
+    for (uint64_t count = 0; count < 1000; count++) {
+        uint8_t random[10];
+        dbk_uuid uuid;
+        dbk_uuid_series_at(base, count, random);
+        dbk_uuid_make_v7(1645557742000 * DBK_MILLISECOND_NS, random, &uuid);
+        assert_int_equal(random[0], 0x12);
+        assert_int_equal(random[1], 0x34);
+        assert_true(memcmp(previous.bytes, uuid.bytes, sizeof uuid.bytes) < 0);
+        previous = uuid;
+    }
+    uint8_t random[10];
+    dbk_uuid_series_at(base, 2, random);
+    static const uint8_t carried[10] = {0x12, 0x34, 0x20};
+    assert_memory_equal(random, carried, sizeof carried);
+}
+
 static void only_version_7_within_range_has_a_time(void **state) {
     (void)state;
     int64_t time_ns = 0;
@@ -107,6 +128,7 @@ int main(void) {
         cmocka_unit_test(text_and_bytes_convert_both_ways),
         cmocka_unit_test(only_the_canonical_form_is_parsed),
         cmocka_unit_test(version_7_carries_its_milliseconds),
+        cmocka_unit_test(a_series_ascends_within_its_millisecond),
         cmocka_unit_test(only_version_7_within_range_has_a_time),
         cmocka_unit_test(ids_from_content_depend_on_content_and_count_only),
     };
