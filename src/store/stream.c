@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Streams as callers see them: add, update, remove, look at. A change of the catalogue is checked and
 // committed under catalogue_lock, and applied to the table by the leader when durable, so that no event can
-// be decided by a configuration that a crash might take back.
+// be decided by a configuration that a crash might take back. What of it may fail is done before the commit:
+// a change that is durable and yet refused would be met by the next opening.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,9 +17,8 @@ typedef struct change {
     dbk_stream *stream;
     uint32_t id;
     const daybook_stream_config *config;
+    const daybook_stream_config *prepared; // update: what takes its place
     int64_t created_ns;
-    daybook_status status;
-    daybook_error *error;
 } change;
 
 static daybook_status encode_entry(const change *changed, bool present, dbk_buf *record) {
@@ -48,15 +48,14 @@ static daybook_status commit_change(change *changed, bool present, void (*apply)
                                     error);
     }
     dbk_buf_deinit(&record);
-    return status == DAYBOOK_OK ? changed->status : status;
+    return status;
 }
 
 // ---- Add --------------------------------------------------------------------------------------------------
 
 static void apply_add(void *context) {
     change *changed = context;
-    changed->status = dbk_stream_table_add(changed->store->streams, changed->id, changed->config,
-                                           changed->created_ns, &changed->stream, changed->error);
+    dbk_stream_table_insert(changed->store->streams, changed->stream);
 }
 
 static bool is_internal_name(dbk_slice name) {
@@ -69,15 +68,19 @@ static daybook_status add(daybook_store *store, const daybook_stream_config *sai
                           daybook_error *error) {
     daybook_stream_config config = *said;
     if (is_internal_name(config.name)) config.flags |= DAYBOOK_STREAM_INTERNAL;
-    DBK_TRY(dbk_stream_table_check(store->streams, NULL, &config, error));
     change changed = {.store = store,
                       .id = dbk_stream_table_next_id(store->streams),
                       .config = &config,
-                      .created_ns = store->vfs->clock_real_ns(store->vfs),
-                      .error = error};
+                      .created_ns = store->vfs->clock_real_ns(store->vfs)};
+    DBK_TRY(dbk_stream_table_prepare(store->streams, changed.id, &config, changed.created_ns, &changed.stream,
+                                     error));
     // The number is spent, whatever comes of it: an id is never used twice.
     dbk_stream_table_set_next_id(store->streams, changed.id + 1);
-    DBK_TRY(commit_change(&changed, true, apply_add, error));
+    daybook_status status = commit_change(&changed, true, apply_add, error);
+    if (status != DAYBOOK_OK) {
+        dbk_stream_table_discard(store->streams, changed.stream);
+        return status;
+    }
     if (stream_out != NULL) *stream_out = changed.stream;
     return DAYBOOK_OK;
 }
@@ -142,8 +145,7 @@ daybook_status dbk_stream_add_for_subject(daybook_store *store, dbk_slice subjec
 
 static void apply_update(void *context) {
     change *changed = context;
-    changed->status =
-        dbk_stream_table_update(changed->store->streams, changed->stream, changed->config, changed->error);
+    dbk_stream_table_replace(changed->store->streams, changed->stream, changed->prepared);
 }
 
 static daybook_status find(daybook_store *store, dbk_slice name, dbk_stream **stream_out,
@@ -159,14 +161,15 @@ static daybook_status update(daybook_store *store, const daybook_stream_config *
     DBK_TRY(find(store, said->name, stream_out, error));
     daybook_stream_config config = *said;
     if (is_internal_name(config.name)) config.flags |= DAYBOOK_STREAM_INTERNAL;
-    DBK_TRY(dbk_stream_table_check(store->streams, *stream_out, &config, error));
     change changed = {.store = store,
                       .stream = *stream_out,
                       .id = (*stream_out)->id,
                       .config = &config,
-                      .created_ns = (*stream_out)->created_ns,
-                      .error = error};
-    return commit_change(&changed, true, apply_update, error);
+                      .created_ns = (*stream_out)->created_ns};
+    DBK_TRY(dbk_stream_table_prepare_update(store->streams, *stream_out, &config, &changed.prepared, error));
+    daybook_status status = commit_change(&changed, true, apply_update, error);
+    if (status != DAYBOOK_OK) dbk_stream_table_discard_update(store->streams, changed.prepared);
+    return status;
 }
 
 // Limits on the number of events per subject that an update made tighter.
@@ -204,7 +207,7 @@ static void apply_removal(void *context) {
 }
 
 static daybook_status remove_stream(daybook_store *store, dbk_slice name, daybook_error *error) {
-    change changed = {.store = store, .error = error};
+    change changed = {.store = store};
     DBK_TRY(find(store, name, &changed.stream, error));
     changed.id = changed.stream->id;
     return commit_change(&changed, false, apply_removal, error);

@@ -70,14 +70,15 @@ static void free_config(const dbk_stream_table *table, const daybook_stream_conf
     dbk_free(table->allocator, (void *)(uintptr_t)config);
 }
 
+static void free_stream(dbk_stream_table *table, dbk_stream *stream) {
+    pthread_mutex_destroy(&stream->trim_lock);
+    free_config(table, atomic_load(&stream->config));
+    dbk_free(table->allocator, stream);
+}
+
 void dbk_stream_table_free(dbk_stream_table *table) {
     if (table == NULL) return;
-    for (size_t i = 0; i < table->count; i++) {
-        dbk_stream *stream = table->streams[i];
-        free_config(table, atomic_load(&stream->config));
-        pthread_mutex_destroy(&stream->trim_lock);
-        dbk_free(table->allocator, stream);
-    }
+    for (size_t i = 0; i < table->count; i++) free_stream(table, table->streams[i]);
     for (size_t i = 0; i < table->retired_count; i++) free_config(table, table->retired[i]);
     dbk_free(table->allocator, table->retired);
     dbk_free(table->allocator, table->streams);
@@ -501,57 +502,91 @@ static daybook_status new_stream(dbk_stream_table *table, uint32_t id, const day
     return DAYBOOK_OK;
 }
 
-static daybook_status add(dbk_stream_table *table, uint32_t id, const daybook_stream_config *config,
-                          int64_t created_ns, dbk_stream **stream_out, daybook_error *error) {
+static daybook_status prepare(dbk_stream_table *table, uint32_t id, const daybook_stream_config *config,
+                              int64_t created_ns, dbk_stream **stream_out, daybook_error *error) {
     DBK_TRY(check(table, NULL, config, error));
     DBK_TRY(reserve_stream(table));
     DBK_TRY(reserve_filters(table, config->subject_count));
-    dbk_stream *stream;
-    DBK_TRY(new_stream(table, id, config, created_ns, &stream));
-    DBK_ASSERT(table->count == 0 || table->streams[table->count - 1]->id < id);
+    return new_stream(table, id, config, created_ns, stream_out);
+}
+
+daybook_status dbk_stream_table_prepare(dbk_stream_table *table, uint32_t id,
+                                        const daybook_stream_config *config, int64_t created_ns,
+                                        dbk_stream **stream_out, daybook_error *error) {
+    *stream_out = NULL;
+    pthread_rwlock_wrlock(&table->lock);
+    daybook_status status = prepare(table, id, config, created_ns, stream_out, error);
+    pthread_rwlock_unlock(&table->lock);
+    if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory adding a stream");
+    return status;
+}
+
+void dbk_stream_table_insert(dbk_stream_table *table, dbk_stream *stream) {
+    pthread_rwlock_wrlock(&table->lock);
+    DBK_ASSERT(table->count == 0 || table->streams[table->count - 1]->id < stream->id);
     table->streams[table->count] = stream;
     daybook_status status = dbk_hash_map_insert(&table->names, text_hash(stream->name),
                                                 (uint32_t)table->count, name_hash_of, table);
     DBK_ASSERT(status == DAYBOOK_OK);
     table->count++;
     insert_filters(table, stream, config_of(stream));
-    if (id >= table->next_id) table->next_id = id + 1;
-    *stream_out = stream;
-    return DAYBOOK_OK;
+    if (stream->id >= table->next_id) table->next_id = stream->id + 1;
+    pthread_rwlock_unlock(&table->lock);
+}
+
+void dbk_stream_table_discard(dbk_stream_table *table, dbk_stream *stream) {
+    if (stream != NULL) free_stream(table, stream);
 }
 
 daybook_status dbk_stream_table_add(dbk_stream_table *table, uint32_t id, const daybook_stream_config *config,
                                     int64_t created_ns, dbk_stream **stream_out, daybook_error *error) {
-    *stream_out = NULL;
-    pthread_rwlock_wrlock(&table->lock);
-    daybook_status status = add(table, id, config, created_ns, stream_out, error);
-    pthread_rwlock_unlock(&table->lock);
-    if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory adding a stream");
-    return status;
+    DBK_TRY(dbk_stream_table_prepare(table, id, config, created_ns, stream_out, error));
+    dbk_stream_table_insert(table, *stream_out);
+    return DAYBOOK_OK;
 }
 
-static daybook_status update(dbk_stream_table *table, dbk_stream *stream, const daybook_stream_config *config,
-                             daybook_error *error) {
+static daybook_status prepare_update(dbk_stream_table *table, const dbk_stream *stream,
+                                     const daybook_stream_config *config,
+                                     const daybook_stream_config **copy_out, daybook_error *error) {
     DBK_TRY(check(table, stream, config, error));
     DBK_TRY(reserve_filters(table, config->subject_count));
     DBK_TRY(reserve_retired(table));
-    daybook_stream_config *copy = new_config(table->allocator, config);
-    if (copy == NULL) return DAYBOOK_ENOMEM;
+    *copy_out = new_config(table->allocator, config);
+    return *copy_out == NULL ? DAYBOOK_ENOMEM : DAYBOOK_OK;
+}
+
+daybook_status dbk_stream_table_prepare_update(dbk_stream_table *table, const dbk_stream *stream,
+                                               const daybook_stream_config *config,
+                                               const daybook_stream_config **copy_out, daybook_error *error) {
+    *copy_out = NULL;
+    pthread_rwlock_wrlock(&table->lock);
+    daybook_status status = prepare_update(table, stream, config, copy_out, error);
+    pthread_rwlock_unlock(&table->lock);
+    if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory updating a stream");
+    return status;
+}
+
+void dbk_stream_table_replace(dbk_stream_table *table, dbk_stream *stream,
+                              const daybook_stream_config *copy) {
+    pthread_rwlock_wrlock(&table->lock);
     // Kept: others may be reading it, and stream->name points into the first one.
     table->retired[table->retired_count++] = config_of(stream);
     drop_filters(table, stream);
     atomic_store_explicit(&stream->config, copy, memory_order_release);
     insert_filters(table, stream, copy);
-    return DAYBOOK_OK;
+    pthread_rwlock_unlock(&table->lock);
+}
+
+void dbk_stream_table_discard_update(dbk_stream_table *table, const daybook_stream_config *copy) {
+    free_config(table, copy);
 }
 
 daybook_status dbk_stream_table_update(dbk_stream_table *table, dbk_stream *stream,
                                        const daybook_stream_config *config, daybook_error *error) {
-    pthread_rwlock_wrlock(&table->lock);
-    daybook_status status = update(table, stream, config, error);
-    pthread_rwlock_unlock(&table->lock);
-    if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory updating a stream");
-    return status;
+    const daybook_stream_config *copy;
+    DBK_TRY(dbk_stream_table_prepare_update(table, stream, config, &copy, error));
+    dbk_stream_table_replace(table, stream, copy);
+    return DAYBOOK_OK;
 }
 
 void dbk_stream_table_remove(dbk_stream_table *table, dbk_stream *stream) {

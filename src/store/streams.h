@@ -66,11 +66,25 @@ void dbk_stream_config_copy(const daybook_stream_config *config, void *room, day
 /// Add a stream (copies the configuration); EEXISTS, EOVERLAP naming the other stream.
 daybook_status dbk_stream_table_add(dbk_stream_table *table, uint32_t id, const daybook_stream_config *config,
                                     int64_t created_ns, dbk_stream **stream_out, daybook_error *error);
+/// The same in two steps, where something durable lies between them that must not be followed by a failure:
+/// everything that can fail; then, without any other change of the table in between, insert or discard (NULL
+/// is fine). A prepared stream is seen by nobody.
+daybook_status dbk_stream_table_prepare(dbk_stream_table *table, uint32_t id,
+                                        const daybook_stream_config *config, int64_t created_ns,
+                                        dbk_stream **stream_out, daybook_error *error);
+void dbk_stream_table_insert(dbk_stream_table *table, dbk_stream *stream);
+void dbk_stream_table_discard(dbk_stream_table *table, dbk_stream *stream);
 /// Check an addition or, `stream` not NULL, an update without doing it.
 daybook_status dbk_stream_table_check(dbk_stream_table *table, const dbk_stream *stream,
                                       const daybook_stream_config *config, daybook_error *error);
 daybook_status dbk_stream_table_update(dbk_stream_table *table, dbk_stream *stream,
                                        const daybook_stream_config *config, daybook_error *error);
+/// The update in two steps, likewise: replace (takes the copy over) or discard_update.
+daybook_status dbk_stream_table_prepare_update(dbk_stream_table *table, const dbk_stream *stream,
+                                               const daybook_stream_config *config,
+                                               const daybook_stream_config **copy_out, daybook_error *error);
+void dbk_stream_table_replace(dbk_stream_table *table, dbk_stream *stream, const daybook_stream_config *copy);
+void dbk_stream_table_discard_update(dbk_stream_table *table, const daybook_stream_config *copy);
 void dbk_stream_table_remove(dbk_stream_table *table, dbk_stream *stream);
 
 /// NULL when absent (or removed).
