@@ -8,6 +8,8 @@
 #include "io/io.h"
 
 #include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -139,6 +141,25 @@ daybook_status dbk_replace_file(daybook_vfs *vfs, const char *directory, const c
     int result = vfs->sync_directory(vfs, directory);
     if (result < 0) return dbk_fail_system(error, result, "sync the directory", directory, 0);
     return DAYBOOK_OK;
+}
+
+int dbk_allocate(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t size) {
+    bool exists = vfs->size >= offsetof(daybook_vfs, allocate) + sizeof vfs->allocate &&
+                  vfs->allocate != NULL;
+    return exists ? vfs->allocate(vfs, file, offset, size) : -EOPNOTSUPP;
+}
+
+int dbk_extend(daybook_vfs *vfs, daybook_file *file, const char *path, uint64_t size, uint64_t more) {
+    uint64_t size_now = 0;
+    int status = vfs->file_size(vfs, file, &size_now);
+    if (status < 0) return status;
+    uint64_t missing = size_now >= size + more ? 0 : size + more - (size_now > size ? size_now : size);
+    // A file system may give what it has before it says no; others would miss that for as long.
+    uint64_t free_bytes = 0;
+    if (vfs->free_bytes(vfs, path, &free_bytes) == 0 && free_bytes < missing) return -ENOSPC;
+    int result = dbk_allocate(vfs, file, size, more);
+    if (result < 0 && result != -EOPNOTSUPP) (void)vfs->truncate(vfs, file, size);
+    return result;
 }
 
 // The allocator knows no alignment: room for one block more, and the address to release in front.

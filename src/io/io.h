@@ -23,6 +23,12 @@ daybook_status dbk_read_file(daybook_vfs *vfs, const char *path, dbk_buf *buf, d
 /// Write `directory/name` through a temporary name: content synced, renamed, directory synced.
 daybook_status dbk_replace_file(daybook_vfs *vfs, const char *directory, const char *name, dbk_slice content,
                                 daybook_error *error);
+/// daybook_vfs.allocate where there is one, else -EOPNOTSUPP.
+int dbk_allocate(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t size);
+/// Make the file longer, from `size` by `more` bytes with their room on the disk; 0, -EOPNOTSUPP (nothing was
+/// done, and the disk seems to have room) or -errno. On -ENOSPC the file is as long as before. Asks for free
+/// space first, so that a full disk says no at once.
+int dbk_extend(daybook_vfs *vfs, daybook_file *file, const char *path, uint64_t size, uint64_t more);
 /// Page-aligned memory for direct I/O; NULL when out. Release with dbk_aligned_free.
 void *dbk_aligned_alloc(const daybook_allocator *allocator, size_t size);
 void dbk_aligned_free(const daybook_allocator *allocator, void *data);

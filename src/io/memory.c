@@ -543,6 +543,7 @@ daybook_status dbk_memory_vfs_new(const daybook_allocator *allocator, daybook_vf
     self->vfs.sync_directory = memory_sync_directory;
     self->vfs.list = memory_list;
     self->vfs.free_bytes = memory_free_bytes;
+    self->vfs.allocate = NULL; // memory is allocated when it is written
     *vfs_out = &self->vfs;
     return DAYBOOK_OK;
 }

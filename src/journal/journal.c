@@ -22,6 +22,9 @@
 // CONTROL_PAGES at the end of the map are kept from groups, so that a full journal can still be given a
 // witness and be reopened a few times.
 //
+// Growing asks for the disk's room first, so that a full disk says no at once instead of after megabytes of
+// zeros; then come the zeros, because room that was never written costs a commit of the file system each time.
+//
 // Zero-filling and wiping use a second handle without synchronous writes, and one sync at their end.
 //
 // Threads: one writes (groups, witness, close), one at a time calls grow, plan_recycle and set_map, one at a
@@ -113,6 +116,17 @@ static daybook_status sync_file(daybook_vfs *vfs, daybook_file *file, const char
     return result < 0 ? dbk_fail_system(error, result, "sync", path, 0) : DAYBOOK_OK;
 }
 
+// Make the file longer by zeros, synced.
+static daybook_status add_zeros(daybook_vfs *vfs, daybook_file *file, const char *path, const uint8_t *zeros,
+                                uint64_t size, uint64_t offset, daybook_error *error) {
+    int result = dbk_extend(vfs, file, path, offset, size);
+    if (result < 0 && result != -EOPNOTSUPP) {
+        return dbk_fail_system(error, result, "make room in", path, offset);
+    }
+    DBK_TRY(write_zeros(vfs, file, path, zeros, size, offset, error));
+    return sync_file(vfs, file, path, error);
+}
+
 static uint8_t *new_zeros(const daybook_allocator *allocator) {
     uint8_t *zeros = dbk_aligned_alloc(allocator, ZEROS_SIZE);
     if (zeros != NULL) memset(zeros, 0, ZEROS_SIZE);
@@ -140,8 +154,7 @@ daybook_status dbk_journal_create(const dbk_journal_config *config, uint32_t pie
         return dbk_fail_system(error, result, "create", config->path, 0);
     }
     daybook_status status =
-        write_zeros(vfs, file, config->path, zeros, (uint64_t)piece_count * DBK_JOURNAL_PIECE_SIZE, 0, error);
-    if (status == DAYBOOK_OK) status = sync_file(vfs, file, config->path, error);
+        add_zeros(vfs, file, config->path, zeros, (uint64_t)piece_count * DBK_JOURNAL_PIECE_SIZE, 0, error);
     vfs->close(vfs, file);
     dbk_aligned_free(config->allocator, zeros);
     if (status != DAYBOOK_OK)
@@ -347,8 +360,7 @@ static daybook_status extend_file(dbk_journal *journal, uint64_t size_now, uint6
     if (zeros == NULL) return fail_memory(error);
     daybook_status status = open_second_handle(journal, &file, error);
     if (status == DAYBOOK_OK) {
-        status = write_zeros(vfs, file, journal->path, zeros, size_added, size_now, error);
-        if (status == DAYBOOK_OK) status = sync_file(vfs, file, journal->path, error);
+        status = add_zeros(vfs, file, journal->path, zeros, size_added, size_now, error);
         // Bytes behind the map are never used; a full disk has better use for them. Growing again overwrites
         // them.
         if (status != DAYBOOK_OK) (void)vfs->truncate(vfs, file, size_now);

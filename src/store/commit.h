@@ -97,7 +97,7 @@ typedef struct dbk_operation {
     bool served; // by the leader; for the leader itself
     daybook_status status;
     daybook_error error;
-    uint64_t room_flushes; // flush_count + 1 when it first waited for room in the journal; 0: it never did
+    uint64_t room_round; // of maintenance, behind which it waits for room no longer; 0: it never waited
     dbk_append *append;
     dbk_slice records;
     void (*apply)(void *context);

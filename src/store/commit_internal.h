@@ -50,7 +50,7 @@ bool dbk_commit_urgent_waits(struct dbk_commit *commit);
 size_t dbk_commit_bytes_over(daybook_store *store);
 /// Hold the leader back a little, the more the further over.
 void dbk_commit_slow_down(daybook_store *store, size_t over);
-/// Journal pages that appends leave free for the records that ride along and a rotation's own.
+/// Journal pages the operation leaves free: for records that ride along, a rotation's own, and removals.
 uint64_t dbk_commit_reserved_pages(daybook_store *store, const dbk_operation *operation);
 /// Room for `bytes` more in the memory table and in the journal behind what the group holds. Waits for it.
 /// DBK_COMMIT_YIELD where an urgent operation should go first.

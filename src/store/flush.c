@@ -17,12 +17,13 @@
 //
 // Failures: nothing was given up before the edit is durable, so each step may fail and be tried again. When
 // the edit itself fails it may be on disk all the same; the files it names stay until a later edit
-// succeeded (dbk_remove_file_later).
+// succeeded (dbk_remove_file_later). On a full disk each step gives up the reserve and tries once more.
 #include <stdio.h>
 #include <string.h>
 
 #include "store/deletions.h"
 #include "store/maintenance.h"
+#include "store/reserve.h"
 
 enum { TRAIN_BYTES_MAX = 2 << 20, TRAIN_COUNT_MAX = 8192 };
 
@@ -54,7 +55,12 @@ daybook_status dbk_write_deletions(daybook_store *store, uint64_t segment_id, co
                                    .store_uuid = store->uuid,
                                    .segment_id = segment_id,
                                    .generation = atomic_fetch_add(&store->maintenance->next_generation, 1)};
-    DBK_TRY(dbk_deletions_write(&config, dead->removed, dead->for_ever, error));
+    daybook_status status = dbk_deletions_write(&config, dead->removed, dead->for_ever, error);
+    if (status == DAYBOOK_ENOSPC && dbk_reserve_give_up(store)) {
+        config.generation = atomic_fetch_add(&store->maintenance->next_generation, 1);
+        status = dbk_deletions_write(&config, dead->removed, dead->for_ever, error);
+    }
+    DBK_TRY(status);
     *generation_out = config.generation;
     return DAYBOOK_OK;
 }
@@ -106,6 +112,8 @@ void dbk_publish_edit(daybook_store *store) {
 
 daybook_status dbk_commit_edit(daybook_store *store, const dbk_manifest_edit *edit, daybook_error *error) {
     daybook_status status = dbk_manifest_commit(&store->manifest, edit, error);
+    if (status == DAYBOOK_ENOSPC && dbk_reserve_give_up(store))
+        status = dbk_manifest_commit(&store->manifest, edit, error);
     if (status == DAYBOOK_OK) {
         atomic_store(&store->manifest_edit, store->manifest.edit_count);
         dbk_publish_edit(store);
@@ -571,6 +579,8 @@ static daybook_status write_cut(daybook_store *store, daybook_error *error) {
     daybook_status status = begin(&flush, &maintenance->cut);
     if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory while writing a segment");
     if (status == DAYBOOK_OK) status = write_segment(&flush, &maintenance->cut, error);
+    if (status == DAYBOOK_ENOSPC && dbk_reserve_give_up(store)) // what the reserve is there for
+        status = write_segment(&flush, &maintenance->cut, error);
     if (status == DAYBOOK_OK) {
         status = publish(&flush, &maintenance->cut, error);
         if (status != DAYBOOK_OK && flush.has_segment) {

@@ -12,6 +12,7 @@
 // stays when the writer closes, and a later writer uses the same one: readers keep their mapping.
 #include "store/live.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -56,7 +57,12 @@ static daybook_status prepare_file(dbk_live *live, const char *path, daybook_err
     uint64_t size = 0;
     int result = live->vfs->file_size(live->vfs, live->file, &size);
     if (result < 0) return dbk_fail_system(error, result, "read the size of", path, 0);
-    if (size >= LIVE_SIZE) return DAYBOOK_OK;
+    if (size >= LIVE_SIZE) {
+        // A copied file may have a hole there.
+        result = live->writer ? dbk_allocate(live->vfs, live->file, 0, LIVE_SIZE) : 0;
+        if (result == 0 || result == -EOPNOTSUPP) return DAYBOOK_OK;
+        return dbk_fail_system(error, result, "make room in", path, 0);
+    }
     if (!live->writer) return dbk_fail(error, DAYBOOK_ENOTFOUND, "%s is not complete yet", path);
     uint8_t zeros[LIVE_SIZE] = {0};
     return dbk_write_exactly(live->vfs, live->file, path, zeros, sizeof zeros, 0, error);

@@ -17,11 +17,13 @@
 #include "base/time.h"
 #include "store/directory.h"
 #include "store/maintenance.h"
+#include "store/reserve.h"
 
 enum {
     RETRY_DELAY_MIN_MS = 50,
     RETRY_DELAY_MAX_MS = 5000,
     GROW_PIECES = 16,
+    GROW_DISK_SHARE = 8, // of free space, at most one in so many
     MERGE_POLL_MS = 1000,
     SEGMENTS_MAX = 60
 };
@@ -64,6 +66,18 @@ static daybook_status grow(daybook_store *store, uint32_t piece_count, daybook_e
     return status;
 }
 
+// How many pieces to grow by, so that growth is rare but a small disk is not filled with an empty journal.
+static uint32_t growth(daybook_store *store, uint32_t most) {
+    uint64_t free_bytes = 0;
+    uint64_t pieces = GROW_PIECES;
+    if (store->vfs->free_bytes(store->vfs, store->path, &free_bytes) == 0 &&
+        free_bytes / DBK_JOURNAL_PIECE_SIZE / GROW_DISK_SHARE < pieces) {
+        pieces = free_bytes / DBK_JOURNAL_PIECE_SIZE / GROW_DISK_SHARE;
+    }
+    if (pieces == 0) pieces = 1;
+    return pieces < most ? (uint32_t)pieces : most;
+}
+
 daybook_status dbk_maintenance_grow_journal(daybook_store *store, uint64_t pages, daybook_error *error) {
     daybook_status status = DAYBOOK_OK;
     pthread_mutex_lock(&store->manifest_lock);
@@ -75,9 +89,11 @@ daybook_status dbk_maintenance_grow_journal(daybook_store *store, uint64_t pages
                           (unsigned long long)store->options.journal_max_bytes);
     } else if (room < pages) {
         uint64_t needed = (pages - room + DBK_JOURNAL_PIECE_PAGES - 1) / DBK_JOURNAL_PIECE_PAGES;
-        if (needed < GROW_PIECES) needed = GROW_PIECES;
+        uint64_t ahead = growth(store, most - count);
+        if (needed < ahead) needed = ahead;
         if (needed > most - count) needed = most - count;
         status = grow(store, (uint32_t)needed, error);
+        if (status == DAYBOOK_ENOSPC) dbk_reserve_note_full(store);
     }
     pthread_mutex_unlock(&store->manifest_lock);
     return status;
@@ -91,7 +107,7 @@ static daybook_status grow_ahead(daybook_store *store, bool *did, daybook_error 
     daybook_status status = DAYBOOK_OK;
     bool grew = false;
     if (count < most && dbk_journal_used_pages(store->journal) > allocated / 2) {
-        status = grow(store, most - count < GROW_PIECES ? most - count : GROW_PIECES, error);
+        status = grow(store, growth(store, most - count), error);
         grew = status == DAYBOOK_OK;
     }
     pthread_mutex_unlock(&store->manifest_lock);
@@ -166,14 +182,26 @@ static void merge_if_many(daybook_store *store) {
     }
 }
 
+// The disk is full: rewrite what is mostly removed, take what the disk has for the reserve. Failures are the
+// full disk's, which appends hear of.
+static void free_space(daybook_store *store) {
+    daybook_status status = DAYBOOK_OK;
+    while (status == DAYBOOK_OK && !atomic_load(&store->maintenance->stop)) {
+        status = dbk_merge_removed(store, NULL);
+    }
+    dbk_reserve_restore(store);
+}
+
 // Everything but merging in its own time. round_lock is held.
 static daybook_status round_once(daybook_store *store, bool *did, daybook_error *error) {
     if (atomic_load(&store->poisoned)) return DAYBOOK_OK;
     DBK_TRY(dbk_commit_write_deferred(store, false, error));
-    // A journal that cannot grow (disk full) must not keep a flush from giving back what it has.
+    // A journal that cannot grow must not keep a flush from giving back what it has; and for want of space
+    // nothing has failed yet.
     daybook_error detail;
     daybook_error_init(&detail);
     daybook_status grown = grow_ahead(store, did, &detail);
+    if (grown == DAYBOOK_ENOSPC) grown = DAYBOOK_OK;
     bool flushed = false;
     DBK_TRY(dbk_flush(store, false, &flushed, error));
     *did = *did || flushed;
@@ -181,6 +209,7 @@ static daybook_status round_once(daybook_store *store, bool *did, daybook_error 
         bump(store, &store->maintenance->merge_word);
         merge_if_many(store);
     }
+    if (dbk_reserve_is_short(store)) free_space(store);
     DBK_TRY(each_second(store, error));
     if (grown != DAYBOOK_OK && error != NULL) *error = detail;
     return grown;
@@ -199,7 +228,9 @@ static void run_round(daybook_store *store) {
     } else if (!atomic_load(&store->poisoned)) {
         note_failure(store, status, &error);
     }
+    atomic_fetch_add(&store->round_count, 1);
     pthread_mutex_unlock(&maintenance->round_lock);
+    dbk_commit_room_changed(store);
 }
 
 // ---- Threads --------------------------------------------------------------------------------------------
@@ -321,6 +352,16 @@ daybook_status dbk_maintenance_flush(daybook_store *store, daybook_error *error)
     bool did = false;
     DBK_TRY(dbk_commit_write_deferred(store, true, error));
     return dbk_flush(store, true, &did, error);
+}
+
+void dbk_maintenance_free_space(daybook_store *store) {
+    if (!dbk_reserve_is_tight(store)) return;
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_status status = dbk_maintenance_flush(store, &error);
+    if (status != DAYBOOK_OK)
+        dbk_store_log(store, DAYBOOK_LOG_WARNING, "removed events still take their space: %s", error.message);
+    free_space(store);
 }
 
 daybook_status dbk_maintenance_erase(daybook_store *store, uint64_t position_first, uint64_t position_last,

@@ -5,7 +5,8 @@
 // Choice: segments have a level, the base-4 logarithm of their size over LEVEL_BYTES. From the lowest level
 // up, the first run of at least FAN_IN_MIN neighbours at or below that level is merged (at most FAN_IN_MAX
 // of them, and never beyond segment_max_bytes or SEGMENT_EVENTS_MAX). Every byte is therefore rewritten
-// once per level. A segment more than half of whose events are removed is rewritten alone.
+// once per level. A segment more than half of whose events are removed is rewritten alone: that is what frees
+// space, and may use the reserve for it; a run is only merged where the disk has room for the result.
 //
 // As a flush, a merge works on a copy of what is removed when it begins, and hands on what was removed
 // meanwhile when it takes effect: into a deletion file of the new segment (its inputs' files may hold
@@ -16,6 +17,7 @@
 
 #include "store/deletions.h"
 #include "store/maintenance.h"
+#include "store/reserve.h"
 
 enum {
     FAN_IN_MIN = 4,
@@ -99,6 +101,16 @@ static bool choose_half_dead(const daybook_store *store, const dbk_view *view, s
         return true;
     }
     return false;
+}
+
+// A merge needs room for its result beside its inputs, and gives back less: where that would fill the disk,
+// appends have better use for it.
+static bool fits_disk(const daybook_store *store, const dbk_view *view, size_t first, size_t count) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < count; i++) bytes += summary_at(view, first + i)->file_bytes;
+    uint64_t free_bytes = 0;
+    if (store->vfs->free_bytes(store->vfs, store->path, &free_bytes) < 0) return true;
+    return bytes <= free_bytes;
 }
 
 // ---- Merging --------------------------------------------------------------------------------------------
@@ -492,6 +504,8 @@ static daybook_status merge_range(daybook_store *store, dbk_view *view, size_t f
     }
     if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory while merging segments");
     if (status == DAYBOOK_OK) status = write_merged(&merge, error);
+    if (status == DAYBOOK_ENOSPC && count == 1 && dbk_reserve_give_up(store))
+        status = write_merged(&merge, error);
     if (status == DAYBOOK_OK) status = publish(&merge, error);
     merging_deinit(&merge);
     return status;
@@ -504,9 +518,24 @@ daybook_status dbk_merge_once(daybook_store *store, daybook_error *error) {
     size_t first = 0;
     size_t count = 0;
     daybook_status status = DAYBOOK_END;
-    if (choose_run(store, view, &first, &count) || choose_half_dead(store, view, &first, &count)) {
+    bool found = choose_run(store, view, &first, &count) && fits_disk(store, view, first, count);
+    if (found || choose_half_dead(store, view, &first, &count)) {
         status = merge_range(store, view, first, count, false, error);
     }
+    dbk_view_unref(view);
+    pthread_mutex_unlock(&maintenance->merge_lock);
+    return status;
+}
+
+daybook_status dbk_merge_removed(daybook_store *store, daybook_error *error) {
+    struct dbk_maintenance *maintenance = store->maintenance;
+    pthread_mutex_lock(&maintenance->merge_lock);
+    dbk_view *view = dbk_store_get_view(store);
+    size_t first = 0;
+    size_t count = 0;
+    daybook_status status = DAYBOOK_END;
+    if (choose_half_dead(store, view, &first, &count))
+        status = merge_range(store, view, first, count, false, error);
     dbk_view_unref(view);
     pthread_mutex_unlock(&maintenance->merge_lock);
     return status;

@@ -9,11 +9,14 @@
 // none, so that no change is missed.
 #include "base/time.h"
 #include "store/commit_internal.h"
+#include "store/reserve.h"
 
 enum {
     ROOM_WAIT_MS = 100,
     ROOM_WAITS_MAX = 300, // half a minute without any progress of maintenance
     ROTATION_PAGES_MIN = 64,
+    REMOVAL_PAGES_MAX = 128, // half a piece: more than the longest record of removals
+    REMOVAL_JOURNAL_SHARE = 32,
 };
 
 void dbk_commit_room_changed(daybook_store *store) {
@@ -85,26 +88,60 @@ static daybook_status wait_for_room(daybook_store *store, uint32_t seen, const c
                     "the %s is full and was not written out in time; nothing was appended", what);
 }
 
-// Journal pages that appends leave free for the records that ride along and a rotation's own.
+// Removals of events or of a stream, and operations without records of their own.
+static bool frees_space(const dbk_operation *operation) {
+    if (operation->kind != DBK_OPERATION_RECORDS) return false;
+    if (operation->records.size == 0) return true;
+    dbk_record_kind kind;
+    size_t size;
+    if (dbk_record_peek(operation->records, &kind, &size) != DAYBOOK_OK) return false;
+    if (kind == DBK_RECORD_REMOVE) return true;
+    dbk_catalogue_entry entry;
+    return kind == DBK_RECORD_CATALOGUE &&
+           dbk_catalogue_decode(daybook_bytes(operation->records.data, size), &entry) == DAYBOOK_OK &&
+           !entry.present;
+}
+
+static uint64_t removal_pages(const daybook_store *store) {
+    uint64_t share = store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / REMOVAL_JOURNAL_SHARE;
+    return share < REMOVAL_PAGES_MAX ? share : REMOVAL_PAGES_MAX;
+}
+
+// Journal pages that are left free: by all but maintenance for the records that ride along and a rotation's
+// own, and by all that takes space for what gives it back.
 uint64_t dbk_commit_reserved_pages(daybook_store *store, const dbk_operation *operation) {
-    if (operation->urgent || !has_background(store)) return 0;
+    if (operation->urgent) return 0;
+    uint64_t pages = frees_space(operation) ? 0 : removal_pages(store);
+    if (!has_background(store)) return pages;
     pthread_mutex_lock(&store->removal_lock);
     size_t lazy = store->commit->lazy.size;
     pthread_mutex_unlock(&store->removal_lock);
-    return dbk_journal_pages_for(lazy) + ROTATION_PAGES_MIN;
+    return pages + dbk_journal_pages_for(lazy) + ROTATION_PAGES_MIN;
+}
+
+// Room on the disk for writing it out, and in the journal behind what the group holds; without waiting.
+static daybook_status find_room(daybook_store *store, size_t bytes, dbk_operation *operation) {
+    size_t size = dbk_journal_group_size(store->commit->group) + bytes;
+    if (operation->kind == DBK_OPERATION_APPEND) DBK_TRY(dbk_reserve_for(store, size, &operation->error));
+    // Without what a rotation writes the journal could never be emptied.
+    uint64_t pages = dbk_journal_pages_for(size) + dbk_commit_reserved_pages(store, operation);
+    while (dbk_journal_room_pages(store->journal) < pages) {
+        DBK_TRY(dbk_maintenance_grow_journal(store, pages, &operation->error));
+    }
+    return DAYBOOK_OK;
 }
 
 // Room for `bytes` more in the memory table and in the journal behind what the group holds. The leader holds
 // no lock. DBK_COMMIT_YIELD where an urgent operation should go first.
 daybook_status dbk_commit_make_room(daybook_store *store, size_t bytes, dbk_operation *operation) {
     daybook_error *error = &operation->error;
-    bool urgent = operation->urgent;
+    bool fills_table = operation->kind == DBK_OPERATION_APPEND;
     struct dbk_commit *commit = store->commit;
     // Two tables may exist: the active one and one being written. Where none is being written, rotation is
     // what makes room.
     for (;;) {
         uint32_t seen = atomic_load(&commit->room_changes);
-        if (urgent || !has_background(store) || frozen_count(store) == 0 ||
+        if (!fills_table || !has_background(store) || frozen_count(store) == 0 ||
             dbk_memtable_bytes(store->active->memtable) < 2 * store->options.memtable_bytes)
             break;
         if (dbk_commit_urgent_waits(commit)) return DBK_COMMIT_YIELD;
@@ -113,13 +150,7 @@ daybook_status dbk_commit_make_room(daybook_store *store, size_t bytes, dbk_oper
     daybook_status status = DAYBOOK_OK;
     for (;;) {
         uint32_t seen = atomic_load(&commit->room_changes);
-        uint64_t pages = dbk_journal_pages_for(dbk_journal_group_size(commit->group) + bytes);
-        // Without what a rotation writes the journal could never be emptied.
-        uint64_t reserved = dbk_commit_reserved_pages(store, operation);
-        status = DAYBOOK_OK;
-        if (dbk_journal_room_pages(store->journal) >= pages + reserved) break;
-        status = dbk_maintenance_grow_journal(store, pages + reserved, error);
-        if (status == DAYBOOK_OK) continue;
+        status = find_room(store, bytes, operation);
         if ((status != DAYBOOK_ELIMIT && status != DAYBOOK_ENOSPC) || !has_background(store)) break;
         if (dbk_journal_pages_for(bytes) > store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2) {
             status = dbk_fail(
@@ -128,13 +159,12 @@ daybook_status dbk_commit_make_room(daybook_store *store, size_t bytes, dbk_oper
                 (unsigned long long)store->options.journal_max_bytes);
             break;
         }
-        if (!urgent && dbk_commit_urgent_waits(commit)) {
-            status = DBK_COMMIT_YIELD;
-            break;
-        }
-        // Two flushes empty the journal; what does not fit then does not fit the disk.
-        if (operation->room_flushes == 0) operation->room_flushes = atomic_load(&store->flush_count) + 1;
-        if (atomic_load(&store->flush_count) > operation->room_flushes + 1) break;
+        if (!operation->urgent && dbk_commit_urgent_waits(commit)) return DBK_COMMIT_YIELD; // and come back
+        // The second round to end from now has begun behind our wish, flushed everything and freed what it
+        // could; what does not fit then does not fit the disk.
+        uint64_t rounds = atomic_load(&store->round_count);
+        if (operation->room_round == 0) operation->room_round = rounds + 2;
+        if (rounds >= operation->room_round) break;
         atomic_store(&commit->room_wanted, true);
         status = wait_for_room(store, seen, "journal", error);
         if (status != DAYBOOK_OK) break;

@@ -224,6 +224,7 @@ daybook_status daybook_stream_remove(daybook_store *store, daybook_slice name, d
     pthread_mutex_lock(&store->catalogue_lock);
     daybook_status status = remove_stream(store, name, error);
     pthread_mutex_unlock(&store->catalogue_lock);
+    if (status == DAYBOOK_OK) dbk_maintenance_free_space(store);
     return status;
 }
 

@@ -384,6 +384,7 @@ static int look_at_name(void *context, const daybook_vfs_entry *entry) {
         break;
     case DBK_FILE_LOCK:
     case DBK_FILE_LIVE:
+    case DBK_FILE_RESERVE:
     case DBK_FILE_JOURNAL:
     case DBK_FILE_DAMAGED:
         break;

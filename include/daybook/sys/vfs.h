@@ -81,6 +81,11 @@ struct daybook_vfs {
     int (*wait)(daybook_vfs *vfs, const volatile uint32_t *word, uint32_t expected, int64_t timeout_ns,
                 int shared);
     void (*wake)(daybook_vfs *vfs, const volatile uint32_t *word, int count, int shared);
+
+    /** Give the bytes [offset, offset + size) of an open file their room on the disk, so that writing
+     * them later does not fail for want of it; the file grows where it is shorter, by zeros.
+     * -EOPNOTSUPP where the file system cannot. May be NULL, or behind `size`: the same. */
+    int (*allocate)(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t size);
 };
 
 /** The real one. Static storage, thread-safe. */

@@ -11,7 +11,7 @@
 //   call would succeed although the data is gone. Only EINTR, where nothing was decided, is repeated.
 //
 // Thread-safe: a daybook_file is immutable after open.
-#define _GNU_SOURCE // O_DIRECT, F_DUPFD_CLOEXEC, getrandom, syscall, flock
+#define _GNU_SOURCE // O_DIRECT, F_DUPFD_CLOEXEC, fallocate, getrandom, syscall, flock
 
 #include <dirent.h>
 #include <errno.h>
@@ -133,6 +133,15 @@ static int posix_truncate(daybook_vfs *vfs, daybook_file *file, uint64_t size) {
         result = result_of(ftruncate(file->descriptor, (off_t)size));
     } while (result == -EINTR);
     return result;
+}
+
+static int posix_allocate(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t size) {
+    (void)vfs;
+    int result = 0;
+    do {
+        result = result_of(fallocate(file->descriptor, 0, (off_t)offset, (off_t)size));
+    } while (result == -EINTR);
+    return result == -ENOSYS ? -EOPNOTSUPP : result;
 }
 
 static int posix_file_size(daybook_vfs *vfs, daybook_file *file, uint64_t *size_out) {
@@ -337,6 +346,7 @@ daybook_vfs *daybook_vfs_posix(void) {
         .entropy = posix_entropy,
         .wait = posix_wait,
         .wake = posix_wake,
+        .allocate = posix_allocate,
     };
     return &vfs;
 }
