@@ -175,7 +175,7 @@ void dbk_store_apply_remove(daybook_store *store, const dbk_remove *remove);
 /// lock on return.
 daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject,
                               daybook_error *error);
-/// Enforce max_age everywhere, and the limits that are owed; called by maintenance about once a second.
+/// Enforce max_age everywhere; called by maintenance about once a second.
 daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error);
 /// Enforce all limits after recovery (trims may not have reached the journal), those by subject for subjects
 /// of events from position_from on; called once by open.
