@@ -24,7 +24,8 @@
 // Reading: the greatest number wins. Since the frame before was synced before the next was begun, a bad
 // frame with a valid one behind it is damage, and one with nothing valid behind it is an edit that was
 // never acknowledged: cut. A file whose head or snapshot is bad is damage, because a file gets its name
-// only when both are synced.
+// only when both are synced. A writer reads past the page cache, which may show an edit whose sync failed, and
+// which is not on the disk; the next edit would then stand behind a hole.
 //
 // Threads: none of its own; the caller holds store->maintenance's manifest lock.
 #include "store/manifest.h"
@@ -44,6 +45,8 @@ enum {
     CHECKSUM_XXH3 = 1,
     REWRITE_BYTES_MIN = 64 * 1024,
     LOAD_ATTEMPTS_MAX = 20,
+    FRUITLESS_READS_MAX = 100,
+    DIRECT_WINDOW_SIZE = 1 << 16,
 };
 #define MANIFEST_SIZE_MAX ((size_t)1 << 30)
 
@@ -1003,17 +1006,65 @@ static daybook_status load_frames(dbk_manifest *manifest, dbk_slice content, con
     return DAYBOOK_OK;
 }
 
+// What the disk holds, past the page cache: after a failed sync that goes on showing what was lost, and a
+// later sync reports success. Where the file system knows no direct I/O the page cache has to be believed.
+static daybook_status read_direct(daybook_vfs *vfs, daybook_file *file, const char *path, uint8_t *window,
+                                  uint64_t size, dbk_buf *content, daybook_error *error) {
+    uint64_t done = 0;
+    for (unsigned fruitless = 0; done < size;) {
+        int64_t moved = vfs->read_at(vfs, file, window, DIRECT_WINDOW_SIZE, done);
+        if (moved == -EINTR) continue;
+        if (moved < 0) return dbk_fail_system(error, (int)moved, "read", path, done);
+        uint64_t part = (uint64_t)moved;
+        // The next read begins at a whole block again, but at the end of the file.
+        if (done + part < size) part = part / DBK_IO_BLOCK_SIZE * DBK_IO_BLOCK_SIZE;
+        if (part > size - done) part = size - done; // it has grown since
+        if (part == 0 && (moved == 0 || ++fruitless == FRUITLESS_READS_MAX)) {
+            return dbk_fail_damaged(error, path, done, "%s ends at byte %llu of %llu; run daybook verify",
+                                    path, (unsigned long long)done, (unsigned long long)size);
+        }
+        dbk_buf_append(content, window, (size_t)part);
+        done += part;
+    }
+    return dbk_buf_status(content) == DAYBOOK_OK
+               ? DAYBOOK_OK
+               : dbk_fail(error, dbk_buf_status(content), "%s is too large for memory", path);
+}
+
+static daybook_status read_from_disk(const dbk_manifest *manifest, const char *path, dbk_buf *content,
+                                     daybook_error *error) {
+    daybook_vfs *vfs = manifest->vfs;
+    uint8_t *window = dbk_aligned_alloc(manifest->allocator, DIRECT_WINDOW_SIZE);
+    if (window == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory reading %s", path);
+    daybook_file *file = NULL;
+    uint64_t size = 0;
+    daybook_status status = DAYBOOK_OK;
+    int result = vfs->open(vfs, path, DAYBOOK_VFS_READ | DAYBOOK_VFS_DIRECT, &file);
+    if (result == 0) result = vfs->file_size(vfs, file, &size);
+    if (result < 0) {
+        status = dbk_fail_system(error, result, "open", path, 0);
+    } else {
+        status = read_direct(vfs, file, path, window, size, content, error);
+    }
+    if (file != NULL) vfs->close(vfs, file);
+    dbk_aligned_free(manifest->allocator, window);
+    return status;
+}
+
 static daybook_status load_content(dbk_manifest *manifest, const char *path, bool writer,
                                    daybook_error *error) {
+    dbk_buf content;
+    dbk_buf_init(&content, manifest->allocator, MANIFEST_SIZE_MAX);
+    daybook_status status = DAYBOOK_OK;
     if (writer) {
         // No decision may rest on what only the page cache holds.
         DBK_TRY(open_file(manifest, path, error));
         int result = manifest->vfs->sync(manifest->vfs, manifest->file);
         if (result < 0) return dbk_fail_system(error, result, "sync", path, 0);
+        status = read_from_disk(manifest, path, &content, error);
+    } else {
+        status = dbk_read_file(manifest->vfs, path, &content, error);
     }
-    dbk_buf content;
-    dbk_buf_init(&content, manifest->allocator, MANIFEST_SIZE_MAX);
-    daybook_status status = dbk_read_file(manifest->vfs, path, &content, error);
     dbk_slice bytes = daybook_bytes(content.data, content.size);
     if (status == DAYBOOK_OK) status = read_head(manifest, bytes, path, error);
     if (status == DAYBOOK_OK) status = load_frames(manifest, bytes, path, error);

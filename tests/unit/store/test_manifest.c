@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The manifest: what was committed is found again, what was not acknowledged does no harm, damage is told.
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -300,6 +301,27 @@ static void close_file(fixture *at) {
 }
 
 // Power is lost at every step of a series of edits: what was acknowledged is there, at most one more.
+// The sync of an edit fails, and the page cache goes on showing what the disk never got. A new process must not
+// build on it: the next edit would stand behind a hole.
+static void an_edit_that_only_the_page_cache_has_is_not_built_on(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 3);
+    assert_int_equal(create(&at), DAYBOOK_OK);
+    assert_int_equal(commit_number(&at, 1), DAYBOOK_OK);
+    const dbk_sim_fault fault = {.kind = DBK_SIM_SYNC, .suffix = "1", .nth = 1, .error = EIO};
+    assert_int_equal(dbk_sim_fail(at.sim, &fault), DAYBOOK_OK);
+    assert_int_equal(commit_number(&at, 2), DAYBOOK_EIO);
+    assert_int_equal(reload(&at, NULL), DAYBOOK_OK);
+    assert_number(&at.manifest, 1);
+    assert_int_equal(commit_number(&at, 2), DAYBOOK_OK);
+    assert_int_equal(commit_number(&at, 3), DAYBOOK_OK);
+    dbk_sim_crash(at.sim, DBK_SIM_POWER_LOSS_DROP_ALL);
+    assert_int_equal(reload(&at, NULL), DAYBOOK_OK);
+    assert_number(&at.manifest, 3);
+    end(&at);
+}
+
 static void power_loss_keeps_what_was_acknowledged(void **state) {
     (void)state;
     bool finished = false;
@@ -347,6 +369,7 @@ int main(void) {
         cmocka_unit_test(a_torn_last_edit_is_cut),
         cmocka_unit_test(every_flipped_byte_is_told_or_cut),
         cmocka_unit_test(a_failed_edit_changes_nothing_and_the_next_begins_a_new_file),
+        cmocka_unit_test(an_edit_that_only_the_page_cache_has_is_not_built_on),
         cmocka_unit_test(power_loss_keeps_what_was_acknowledged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
