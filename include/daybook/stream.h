@@ -72,7 +72,7 @@ typedef struct daybook_stream_info {
     size_t size;
     daybook_stream_config config;
     uint32_t stream_id;
-    uint64_t message_count; /* live */
+    uint64_t message_count; /* live; in a reader without what reads hide by max_age */
     uint64_t byte_count;    /* of live events: subject, headers, data */
     uint64_t first_seq;     /* of the oldest live event; last_seq + 1 when there is none */
     uint64_t last_seq;      /* assigned last, also when removed since; 0 when none */

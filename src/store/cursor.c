@@ -403,13 +403,6 @@ static daybook_status read_memtable(daybook_cursor *cursor, uint64_t position) {
     }
 }
 
-static bool is_expired(const daybook_cursor *cursor, const dbk_stream *stream) {
-    const daybook_stream_config *config = atomic_load_explicit(&stream->config, memory_order_acquire);
-    if (config->max_age_ns <= 0) return false;
-    return cursor->event.recorded_ns <=
-           cursor->store->vfs->clock_real_ns(cursor->store->vfs) - config->max_age_ns;
-}
-
 static bool is_accepted(daybook_cursor *cursor) {
     const dbk_event *event = &cursor->event;
     if (cursor->known == NULL || cursor->known->id != event->stream_id)
@@ -423,7 +416,9 @@ static bool is_accepted(daybook_cursor *cursor) {
         if ((config->flags & DAYBOOK_STREAM_INTERNAL) != 0) return false;
     }
     if (event->position < atomic_load_explicit(&stream->first_position, memory_order_acquire)) return false;
-    if (cursor->hides_expired && is_expired(cursor, stream)) return false;
+    if (cursor->hides_expired && dbk_stream_is_expired(stream, event->recorded_ns,
+                                                       cursor->store->vfs->clock_real_ns(cursor->store->vfs)))
+        return false;
     return dbk_query_matches(&cursor->query, event) && !dbk_source_is_dead(cursor->source, event->position);
 }
 

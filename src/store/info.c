@@ -14,18 +14,21 @@ static uint64_t memory_bytes(daybook_store *store) {
     return bytes;
 }
 
-static daybook_status add_streams(daybook_store *store, daybook_store_info *info) {
+static daybook_status add_streams(daybook_store *store, daybook_store_info *info, daybook_error *error) {
     dbk_stream **streams = NULL;
     size_t count = 0;
-    DBK_TRY(dbk_stream_table_all(store->streams, &streams, &count));
+    daybook_status status = dbk_stream_table_all(store->streams, &streams, &count);
+    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while asking %s", store->path);
     info->stream_count = count;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
         const daybook_stream_config *config = atomic_load(&streams[i]->config);
-        info->event_count += atomic_load(&streams[i]->message_count);
+        uint64_t expired_count, expired_bytes, live = atomic_load(&streams[i]->message_count);
+        status = dbk_store_count_expired(store, streams[i], &expired_count, &expired_bytes, error);
+        info->event_count += live - (expired_count < live ? expired_count : live);
         info->sync_interval_streams += config->sync_interval_ns > 0;
     }
     dbk_free(store->allocator, streams);
-    return DAYBOOK_OK;
+    return status;
 }
 
 static void add_manifest(daybook_store *store, daybook_store_info *info) {
@@ -46,8 +49,7 @@ daybook_status daybook_info(daybook_store *store, daybook_store_info *info_out, 
     dbk_uuid_format(&store->uuid, info.uuid);
     info.durable_position = atomic_load(&store->durable_position);
     info.flushed_position = atomic_load(&store->flushed_position);
-    daybook_status status = add_streams(store, &info);
-    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while asking %s", store->path);
+    DBK_TRY(add_streams(store, &info, error));
     add_manifest(store, &info);
     if (store->journal != NULL)
         info.journal_used_bytes = dbk_journal_used_pages(store->journal) * DBK_JOURNAL_PAGE_SIZE;

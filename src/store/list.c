@@ -109,6 +109,12 @@ static bool stream_counts(const listing *list, const dbk_stream *stream) {
     return (config->flags & DAYBOOK_STREAM_INTERNAL) == 0;
 }
 
+// What a reader hides by max_age before a writer has removed it; a writer's maintenance does so every second.
+static bool is_expired(const listing *list, const dbk_stream *stream, int64_t recorded_ns) {
+    return list->store->read_only &&
+           dbk_stream_is_expired(stream, recorded_ns, list->store->vfs->clock_real_ns(list->store->vfs));
+}
+
 // All events of the segment count, so that a term's entry is the truth.
 static bool is_plain(const listing *list, dbk_source *source) {
     if (source->segment == NULL || atomic_load(&source->dead.count) > 0) return false;
@@ -117,6 +123,9 @@ static bool is_plain(const listing *list, dbk_source *source) {
         dbk_stream *stream = dbk_stream_table_find_id(list->store->streams, in.stream_id);
         bool counts = list->kind == DAYBOOK_LIST_TYPES ? stream_counts(list, stream) : true;
         if (!counts || (stream != NULL && in.first_position < atomic_load(&stream->first_position)))
+            return false;
+        if (stream != NULL &&
+            is_expired(list, stream, dbk_segment_get_summary(source->segment)->recorded_first_ns))
             return false;
     }
     return true;
@@ -135,7 +144,7 @@ static bool event_counts(const listing *list, dbk_source *source, const dbk_even
     dbk_stream *stream = dbk_stream_table_find_id(list->store->streams, event->stream_id);
     return event->position <= list->durable && stream_counts(list, stream) &&
            event->position >= atomic_load(&stream->first_position) &&
-           !dbk_source_is_dead(source, event->position);
+           !is_expired(list, stream, event->recorded_ns) && !dbk_source_is_dead(source, event->position);
 }
 
 static daybook_status count_in_memtable(const listing *list, dbk_source *source, dbk_slice term,

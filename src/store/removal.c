@@ -278,6 +278,28 @@ daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slic
     return status;
 }
 
+daybook_status dbk_store_count_expired(daybook_store *store, dbk_stream *stream, uint64_t *count_out,
+                                       uint64_t *bytes_out, daybook_error *error) {
+    *count_out = *bytes_out = 0;
+    const daybook_stream_config *config = atomic_load(&stream->config);
+    if (!store->read_only || config->max_age_ns == 0 || atomic_load(&stream->message_count) == 0)
+        return DAYBOOK_OK;
+    int64_t now_ns = store->vfs->clock_real_ns(store->vfs);
+    daybook_query query;
+    daybook_query_init(&query);
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(store, &query, stream, &cursor, error));
+    daybook_status status;
+    daybook_recorded_event event;
+    while ((status = daybook_cursor_next(cursor, 0, &event, error)) == DAYBOOK_OK &&
+           dbk_stream_is_expired(stream, event.recorded_ns, now_ns)) {
+        ++*count_out;
+        *bytes_out += dbk_event_cost(dbk_cursor_event(cursor));
+    }
+    daybook_cursor_close(cursor);
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
 daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error) {
     dbk_stream **streams;
     size_t count;

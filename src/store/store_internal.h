@@ -175,6 +175,10 @@ void dbk_store_apply_remove(daybook_store *store, const dbk_remove *remove);
 /// lock on return.
 daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject,
                               daybook_error *error);
+/// What a reader's counts of a stream hold too much: the events max_age hides that no writer has removed yet.
+/// 0 in a writer, whose maintenance removes them. Reads as many events.
+daybook_status dbk_store_count_expired(daybook_store *store, dbk_stream *stream, uint64_t *count_out,
+                                       uint64_t *bytes_out, daybook_error *error);
 /// Enforce max_age everywhere; called by maintenance about once a second.
 daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error);
 /// Enforce all limits after recovery (trims may not have reached the journal), those by subject for subjects

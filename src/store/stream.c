@@ -230,7 +230,8 @@ daybook_status daybook_stream_remove(daybook_store *store, daybook_slice name, d
 
 // ---- Look -------------------------------------------------------------------------------------------------
 
-// The oldest live event: what the marks say, unless events behind them were removed one by one.
+// The oldest live event: what the marks say, unless events behind them were removed one by one. A reader
+// leaves out what reads hide; in a writer the oldest event is the oldest that limits and conditions count.
 static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybook_stream_info *info,
                                  daybook_error *error) {
     info->first_seq = info->last_seq + 1;
@@ -238,8 +239,10 @@ static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybo
     daybook_query query;
     daybook_query_init(&query);
     query.limit = 1;
+    query.stream = stream->name;
     daybook_cursor *cursor;
-    DBK_TRY(dbk_cursor_open(store, &query, stream, &cursor, error));
+    DBK_TRY(store->read_only ? daybook_read(store, &query, &cursor, error)
+                             : dbk_cursor_open(store, &query, stream, &cursor, error));
     daybook_recorded_event event;
     daybook_status status = daybook_cursor_next(cursor, 0, &event, error);
     if (status == DAYBOOK_OK) {
@@ -248,6 +251,11 @@ static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybo
     }
     daybook_cursor_close(cursor);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+// The two are taken one after the other.
+static uint64_t without(uint64_t total, uint64_t part) {
+    return part < total ? total - part : 0;
 }
 
 static daybook_status new_info(daybook_store *store, dbk_stream *stream, daybook_stream_info **info_out,
@@ -264,7 +272,11 @@ static daybook_status new_info(daybook_store *store, dbk_stream *stream, daybook
     info->last_seq = atomic_load(&stream->published_seq);
     info->last_recorded_ns = atomic_load(&stream->last_recorded_ns);
     info->created_ns = stream->created_ns;
-    daybook_status status = find_first(store, stream, info, error);
+    uint64_t expired_count, expired_bytes;
+    daybook_status status = dbk_store_count_expired(store, stream, &expired_count, &expired_bytes, error);
+    info->message_count = without(info->message_count, expired_count);
+    info->byte_count = without(info->byte_count, expired_bytes);
+    if (status == DAYBOOK_OK) status = find_first(store, stream, info, error);
     if (status != DAYBOOK_OK) {
         dbk_free(store->allocator, info);
         return status;

@@ -259,6 +259,11 @@ static const daybook_stream_config *config_of(const dbk_stream *stream) {
     return atomic_load_explicit(&((dbk_stream *)(uintptr_t)stream)->config, memory_order_acquire);
 }
 
+bool dbk_stream_is_expired(const dbk_stream *stream, int64_t recorded_ns, int64_t now_ns) {
+    int64_t max_age_ns = config_of(stream)->max_age_ns;
+    return max_age_ns > 0 && recorded_ns <= now_ns - max_age_ns;
+}
+
 static uint64_t text_hash(dbk_slice text) {
     return dbk_checksum(text.data, text.size, 0);
 }

@@ -87,6 +87,9 @@ void dbk_stream_table_replace(dbk_stream_table *table, dbk_stream *stream, const
 void dbk_stream_table_discard_update(dbk_stream_table *table, const daybook_stream_config *copy);
 void dbk_stream_table_remove(dbk_stream_table *table, dbk_stream *stream);
 
+/// Older than the stream's max_age: gone for reads, also where no writer has removed it yet.
+bool dbk_stream_is_expired(const dbk_stream *stream, int64_t recorded_ns, int64_t now_ns);
+
 /// NULL when absent (or removed).
 dbk_stream *dbk_stream_table_find(dbk_stream_table *table, dbk_slice name);
 dbk_stream *dbk_stream_table_find_id(dbk_stream_table *table, uint32_t id);

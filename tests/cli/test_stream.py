@@ -153,6 +153,27 @@ class Stream(Case):
         self.ok("append", "r.3.x", "4", "--header", "Nats-Rollup:all")
         self.assertEqual([4], [event["data"] for event in self.events("r.>")])
 
+    def test_counts_of_a_reader_leave_out_what_reads_hide(self):
+        """What is older than max_age waits for a writer to remove it, but nobody is told of it any more."""
+        self.ok("stream", "add", "S", "s.>", "--max-age", "1500ms")
+        self.ok("stream", "add", "T", "t.>")
+        for subject in ("s.1.x", "s.2.x", "t.1.x"):
+            self.append(subject, "1")
+        self.assertEqual(2, self.info("S")["messages"])
+        self.assertEqual([1, 1], [row["events"] for row in self.ok("ls", "s.>", "--json").objects()])
+        events = self.ok("info", "--json").object()["events"]
+        time.sleep(1.6)
+        self.assertEqual([], self.events("s.>"))
+        info = self.info("S")
+        self.assertEqual((0, 0, 3, 2), tuple(info[name] for name in ("messages", "bytes", "first_seq", "last_seq")))
+        listed = {row["stream"]: row["messages"] for row in self.ok("stream", "ls", "--json").objects()}
+        self.assertEqual((0, 1), (listed["S"], listed["T"]))
+        self.assertEqual(events - 2, self.ok("info", "--json").object()["events"])
+        self.assertEqual([], self.ok("ls", "s.>", "--json").objects())
+        self.assertEqual([], self.ok("ls", "s.>", "--subjects", "--json").objects())
+        self.append("s.3.x", "1")
+        self.assertEqual(1, self.info("S")["messages"])
+
     def test_sync_interval_is_visible(self):
         self.ok("stream", "add", "S", "s.>", "--sync-interval", "1s")
         self.assertEqual("1s", self.info("S")["sync_interval"])
