@@ -57,9 +57,10 @@ static daybook_status check_identity(const dbk_segment_config *config, const dbk
                     (unsigned long long)segment_id);
 }
 
-static daybook_status newer_format(const dbk_segment *segment, daybook_error *error) {
-    return dbk_fail(error, DAYBOOK_EFORMAT, "%s has a format this version does not know; use a newer daybook",
-                    segment->path);
+static daybook_status newer_format(const dbk_segment *segment, uint32_t format, daybook_error *error) {
+    return dbk_fail(error, DAYBOOK_EFORMAT,
+                    "%s has format %u: this program knows format %d; use a newer daybook", segment->path,
+                    (unsigned)format, DBK_SEGMENT_FORMAT);
 }
 
 static daybook_status open_file(const dbk_segment_config *config, dbk_segment *segment,
@@ -92,7 +93,7 @@ static daybook_status read_head(const dbk_segment_config *config, dbk_segment *s
     DBK_TRY(dbk_read_exactly(reader->vfs, reader->file, reader->path, bytes, sizeof bytes, 0, error));
     daybook_status status = dbk_segment_head_decode(bytes, head);
     *is_sound_out = status == DAYBOOK_OK;
-    if (status == DAYBOOK_EFORMAT) return newer_format(segment, error);
+    if (status == DAYBOOK_EFORMAT) return newer_format(segment, head->format, error);
     if (status != DAYBOOK_OK) return DAYBOOK_OK;
     return check_identity(config, segment, &head->store_uuid, head->segment_id, error);
 }
@@ -108,7 +109,7 @@ static daybook_status read_tail(dbk_segment *segment, dbk_segment_tail *tail_out
         dbk_segment_tail tail;
         uint64_t at = offset + (uint64_t)i * DBK_SEGMENT_TAIL_SIZE;
         daybook_status status = dbk_segment_tail_decode(bytes + i * DBK_SEGMENT_TAIL_SIZE, at, &tail);
-        if (status == DAYBOOK_EFORMAT) return newer_format(segment, error);
+        if (status == DAYBOOK_EFORMAT) return newer_format(segment, tail.format, error);
         if (status != DAYBOOK_OK || tail.file_size != reader->size)
             tell(on_damage, context, at, "a tail");
         else if (!is_found) {

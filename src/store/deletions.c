@@ -88,10 +88,15 @@ static daybook_status check_content(const dbk_deletions_config *config, const ch
         return dbk_fail_damaged(
             error, path, 0, "%s is not a deletion file: it was cut or overwritten; run daybook verify", path);
     }
-    if (dbk_get_u16(bytes + 4) != FORMAT || bytes[6] != CHECKSUM_XXH3) {
+    if (dbk_get_u16(bytes + 4) != FORMAT) {
         return dbk_fail(error, DAYBOOK_EFORMAT,
                         "%s has format %u: this program knows format %d; use a newer daybook", path,
                         (unsigned)dbk_get_u16(bytes + 4), FORMAT);
+    }
+    if (bytes[6] != CHECKSUM_XXH3) {
+        return dbk_fail(error, DAYBOOK_EFORMAT,
+                        "%s has checksums of kind %u: this program knows kind %d; use a newer daybook", path,
+                        (unsigned)bytes[6], CHECKSUM_XXH3);
     }
     uint64_t sizes = (uint64_t)dbk_get_u32(bytes + 40) + dbk_get_u32(bytes + 44);
     if (sizes != content->size - HEAD_SIZE ||

@@ -930,10 +930,15 @@ static daybook_status read_head(dbk_manifest *manifest, dbk_slice content, const
         return dbk_fail_damaged(error, path, 0, "%s does not begin as a manifest does; run daybook verify",
                                 path);
     }
-    if (dbk_get_u16(head + 4) != FORMAT || head[6] != CHECKSUM_XXH3) {
+    if (dbk_get_u16(head + 4) != FORMAT) {
         return dbk_fail(error, DAYBOOK_EFORMAT,
                         "%s has format %u: this program knows format %d; use a newer daybook", path,
                         (unsigned)dbk_get_u16(head + 4), FORMAT);
+    }
+    if (head[6] != CHECKSUM_XXH3) {
+        return dbk_fail(error, DAYBOOK_EFORMAT,
+                        "%s has checksums of kind %u: this program knows kind %d; use a newer daybook", path,
+                        (unsigned)head[6], CHECKSUM_XXH3);
     }
     if (dbk_get_u64(head + 56) != dbk_checksum(head, 56, 0)) {
         return dbk_fail_damaged(error, path, 0, "the head of %s has a bad checksum; run daybook verify",

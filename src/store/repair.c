@@ -640,8 +640,10 @@ static int keep_manifest(void *context, const daybook_vfs_entry *entry) {
 // The manifest is lost: what the other files say of themselves becomes a new one.
 static daybook_status rebuild(repairing *repair, const daybook_error *why, daybook_error *error) {
     daybook_store *store = repair->store;
-    tell(repair, true, "manifest", why->offset, 0, 0, "%s; it is rebuilt from segments and journal",
-         why->message);
+    char name[NAME_SIZE];
+    dbk_manifest_name(store->manifest.number, name);
+    if (store->manifest.number == 0) (void)snprintf(name, sizeof name, "manifest-*"); // none is left
+    tell(repair, true, name, why->offset, 0, 0, "%s; it is rebuilt from segments and journal", why->message);
     dbk_manifest_deinit(&store->manifest);
     dbk_manifest_init(&store->manifest, store->allocator, store->vfs, store->path);
     DBK_TRY(dbk_rebuild_manifest(store->allocator, store->vfs, store->path, store->cache, &store->manifest,

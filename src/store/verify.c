@@ -401,13 +401,15 @@ static daybook_status verify_names(verifying *verify, daybook_error *error) {
 
 static void compare_positions(verifying *verify) {
     const dbk_manifest *manifest = &verify->manifest;
+    char name[40];
     uint64_t next = 1;
     for (size_t i = 0; i < manifest->segment_count; i++) {
         const dbk_segment_summary *summary = &manifest->segments[i].summary;
         if (summary->position_first > next) {
             // Positions of streams kept in memory are never stored; only a whole range without a segment is
             // odd.
-            tell(verify, false, "manifest", 0, next, summary->position_first - 1,
+            dbk_manifest_name(manifest->number, name);
+            tell(verify, false, name, 0, next, summary->position_first - 1,
                  "no segment covers these positions");
         }
         next = summary->position_last + 1;
@@ -423,7 +425,8 @@ static daybook_status verify_once(verifying *verify, daybook_error *error) {
     dbk_manifest_init(&verify->manifest, verify->allocator, verify->vfs, verify->path);
     daybook_status status = dbk_manifest_load(&verify->manifest, false, &detail);
     if (status == DAYBOOK_EDAMAGED) {
-        tell(verify, true, "manifest", detail.offset, 0, 0, "%s", detail.message);
+        dbk_manifest_name(verify->manifest.number, name);
+        tell(verify, true, name, detail.offset, 0, 0, "%s", detail.message);
         return DAYBOOK_OK; // without it nobody knows what the rest should be
     }
     if (status != DAYBOOK_OK) {
@@ -486,7 +489,10 @@ daybook_status daybook_verify(const char *path, const daybook_open_options *opti
     DBK_TRY(check_present(verify.vfs, path, &headless, error));
     daybook_status status = DAYBOOK_OK;
     if (headless) {
-        tell(&verify, true, "manifest", 0, 0, 0, "missing: there are files of a store but no manifest");
+        tell(&verify, true, "manifest-*", 0, 0, 0,
+             "no file of this name is left, although there are other files of a store; run daybook repair, "
+             "which "
+             "makes it again from them, or restore a backup");
     } else {
         for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
             drop_findings(&verify);

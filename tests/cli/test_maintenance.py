@@ -95,6 +95,16 @@ class Maintenance(Case):
         self.ok("-s", "restored", "verify")
         self.ok("-s", "restored", "append", "a.1.after")
 
+    def test_a_missing_manifest_is_named(self):
+        self.append("a.1.x", "1")
+        self.ok("backup", "copy")
+        os.remove(self.path("copy", "manifest-0000000000000001"))
+        found = self.fails(DAMAGED, "-s", "copy", "verify")
+        self.assertIn("manifest-* at 0: no file of this name is left", found.out)
+        found = self.ok("-s", "copy", "repair", "--force")
+        self.assertIn("manifest-* at 0: ", found.out)
+        self.assertEqual(self.events(), self.events("-s", "copy"))
+
     def test_foreign_and_empty_directories(self):
         os.mkdir(self.path("empty"))
         self.fails(NOT_FOUND, "-s", "empty", "read")

@@ -213,6 +213,7 @@ static void a_newer_format_is_refused(void **state) {
     dbk_segment_config config = world_config(&world, 1);
     dbk_segment *segment;
     assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error), DAYBOOK_EFORMAT);
+    assert_non_null(strstr(world.error.message, "has format 2: this program knows format 1"));
     world_deinit(&world);
 }
 

@@ -196,6 +196,26 @@ static void a_newer_format_is_refused(void **state) {
     end(&at);
 }
 
+static void what_makes_a_format_unknown_is_said(void **state) {
+    (void)state;
+    static const struct {
+        size_t offset;
+        const char *says;
+    } cases[] = {{5, "manifest-0000000000000001 has format 257: this program knows format 1;"},
+                 {6, "manifest-0000000000000001 has checksums of kind 0: this program knows kind 1;"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fixture at;
+        begin(&at, 5);
+        daybook_store *store = open_store(&at, 0);
+        assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+        assert_int_equal(dbk_sim_flip(at.sim, "/s/manifest-0000000000000001", cases[i].offset, 0x01),
+                         DAYBOOK_OK);
+        assert_int_equal(try_open(&at, 0, &store), DAYBOOK_EFORMAT);
+        assert_non_null(strstr(at.error.message, cases[i].says));
+        end(&at);
+    }
+}
+
 static void a_store_in_memory_needs_no_files(void **state) {
     (void)state;
     daybook_store *store = NULL;
@@ -433,6 +453,7 @@ int main(void) {
         cmocka_unit_test(what_is_not_a_store_is_left_alone),
         cmocka_unit_test(files_of_others_in_a_store_stay),
         cmocka_unit_test(a_newer_format_is_refused),
+        cmocka_unit_test(what_makes_a_format_unknown_is_said),
         cmocka_unit_test(a_store_in_memory_needs_no_files),
         cmocka_unit_test(a_stream_in_memory_begins_empty),
         cmocka_unit_test(opening_reads_no_event_block),
