@@ -12,6 +12,8 @@
 //   n % 8 == 7   removal of the event of operation n - 7
 //   else         one event with id
 //
+// Now and then the child is stopped for a while (SIGSTOP) before its end.
+//
 // DAYBOOK_SEED, DAYBOOK_CYCLES (default: as many as fit into DAYBOOK_SECONDS, default 30)
 #define _XOPEN_SOURCE 700 // mkdtemp, nftw
 #define _DEFAULT_SOURCE   // usleep
@@ -40,6 +42,7 @@ enum {
     BATCH = 6,
     FILLER_MAX = 1500,
     OPERATIONS_MAX = 200000,
+    STORE_CYCLES = 40, // then a fresh store
 };
 
 // One acknowledgement; written in one piece.
@@ -61,7 +64,8 @@ typedef struct writer {
 } writer;
 
 static writer writers[WRITER_COUNT];
-static char path[] = "kill-test-XXXXXX";
+#define PATH_PATTERN "kill-test-XXXXXX"
+static char path[] = PATH_PATTERN;
 static uint64_t seed;
 static int acknowledgements = -1; // the child's end
 
@@ -420,14 +424,13 @@ static int remove_entry(const char *entry, const struct stat *facts, int kind, s
     return remove(entry);
 }
 
-int main(void) {
-    seed = number_from("DAYBOOK_SEED", (uint64_t)time(NULL));
-    uint64_t cycles = number_from("DAYBOOK_CYCLES", 0), seconds = number_from("DAYBOOK_SECONDS", 30);
-    random_source random;
-    random_init(&random, seed);
-    printf("seed %" PRIu64 "\n", seed);
+// A fresh store and fresh counts: what is checked after each kill stays small.
+static void begin_store(void) {
+    memcpy(path, PATH_PATTERN, sizeof path);
     if (mkdtemp(path) == NULL) fail("no directory");
     for (unsigned i = 0; i < WRITER_COUNT; i++) {
+        free(writers[i].operations);
+        writers[i].next = 0;
         writers[i].operations = calloc(OPERATIONS_MAX + 64, sizeof(operation));
         if (writers[i].operations == NULL) abort();
     }
@@ -436,42 +439,84 @@ int main(void) {
     add_stream(store, "B", "b.>");
     add_stream(store, "KV_K", "$KV.K.>");
     if (daybook_close(store, NULL) != DAYBOOK_OK) fail("close");
-    uint64_t done = 0, acknowledged = 0, event_count = 0;
+}
+
+static void end_store(void) {
+    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void pause_ms(uint64_t ms) {
+    struct timespec pause = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};
+    (void)nanosleep(&pause, NULL);
+}
+
+// In a process of its own, because the parent must read the acknowledgements all the while.
+static void kill_later(pid_t process, random_source *random) {
+    // The first kills come while the store opens; long lives see flushes and merges.
+    uint64_t life_ms = random_percent(random, 10)   ? random_below(random, 500)
+                       : random_percent(random, 30) ? random_below(random, 15)
+                                                    : random_below(random, 80) + 5;
+    bool stops = random_percent(random, 3);
+    uint64_t stopped_ms = random_below(random, 300);
+    pause_ms(life_ms);
+    if (stops) {
+        (void)kill(process, SIGSTOP);
+        pause_ms(stopped_ms);
+        (void)kill(process, SIGCONT);
+        pause_ms(stopped_ms / 4);
+    }
+    (void)kill(process, SIGKILL);
+}
+
+static uint64_t run_cycle(random_source *random) {
+    int ends[2];
+    if (pipe(ends) != 0) fail("no pipe");
+    pid_t process = fork();
+    if (process < 0) fail("no process");
+    if (process == 0) {
+        (void)close(ends[0]);
+        acknowledgements = ends[1];
+        run_child();
+    }
+    (void)close(ends[1]);
+    random_source schedule = {.state = random_next(random)};
+    pid_t killer = fork();
+    if (killer < 0) fail("no process");
+    if (killer == 0) {
+        (void)close(ends[0]);
+        kill_later(process, &schedule);
+        _exit(0);
+    }
+    uint64_t acknowledged = read_acknowledgements(ends[0]);
+    (void)close(ends[0]);
+    int how;
+    (void)waitpid(killer, NULL, 0);
+    if (waitpid(process, &how, 0) != process) fail("the child is gone");
+    if (!WIFSIGNALED(how) || WTERMSIG(how) != SIGKILL) fail("the child ended by itself: %x", (unsigned)how);
+    return acknowledged;
+}
+
+int main(void) {
+    seed = number_from("DAYBOOK_SEED", (uint64_t)time(NULL));
+    uint64_t cycles = number_from("DAYBOOK_CYCLES", 0), seconds = number_from("DAYBOOK_SECONDS", 30);
+    random_source random;
+    random_init(&random, seed);
+    printf("seed %" PRIu64 "\n", seed);
+    (void)fflush(stdout);
+    uint64_t done = 0, acknowledged = 0, event_count = 0, stored = 0;
     time_t end = time(NULL) + (time_t)seconds;
     for (; cycles > 0 ? done < cycles : time(NULL) < end; done++) {
-        int ends[2];
-        if (pipe(ends) != 0) fail("no pipe");
-        pid_t process = fork();
-        if (process < 0) fail("no process");
-        if (process == 0) {
-            (void)close(ends[0]);
-            acknowledgements = ends[1];
-            run_child();
+        if (done % STORE_CYCLES == 0) {
+            if (done > 0) end_store();
+            stored += event_count;
+            event_count = 0;
+            begin_store();
         }
-        (void)close(ends[1]);
-        // The first kills come while the store opens.
-        uint64_t life_ms = random_percent(&random, 20) ? random_below(&random, 15)
-                                                       : random_below(&random, 500) + 5;
-        struct timespec pause = {.tv_nsec = (long)(life_ms * 1000000)};
-        // The pipe must not fill up: somebody else waits and kills.
-        pid_t killer = fork();
-        if (killer == 0) {
-            (void)close(ends[0]);
-            (void)nanosleep(&pause, NULL);
-            (void)kill(process, SIGKILL);
-            _exit(0);
-        }
-        acknowledged += read_acknowledgements(ends[0]);
-        (void)close(ends[0]);
-        int how;
-        (void)waitpid(killer, NULL, 0);
-        if (waitpid(process, &how, 0) != process) fail("the child is gone");
-        if (!WIFSIGNALED(how) || WTERMSIG(how) != SIGKILL)
-            fail("the child ended by itself: %x", (unsigned)how);
+        acknowledged += run_cycle(&random);
         verify_store(&event_count);
     }
     printf("kill: %" PRIu64 " kills, %" PRIu64 " acknowledged, %" PRIu64 " events stored, none lost\n", done,
-           acknowledged, event_count);
-    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+           acknowledged, stored + event_count);
+    end_store();
     return 0;
 }
