@@ -21,29 +21,20 @@
 //   recorded   varint zigzag difference to the one before (the first: to the head's)
 //   body size  varint
 //
-// Compression is zstd level 1 with the segment's dictionary; bytes it cannot shrink by a thirty-second are
-// stored as they are. Blocks above DICTIONARY_RAW_MAX do without the dictionary, whose parameters are made
-// for small inputs.
+// Compression (pack.c) is with the segment's dictionary; bytes it cannot shrink by a thirty-second are stored
+// as they are. Blocks above DICTIONARY_RAW_MAX do without the dictionary, whose parameters are made for small
+// inputs.
 //
 // Decoding expects anything: sizes are bounded by the head before memory is taken, columns must use up their
 // bytes exactly, positions ascend, and the ranges of the head must be those of the rows. Bodies are checked
 // when read. Threads: builders belong to one; a digested dictionary and decoded blocks to any.
-#define ZSTD_STATIC_LINKING_ONLY // memory through our allocator, and contexts in memory we own
-#define ZDICT_STATIC_LINKING_ONLY
 #include "segment/block.h"
-
-#include <zdict.h>
-#include <zstd.h>
 
 #include "base/assert.h"
 
 enum {
-    LEVEL = 1,
     PREDICTION_COUNT = 64,
     DICTIONARY_RAW_MAX = 64 * 1024,
-    TRAIN_BYTES_MAX = 1536 * 1024,
-    TRAIN_BYTES_MIN = 32 * 1024,
-    DICTIONARY_SHARE = 64, // a dictionary has at most this part of the bytes it was trained on
 };
 
 // ---- Head -------------------------------------------------------------------------------------------------
@@ -128,33 +119,11 @@ static size_t align8(size_t size) {
     return (size + 7) & ~(size_t)7;
 }
 
-// ---- zstd with our memory ---------------------------------------------------------------------------------
-
-static void *zstd_alloc(void *opaque, size_t size) {
-    const daybook_allocator *allocator = opaque;
-    return dbk_alloc(allocator, size);
-}
-
-static void zstd_free(void *opaque, void *data) {
-    const daybook_allocator *allocator = opaque;
-    dbk_free(allocator, data);
-}
-
-static ZSTD_customMem zstd_memory(const daybook_allocator *allocator) {
-    // zstd hands the pointer back untouched.
-    ZSTD_customMem memory = {zstd_alloc, zstd_free, (void *)(uintptr_t)allocator};
-    return memory;
-}
-
 // ---- Building ---------------------------------------------------------------------------------------------
-
-struct dbk_dictionary_encoder {
-    const ZSTD_CDict *digested; // in the memory behind
-};
 
 struct dbk_block_builder {
     const daybook_allocator *allocator;
-    ZSTD_CCtx *context;
+    dbk_packer *packer;
     dbk_buf raw; // bodies; the columns are added at the end
     dbk_buf out;
     uint32_t count;
@@ -169,10 +138,8 @@ daybook_status dbk_block_builder_new(const daybook_allocator *allocator, dbk_blo
     if (builder == NULL) return DAYBOOK_ENOMEM;
     builder->allocator = allocator;
     dbk_buf_init(&builder->raw, allocator, DBK_BLOCK_RAW_SIZE_MAX);
-    dbk_buf_init(&builder->out, allocator,
-                 DBK_BLOCK_HEAD_SIZE_MAX + ZSTD_COMPRESSBOUND(DBK_BLOCK_RAW_SIZE_MAX));
-    builder->context = ZSTD_createCCtx_advanced(zstd_memory(allocator));
-    if (builder->context == NULL) {
+    dbk_buf_init(&builder->out, allocator, DBK_BLOCK_HEAD_SIZE_MAX + dbk_pack_bound(DBK_BLOCK_RAW_SIZE_MAX));
+    if (dbk_packer_new(allocator, &builder->packer) != DAYBOOK_OK) {
         dbk_block_builder_free(builder);
         return DAYBOOK_ENOMEM;
     }
@@ -182,7 +149,7 @@ daybook_status dbk_block_builder_new(const daybook_allocator *allocator, dbk_blo
 
 void dbk_block_builder_free(dbk_block_builder *builder) {
     if (builder == NULL) return;
-    ZSTD_freeCCtx(builder->context);
+    dbk_packer_free(builder->packer);
     dbk_buf_deinit(&builder->raw);
     dbk_buf_deinit(&builder->out);
     dbk_free(builder->allocator, builder);
@@ -256,22 +223,10 @@ static void append_columns(dbk_block_builder *builder) {
 
 // The compressed bytes behind a gap for the head; 0 where they are no gain. SIZE_MAX: out of memory.
 static size_t compress(dbk_block_builder *builder, const dbk_dictionary_encoder *encoder) {
-    ZSTD_CCtx *context = builder->context;
-    size_t bound = ZSTD_compressBound(builder->raw.size);
-    uint8_t *out = dbk_buf_reserve(&builder->out, DBK_BLOCK_HEAD_SIZE_MAX + bound);
+    dbk_slice raw = daybook_bytes(builder->raw.data, builder->raw.size);
+    uint8_t *out = dbk_buf_reserve(&builder->out, DBK_BLOCK_HEAD_SIZE_MAX + dbk_pack_bound(raw.size));
     if (out == NULL) return SIZE_MAX;
-    if (ZSTD_isError(ZSTD_CCtx_reset(context, ZSTD_reset_session_and_parameters)) ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, LEVEL)) ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_format, ZSTD_f_zstd1_magicless)) ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0)) ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0)) ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 0)) ||
-        ZSTD_isError(ZSTD_CCtx_refCDict(context, encoder == NULL ? NULL : encoder->digested)))
-        return SIZE_MAX;
-    size_t size =
-        ZSTD_compress2(context, out + DBK_BLOCK_HEAD_SIZE_MAX, bound, builder->raw.data, builder->raw.size);
-    if (ZSTD_isError(size)) return SIZE_MAX; // With room for the bound only memory can be missing.
-    return size < builder->raw.size - builder->raw.size / 32 ? size : 0;
+    return dbk_pack(builder->packer, encoder, raw, out + DBK_BLOCK_HEAD_SIZE_MAX);
 }
 
 daybook_status dbk_block_builder_finish(dbk_block_builder *builder, const dbk_dictionary_encoder *encoder,
@@ -307,121 +262,11 @@ daybook_status dbk_block_builder_finish(dbk_block_builder *builder, const dbk_di
     return DAYBOOK_OK;
 }
 
-// ---- Dictionaries -----------------------------------------------------------------------------------------
-
-daybook_status dbk_dictionary_encoder_new(const daybook_allocator *allocator, dbk_slice dictionary,
-                                          dbk_dictionary_encoder **encoder_out) {
-    *encoder_out = NULL;
-    // Parameters for inputs of a block's size: small tables, cheap to clear for each block. In memory of
-    // ours, because ZSTD_createCDict_advanced of zstd 1.5.4 crashes where memory is out.
-    ZSTD_compressionParameters parameters = ZSTD_getCParams(LEVEL, DBK_BLOCK_TARGET, dictionary.size);
-    size_t size = ZSTD_estimateCDictSize_advanced(dictionary.size, parameters, ZSTD_dlm_byCopy);
-    dbk_dictionary_encoder *encoder = dbk_alloc(allocator, align8(sizeof *encoder) + size);
-    if (encoder == NULL) return DAYBOOK_ENOMEM;
-    void *memory = (uint8_t *)encoder + align8(sizeof *encoder);
-    encoder->digested = ZSTD_initStaticCDict(memory, size, dictionary.data, dictionary.size, ZSTD_dlm_byCopy,
-                                             ZSTD_dct_auto, parameters);
-    if (encoder->digested == NULL) {
-        dbk_free(allocator, encoder);
-        return DAYBOOK_EDAMAGED;
-    }
-    *encoder_out = encoder;
-    return DAYBOOK_OK;
-}
-
-void dbk_dictionary_encoder_free(const daybook_allocator *allocator, dbk_dictionary_encoder *encoder) {
-    dbk_free(allocator, encoder);
-}
-
-// Bodies spread evenly over all given, up to TRAIN_BYTES_MAX, one behind the other.
-static daybook_status collect_samples(const dbk_slice *bodies, size_t count, dbk_buf *samples,
-                                      size_t *sizes_out, size_t *sample_count_out) {
-    uint64_t total = 0;
-    for (size_t i = 0; i < count; i++) total += bodies[i].size;
-    size_t step = (size_t)(total / TRAIN_BYTES_MAX) + 1, taken = 0;
-    for (size_t i = 0; i < count; i += step) {
-        if (bodies[i].size < 8 || bodies[i].size > DBK_BLOCK_TARGET) continue; // zstd asks for 8
-        if (samples->size + bodies[i].size > TRAIN_BYTES_MAX) break;
-        dbk_buf_append_slice(samples, bodies[i]);
-        sizes_out[taken++] = bodies[i].size;
-    }
-    *sample_count_out = taken;
-    return dbk_buf_status(samples);
-}
-
-daybook_status dbk_dictionary_train(const daybook_allocator *allocator, const dbk_slice *bodies, size_t count,
-                                    dbk_buf *buf) {
-    if (count == 0) return DAYBOOK_OK;
-    dbk_buf samples;
-    dbk_buf_init(&samples, allocator, TRAIN_BYTES_MAX);
-    size_t *sizes = dbk_resize_array(allocator, NULL, count, sizeof *sizes);
-    size_t sample_count = 0;
-    daybook_status status = sizes == NULL ? DAYBOOK_ENOMEM
-                                          : collect_samples(bodies, count, &samples, sizes, &sample_count);
-    if (status != DAYBOOK_OK || samples.size < TRAIN_BYTES_MIN || sample_count < 16) goto done;
-
-    size_t capacity = samples.size / DICTIONARY_SHARE;
-    if (capacity > DBK_DICTIONARY_SIZE_MAX) capacity = DBK_DICTIONARY_SIZE_MAX;
-    uint8_t *out = dbk_buf_reserve(buf, capacity);
-    if (out == NULL) {
-        status = DAYBOOK_ENOMEM;
-        goto done;
-    }
-    // Fixed parameters instead of a search for the best: one pass, a twentieth of the time, hardly worse.
-    ZDICT_fastCover_params_t parameters;
-    memset(&parameters, 0, sizeof parameters);
-    parameters.k = 200;
-    parameters.d = 8;
-    parameters.f = 18;
-    parameters.accel = 5;
-    parameters.zParams.compressionLevel = LEVEL;
-    size_t size = ZDICT_trainFromBuffer_fastCover(out, capacity, samples.data, sizes, (unsigned)sample_count,
-                                                  parameters);
-    // No dictionary is no failure: bodies too alike or too few to learn from.
-    if (!ZDICT_isError(size)) buf->size += size;
-done:
-    dbk_free(allocator, sizes);
-    dbk_buf_deinit(&samples);
-    return status;
-}
-
 // ---- Reading ----------------------------------------------------------------------------------------------
 
 size_t dbk_block_memory_size(const dbk_block_head *head) {
     return align8(sizeof(dbk_block_memory)) + head->event_count * sizeof(dbk_block_row) +
            align8((head->event_count + 1) * sizeof(uint32_t)) + head->bodies_size + head->columns_size;
-}
-
-// A context in scratch memory, set up once: doing so asks the processor for its features, which costs a
-// microsecond or more on a virtual machine, a sixth of opening a block.
-typedef struct decode_scratch {
-    ZSTD_DCtx *context; // in the memory behind; NULL: not set up yet
-} decode_scratch;
-
-size_t dbk_block_scratch_size(void) {
-    return align8(sizeof(decode_scratch)) + align8(ZSTD_estimateDCtxSize());
-}
-
-// NULL never happens with memory of that size, short of another version of zstd.
-static ZSTD_DCtx *use_context(void *memory) {
-    decode_scratch *scratch = memory;
-    if (scratch->context != NULL) return scratch->context;
-    ZSTD_DCtx *context =
-        ZSTD_initStaticDCtx((uint8_t *)memory + align8(sizeof *scratch), align8(ZSTD_estimateDCtxSize()));
-    if (context == NULL ||
-        ZSTD_isError(ZSTD_DCtx_setParameter(context, ZSTD_d_format, ZSTD_f_zstd1_magicless)))
-        return NULL;
-    scratch->context = context;
-    return context;
-}
-
-size_t dbk_dictionary_decoder_size(size_t dictionary_size) {
-    return align8(ZSTD_estimateDDictSize(dictionary_size, ZSTD_dlm_byCopy));
-}
-
-const void *dbk_dictionary_decoder_init(void *memory, size_t memory_size, dbk_slice dictionary) {
-    return ZSTD_initStaticDDict(memory, memory_size, dictionary.data, dictionary.size, ZSTD_dlm_byCopy,
-                                ZSTD_dct_auto);
 }
 
 static bool decompress(const dbk_block_head *head, dbk_slice stored, const void *decoder, void *scratch,
@@ -431,13 +276,7 @@ static bool decompress(const dbk_block_head *head, dbk_slice stored, const void 
         memcpy(out, stored.data, raw_size);
         return true;
     }
-    ZSTD_DCtx *context = use_context(scratch);
-    if (context == NULL || ZSTD_isError(ZSTD_DCtx_reset(context, ZSTD_reset_session_only)) ||
-        ZSTD_isError(ZSTD_DCtx_refDDict(context, decoder)))
-        return false;
-    size_t size = ZSTD_decompressDCtx(context, out, raw_size, stored.data, stored.size);
-    (void)ZSTD_DCtx_refDDict(context, NULL); // The dictionary may leave the cache; removing it cannot fail.
-    return size == raw_size;
+    return dbk_unpack(stored, decoder, scratch, out, raw_size);
 }
 
 static bool decode_positions(dbk_reader *reader, const dbk_block_head *head, dbk_block_row *rows) {

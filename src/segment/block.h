@@ -6,6 +6,7 @@
 
 #include "index/cache.h"
 #include "record/event.h"
+#include "segment/pack.h"
 #include "segment/segment.h"
 
 enum {
@@ -15,7 +16,6 @@ enum {
     DBK_BLOCK_COLUMNS_SIZE_MAX = DBK_BLOCK_EVENTS_MAX * 60,
     DBK_BLOCK_RAW_SIZE_MAX = DBK_EVENT_BODY_SIZE_MAX + DBK_BLOCK_TARGET + DBK_BLOCK_COLUMNS_SIZE_MAX,
     DBK_BLOCK_FILE_SIZE_MAX = DBK_BLOCK_HEAD_SIZE_MAX + DBK_BLOCK_RAW_SIZE_MAX + 8,
-    DBK_DICTIONARY_SIZE_MAX = 16 * 1024,
     DBK_DICTIONARIES_MAX = 65535,
 };
 
@@ -41,7 +41,6 @@ bool dbk_block_head_peek(dbk_slice bytes, dbk_block_head *head_out, size_t *head
 // ---- Building ---------------------------------------------------------------------------------------------
 
 typedef struct dbk_block_builder dbk_block_builder;
-typedef struct dbk_dictionary_encoder dbk_dictionary_encoder; // a digested dictionary
 
 daybook_status dbk_block_builder_new(const daybook_allocator *allocator, dbk_block_builder **builder_out);
 void dbk_block_builder_free(dbk_block_builder *builder);
@@ -54,14 +53,6 @@ daybook_status dbk_block_builder_add(dbk_block_builder *builder, const dbk_event
 daybook_status dbk_block_builder_finish(dbk_block_builder *builder, const dbk_dictionary_encoder *encoder,
                                         uint32_t dictionary, dbk_block_head *head_out,
                                         dbk_slice *payload_out);
-
-/// ENOMEM; EDAMAGED where the bytes are no dictionary.
-daybook_status dbk_dictionary_encoder_new(const daybook_allocator *allocator, dbk_slice dictionary,
-                                          dbk_dictionary_encoder **encoder_out);
-void dbk_dictionary_encoder_free(const daybook_allocator *allocator, dbk_dictionary_encoder *encoder);
-/// A dictionary for blocks of such bodies into `buf`; left empty where it would not pay. ENOMEM.
-daybook_status dbk_dictionary_train(const daybook_allocator *allocator, const dbk_slice *bodies, size_t count,
-                                    dbk_buf *buf);
 
 // ---- Reading ----------------------------------------------------------------------------------------------
 
@@ -84,13 +75,8 @@ typedef struct dbk_block_memory {
 
 /// Bytes of memory for such a block.
 size_t dbk_block_memory_size(const dbk_block_head *head);
-/// Working memory for dbk_block_decode: zeros, or what an earlier call left there. It must not move.
-size_t dbk_block_scratch_size(void);
-/// A dictionary digested for decoding into `memory` of dbk_dictionary_decoder_size bytes, aligned to 8.
-size_t dbk_dictionary_decoder_size(size_t dictionary_size);
-const void *dbk_dictionary_decoder_init(void *memory, size_t memory_size, dbk_slice dictionary);
 /// Decompress and check; fills `memory` (dbk_block_memory_size bytes, aligned to 8). `decoder` is NULL for
-/// blocks without dictionary. False where the bytes are malformed.
+/// blocks without dictionary, `scratch` as for dbk_unpack. False where the bytes are malformed.
 bool dbk_block_decode(const dbk_block_head *head, dbk_slice stored, const void *decoder, void *scratch,
                       void *memory);
 /// Number `index` of a decoded block. EDAMAGED where its body is malformed.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loading blocks of events: read, verified, decompressed into the cache, and looked at.
+// Loading what is compressed: blocks of events and pages of terms, read, verified, unpacked into the cache.
 //
-// A decompressed block and a digested dictionary are each one piece of memory in the cache (under the offset
+// A decompressed block, a page and a digested dictionary are each one piece of memory in the cache (under the offset
 // of their chunk), so the cache's bound is the bound of all of them. Decompression works in scratch memory
 // that the cache keeps for the next one. Blocks that one read does not fit into the scratch (events of more
 // than about 60 KiB, stored) get a buffer of their own. Any thread; two that miss the same block both read
@@ -10,6 +10,17 @@
 #include "segment/reader.h"
 
 enum { READ_SIZE = 64 * 1024 };
+
+// What the cache holds of a page of terms.
+typedef struct cached_page {
+    uint32_t stored_size; // two parents in a hostile file may say different things
+    uint32_t size;
+    uint8_t bytes[];
+} cached_page;
+
+static size_t scratch_size(void) {
+    return dbk_unpack_scratch_size() + READ_SIZE;
+}
 
 static daybook_status out_of_memory(const dbk_segment *segment, daybook_error *error) {
     return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory reading a block of %s", segment->path);
@@ -98,9 +109,8 @@ static daybook_status decode_block(dbk_segment *segment, const dbk_block_info *i
 
 static daybook_status read_block(dbk_segment *segment, const dbk_block_info *info,
                                  dbk_cache_entry **entry_out, daybook_error *error) {
-    size_t scratch_size = dbk_block_scratch_size() + READ_SIZE;
-    uint8_t *scratch = dbk_cache_take_scratch(segment->cache, scratch_size);
-    uint8_t *own = NULL, *bytes = scratch + dbk_block_scratch_size();
+    uint8_t *scratch = dbk_cache_take_scratch(segment->cache, scratch_size());
+    uint8_t *own = NULL, *bytes = scratch + dbk_unpack_scratch_size();
     daybook_status status = DAYBOOK_OK;
     if (scratch != NULL && info->file_bytes > READ_SIZE) {
         if (info->file_bytes <= segment->reader.size)
@@ -117,7 +127,7 @@ static daybook_status read_block(dbk_segment *segment, const dbk_block_info *inf
     else if (status == DAYBOOK_EDAMAGED)
         status = events_damaged(segment, info, error);
     dbk_free(segment->allocator, own);
-    dbk_cache_give_scratch(segment->cache, scratch, scratch_size);
+    dbk_cache_give_scratch(segment->cache, scratch, scratch_size());
     return status;
 }
 
@@ -183,4 +193,72 @@ uint32_t dbk_block_find(const dbk_block_view *view, uint64_t position) {
             high = middle;
     }
     return low;
+}
+
+// ---- Pages of terms ---------------------------------------------------------------------------------------
+
+// The page's bytes: borrowed from `stored` or `out`.
+static daybook_status unpack_page(dbk_segment *segment, uint64_t offset, dbk_slice stored,
+                                  uint8_t out[DBK_TERM_PAGE_SIZE_MAX], dbk_slice *page_out,
+                                  daybook_error *error) {
+    void *scratch = dbk_cache_take_scratch(segment->cache, scratch_size());
+    if (scratch == NULL)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory reading the index of %s", segment->path);
+    bool is_sound = dbk_unpack_page(stored, scratch, out, page_out);
+    dbk_cache_give_scratch(segment->cache, scratch, scratch_size());
+    return is_sound ? DAYBOOK_OK : dbk_segment_page_damaged(segment, offset, error);
+}
+
+static daybook_status open_page(dbk_segment *segment, uint32_t level, uint64_t offset, dbk_slice bytes,
+                                dbk_term_page *page_out, daybook_error *error) {
+    if (dbk_term_page_open(bytes, page_out) && page_out->level == level) return DAYBOOK_OK;
+    return dbk_segment_page_damaged(segment, offset, error);
+}
+
+daybook_status dbk_segment_open_page(dbk_segment *segment, uint32_t level, uint64_t offset, dbk_slice stored,
+                                     uint8_t out[DBK_TERM_PAGE_SIZE_MAX], dbk_term_page *page_out,
+                                     daybook_error *error) {
+    dbk_slice bytes;
+    DBK_TRY(unpack_page(segment, offset, stored, out, &bytes, error));
+    return open_page(segment, level, offset, bytes, page_out, error);
+}
+
+static daybook_status read_page(dbk_segment *segment, uint64_t offset, uint32_t size,
+                                dbk_cache_entry **entry_out, daybook_error *error) {
+    uint8_t stored[DBK_TERM_PAGE_SIZE_MAX + DBK_CHUNK_CHECKSUM_SIZE], unpacked[DBK_TERM_PAGE_SIZE_MAX];
+    if (size > DBK_TERM_PAGE_SIZE_MAX) return dbk_segment_page_damaged(segment, offset, error);
+    DBK_TRY(dbk_chunk_read(&segment->reader, offset, size, "a page of the index", stored, error));
+    dbk_slice bytes;
+    DBK_TRY(unpack_page(segment, offset, daybook_bytes(stored, size), unpacked, &bytes, error));
+    dbk_cache_entry *entry = dbk_cache_entry_new(segment->cache, sizeof(cached_page) + bytes.size);
+    if (entry == NULL)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory reading the index of %s", segment->path);
+    cached_page *page = dbk_cache_entry_data(entry);
+    page->stored_size = size;
+    page->size = (uint32_t)bytes.size;
+    memcpy(page->bytes, bytes.data, bytes.size);
+    *entry_out = entry;
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_segment_load_page(dbk_segment *segment, uint32_t level, uint64_t offset, uint32_t size,
+                                     dbk_cache_entry **entry_out, dbk_term_page *page_out,
+                                     daybook_error *error) {
+    uint64_t file_id = segment->footer.summary.segment_id;
+    dbk_cache_entry *entry = dbk_cache_get(segment->cache, file_id, offset | DBK_CACHED_TERM_PAGE);
+    if (entry == NULL) {
+        DBK_TRY(read_page(segment, offset, size, &entry, error));
+        entry = dbk_cache_put(segment->cache, file_id, offset | DBK_CACHED_TERM_PAGE, entry);
+    }
+    const cached_page *page = dbk_cache_entry_data(entry);
+    daybook_status status = DAYBOOK_OK;
+    if (page->stored_size != size)
+        status = dbk_segment_page_damaged(segment, offset, error);
+    else
+        status = open_page(segment, level, offset, daybook_bytes(page->bytes, page->size), page_out, error);
+    if (status == DAYBOOK_OK)
+        *entry_out = entry;
+    else
+        dbk_cache_release(segment->cache, entry);
+    return status;
 }

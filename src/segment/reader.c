@@ -345,25 +345,23 @@ static daybook_status ask_filter(dbk_segment *segment, dbk_slice term, daybook_e
 static daybook_status search_page(dbk_segment *segment, dbk_slice term, uint32_t level, uint64_t *offset,
                                   uint32_t *size, dbk_term_value *value_out, daybook_error *error) {
     dbk_cache_entry *entry = NULL;
-    DBK_TRY(dbk_segment_load(segment, *offset, *size, "a page of the index", &entry, error));
     dbk_term_page page;
+    DBK_TRY(dbk_segment_load_page(segment, level, *offset, *size, &entry, &page, error));
     dbk_term_cursor cursor;
-    daybook_status status = DAYBOOK_EDAMAGED;
+    daybook_status status;
     uint64_t page_offset = *offset;
-    if (dbk_term_page_open(daybook_bytes(dbk_cache_entry_data(entry), *size), &page) && page.level == level) {
-        dbk_term_cursor_init(&cursor, &page);
-        if (level > 0) {
-            status = dbk_term_cursor_seek_child(&cursor, term, false);
-            *offset = cursor.child_offset;
-            *size = cursor.child_size;
-        } else {
-            status = dbk_term_cursor_seek(&cursor, term);
-            bool is_there = status == DAYBOOK_OK && dbk_slice_equal(dbk_term_slice(&cursor.term), term);
-            if (is_there)
-                *value_out = cursor.value;
-            else if (status == DAYBOOK_OK || status == DAYBOOK_END)
-                status = DAYBOOK_ENOTFOUND;
-        }
+    dbk_term_cursor_init(&cursor, &page);
+    if (level > 0) {
+        status = dbk_term_cursor_seek_child(&cursor, term, false);
+        *offset = cursor.child_offset;
+        *size = cursor.child_size;
+    } else {
+        status = dbk_term_cursor_seek(&cursor, term);
+        bool is_there = status == DAYBOOK_OK && dbk_slice_equal(dbk_term_slice(&cursor.term), term);
+        if (is_there)
+            *value_out = cursor.value;
+        else if (status == DAYBOOK_OK || status == DAYBOOK_END)
+            status = DAYBOOK_ENOTFOUND;
     }
     dbk_cache_release(segment->cache, entry);
     return status == DAYBOOK_EDAMAGED ? dbk_segment_page_damaged(segment, page_offset, error) : status;

@@ -26,6 +26,7 @@ struct dbk_segment {
 #define DBK_CACHED_BLOCK (UINT64_C(1) << 60)
 #define DBK_CACHED_BLOCK_PAGE (UINT64_C(2) << 60)
 #define DBK_CACHED_DICTIONARY (UINT64_C(3) << 60)
+#define DBK_CACHED_TERM_PAGE (UINT64_C(4) << 60)
 
 /// Opens the file and reads head, tail and footer. Used by open and verify; `on_damage` (may be NULL) is told
 /// of damaged parts that a copy made up for.
@@ -38,6 +39,15 @@ uint64_t dbk_segment_id_seed(const dbk_segment *segment);
 /// A chunk's payload, pinned in the cache. Release with dbk_cache_release.
 daybook_status dbk_segment_load(dbk_segment *segment, uint64_t offset, size_t size, const char *what,
                                 dbk_cache_entry **entry_out, daybook_error *error);
+/// A page of the dictionary, stored in `size` bytes, opened and pinned in the cache. EDAMAGED also where it is
+/// of another level.
+daybook_status dbk_segment_load_page(dbk_segment *segment, uint32_t level, uint64_t offset, uint32_t size,
+                                     dbk_cache_entry **entry_out, dbk_term_page *page_out,
+                                     daybook_error *error);
+/// The same from the chunk's payload: borrowed from it or from `out`.
+daybook_status dbk_segment_open_page(dbk_segment *segment, uint32_t level, uint64_t offset, dbk_slice stored,
+                                     uint8_t out[DBK_TERM_PAGE_SIZE_MAX], dbk_term_page *page_out,
+                                     daybook_error *error);
 daybook_status dbk_segment_find_value(dbk_segment *segment, dbk_slice term, dbk_term_value *value_out,
                                       daybook_error *error);
 void dbk_segment_value_to_entry(const dbk_segment *segment, const dbk_term_value *value,
@@ -67,10 +77,11 @@ typedef struct dbk_walk_level {
 } dbk_walk_level;
 
 struct dbk_term_walk {
-    dbk_segment *segment;   // with a reference
-    dbk_file_window window; // leaves, past the cache
-    dbk_walk_level *levels; // root.height, the leaf first
-    bool is_at_entry;       // the leaf's cursor stands on an entry not given yet
+    dbk_segment *segment;                 // with a reference
+    dbk_file_window window;               // leaves, past the cache
+    dbk_walk_level *levels;               // root.height, the leaf first
+    uint8_t leaf[DBK_TERM_PAGE_SIZE_MAX]; // unpacked
+    bool is_at_entry;                     // the leaf's cursor stands on an entry not given yet
     bool is_at_end;
     uint64_t leaf_offset;
     dbk_term prefix;

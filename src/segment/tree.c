@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Builds the dictionary, streaming.
 //
-// Pages of all levels are open at once, one per level. A leaf that is full is written as a chunk and named in
-// the open page above it by the shortest separator between its first term and the last one before it; that
+// Pages of all levels are open at once, one per level. A leaf that is full is packed (pack.c), written as a
+// chunk and named in the open page above it by the shortest separator between its first term and the last one before it; that
 // page, when full, goes the same way. A lookup compares with separators only, so they need not be terms.
 //
 // Postings of a term are held back while they might fit the leaf (DBK_POSTINGS_INLINE_COUNT_MAX numbers);
@@ -19,6 +19,7 @@
 
 #include "base/assert.h"
 #include "index/filter.h"
+#include "segment/pack.h"
 
 struct dbk_tree_builder {
     const daybook_allocator *allocator;
@@ -41,6 +42,9 @@ struct dbk_tree_builder {
     uint64_t pages_offset;
     dbk_buf directory;
 
+    dbk_packer *packer;
+    dbk_buf packed; // a leaf
+
     // The filter at hand.
     uint64_t *hashes;
     size_t hash_count;
@@ -61,8 +65,9 @@ daybook_status dbk_tree_builder_new(const daybook_allocator *allocator, dbk_file
     dbk_buf_init(&tree->filter, allocator, DBK_FILTER_SIZE_MAX);
     dbk_buf_init(&tree->separators, allocator, UINT32_MAX / 2);
     dbk_buf_init(&tree->parts, allocator, UINT32_MAX / 2);
+    dbk_buf_init(&tree->packed, allocator, UINT32_MAX / 2);
     tree->hashes = dbk_alloc(allocator, DBK_FILTER_KEYS_MAX * sizeof *tree->hashes);
-    if (tree->hashes == NULL) {
+    if (tree->hashes == NULL || dbk_packer_new(allocator, &tree->packer) != DAYBOOK_OK) {
         dbk_tree_builder_free(tree);
         return DAYBOOK_ENOMEM;
     }
@@ -74,6 +79,8 @@ void dbk_tree_builder_free(dbk_tree_builder *tree) {
     if (tree == NULL) return;
     for (size_t i = 0; i < DBK_TREE_LEVELS_MAX; i++) dbk_free(tree->allocator, tree->levels[i]);
     dbk_free(tree->allocator, tree->hashes);
+    dbk_packer_free(tree->packer);
+    dbk_buf_deinit(&tree->packed);
     dbk_buf_deinit(&tree->directory);
     dbk_buf_deinit(&tree->filter);
     dbk_buf_deinit(&tree->separators);
@@ -248,6 +255,11 @@ static daybook_status close_page(dbk_tree_builder *tree, uint32_t level, dbk_sli
                                  daybook_error *error) {
     uint64_t offset;
     dbk_slice page = dbk_term_page_finish(tree->levels[level]);
+    if (level == 0) {
+        dbk_buf_reset(&tree->packed);
+        if (dbk_pack_page(tree->packer, page, &tree->packed) != DAYBOOK_OK) return out_of_memory(tree, error);
+        page = daybook_bytes(tree->packed.data, tree->packed.size);
+    }
     DBK_TRY(dbk_file_write_chunk(tree->file, page, &offset, error));
     uint32_t above = level + 1;
     DBK_TRY(open_level(tree, above, error));

@@ -258,18 +258,15 @@ static daybook_status check_page(segment_verifier *verifier, uint32_t level, uin
     dbk_cache_entry *entry = NULL;
     if (verifier->page_budget == 0) return DAYBOOK_OK; // Circles; their terms have been reported.
     verifier->page_budget--;
-    daybook_status status = dbk_segment_load(segment, offset, size, "a page of the index", &entry, &detail);
-    if (status != DAYBOOK_OK) return absorb(verifier, status, &detail, 0, 0, error);
     dbk_term_page page;
+    daybook_status status = dbk_segment_load_page(segment, level, offset, size, &entry, &page, &detail);
+    if (status != DAYBOOK_OK) return absorb(verifier, status, &detail, 0, 0, error);
     dbk_term_cursor *cursor = dbk_alloc(segment->allocator, sizeof *cursor);
     if (cursor == NULL) {
         dbk_cache_release(segment->cache, entry);
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory verifying %s", segment->path);
     }
-    bool is_open = dbk_term_page_open(daybook_bytes(dbk_cache_entry_data(entry), size), &page) &&
-                   page.level == level;
-    status = is_open ? DAYBOOK_OK : DAYBOOK_EDAMAGED;
-    if (is_open) dbk_term_cursor_init(cursor, &page);
+    dbk_term_cursor_init(cursor, &page);
     while (status == DAYBOOK_OK && (status = dbk_term_cursor_next(cursor)) == DAYBOOK_OK) {
         if (level == 0)
             status = check_term(verifier, cursor, offset, error);

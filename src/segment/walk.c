@@ -29,16 +29,14 @@ static daybook_status enter_page(dbk_term_walk *walk, uint32_t level, uint64_t o
     dbk_cache_release(walk->segment->cache, at->entry);
     at->entry = NULL;
     empty_level(at); // Should the page be damaged, the walk may go on behind it.
-    dbk_slice bytes;
     if (level == 0) {
-        DBK_TRY(dbk_file_window_chunk(&walk->window, offset, size, "a page of the index", &bytes, error));
+        dbk_slice stored;
+        DBK_TRY(dbk_file_window_chunk(&walk->window, offset, size, "a page of the index", &stored, error));
         walk->leaf_offset = offset;
+        DBK_TRY(dbk_segment_open_page(walk->segment, level, offset, stored, walk->leaf, &at->page, error));
     } else {
-        DBK_TRY(dbk_segment_load(walk->segment, offset, size, "a page of the index", &at->entry, error));
-        bytes = daybook_bytes(dbk_cache_entry_data(at->entry), size);
+        DBK_TRY(dbk_segment_load_page(walk->segment, level, offset, size, &at->entry, &at->page, error));
     }
-    if (!dbk_term_page_open(bytes, &at->page) || at->page.level != level)
-        return dbk_segment_page_damaged(walk->segment, offset, error);
     dbk_term_cursor_init(&at->cursor, &at->page);
     return DAYBOOK_OK;
 }

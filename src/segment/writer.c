@@ -37,8 +37,8 @@
 //   page of the block index, per block: varint gap behind the block before, its bytes with checksum, event
 //           count, first position less the last before (absolute in the first), last less first, D recorded
 //           first, last less first, zigzag time min less recorded first, time max less min
-//   pages of terms: index/term_page.h; postings: index/postings.h; their directories: tree.h; filters:
-//           index/filter.c
+//   pages of terms: index/term_page.h, leaves packed (pack.c); postings: index/postings.h; their directories:
+//           tree.h; filters: index/filter.c
 //
 // Single damages stay local: of what everything depends on (dictionaries, footer, tail) there is a second
 // copy far from the first; a page of the block index can be made again from the heads of its blocks; the head

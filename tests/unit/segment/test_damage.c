@@ -322,7 +322,7 @@ static void hostile_bytes_under_right_checksums_harm_nobody(void **state) {
             break;
         default: { // A leaf or a posting list.
             dbk_walk_level level;
-            uint8_t bytes[DBK_TERM_PAGE_SIZE_MAX + 8];
+            uint8_t bytes[DBK_TERM_PAGE_SIZE_MAX + 8], leaf[DBK_TERM_PAGE_SIZE_MAX];
             assert_int_equal(dbk_chunk_read(&segment->reader, offset, size, "x", bytes, NULL), DAYBOOK_OK);
             assert_true(dbk_term_page_open(daybook_bytes(bytes, size), &level.page));
             dbk_term_cursor_init(&level.cursor, &level.page);
@@ -332,7 +332,9 @@ static void hostile_bytes_under_right_checksums_harm_nobody(void **state) {
             size = level.cursor.child_size;
             if (world_random(&world, 2) == 0) break;
             assert_int_equal(dbk_chunk_read(&segment->reader, offset, size, "x", bytes, NULL), DAYBOOK_OK);
-            assert_true(dbk_term_page_open(daybook_bytes(bytes, size), &level.page));
+            assert_int_equal(dbk_segment_open_page(segment, 0, offset, daybook_bytes(bytes, size), leaf,
+                                                   &level.page, NULL),
+                             DAYBOOK_OK);
             dbk_term_cursor_init(&level.cursor, &level.page);
             while (dbk_term_cursor_next(&level.cursor) == DAYBOOK_OK) {
                 if (level.cursor.value.form < DBK_POSTINGS_PAGE) continue;
