@@ -94,8 +94,10 @@ static void trim(dbk_append *append) {
         daybook_error error;
         daybook_error_init(&error);
         daybook_status status = dbk_store_trim(store, event->stream, subject, &error);
-        if (status != DAYBOOK_OK)
+        if (status != DAYBOOK_OK) {
+            dbk_commit_owe_trim(store, event->position);
             dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error.message);
+        }
         trimmed = event->stream;
     }
 }

@@ -117,10 +117,16 @@ daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *operation,
 /// Counts applied removals; an append resolved under another value is resolved again.
 uint64_t dbk_commit_removal_generation(daybook_store *store);
 
-/// Its limits per subject are enforced (or it failed): no crash need have them looked at again.
+/// Its limits per subject are enforced, or owed, or it failed: no crash need have them looked at again.
 void dbk_commit_trimmed(daybook_store *store, dbk_append *append);
 
 // ---- prepare.c: from what the caller says to a dbk_append -------------------------------------------------
+/// Limits of events at or behind this position could not be enforced: dbk_commit_trim_owed tries again, and
+/// until it got through manifests say so.
+void dbk_commit_owe_trim(daybook_store *store, uint64_t position_from);
+daybook_status dbk_commit_trim_owed(daybook_store *store, daybook_error *error);
+/// dbk_commit_trim_from of a store that is closing: also what was trimmed but did not reach the journal.
+uint64_t dbk_commit_closed_trim_from(daybook_store *store);
 
 /// Validate, find streams (creating them where options->auto_stream), encode. Release with dbk_append_deinit,
 /// also after a failure. With `copy` the conditions are copied; else they are borrowed.

@@ -34,6 +34,8 @@ struct dbk_commit {
     uint64_t group_position;               // last position in the group
     atomic_int_fast64_t deferred_until_ns; // monotonic; 0: nothing is deferred
 
+    uint64_t owed_from;  // 0, or the oldest event whose limits could not be enforced; under state_lock
+    uint64_t owed_count; // times that happened; under state_lock
     dbk_buf lazy;        // records to ride along; guarded by store->removal_lock
     uint64_t lazy_taken; // times it was emptied into a group; guarded by removal_lock
     atomic_uint_fast64_t removal_generation;

@@ -32,6 +32,7 @@
 #include "base/bytes.h"
 #include "base/time.h"
 #include "io/memory.h"
+#include "store/commit.h"
 #include "store/directory.h"
 #include "store/follower.h"
 #include "store/maintenance.h"
@@ -609,8 +610,8 @@ static daybook_status open_locked(daybook_store *store, bool made_directory, uin
     DBK_TRY(dbk_maintenance_new(store, error));
     DBK_TRY(renew_memory_streams(store, error));
     trim_what_aged(store);
-    if (was_closed) return DAYBOOK_OK;
     uint64_t trim_from = store->manifest.trim_from; // 0: no flush has said
+    if (was_closed && (trim_from == 0 || trim_from >= store->next_position)) return DAYBOOK_OK;
     bool is_earlier = trim_from != 0 && trim_from < last_position;
     return dbk_store_trim_recovered(store, is_earlier ? trim_from : last_position, error);
 }
@@ -665,6 +666,7 @@ static daybook_status mark_closed(daybook_store *store, daybook_error *error) {
     dbk_journal_map map = dbk_manifest_journal_map(&store->manifest);
     dbk_manifest_edit_set_journal(&edit, store->manifest.journal_start_lsn,
                                   dbk_journal_durable_lsn(store->journal), &map);
+    dbk_manifest_edit_set_trim_from(&edit, dbk_commit_closed_trim_from(store));
     dbk_manifest_edit_set_closed_clean(&edit, true);
     daybook_status status = dbk_commit_edit(store, &edit, error);
     pthread_mutex_unlock(&store->manifest_lock);
@@ -675,6 +677,7 @@ static daybook_status mark_closed(daybook_store *store, daybook_error *error) {
 static daybook_status close_writer(daybook_store *store, daybook_error *error) {
     daybook_status status = DAYBOOK_OK;
     bool poisoned = atomic_load(&store->poisoned);
+        (void)dbk_commit_trim_owed(store, NULL); // or the next opening does it
     if (!poisoned) {
         uint64_t replay_bytes = dbk_journal_used_pages(store->journal) * DBK_JOURNAL_PAGE_SIZE;
         // What fails here is found again in the journal: the store is whole either way.

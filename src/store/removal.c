@@ -23,6 +23,7 @@ static const char snapshots_prefix[] = "$KV.SNAPSHOTS.";
 
 struct dbk_trim_request {
     struct dbk_trim_request *next;
+    uint64_t trim_from; // at or before the event it is for
     size_t subject_size;
     char subject[];
 };
@@ -248,8 +249,10 @@ void dbk_stream_unlock_trim(daybook_store *store, dbk_stream *stream) {
             daybook_error error;
             daybook_error_init(&error);
             if (trim_locked(store, stream, daybook_bytes(request->subject, request->subject_size), &error) !=
-                DAYBOOK_OK)
+                DAYBOOK_OK) {
+                dbk_commit_owe_trim(store, request->trim_from);
                 dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error.message);
+            }
             dbk_free(store->allocator, request);
             request = next;
         }
@@ -262,6 +265,9 @@ daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slic
     if (pthread_mutex_trylock(&stream->trim_lock) != 0) {
         struct dbk_trim_request *request = dbk_alloc(store->allocator, sizeof *request + subject.size);
         if (request == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory trimming a stream");
+        pthread_mutex_lock(&store->state_lock);
+        request->trim_from = dbk_commit_trim_from(store);
+        pthread_mutex_unlock(&store->state_lock);
         request->subject_size = subject.size;
         if (subject.size > 0) memcpy(request->subject, subject.data, subject.size);
         pthread_mutex_lock(&store->removal_lock);
@@ -301,6 +307,7 @@ daybook_status dbk_store_count_expired(daybook_store *store, dbk_stream *stream,
 }
 
 daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error) {
+    DBK_TRY(dbk_commit_trim_owed(store, error));
     dbk_stream **streams;
     size_t count;
     if (dbk_stream_table_all(store->streams, &streams, &count) != DAYBOOK_OK)
@@ -556,6 +563,7 @@ daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, ui
     if (status == DAYBOOK_OK && erase)
         status = dbk_maintenance_erase(store, removed.ranges.items[0].first, UINT64_MAX, error);
     dbk_ranges_deinit(&removed.ranges, store->allocator);
+    if (status == DAYBOOK_OK) dbk_maintenance_free_space(store);
     return status;
 }
 
@@ -653,6 +661,7 @@ daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name,
         status = dbk_maintenance_erase(store, erase_from, UINT64_MAX, error);
     }
     dbk_ranges_deinit(&removed.ranges, store->allocator);
+    if (status == DAYBOOK_OK) dbk_maintenance_free_space(store);
     if (status == DAYBOOK_OK && removed_count_out != NULL) *removed_count_out = removed.removed_count;
     return status;
 }

@@ -179,7 +179,7 @@ daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slic
 /// 0 in a writer, whose maintenance removes them. Reads as many events.
 daybook_status dbk_store_count_expired(daybook_store *store, dbk_stream *stream, uint64_t *count_out,
                                        uint64_t *bytes_out, daybook_error *error);
-/// Enforce max_age everywhere; called by maintenance about once a second.
+/// Enforce max_age everywhere, and the limits that are owed; called by maintenance about once a second.
 daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error);
 /// Enforce all limits after recovery (trims may not have reached the journal), those by subject for subjects
 /// of events from position_from on; called once by open.

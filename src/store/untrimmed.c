@@ -2,7 +2,9 @@
 // Appends that are decided and whose limits per subject are not enforced yet, oldest first.
 //
 // A flush may cut the journal behind such an append. The manifest remembers the oldest such position, and
-// recovery enforces limits from there on. Guarded by state_lock.
+// recovery enforces limits from there on. Where enforcing them fails, for want of memory, that position is
+// owed: it counts as the oldest until the background work, which tries again, or the next opening gets
+// through. Guarded by state_lock.
 #include "store/commit_internal.h"
 
 void dbk_commit_note_untrimmed(struct dbk_commit *commit, dbk_append *append) {
@@ -37,6 +39,35 @@ void dbk_commit_trimmed(daybook_store *store, dbk_append *append) {
 
 uint64_t dbk_commit_trim_from(daybook_store *store) {
     const struct dbk_commit *commit = store->commit;
-    if (commit == NULL || commit->oldest_untrimmed == NULL) return store->next_position;
-    return commit->oldest_untrimmed->events[0].position;
+    if (commit == NULL) return store->next_position;
+    uint64_t from = store->next_position;
+    if (commit->oldest_untrimmed != NULL) from = commit->oldest_untrimmed->events[0].position;
+    return commit->owed_from != 0 && commit->owed_from < from ? commit->owed_from : from;
+}
+
+uint64_t dbk_commit_closed_trim_from(daybook_store *store) {
+    return store->commit->lazy.size > 0 ? 1 : dbk_commit_trim_from(store);
+}
+
+void dbk_commit_owe_trim(daybook_store *store, uint64_t position_from) {
+    struct dbk_commit *commit = store->commit;
+    pthread_mutex_lock(&store->state_lock);
+    if (commit->owed_from == 0 || position_from < commit->owed_from) commit->owed_from = position_from;
+    commit->owed_count++;
+    pthread_mutex_unlock(&store->state_lock);
+}
+
+daybook_status dbk_commit_trim_owed(daybook_store *store, daybook_error *error) {
+    struct dbk_commit *commit = store->commit;
+    if (commit == NULL) return DAYBOOK_OK; // opening: everything is looked at anyway
+    pthread_mutex_lock(&store->state_lock);
+    uint64_t from = commit->owed_from;
+    uint64_t count = commit->owed_count;
+    pthread_mutex_unlock(&store->state_lock);
+    if (from == 0) return DAYBOOK_OK;
+    DBK_TRY(dbk_store_trim_recovered(store, from, error));
+    pthread_mutex_lock(&store->state_lock);
+    if (commit->owed_count == count) commit->owed_from = 0;
+    pthread_mutex_unlock(&store->state_lock);
+    return DAYBOOK_OK;
 }
