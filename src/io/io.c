@@ -163,6 +163,21 @@ int dbk_extend(daybook_vfs *vfs, daybook_file *file, const char *path, uint64_t 
 }
 
 // The allocator knows no alignment: room for one block more, and the address to release in front.
+bool dbk_has_is_unshared(const daybook_vfs *vfs) {
+    return vfs->size >= offsetof(daybook_vfs, is_unshared) + sizeof vfs->is_unshared &&
+           vfs->is_unshared != NULL;
+}
+
+void dbk_start_writing(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t size) {
+    if (vfs->size >= offsetof(daybook_vfs, start_writing) + sizeof vfs->start_writing &&
+        vfs->start_writing != NULL)
+        vfs->start_writing(vfs, file, offset, size);
+}
+
+int dbk_is_unshared(daybook_vfs *vfs, daybook_file *file) {
+    return dbk_has_is_unshared(vfs) ? vfs->is_unshared(vfs, file) : -ENOSYS;
+}
+
 void *dbk_aligned_alloc(const daybook_allocator *allocator, size_t size) {
     if (size > SIZE_MAX - DBK_IO_BLOCK_SIZE - sizeof(void *)) return NULL;
     uint8_t *raw = dbk_alloc(allocator, size + DBK_IO_BLOCK_SIZE + sizeof(void *));

@@ -29,6 +29,11 @@ int dbk_allocate(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t
 /// done, and the disk seems to have room) or -errno. On -ENOSPC the file is as long as before. Asks for free
 /// space first, so that a full disk says no at once.
 int dbk_extend(daybook_vfs *vfs, daybook_file *file, const char *path, uint64_t size, uint64_t more);
+/// The vfs's is_unshared, -ENOSYS where it has none.
+int dbk_is_unshared(daybook_vfs *vfs, daybook_file *file);
+bool dbk_has_is_unshared(const daybook_vfs *vfs);
+/// The vfs's start_writing, nothing where it has none.
+void dbk_start_writing(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t size);
 /// Page-aligned memory for direct I/O; NULL when out. Release with dbk_aligned_free.
 void *dbk_aligned_alloc(const daybook_allocator *allocator, size_t size);
 void dbk_aligned_free(const daybook_allocator *allocator, void *data);

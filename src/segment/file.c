@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writing a segment file front to back, and reading its chunks.
 //
-// The writer collects 256 KiB before each write. After every SYNC_INTERVAL it syncs what was written, so that
-// a merge of gigabytes does not leave all of them to one flush at its end, which would hold up the journal on
-// the same device. The SHA-256 runs along; it covers exactly the bytes handed to the file.
+// The writer collects 256 KiB before each write, and has each written out at once, in the background; after
+// every SYNC_INTERVAL it syncs. So neither a sync nor the end of a merge of gigabytes finds much to write,
+// which would hold up the journal on the same device. The SHA-256 runs along; it covers exactly the bytes handed to the file.
 //
 // Failure modes: errors of the vfs come back as statuses naming path and offset; the writer is then useless
 // and its owner removes the file. Reading: a chunk is bounded by the file's size before anything is read or
@@ -60,6 +60,7 @@ daybook_status dbk_file_writer_flush(dbk_file_writer *writer, daybook_error *err
     DBK_TRY(dbk_write_exactly(writer->vfs, writer->file, writer->path, writer->buffer, writer->buffered,
                               offset, error));
     if (writer->with_digest) dbk_sha256_update(&writer->digest, writer->buffer, writer->buffered);
+    dbk_start_writing(writer->vfs, writer->file, offset, writer->buffered);
     writer->buffered = 0;
     if (writer->offset - writer->synced_bytes < SYNC_INTERVAL) return DAYBOOK_OK;
     return dbk_file_writer_sync(writer, error);

@@ -25,6 +25,7 @@ enum {
     GROW_PIECES = 16,
     GROW_DISK_SHARE = 8, // of free space, at most one in so many
     MERGE_POLL_MS = 1000,
+    DISCARD_POLL_MS = 100,
     SEGMENTS_MAX = 60
 };
 
@@ -154,6 +155,7 @@ static void note_failure(daybook_store *store, daybook_status status, const dayb
     maintenance->retry_delay_ns = delay_ns;
     maintenance->retry_at_ns = store->vfs->clock_monotonic_ns(store->vfs) + delay_ns;
     atomic_store(&store->maintenance_status, status);
+    if (status == DAYBOOK_ENOSPC) dbk_discard_all(store);
     dbk_store_log(store, DAYBOOK_LOG_ERROR, "background work failed: %s; it is tried again in %lld ms",
                   error->message, (long long)(delay_ns / DBK_MILLISECOND_NS));
     dbk_commit_room_changed(store);
@@ -268,6 +270,8 @@ static void *run_merger(void *context) {
         daybook_error error;
         daybook_error_init(&error);
         daybook_status status = dbk_merge_once(store, &error);
+        if (status == DAYBOOK_ENOSPC) dbk_discard_all(store);
+        bool discards_left = dbk_discard_some(store);
         if (status == DAYBOOK_OK) {
             delay_ms = MERGE_POLL_MS;
             continue;
@@ -278,7 +282,7 @@ static void *run_merger(void *context) {
         }
         if (atomic_load(&maintenance->stop)) break;
         (void)store->vfs->wait(store->vfs, word_of(&maintenance->merge_word), word,
-                               delay_ms * DBK_MILLISECOND_NS, 0);
+                               (discards_left ? DISCARD_POLL_MS : delay_ms) * DBK_MILLISECOND_NS, 0);
     }
     return NULL;
 }
@@ -305,6 +309,7 @@ daybook_status dbk_maintenance_new(daybook_store *store, daybook_error *error) {
     pthread_mutex_init(&maintenance->flush_lock, NULL);
     pthread_mutex_init(&maintenance->doubtful_lock, NULL);
     pthread_mutex_init(&maintenance->round_lock, NULL);
+    pthread_mutex_init(&maintenance->discard_lock, NULL);
     // Names of files that are there are not used again, whoever left them.
     uint64_t next_id = store->manifest.next_segment_id;
     atomic_init(&maintenance->next_segment_id,
@@ -336,12 +341,14 @@ void dbk_maintenance_stop(daybook_store *store) {
 void dbk_maintenance_free(daybook_store *store) {
     struct dbk_maintenance *maintenance = store->maintenance;
     if (maintenance == NULL) return;
+    dbk_discard_all(store);
     dbk_cut_deinit(store, &maintenance->cut);
     dbk_free(store->allocator, maintenance->doubtful);
     pthread_mutex_destroy(&maintenance->merge_lock);
     pthread_mutex_destroy(&maintenance->flush_lock);
     pthread_mutex_destroy(&maintenance->doubtful_lock);
     pthread_mutex_destroy(&maintenance->round_lock);
+    pthread_mutex_destroy(&maintenance->discard_lock);
     dbk_free(store->allocator, maintenance);
     store->maintenance = NULL;
 }

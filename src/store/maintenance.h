@@ -21,6 +21,12 @@ struct dbk_maintenance {
     char (*doubtful)[64];
     size_t doubtful_count;
 
+    // Removed files that are given back step by step (discard.c).
+    pthread_mutex_t discard_lock;
+    struct dbk_discard *discards; // guarded by discard_lock
+    atomic_size_t discard_count;
+    atomic_bool discards_at_once; // the disk is full: no steps
+
     // Threads.
     atomic_bool flusher_runs, merger_runs; // said before they start
     pthread_t flusher, merger;
@@ -64,6 +70,16 @@ void dbk_remove_doubtful(daybook_store *store);
 daybook_status dbk_commit_edit(daybook_store *store, const dbk_manifest_edit *edit, daybook_error *error);
 /// Tell readers of other processes of a new manifest edit.
 void dbk_publish_edit(daybook_store *store);
+
+// ---- discard.c ------------------------------------------------------------------------------------------
+typedef struct dbk_discard dbk_discard;
+/// Remove a file of the store's directory; its space comes back step by step where that can be done, so that
+/// nobody waits for it.
+void dbk_discard_file(daybook_store *store, const char *name);
+/// Give back what can be given back now; true where something is left for later. The merging thread only.
+bool dbk_discard_some(daybook_store *store);
+/// All at once: the disk is full, or the store closes.
+void dbk_discard_all(daybook_store *store);
 
 // ---- orphans.c ------------------------------------------------------------------------------------------
 /// Remove what crashes left behind and something valid has replaced. By open, under the lock, with the view

@@ -445,7 +445,11 @@ static void remove_inputs(merging *merge) {
         uint64_t id = dbk_segment_get_summary(input->segment)->segment_id;
         char name[64];
         dbk_segment_name(id, name);
-        dbk_remove_file(merge->store, name);
+        if (merge->erasing) {
+            dbk_remove_file(merge->store, name);
+        } else {
+            dbk_discard_file(merge->store, name);
+        }
         if (input->dead.generation == 0) continue;
         dbk_deletions_name(id, input->dead.generation, name);
         dbk_remove_file(merge->store, name);

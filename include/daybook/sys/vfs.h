@@ -86,6 +86,15 @@ struct daybook_vfs {
      * them later does not fail for want of it; the file grows where it is shorter, by zeros.
      * -EOPNOTSUPP where the file system cannot. May be NULL, or behind `size`: the same. */
     int (*allocate)(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t size);
+
+    /* The next two may be NULL, or behind `size`, too. */
+
+    /** 1 where nobody else can see the file: it has no name, and no other open file or mapping, of this
+     * process or another, refers to it. 0 where somebody may; negative errno where that cannot be told. */
+    int (*is_unshared)(daybook_vfs *vfs, daybook_file *file);
+    /** Begin to write out what was written to these bytes, without waiting for it, so that a later sync
+     * finds less to do. A hint: nothing is durable before sync. */
+    void (*start_writing)(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t size);
 };
 
 /** The real one. Static storage, thread-safe. */

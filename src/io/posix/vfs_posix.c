@@ -11,7 +11,7 @@
 //   call would succeed although the data is gone. Only EINTR, where nothing was decided, is repeated.
 //
 // Thread-safe: a daybook_file is immutable after open.
-#define _GNU_SOURCE // O_DIRECT, F_DUPFD_CLOEXEC, fallocate, getrandom, syscall, flock
+#define _GNU_SOURCE // O_DIRECT, F_DUPFD_CLOEXEC, fallocate, getrandom, syscall, flock, leases
 
 #include <dirent.h>
 #include <errno.h>
@@ -319,6 +319,23 @@ static void posix_wake(daybook_vfs *vfs, const volatile uint32_t *word, int coun
     (void)syscall(SYS_futex, word, shared ? FUTEX_WAKE : FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
+// The kernel gives a write lease only to the one who has the file open alone; it is given back at once.
+static int posix_is_unshared(daybook_vfs *vfs, daybook_file *file) {
+    (void)vfs;
+    struct stat info;
+    if (fstat(file->descriptor, &info) < 0) return -errno;
+    if (info.st_nlink > 0) return 0;
+    if (fcntl(file->descriptor, F_SETLEASE, F_WRLCK) < 0) return errno == EAGAIN ? 0 : -errno;
+    (void)fcntl(file->descriptor, F_SETLEASE, F_UNLCK); // closing does it, too
+    return 1;
+}
+
+static void posix_start_writing(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t size) {
+    (void)vfs;
+    // Errors show in sync: this call does not take them from the file.
+    (void)sync_file_range(file->descriptor, (off64_t)offset, (off64_t)size, SYNC_FILE_RANGE_WRITE);
+}
+
 daybook_vfs *daybook_vfs_posix(void) {
     static daybook_vfs vfs = {
         .size = sizeof(daybook_vfs),
@@ -347,6 +364,8 @@ daybook_vfs *daybook_vfs_posix(void) {
         .wait = posix_wait,
         .wake = posix_wake,
         .allocate = posix_allocate,
+        .is_unshared = posix_is_unshared,
+        .start_writing = posix_start_writing,
     };
     return &vfs;
 }

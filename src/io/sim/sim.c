@@ -793,6 +793,16 @@ static void sim_wake(daybook_vfs *vfs, const volatile uint32_t *word, int count,
     wake_all(sim_of(vfs));
 }
 
+static int sim_is_unshared(daybook_vfs *vfs, daybook_file *file) {
+    dbk_sim *sim = sim_of(vfs);
+    lock(sim);
+    entry entered = enter_file(sim, DBK_SIM_FILE_SIZE, file);
+    // Names, seen or durable, changes of names and handles all count.
+    int result = entered.result < 0 ? entered.result : file->node->references == 1;
+    unlock(sim);
+    return result;
+}
+
 // The simulation itself.
 
 static daybook_vfs vfs_of(process *owner) {
@@ -823,6 +833,7 @@ static daybook_vfs vfs_of(process *owner) {
         .entropy = sim_entropy,
         .wait = sim_wait,
         .wake = sim_wake,
+        .is_unshared = sim_is_unshared,
     };
 }
 

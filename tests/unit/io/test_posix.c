@@ -322,6 +322,25 @@ static void a_file_is_replaced_as_a_whole(void **state) {
     assert_int_equal(seen.files, 1); // no temporary left
 }
 
+static void a_file_is_unshared_when_nobody_else_sees_it(void **state) {
+    fixture *self = *state;
+    daybook_vfs *vfs = self->vfs;
+    daybook_file *file = open_file(self, DAYBOOK_VFS_WRITE | DAYBOOK_VFS_CREATE);
+    assert_int_equal(vfs->is_unshared(vfs, file), 0); // it has a name
+    char other[160];
+    (void)snprintf(other, sizeof other, "%s/other", self->directory);
+    assert_int_equal(vfs->link(vfs, self->path, other), 0);
+    assert_int_equal(vfs->unlink(vfs, self->path), 0);
+    assert_int_equal(vfs->is_unshared(vfs, file), 0); // it has another name
+    daybook_file *reader = NULL;
+    assert_int_equal(vfs->open(vfs, other, DAYBOOK_VFS_READ, &reader), 0);
+    assert_int_equal(vfs->unlink(vfs, other), 0);
+    assert_int_equal(vfs->is_unshared(vfs, file), 0); // somebody has it open
+    vfs->close(vfs, reader);
+    assert_int_equal(vfs->is_unshared(vfs, file), 1);
+    vfs->close(vfs, file);
+}
+
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void) {
@@ -337,6 +356,7 @@ int main(void) {
         WITH_FOLDER(a_sleeper_wakes_or_times_out),
         WITH_FOLDER(clocks_run_and_ids_differ),
         WITH_FOLDER(a_file_is_replaced_as_a_whole),
+        WITH_FOLDER(a_file_is_unshared_when_nobody_else_sees_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// Background work beside appends: what is held back and for how long, and what becomes of removed files. On the
+// real vfs, in a folder of its own below the working directory, because it is about threads and time.
+#define _POSIX_C_SOURCE 200809L // mkdtemp, nanosleep
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/time.h"
+#include "daybook/daybook.h"
+#include "store/maintenance.h"
+
+// The real vfs, watched.
+static struct {
+    atomic_uint cut_count;
+    atomic_uint_fast64_t cut_most; // bytes by which a file was cut at once
+} watch;
+
+static int watched_truncate(daybook_vfs *vfs, daybook_file *file, uint64_t size) {
+    daybook_vfs *real = daybook_vfs_posix();
+    uint64_t before = 0;
+    assert_int_equal(real->file_size(vfs, file, &before), 0);
+    if (before > size && before - size > atomic_load(&watch.cut_most))
+        atomic_store(&watch.cut_most, before - size);
+    atomic_fetch_add(&watch.cut_count, 1);
+    return real->truncate(vfs, file, size);
+}
+
+static void sleep_ns(int64_t ns) {
+    struct timespec pause = {.tv_sec = (time_t)(ns / DBK_SECOND_NS), .tv_nsec = (long)(ns % DBK_SECOND_NS)};
+    while (nanosleep(&pause, &pause) != 0) continue;
+}
+
+typedef struct fixture {
+    daybook_vfs vfs;
+    char directory[64];
+    daybook_open_options options;
+    daybook_store *store;
+} fixture;
+
+static int set_up(void **state) {
+    fixture *self = calloc(1, sizeof *self);
+    if (self == NULL) return -1;
+    self->vfs = *daybook_vfs_posix();
+    self->vfs.truncate = watched_truncate;
+    atomic_store(&watch.cut_count, 0);
+    atomic_store(&watch.cut_most, 0);
+    (void)snprintf(self->directory, sizeof self->directory, "test_background.XXXXXX");
+    if (mkdtemp(self->directory) == NULL) return -1;
+    daybook_open_options_init(&self->options);
+    self->options.vfs = &self->vfs;
+    *state = self;
+    return 0;
+}
+
+static int unlink_entry(void *context, const daybook_vfs_entry *entry) {
+    const fixture *self = context;
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/%s", self->directory, entry->name);
+    return daybook_vfs_posix()->unlink(daybook_vfs_posix(), path);
+}
+
+static int tear_down(void **state) {
+    fixture *self = *state;
+    daybook_vfs *vfs = daybook_vfs_posix();
+    if (self->store != NULL && daybook_close(self->store, NULL) != DAYBOOK_OK) return -1;
+    int result = vfs->list(vfs, self->directory, unlink_entry, self);
+    if (result == 0) result = vfs->remove_directory(vfs, self->directory);
+    free(self);
+    return result;
+}
+
+static void open_store(fixture *self) {
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_status status = daybook_open(self->directory, &self->options, &self->store, &error);
+    if (status != DAYBOOK_OK) print_error("%s\n", error.message);
+    assert_int_equal(status, DAYBOOK_OK);
+}
+
+// ---- Removed files ----------------------------------------------------------------------------------------
+
+enum { FILE_BYTES = 3 << 20 };
+
+static void path_in(const fixture *self, const char *name, char path_out[256]) {
+    (void)snprintf(path_out, 256, "%s/%s", self->directory, name);
+}
+
+static daybook_file *open_named(fixture *self, const char *name, unsigned flags) {
+    char path[256];
+    path_in(self, name, path);
+    daybook_file *file = NULL;
+    assert_int_equal(self->vfs.open(&self->vfs, path, flags, &file), 0);
+    return file;
+}
+
+static void put_large_file(fixture *self, const char *name) {
+    daybook_file *file = open_named(self, name, DAYBOOK_VFS_WRITE | DAYBOOK_VFS_CREATE);
+    assert_int_equal(self->vfs.truncate(&self->vfs, file, FILE_BYTES), 0);
+    self->vfs.close(&self->vfs, file);
+    atomic_store(&watch.cut_count, 0);
+}
+
+static void wait_for_cuts(unsigned count) {
+    for (int i = 0; i < 1000 && atomic_load(&watch.cut_count) < count; i++) sleep_ns(10 * DBK_MILLISECOND_NS);
+    assert_true(atomic_load(&watch.cut_count) >= count);
+}
+
+static void space_of_a_removed_file_comes_back_in_steps(void **state) {
+    fixture *self = *state;
+    open_store(self);
+    put_large_file(self, "large");
+    dbk_discard_file(self->store, "large");
+    char path[256];
+    path_in(self, "large", path);
+    daybook_file *file = NULL;
+    assert_true(self->vfs.open(&self->vfs, path, DAYBOOK_VFS_READ, &file) < 0); // its name is gone at once
+    wait_for_cuts(6);
+    assert_true(atomic_load(&watch.cut_most) <= 512 * 1024);
+}
+
+static void a_removed_file_that_somebody_sees_is_left_whole(void **state) {
+    fixture *self = *state;
+    open_store(self);
+    put_large_file(self, "read");
+    put_large_file(self, "linked");
+    char path[256], other[256];
+    path_in(self, "linked", path);
+    path_in(self, "copy", other);
+    assert_int_equal(self->vfs.link(&self->vfs, path, other), 0);
+    daybook_file *reader = open_named(self, "read", DAYBOOK_VFS_READ);
+    dbk_discard_file(self->store, "read");
+    dbk_discard_file(self->store, "linked");
+    sleep_ns(1500 * DBK_MILLISECOND_NS); // the merger looks once a second
+    assert_int_equal(atomic_load(&watch.cut_count), 0);
+    uint64_t size = 0;
+    assert_int_equal(self->vfs.file_size(&self->vfs, reader, &size), 0);
+    assert_int_equal(size, FILE_BYTES);
+    self->vfs.close(&self->vfs, reader);
+    wait_for_cuts(6);
+    daybook_file *copy = open_named(self, "copy", DAYBOOK_VFS_READ);
+    assert_int_equal(self->vfs.file_size(&self->vfs, copy, &size), 0);
+    assert_int_equal(size, FILE_BYTES);
+    self->vfs.close(&self->vfs, copy);
+}
+
+#define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        WITH_FOLDER(space_of_a_removed_file_comes_back_in_steps),
+        WITH_FOLDER(a_removed_file_that_somebody_sees_is_left_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
