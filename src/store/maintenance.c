@@ -125,7 +125,10 @@ static daybook_status write_witness(daybook_store *store, daybook_error *error) 
     bool idle = lsn == maintenance->lsn_last_second;
     maintenance->lsn_last_second = lsn;
     if (!idle || lsn == maintenance->lsn_witnessed) return DAYBOOK_OK;
-    DBK_TRY(dbk_commit_write_witness(store, error));
+    daybook_status status = dbk_commit_write_witness(store, error);
+    // A page that failed ends writing as a group does, and whoever asks must hear of it before the next append.
+    if (dbk_journal_is_poisoned(store->journal)) atomic_store(&store->poisoned, true);
+    if (status != DAYBOOK_OK) return status;
     maintenance->lsn_last_second = dbk_journal_durable_lsn(store->journal);
     maintenance->lsn_witnessed = maintenance->lsn_last_second;
     return DAYBOOK_OK;

@@ -193,12 +193,15 @@ static void refresh_from_map(dbk_sim_node *node) {
     dbk_sim_map *map = node->map;
     if (map == NULL) return;
     size_t size = mapped_size(node);
+    uint64_t seen[PAGE_SIZE / sizeof(uint64_t)];
     for (size_t at = 0; at < size; at += sizeof(uint64_t)) {
+        size_t index = at % PAGE_SIZE / sizeof(uint64_t);
+        if (index == 0) {
+            image_read(&node->view, seen, size - at < PAGE_SIZE ? size - at : PAGE_SIZE, at);
+        }
         uint64_t word = __atomic_load_n(&map->data[at / sizeof word], __ATOMIC_RELAXED);
-        uint64_t seen = 0;
         size_t part = size - at < sizeof word ? size - at : sizeof word;
-        image_read(&node->view, &seen, part, at);
-        if (memcmp(&seen, &word, part) == 0) continue;
+        if (memcmp(&seen[index], &word, part) == 0) continue;
         // Without memory the change is seen at the next look.
         if (image_write(&node->view, &word, part, at) < 0) return;
         map->is_dirty = true;
