@@ -353,6 +353,10 @@ size_t dbk_cache_bytes(const dbk_cache *cache) {
     return bytes;
 }
 
+size_t dbk_cache_bytes_max(const dbk_cache *cache) {
+    return cache->shard_bytes_max * cache->shard_count;
+}
+
 void *dbk_cache_take_scratch(dbk_cache *cache, size_t size) {
     void *memory = NULL;
     pthread_mutex_lock(&cache->scratch_lock);

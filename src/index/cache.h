@@ -24,6 +24,7 @@ size_t dbk_cache_entry_size(const dbk_cache_entry *entry);
 /// Drop every chunk of a file (pinned ones go when released).
 void dbk_cache_forget(dbk_cache *cache, uint64_t file_id);
 size_t dbk_cache_bytes(const dbk_cache *cache);
+size_t dbk_cache_bytes_max(const dbk_cache *cache);
 
 /// Working memory of `size` bytes (decompression contexts, read buffers) that outlives the call: given back,
 /// it serves the next taker of the same size, with the content it was given back with (zeros when new), so

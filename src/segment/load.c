@@ -57,9 +57,8 @@ daybook_status dbk_segment_read_dictionary(const dbk_segment *segment, uint32_t 
     return dbk_chunk_read(&segment->reader, place->copy_offset, place->size, "a dictionary", data_out, error);
 }
 
-// The digested dictionary, pinned.
-static daybook_status load_decoder(dbk_segment *segment, uint32_t number, dbk_cache_entry **entry_out,
-                                   daybook_error *error) {
+daybook_status dbk_segment_load_decoder(dbk_segment *segment, uint32_t number, dbk_cache_entry **entry_out,
+                                        daybook_error *error) {
     *entry_out = NULL;
     if (number == 0) return DAYBOOK_OK;
     const dbk_dictionary_place *place = &segment->footer.dictionaries[number - 1];
@@ -83,15 +82,20 @@ static daybook_status load_decoder(dbk_segment *segment, uint32_t number, dbk_ca
 
 // ---- Blocks -----------------------------------------------------------------------------------------------
 
+bool dbk_block_open_payload(const dbk_segment *segment, const dbk_block_info *info, dbk_slice payload,
+                            dbk_block_head *head_out, dbk_slice *stored_out) {
+    return dbk_block_head_decode(payload, head_out, stored_out) && dbk_block_head_matches(head_out, info) &&
+           head_out->dictionary <= segment->footer.dictionary_count;
+}
+
 static daybook_status decode_block(dbk_segment *segment, const dbk_block_info *info, dbk_slice payload,
                                    void *scratch, dbk_cache_entry **entry_out, daybook_error *error) {
     dbk_block_head head;
     dbk_slice stored;
-    if (!dbk_block_head_decode(payload, &head, &stored) || !dbk_block_head_matches(&head, info) ||
-        head.dictionary > segment->footer.dictionary_count)
+    if (!dbk_block_open_payload(segment, info, payload, &head, &stored))
         return events_damaged(segment, info, error);
     dbk_cache_entry *decoder_entry;
-    DBK_TRY(load_decoder(segment, head.dictionary, &decoder_entry, error));
+    DBK_TRY(dbk_segment_load_decoder(segment, head.dictionary, &decoder_entry, error));
     // initStatic puts the digested dictionary at the begin of its memory.
     const void *decoder = decoder_entry == NULL ? NULL : dbk_cache_entry_data(decoder_entry);
     daybook_status status = DAYBOOK_OK;
@@ -105,6 +109,15 @@ static daybook_status decode_block(dbk_segment *segment, const dbk_block_info *i
     dbk_cache_release(segment->cache, decoder_entry);
     if (status == DAYBOOK_OK) *entry_out = entry;
     return status;
+}
+
+bool dbk_block_decode_with_scratch(dbk_segment *segment, const dbk_block_head *head, dbk_slice stored,
+                                   const void *decoder, void *memory) {
+    size_t scratch_size = dbk_unpack_scratch_size() + READ_SIZE; // the same size as below, to share them
+    void *scratch = dbk_cache_take_scratch(segment->cache, scratch_size);
+    bool is_decoded = scratch != NULL && dbk_block_decode(head, stored, decoder, scratch, memory);
+    dbk_cache_give_scratch(segment->cache, scratch, scratch_size);
+    return is_decoded;
 }
 
 static daybook_status read_block(dbk_segment *segment, const dbk_block_info *info,
@@ -131,10 +144,10 @@ static daybook_status read_block(dbk_segment *segment, const dbk_block_info *inf
     return status;
 }
 
-static void show_block(dbk_segment *segment, dbk_cache_entry *entry, const dbk_block_info *info,
-                       dbk_block_view *view) {
-    const dbk_block_memory *block = dbk_cache_entry_data(entry);
+void dbk_block_show(dbk_segment *segment, dbk_cache_entry *entry, const dbk_block_memory *block,
+                    const dbk_block_info *info, dbk_block_view *view) {
     view->segment = segment;
+    view->memory = block;
     view->entry = entry;
     view->bytes = daybook_bytes(block->bodies, block->head.bodies_size);
     view->file_offset = info->file_offset;
@@ -145,27 +158,37 @@ static void show_block(dbk_segment *segment, dbk_cache_entry *entry, const dbk_b
     view->offsets = block->offsets;
 }
 
-daybook_status dbk_block_load(dbk_segment *segment, uint32_t block_number, dbk_block_view *view,
-                              daybook_error *error) {
-    if (view->entry != NULL && view->segment == segment && view->block_number == block_number)
-        return DAYBOOK_OK;
+bool dbk_block_is_loaded(const dbk_block_view *view, const dbk_segment *segment, uint32_t block_number) {
+    return view->memory != NULL && view->segment == segment && view->block_number == block_number;
+}
+
+daybook_status dbk_block_load_at(dbk_segment *segment, const dbk_block_info *info, dbk_block_view *view,
+                                 daybook_error *error) {
+    if (dbk_block_is_loaded(view, segment, info->block_number)) return DAYBOOK_OK;
     dbk_block_release(view);
-    dbk_block_info info;
-    DBK_TRY(dbk_segment_block_info(segment, block_number, &info, error));
     uint64_t file_id = segment->footer.summary.segment_id;
-    uint64_t key = info.file_offset | DBK_CACHED_BLOCK;
+    uint64_t key = info->file_offset | DBK_CACHED_BLOCK;
     dbk_cache_entry *entry = dbk_cache_get(segment->cache, file_id, key);
     if (entry == NULL) {
-        DBK_TRY(read_block(segment, &info, &entry, error));
+        DBK_TRY(read_block(segment, info, &entry, error));
         entry = dbk_cache_put(segment->cache, file_id, key, entry);
     }
     const dbk_block_memory *block = dbk_cache_entry_data(entry);
-    if (!dbk_block_head_matches(&block->head, &info)) { // A hostile file: two entries name one block.
+    if (!dbk_block_head_matches(&block->head, info)) { // A hostile file: two entries name one block.
         dbk_cache_release(segment->cache, entry);
-        return events_damaged(segment, &info, error);
+        return events_damaged(segment, info, error);
     }
-    show_block(segment, entry, &info, view);
+    dbk_block_show(segment, entry, block, info, view);
     return DAYBOOK_OK;
+}
+
+daybook_status dbk_block_load(dbk_segment *segment, uint32_t block_number, dbk_block_view *view,
+                              daybook_error *error) {
+    if (dbk_block_is_loaded(view, segment, block_number)) return DAYBOOK_OK;
+    dbk_block_release(view);
+    dbk_block_info info;
+    DBK_TRY(dbk_segment_block_info(segment, block_number, &info, error));
+    return dbk_block_load_at(segment, &info, view, error);
 }
 
 void dbk_block_release(dbk_block_view *view) {
@@ -175,15 +198,14 @@ void dbk_block_release(dbk_block_view *view) {
 
 daybook_status dbk_block_event(const dbk_block_view *view, uint32_t index, dbk_event *event_out,
                                daybook_error *error) {
-    DBK_ASSERT(view->entry != NULL && index < view->event_count);
-    if (dbk_block_memory_event(dbk_cache_entry_data(view->entry), index, event_out) == DAYBOOK_OK)
-        return DAYBOOK_OK;
+    DBK_ASSERT(view->memory != NULL && index < view->event_count);
+    if (dbk_block_memory_event(view->memory, index, event_out) == DAYBOOK_OK) return DAYBOOK_OK;
     return dbk_block_damaged(view->segment, view->file_offset, error);
 }
 
 uint32_t dbk_block_find(const dbk_block_view *view, uint64_t position) {
-    DBK_ASSERT(view->entry != NULL);
-    const dbk_block_memory *block = dbk_cache_entry_data(view->entry);
+    DBK_ASSERT(view->memory != NULL);
+    const dbk_block_memory *block = view->memory;
     uint32_t low = 0, high = view->event_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;

@@ -56,6 +56,15 @@ void dbk_segment_value_to_entry(const dbk_segment *segment, const dbk_term_value
 const dbk_filter_part *dbk_segment_filter_part(const dbk_segment *segment, dbk_slice term);
 daybook_status dbk_segment_page_damaged(const dbk_segment *segment, uint64_t offset, daybook_error *error);
 
+/// Which page of the block index describes the first block that ends at or behind `position`; END behind all.
+daybook_status dbk_segment_find_block_page(const dbk_segment *segment, uint64_t position,
+                                           uint32_t *page_index_out);
+/// The page's dbk_block_info, as many as `count_out`, pinned in the cache; made again where it is damaged.
+daybook_status dbk_segment_load_block_page(dbk_segment *segment, uint32_t page_index, uint32_t *count_out,
+                                           dbk_cache_entry **entry_out, daybook_error *error);
+/// The first of a page's blocks that ends at or behind `position`; the page is the one for this position.
+uint32_t dbk_segment_search_block_page(const dbk_segment *segment, uint32_t page_index,
+                                       const dbk_block_info *blocks, uint64_t position);
 /// Read a block page without cache and without making up for damage.
 daybook_status dbk_segment_read_block_page(dbk_segment *segment, uint32_t page_index,
                                            dbk_block_info blocks_out[DBK_BLOCK_PAGE_COUNT],
@@ -64,6 +73,19 @@ daybook_status dbk_segment_read_block_page(dbk_segment *segment, uint32_t page_i
 daybook_status dbk_block_damaged(dbk_segment *segment, uint64_t offset, daybook_error *error);
 /// Whether what the head of a block says is what the block index says.
 bool dbk_block_head_matches(const dbk_block_head *head, const dbk_block_info *info);
+bool dbk_block_is_loaded(const dbk_block_view *view, const dbk_segment *segment, uint32_t block_number);
+/// What precedes a block's stored bytes; false where it is not what index and footer say.
+bool dbk_block_open_payload(const dbk_segment *segment, const dbk_block_info *info, dbk_slice payload,
+                            dbk_block_head *head_out, dbk_slice *stored_out);
+/// dbk_block_decode with scratch memory of the cache.
+bool dbk_block_decode_with_scratch(dbk_segment *segment, const dbk_block_head *head, dbk_slice stored,
+                                   const void *decoder, void *memory);
+/// Let the view show a decoded block; a reference on `entry`, if any, goes over to it.
+void dbk_block_show(dbk_segment *segment, dbk_cache_entry *entry, const dbk_block_memory *block,
+                    const dbk_block_info *info, dbk_block_view *view);
+/// A digested dictionary, pinned; NULL for number 0.
+daybook_status dbk_segment_load_decoder(dbk_segment *segment, uint32_t number, dbk_cache_entry **entry_out,
+                                        daybook_error *error);
 /// The dictionary's bytes into `data_out` (its size and DBK_CHUNK_CHECKSUM_SIZE), from either copy.
 daybook_status dbk_segment_read_dictionary(const dbk_segment *segment, uint32_t number, uint8_t *data_out,
                                            daybook_error *error);

@@ -168,11 +168,12 @@ typedef struct dbk_id_lookup {
 daybook_status dbk_segment_find_id(dbk_segment *segment, uint32_t stream_id, dbk_slice id_key,
                                    dbk_id_lookup *lookup_out, daybook_error *error);
 
-/// A decompressed block, pinned in the cache.
+/// A decompressed block, pinned in the cache or borrowed from a scan.
 typedef struct dbk_block_view {
-    dbk_segment *segment;   // borrowed
-    dbk_cache_entry *entry; // NULL: none loaded
-    dbk_slice bytes;        // decompressed
+    dbk_segment *segment;                  // borrowed
+    const struct dbk_block_memory *memory; // NULL: none loaded
+    dbk_cache_entry *entry;                // what holds it; NULL: a scan
+    dbk_slice bytes;                       // decompressed
     uint64_t file_offset;
     uint64_t position_first; // of its first event
     uint64_t position_last;
@@ -196,7 +197,7 @@ uint32_t dbk_segment_block_count(const dbk_segment *segment);
 daybook_status dbk_segment_block_info(dbk_segment *segment, uint32_t block_number, dbk_block_info *info_out,
                                       daybook_error *error);
 /// The block that holds the first event at or behind `position`; END behind the last.
-daybook_status dbk_segment_find_block(dbk_segment *segment, uint64_t position, uint32_t *block_number_out,
+daybook_status dbk_segment_find_block(dbk_segment *segment, uint64_t position, dbk_block_info *info_out,
                                       daybook_error *error);
 /// The number of the first block with an event recorded at or after `recorded_ns`; END when there is none.
 daybook_status dbk_segment_find_block_recorded(dbk_segment *segment, int64_t recorded_ns,
@@ -204,6 +205,9 @@ daybook_status dbk_segment_find_block_recorded(dbk_segment *segment, int64_t rec
 /// Load (read, verify, decompress) a block; releases what `view` held before. A view begins zeroed.
 daybook_status dbk_block_load(dbk_segment *segment, uint32_t block_number, dbk_block_view *view,
                               daybook_error *error);
+/// The same where it is known already what and where the block is.
+daybook_status dbk_block_load_at(dbk_segment *segment, const dbk_block_info *info, dbk_block_view *view,
+                                 daybook_error *error);
 void dbk_block_release(dbk_block_view *view);
 /// Decode event number `index` of the block; slices borrowed from the view. `recorded`, `seq` ... are all
 /// set.
@@ -211,6 +215,22 @@ daybook_status dbk_block_event(const dbk_block_view *view, uint32_t index, dbk_e
                                daybook_error *error);
 /// Index of the first event at or behind `position` (event_count when none).
 uint32_t dbk_block_find(const dbk_block_view *view, uint64_t position);
+
+/// Loads blocks that follow one another: many with one read, past the cache, so that going through a large
+/// segment neither pushes out what look-ups need nor pays for every block what it costs to cache it. Holds
+/// some 40 KiB. One thread.
+typedef struct dbk_block_scan dbk_block_scan;
+/// Whether the segment is too large to be kept in the cache anyway.
+bool dbk_block_scan_pays(const dbk_segment *segment);
+daybook_status dbk_block_scan_new(dbk_segment *segment, dbk_block_scan **scan_out, daybook_error *error);
+/// Release views loaded through it first. NULL is fine.
+void dbk_block_scan_free(dbk_block_scan *scan);
+/// Like dbk_segment_find_block; costs next to nothing for the block behind the one found last.
+daybook_status dbk_block_scan_find(dbk_block_scan *scan, uint64_t position, dbk_block_info *info_out,
+                                   daybook_error *error);
+/// Like dbk_block_load_at; what `view` shows ends with the next call.
+daybook_status dbk_block_scan_load(dbk_block_scan *scan, const dbk_block_info *info, dbk_block_view *view,
+                                   daybook_error *error);
 
 // ---- Merging and checking ---------------------------------------------------------------------------------
 

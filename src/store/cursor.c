@@ -19,7 +19,7 @@
 #include "store/query.h"
 #include "subject/subject.h"
 
-enum { NARROW_SPAN = 64, EVENT_COPY_MAX = DAYBOOK_BATCH_SIZE_MAX + DBK_EVENT_HEAD_SIZE };
+enum { NARROW_SPAN = 64, SCAN_RUN = 2, EVENT_COPY_MAX = DAYBOOK_BATCH_SIZE_MAX + DBK_EVENT_HEAD_SIZE };
 
 struct daybook_cursor {
     daybook_store *store;
@@ -49,6 +49,9 @@ struct daybook_cursor {
     uint64_t source_first; // range within the source worth looking at
     uint64_t source_last;
     dbk_block_view block;
+    uint32_t block_next;  // behind the block loaded last
+    uint32_t run;         // blocks loaded one behind the other
+    dbk_block_scan *scan; // once they are SCAN_RUN, in a segment too large for the cache
 
     // The current event.
     dbk_event event;
@@ -69,6 +72,9 @@ static void leave_source(daybook_cursor *cursor) {
     dbk_candidates_close(cursor->candidates);
     cursor->candidates = NULL;
     dbk_block_release(&cursor->block);
+    dbk_block_scan_free(cursor->scan);
+    cursor->scan = NULL;
+    cursor->run = 0;
     dbk_source_unref(cursor->source);
     cursor->source = NULL;
 }
@@ -319,62 +325,73 @@ static void pass_source(daybook_cursor *cursor) {
 // ---- Events -----------------------------------------------------------------------------------------------
 
 static bool in_current_block(const daybook_cursor *cursor, uint64_t position) {
-    return cursor->block.entry != NULL && position >= cursor->block.position_first &&
+    return cursor->block.memory != NULL && position >= cursor->block.position_first &&
            position <= cursor->block.position_last;
 }
 
-// Load block `number` unless its times rule it out (*skip_out).
-static daybook_status load_block(daybook_cursor *cursor, uint32_t number, bool *skip_out,
+static void pass_block(daybook_cursor *cursor, const dbk_block_info *info) {
+    cursor->next = cursor->back ? info->position_first - 1 : info->position_last + 1;
+}
+
+// Blocks that lie one behind the other are read many at once.
+static daybook_status load_in_order(daybook_cursor *cursor, const dbk_block_info *info,
+                                    daybook_error *error) {
+    dbk_segment *segment = cursor->source->segment;
+    bool is_next = !cursor->back && info->block_number == cursor->block_next;
+    cursor->run = is_next ? cursor->run + 1 : 0;
+    cursor->block_next = info->block_number + 1;
+    if (cursor->run == SCAN_RUN && cursor->scan == NULL && dbk_block_scan_pays(segment))
+        DBK_TRY(dbk_block_scan_new(segment, &cursor->scan, error));
+    return is_next && cursor->scan != NULL ? dbk_block_scan_load(cursor->scan, info, &cursor->block, error)
+                                           : dbk_block_load_at(segment, info, &cursor->block, error);
+}
+
+// Load a block unless its times rule it out (*skip_out).
+static daybook_status load_block(daybook_cursor *cursor, const dbk_block_info *info, bool *skip_out,
                                  daybook_error *error) {
     const daybook_query *query = &cursor->query;
-    dbk_segment *segment = cursor->source->segment;
-    *skip_out = false;
-    if (query->time_since_ns != DAYBOOK_TIME_NONE || query->time_until_ns != DAYBOOK_TIME_NONE) {
-        dbk_block_info info;
-        DBK_TRY(dbk_segment_block_info(segment, number, &info, error));
-        if (outside(info.time_min_ns, info.time_max_ns, query->time_since_ns, query->time_until_ns)) {
-            cursor->next = cursor->back ? info.position_first - 1 : info.position_last + 1;
-            *skip_out = true;
-            return DAYBOOK_OK;
-        }
+    *skip_out = outside(info->time_min_ns, info->time_max_ns, query->time_since_ns, query->time_until_ns);
+    if (*skip_out) {
+        pass_block(cursor, info);
+        return DAYBOOK_OK;
     }
-    daybook_status status = dbk_block_load(segment, number, &cursor->block, error);
-    if (status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO) {
-        // Reported once; the next call begins behind the block.
-        dbk_block_info info;
-        if (dbk_segment_block_info(segment, number, &info, NULL) == DAYBOOK_OK) {
-            cursor->next = cursor->back ? info.position_first - 1 : info.position_last + 1;
-        } else {
-            pass_source(cursor);
-        }
-    }
+    daybook_status status = load_in_order(cursor, info, error);
+    // Reported once; the next call begins behind the block.
+    if (status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO) pass_block(cursor, info);
     return status;
+}
+
+static daybook_status find_block(daybook_cursor *cursor, uint64_t position, dbk_block_info *info_out,
+                                 daybook_error *error) {
+    return cursor->scan != NULL ? dbk_block_scan_find(cursor->scan, position, info_out, error)
+                                : dbk_segment_find_block(cursor->source->segment, position, info_out, error);
+}
+
+// The block that holds the last event at or before `position`. END when there is none.
+static daybook_status find_block_back(daybook_cursor *cursor, uint64_t position, dbk_block_info *info_out,
+                                      daybook_error *error) {
+    dbk_segment *segment = cursor->source->segment;
+    daybook_status status = dbk_segment_find_block(segment, position, info_out, error);
+    uint32_t number = dbk_segment_block_count(segment);
+    if (status == DAYBOOK_OK) {
+        if (info_out->position_first <= position) return DAYBOOK_OK;
+        number = info_out->block_number; // It begins behind the position: the one before holds the event.
+    } else if (status != DAYBOOK_END) {
+        return status;
+    }
+    return number == 0 ? DAYBOOK_END : dbk_segment_block_info(segment, number - 1, info_out, error);
 }
 
 // The event of the segment nearest to `position` in the cursor's direction, into cursor->event. END when
 // there is none.
 static daybook_status read_segment(daybook_cursor *cursor, uint64_t position, bool *skip_out,
                                    daybook_error *error) {
-    dbk_segment *segment = cursor->source->segment;
     *skip_out = false;
     if (!in_current_block(cursor, position)) {
-        uint32_t number;
-        daybook_status status = dbk_segment_find_block(segment, position, &number, error);
-        if (cursor->back && (status == DAYBOOK_END || status == DAYBOOK_OK)) {
-            // The block at or behind `position` may begin after it: then the one before holds the event.
-            dbk_block_info info;
-            if (status == DAYBOOK_END) number = dbk_segment_block_count(segment);
-            bool before = status == DAYBOOK_END;
-            if (!before) {
-                DBK_TRY(dbk_segment_block_info(segment, number, &info, error));
-                before = info.position_first > position;
-            }
-            if (before && number == 0) return DAYBOOK_END;
-            if (before) number--;
-            status = DAYBOOK_OK;
-        }
-        if (status != DAYBOOK_OK) return status;
-        DBK_TRY(load_block(cursor, number, skip_out, error));
+        dbk_block_info info;
+        DBK_TRY(cursor->back ? find_block_back(cursor, position, &info, error)
+                             : find_block(cursor, position, &info, error));
+        DBK_TRY(load_block(cursor, &info, skip_out, error));
         if (*skip_out) return DAYBOOK_OK;
     }
     uint32_t index = dbk_block_find(&cursor->block, position);

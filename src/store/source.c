@@ -94,14 +94,14 @@ dbk_liveness dbk_source_liveness(dbk_source *source, uint64_t position) {
 daybook_status dbk_source_read(dbk_source *source, uint64_t position, dbk_block_view *block,
                                dbk_event *event_out, daybook_error *error) {
     if (source->memtable != NULL) return dbk_memtable_get(source->memtable, position, event_out);
-    bool loaded = block->entry != NULL && block->segment == source->segment &&
+    bool loaded = block->memory != NULL && block->segment == source->segment &&
                   position >= block->position_first && position <= block->position_last;
     if (!loaded) {
-        uint32_t number;
-        daybook_status status = dbk_segment_find_block(source->segment, position, &number, error);
+        dbk_block_info info;
+        daybook_status status = dbk_segment_find_block(source->segment, position, &info, error);
         if (status == DAYBOOK_END) return DAYBOOK_ENOTFOUND;
         if (status != DAYBOOK_OK) return status;
-        DBK_TRY(dbk_block_load(source->segment, number, block, error));
+        DBK_TRY(dbk_block_load_at(source->segment, &info, block, error));
     }
     uint32_t index = dbk_block_find(block, position);
     if (index >= block->event_count) return DAYBOOK_ENOTFOUND;
