@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of streams. Three maps over one array that only grows (a stream keeps its place for ever, so that
-// pointers stay good): by name and by id for the live ones, and one of their filters, keyed by the literal
-// tokens a filter begins with. To find who captures a subject, each of its leading token sequences is looked
-// up, from none to all, and the filters found there are matched: a handful of look-ups however many streams
-// there are.
+// The table of streams: one array that only grows (a stream keeps its place for ever, so that pointers stay
+// good), ascending by id, a map of the live ones by name, and the tree of their filters (filter_tree.c), which
+// says who captures a subject and what a new filter overlaps, however many streams there are.
 //
 // Catalogue value of a stream, version 1, little-endian:
 //   u8 1, u32 id, u32 aggregate_tokens, u32 flags, u8 discard, u8 storage, u64 max_msgs, max_bytes,
@@ -17,17 +15,11 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/hash_map.h"
+#include "store/filter_tree.h"
 #include "subject/subject.h"
 
 enum { STREAM_VALUE_VERSION = 1 };
 #define DUPLICATE_WINDOW_DEFAULT_NS (INT64_C(120) * 1000 * 1000 * 1000)
-
-typedef struct filter_entry {
-    dbk_slice filter; // in the stream's configuration
-    dbk_slice prefix; // its literal leading tokens
-    dbk_stream *stream;
-    bool live;
-} filter_entry;
 
 struct dbk_stream_table {
     const daybook_allocator *allocator;
@@ -36,11 +28,8 @@ struct dbk_stream_table {
     dbk_stream **streams; // ascending by id
     size_t count;
     size_t capacity;
-    filter_entry *filters;
-    size_t filter_count;
-    size_t filter_capacity;
+    dbk_filter_tree filters;               // of the live ones; they lie in configurations
     dbk_hash_map names;                    // hash of name -> index in streams
-    dbk_hash_map prefixes;                 // hash of prefix -> index in filters
     const daybook_stream_config **retired; // configurations replaced, freed with the table
     size_t retired_count;
     size_t retired_capacity;
@@ -59,7 +48,7 @@ daybook_status dbk_stream_table_new(const daybook_allocator *allocator, dbk_stre
     table->allocator = allocator;
     table->next_id = 1;
     dbk_hash_map_init(&table->names, allocator);
-    dbk_hash_map_init(&table->prefixes, allocator);
+    dbk_filter_tree_init(&table->filters, allocator);
     pthread_rwlock_init(&table->lock, NULL);
     *table_out = table;
     return DAYBOOK_OK;
@@ -82,9 +71,8 @@ void dbk_stream_table_free(dbk_stream_table *table) {
     for (size_t i = 0; i < table->retired_count; i++) free_config(table, table->retired[i]);
     dbk_free(table->allocator, table->retired);
     dbk_free(table->allocator, table->streams);
-    dbk_free(table->allocator, table->filters);
     dbk_hash_map_deinit(&table->names);
-    dbk_hash_map_deinit(&table->prefixes);
+    dbk_filter_tree_deinit(&table->filters);
     pthread_rwlock_destroy(&table->lock);
     dbk_free(table->allocator, table);
 }
@@ -272,23 +260,6 @@ static uint64_t name_hash_of(void *context, uint32_t value) {
     return text_hash(((const dbk_stream_table *)context)->streams[value]->name);
 }
 
-static uint64_t prefix_hash_of(void *context, uint32_t value) {
-    return text_hash(((const dbk_stream_table *)context)->filters[value].prefix);
-}
-
-// The literal tokens a filter begins with: all of it, or up to the dot before its first wildcard token.
-static dbk_slice literal_prefix(dbk_slice filter) {
-    const char *bytes = filter.data;
-    size_t token_begin = 0;
-    for (size_t i = 0; i <= filter.size; i++) {
-        if (i < filter.size && bytes[i] != '.') continue;
-        if (i - token_begin == 1 && (bytes[token_begin] == '*' || bytes[token_begin] == '>'))
-            return daybook_bytes(bytes, token_begin == 0 ? 0 : token_begin - 1);
-        token_begin = i + 1;
-    }
-    return filter;
-}
-
 static dbk_stream *find_name(dbk_stream_table *table, dbk_slice name) {
     uint64_t hash = text_hash(name);
     for (size_t step = 0;;) {
@@ -299,27 +270,9 @@ static dbk_stream *find_name(dbk_stream_table *table, dbk_slice name) {
     }
 }
 
-// The stream of the live filter with this prefix that matches the subject; NULL when there is none.
-static dbk_stream *match_prefix(dbk_stream_table *table, dbk_slice prefix, dbk_slice subject) {
-    uint64_t hash = text_hash(prefix);
-    for (size_t step = 0;;) {
-        uint32_t at = dbk_hash_map_find(&table->prefixes, hash, &step);
-        if (at == DBK_HASH_MAP_EMPTY) return NULL;
-        const filter_entry *entry = &table->filters[at];
-        if (entry->live && dbk_slice_equal(entry->prefix, prefix) &&
-            daybook_filter_matches(entry->filter, subject))
-            return entry->stream;
-    }
-}
-
 dbk_stream *dbk_stream_table_capture(dbk_stream_table *table, dbk_slice subject) {
-    const char *bytes = subject.data;
     pthread_rwlock_rdlock(&table->lock);
-    dbk_stream *stream = match_prefix(table, daybook_bytes(bytes, 0), subject);
-    for (size_t i = 1; stream == NULL && i <= subject.size; i++) {
-        if (i == subject.size || bytes[i] == '.')
-            stream = match_prefix(table, daybook_bytes(bytes, i), subject);
-    }
+    dbk_stream *stream = dbk_filter_tree_match(&table->filters, subject);
     pthread_rwlock_unlock(&table->lock);
     return stream;
 }
@@ -384,29 +337,34 @@ void dbk_stream_table_set_next_id(dbk_stream_table *table, uint32_t next_id) {
 
 // ---- Changes ----------------------------------------------------------------------------------------------
 
-// Filters can share a subject only where one's literal beginning is the beginning of the other's. That tells
-// most apart by a byte or two, which matters where there are ten thousand streams.
-static bool may_overlap(dbk_slice a, dbk_slice b) {
-    size_t size = a.size < b.size ? a.size : b.size;
-    return size == 0 || memcmp(a.data, b.data, size) == 0;
+typedef struct overlap {
+    const dbk_stream *except; // NULL: nobody
+    dbk_slice filter;
+    const dbk_stream *stream; // NULL: none found
+} overlap;
+
+static int note_overlap(void *context, dbk_slice filter, dbk_stream *stream) {
+    overlap *found = context;
+    if (stream == found->except) return 0;
+    found->filter = filter;
+    found->stream = stream;
+    return 1;
 }
 
 static daybook_status check_overlap(dbk_stream_table *table, const dbk_stream *stream,
                                     const daybook_stream_config *config, daybook_error *error) {
-    for (size_t j = 0; j < config->subject_count; j++) {
-        dbk_slice filter = config->subjects[j];
-        dbk_slice prefix = literal_prefix(filter);
-        for (size_t i = 0; i < table->filter_count; i++) {
-            const filter_entry *entry = &table->filters[i];
-            if (!may_overlap(prefix, entry->prefix) || !entry->live || entry->stream == stream) continue;
-            if (!daybook_filters_overlap(entry->filter, filter)) continue;
-            return dbk_fail(
-                error, DAYBOOK_EOVERLAP,
-                "subject '%.*s' overlaps '%.*s' of stream %.*s: an event belongs to one stream only",
-                (int)filter.size, (const char *)filter.data, (int)entry->filter.size,
-                (const char *)entry->filter.data, (int)entry->stream->name.size,
-                (const char *)entry->stream->name.data);
-        }
+    for (size_t i = 0; i < config->subject_count; i++) {
+        dbk_slice filter = config->subjects[i];
+        overlap found = {.except = stream};
+        (void)dbk_filter_tree_overlaps(&table->filters, filter, note_overlap, &found);
+        if (found.stream == NULL) continue;
+        return dbk_fail(
+            error, DAYBOOK_EOVERLAP,
+            "subject '%.*s' overlaps '%.*s' of stream %.*s: an event belongs to one stream only; name other "
+            "subjects, or edit that stream first",
+            (int)filter.size, (const char *)filter.data, (int)found.filter.size,
+            (const char *)found.filter.data, (int)found.stream->name.size,
+            (const char *)found.stream->name.data);
     }
     return DAYBOOK_OK;
 }
@@ -443,14 +401,6 @@ static void *grow(const daybook_allocator *allocator, void *array, size_t *capac
     return moved;
 }
 
-static daybook_status reserve_filters(dbk_stream_table *table, size_t count) {
-    filter_entry *filters = grow(table->allocator, table->filters, &table->filter_capacity,
-                                 table->filter_count + count, sizeof *filters);
-    if (filters == NULL) return DAYBOOK_ENOMEM;
-    table->filters = filters;
-    return dbk_hash_map_reserve(&table->prefixes, count);
-}
-
 static daybook_status reserve_stream(dbk_stream_table *table) {
     dbk_stream **streams =
         grow(table->allocator, table->streams, &table->capacity, table->count + 1, sizeof *streams);
@@ -469,21 +419,14 @@ static daybook_status reserve_retired(dbk_stream_table *table) {
 
 // Room was reserved.
 static void insert_filters(dbk_stream_table *table, dbk_stream *stream, const daybook_stream_config *config) {
-    for (size_t i = 0; i < config->subject_count; i++) {
-        dbk_slice filter = config->subjects[i];
-        table->filters[table->filter_count] = (filter_entry){
-            .filter = filter, .prefix = literal_prefix(filter), .stream = stream, .live = true};
-        daybook_status status = dbk_hash_map_insert(&table->prefixes, text_hash(literal_prefix(filter)),
-                                                    (uint32_t)table->filter_count, prefix_hash_of, table);
-        DBK_ASSERT(status == DAYBOOK_OK);
-        table->filter_count++;
-    }
+    for (size_t i = 0; i < config->subject_count; i++)
+        dbk_filter_tree_add(&table->filters, config->subjects[i], stream);
 }
 
 static void drop_filters(dbk_stream_table *table, const dbk_stream *stream) {
-    for (size_t i = 0; i < table->filter_count; i++) {
-        if (table->filters[i].stream == stream) table->filters[i].live = false;
-    }
+    const daybook_stream_config *config = config_of(stream);
+    for (size_t i = 0; i < config->subject_count; i++)
+        dbk_filter_tree_remove(&table->filters, config->subjects[i], stream);
 }
 
 static daybook_status new_stream(dbk_stream_table *table, uint32_t id, const daybook_stream_config *config,
@@ -511,7 +454,7 @@ static daybook_status prepare(dbk_stream_table *table, uint32_t id, const dayboo
                               int64_t created_ns, dbk_stream **stream_out, daybook_error *error) {
     DBK_TRY(check(table, NULL, config, error));
     DBK_TRY(reserve_stream(table));
-    DBK_TRY(reserve_filters(table, config->subject_count));
+    DBK_TRY(dbk_filter_tree_reserve(&table->filters, config->subjects, config->subject_count));
     return new_stream(table, id, config, created_ns, stream_out);
 }
 
@@ -554,7 +497,7 @@ static daybook_status prepare_update(dbk_stream_table *table, const dbk_stream *
                                      const daybook_stream_config *config,
                                      const daybook_stream_config **copy_out, daybook_error *error) {
     DBK_TRY(check(table, stream, config, error));
-    DBK_TRY(reserve_filters(table, config->subject_count));
+    DBK_TRY(dbk_filter_tree_reserve(&table->filters, config->subjects, config->subject_count));
     DBK_TRY(reserve_retired(table));
     *copy_out = new_config(table->allocator, config);
     return *copy_out == NULL ? DAYBOOK_ENOMEM : DAYBOOK_OK;
@@ -576,9 +519,10 @@ void dbk_stream_table_replace(dbk_stream_table *table, dbk_stream *stream,
     pthread_rwlock_wrlock(&table->lock);
     // Kept: others may be reading it, and stream->name points into the first one.
     table->retired[table->retired_count++] = config_of(stream);
-    drop_filters(table, stream);
+    bool is_live = !atomic_load(&stream->removed);
+    if (is_live) drop_filters(table, stream);
     atomic_store_explicit(&stream->config, copy, memory_order_release);
-    insert_filters(table, stream, copy);
+    if (is_live) insert_filters(table, stream, copy);
     pthread_rwlock_unlock(&table->lock);
 }
 
@@ -596,7 +540,6 @@ daybook_status dbk_stream_table_update(dbk_stream_table *table, dbk_stream *stre
 
 void dbk_stream_table_remove(dbk_stream_table *table, dbk_stream *stream) {
     pthread_rwlock_wrlock(&table->lock);
-    atomic_store_explicit(&stream->removed, true, memory_order_release);
-    drop_filters(table, stream);
+    if (!atomic_exchange(&stream->removed, true)) drop_filters(table, stream);
     pthread_rwlock_unlock(&table->lock);
 }
