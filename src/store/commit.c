@@ -11,7 +11,12 @@
 //                  |                                            |
 //                  +-----------(served by a leader)-----------> DONE
 //
-// A blocking append sleeps on the word of its own operation. Submitted operations belong to the commit
+// Sleeping: the operation at the head, which leads next, sleeps on its own word; all others on a word of
+// their round, which changes whenever the leader takes the queue. So a group is woken by one or two system
+// calls, and nobody whose turn it is not. (Where a group leaves operations to the next one, they are woken
+// with it and sleep again: their state has not changed.)
+//
+// Submitted operations belong to the commit
 // thread, which exists once dbk_commit_submit was called: it leads when a submitted operation is at the head,
 // and calls all completions.
 //
@@ -41,6 +46,7 @@ enum {
     SLOW_GROUP_SIZE_MAX = 256 << 10,
     QUEUED_BYTES_MAX = 32 << 20,
     RESOLVE_TRIES_MAX = 100,
+    TAKES_MAX = DBK_COMMIT_OWN_SLOT - 1,
 };
 
 // ---- Queue ------------------------------------------------------------------------------------------------
@@ -49,29 +55,58 @@ uint64_t dbk_commit_removal_generation(daybook_store *store) {
     return atomic_load_explicit(&store->commit->removal_generation, memory_order_acquire);
 }
 
+// The first to queue behind a group is the next to lead, so it sleeps on a word of its own, and so does an
+// urgent operation. All others sleep on the word of the round that will most likely serve them.
 static void push(struct dbk_commit *commit, dbk_operation *operation) {
+    operation->slot = commit->head == NULL ? DBK_COMMIT_OWN_SLOT : commit->slot;
     operation->next = NULL;
     *commit->tail = operation;
     commit->tail = &operation->next;
 }
 
 static void push_front(struct dbk_commit *commit, dbk_operation *operation) {
+    operation->slot = DBK_COMMIT_OWN_SLOT;
     operation->next = commit->head;
     if (commit->head == NULL) commit->tail = &operation->next;
     commit->head = operation;
 }
 
-// Take out the operation that was at the head when the leader looked: urgent ones may have come before it
-// since.
-static void pop(struct dbk_commit *commit, dbk_operation *operation) {
-    dbk_operation **at = &commit->head;
-    while (*at != operation) at = &(*at)->next;
-    *at = operation->next;
-    if (*at == NULL) commit->tail = at;
-    if (operation->submitted && operation->append != NULL) {
-        commit->queued_bytes -= operation->append->record_bytes;
-        pthread_cond_broadcast(&commit->queue_room);
+static void count_submitted(struct dbk_commit *commit, const dbk_operation *operations, bool taken) {
+    bool any = false;
+    for (; operations != NULL; operations = operations->next) {
+        if (!operations->submitted || operations->append == NULL) continue;
+        size_t bytes = operations->append->record_bytes;
+        commit->queued_bytes = taken ? commit->queued_bytes - bytes : commit->queued_bytes + bytes;
+        any = true;
     }
+    if (taken && any) pthread_cond_broadcast(&commit->queue_room);
+}
+
+// Everything that has queued. What queues from now on sleeps on the next round's word.
+static dbk_operation *take_queue(struct dbk_commit *commit) {
+    pthread_mutex_lock(&commit->queue_lock);
+    dbk_operation *taken = commit->head;
+    commit->head = NULL;
+    commit->tail = &commit->head;
+    commit->slot = (commit->slot + 1) % DBK_COMMIT_OWN_SLOT;
+    count_submitted(commit, taken, true);
+    pthread_mutex_unlock(&commit->queue_lock);
+    return taken;
+}
+
+// What was taken and not served goes back to the head, behind urgent operations that came meanwhile.
+static void put_back(struct dbk_commit *commit, dbk_operation *operations) {
+    if (operations == NULL) return;
+    dbk_operation *last = operations;
+    while (last->next != NULL) last = last->next;
+    pthread_mutex_lock(&commit->queue_lock);
+    count_submitted(commit, operations, false);
+    dbk_operation **at = &commit->head;
+    while (*at != NULL && (*at)->urgent) at = &(*at)->next;
+    last->next = *at;
+    if (*at == NULL) commit->tail = &last->next;
+    *at = operations;
+    pthread_mutex_unlock(&commit->queue_lock);
 }
 
 bool dbk_commit_urgent_waits(struct dbk_commit *commit) {
@@ -81,9 +116,35 @@ bool dbk_commit_urgent_waits(struct dbk_commit *commit) {
     return waits;
 }
 
-// Hand the lead to the first waiting operation, or to nobody. queue_lock is held. Returns the word to wake,
-// if any.
-static _Atomic uint32_t *pass_lead(struct dbk_commit *commit) {
+static const volatile uint32_t *word_of(const _Atomic uint32_t *word) {
+    return (const volatile uint32_t *)(uintptr_t)word;
+}
+
+static void wake_word(daybook_store *store, const _Atomic uint32_t *word) {
+    store->vfs->wake(store->vfs, word_of(word), 1, 0);
+}
+
+static void wake_round(daybook_store *store, unsigned slot) {
+    _Atomic uint32_t *word = &store->commit->rounds[slot];
+    atomic_fetch_add_explicit(word, 1, memory_order_release);
+    store->vfs->wake(store->vfs, word_of(word), INT32_MAX, 0);
+}
+
+// Sleep until the operation is served or leads; returns its state.
+static uint32_t sleep_until_turn(daybook_store *store, dbk_operation *operation) {
+    for (;;) {
+        bool own = operation->slot == DBK_COMMIT_OWN_SLOT;
+        _Atomic uint32_t *word = own ? &operation->word : &store->commit->rounds[operation->slot];
+        uint32_t seen = atomic_load_explicit(word, memory_order_acquire);
+        uint32_t state = atomic_load_explicit(&operation->word, memory_order_acquire);
+        if (state != WAITING) return state;
+        (void)store->vfs->wait(store->vfs, word_of(word), seen, -1, 0);
+    }
+}
+
+// Hand the lead to the first waiting operation, or to nobody. queue_lock is held. Returns the operation to
+// wake, if any.
+static dbk_operation *pass_lead(struct dbk_commit *commit) {
     dbk_operation *next = commit->head;
     if (next == NULL) {
         commit->led = false;
@@ -95,12 +156,18 @@ static _Atomic uint32_t *pass_lead(struct dbk_commit *commit) {
         pthread_cond_signal(&commit->thread_wake);
         return NULL;
     }
-    atomic_store_explicit(&next->word, LEADING, memory_order_release);
-    return &next->word;
+    return next;
 }
 
-static void wake_word(daybook_store *store, _Atomic uint32_t *word) {
-    store->vfs->wake(store->vfs, (const volatile uint32_t *)(uintptr_t)word, 1, 0);
+// It has slept since it queued, or is about to, and cannot go away before it is told.
+static void wake_leader(daybook_store *store, dbk_operation *next) {
+    unsigned slot = next->slot;
+    atomic_store_explicit(&next->word, LEADING, memory_order_release);
+    if (slot == DBK_COMMIT_OWN_SLOT) {
+        wake_word(store, &next->word);
+    } else {
+        wake_round(store, slot);
+    }
 }
 
 // ---- Leading ----------------------------------------------------------------------------------------------
@@ -299,81 +366,104 @@ static daybook_status rotate(daybook_store *store, dbk_operation *operation) {
     return status;
 }
 
-// Take operations from the queue into the group until it is full, the queue is empty, or one demands to be
-// the last. Returns them as a list. *defer_out: none of them needs the sync to be told.
-static dbk_operation *collect(daybook_store *store, bool *defer_out, int64_t *interval_ns_out) {
-    struct dbk_commit *commit = store->commit;
-    dbk_operation *served = NULL;
-    dbk_operation **end = &served;
-    const dbk_operation *refused = NULL; // there was no room for it, and so not for what is larger
-    size_t refused_size = 0;
-    bool last = false;
-    size_t over = dbk_commit_bytes_over(store);
-    size_t group_size_max = over > 0 ? SLOW_GROUP_SIZE_MAX : GROUP_SIZE_MAX;
-    if (over > 0) dbk_commit_slow_down(store, over);
-    *defer_out = true;
-    *interval_ns_out = INT64_MAX;
-    while (!last) {
-        pthread_mutex_lock(&commit->queue_lock);
-        dbk_operation *operation = commit->head;
-        pthread_mutex_unlock(&commit->queue_lock);
-        if (operation == NULL) break;
-        size_t size = operation->kind == DBK_OPERATION_APPEND ? operation->append->record_bytes
-                                                              : operation->records.size;
-        size_t group_size = dbk_journal_group_size(commit->group);
-        if (served != NULL && group_size > 0 &&
-            (group_size + size > group_size_max ||
-             dbk_journal_room_pages(store->journal) <
-                 dbk_journal_pages_for(group_size + size) + dbk_commit_reserved_pages(store, operation))) {
-            break; // it leads the next group
-        }
-        daybook_status status = DAYBOOK_OK;
-        if (atomic_load(&store->poisoned))
-            status = dbk_fail(&operation->error, DAYBOOK_EPOISONED,
-                              "an earlier sync of the journal failed: nothing was written; reopen the store");
-        if (status == DAYBOOK_OK && operation->kind != DBK_OPERATION_ROTATE) {
-            // A full disk is asked once, not by each of thousands that queue behind.
-            if (refused != NULL && size >= refused_size) {
-                operation->error = refused->error;
-                status = refused->status;
-            } else {
-                status = dbk_commit_make_room(store, size, operation);
-                if (status == DBK_COMMIT_YIELD) {
-                    if (served != NULL) break;
-                    continue;
-                }
-                if (status != DAYBOOK_OK) {
-                    refused = operation;
-                    refused_size = size;
-                }
-            }
-        }
-        if (status == DAYBOOK_OK && operation->kind == DBK_OPERATION_APPEND) {
-            status = decide_append(store, operation);
-            if (!operation->append->deferrable) *defer_out = false;
-            last = status == DAYBOOK_OK && operation->append->has_roll_up;
-            for (size_t i = 0; operation->append->deferrable && i < operation->append->count; i++) {
-                const daybook_stream_config *config =
-                    atomic_load(&operation->append->events[i].stream->config);
-                if (config->sync_interval_ns < *interval_ns_out) *interval_ns_out = config->sync_interval_ns;
-            }
-        } else if (status == DAYBOOK_OK) {
-            if (operation->records.size > 0)
-                status =
-                    dbk_journal_group_append(commit->group, operation->records.data, operation->records.size);
-            *defer_out = false;
-            last = true;
-        }
-        operation->status = status;
-        pthread_mutex_lock(&commit->queue_lock);
-        pop(commit, operation);
-        pthread_mutex_unlock(&commit->queue_lock);
-        operation->served = true;
-        operation->next = NULL;
-        *end = operation;
-        end = &operation->next;
+// A group being collected.
+typedef struct collecting {
+    dbk_operation *served;
+    dbk_operation **end;
+    const dbk_operation *refused; // there was no room for it, and so not for what is larger
+    size_t refused_size;
+    size_t group_size_max;
+    bool defer; // none of them needs the sync to be told
+    bool last;  // nothing may follow in this group
+    int64_t interval_ns;
+} collecting;
+
+static size_t operation_size(const dbk_operation *operation) {
+    return operation->kind == DBK_OPERATION_APPEND ? operation->append->record_bytes
+                                                   : operation->records.size;
+}
+
+static bool fits(daybook_store *store, const collecting *group, const dbk_operation *operation) {
+    size_t size = dbk_journal_group_size(store->commit->group);
+    if (group->served == NULL || size == 0) return true;
+    size += operation_size(operation);
+    return size <= group->group_size_max &&
+           dbk_journal_room_pages(store->journal) >=
+               dbk_journal_pages_for(size) + dbk_commit_reserved_pages(store, operation);
+}
+
+// DBK_COMMIT_YIELD where an urgent operation should go first.
+static daybook_status admit(daybook_store *store, collecting *group, dbk_operation *operation) {
+    if (atomic_load(&store->poisoned))
+        return dbk_fail(&operation->error, DAYBOOK_EPOISONED,
+                        "an earlier sync of the journal failed: nothing was written; reopen the store");
+    if (operation->kind == DBK_OPERATION_ROTATE) return DAYBOOK_OK;
+    size_t size = operation_size(operation);
+    // A full disk is asked once, not by each of thousands that queue behind.
+    if (group->refused != NULL && size >= group->refused_size) {
+        operation->error = group->refused->error;
+        return group->refused->status;
     }
-    return served;
+    daybook_status status = dbk_commit_make_room(store, size, operation);
+    if (status != DAYBOOK_OK && status != DBK_COMMIT_YIELD) {
+        group->refused = operation;
+        group->refused_size = size;
+    }
+    return status;
+}
+
+static void note_deferral(collecting *group, const dbk_append *append) {
+    if (!append->deferrable) group->defer = false;
+    for (size_t i = 0; append->deferrable && i < append->count; i++) {
+        const daybook_stream_config *config = atomic_load(&append->events[i].stream->config);
+        if (config->sync_interval_ns < group->interval_ns) group->interval_ns = config->sync_interval_ns;
+    }
+}
+
+static daybook_status add_to_group(daybook_store *store, collecting *group, dbk_operation *operation) {
+    if (operation->kind == DBK_OPERATION_APPEND) {
+        daybook_status status = decide_append(store, operation);
+        note_deferral(group, operation->append);
+        group->last = status == DAYBOOK_OK && operation->append->has_roll_up;
+        return status;
+    }
+    group->defer = false;
+    group->last = true;
+    if (operation->records.size == 0) return DAYBOOK_OK;
+    return dbk_journal_group_append(store->commit->group, operation->records.data, operation->records.size);
+}
+
+// Take operations into the group until it is full, none waits, or one demands to be the last.
+static void collect(daybook_store *store, collecting *group) {
+    struct dbk_commit *commit = store->commit;
+    size_t over = dbk_commit_bytes_over(store);
+    *group = (collecting){.end = &group->served,
+                          .group_size_max = over > 0 ? SLOW_GROUP_SIZE_MAX : GROUP_SIZE_MAX,
+                          .defer = true,
+                          .interval_ns = INT64_MAX};
+    if (over > 0) dbk_commit_slow_down(store, over);
+    dbk_operation *taken = take_queue(commit);
+    unsigned takes = 1;
+    while (taken != NULL && !group->last && fits(store, group, taken)) {
+        dbk_operation *operation = taken;
+        daybook_status status = admit(store, group, operation);
+        if (status == DBK_COMMIT_YIELD) {
+            if (group->served != NULL) break;
+            put_back(commit, taken);
+            taken = take_queue(commit);
+            continue;
+        }
+        if (status == DAYBOOK_OK) status = add_to_group(store, group, operation);
+        operation->status = status;
+        operation->served = true;
+        taken = operation->next;
+        operation->next = NULL;
+        *group->end = operation;
+        group->end = &operation->next;
+        // Who came while the others were decided comes along; not so often that the words come round.
+        if (taken == NULL && takes++ < TAKES_MAX) taken = take_queue(commit);
+    }
+    put_back(commit, taken);
 }
 
 static void fail_served(dbk_operation *served, daybook_status status, const daybook_error *error) {
@@ -387,14 +477,14 @@ static void fail_served(dbk_operation *served, daybook_status status, const dayb
 // One round: a group from what has queued. Returns the operations served.
 static dbk_operation *lead(daybook_store *store) {
     struct dbk_commit *commit = store->commit;
-    bool defer;
-    int64_t interval_ns;
-    dbk_operation *served = collect(store, &defer, &interval_ns);
+    collecting group;
+    collect(store, &group);
+    dbk_operation *served = group.served;
     if (atomic_load(&store->poisoned)) return served;
     bool wrote = true;
-    if (defer && served != NULL && interval_ns != INT64_MAX) {
+    if (group.defer && served != NULL && group.interval_ns != INT64_MAX) {
         if (commit->deferred_until_ns == 0) {
-            commit->deferred_until_ns = store->vfs->clock_monotonic_ns(store->vfs) + interval_ns;
+            commit->deferred_until_ns = store->vfs->clock_monotonic_ns(store->vfs) + group.interval_ns;
             atomic_store(&commit->has_deferred, true);
             dbk_maintenance_kick(store);
         }
@@ -443,16 +533,25 @@ static dbk_operation *finish_submitted(struct dbk_commit *commit, dbk_operation 
 
 // Tell the owners of served operations. `own` is the caller's, if it is among them; it is told by returning.
 static void release(daybook_store *store, dbk_operation *served, const dbk_operation *own) {
+    bool sleep_on[DBK_COMMIT_OWN_SLOT] = {false};
     while (served != NULL) {
         dbk_operation *next = served->next;
         if (served != own) {
             _Atomic uint32_t *word = &served->word;
+            unsigned slot = served->slot;
             // Once DONE is stored the owner may return and its stack be gone: the wake needs the address
             // only.
             atomic_store_explicit(word, DONE, memory_order_release);
-            wake_word(store, word);
+            if (slot == DBK_COMMIT_OWN_SLOT) {
+                wake_word(store, word);
+            } else {
+                sleep_on[slot] = true;
+            }
         }
         served = next;
+    }
+    for (unsigned slot = 0; slot < DBK_COMMIT_OWN_SLOT; slot++) {
+        if (sleep_on[slot]) wake_round(store, slot);
     }
 }
 
@@ -461,9 +560,9 @@ static void pass_and_release(daybook_store *store, dbk_operation *served, const 
     struct dbk_commit *commit = store->commit;
     pthread_mutex_lock(&commit->queue_lock);
     served = finish_submitted(commit, served);
-    _Atomic uint32_t *word = pass_lead(commit);
+    dbk_operation *next = pass_lead(commit);
     pthread_mutex_unlock(&commit->queue_lock);
-    if (word != NULL) wake_word(store, word);
+    if (next != NULL) wake_leader(store, next);
     release(store, served, own);
 }
 
@@ -490,14 +589,7 @@ daybook_status dbk_commit_run(daybook_store *store, dbk_operation *operation) {
     if (operation->urgent && !leads)
         dbk_commit_room_changed(store); // the leader may be waiting for what we are about to do
     for (;;) {
-        while (!leads) {
-            uint32_t word = atomic_load_explicit(&operation->word, memory_order_acquire);
-            if (word == DONE) return operation->status;
-            leads = word == LEADING;
-            if (!leads)
-                (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&operation->word,
-                                       WAITING, -1, 0);
-        }
+        if (!leads && sleep_until_turn(store, operation) == DONE) return operation->status;
         // Our operation was at the head. Unless an urgent one came before it, the first round serves it.
         atomic_store_explicit(&operation->word, WAITING, memory_order_relaxed);
         dbk_operation *served = lead(store);

@@ -87,11 +87,13 @@ typedef enum dbk_operation_kind {
     DBK_OPERATION_ROTATE
 } dbk_operation_kind;
 
-/// One queued operation. The thread that queued it sleeps on `word`; a submitted one is owned by the queue.
+/// One queued operation. The thread that queued it sleeps until `word` changes; a submitted one is owned by
+/// the queue.
 typedef struct dbk_operation {
     struct dbk_operation *next;
     dbk_operation_kind kind;
-    _Atomic uint32_t word;
+    _Atomic uint32_t word; // WAITING, LEADING, DONE: commit.c
+    unsigned slot;         // which word it sleeps on; set when it queues
     bool submitted;
     bool urgent; // maintenance waits for it: before all that queues, which may be waiting for maintenance
     bool served; // by the leader; for the leader itself
@@ -119,14 +121,14 @@ uint64_t dbk_commit_removal_generation(daybook_store *store);
 
 /// Its limits per subject are enforced, or owed, or it failed: no crash need have them looked at again.
 void dbk_commit_trimmed(daybook_store *store, dbk_append *append);
-
-// ---- prepare.c: from what the caller says to a dbk_append -------------------------------------------------
 /// Limits of events at or behind this position could not be enforced: dbk_commit_trim_owed tries again, and
 /// until it got through manifests say so.
 void dbk_commit_owe_trim(daybook_store *store, uint64_t position_from);
 daybook_status dbk_commit_trim_owed(daybook_store *store, daybook_error *error);
 /// dbk_commit_trim_from of a store that is closing: also what was trimmed but did not reach the journal.
 uint64_t dbk_commit_closed_trim_from(daybook_store *store);
+
+// ---- prepare.c: from what the caller says to a dbk_append -------------------------------------------------
 
 /// Validate, find streams (creating them where options->auto_stream), encode. Release with dbk_append_deinit,
 /// also after a failure. With `copy` the conditions are copied; else they are borrowed.

@@ -7,12 +7,15 @@
 
 #define DBK_COMMIT_YIELD DAYBOOK_TIMEOUT // make_room: an urgent operation should go first
 
+enum { DBK_COMMIT_OWN_SLOT = 4 }; // slot of an operation that sleeps on its own word
+
 struct dbk_commit {
     pthread_mutex_t queue_lock;
     // Guarded by queue_lock.
     dbk_operation *head;
     dbk_operation **tail;
-    bool led; // somebody leads
+    bool led;      // somebody leads
+    unsigned slot; // of `rounds`: where operations that queue now sleep
     bool closing;
     size_t queued_bytes; // of submitted operations
     bool thread_running;
@@ -24,18 +27,19 @@ struct dbk_commit {
     pthread_cond_t idle;
     pthread_t thread;
 
-    _Atomic uint32_t room_changes; // bumped when maintenance made room; slept on
+    _Atomic uint32_t rounds[DBK_COMMIT_OWN_SLOT]; // bumped when a group is served; slept on
+    _Atomic uint32_t room_changes;                // bumped when maintenance made room; slept on
 
     // Owned by whoever leads.
     dbk_journal_group *group;
     dbk_append *oldest_untrimmed; // guarded by state_lock, with the newest
     dbk_append *newest_untrimmed;
-    dbk_stream *pending;                   // streams with accepted, unpublished events; under state_lock
-    uint64_t group_position;               // last position in the group
+    uint64_t owed_from;      // 0, or the oldest event whose limits could not be enforced; under state_lock
+    uint64_t owed_count;     // times that happened; under state_lock
+    dbk_stream *pending;     // streams with accepted, unpublished events; under state_lock
+    uint64_t group_position; // last position in the group
     atomic_int_fast64_t deferred_until_ns; // monotonic; 0: nothing is deferred
 
-    uint64_t owed_from;  // 0, or the oldest event whose limits could not be enforced; under state_lock
-    uint64_t owed_count; // times that happened; under state_lock
     dbk_buf lazy;        // records to ride along; guarded by store->removal_lock
     uint64_t lazy_taken; // times it was emptied into a group; guarded by removal_lock
     atomic_uint_fast64_t removal_generation;

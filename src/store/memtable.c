@@ -84,7 +84,8 @@ struct dbk_memtable {
     data_chunk *chunks;             // newest first; inserting thread only
     atomic_size_t bytes;
 
-    pthread_rwlock_t index_lock;
+    // No rwlock: a reader of glibc spins while a writer that is about to write has been preempted.
+    pthread_mutex_t index_lock;
     key_index subjects;   // guarded by index_lock
     key_index aggregates; // guarded by index_lock
     dbk_hash_map ids;     // hash -> slot; guarded by index_lock
@@ -119,7 +120,7 @@ daybook_status dbk_memtable_new(const daybook_allocator *allocator, uint64_t pos
     dbk_hash_map_init(&memtable->aggregates.map, allocator);
     dbk_hash_map_init(&memtable->ids, allocator);
     dbk_hash_map_init(&memtable->terms, allocator);
-    pthread_rwlock_init(&memtable->index_lock, NULL);
+    pthread_mutex_init(&memtable->index_lock, NULL);
     pthread_mutex_init(&memtable->term_lock, NULL);
     *memtable_out = memtable;
     return DAYBOOK_OK;
@@ -154,7 +155,7 @@ void dbk_memtable_unref(dbk_memtable *memtable) {
     dbk_hash_map_deinit(&memtable->terms);
     dbk_free(allocator, memtable->term_nodes);
     dbk_arena_free(memtable->term_arena);
-    pthread_rwlock_destroy(&memtable->index_lock);
+    pthread_mutex_destroy(&memtable->index_lock);
     pthread_mutex_destroy(&memtable->term_lock);
     dbk_free(allocator, memtable);
 }
@@ -210,7 +211,7 @@ static daybook_status reserve_keys(dbk_memtable *memtable, key_index *index, siz
 static daybook_status reserve_indexes(dbk_memtable *memtable, size_t count) {
     key_index *subjects = &memtable->subjects;
     key_index *aggregates = &memtable->aggregates;
-    pthread_rwlock_wrlock(&memtable->index_lock);
+    pthread_mutex_lock(&memtable->index_lock);
     daybook_status status = reserve_keys(memtable, subjects, count);
     if (status == DAYBOOK_OK) status = reserve_keys(memtable, aggregates, count);
     if (status == DAYBOOK_OK) {
@@ -218,7 +219,7 @@ static daybook_status reserve_indexes(dbk_memtable *memtable, size_t count) {
         status = dbk_hash_map_reserve(&memtable->ids, count);
         count_bytes(memtable, dbk_hash_map_bytes(&memtable->ids) - before);
     }
-    pthread_rwlock_unlock(&memtable->index_lock);
+    pthread_mutex_unlock(&memtable->index_lock);
     return status;
 }
 
@@ -334,11 +335,11 @@ void dbk_memtable_insert(dbk_memtable *memtable, const dbk_event *event, const d
 }
 
 void dbk_memtable_begin_insert(dbk_memtable *memtable) {
-    pthread_rwlock_wrlock(&memtable->index_lock);
+    pthread_mutex_lock(&memtable->index_lock);
 }
 
 void dbk_memtable_end_insert(dbk_memtable *memtable) {
-    pthread_rwlock_unlock(&memtable->index_lock);
+    pthread_mutex_unlock(&memtable->index_lock);
 }
 
 daybook_status dbk_memtable_skip_to(dbk_memtable *memtable, uint64_t position_end) {
@@ -415,10 +416,10 @@ uint64_t dbk_memtable_find_seq(const dbk_memtable *memtable, uint32_t stream_id,
 
 bool dbk_memtable_find_version(dbk_memtable *memtable, uint32_t stream_id, dbk_slice aggregate, uint64_t hash,
                                uint64_t *version_out) {
-    pthread_rwlock_rdlock(&memtable->index_lock);
+    pthread_mutex_lock(&memtable->index_lock);
     const key_node *node = find_key(&memtable->aggregates, stream_id, aggregate, hash);
     if (node != NULL) *version_out = node->last_version;
-    pthread_rwlock_unlock(&memtable->index_lock);
+    pthread_mutex_unlock(&memtable->index_lock);
     return node != NULL;
 }
 
@@ -429,19 +430,19 @@ static key_node *find_subject(dbk_memtable *memtable, uint32_t stream_id, dbk_sl
 }
 
 uint64_t dbk_memtable_subject_floor(dbk_memtable *memtable, uint32_t stream_id, dbk_slice subject) {
-    pthread_rwlock_rdlock(&memtable->index_lock);
+    pthread_mutex_lock(&memtable->index_lock);
     const key_node *node = find_subject(memtable, stream_id, subject);
     uint64_t floor = node == NULL ? 0 : node->floor;
-    pthread_rwlock_unlock(&memtable->index_lock);
+    pthread_mutex_unlock(&memtable->index_lock);
     return floor;
 }
 
 void dbk_memtable_set_subject_floor(dbk_memtable *memtable, uint32_t stream_id, dbk_slice subject,
                                     uint64_t position) {
-    pthread_rwlock_wrlock(&memtable->index_lock);
+    pthread_mutex_lock(&memtable->index_lock);
     key_node *node = find_subject(memtable, stream_id, subject);
     if (node != NULL && position > node->floor) node->floor = position;
-    pthread_rwlock_unlock(&memtable->index_lock);
+    pthread_mutex_unlock(&memtable->index_lock);
 }
 
 // First slot at or behind `from` that is not empty; `end` when there is none.
@@ -492,7 +493,7 @@ bool dbk_memtable_find_id(dbk_memtable *memtable, uint32_t stream_id, dbk_slice 
                           uint64_t *position_out) {
     bool found = false;
     uint64_t newest = 0;
-    pthread_rwlock_rdlock(&memtable->index_lock);
+    pthread_mutex_lock(&memtable->index_lock);
     for (size_t step = 0;;) {
         uint32_t at = dbk_hash_map_find(&memtable->ids, hash, &step);
         if (at == DBK_HASH_MAP_EMPTY) break;
@@ -503,7 +504,7 @@ bool dbk_memtable_find_id(dbk_memtable *memtable, uint32_t stream_id, dbk_slice 
             found = true;
         }
     }
-    pthread_rwlock_unlock(&memtable->index_lock);
+    pthread_mutex_unlock(&memtable->index_lock);
     if (!found) found = find_made_id(memtable, stream_id, id_key, &newest);
     if (found) *position_out = newest;
     return found;
@@ -661,6 +662,17 @@ static key_index *key_index_for(dbk_memtable *memtable, dbk_slice term, uint32_t
     return bytes[0] == DBK_TERM_SUBJECT ? &memtable->subjects : &memtable->aggregates;
 }
 
+// What the index says of a key. The links from its last slot on never change and need no lock.
+static bool copy_key(dbk_memtable *memtable, const key_index *index, uint32_t stream_id, dbk_slice key,
+                     dbk_slice term, key_node *copy_out) {
+    uint64_t hash = dbk_term_hash(term);
+    pthread_mutex_lock(&memtable->index_lock);
+    const key_node *node = find_key(index, stream_id, key, hash);
+    if (node != NULL) *copy_out = *node;
+    pthread_mutex_unlock(&memtable->index_lock);
+    return node != NULL;
+}
+
 static uint64_t chain_next(const dbk_memtable *memtable, const key_index *index, uint64_t at) {
     const slot *slots = slot_at(memtable, at);
     return index == &memtable->subjects ? slots->prev_subject : slots->prev_aggregate;
@@ -678,13 +690,12 @@ daybook_status dbk_memtable_postings_back(dbk_memtable *memtable, dbk_slice term
     if (index == NULL)
         return indexed_postings(memtable, term, first_slot, end_slot, true, positions_out, capacity,
                                 count_out);
-    pthread_rwlock_rdlock(&memtable->index_lock);
-    const key_node *node = find_key(index, stream_id, key, dbk_term_hash(term));
+    key_node node;
     size_t count = 0;
     bool too_long = false;
-    if (node != NULL) {
+    if (copy_key(memtable, index, stream_id, key, term, &node)) {
         uint64_t skipped = 0;
-        for (uint64_t next = (uint64_t)node->last_slot + 1; next != 0 && count < capacity;
+        for (uint64_t next = (uint64_t)node.last_slot + 1; next != 0 && count < capacity;
              next = chain_next(memtable, index, next - 1)) {
             if (next - 1 < first_slot) break;
             if (next - 1 < end_slot) {
@@ -695,7 +706,6 @@ daybook_status dbk_memtable_postings_back(dbk_memtable *memtable, dbk_slice term
             }
         }
     }
-    pthread_rwlock_unlock(&memtable->index_lock);
     if (too_long)
         return indexed_postings(memtable, term, first_slot, end_slot, true, positions_out, capacity,
                                 count_out);
@@ -714,17 +724,16 @@ daybook_status dbk_memtable_postings(dbk_memtable *memtable, dbk_slice term, uin
     bool collect = false;
     size_t count = 0;
     if (index != NULL) {
-        pthread_rwlock_rdlock(&memtable->index_lock);
-        const key_node *node = find_key(index, stream_id, key, dbk_term_hash(term));
-        collect = node == NULL || (node->count <= CHAIN_COLLECT_MAX && node->count <= capacity);
-        if (node != NULL && collect) {
-            for (uint64_t next = (uint64_t)node->last_slot + 1; next != 0;
+        key_node node;
+        bool found = copy_key(memtable, index, stream_id, key, term, &node);
+        collect = !found || (node.count <= CHAIN_COLLECT_MAX && node.count <= capacity);
+        if (found && collect) {
+            for (uint64_t next = (uint64_t)node.last_slot + 1; next != 0;
                  next = chain_next(memtable, index, next - 1)) {
                 if (next - 1 < first_slot) break;
                 if (next - 1 < end_slot) positions_out[count++] = memtable->position_first + next - 1;
             }
         }
-        pthread_rwlock_unlock(&memtable->index_lock);
     }
     if (!collect)
         return indexed_postings(memtable, term, first_slot, end_slot, false, positions_out, capacity,
@@ -744,10 +753,8 @@ daybook_status dbk_memtable_count(dbk_memtable *memtable, dbk_slice term, uint64
     dbk_slice key;
     key_index *index = key_index_for(memtable, term, &stream_id, &key);
     if (index != NULL) {
-        pthread_rwlock_rdlock(&memtable->index_lock);
-        const key_node *node = find_key(index, stream_id, key, dbk_term_hash(term));
-        if (node != NULL) *count_out = node->count;
-        pthread_rwlock_unlock(&memtable->index_lock);
+        key_node node;
+        if (copy_key(memtable, index, stream_id, key, term, &node)) *count_out = node.count;
         return DAYBOOK_OK;
     }
     pthread_mutex_lock(&memtable->term_lock);

@@ -35,6 +35,7 @@ static daybook_status version_in_segments(dbk_view *view, uint32_t stream_id, db
 }
 
 static daybook_status resolve_versions(dbk_append *append, daybook_error *error) {
+    if (append->view->segment_count == 0) return DAYBOOK_OK;
     for (size_t i = 0; i < append->count; i++) {
         dbk_append_event *event = &append->events[i];
         if (event->aggregate_size == 0 || event->first != i) continue;
