@@ -87,6 +87,7 @@ typedef struct daybook_store_info {
     int read_only;
     int poisoned;
     uint32_t sync_interval_streams; /* streams that acknowledge before the sync */
+    int64_t clock_held_ns; /* the clock jumped so far ahead and is not confirmed, else 0 */
 } daybook_store_info;
 
 DAYBOOK_API daybook_status daybook_info(daybook_store *store, daybook_store_info *info_out,
@@ -94,6 +95,13 @@ DAYBOOK_API daybook_status daybook_info(daybook_store *store, daybook_store_info
 
 /** Write the memory table into a segment now; returns when it is durable in one. */
 DAYBOOK_API daybook_status daybook_flush(daybook_store *store, daybook_error *error);
+
+/**
+ * A clock that jumps more than an hour ahead while the store is open expires nothing (max_age,
+ * duplicate_window) by that jump: the log says so, and daybook_store_info.clock_held_ns. It is believed
+ * once it has stayed so for an hour, or when this is called. (A machine that slept looks the same.)
+ */
+DAYBOOK_API daybook_status daybook_confirm_clock(daybook_store *store, daybook_error *error);
 
 /** Do one round of due background work in this thread; END when there was nothing to do. */
 DAYBOOK_API daybook_status daybook_maintain(daybook_store *store, daybook_error *error);

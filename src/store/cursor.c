@@ -433,8 +433,8 @@ static bool is_accepted(daybook_cursor *cursor) {
         if ((config->flags & DAYBOOK_STREAM_INTERNAL) != 0) return false;
     }
     if (event->position < atomic_load_explicit(&stream->first_position, memory_order_acquire)) return false;
-    if (cursor->hides_expired && dbk_stream_is_expired(stream, event->recorded_ns,
-                                                       cursor->store->vfs->clock_real_ns(cursor->store->vfs)))
+    if (cursor->hides_expired &&
+        dbk_stream_is_expired(stream, event->recorded_ns, dbk_clock_expiry_ns(cursor->store)))
         return false;
     return dbk_query_matches(&cursor->query, event) && !dbk_source_is_dead(cursor->source, event->position);
 }

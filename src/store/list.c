@@ -112,7 +112,7 @@ static bool stream_counts(const listing *list, const dbk_stream *stream) {
 // What a reader hides by max_age before a writer has removed it; a writer's maintenance does so every second.
 static bool is_expired(const listing *list, const dbk_stream *stream, int64_t recorded_ns) {
     return list->store->read_only &&
-           dbk_stream_is_expired(stream, recorded_ns, list->store->vfs->clock_real_ns(list->store->vfs));
+           dbk_stream_is_expired(stream, recorded_ns, dbk_clock_expiry_ns(list->store));
 }
 
 // All events of the segment count, so that a term's entry is the truth.

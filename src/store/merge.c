@@ -218,7 +218,8 @@ static daybook_status write_by_merge(merging *merge, const dbk_segment_config *c
     for (size_t i = 0; i < merge->count; i++) inputs[i] = input_at(merge, i)->segment;
     int64_t now_ns = store->vfs->clock_real_ns(store->vfs);
     int64_t window_ns = duplicate_window_max(store);
-    int64_t forget_before_ns = window_ns < now_ns ? now_ns - window_ns : INT64_MIN;
+    int64_t forget_before_ns = dbk_clock_expiry_ns(store);
+    forget_before_ns = window_ns < forget_before_ns ? forget_before_ns - window_ns : INT64_MIN;
     daybook_status status = dbk_segment_merge(config, inputs, merge->count, merge->position_first,
                                               merge->position_last, is_live, merge, now_ns, forget_before_ns,
                                               is_interrupted, merge, catalogue, &merge->summary, error);

@@ -108,9 +108,11 @@ static daybook_status new_store(const daybook_open_options *given, daybook_store
     pthread_mutex_init(&store->view_lock, NULL);
     pthread_mutex_init(&store->maintenance_lock, NULL);
     pthread_mutex_init(&store->manifest_lock, NULL);
+    dbk_clock_init(&store->clock);
     daybook_status status = take_options(store, given, error);
     if (status == DAYBOOK_OK) {
         store->vfs = store->options.vfs != NULL ? store->options.vfs : daybook_vfs_posix();
+        dbk_clock_begin(&store->clock, store->vfs);
         uint64_t cache_bytes = store->options.memory_budget_bytes / 3;
         status = dbk_cache_new(allocator, (size_t)cache_bytes, &store->cache);
         if (status == DAYBOOK_OK) status = dbk_stream_table_new(allocator, &store->streams);
@@ -144,6 +146,7 @@ static void free_store(daybook_store *store) {
     pthread_mutex_destroy(&store->view_lock);
     pthread_mutex_destroy(&store->maintenance_lock);
     pthread_mutex_destroy(&store->manifest_lock);
+    dbk_clock_deinit(&store->clock);
     dbk_free(store->allocator, store);
 }
 
@@ -152,6 +155,7 @@ static daybook_status take_path(daybook_store *store, const char *path, daybook_
         daybook_status status = dbk_memory_vfs_new(store->allocator, &store->owned_vfs);
         if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while opening the store");
         store->vfs = store->owned_vfs;
+        dbk_clock_begin(&store->clock, store->vfs);
         path = "store";
     }
     size_t size = strlen(path);

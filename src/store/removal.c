@@ -144,8 +144,7 @@ static daybook_status trim_oldest(daybook_store *store, dbk_stream *stream, dayb
     bool over_count = discards_old && config->max_msgs > 0 && count > config->max_msgs;
     bool over_bytes = discards_old && config->max_bytes > 0 && bytes > config->max_bytes;
     if (count == 0 || (!over_count && !over_bytes && config->max_age_ns == 0)) return DAYBOOK_OK;
-    int64_t oldest_ns = config->max_age_ns == 0 ? INT64_MIN
-                                                : store->vfs->clock_real_ns(store->vfs) - config->max_age_ns;
+    int64_t oldest_ns = config->max_age_ns == 0 ? INT64_MIN : dbk_clock_expiry_ns(store) - config->max_age_ns;
 
     daybook_query query;
     daybook_query_init(&query);
@@ -290,7 +289,7 @@ daybook_status dbk_store_count_expired(daybook_store *store, dbk_stream *stream,
     const daybook_stream_config *config = atomic_load(&stream->config);
     if (!store->read_only || config->max_age_ns == 0 || atomic_load(&stream->message_count) == 0)
         return DAYBOOK_OK;
-    int64_t now_ns = store->vfs->clock_real_ns(store->vfs);
+    int64_t now_ns = dbk_clock_expiry_ns(store);
     daybook_query query;
     daybook_query_init(&query);
     daybook_cursor *cursor;

@@ -50,8 +50,7 @@ static daybook_status resolve_versions(dbk_append *append, daybook_error *error)
 
 static bool in_window(const dbk_append *append, const dbk_append_event *event, int64_t since_ns) {
     const daybook_stream_config *config = atomic_load(&event->stream->config);
-    int64_t now_ns = append->store->vfs->clock_real_ns(append->store->vfs);
-    return now_ns - since_ns <= config->duplicate_window_ns;
+    return dbk_clock_expiry_ns(append->store) - since_ns <= config->duplicate_window_ns;
 }
 
 // What a candidate means: the event of this id, alive or removed, or something else of the same fingerprint.

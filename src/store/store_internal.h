@@ -32,6 +32,7 @@
 #include "io/io.h"
 #include "journal/journal.h"
 #include "record/record.h"
+#include "store/clock.h"
 #include "store/live.h"
 #include "store/manifest.h"
 #include "store/source.h"
@@ -59,6 +60,8 @@ struct daybook_store {
     dbk_journal *journal; // NULL when read-only
     daybook_file *lock_file;
     dbk_live *live; // may be NULL for a reader without a live writer
+
+    dbk_store_clock clock; // by which events expire
 
     // Assignment. Guarded by state_lock.
     pthread_mutex_t state_lock;

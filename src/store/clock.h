@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The time by which events expire: the real clock, unless it jumped. See clock.c.
+#ifndef DBK_STORE_CLOCK_H
+#define DBK_STORE_CLOCK_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "daybook/sys/vfs.h"
+
+typedef struct dbk_store_clock {
+    // What the real clock is ahead of the monotonic one: believed. Changed under lock, read without.
+    atomic_int_fast64_t offset_ns;
+    atomic_bool is_held;
+    pthread_mutex_t lock;
+    // Guarded by lock.
+    int64_t held_offset_ns; // seen last while held
+    int64_t held_since_ns;  // monotonic
+} dbk_store_clock;
+
+struct daybook_store;
+void dbk_clock_init(dbk_store_clock *clock);
+/// The clock as it stands now is believed.
+void dbk_clock_begin(dbk_store_clock *clock, daybook_vfs *vfs);
+void dbk_clock_deinit(dbk_store_clock *clock);
+/// The time for limits by age and windows. Any thread, no other lock needed or taken.
+int64_t dbk_clock_expiry_ns(struct daybook_store *store);
+/// By how much the real clock is ahead of that time, 0 unless it jumped and is not confirmed.
+int64_t dbk_clock_held_ns(struct daybook_store *store);
+
+#endif
