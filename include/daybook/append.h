@@ -30,7 +30,9 @@ enum daybook_condition_kind {
     /** The last live event matching `filter` (empty: the first event's subject) in `stream` has seq
      *  `expected`; 0: there is none. */
     DAYBOOK_EXPECT_SUBJECT_SEQ = 2,
-    /** `aggregate` (empty: that of the first event) has assigned version `expected` last; 0: none. */
+    /** `aggregate` (empty: that of the first event) has assigned version `expected` last; 0: none. It is that
+     *  of `stream`; empty: of the first event's stream for its own aggregate, of all streams for another.
+     *  Where several streams share an aggregate each counts its own, and the greatest version is meant. */
     DAYBOOK_EXPECT_VERSION = 3,
     /** No event behind position `after` matches one of `items`, in `stream` or, empty, in the store
      *  without internal streams. On failure `actual` is the position of the newest match. */

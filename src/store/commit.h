@@ -38,6 +38,13 @@ typedef struct dbk_append_event {
     uint64_t version;
 } dbk_append_event;
 
+/// A stream that may count versions of an aggregate, and what segments say of it.
+typedef struct dbk_version_place {
+    dbk_stream *stream;
+    uint64_t hash; // of the aggregate's term there
+    uint64_t version;
+} dbk_version_place;
+
 typedef struct dbk_append_condition {
     const daybook_condition *said;
     dbk_stream *stream;      // NULL: the whole store, or (expected 0) a stream that does not exist
@@ -45,11 +52,12 @@ typedef struct dbk_append_condition {
     const daybook_query_item *items;
     size_t item_count;
     dbk_slice aggregate;
-    uint64_t aggregate_hash;
-    // Resolved against segments: newest match there.
+    // Resolved: where versions of the aggregate may be counted, and the newest match in segments.
+    dbk_version_place *places; // &place, or allocated
+    size_t place_count;
+    dbk_version_place place;
     uint64_t position;
     uint64_t seq;
-    uint64_t version;
 } dbk_append_condition;
 
 /// Events to be removed in the same commit by roll-up of one subject; those in segments, found outside the

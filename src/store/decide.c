@@ -124,10 +124,13 @@ static daybook_status decide_condition(dbk_append *append, dbk_view *view, size_
         return fail_condition(error, index, said->expected, condition->stream->last_seq, "stream",
                               condition->stream->name);
     case DAYBOOK_EXPECT_VERSION: {
-        uint64_t version = condition->stream == NULL
-                               ? 0
-                               : current_version(view, condition->stream->id, condition->aggregate,
-                                                 condition->aggregate_hash, condition->version);
+        uint64_t version = 0;
+        for (size_t i = 0; i < condition->place_count; i++) {
+            const dbk_version_place *place = &condition->places[i];
+            uint64_t there =
+                current_version(view, place->stream->id, condition->aggregate, place->hash, place->version);
+            if (there > version) version = there;
+        }
         if (version == said->expected) return DAYBOOK_OK;
         return fail_condition(error, index, said->expected, version, "version of", condition->aggregate);
     }

@@ -242,21 +242,16 @@ static daybook_status prepare_version(dbk_append *append, dbk_append_condition *
                             "an expected version needs an aggregate: '%.*s' has none",
                             (int)first->subject_size, (const char *)dbk_append_subject(append, first).data);
         condition->aggregate = said.size == 0 ? own : said;
-        condition->stream = first->stream;
-    } else {
-        char subject[DAYBOOK_SUBJECT_SIZE_MAX + 1];
-        if (!daybook_subject_is_valid(said) || said.size + 2 > DAYBOOK_SUBJECT_SIZE_MAX)
-            return dbk_fail(error, DAYBOOK_ESUBJECT, "the aggregate of the append condition is no subject");
-        memcpy(subject, said.data, said.size);
-        memcpy(subject + said.size, ".x", 2);
-        condition->aggregate = said;
-        condition->stream =
-            dbk_stream_table_capture(append->store->streams, daybook_bytes(subject, said.size + 2));
+        if (condition->stream == NULL) condition->stream = first->stream;
+        return DAYBOOK_OK;
     }
-    if (condition->stream == NULL) return DAYBOOK_OK; // nobody captures it: version 0
-    dbk_term term;
-    dbk_term_make(&term, DBK_TERM_AGGREGATE, condition->stream->id, condition->aggregate);
-    condition->aggregate_hash = dbk_term_hash(dbk_term_slice(&term));
+    // Which streams may hold it is looked up with the rest (resolve.c): one may be made meanwhile.
+    if (!daybook_subject_is_valid(said) || said.size + 2 > DAYBOOK_SUBJECT_SIZE_MAX)
+        return dbk_fail(
+            error, DAYBOOK_ESUBJECT,
+            "the aggregate '%.*s' of the append condition is no subject: name one such as orders.123",
+            (int)(said.size < 200 ? said.size : 200), (const char *)said.data);
+    condition->aggregate = said;
     return DAYBOOK_OK;
 }
 
@@ -375,6 +370,10 @@ void dbk_append_deinit(dbk_append *append) {
         dbk_free(allocator, append->events[i].rolled);
     }
     dbk_free(allocator, append->events);
+    for (size_t i = 0; i < append->condition_count; i++) {
+        dbk_append_condition *condition = &append->conditions[i];
+        if (condition->places != &condition->place) dbk_free(allocator, condition->places);
+    }
     dbk_free(allocator, append->conditions);
     dbk_arena_free(append->copies);
     dbk_buf_deinit(&append->bodies);

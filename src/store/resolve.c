@@ -5,6 +5,7 @@
 // done again (commit.c).
 #include "base/assert.h"
 #include "store/commit.h"
+#include "subject/subject.h"
 
 // ---- Versions ---------------------------------------------------------------------------------------------
 
@@ -189,18 +190,63 @@ static daybook_status resolve_roll_ups(dbk_append *append, daybook_error *error)
 
 // ---- Conditions -------------------------------------------------------------------------------------------
 
+// The streams that may count an aggregate which is not that of the first event: all that capture some of its
+// subjects and name aggregates by as many tokens.
+static daybook_status find_places(dbk_append *append, dbk_append_condition *condition, daybook_error *error) {
+    const daybook_allocator *allocator = append->store->allocator;
+    char filter[DAYBOOK_SUBJECT_SIZE_MAX + 1];
+    dbk_slice aggregate = condition->aggregate;
+    memcpy(filter, aggregate.data, aggregate.size); // its size was checked
+    memcpy(filter + aggregate.size, ".>", 2);
+    dbk_stream **streams;
+    size_t count;
+    daybook_status status = dbk_stream_table_overlapping(
+        append->store->streams, daybook_bytes(filter, aggregate.size + 2), &streams, &count);
+    dbk_version_place *places = status == DAYBOOK_OK && count > 1
+                                    ? dbk_alloc_zeroed(allocator, count * sizeof *places)
+                                    : &condition->place;
+    if (status != DAYBOOK_OK || places == NULL) {
+        dbk_free(allocator, streams);
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory looking up an aggregate");
+    }
+    condition->places = places;
+    uint32_t token_count = dbk_subject_token_count(aggregate);
+    for (size_t i = 0; i < count; i++) {
+        if (streams[i]->aggregate_tokens == token_count)
+            places[condition->place_count++] = (dbk_version_place){.stream = streams[i]};
+    }
+    dbk_free(allocator, streams);
+    return DAYBOOK_OK;
+}
+
+static daybook_status resolve_expected_version(dbk_append *append, dbk_append_condition *condition,
+                                               daybook_error *error) {
+    if (condition->places != &condition->place) dbk_free(append->store->allocator, condition->places);
+    condition->places = &condition->place;
+    condition->place_count = 0;
+    if (condition->stream != NULL) {
+        condition->place = (dbk_version_place){.stream = condition->stream};
+        condition->place_count = 1;
+    } else {
+        DBK_TRY(find_places(append, condition, error));
+    }
+    for (size_t i = 0; i < condition->place_count; i++) {
+        dbk_version_place *place = &condition->places[i];
+        dbk_term term;
+        dbk_term_make(&term, DBK_TERM_AGGREGATE, place->stream->id, condition->aggregate);
+        place->hash = dbk_term_hash(dbk_term_slice(&term));
+        if (in_memtables(append->view, place->stream->id, condition->aggregate, place->hash)) continue;
+        DBK_TRY(version_in_segments(append->view, place->stream->id, condition->aggregate, &place->version,
+                                    error));
+    }
+    return DAYBOOK_OK;
+}
+
 static daybook_status resolve_condition(dbk_append *append, dbk_append_condition *condition,
                                         daybook_error *error) {
     const daybook_condition *said = condition->said;
-    condition->position = condition->seq = condition->version = 0;
-    if (said->kind == DAYBOOK_EXPECT_VERSION) {
-        if (condition->stream == NULL) return DAYBOOK_OK;
-        if (in_memtables(append->view, condition->stream->id, condition->aggregate,
-                         condition->aggregate_hash))
-            return DAYBOOK_OK;
-        return version_in_segments(append->view, condition->stream->id, condition->aggregate,
-                                   &condition->version, error);
-    }
+    condition->position = condition->seq = 0;
+    if (said->kind == DAYBOOK_EXPECT_VERSION) return resolve_expected_version(append, condition, error);
     if (said->kind == DAYBOOK_EXPECT_STREAM_SEQ) return DAYBOOK_OK;
     uint64_t from = said->kind == DAYBOOK_FAIL_IF_EVENTS_MATCH ? said->after + 1 : 1;
     if (from == 0) return DAYBOOK_OK; // after the greatest position there is nothing

@@ -241,6 +241,17 @@ daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stre
     return DAYBOOK_OK;
 }
 
+// Room for `needed` elements in an array: `array` grown, or NULL when memory is out.
+static void *grow(const daybook_allocator *allocator, void *array, size_t *capacity, size_t needed,
+                  size_t element_size) {
+    if (needed <= *capacity) return array;
+    size_t grown = *capacity == 0 ? 16 : *capacity * 2;
+    if (grown < needed) grown = needed;
+    void *moved = dbk_resize_array(allocator, array, grown, element_size);
+    if (moved != NULL) *capacity = grown;
+    return moved;
+}
+
 // ---- Maps -------------------------------------------------------------------------------------------------
 
 static const daybook_stream_config *config_of(const dbk_stream *stream) {
@@ -322,6 +333,42 @@ daybook_status dbk_stream_table_all(dbk_stream_table *table, dbk_stream ***strea
     return DAYBOOK_OK;
 }
 
+typedef struct stream_list {
+    const daybook_allocator *allocator;
+    dbk_stream **streams;
+    size_t count, capacity;
+    bool is_out_of_memory;
+} stream_list;
+
+static int add_to_list(void *context, dbk_slice filter, dbk_stream *stream) {
+    stream_list *list = context;
+    (void)filter;
+    for (size_t i = list->count; i-- > 0;)
+        if (list->streams[i] == stream) return 0;
+    dbk_stream **streams =
+        grow(list->allocator, list->streams, &list->capacity, list->count + 1, sizeof *streams);
+    list->is_out_of_memory = streams == NULL;
+    if (streams == NULL) return 1;
+    list->streams = streams;
+    list->streams[list->count++] = stream;
+    return 0;
+}
+
+daybook_status dbk_stream_table_overlapping(dbk_stream_table *table, dbk_slice filter,
+                                            dbk_stream ***streams_out, size_t *count_out) {
+    stream_list list = {.allocator = table->allocator};
+    pthread_rwlock_rdlock(&table->lock);
+    (void)dbk_filter_tree_overlaps(&table->filters, filter, add_to_list, &list);
+    pthread_rwlock_unlock(&table->lock);
+    if (list.is_out_of_memory) {
+        dbk_free(table->allocator, list.streams);
+        list = (stream_list){.is_out_of_memory = true};
+    }
+    *streams_out = list.streams;
+    *count_out = list.count;
+    return list.is_out_of_memory ? DAYBOOK_ENOMEM : DAYBOOK_OK;
+}
+
 uint32_t dbk_stream_table_next_id(dbk_stream_table *table) {
     pthread_rwlock_rdlock(&table->lock);
     uint32_t next_id = table->next_id;
@@ -388,17 +435,6 @@ daybook_status dbk_stream_table_check(dbk_stream_table *table, const dbk_stream 
     daybook_status status = check(table, stream, config, error);
     pthread_rwlock_unlock(&table->lock);
     return status;
-}
-
-// Room for `needed` elements in an array: `array` grown, or NULL when memory is out.
-static void *grow(const daybook_allocator *allocator, void *array, size_t *capacity, size_t needed,
-                  size_t element_size) {
-    if (needed <= *capacity) return array;
-    size_t grown = *capacity == 0 ? 16 : *capacity * 2;
-    if (grown < needed) grown = needed;
-    void *moved = dbk_resize_array(allocator, array, grown, element_size);
-    if (moved != NULL) *capacity = grown;
-    return moved;
 }
 
 static daybook_status reserve_stream(dbk_stream_table *table) {

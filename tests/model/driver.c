@@ -472,15 +472,14 @@ static void make_condition(driver *driven, conditions *made, size_t index) {
     daybook_condition *condition = &made->list[index];
     daybook_condition_init(condition, (int)random_below(random, 4) + 1);
     const model_event *event = any_event(driven);
-    if (condition->kind != DAYBOOK_EXPECT_VERSION && random_percent(random, 30))
+    if (random_percent(random, condition->kind == DAYBOOK_EXPECT_VERSION ? 10 : 30))
         condition->stream = daybook_text(any_stream_name(driven));
     if (condition->kind == DAYBOOK_EXPECT_SUBJECT_SEQ && event != NULL && random_percent(random, 60)) {
         make_filter(driven, event->said->subject, made->texts[index][0]);
         condition->filter = daybook_text(made->texts[index][0]);
     }
-    // An aggregate some of whose subjects nobody captures cannot be named on its own.
     if (condition->kind == DAYBOOK_EXPECT_VERSION && event != NULL && event->aggregate[0] != '\0' &&
-        random_percent(random, 40) && strncmp(event->aggregate, "wild", 4) != 0) {
+        random_percent(random, 40)) {
         (void)snprintf(made->texts[index][0], sizeof made->texts[index][0], "%s", event->aggregate);
         condition->aggregate = daybook_text(made->texts[index][0]);
     }

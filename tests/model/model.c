@@ -367,6 +367,22 @@ static bool is_internal(const model *store, size_t stream) {
     return (store->streams[stream]->config.flags & DAYBOOK_STREAM_INTERNAL) != 0;
 }
 
+// The greatest version any stream has that may capture events of the aggregate.
+static uint64_t version_anywhere(const model *store, const char *aggregate) {
+    char filter[160];
+    uint64_t greatest = 0;
+    (void)snprintf(filter, sizeof filter, "%s.>", aggregate);
+    for (size_t i = 0; i < store->stream_count; i++) {
+        const model_stream *stream = store->streams[i];
+        bool captures = false;
+        for (size_t j = 0; !stream->removed && j < stream->config.subject_count; j++)
+            captures |= daybook_filters_overlap(stream->config.subjects[j], daybook_text(filter)) != 0;
+        uint64_t version = captures ? model_version(store, i, aggregate) : 0;
+        if (version > greatest) greatest = version;
+    }
+    return greatest;
+}
+
 static daybook_status decide_condition(const model *store, const daybook_condition *said,
                                        const model_said *first, size_t first_stream, uint64_t *actual_out) {
     size_t stream = said->stream.size > 0 ? model_find_stream(store, said->stream) : first_stream;
@@ -380,13 +396,14 @@ static daybook_status decide_condition(const model *store, const daybook_conditi
         aggregate_of(first->subject,
                      first_stream == MODEL_NONE ? 2 : store->streams[first_stream]->config.aggregate_tokens,
                      aggregate);
-        stream = first_stream;
         if (said->aggregate.size == 0 && aggregate[0] == '\0') return DAYBOOK_EINVALID;
         if (said->aggregate.size > 0 && !slice_is(said->aggregate, aggregate)) {
-            int size = snprintf(aggregate, sizeof aggregate, "%.*s.x", (int)said->aggregate.size,
-                                (const char *)said->aggregate.data);
-            stream = model_capture(store, daybook_text(aggregate));
-            aggregate[size - 2] = '\0';
+            (void)snprintf(aggregate, sizeof aggregate, "%.*s", (int)said->aggregate.size,
+                           (const char *)said->aggregate.data);
+            if (said->stream.size == 0) {
+                *actual_out = version_anywhere(store, aggregate);
+                return *actual_out == said->expected ? DAYBOOK_OK : DAYBOOK_ECONFLICT;
+            }
         }
         *actual_out = stream == MODEL_NONE ? 0 : model_version(store, stream, aggregate);
         return *actual_out == said->expected ? DAYBOOK_OK : DAYBOOK_ECONFLICT;

@@ -101,6 +101,61 @@ static void an_expected_version_lets_one_writer_win(void **state) {
     assert_int_equal(count_of("orders.>"), 2);
 }
 
+static void add_stream(const char *name, const char *subject, void (*change)(daybook_stream_config *config)) {
+    daybook_stream_config config;
+    daybook_slice filter = daybook_text(subject);
+    daybook_stream_config_init(&config);
+    config.name = daybook_text(name);
+    config.subjects = &filter;
+    config.subject_count = 1;
+    change(&config);
+    daybook_status status = daybook_stream_add(store, &config, &failure);
+    if (status != DAYBOOK_OK) fprintf(stderr, "%s\n", failure.message);
+    assert_int_equal(status, DAYBOOK_OK);
+}
+
+static void default_settings(daybook_stream_config *config) {
+    (void)config;
+}
+
+static daybook_status append_if_version(const char *subject, const char *stream, const char *aggregate,
+                                        uint64_t expected) {
+    daybook_condition condition;
+    daybook_condition_init(&condition, DAYBOOK_EXPECT_VERSION);
+    condition.stream = daybook_text(stream);
+    condition.aggregate = daybook_text(aggregate);
+    condition.expected = expected;
+    daybook_event event = event_of(subject, "{}");
+    return append(&event, 1, &condition, 1, NULL);
+}
+
+// Of a stream that captures only some of its subjects, and of several that share it.
+static void an_expected_version_may_be_of_an_aggregate_elsewhere(void **state) {
+    (void)state;
+    add_stream("B", "a.*.b", default_settings);
+    add_stream("C", "a.*.c.>", default_settings);
+    add_stream("D", "a.*.d", default_settings);
+    append_one("a.1.b", "1");
+    append_one("a.1.b", "2");
+    append_one("a.1.c.x", "1");
+    for (int flushed = 0; flushed <= 1; flushed++) {
+        assert_int_equal(append_if_version("t.1.x", "", "a.1", 0), DAYBOOK_ECONFLICT);
+        assert_int_equal(failure.actual, 2);
+        assert_int_equal(append_if_version("t.1.x", "", "a.1", 2), DAYBOOK_OK);
+        assert_int_equal(append_if_version("t.1.x", "", "a.2", 0), DAYBOOK_OK);
+        assert_int_equal(append_if_version("t.1.x", "C", "a.1", 1), DAYBOOK_OK);
+        assert_int_equal(append_if_version("t.1.x", "D", "a.1", 7), DAYBOOK_ECONFLICT);
+        assert_int_equal(append_if_version("t.1.x", "E", "a.1", 0), DAYBOOK_ENOTFOUND);
+        // Its own stream counts for the first event's aggregate, unless another is named.
+        assert_int_equal(append_if_version("a.1.d", "", "a.1", flushed == 0 ? 0 : 1), DAYBOOK_OK);
+        assert_int_equal(append_if_version("a.1.d", "B", "a.1", 2), DAYBOOK_OK);
+        assert_int_equal(daybook_stream_remove(store, daybook_text("D"), &failure), DAYBOOK_OK);
+        add_stream("D", "a.*.d", default_settings);
+        append_one("a.1.d", "1");
+        assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    }
+}
+
 static void conditions_see_the_state_before_the_call_only(void **state) {
     (void)state;
     daybook_condition conditions[2];
@@ -234,19 +289,6 @@ static void a_batch_of_stored_ids_is_a_duplicate_as_a_whole(void **state) {
     assert_int_equal(receipts[1].seq, 2);
 }
 
-static void add_stream(const char *name, const char *subject, void (*change)(daybook_stream_config *config)) {
-    daybook_stream_config config;
-    daybook_slice filter = daybook_text(subject);
-    daybook_stream_config_init(&config);
-    config.name = daybook_text(name);
-    config.subjects = &filter;
-    config.subject_count = 1;
-    change(&config);
-    daybook_status status = daybook_stream_add(store, &config, &failure);
-    if (status != DAYBOOK_OK) fprintf(stderr, "%s\n", failure.message);
-    assert_int_equal(status, DAYBOOK_OK);
-}
-
 static void keep_three(daybook_stream_config *config) {
     config->max_msgs = 3;
 }
@@ -374,6 +416,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(events_are_numbered_by_stream_store_and_aggregate),
         CASE(an_expected_version_lets_one_writer_win),
+        CASE(an_expected_version_may_be_of_an_aggregate_elsewhere),
         CASE(conditions_see_the_state_before_the_call_only),
         CASE(an_expected_subject_seq_counts_live_events_only),
         CASE(a_boundary_query_fails_on_a_match_behind_the_position),
