@@ -139,7 +139,7 @@ daybook_status dbk_block_builder_new(const daybook_allocator *allocator, dbk_blo
     builder->allocator = allocator;
     dbk_buf_init(&builder->raw, allocator, DBK_BLOCK_RAW_SIZE_MAX);
     dbk_buf_init(&builder->out, allocator, DBK_BLOCK_HEAD_SIZE_MAX + dbk_pack_bound(DBK_BLOCK_RAW_SIZE_MAX));
-    if (dbk_packer_new(allocator, &builder->packer) != DAYBOOK_OK) {
+    if (dbk_packer_new(allocator, DBK_PACK_BLOCKS, &builder->packer) != DAYBOOK_OK) {
         dbk_block_builder_free(builder);
         return DAYBOOK_ENOMEM;
     }

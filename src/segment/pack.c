@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // zstd for blocks of events and pages of terms.
 //
-// Everything is a zstd frame without magic, size, checksum or dictionary id: who stores it knows them. Level 3
-// with tables for small inputs (see PARAMETERS below): an eighth slower than level 1, but smaller by a twentieth
-// and faster to read again. Contexts are kept: setting one up costs more than using it once.
+// Everything is a zstd frame without magic, size, checksum or dictionary id: who stores it knows them. Blocks
+// with level 3: an eighth slower than level 1, but smaller by a twentieth and faster to read again. Pages with
+// level 1, which does as well for them. Contexts are kept: setting one up costs more than using it once.
 //
 // A page of terms (index/term_page.h) is stored as it is, beginning with its level, or packed:
 //
@@ -23,7 +23,6 @@
 #include <zstd.h>
 
 enum {
-    LEVEL = 3,
     INPUT_SIZE = 4096, // of a block or page, mostly
     // Tables of the digested dictionary: as many places as it has bytes, so that they stay in the processor's
     // cache beside everything else the writer works on. Larger ones find hardly more.
@@ -69,21 +68,21 @@ struct dbk_dictionary_encoder {
     const ZSTD_CDict *digested; // in the memory behind
 };
 
-static bool set_up(ZSTD_CCtx *context) {
-    return !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, LEVEL)) &&
+static bool set_up(ZSTD_CCtx *context, int level) {
+    return !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)) &&
            !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_format, ZSTD_f_zstd1_magicless)) &&
            !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0)) &&
            !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0)) &&
            !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 0));
 }
 
-daybook_status dbk_packer_new(const daybook_allocator *allocator, dbk_packer **packer_out) {
+daybook_status dbk_packer_new(const daybook_allocator *allocator, int level, dbk_packer **packer_out) {
     *packer_out = NULL;
     dbk_packer *packer = dbk_alloc_zeroed(allocator, sizeof *packer);
     if (packer == NULL) return DAYBOOK_ENOMEM;
     packer->allocator = allocator;
     packer->context = ZSTD_createCCtx_advanced(zstd_memory(allocator));
-    if (packer->context == NULL || !set_up(packer->context)) {
+    if (packer->context == NULL || !set_up(packer->context, level)) {
         dbk_packer_free(packer);
         return DAYBOOK_ENOMEM;
     }
@@ -130,7 +129,7 @@ daybook_status dbk_pack_page(dbk_packer *packer, dbk_slice page, dbk_buf *buf) {
 daybook_status dbk_dictionary_encoder_new(const daybook_allocator *allocator, dbk_slice dictionary,
                                           dbk_dictionary_encoder **encoder_out) {
     *encoder_out = NULL;
-    ZSTD_compressionParameters parameters = ZSTD_getCParams(LEVEL, INPUT_SIZE, dictionary.size);
+    ZSTD_compressionParameters parameters = ZSTD_getCParams(DBK_PACK_BLOCKS, INPUT_SIZE, dictionary.size);
     parameters.hashLog = HASH_LOG;
     parameters.chainLog = CHAIN_LOG;
     // In memory of ours, because ZSTD_createCDict_advanced of zstd 1.5.4 crashes where memory is out.
@@ -193,7 +192,7 @@ daybook_status dbk_dictionary_train(const daybook_allocator *allocator, const db
     parameters.d = 8;
     parameters.f = 18;
     parameters.accel = 5;
-    parameters.zParams.compressionLevel = LEVEL;
+    parameters.zParams.compressionLevel = DBK_PACK_BLOCKS;
     size_t size = ZDICT_trainFromBuffer_fastCover(out, capacity, samples.data, sizes, (unsigned)sample_count,
                                                   parameters);
     // No dictionary is no failure: bodies too alike or too few to learn from.

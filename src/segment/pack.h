@@ -14,7 +14,9 @@ enum { DBK_DICTIONARY_SIZE_MAX = 16 * 1024 };
 typedef struct dbk_packer dbk_packer;                         // a context, for one thread
 typedef struct dbk_dictionary_encoder dbk_dictionary_encoder; // a digested dictionary, for any
 
-daybook_status dbk_packer_new(const daybook_allocator *allocator, dbk_packer **packer_out);
+enum { DBK_PACK_BLOCKS = 3, DBK_PACK_PAGES = 1 }; // levels
+
+daybook_status dbk_packer_new(const daybook_allocator *allocator, int level, dbk_packer **packer_out);
 void dbk_packer_free(dbk_packer *packer);
 /// Room that packing so many bytes needs.
 size_t dbk_pack_bound(size_t size);

@@ -67,7 +67,7 @@ daybook_status dbk_tree_builder_new(const daybook_allocator *allocator, dbk_file
     dbk_buf_init(&tree->parts, allocator, UINT32_MAX / 2);
     dbk_buf_init(&tree->packed, allocator, UINT32_MAX / 2);
     tree->hashes = dbk_alloc(allocator, DBK_FILTER_KEYS_MAX * sizeof *tree->hashes);
-    if (tree->hashes == NULL || dbk_packer_new(allocator, &tree->packer) != DAYBOOK_OK) {
+    if (tree->hashes == NULL || dbk_packer_new(allocator, DBK_PACK_PAGES, &tree->packer) != DAYBOOK_OK) {
         dbk_tree_builder_free(tree);
         return DAYBOOK_ENOMEM;
     }

@@ -26,7 +26,7 @@ static void make_page(dbk_term_page_builder *page, uint32_t first) {
 static void a_leaf_packs_and_comes_back(void **state) {
     (void)state;
     dbk_packer *packer;
-    assert_int_equal(dbk_packer_new(dbk_allocator_default(), &packer), DAYBOOK_OK);
+    assert_int_equal(dbk_packer_new(dbk_allocator_default(), DBK_PACK_PAGES, &packer), DAYBOOK_OK);
     void *scratch = calloc(1, dbk_unpack_scratch_size());
     for (uint32_t i = 0; i < 50; i++) {
         static dbk_term_page_builder builder;
@@ -54,7 +54,7 @@ static void a_leaf_packs_and_comes_back(void **state) {
 static void what_does_not_shrink_stays_as_it_is(void **state) {
     (void)state;
     dbk_packer *packer;
-    assert_int_equal(dbk_packer_new(dbk_allocator_default(), &packer), DAYBOOK_OK);
+    assert_int_equal(dbk_packer_new(dbk_allocator_default(), DBK_PACK_PAGES, &packer), DAYBOOK_OK);
     uint8_t page[4000], out[DBK_TERM_PAGE_SIZE_MAX];
     uint64_t random = 7;
     for (size_t i = 0; i < sizeof page; i++) {
@@ -102,7 +102,7 @@ static void memory_may_be_out_at_any_step(void **state) {
         dbk_packer *packer = NULL;
         dbk_buf buf;
         dbk_buf_init(&buf, &faults.allocator, SIZE_MAX / 2);
-        daybook_status status = dbk_packer_new(&faults.allocator, &packer);
+        daybook_status status = dbk_packer_new(&faults.allocator, DBK_PACK_PAGES, &packer);
         if (status == DAYBOOK_OK) status = dbk_pack_page(packer, page, &buf);
         dbk_buf_deinit(&buf);
         dbk_packer_free(packer);
