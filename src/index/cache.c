@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A bounded cache of file chunks, in shards by hash of (file id, offset), each with a lock of its own.
 //
+// A shard's table holds hash and entry side by side, each at the place its hash names or behind it, without
+// gaps between. So looking for what is not there touches no entry, and for what is there only that one: with
+// entries all over the memory every other one touched would cost more than all the rest of a look-up.
+//
 // An entry is in one of these states:
 //
 //   new       not in the table, owned by its maker            entry_new
@@ -27,12 +31,12 @@
 enum {
     SHARDS_MAX = 16,
     SHARD_BYTES_MIN = 1 << 20,
-    BUCKETS_MIN = 64,
+    SLOTS_MIN = 64,
     SCRATCH_IDLE_MAX = 4,
 };
 
 struct dbk_cache_entry {
-    dbk_cache_entry *bucket_next;
+    uint64_t hash;                  // of file id and offset
     dbk_cache_entry *newer, *older; // list neighbours while idle
     uint64_t file_id;
     uint64_t offset;
@@ -53,8 +57,11 @@ typedef struct idle_list {
 typedef struct cache_shard {
     pthread_mutex_t lock;
     // Guarded by lock.
-    dbk_cache_entry **buckets;
-    size_t bucket_count; // power of two
+    struct cache_slot {
+        uint64_t hash;
+        dbk_cache_entry *entry; // NULL: free
+    } * slots;
+    size_t slot_count; // power of two, more than entry_count
     size_t entry_count;
     size_t bytes; // of attached entries
     idle_list probation, protected;
@@ -120,54 +127,69 @@ static cache_shard *shard_of(dbk_cache *cache, uint64_t hash) {
     return &cache->shards[(hash >> 48) & (cache->shard_count - 1)];
 }
 
-static dbk_cache_entry **bucket_of(cache_shard *shard, uint64_t hash) {
-    return &shard->buckets[hash & (shard->bucket_count - 1)];
+// The slot of the entry, or the free one where it belongs.
+static struct cache_slot *find_slot(const cache_shard *shard, uint64_t hash, uint64_t file_id,
+                                    uint64_t offset) {
+    size_t mask = shard->slot_count - 1;
+    for (size_t at = (size_t)hash & mask;; at = (at + 1) & mask) {
+        struct cache_slot *slot = &shard->slots[at];
+        if (slot->entry == NULL) return slot;
+        if (slot->hash == hash && slot->entry->offset == offset && slot->entry->file_id == file_id)
+            return slot;
+    }
 }
 
-static dbk_cache_entry *find(cache_shard *shard, uint64_t hash, uint64_t file_id, uint64_t offset) {
-    dbk_cache_entry *entry = *bucket_of(shard, hash);
-    while (entry != NULL && (entry->offset != offset || entry->file_id != file_id))
-        entry = entry->bucket_next;
-    return entry;
+static dbk_cache_entry *find(const cache_shard *shard, uint64_t hash, uint64_t file_id, uint64_t offset) {
+    return find_slot(shard, hash, file_id, offset)->entry;
 }
 
-static void attach(cache_shard *shard, uint64_t hash, dbk_cache_entry *entry) {
-    dbk_cache_entry **bucket = bucket_of(shard, hash);
-    entry->bucket_next = *bucket;
-    *bucket = entry;
+static void attach(cache_shard *shard, dbk_cache_entry *entry) {
+    struct cache_slot *slot = find_slot(shard, entry->hash, entry->file_id, entry->offset);
+    slot->hash = entry->hash;
+    slot->entry = entry;
     entry->attached = true;
     shard->entry_count++;
     shard->bytes += charge(entry);
 }
 
+// Those behind a gap move up, unless they would leave the place their hash names.
+static void close_gap(cache_shard *shard, size_t gap) {
+    size_t mask = shard->slot_count - 1;
+    for (size_t at = (gap + 1) & mask; shard->slots[at].entry != NULL; at = (at + 1) & mask) {
+        size_t home = (size_t)shard->slots[at].hash & mask;
+        if (((at - home) & mask) < ((at - gap) & mask)) continue;
+        shard->slots[gap] = shard->slots[at];
+        gap = at;
+    }
+    shard->slots[gap].entry = NULL;
+}
+
 static void detach(cache_shard *shard, dbk_cache_entry *entry) {
-    dbk_cache_entry **at = bucket_of(shard, key_hash(entry->file_id, entry->offset));
-    while (*at != entry) at = &(*at)->bucket_next;
-    *at = entry->bucket_next;
+    size_t mask = shard->slot_count - 1, at = (size_t)entry->hash & mask;
+    while (shard->slots[at].entry != entry) at = (at + 1) & mask;
+    close_gap(shard, at);
     entry->attached = false;
     shard->entry_count--;
     shard->bytes -= charge(entry);
 }
 
-// Twice the buckets, when there are more entries than buckets. Without memory chains just grow longer.
-static void grow_buckets(dbk_cache *cache, cache_shard *shard) {
-    if (shard->entry_count < shard->bucket_count) return;
-    size_t count = shard->bucket_count * 2;
-    dbk_cache_entry **buckets = dbk_alloc_zeroed(cache->allocator, count * sizeof *buckets);
-    if (buckets == NULL) return;
-    for (size_t i = 0; i < shard->bucket_count; i++) {
-        dbk_cache_entry *entry = shard->buckets[i];
-        while (entry != NULL) {
-            dbk_cache_entry *next = entry->bucket_next;
-            dbk_cache_entry **bucket = &buckets[key_hash(entry->file_id, entry->offset) & (count - 1)];
-            entry->bucket_next = *bucket;
-            *bucket = entry;
-            entry = next;
-        }
+// Room for one more, with a third of the slots free. Without memory the table may fill up; false when it has
+// but one free slot left, which ends every search.
+static bool grow_slots(dbk_cache *cache, cache_shard *shard) {
+    if (shard->entry_count < shard->slot_count / 3 * 2) return true;
+    size_t count = shard->slot_count * 2;
+    struct cache_slot *slots = dbk_alloc_zeroed(cache->allocator, count * sizeof *slots);
+    if (slots == NULL) return shard->entry_count + 2 <= shard->slot_count;
+    for (size_t i = 0; i < shard->slot_count; i++) {
+        if (shard->slots[i].entry == NULL) continue;
+        size_t at = (size_t)shard->slots[i].hash & (count - 1);
+        while (slots[at].entry != NULL) at = (at + 1) & (count - 1);
+        slots[at] = shard->slots[i];
     }
-    dbk_free(cache->allocator, shard->buckets);
-    shard->buckets = buckets;
-    shard->bucket_count = count;
+    dbk_free(cache->allocator, shard->slots);
+    shard->slots = slots;
+    shard->slot_count = count;
+    return true;
 }
 
 static void demote_protected(dbk_cache *cache, cache_shard *shard) {
@@ -209,9 +231,9 @@ daybook_status dbk_cache_new(const daybook_allocator *allocator, size_t bytes_ma
         cache_shard *shard = &cache->shards[i];
         int failure = pthread_mutex_init(&shard->lock, NULL);
         DBK_ASSERT(failure == 0);
-        shard->bucket_count = BUCKETS_MIN;
-        shard->buckets = dbk_alloc_zeroed(allocator, BUCKETS_MIN * sizeof(dbk_cache_entry *));
-        if (shard->buckets == NULL) complete = false;
+        shard->slot_count = SLOTS_MIN;
+        shard->slots = dbk_alloc_zeroed(allocator, SLOTS_MIN * sizeof *shard->slots);
+        if (shard->slots == NULL) complete = false;
     }
     if (!complete) {
         dbk_cache_free(cache);
@@ -236,7 +258,7 @@ void dbk_cache_free(dbk_cache *cache) {
         cache_shard *shard = &cache->shards[i];
         free_list(cache, &shard->probation);
         free_list(cache, &shard->protected);
-        dbk_free(cache->allocator, shard->buckets);
+        dbk_free(cache->allocator, shard->slots);
         pthread_mutex_destroy(&shard->lock);
     }
     for (size_t i = 0; i < SCRATCH_IDLE_MAX; i++) dbk_free(cache->allocator, cache->scratch[i].memory);
@@ -276,10 +298,11 @@ dbk_cache_entry *dbk_cache_put(dbk_cache *cache, uint64_t file_id, uint64_t offs
         if (winner->references++ == 0) list_remove(shard, winner);
         winner->used_again = true;
     } else {
+        entry->hash = hash;
         entry->file_id = file_id;
         entry->offset = offset;
-        grow_buckets(cache, shard);
-        attach(shard, hash, entry);
+        // Where there is no room for it, it stays with its maker and goes when released.
+        if (grow_slots(cache, shard)) attach(shard, entry);
         evict(cache, shard);
     }
     pthread_mutex_unlock(&shard->lock);
@@ -290,7 +313,7 @@ dbk_cache_entry *dbk_cache_put(dbk_cache *cache, uint64_t file_id, uint64_t offs
 
 void dbk_cache_release(dbk_cache *cache, dbk_cache_entry *entry) {
     if (entry == NULL) return;
-    cache_shard *shard = shard_of(cache, key_hash(entry->file_id, entry->offset));
+    cache_shard *shard = shard_of(cache, entry->hash);
     bool is_last = false;
     pthread_mutex_lock(&shard->lock);
     DBK_ASSERT(entry->references > 0);
@@ -316,19 +339,16 @@ size_t dbk_cache_entry_size(const dbk_cache_entry *entry) {
 }
 
 static void forget_in_shard(dbk_cache *cache, cache_shard *shard, uint64_t file_id) {
-    for (size_t i = 0; i < shard->bucket_count; i++) {
-        dbk_cache_entry *entry = shard->buckets[i];
-        while (entry != NULL) {
-            dbk_cache_entry *next = entry->bucket_next;
-            if (entry->file_id == file_id) {
-                detach(shard, entry);
-                if (entry->references == 0) {
-                    list_remove(shard, entry);
-                    dbk_free(cache->allocator, entry);
-                }
-            }
-            entry = next;
+    for (size_t i = 0; i < shard->slot_count;) {
+        dbk_cache_entry *entry = shard->slots[i].entry;
+        if (entry == NULL || entry->file_id != file_id) {
+            i++;
+            continue;
         }
+        detach(shard, entry); // Another may move here.
+        if (entry->references > 0) continue;
+        list_remove(shard, entry);
+        dbk_free(cache->allocator, entry);
     }
 }
 
