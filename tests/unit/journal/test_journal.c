@@ -99,6 +99,15 @@ static void growth_that_fails_leaves_the_journal_usable(void **state) {
     assert_int_equal(dbk_sim_used_bytes(log.sim), 2 << 20); // what was added went back
     log_append(&log, 100);
     dbk_sim_set_capacity(log.sim, 0);
+    // Room was to be had, but not the zeros, or not their sync.
+    for (int sync = 0; sync < 2; sync++) {
+        dbk_sim_fault fault = {.kind = sync ? DBK_SIM_SYNC : DBK_SIM_WRITE, .nth = 1, .error = EIO};
+        log_assert_ok(&log, dbk_sim_fail(log.sim, &fault));
+        assert_int_equal(log_try_grow(&log, 4), DAYBOOK_EIO);
+        dbk_sim_clear_faults(log.sim);
+        assert_int_equal(dbk_sim_used_bytes(log.sim), 2 << 20);
+        log_append(&log, 100);
+    }
     log_grow(&log, 4);
     log_reopen(&log);
     assert_int_equal(log_try_grow(&log, DBK_JOURNAL_PIECES_MAX), DAYBOOK_ELIMIT);
@@ -437,6 +446,43 @@ static void wiping_leaves_only_what_is_in_use(void **state) {
     log_deinit(&log);
 }
 
+// A disk on which free pages are wiped just when a group has been written and its write has not returned.
+static struct wiping_disk {
+    daybook_vfs *inner;
+    dbk_journal *journal; // NULL: not now
+} wiping_disk;
+
+static int64_t write_and_wipe(daybook_vfs *vfs, daybook_file *file, const void *data, size_t size,
+                              uint64_t offset) {
+    (void)vfs;
+    int64_t moved = wiping_disk.inner->write_at(wiping_disk.inner, file, data, size, offset);
+    dbk_journal *journal = wiping_disk.journal;
+    wiping_disk.journal = NULL; // its own writes
+    if (journal != NULL) assert_int_equal(dbk_journal_wipe_free(journal, NULL), DAYBOOK_OK);
+    return moved;
+}
+
+static void wiping_spares_the_group_on_its_way(void **state) {
+    (void)state;
+    test_log log;
+    log_init(&log, 21, 4);
+    wiping_disk.inner = log.config.vfs;
+    daybook_vfs vfs = *log.config.vfs;
+    vfs.write_at = write_and_wipe;
+    log.config.vfs = &vfs;
+    log_reopen(&log);
+    static const size_t sizes[] = {8, 5000, 300000};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        log_append(&log, 100);
+        wiping_disk.journal = log.journal;
+        log_append(&log, sizes[i]);
+        assert_null(wiping_disk.journal);
+    }
+    log_reopen(&log); // everything is there
+    log_close(&log);
+    log_deinit(&log);
+}
+
 static void every_handle_is_closed(void **state) {
     (void)state;
     test_log log;
@@ -473,6 +519,7 @@ int main(void) {
         cmocka_unit_test(running_out_of_memory_anywhere_is_a_status),
         cmocka_unit_test(map_that_moves_pages_in_use_is_refused),
         cmocka_unit_test(wiping_leaves_only_what_is_in_use),
+        cmocka_unit_test(wiping_spares_the_group_on_its_way),
         cmocka_unit_test(every_handle_is_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,17 +146,18 @@ static void writing_beside_growing_recycling_and_wiping(void **state) {
     pthread_mutex_destroy(&shared.lock);
 }
 
-// ---- The writer reaches a piece just being wiped ----
+// ---- Somebody reaches a piece just being wiped ----
 
-// The wiping thread lets the writer try, and gives it time, before its zeros go to the disk.
+// The wiping thread lets another try, and gives it time, before its zeros go to the disk.
 typedef struct slow_wipe {
     daybook_vfs vfs;
     daybook_vfs *below;
     test_log log;
-    pthread_t writer;
+    void *(*act)(void *context); // of the other
+    pthread_t other;
     bool is_armed;
-    atomic_bool has_written;
-    bool was_late; // the group was written only after the zeros
+    atomic_bool has_acted;
+    bool was_late; // it was through only after the zeros
 } slow_wipe;
 
 static void *append_one(void *context) {
@@ -166,7 +167,14 @@ static void *append_one(void *context) {
     uint64_t next_lsn = 0;
     if (dbk_journal_write_group(slow->log.journal, slow->log.group, &next_lsn, &error) != DAYBOOK_OK)
         give_up(&error);
-    atomic_store(&slow->has_written, true);
+    atomic_store(&slow->has_acted, true);
+    return NULL;
+}
+
+static void *recycle_all_but_one(void *context) {
+    slow_wipe *slow = context;
+    if (log_try_recycle(&slow->log, 1) != DAYBOOK_OK) give_up(&slow->log.error);
+    atomic_store(&slow->has_acted, true);
     return NULL;
 }
 
@@ -175,25 +183,31 @@ static int64_t write_slowly(daybook_vfs *vfs, daybook_file *file, const void *da
     slow_wipe *slow = (slow_wipe *)(void *)vfs;
     if (slow->is_armed) {
         slow->is_armed = false;
-        if (pthread_create(&slow->writer, NULL, append_one, slow) != 0) abort();
+        if (pthread_create(&slow->other, NULL, slow->act, slow) != 0) abort();
         struct timespec pause = {.tv_nsec = 1000000};
-        for (int i = 0; i < 50 && !atomic_load(&slow->has_written); i++) (void)nanosleep(&pause, NULL);
-        slow->was_late = !atomic_load(&slow->has_written);
+        for (int i = 0; i < 50 && !atomic_load(&slow->has_acted); i++) (void)nanosleep(&pause, NULL);
+        slow->was_late = !atomic_load(&slow->has_acted);
     }
     return slow->below->write_at(slow->below, file, data, size, offset);
+}
+
+static void begin_slow(slow_wipe *slow, uint64_t seed, void *(*act)(void *context)) {
+    test_log *log = &slow->log;
+    log_init(log, seed, 2);
+    slow->act = act;
+    slow->below = log->vfs;
+    slow->vfs = *log->vfs;
+    slow->vfs.write_at = write_slowly;
+    log_recover(log);
+    log->config.vfs = &slow->vfs;
+    log_open(log);
 }
 
 static void writer_waits_for_the_piece_being_wiped(void **state) {
     (void)state;
     static slow_wipe slow;
     test_log *log = &slow.log;
-    log_init(log, 52, 2);
-    slow.below = log->vfs;
-    slow.vfs = *log->vfs;
-    slow.vfs.write_at = write_slowly;
-    log_recover(log);
-    log->config.vfs = &slow.vfs;
-    log_open(log);
+    begin_slow(&slow, 52, append_one);
     log_append(log, 1000);
     log_group written = {.id = log->next_id++, .size = 5000};
     written.first_lsn = dbk_journal_durable_lsn(log->journal);
@@ -201,9 +215,28 @@ static void writer_waits_for_the_piece_being_wiped(void **state) {
     log_assert_ok(log, log_fill(log->group, written.id, written.size));
     slow.is_armed = true;
     log_assert_ok(log, dbk_journal_wipe_free(log->journal, &log->error));
-    pthread_join(slow.writer, NULL);
+    pthread_join(slow.other, NULL);
     assert_true(slow.was_late);
     log->groups[log->count++] = written;
+    log_close(log);
+    log_recover(log);
+    log_deinit(log);
+}
+
+static void piece_being_wiped_is_not_recycled(void **state) {
+    (void)state;
+    static slow_wipe slow;
+    test_log *log = &slow.log;
+    begin_slow(&slow, 53, recycle_all_but_one);
+    log_append(log, 400000);
+    log_append(log, 400000);
+    log_recycle(log, 1); // the begin of the first piece is free, its end is in use
+    log_append(log, 400000);
+    slow.is_armed = true;
+    log_assert_ok(log, dbk_journal_wipe_free(log->journal, &log->error));
+    pthread_join(slow.other, NULL);
+    assert_true(slow.was_late);
+    for (int i = 0; i < 3; i++) log_append_round(log, 400000, 1);
     log_close(log);
     log_recover(log);
     log_deinit(log);
@@ -213,6 +246,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writing_beside_growing_recycling_and_wiping),
         cmocka_unit_test(writer_waits_for_the_piece_being_wiped),
+        cmocka_unit_test(piece_being_wiped_is_not_recycled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
