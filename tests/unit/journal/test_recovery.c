@@ -443,6 +443,10 @@ static void epoch_is_found_where_the_start_has_caught_up(void **state) {
         log_recover(&log);
         if (mask != 0)
             assert_int_equal(log.recovery.epoch, 6); // of what remains, though none of it is replayed
+        if (mask != 0 && mask != 7) { // the same where the end is known and nothing behind it is read
+            log_assert_ok(&log, log_recover_with(&log, log.start_lsn, 0));
+            assert_int_equal(log.recovery.epoch, 6);
+        }
         log_open(&log);
         log_append(&log, size_of_pages(2));
         uint64_t end_lsn = dbk_journal_durable_lsn(log.journal);
