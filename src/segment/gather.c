@@ -4,10 +4,12 @@
 // Each distinct term has one record in a heap that only grows, found through an open-addressing table of
 // (half a hash, record). A record keeps the first and last number; the distances between are varints in
 // pieces that double up to 256 bytes, so that a term of one event, the most frequent kind, costs its record
-// only. Records and pieces are named by 32 bits, half of what pointers would take. What an event
-// adds is done in rounds: all its terms are hashed and their table places prefetched, then the records, then
-// they are looked up, so that the cache misses overlap (a table of 300,000 terms misses on nearly every new
-// term).
+// only. Records and pieces are named by 32 bits, half of what pointers would take.
+//
+// What events add waits in a batch of some 16: all its terms are hashed and their table places prefetched, then
+// the records, then they are looked up, so that the cache misses overlap (a table of 300,000 terms misses on
+// nearly every new term). A term of a kind that neighbouring events share (stream, aggregate, tokens, type) is
+// compared with the one before of its kind first: the same again is not hashed and not looked up.
 //
 // When heaps and table reach memory_max, the terms are sorted and written to the temporary file as a *run*,
 // and gathering begins anew. Runs follow each other in order of number, and merging them concatenates
@@ -42,6 +44,10 @@ enum {
     EVENT_TERMS_MAX = 160,
     EVENT_TERM_BYTES_MAX = 64 * 1024,
     PREFETCH_DISTANCE = 8,
+    BATCH_EVENTS_MAX = 16,
+    BATCH_TERMS_MAX = EVENT_TERMS_MAX + 128,
+    BATCH_BYTES_MAX = EVENT_TERM_BYTES_MAX + 16 * 1024,
+    SHARED_KINDS = DBK_TERM_TYPE + 1, // kinds below are often those of the event before
 };
 
 #define NOTHING UINT32_MAX // the name of no record and no piece
@@ -105,10 +111,24 @@ typedef struct run_source {
 
 typedef struct pending_term {
     uint64_t hash;
-    table_slot *slot;
-    uint32_t offset; // in the term bytes
+    table_slot *slot;    // NULL: the same as pending `same`, or `record` is known
+    term_record *record; // NULL: not looked up yet
+    uint32_t offset;     // in the term bytes
     uint32_t size;
+    uint32_t event;
+    uint32_t same;
 } pending_term;
+
+typedef struct pending_event {
+    uint32_t number;
+    uint64_t seq, version;
+} pending_event;
+
+// The term of a kind that came last: pending, else a record, else none.
+typedef struct recent_term {
+    uint32_t pending; // NOTHING: not in this batch
+    term_record *record;
+} recent_term;
 
 struct dbk_gather {
     const daybook_allocator *allocator;
@@ -133,11 +153,14 @@ struct dbk_gather {
     size_t run_count;
     dbk_term_source **sources;
 
-    // Terms of the event at hand.
-    pending_term pending[EVENT_TERMS_MAX];
+    // The batch at hand.
+    pending_event events[BATCH_EVENTS_MAX];
+    size_t event_count;
+    pending_term pending[BATCH_TERMS_MAX];
     size_t pending_count;
     size_t pending_bytes;
-    uint8_t term_bytes[EVENT_TERM_BYTES_MAX];
+    recent_term recent[SHARED_KINDS];
+    uint8_t term_bytes[BATCH_BYTES_MAX];
 };
 
 // ---- Heap -------------------------------------------------------------------------------------------------
@@ -202,6 +225,7 @@ daybook_status dbk_gather_new(const daybook_allocator *allocator, daybook_vfs *v
     gather->memory_max = memory_max;
     dbk_buf_init(&gather->run_ends, allocator, SIZE_MAX / 2);
     gather->records.allocator = gather->pieces.allocator = allocator;
+    for (size_t i = 0; i < SHARED_KINDS; i++) gather->recent[i].pending = NOTHING;
     gather->slot_count = SLOTS_MIN;
     gather->slots = new_slots(allocator, SLOTS_MIN);
     if (gather->slots == NULL) {
@@ -356,11 +380,34 @@ static daybook_status make_room(dbk_gather *gather, size_t terms, daybook_error 
     return DAYBOOK_OK;
 }
 
+// Whether the term is that of its kind which came last; then what is known of it goes into `pending`.
+static bool is_recent(const dbk_gather *gather, dbk_slice term, pending_term *pending) {
+    const recent_term *recent = &gather->recent[*(const uint8_t *)term.data];
+    dbk_slice known = daybook_bytes(NULL, 0);
+    if (recent->pending != NOTHING) {
+        const pending_term *same = &gather->pending[recent->pending];
+        known = daybook_bytes(gather->term_bytes + same->offset, same->size);
+    } else if (recent->record != NULL) {
+        known = daybook_bytes(record_term(recent->record), recent->record->size);
+    }
+    if (!dbk_slice_equal(known, term)) return false;
+    pending->same = recent->pending;
+    pending->record = recent->pending == NOTHING ? recent->record : NULL;
+    return true;
+}
+
 static daybook_status note_term(void *context, dbk_slice term) {
     dbk_gather *gather = context;
-    DBK_ASSERT(gather->pending_count < EVENT_TERMS_MAX &&
-               term.size <= EVENT_TERM_BYTES_MAX - gather->pending_bytes);
-    pending_term *pending = &gather->pending[gather->pending_count++];
+    DBK_ASSERT(gather->pending_count < BATCH_TERMS_MAX &&
+               term.size <= BATCH_BYTES_MAX - gather->pending_bytes);
+    uint8_t kind = *(const uint8_t *)term.data;
+    uint32_t index = (uint32_t)gather->pending_count++;
+    pending_term *pending = &gather->pending[index];
+    pending->event = (uint32_t)gather->event_count;
+    pending->slot = NULL;
+    if (kind < SHARED_KINDS && is_recent(gather, term, pending)) return DAYBOOK_OK;
+    pending->record = NULL;
+    pending->same = NOTHING;
     pending->offset = (uint32_t)gather->pending_bytes;
     pending->size = (uint32_t)term.size;
     pending->hash = dbk_term_hash(term);
@@ -368,13 +415,55 @@ static daybook_status note_term(void *context, dbk_slice term) {
     __builtin_prefetch(pending->slot);
     memcpy(gather->term_bytes + gather->pending_bytes, term.data, term.size);
     gather->pending_bytes += term.size;
+    if (kind < SHARED_KINDS) gather->recent[kind].pending = index;
     return DAYBOOK_OK;
+}
+
+// The record of a pending term; those before it in the batch have theirs. NULL when memory is out.
+static term_record *look_up(dbk_gather *gather, pending_term *pending) {
+    if (pending->same != NOTHING) pending->record = gather->pending[pending->same].record;
+    if (pending->record != NULL) return pending->record;
+    dbk_slice term = daybook_bytes(gather->term_bytes + pending->offset, pending->size);
+    pending->record = find_record(gather, pending->hash, term);
+    return pending->record;
+}
+
+// Give the batch's terms their numbers, and begin a new one.
+static daybook_status end_batch(dbk_gather *gather, daybook_error *error) {
+    for (size_t i = 0; i < gather->pending_count; i++) {
+        const table_slot *slot = gather->pending[i].slot;
+        if (slot != NULL && slot->record != NOTHING) __builtin_prefetch(record_at(gather, slot->record));
+    }
+    for (size_t i = 0; i < gather->pending_count; i++) {
+        const pending_event *event = &gather->events[gather->pending[i].event];
+        term_record *record = look_up(gather, &gather->pending[i]);
+        if (record == NULL || add_number(gather, record, event->number) != DAYBOOK_OK)
+            return out_of_memory(error);
+        record->last_seq = event->seq;
+        if (record->has_extra && event->version > record_extra(record))
+            set_record_extra(record, event->version);
+    }
+    for (size_t i = 0; i < SHARED_KINDS; i++) {
+        recent_term *recent = &gather->recent[i];
+        if (recent->pending == NOTHING) continue;
+        recent->record = gather->pending[recent->pending].record;
+        recent->pending = NOTHING;
+    }
+    gather->event_count = gather->pending_count = gather->pending_bytes = 0;
+    return DAYBOOK_OK;
+}
+
+static bool has_room_for_event(const dbk_gather *gather) {
+    return gather->event_count < BATCH_EVENTS_MAX &&
+           gather->pending_count + EVENT_TERMS_MAX <= BATCH_TERMS_MAX &&
+           gather->pending_bytes + EVENT_TERM_BYTES_MAX <= BATCH_BYTES_MAX;
 }
 
 daybook_status dbk_gather_event(dbk_gather *gather, const dbk_event *event, uint32_t number, uint64_t id_seed,
                                 daybook_error *error) {
-    DBK_TRY(make_room(gather, EVENT_TERMS_MAX, error));
-    gather->pending_count = gather->pending_bytes = 0;
+    if (!has_room_for_event(gather)) DBK_TRY(end_batch(gather, error));
+    // Places in the table must stay where they are while terms are pending.
+    if (gather->event_count == 0) DBK_TRY(make_room(gather, BATCH_TERMS_MAX, error));
     DBK_TRY(dbk_event_visit_terms(event, note_term, gather));
     if (!dbk_id_is_by_time(event)) {
         uint8_t hash[16];
@@ -383,24 +472,13 @@ daybook_status dbk_gather_event(dbk_gather *gather, const dbk_event *event, uint
         dbk_id_term(&term, hash);
         DBK_TRY(note_term(gather, dbk_term_slice(&term)));
     }
-    for (size_t i = 0; i < gather->pending_count; i++) {
-        uint32_t name = gather->pending[i].slot->record;
-        if (name != NOTHING) __builtin_prefetch(record_at(gather, name));
-    }
-    for (size_t i = 0; i < gather->pending_count; i++) {
-        const pending_term *pending = &gather->pending[i];
-        dbk_slice term = daybook_bytes(gather->term_bytes + pending->offset, pending->size);
-        term_record *record = find_record(gather, pending->hash, term);
-        if (record == NULL || add_number(gather, record, number) != DAYBOOK_OK) return out_of_memory(error);
-        record->last_seq = event->seq;
-        if (record->has_extra && event->version > record_extra(record))
-            set_record_extra(record, event->version);
-    }
+    gather->events[gather->event_count++] = (pending_event){number, event->seq, event->version};
     return DAYBOOK_OK;
 }
 
 daybook_status dbk_gather_term_version(dbk_gather *gather, dbk_slice term, uint64_t version,
                                        daybook_error *error) {
+    DBK_TRY(end_batch(gather, error));
     DBK_TRY(make_room(gather, 1, error));
     term_record *record = find_record(gather, dbk_term_hash(term), term);
     if (record == NULL) return out_of_memory(error);
@@ -416,6 +494,7 @@ daybook_status dbk_gather_version(dbk_gather *gather, const dbk_event *event, da
 }
 
 daybook_status dbk_gather_dead_id(dbk_gather *gather, const dbk_dead_id *dead, daybook_error *error) {
+    DBK_TRY(end_batch(gather, error));
     DBK_TRY(make_room(gather, 1, error));
     dbk_term term;
     dbk_dead_id_term(&term, dead->hash);
@@ -704,6 +783,8 @@ static daybook_status write_run(dbk_gather *gather, daybook_error *error) {
     heap_reset(&gather->records, 0);
     heap_reset(&gather->pieces, 0);
     memset(gather->slots, 0xff, gather->slot_count * sizeof *gather->slots);
+    memset(gather->recent, 0, sizeof gather->recent);
+    for (size_t i = 0; i < SHARED_KINDS; i++) gather->recent[i].pending = NOTHING;
     gather->term_count = 0;
     return DAYBOOK_OK;
 }
@@ -832,6 +913,7 @@ static daybook_status open_runs(dbk_gather *gather, daybook_error *error) {
 
 daybook_status dbk_gather_finish(dbk_gather *gather, dbk_term_source *const **sources_out, size_t *count_out,
                                  daybook_error *error) {
+    DBK_TRY(end_batch(gather, error));
     DBK_TRY(open_runs(gather, error));
     if (sort_terms(gather) != DAYBOOK_OK) return out_of_memory(error);
     open_memory(gather);
