@@ -423,6 +423,7 @@ static void note_deferral(collecting *group, const dbk_append *append) {
 static daybook_status add_to_group(daybook_store *store, collecting *group, dbk_operation *operation) {
     if (operation->kind == DBK_OPERATION_APPEND) {
         daybook_status status = decide_append(store, operation);
+        if (status == DAYBOOK_OK) store->commit->paced_bytes += operation->append->record_bytes;
         note_deferral(group, operation->append);
         group->last = status == DAYBOOK_OK && operation->append->has_roll_up;
         return status;
@@ -436,12 +437,11 @@ static daybook_status add_to_group(daybook_store *store, collecting *group, dbk_
 // Take operations into the group until it is full, none waits, or one demands to be the last.
 static void collect(daybook_store *store, collecting *group) {
     struct dbk_commit *commit = store->commit;
-    size_t over = dbk_commit_bytes_over(store);
+    bool is_paced = dbk_commit_pace(store);
     *group = (collecting){.end = &group->served,
-                          .group_size_max = over > 0 ? SLOW_GROUP_SIZE_MAX : GROUP_SIZE_MAX,
+                          .group_size_max = is_paced ? SLOW_GROUP_SIZE_MAX : GROUP_SIZE_MAX,
                           .defer = true,
                           .interval_ns = INT64_MAX};
-    if (over > 0) dbk_commit_slow_down(store, over);
     dbk_operation *taken = take_queue(commit);
     unsigned takes = 1;
     while (taken != NULL && !group->last && fits(store, group, taken)) {

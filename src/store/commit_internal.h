@@ -38,6 +38,8 @@ struct dbk_commit {
     uint64_t owed_count;     // times that happened; under state_lock
     dbk_stream *pending;     // streams with accepted, unpublished events; under state_lock
     uint64_t group_position; // last position in the group
+    uint64_t paced_bytes;    // let in since the last pause
+    int64_t paced_until_ns;  // monotonic: what was let in before is paid for by then
     atomic_int_fast64_t deferred_until_ns; // monotonic; 0: nothing is deferred
 
     dbk_buf lazy;        // records to ride along; guarded by store->removal_lock
@@ -52,10 +54,9 @@ bool dbk_commit_urgent_waits(struct dbk_commit *commit);
 
 // ---- room.c: for the leader, which holds no lock ----------------------------------------------------------
 
-/// How far the memory tables are over their size, 0 where appends need not be slowed down.
-size_t dbk_commit_bytes_over(daybook_store *store);
-/// Hold the leader back a little, the more the further over.
-void dbk_commit_slow_down(daybook_store *store, size_t over);
+/// Hold the leader back for what the last group brought, where segments are behind; true where they are: then
+/// groups should be small.
+bool dbk_commit_pace(daybook_store *store);
 /// Journal pages the operation leaves free: for records that ride along, a rotation's own, and removals.
 uint64_t dbk_commit_reserved_pages(daybook_store *store, const dbk_operation *operation);
 /// Room for `bytes` more in the memory table and in the journal behind what the group holds. Waits for it.

@@ -21,11 +21,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/time.h"
 #include "store/deletions.h"
 #include "store/maintenance.h"
 #include "store/reserve.h"
 
-enum { TRAIN_BYTES_MAX = 2 << 20, TRAIN_COUNT_MAX = 8192 };
+enum { TRAIN_BYTES_MAX = 2 << 20, TRAIN_COUNT_MAX = 8192, RATE_BYTES_MIN = 64 << 10 };
 
 // ---- Removed events -------------------------------------------------------------------------------------
 
@@ -163,6 +164,7 @@ typedef struct flushing {
     uint64_t position_first;
     uint64_t position_last;
     int64_t now_ns;
+    uint64_t bytes; // of the records in the tables
     bool has_segment;
     dbk_segment_summary summary;
     dbk_source *source; // of the new segment
@@ -230,6 +232,7 @@ static daybook_status visit_events(const flushing *flush, visit_event visit, voi
 typedef struct survey {
     uint64_t live_count, removed_count;
     uint64_t live_bytes;
+    uint64_t bytes; // of all records
     // Training.
     uint64_t every; // one of so many live events is a sample
     uint64_t seen;
@@ -243,6 +246,7 @@ static daybook_status count_event(void *context, const dbk_event *event, dbk_liv
                                   daybook_error *error) {
     (void)error;
     survey *found = context;
+    found->bytes += DBK_EVENT_HEAD_SIZE + event->body.size;
     if (alive == DBK_LIVE) {
         found->live_count++;
         found->live_bytes += event->body.size;
@@ -336,6 +340,7 @@ static daybook_status write_segment(flushing *flush, const dbk_cut *cut, daybook
     daybook_store *store = flush->store;
     survey found = {0};
     DBK_TRY(visit_events(flush, count_event, &found, error));
+    flush->bytes = found.bytes;
     if (found.live_count + found.removed_count == 0) return DAYBOOK_OK;
     dbk_segment_config config =
         dbk_store_segment_config(store, atomic_fetch_add(&store->maintenance->next_segment_id, 1));
@@ -572,10 +577,21 @@ static daybook_status publish(flushing *flush, const dbk_cut *cut, daybook_error
 
 // ---- A flush --------------------------------------------------------------------------------------------
 
+// What appends are paced by: how fast this flush was, smoothed over the last few.
+static void note_rate(const flushing *flush, int64_t took_ns) {
+    atomic_uint_fast64_t *rate = &flush->store->maintenance->flush_rate;
+    if (flush->bytes < RATE_BYTES_MIN || took_ns < DBK_MILLISECOND_NS) return;
+    uint64_t now = flush->bytes / (uint64_t)(took_ns / DBK_MILLISECOND_NS);
+    uint64_t before = atomic_load(rate);
+    uint64_t smooth = before == 0 ? now : (3 * before + now) / 4;
+    atomic_store(rate, smooth > 0 ? smooth : 1);
+}
+
 // Write the pending cut. flush_lock is held.
 static daybook_status write_cut(daybook_store *store, daybook_error *error) {
     struct dbk_maintenance *maintenance = store->maintenance;
     flushing flush = {.store = store};
+    int64_t begin_ns = store->vfs->clock_monotonic_ns(store->vfs);
     daybook_status status = begin(&flush, &maintenance->cut);
     if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory while writing a segment");
     if (status == DAYBOOK_OK) status = write_segment(&flush, &maintenance->cut, error);
@@ -589,6 +605,7 @@ static daybook_status write_cut(daybook_store *store, daybook_error *error) {
             dbk_remove_file_later(store, name);
         }
     }
+    if (status == DAYBOOK_OK) note_rate(&flush, store->vfs->clock_monotonic_ns(store->vfs) - begin_ns);
     flushing_deinit(&flush);
     if (status == DAYBOOK_OK) {
         dbk_cut_deinit(store, &maintenance->cut);

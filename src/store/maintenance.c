@@ -26,7 +26,8 @@ enum {
     GROW_DISK_SHARE = 8, // of free space, at most one in so many
     MERGE_POLL_MS = 1000,
     DISCARD_POLL_MS = 100,
-    SEGMENTS_MAX = 60
+    SEGMENTS_MAX = 60,
+    FLUSH_RATE_DEFAULT = 16 << 10 // bytes per millisecond, until one was measured
 };
 
 static const volatile uint32_t *word_of(const _Atomic uint32_t *word) {
@@ -42,6 +43,11 @@ void dbk_maintenance_kick(daybook_store *store) {
     struct dbk_maintenance *maintenance = store->maintenance;
     if (maintenance == NULL || !maintenance->flusher_runs) return;
     bump(store, &maintenance->flush_word);
+}
+
+uint64_t dbk_maintenance_flush_rate(const daybook_store *store) {
+    uint64_t rate = store->maintenance == NULL ? 0 : atomic_load(&store->maintenance->flush_rate);
+    return rate == 0 ? FLUSH_RATE_DEFAULT : rate;
 }
 
 // ---- The journal's size ---------------------------------------------------------------------------------

@@ -27,6 +27,9 @@ struct dbk_maintenance {
     atomic_size_t discard_count;
     atomic_bool discards_at_once; // the disk is full: no steps
 
+    // Bytes of records written to segments per millisecond, lately; 0: unknown.
+    atomic_uint_fast64_t flush_rate;
+
     // Threads.
     atomic_bool flusher_runs, merger_runs; // said before they start
     pthread_t flusher, merger;

@@ -12,12 +12,17 @@
 #include "store/reserve.h"
 
 enum {
+    PACE_FREE_PART = 4,     // of a table that is filled before anybody is held back
+    PACE_SLOWEST_PART = 32, // of the flusher's rate that is always let in
     ROOM_WAIT_MS = 100,
     ROOM_WAITS_MAX = 300, // half a minute without any progress of maintenance
     ROTATION_PAGES_MIN = 64,
     REMOVAL_PAGES_MAX = 128, // half a piece: more than the longest record of removals
     REMOVAL_JOURNAL_SHARE = 32,
 };
+#define PACE_CREDIT_NS (2 * DBK_MILLISECOND_NS)
+#define PACE_PAUSE_MIN_NS (DBK_MILLISECOND_NS / 20)
+#define PACE_PAUSE_MAX_NS (20 * DBK_MILLISECOND_NS)
 
 void dbk_commit_room_changed(daybook_store *store) {
     struct dbk_commit *commit = store->commit;
@@ -37,21 +42,47 @@ static size_t frozen_count(daybook_store *store) {
     return count > 0 ? count - 1 : 0;
 }
 
-// Appends that come faster than segments are written are slowed down before they have to be stopped: while a
-// table is being written and the active one is over its size, groups are small and each is held back a
-// little, so that nobody waits long.
-size_t dbk_commit_bytes_over(daybook_store *store) {
-    size_t bytes = dbk_memtable_bytes(store->active->memtable);
-    if (!has_background(store) || bytes < store->options.memtable_bytes || frozen_count(store) == 0) return 0;
-    return bytes - store->options.memtable_bytes + 1;
+// ---- Pacing -----------------------------------------------------------------------------------------------
+//
+// Appends that come faster than segments are written are slowed down before they have to be stopped. While
+// a frozen table is being written, groups are small, and what they bring is let in at a rate
+//
+//     rate of the flusher * (2 * size - used) / used        (size: of a table; used: of the active one)
+//
+// that falls smoothly from several times what the flusher does to nothing where both tables are full: it
+// meets the flusher's own rate when the active table is as full as the one being written was. So the time a
+// group waits follows from its bytes and from how far behind the segments are, and no append meets a wall.
+
+// Bytes per millisecond that may be let in; 0 where nothing need be held back.
+static uint64_t allowed_rate(daybook_store *store) {
+    if (!has_background(store) || frozen_count(store) == 0) return 0;
+    uint64_t size = store->options.memtable_bytes;
+    uint64_t used = dbk_memtable_bytes(store->active->memtable);
+    if (used < size / PACE_FREE_PART) return 0;
+    uint64_t rate = dbk_maintenance_flush_rate(store);
+    uint64_t left = used < 2 * size ? 2 * size - used : 0;
+    uint64_t allowed = rate * (left / 1024) / (used / 1024);
+    return allowed > rate / PACE_SLOWEST_PART ? allowed : rate / PACE_SLOWEST_PART;
 }
 
-void dbk_commit_slow_down(daybook_store *store, size_t over) {
+bool dbk_commit_pace(daybook_store *store) {
     struct dbk_commit *commit = store->commit;
-    uint64_t eighths = over * 8 / store->options.memtable_bytes;
-    int64_t pause_ns = (int64_t)(eighths > 8 ? 8 : eighths) * DBK_MILLISECOND_NS + DBK_MILLISECOND_NS / 4;
-    (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes,
-                           atomic_load(&commit->room_changes), pause_ns, 0);
+    uint64_t bytes = commit->paced_bytes;
+    commit->paced_bytes = 0;
+    uint64_t rate = allowed_rate(store);
+    if (rate == 0) return false;
+    int64_t now_ns = store->vfs->clock_monotonic_ns(store->vfs);
+    int64_t from_ns = now_ns - PACE_CREDIT_NS; // time nobody used is not saved up for long
+    if (commit->paced_until_ns > from_ns) from_ns = commit->paced_until_ns;
+    int64_t until_ns = from_ns + (int64_t)(bytes * DBK_MILLISECOND_NS / rate);
+    if (until_ns > now_ns + PACE_PAUSE_MAX_NS) until_ns = now_ns + PACE_PAUSE_MAX_NS;
+    commit->paced_until_ns = until_ns;
+    // The word changes where room was made or an urgent operation came: both end the pause.
+    uint32_t seen = atomic_load(&commit->room_changes);
+    if (until_ns - now_ns > PACE_PAUSE_MIN_NS && !dbk_commit_urgent_waits(commit))
+        (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes, seen,
+                               until_ns - now_ns, 0);
+    return true;
 }
 
 bool dbk_commit_wants_flush(daybook_store *store) {

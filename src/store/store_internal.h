@@ -201,6 +201,8 @@ void dbk_maintenance_stop(daybook_store *store);
 void dbk_maintenance_free(daybook_store *store);
 /// Ask for background work (flush due, journal room, deferred group). Any thread, cheap.
 void dbk_maintenance_kick(daybook_store *store);
+/// Bytes of records the flusher writes to segments in a millisecond, from the last flushes; never 0.
+uint64_t dbk_maintenance_flush_rate(const daybook_store *store);
 /// Flush everything durable now and wait. With `wipe`, also rewrite the segments that hold removed events
 /// within [first, last] and overwrite free journal pieces (erase).
 daybook_status dbk_maintenance_flush(daybook_store *store, daybook_error *error);

@@ -24,6 +24,7 @@
 static struct {
     atomic_uint cut_count;
     atomic_uint_fast64_t cut_most; // bytes by which a file was cut at once
+    _Atomic int64_t write_ns;      // a write of many bytes takes so long
 } watch;
 
 static int watched_truncate(daybook_vfs *vfs, daybook_file *file, uint64_t size) {
@@ -41,6 +42,14 @@ static void sleep_ns(int64_t ns) {
     while (nanosleep(&pause, &pause) != 0) continue;
 }
 
+// Segments are written by pieces of 256 KiB; nothing else here writes as many without O_DIRECT.
+static int64_t watched_write_at(daybook_vfs *vfs, daybook_file *file, const void *data, size_t size,
+                                uint64_t offset) {
+    daybook_vfs *real = daybook_vfs_posix();
+    if (size >= 64 * 1024 && real->is_direct(vfs, file) == 0) sleep_ns(atomic_load(&watch.write_ns));
+    return real->write_at(vfs, file, data, size, offset);
+}
+
 typedef struct fixture {
     daybook_vfs vfs;
     char directory[64];
@@ -53,8 +62,10 @@ static int set_up(void **state) {
     if (self == NULL) return -1;
     self->vfs = *daybook_vfs_posix();
     self->vfs.truncate = watched_truncate;
+    self->vfs.write_at = watched_write_at;
     atomic_store(&watch.cut_count, 0);
     atomic_store(&watch.cut_most, 0);
+    atomic_store(&watch.write_ns, 0);
     (void)snprintf(self->directory, sizeof self->directory, "test_background.XXXXXX");
     if (mkdtemp(self->directory) == NULL) return -1;
     daybook_open_options_init(&self->options);
@@ -154,12 +165,57 @@ static void a_removed_file_that_somebody_sees_is_left_whole(void **state) {
     self->vfs.close(&self->vfs, copy);
 }
 
+// ---- Pacing -----------------------------------------------------------------------------------------------
+
+static int64_t append_batch(fixture *self, unsigned number) {
+    enum { COUNT = 64, DATA_BYTES = 1000 };
+    static char data[DATA_BYTES];
+    daybook_event events[COUNT];
+    char subjects[COUNT][32];
+    for (unsigned i = 0; i < DATA_BYTES; i++) data[i] = (char)('!' + (number * 7919u + i * i * 31u + i) % 90);
+    for (unsigned i = 0; i < COUNT; i++) {
+        daybook_event_init(&events[i]);
+        (void)snprintf(subjects[i], sizeof subjects[i], "s.%u.x", number * COUNT + i);
+        events[i].subject = daybook_text(subjects[i]);
+        events[i].data = daybook_bytes(data, sizeof data);
+    }
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.auto_stream = 1;
+    int64_t begin_ns = self->vfs.clock_monotonic_ns(&self->vfs);
+    assert_int_equal(daybook_append(self->store, events, COUNT, &options, NULL, NULL), DAYBOOK_OK);
+    return self->vfs.clock_monotonic_ns(&self->vfs) - begin_ns;
+}
+
+// A table of 2 MiB takes half a second to be written, and twelve of them are appended. Going on at full speed
+// until there is no room would make some append wait for most of that.
+static void no_append_waits_for_a_whole_flush(void **state) {
+    enum { BATCHES = 400 };
+    fixture *self = *state;
+    self->options.memtable_bytes = 2 << 20;
+    open_store(self);
+    atomic_store(&watch.write_ns, 500 * DBK_MILLISECOND_NS);
+    int64_t longest_ns = 0;
+    for (unsigned i = 0; i < BATCHES; i++) {
+        int64_t took_ns = append_batch(self, i);
+        if (took_ns > longest_ns) longest_ns = took_ns;
+    }
+    daybook_store_info info = {.size = sizeof info};
+    assert_int_equal(daybook_info(self->store, &info, NULL), DAYBOOK_OK);
+    print_message("%llu flushes, the longest append took %lld ms\n", (unsigned long long)info.flush_count,
+                  (long long)(longest_ns / DBK_MILLISECOND_NS));
+    assert_true(info.flush_count >= 4);
+    assert_true(longest_ns < 250 * DBK_MILLISECOND_NS);
+    atomic_store(&watch.write_ns, 0);
+}
+
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(space_of_a_removed_file_comes_back_in_steps),
         WITH_FOLDER(a_removed_file_that_somebody_sees_is_left_whole),
+        WITH_FOLDER(no_append_waits_for_a_whole_flush),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
