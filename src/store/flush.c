@@ -57,7 +57,7 @@ daybook_status dbk_write_deletions(daybook_store *store, uint64_t segment_id, co
                                    .segment_id = segment_id,
                                    .generation = atomic_fetch_add(&store->maintenance->next_generation, 1)};
     daybook_status status = dbk_deletions_write(&config, dead->removed, dead->for_ever, error);
-    if (status == DAYBOOK_ENOSPC && dbk_reserve_give_up(store)) {
+    if (status == DAYBOOK_ENOSPC && dbk_make_space(store)) {
         config.generation = atomic_fetch_add(&store->maintenance->next_generation, 1);
         status = dbk_deletions_write(&config, dead->removed, dead->for_ever, error);
     }
@@ -113,7 +113,7 @@ void dbk_publish_edit(daybook_store *store) {
 
 daybook_status dbk_commit_edit(daybook_store *store, const dbk_manifest_edit *edit, daybook_error *error) {
     daybook_status status = dbk_manifest_commit(&store->manifest, edit, error);
-    if (status == DAYBOOK_ENOSPC && dbk_reserve_give_up(store))
+    if (status == DAYBOOK_ENOSPC && dbk_make_space(store))
         status = dbk_manifest_commit(&store->manifest, edit, error);
     if (status == DAYBOOK_OK) {
         atomic_store(&store->manifest_edit, store->manifest.edit_count);
@@ -595,7 +595,7 @@ static daybook_status write_cut(daybook_store *store, daybook_error *error) {
     daybook_status status = begin(&flush, &maintenance->cut);
     if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory while writing a segment");
     if (status == DAYBOOK_OK) status = write_segment(&flush, &maintenance->cut, error);
-    if (status == DAYBOOK_ENOSPC && dbk_reserve_give_up(store)) // what the reserve is there for
+    if (status == DAYBOOK_ENOSPC && dbk_make_space(store)) // what the reserve is there for
         status = write_segment(&flush, &maintenance->cut, error);
     if (status == DAYBOOK_OK) {
         status = publish(&flush, &maintenance->cut, error);
@@ -671,6 +671,7 @@ daybook_status dbk_flush(daybook_store *store, bool force, bool *did_out, dayboo
         if (status == DAYBOOK_OK) status = write_cut(store, error);
         if (status == DAYBOOK_OK) *did_out = true;
     }
+    if (dbk_reserve_is_lent(store)) dbk_reserve_restore(store);
     pthread_mutex_unlock(&maintenance->flush_lock);
     return status;
 }

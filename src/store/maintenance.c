@@ -58,6 +58,8 @@ static uint32_t pieces_max(const daybook_store *store) {
 
 // Add pieces to the journal. manifest_lock is held.
 static daybook_status grow(daybook_store *store, uint32_t piece_count, daybook_error *error) {
+    if (dbk_reserve_is_lent(store))
+        return dbk_fail(error, DAYBOOK_ENOSPC, "the disk is full: what it has is needed for writing out");
     uint32_t *pieces = NULL;
     dbk_journal_map map = {0};
     DBK_TRY(dbk_journal_grow(store->journal, piece_count, &pieces, &map.first_lsn, &map.piece_count, error));
@@ -101,6 +103,8 @@ daybook_status dbk_maintenance_grow_journal(daybook_store *store, uint64_t pages
         if (needed > most - count) needed = most - count;
         status = grow(store, (uint32_t)needed, error);
         if (status == DAYBOOK_ENOSPC) dbk_reserve_note_full(store);
+        // For the edit of the manifest, and without a flush that would end it.
+        if (!store->maintenance->flusher_runs && dbk_reserve_is_lent(store)) dbk_reserve_restore(store);
     }
     pthread_mutex_unlock(&store->manifest_lock);
     return status;
@@ -193,12 +197,23 @@ static void merge_if_many(daybook_store *store) {
     }
 }
 
+bool dbk_make_space(daybook_store *store) {
+    bool freed = false;
+    if (store->maintenance != NULL) {
+        freed = atomic_load(&store->maintenance->discard_count) > 0;
+        dbk_discard_all(store);
+    }
+    return dbk_reserve_lend(store) || freed;
+}
+
 // The disk is full: rewrite what is mostly removed, take what the disk has for the reserve. Failures are the
 // full disk's, which appends hear of.
 static void free_space(daybook_store *store) {
+    dbk_discard_all(store);
     daybook_status status = DAYBOOK_OK;
     while (status == DAYBOOK_OK && !atomic_load(&store->maintenance->stop)) {
         status = dbk_merge_removed(store, NULL);
+        dbk_discard_all(store);
     }
     dbk_reserve_restore(store);
 }

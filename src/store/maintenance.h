@@ -46,6 +46,11 @@ struct dbk_maintenance {
     int64_t retry_delay_ns;
 };
 
+// ---- maintenance.c ---------------------------------------------------------------------------------------
+/// What must be written met ENOSPC: give it what is held back (reserve.h, discard.c). False where that is
+/// nothing: trying again makes no sense.
+bool dbk_make_space(daybook_store *store);
+
 // ---- flush.c --------------------------------------------------------------------------------------------
 /// Write out what is frozen and, with `force` or when due, what is active. *did_out: something was written.
 daybook_status dbk_flush(daybook_store *store, bool force, bool *did_out, daybook_error *error);

@@ -91,26 +91,31 @@ static uint64_t dead_count(const daybook_store *store, dbk_source *source) {
     return dead;
 }
 
+// The smallest first: where there is hardly any room, what it gives back makes room for the next one.
 static bool choose_half_dead(const daybook_store *store, const dbk_view *view, size_t *first_out,
                              size_t *count_out) {
+    bool found = false;
     for (size_t i = 0; i < view->segment_count; i++) {
-        uint64_t events = summary_at(view, i)->event_count;
-        if (events == 0 || dead_count(store, view->sources[i]) * 2 <= events) continue;
+        const dbk_segment_summary *summary = summary_at(view, i);
+        if (found && summary->file_bytes >= summary_at(view, *first_out)->file_bytes) continue;
+        if (summary->event_count == 0 || dead_count(store, view->sources[i]) * 2 <= summary->event_count)
+            continue;
         *first_out = i;
         *count_out = 1;
-        return true;
+        found = true;
     }
-    return false;
+    return found;
 }
 
 // A merge needs room for its result beside its inputs, and gives back less: where that would fill the disk,
 // appends have better use for it.
 static bool fits_disk(const daybook_store *store, const dbk_view *view, size_t first, size_t count) {
+    if (dbk_reserve_is_short(store)) return false;
     uint64_t bytes = 0;
     for (size_t i = 0; i < count; i++) bytes += summary_at(view, first + i)->file_bytes;
     uint64_t free_bytes = 0;
     if (store->vfs->free_bytes(store->vfs, store->path, &free_bytes) < 0) return true;
-    return bytes <= free_bytes;
+    return bytes + 2 * store->options.memtable_bytes <= free_bytes; // flushes go on meanwhile
 }
 
 // ---- Merging --------------------------------------------------------------------------------------------
@@ -509,8 +514,7 @@ static daybook_status merge_range(daybook_store *store, dbk_view *view, size_t f
     }
     if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory while merging segments");
     if (status == DAYBOOK_OK) status = write_merged(&merge, error);
-    if (status == DAYBOOK_ENOSPC && count == 1 && dbk_reserve_give_up(store))
-        status = write_merged(&merge, error);
+    if (status == DAYBOOK_ENOSPC && count == 1 && dbk_make_space(store)) status = write_merged(&merge, error);
     if (status == DAYBOOK_OK) status = publish(&merge, error);
     merging_deinit(&merge);
     return status;

@@ -489,11 +489,11 @@ static daybook_status open_journal(daybook_store *store, const dbk_journal_recov
 }
 
 static daybook_status open_live(daybook_store *store, uint64_t session, daybook_error *error) {
-    daybook_status status =
-        dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, true, &store->live, error);
-    if (status == DAYBOOK_ENOSPC && dbk_reserve_give_up(store)) {
-        status =
-            dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, true, &store->live, error);
+    daybook_status status = dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, true,
+                                          &store->live, error);
+    if (status == DAYBOOK_ENOSPC && dbk_make_space(store)) {
+        status = dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, true, &store->live,
+                               error);
     }
     DBK_TRY(status);
     dbk_live_identify(store->live, store->incarnation, dbk_process_id(), session);
@@ -614,6 +614,7 @@ static daybook_status open_locked(daybook_store *store, bool made_directory, uin
     DBK_TRY(dbk_maintenance_new(store, error));
     DBK_TRY(renew_memory_streams(store, error));
     trim_what_aged(store);
+    if (dbk_reserve_is_lent(store)) dbk_reserve_restore(store);
     uint64_t trim_from = store->manifest.trim_from; // 0: no flush has said
     if (was_closed && (trim_from == 0 || trim_from >= store->next_position)) return DAYBOOK_OK;
     bool is_earlier = trim_from != 0 && trim_from < last_position;
@@ -670,8 +671,8 @@ static daybook_status mark_closed(daybook_store *store, daybook_error *error) {
     dbk_journal_map map = dbk_manifest_journal_map(&store->manifest);
     dbk_manifest_edit_set_journal(&edit, store->manifest.journal_start_lsn,
                                   dbk_journal_durable_lsn(store->journal), &map);
-    dbk_manifest_edit_set_trim_from(&edit, dbk_commit_closed_trim_from(store));
     dbk_manifest_edit_set_closed_clean(&edit, true);
+    dbk_manifest_edit_set_trim_from(&edit, dbk_commit_closed_trim_from(store));
     daybook_status status = dbk_commit_edit(store, &edit, error);
     pthread_mutex_unlock(&store->manifest_lock);
     dbk_manifest_edit_deinit(&edit);
@@ -681,8 +682,8 @@ static daybook_status mark_closed(daybook_store *store, daybook_error *error) {
 static daybook_status close_writer(daybook_store *store, daybook_error *error) {
     daybook_status status = DAYBOOK_OK;
     bool poisoned = atomic_load(&store->poisoned);
-        (void)dbk_commit_trim_owed(store, NULL); // or the next opening does it
     if (!poisoned) {
+        (void)dbk_commit_trim_owed(store, NULL); // or the next opening does it
         uint64_t replay_bytes = dbk_journal_used_pages(store->journal) * DBK_JOURNAL_PAGE_SIZE;
         // What fails here is found again in the journal: the store is whole either way.
         if (replay_bytes > FLUSH_AT_CLOSE_BYTES) (void)dbk_maintenance_flush(store, NULL);

@@ -7,10 +7,11 @@
 // accepted; where the disk refuses, the append is refused. Journal pages for removals are kept by room.c.
 //
 // What must succeed (flush, deletions, rewriting a segment that is mostly removed, the manifest, opening)
-// and meets ENOSPC gives the whole reserve back and tries once more. The file goes away with its bytes: that
-// frees an inode too, for a disk that has none left. From then on the store is short of space: appends are
-// refused, each round of maintenance does what frees space and takes the reserve again, as much as there is;
-// each append tries for itself first, so that work resumes as soon as somebody frees enough.
+// and meets ENOSPC is lent the whole reserve and tries once more. The file goes away with its bytes: that
+// frees an inode too, for a disk that has none left. While it is lent, appends and the growing journal take
+// nothing. Then the store is short of space: each round of maintenance does what frees some and takes the
+// reserve again, as much as there is; each append tries for itself first, so that work resumes as soon as
+// somebody frees enough.
 //
 // The room is real, made by fallocate: a number of free bytes asked for before would be gone when it is
 // needed, because others fill the same disk. Where the file system cannot do that, free space is asked for
@@ -32,6 +33,7 @@ struct dbk_reserve {
     daybook_file *file; // NULL: given up, or there is no inode for it
     bool is_soft;       // the file system cannot allocate: the file stays empty
     atomic_uint_fast64_t held;
+    atomic_bool is_lent;
     atomic_bool was_refused; // somebody asked for more than the disk had, and nothing has changed since
 };
 
@@ -101,8 +103,8 @@ daybook_status dbk_reserve_for(daybook_store *store, size_t bytes, daybook_error
     uint64_t needed = needed_for(unflushed_bytes(store) + bytes);
     if (needed <= atomic_load_explicit(&reserve->held, memory_order_relaxed)) return DAYBOOK_OK;
     pthread_mutex_lock(&reserve->lock);
-    int result = hold(store, reserve, in_steps(needed));
-    if (is_full(result)) result = hold(store, reserve, needed);
+    int result = atomic_load(&reserve->is_lent) ? -ENOSPC : hold(store, reserve, in_steps(needed));
+    if (is_full(result) && !atomic_load(&reserve->is_lent)) result = hold(store, reserve, needed);
     pthread_mutex_unlock(&reserve->lock);
     atomic_store(&reserve->was_refused, result != 0);
     if (result == 0) return DAYBOOK_OK;
@@ -111,7 +113,7 @@ daybook_status dbk_reserve_for(daybook_store *store, size_t bytes, daybook_error
     return status;
 }
 
-bool dbk_reserve_give_up(daybook_store *store) {
+bool dbk_reserve_lend(daybook_store *store) {
     struct dbk_reserve *reserve = store->reserve;
     if (reserve == NULL) return false;
     pthread_mutex_lock(&reserve->lock);
@@ -122,6 +124,7 @@ bool dbk_reserve_give_up(daybook_store *store) {
         gave = store->vfs->unlink(store->vfs, reserve->path) == 0;
     }
     atomic_store(&reserve->held, 0);
+    atomic_store(&reserve->is_lent, true);
     pthread_mutex_unlock(&reserve->lock);
     return gave;
 }
@@ -132,12 +135,17 @@ void dbk_reserve_restore(daybook_store *store) {
     // More than was ever asked for at once, so that appends that were refused find it enough.
     uint64_t bytes = in_steps(needed_for(unflushed_bytes(store)) + STEP_BYTES);
     pthread_mutex_lock(&reserve->lock);
+    atomic_store(&reserve->is_lent, false);
     if (hold_most(store, reserve, bytes) == 0) atomic_store(&reserve->was_refused, false);
     pthread_mutex_unlock(&reserve->lock);
 }
 
 void dbk_reserve_note_full(daybook_store *store) {
     if (store->reserve != NULL) atomic_store(&store->reserve->was_refused, true);
+}
+
+bool dbk_reserve_is_lent(const daybook_store *store) {
+    return store->reserve != NULL && atomic_load(&store->reserve->is_lent);
 }
 
 bool dbk_reserve_is_short(const daybook_store *store) {
@@ -151,7 +159,7 @@ bool dbk_reserve_is_tight(const daybook_store *store) {
     uint64_t free_bytes = 0;
     if (dbk_reserve_is_short(store)) return true;
     return store->vfs->free_bytes(store->vfs, store->path, &free_bytes) == 0 &&
-           free_bytes < atomic_load(&store->reserve->held);
+           free_bytes < atomic_load(&store->reserve->held) + 2 * store->options.memtable_bytes;
 }
 
 // ---- Life -----------------------------------------------------------------------------------------------

@@ -195,7 +195,14 @@ daybook_status dbk_commit_make_room(daybook_store *store, size_t bytes, dbk_oper
         // could; what does not fit then does not fit the disk.
         uint64_t rounds = atomic_load(&store->round_count);
         if (operation->room_round == 0) operation->room_round = rounds + 2;
-        if (rounds >= operation->room_round) break;
+        if (rounds >= operation->room_round) {
+            // What a thread that reads or merges let go of just now may still be on its way to the disk.
+            if (operation->room_pauses == ROOM_PAUSES_MAX) break;
+            operation->room_pauses++;
+            dbk_maintenance_kick(store);
+            pause_for(store, ROOM_PAUSE_MS * DBK_MILLISECOND_NS);
+            continue;
+        }
         atomic_store(&commit->room_wanted, true);
         status = wait_for_room(store, seen, "journal", error);
         if (status != DAYBOOK_OK) break;
