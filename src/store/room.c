@@ -16,6 +16,8 @@ enum {
     PACE_SLOWEST_PART = 32, // of the flusher's rate that is always let in
     ROOM_WAIT_MS = 100,
     ROOM_WAITS_MAX = 300, // half a minute without any progress of maintenance
+    ROOM_PAUSE_MS = 10,
+    ROOM_PAUSES_MAX = 5,
     ROTATION_PAGES_MIN = 64,
     REMOVAL_PAGES_MAX = 128, // half a piece: more than the longest record of removals
     REMOVAL_JOURNAL_SHARE = 32,
@@ -83,6 +85,12 @@ bool dbk_commit_pace(daybook_store *store) {
         (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes, seen,
                                until_ns - now_ns, 0);
     return true;
+}
+
+static void pause_for(daybook_store *store, int64_t pause_ns) {
+    struct dbk_commit *commit = store->commit;
+    (void)store->vfs->wait(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes,
+                           atomic_load(&commit->room_changes), pause_ns, 0);
 }
 
 bool dbk_commit_wants_flush(daybook_store *store) {
