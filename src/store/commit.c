@@ -16,9 +16,9 @@
 // calls, and nobody whose turn it is not. (Where a group leaves operations to the next one, they are woken
 // with it and sleep again: their state has not changed.)
 //
-// Submitted operations belong to the commit
-// thread, which exists once dbk_commit_submit was called: it leads when a submitted operation is at the head,
-// and calls all completions.
+// Submitted operations belong to the commit thread, which exists once it has been needed: it leads when a
+// submitted operation is at the head, or where many wait, because handing the lead from one of many runnable
+// threads to the next leaves the device idle; and it calls all completions.
 //
 // Urgent operations (rotation, deferred groups, the witness) go to the head: maintenance waits for them, and
 // who waits for room waits for maintenance. A leader that finds no room lets them go first, and appends leave
@@ -47,6 +47,7 @@ enum {
     QUEUED_BYTES_MAX = 32 << 20,
     RESOLVE_TRIES_MAX = 100,
     TAKES_MAX = DBK_COMMIT_OWN_SLOT - 1,
+    CROWD_MIN = 8, // from so many waiting operations on the commit thread leads
 };
 
 // ---- Queue ------------------------------------------------------------------------------------------------
@@ -62,6 +63,7 @@ static void push(struct dbk_commit *commit, dbk_operation *operation) {
     operation->next = NULL;
     *commit->tail = operation;
     commit->tail = &operation->next;
+    commit->queue_count++;
 }
 
 static void push_front(struct dbk_commit *commit, dbk_operation *operation) {
@@ -69,6 +71,7 @@ static void push_front(struct dbk_commit *commit, dbk_operation *operation) {
     operation->next = commit->head;
     if (commit->head == NULL) commit->tail = &operation->next;
     commit->head = operation;
+    commit->queue_count++;
 }
 
 static void count_submitted(struct dbk_commit *commit, const dbk_operation *operations, bool taken) {
@@ -88,6 +91,7 @@ static dbk_operation *take_queue(struct dbk_commit *commit) {
     dbk_operation *taken = commit->head;
     commit->head = NULL;
     commit->tail = &commit->head;
+    commit->queue_count = 0;
     commit->slot = (commit->slot + 1) % DBK_COMMIT_OWN_SLOT;
     count_submitted(commit, taken, true);
     pthread_mutex_unlock(&commit->queue_lock);
@@ -98,8 +102,10 @@ static dbk_operation *take_queue(struct dbk_commit *commit) {
 static void put_back(struct dbk_commit *commit, dbk_operation *operations) {
     if (operations == NULL) return;
     dbk_operation *last = operations;
-    while (last->next != NULL) last = last->next;
+    size_t count = 1;
+    for (; last->next != NULL; count++) last = last->next;
     pthread_mutex_lock(&commit->queue_lock);
+    commit->queue_count += count;
     count_submitted(commit, operations, false);
     dbk_operation **at = &commit->head;
     while (*at != NULL && (*at)->urgent) at = &(*at)->next;
@@ -142,16 +148,20 @@ static uint32_t sleep_until_turn(daybook_store *store, dbk_operation *operation)
     }
 }
 
-// Hand the lead to the first waiting operation, or to nobody. queue_lock is held. Returns the operation to
-// wake, if any.
-static dbk_operation *pass_lead(struct dbk_commit *commit) {
+static bool start_thread(daybook_store *store);
+
+// Hand the lead to the first waiting operation, to the commit thread, or to nobody. queue_lock is held.
+// Returns the operation to wake, if any.
+static dbk_operation *pass_lead(daybook_store *store) {
+    struct dbk_commit *commit = store->commit;
     dbk_operation *next = commit->head;
     if (next == NULL) {
         commit->led = false;
         pthread_cond_broadcast(&commit->idle);
         return NULL;
     }
-    if (next->submitted) {
+    bool is_crowd = commit->queue_count >= CROWD_MIN && dbk_commit_has_background(store);
+    if (next->submitted || (is_crowd && start_thread(store))) {
         commit->thread_leads = true;
         pthread_cond_signal(&commit->thread_wake);
         return NULL;
@@ -253,8 +263,10 @@ static void publish(daybook_store *store) {
 }
 
 static void announce(daybook_store *store) {
-    atomic_fetch_add_explicit(&store->publish_count, 1, memory_order_release);
-    store->vfs->wake(store->vfs, (const volatile uint32_t *)(uintptr_t)&store->publish_count, INT32_MAX, 0);
+    // In one order with what a follower does: it counts itself, then sleeps if the count is still the old one.
+    atomic_fetch_add(&store->publish_count, 1);
+    if (atomic_load(&store->publish_waiters) > 0)
+        store->vfs->wake(store->vfs, word_of(&store->publish_count), INT32_MAX, 0);
     if (store->live == NULL) return;
     dbk_live_values values = {
         .incarnation = store->incarnation,
@@ -507,7 +519,7 @@ static dbk_operation *lead(daybook_store *store) {
             atomic_fetch_add_explicit(&store->commit_count, 1, memory_order_relaxed);
     }
     announce(store);
-    if (dbk_commit_wants_flush(store)) dbk_maintenance_kick(store);
+    if (dbk_commit_wants_growth(store) || dbk_commit_wants_flush(store)) dbk_maintenance_kick(store);
     return served;
 }
 
@@ -560,7 +572,7 @@ static void pass_and_release(daybook_store *store, dbk_operation *served, const 
     struct dbk_commit *commit = store->commit;
     pthread_mutex_lock(&commit->queue_lock);
     served = finish_submitted(commit, served);
-    dbk_operation *next = pass_lead(commit);
+    dbk_operation *next = pass_lead(store);
     pthread_mutex_unlock(&commit->queue_lock);
     if (next != NULL) wake_leader(store, next);
     release(store, served, own);
@@ -633,18 +645,24 @@ static void *commit_thread(void *context) {
     return NULL;
 }
 
+// queue_lock is held. False where it does not run and cannot be started.
+static bool start_thread(daybook_store *store) {
+    struct dbk_commit *commit = store->commit;
+    if (commit->thread_running) return true;
+    if (commit->closing || pthread_create(&commit->thread, NULL, commit_thread, store) != 0) return false;
+    commit->thread_running = true;
+    return true;
+}
+
 daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *operation, daybook_error *error) {
     struct dbk_commit *commit = store->commit;
     operation->submitted = true;
     operation->status = DAYBOOK_OK;
     daybook_error_init(&operation->error);
     pthread_mutex_lock(&commit->queue_lock);
-    if (!commit->thread_running && !commit->closing) {
-        if (pthread_create(&commit->thread, NULL, commit_thread, store) != 0) {
-            pthread_mutex_unlock(&commit->queue_lock);
-            return dbk_fail(error, DAYBOOK_ENOMEM, "no thread for submitted appends could be started");
-        }
-        commit->thread_running = true;
+    if (!commit->closing && !start_thread(store)) {
+        pthread_mutex_unlock(&commit->queue_lock);
+        return dbk_fail(error, DAYBOOK_ENOMEM, "no thread for submitted appends could be started");
     }
     // A completion that submits must not wait for the thread it runs in.
     while (!commit->closing && commit->queued_bytes > QUEUED_BYTES_MAX &&

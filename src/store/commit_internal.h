@@ -14,6 +14,7 @@ struct dbk_commit {
     // Guarded by queue_lock.
     dbk_operation *head;
     dbk_operation **tail;
+    size_t queue_count;
     bool led;      // somebody leads
     unsigned slot; // of `rounds`: where operations that queue now sleep
     bool closing;
@@ -32,6 +33,7 @@ struct dbk_commit {
 
     // Owned by whoever leads.
     dbk_journal_group *group;
+    uint64_t growth_end_lsn;      // end of the journal when it was last asked to grow
     dbk_append *oldest_untrimmed; // guarded by state_lock, with the newest
     dbk_append *newest_untrimmed;
     uint64_t owed_from;      // 0, or the oldest event whose limits could not be enforced; under state_lock
@@ -49,6 +51,8 @@ struct dbk_commit {
     atomic_bool room_wanted; // the leader waits for the journal: a flush is due however little is used
 };
 
+/// May the store have threads of its own?
+bool dbk_commit_has_background(const daybook_store *store);
 /// Is an urgent operation at the head of the queue?
 bool dbk_commit_urgent_waits(struct dbk_commit *commit);
 

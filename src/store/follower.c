@@ -649,7 +649,9 @@ void dbk_store_wait_published(daybook_store *store, uint32_t seen_publish_count,
     const volatile uint32_t *word = (const volatile uint32_t *)(uintptr_t)&store->publish_count;
     struct dbk_follower *follower = store->follower;
     if (follower == NULL) {
+        atomic_fetch_add(&store->publish_waiters, 1);
         (void)store->vfs->wait(store->vfs, word, seen_publish_count, timeout_ns, 0);
+        atomic_fetch_sub(&store->publish_waiters, 1);
         return;
     }
     int64_t tick_ns = TICK_MS * DBK_MILLISECOND_NS;

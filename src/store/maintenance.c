@@ -42,6 +42,8 @@ static void bump(daybook_store *store, _Atomic uint32_t *word) {
 void dbk_maintenance_kick(daybook_store *store) {
     struct dbk_maintenance *maintenance = store->maintenance;
     if (maintenance == NULL || !maintenance->flusher_runs) return;
+    // Woken and not yet looking: it will see what we came for.
+    if (atomic_exchange(&maintenance->is_kicked, true)) return;
     bump(store, &maintenance->flush_word);
 }
 
@@ -277,6 +279,7 @@ static void *run_flusher(void *context) {
     struct dbk_maintenance *maintenance = store->maintenance;
     while (!atomic_load(&maintenance->stop)) {
         uint32_t word = atomic_load_explicit(&maintenance->flush_word, memory_order_acquire);
+        (void)atomic_exchange(&maintenance->is_kicked, false);
         run_round(store);
         if (atomic_load(&maintenance->stop)) break;
         (void)store->vfs->wait(store->vfs, word_of(&maintenance->flush_word), word, flusher_timeout_ns(store),

@@ -35,6 +35,7 @@ struct dbk_maintenance {
     pthread_t flusher, merger;
     atomic_bool stop;
     _Atomic uint32_t flush_word, merge_word; // bumped to wake
+    atomic_bool is_kicked;                   // flush_word was bumped since the flusher last began a round
 
     // Owned by whoever does the round (one thread: flusher, or the caller of daybook_maintain under
     // round_lock).

@@ -489,11 +489,11 @@ static daybook_status open_journal(daybook_store *store, const dbk_journal_recov
 }
 
 static daybook_status open_live(daybook_store *store, uint64_t session, daybook_error *error) {
-    daybook_status status = dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, true,
-                                          &store->live, error);
+    daybook_status status =
+        dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, true, &store->live, error);
     if (status == DAYBOOK_ENOSPC && dbk_make_space(store)) {
-        status = dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, true, &store->live,
-                               error);
+        status =
+            dbk_live_open(store->allocator, store->vfs, store->path, &store->uuid, true, &store->live, error);
     }
     DBK_TRY(status);
     dbk_live_identify(store->live, store->incarnation, dbk_process_id(), session);
@@ -604,6 +604,7 @@ static daybook_status open_locked(daybook_store *store, bool made_directory, uin
     dbk_journal_recovery recovery = {0};
     uint64_t last_position = 0;
     bool was_closed = store->manifest.closed_clean;
+    uint64_t trim_from = store->manifest.trim_from; // read before others may write it; 0: no flush has said
     DBK_TRY(recover_segments(store, error));
     DBK_TRY(recover_journal(store, &recovery, &last_position, error));
     publish_recovered(store);
@@ -615,7 +616,6 @@ static daybook_status open_locked(daybook_store *store, bool made_directory, uin
     DBK_TRY(renew_memory_streams(store, error));
     trim_what_aged(store);
     if (dbk_reserve_is_lent(store)) dbk_reserve_restore(store);
-    uint64_t trim_from = store->manifest.trim_from; // 0: no flush has said
     if (was_closed && (trim_from == 0 || trim_from >= store->next_position)) return DAYBOOK_OK;
     bool is_earlier = trim_from != 0 && trim_from < last_position;
     return dbk_store_trim_recovered(store, is_earlier ? trim_from : last_position, error);

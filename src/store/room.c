@@ -33,15 +33,12 @@ void dbk_commit_room_changed(daybook_store *store) {
     store->vfs->wake(store->vfs, (const volatile uint32_t *)(uintptr_t)&commit->room_changes, INT32_MAX, 0);
 }
 
-static bool has_background(const daybook_store *store) {
+bool dbk_commit_has_background(const daybook_store *store) {
     return (store->options.flags & DAYBOOK_OPEN_NO_BACKGROUND) == 0;
 }
 
 static size_t frozen_count(daybook_store *store) {
-    dbk_view *view = dbk_store_get_view(store);
-    size_t count = view->source_count - view->segment_count;
-    dbk_view_unref(view);
-    return count > 0 ? count - 1 : 0;
+    return atomic_load(&store->frozen_count);
 }
 
 // ---- Pacing -----------------------------------------------------------------------------------------------
@@ -57,7 +54,7 @@ static size_t frozen_count(daybook_store *store) {
 
 // Bytes per millisecond that may be let in; 0 where nothing need be held back.
 static uint64_t allowed_rate(daybook_store *store) {
-    if (!has_background(store) || frozen_count(store) == 0) return 0;
+    if (!dbk_commit_has_background(store) || frozen_count(store) == 0) return 0;
     uint64_t size = store->options.memtable_bytes;
     uint64_t used = dbk_memtable_bytes(store->active->memtable);
     if (used < size / PACE_FREE_PART) return 0;
@@ -95,15 +92,26 @@ static void pause_for(daybook_store *store, int64_t pause_ns) {
 
 bool dbk_commit_wants_flush(daybook_store *store) {
     if (store->read_only || store->journal == NULL) return false;
+    if (frozen_count(store) > 0) return true;
     pthread_mutex_lock(&store->state_lock);
     size_t bytes = dbk_memtable_bytes(store->active->memtable);
     bool empty = dbk_memtable_position_end(store->active->memtable) == store->active->position_first;
     pthread_mutex_unlock(&store->state_lock);
-    if (frozen_count(store) > 0) return true;
     if (bytes >= store->options.memtable_bytes && !empty) return true;
     uint64_t pages_max = store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE;
     uint64_t used = dbk_journal_used_pages(store->journal);
     return used >= pages_max / 2 || (used > 0 && atomic_load(&store->commit->room_wanted));
+}
+
+bool dbk_commit_wants_growth(daybook_store *store) {
+    uint64_t used = dbk_journal_used_pages(store->journal);
+    uint64_t room = dbk_journal_room_pages(store->journal);
+    uint64_t pages_max = store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE;
+    if (used <= room || used + room + DBK_JOURNAL_PIECE_PAGES > pages_max) return false;
+    uint64_t end_lsn = dbk_journal_durable_lsn(store->journal) + room;
+    if (end_lsn == store->commit->growth_end_lsn) return false;
+    store->commit->growth_end_lsn = end_lsn;
+    return true;
 }
 
 // Wait until maintenance did something. Its last status tells whether there is hope.
@@ -151,7 +159,7 @@ static uint64_t removal_pages(const daybook_store *store) {
 uint64_t dbk_commit_reserved_pages(daybook_store *store, const dbk_operation *operation) {
     if (operation->urgent) return 0;
     uint64_t pages = frees_space(operation) ? 0 : removal_pages(store);
-    if (!has_background(store)) return pages;
+    if (!dbk_commit_has_background(store)) return pages;
     pthread_mutex_lock(&store->removal_lock);
     size_t lazy = store->commit->lazy.size;
     pthread_mutex_unlock(&store->removal_lock);
@@ -180,7 +188,7 @@ daybook_status dbk_commit_make_room(daybook_store *store, size_t bytes, dbk_oper
     // what makes room.
     for (;;) {
         uint32_t seen = atomic_load(&commit->room_changes);
-        if (!fills_table || !has_background(store) || frozen_count(store) == 0 ||
+        if (!fills_table || !dbk_commit_has_background(store) || frozen_count(store) == 0 ||
             dbk_memtable_bytes(store->active->memtable) < 2 * store->options.memtable_bytes)
             break;
         if (dbk_commit_urgent_waits(commit)) return DBK_COMMIT_YIELD;
@@ -190,7 +198,8 @@ daybook_status dbk_commit_make_room(daybook_store *store, size_t bytes, dbk_oper
     for (;;) {
         uint32_t seen = atomic_load(&commit->room_changes);
         status = find_room(store, bytes, operation);
-        if ((status != DAYBOOK_ELIMIT && status != DAYBOOK_ENOSPC) || !has_background(store)) break;
+        if ((status != DAYBOOK_ELIMIT && status != DAYBOOK_ENOSPC) || !dbk_commit_has_background(store))
+            break;
         if (dbk_journal_pages_for(bytes) > store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2) {
             status = dbk_fail(
                 error, DAYBOOK_ELIMIT,

@@ -180,6 +180,8 @@ void dbk_store_set_view(daybook_store *store, dbk_view *view) {
     pthread_mutex_lock(&store->view_lock);
     dbk_view *old = store->view;
     store->view = view;
+    size_t memtable_count = view == NULL ? 0 : view->source_count - view->segment_count;
+    atomic_store(&store->frozen_count, memtable_count > 0 ? memtable_count - 1 : 0);
     atomic_store_explicit(&store->view_generation, view == NULL ? 0 : view->generation, memory_order_release);
     pthread_mutex_unlock(&store->view_lock);
     dbk_view_unref(old);

@@ -73,7 +73,8 @@ struct daybook_store {
     // Published.
     atomic_uint_fast64_t durable_position;
     _Atomic uint32_t
-        publish_count; // bumped after every publish: followers sleep on it (vfs->wait, not shared)
+        publish_count;           // bumped after every publish: followers sleep on it (vfs->wait, not shared)
+    atomic_uint publish_waiters; // followers that sleep on it, or are about to
     atomic_uint_fast64_t flushed_position;
     atomic_uint_fast64_t manifest_edit; // manifest.edit_count, for the live page
     atomic_bool poisoned;
@@ -84,13 +85,14 @@ struct daybook_store {
 
     pthread_mutex_t view_lock;
     dbk_view *view;                       // guarded by view_lock
+    atomic_size_t frozen_count;           // of `view`: memory tables beside the active one
     atomic_uint_fast64_t view_generation; // of `view`: a cursor whose source is of an older one takes it anew
 
     struct dbk_commit *commit;
     struct dbk_maintenance *maintenance;
     struct dbk_follower *follower;
-    struct dbk_reserve *reserve;          // room on the disk that appends may not use; NULL in memory, for readers
-    atomic_uint_fast64_t round_count;     // rounds of the flusher, for appends that wait for room
+    struct dbk_reserve *reserve; // room on the disk that appends may not use; NULL in memory, for readers
+    atomic_uint_fast64_t round_count; // rounds of the flusher, for appends that wait for room
 
     // Maintenance.
     pthread_mutex_t maintenance_lock;
@@ -160,6 +162,8 @@ daybook_status dbk_commit_rotate(daybook_store *store, bool force, dbk_source **
 uint64_t dbk_commit_trim_from(daybook_store *store);
 /// Should a flush be started? (active table above memtable_bytes, or journal half used)
 bool dbk_commit_wants_flush(daybook_store *store);
+/// True once per size of the journal: when half of it is used and it may grow. For the leader.
+bool dbk_commit_wants_growth(daybook_store *store);
 /// Wake appenders that wait for memory or journal room; also after errors went away.
 void dbk_commit_room_changed(daybook_store *store);
 
