@@ -6,11 +6,20 @@
 #include "store/recovery.h"
 #include "store/store_internal.h"
 
+// A segment that could not be read when it was to be merged: others are merged around it, until then.
+enum { DBK_UNMERGEABLE_MAX = 64 };
+typedef struct dbk_unmergeable {
+    uint64_t segment_id;
+    int64_t until_ns; // monotonic
+} dbk_unmergeable;
+
 struct dbk_maintenance {
     // Locks: flush_lock and merge_lock come before maintenance_lock; nobody takes both but backup and
     // erase, merge first.
     pthread_mutex_t merge_lock; // one merge at a time; held, no segment file goes away
     pthread_mutex_t flush_lock; // one flush at a time
+    dbk_unmergeable unmergeable[DBK_UNMERGEABLE_MAX]; // guarded by merge_lock
+    size_t unmergeable_count;                         // ... too
     dbk_cut cut;                // guarded by flush_lock: frozen tables wait to be written up to here
     _Atomic uint64_t next_segment_id;
     _Atomic uint64_t next_generation;

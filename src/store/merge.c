@@ -8,6 +8,9 @@
 // once per level. A segment more than half of whose events are removed is rewritten alone: that is what frees
 // space, and may use the reserve for it; a run is only merged where the disk has room for the result.
 //
+// A segment that cannot be read (damage, I/O errors) is left out for a while: its neighbours on either side are
+// merged without it. Else one bad block would keep all others from being merged, until the store is repaired.
+//
 // As a flush, a merge works on a copy of what is removed when it begins, and hands on what was removed
 // meanwhile when it takes effect: into a deletion file of the new segment (its inputs' files may hold
 // removals the journal does not have any more) and into memory. Inputs go away after the edit; readers that
@@ -15,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/time.h"
 #include "store/deletions.h"
 #include "store/maintenance.h"
 #include "store/reserve.h"
@@ -30,6 +34,7 @@ enum {
 };
 #define SEGMENT_EVENTS_MAX (UINT64_C(16) << 20)
 #define POSITION_SPAN_MAX UINT32_MAX
+#define UNMERGEABLE_NS (600 * DBK_SECOND_NS)
 
 // ---- Choosing -------------------------------------------------------------------------------------------
 
@@ -42,6 +47,46 @@ static unsigned level_of(const dbk_segment_summary *summary) {
 
 static const dbk_segment_summary *summary_at(const dbk_view *view, size_t index) {
     return dbk_segment_get_summary(view->sources[index]->segment);
+}
+
+static bool is_unmergeable(const daybook_store *store, const dbk_view *view, size_t index) {
+    const struct dbk_maintenance *maintenance = store->maintenance;
+    uint64_t id = summary_at(view, index)->segment_id;
+    for (size_t i = 0; i < maintenance->unmergeable_count; i++) {
+        if (maintenance->unmergeable[i].segment_id == id) return true;
+    }
+    return false;
+}
+
+// Those whose time is over may be tried again.
+static void forget_unmergeable(daybook_store *store) {
+    struct dbk_maintenance *maintenance = store->maintenance;
+    int64_t now_ns = store->vfs->clock_monotonic_ns(store->vfs);
+    size_t kept = 0;
+    for (size_t i = 0; i < maintenance->unmergeable_count; i++) {
+        if (maintenance->unmergeable[i].until_ns > now_ns)
+            maintenance->unmergeable[kept++] = maintenance->unmergeable[i];
+    }
+    maintenance->unmergeable_count = kept;
+}
+
+// A merge failed: where the error names an input, that one is left out for a while.
+static void note_unmergeable(daybook_store *store, const dbk_view *view, size_t first, size_t count,
+                             const daybook_error *error) {
+    struct dbk_maintenance *maintenance = store->maintenance;
+    for (size_t i = first; i < first + count; i++) {
+        char name[40];
+        char path[DBK_PATH_SIZE_MAX];
+        uint64_t id = summary_at(view, i)->segment_id;
+        dbk_segment_name(id, name);
+        if (dbk_path_join(store->path, name, path, NULL) != DAYBOOK_OK || strcmp(path, error->file) != 0)
+            continue;
+        if (maintenance->unmergeable_count == DBK_UNMERGEABLE_MAX) return;
+        maintenance->unmergeable[maintenance->unmergeable_count++] = (dbk_unmergeable){
+            .segment_id = id,
+            .until_ns = store->vfs->clock_monotonic_ns(store->vfs) + UNMERGEABLE_NS,
+        };
+    }
 }
 
 // How many segments from `first` on may become one.
@@ -67,7 +112,9 @@ static bool choose_run(const daybook_store *store, const dbk_view *view, size_t 
     for (unsigned level = 0; level <= LEVELS_MAX; level++) {
         for (size_t first = 0; first < view->segment_count; first++) {
             size_t count = 0;
-            while (first + count < view->segment_count && level_of(summary_at(view, first + count)) <= level)
+            while (first + count < view->segment_count &&
+                   level_of(summary_at(view, first + count)) <= level &&
+                   !is_unmergeable(store, view, first + count))
                 count++;
             size_t fit = fitting(store, view, first, count);
             if (fit >= FAN_IN_MIN) {
@@ -98,6 +145,7 @@ static bool choose_half_dead(const daybook_store *store, const dbk_view *view, s
     for (size_t i = 0; i < view->segment_count; i++) {
         const dbk_segment_summary *summary = summary_at(view, i);
         if (found && summary->file_bytes >= summary_at(view, *first_out)->file_bytes) continue;
+        if (is_unmergeable(store, view, i)) continue;
         if (summary->event_count == 0 || dead_count(store, view->sources[i]) * 2 <= summary->event_count)
             continue;
         *first_out = i;
@@ -520,6 +568,18 @@ static daybook_status merge_range(daybook_store *store, dbk_view *view, size_t f
     return status;
 }
 
+// What of it cannot be read is left out next time. merge_lock is held.
+static daybook_status merge_readable(daybook_store *store, dbk_view *view, size_t first, size_t count,
+                                     daybook_error *error) {
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status status = merge_range(store, view, first, count, false, &detail);
+    if (status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO)
+        note_unmergeable(store, view, first, count, &detail);
+    if (status != DAYBOOK_OK && error != NULL) *error = detail;
+    return status;
+}
+
 daybook_status dbk_merge_once(daybook_store *store, daybook_error *error) {
     struct dbk_maintenance *maintenance = store->maintenance;
     pthread_mutex_lock(&maintenance->merge_lock);
@@ -527,9 +587,10 @@ daybook_status dbk_merge_once(daybook_store *store, daybook_error *error) {
     size_t first = 0;
     size_t count = 0;
     daybook_status status = DAYBOOK_END;
+    forget_unmergeable(store);
     bool found = choose_run(store, view, &first, &count) && fits_disk(store, view, first, count);
     if (found || choose_half_dead(store, view, &first, &count)) {
-        status = merge_range(store, view, first, count, false, error);
+        status = merge_readable(store, view, first, count, error);
     }
     dbk_view_unref(view);
     pthread_mutex_unlock(&maintenance->merge_lock);
@@ -543,8 +604,9 @@ daybook_status dbk_merge_removed(daybook_store *store, daybook_error *error) {
     size_t first = 0;
     size_t count = 0;
     daybook_status status = DAYBOOK_END;
+    forget_unmergeable(store);
     if (choose_half_dead(store, view, &first, &count))
-        status = merge_range(store, view, first, count, false, error);
+        status = merge_readable(store, view, first, count, error);
     dbk_view_unref(view);
     pthread_mutex_unlock(&maintenance->merge_lock);
     return status;

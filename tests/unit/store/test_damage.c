@@ -439,6 +439,53 @@ static void erased_events_leave_no_bytes(void **state) {
     end(&at);
 }
 
+// A run of segments, one of which has a bad block: its neighbours become one without it.
+static void segments_are_merged_around_a_damaged_one(void **state) {
+    (void)state;
+    enum { SEGMENTS = 6, EVENTS_EACH = 40 };
+    fixture at;
+    begin(&at, 5);
+    daybook_store *store = open_store(&at, "/s", 0);
+    for (unsigned i = 0; i < SEGMENTS * EVENTS_EACH; i++) {
+        append_one(store, i);
+        if (i % EVENTS_EACH == EVENTS_EACH - 1) assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    }
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    daybook_file *file = NULL;
+    assert_int_equal(at.vfs->open(at.vfs, "/s/segment-0000000000000002.dbs", DAYBOOK_VFS_WRITE, &file), 0);
+    uint64_t size = 0;
+    assert_int_equal(at.vfs->file_size(at.vfs, file, &size), 0);
+    static const uint8_t zeros[256];
+    assert_true(size > 3 * sizeof zeros);
+    assert_int_equal(at.vfs->write_at(at.vfs, file, zeros, sizeof zeros, size / 4), (int64_t)sizeof zeros);
+    at.vfs->close(at.vfs, file);
+
+    store = open_store(&at, "/s", 0);
+    unsigned damaged = 0, merged = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        daybook_status status = daybook_maintain(store, NULL);
+        damaged += status == DAYBOOK_EDAMAGED;
+        merged += status == DAYBOOK_OK;
+        assert_true(status == DAYBOOK_OK || status == DAYBOOK_END || status == DAYBOOK_EDAMAGED);
+    }
+    assert_int_equal(damaged, 1); // told once, then left out
+    assert_true(merged >= 1);
+    daybook_store_info info = {.size = sizeof info};
+    assert_int_equal(daybook_info(store, &info, NULL), DAYBOOK_OK);
+    assert_int_equal(info.merge_count, 1);
+    assert_int_equal(info.segment_count, 3);
+    // After ten minutes it is tried again: it may have been a bad moment of the device.
+    dbk_sim_advance_ns(at.sim, INT64_C(601) * 1000000000);
+    for (unsigned i = 0; i < 2; i++) append_one(store, i);
+    for (unsigned i = 0; i < 3; i++) {
+        append_one(store, i);
+        assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    }
+    assert_int_equal(daybook_maintain(store, NULL), DAYBOOK_EDAMAGED);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sound_store_needs_no_repair),
@@ -447,6 +494,7 @@ int main(void) {
         cmocka_unit_test(erased_events_leave_no_bytes),
         cmocka_unit_test(missing_and_short_files_are_told_contained_and_repaired),
         cmocka_unit_test(flipped_bytes_are_told_contained_and_repaired),
+        cmocka_unit_test(segments_are_merged_around_a_damaged_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
