@@ -44,6 +44,8 @@ static void put_json(cli_context *context, const daybook_store_info *info) {
                    {"streams", info->stream_count},
                    {"segments", info->segment_count},
                    {"segment_bytes", info->segment_bytes},
+                   {"block_bytes", info->block_bytes},
+                   {"index_bytes", info->index_bytes},
                    {"journal_bytes", info->journal_bytes},
                    {"journal_used_bytes", info->journal_used_bytes},
                    {"memory_bytes", info->memory_bytes},
@@ -69,7 +71,7 @@ static void put_label(cli_output *out, const char *label) {
 
 static void put_text(cli_context *context, const daybook_store_info *info) {
     cli_output *out = context->out;
-    char a[32], b[32], c[32];
+    char a[32], b[32], c[32], d[32];
     cli_put_plain(out, daybook_text(context->store_path), 0);
     cli_put_format(out, "  %s events in %s streams\n", cli_grouped(info->event_count, a),
                    cli_grouped(info->stream_count, b));
@@ -83,8 +85,10 @@ static void put_text(cli_context *context, const daybook_store_info *info) {
         cli_put_char(out, '\n');
     }
     put_label(out, "segments");
-    cli_put_format(out, "%s, %s, up to position %llu\n", cli_grouped(info->segment_count, a),
-                   cli_byte_text(info->segment_bytes, b), (unsigned long long)info->flushed_position);
+    cli_put_format(out, "%s, %s (events %s, index %s), up to position %llu\n",
+                   cli_grouped(info->segment_count, a), cli_byte_text(info->segment_bytes, b),
+                   cli_byte_text(info->block_bytes, c), cli_byte_text(info->index_bytes, d),
+                   (unsigned long long)info->flushed_position);
     put_label(out, "journal");
     cli_put_format(out, "%s, %s to replay\n", cli_byte_text(info->journal_bytes, a),
                    cli_byte_text(info->journal_used_bytes, b));

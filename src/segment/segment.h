@@ -96,6 +96,16 @@ daybook_status dbk_segment_open(const dbk_segment_config *config, dbk_cache *cac
 dbk_segment *dbk_segment_ref(dbk_segment *segment);
 void dbk_segment_unref(dbk_segment *segment);
 const dbk_segment_summary *dbk_segment_get_summary(const dbk_segment *segment);
+/// Where the bytes of the file go, checksums counted; of a sound file they add up to file_bytes. No I/O.
+typedef struct dbk_segment_sizes {
+    uint64_t blocks; // events
+    uint64_t block_index;
+    uint64_t terms; // the dictionary with its postings
+    uint64_t filters;
+    uint64_t dictionaries; // for compression, both copies
+    uint64_t frame;        // head, catalogue, footers, tails
+} dbk_segment_sizes;
+void dbk_segment_get_sizes(const dbk_segment *segment, dbk_segment_sizes *sizes_out);
 /// Whose it is: what `config` said when it was written. For rebuilding: a config with an all-zero store_uuid
 /// opens the segments of any store.
 void dbk_segment_get_identity(const dbk_segment *segment, dbk_uuid *store_uuid_out,

@@ -610,6 +610,7 @@ static daybook_status write_cut(daybook_store *store, daybook_error *error) {
     if (status == DAYBOOK_OK) {
         dbk_cut_deinit(store, &maintenance->cut);
         atomic_fetch_add(&store->flush_count, 1);
+        if (flush.has_segment) atomic_fetch_add(&store->flushed_bytes, flush.summary.file_bytes);
         dbk_commit_room_changed(store);
     }
     return status;

@@ -4,14 +4,20 @@
 #include "base/error.h"
 #include "store/store_internal.h"
 
-static uint64_t memory_bytes(daybook_store *store) {
+static void add_view(daybook_store *store, daybook_store_info *info) {
     dbk_view *view = dbk_store_get_view(store);
-    uint64_t bytes = dbk_cache_bytes(store->cache);
+    for (size_t i = 0; i < view->segment_count; i++) {
+        dbk_segment_sizes sizes;
+        dbk_segment_get_sizes(view->sources[i]->segment, &sizes);
+        info->block_bytes += sizes.blocks;
+        info->index_bytes += sizes.terms + sizes.filters + sizes.block_index;
+    }
+    info->memory_bytes = dbk_cache_bytes(store->cache);
     for (size_t i = view->segment_count; i < view->source_count; i++) {
-        if (view->sources[i]->memtable != NULL) bytes += dbk_memtable_bytes(view->sources[i]->memtable);
+        if (view->sources[i]->memtable != NULL)
+            info->memory_bytes += dbk_memtable_bytes(view->sources[i]->memtable);
     }
     dbk_view_unref(view);
-    return bytes;
 }
 
 static daybook_status add_streams(daybook_store *store, daybook_store_info *info, daybook_error *error) {
@@ -54,11 +60,13 @@ daybook_status daybook_info(daybook_store *store, daybook_store_info *info_out, 
     if (store->journal != NULL)
         info.journal_used_bytes = dbk_journal_used_pages(store->journal) * DBK_JOURNAL_PAGE_SIZE;
     if (store->journal == NULL) info.journal_used_bytes = store->open_replayed_bytes;
-    info.memory_bytes = memory_bytes(store);
+    add_view(store, &info);
     info.group_count = atomic_load(&store->group_count);
     info.commit_count = atomic_load(&store->commit_count);
     info.flush_count = atomic_load(&store->flush_count);
     info.merge_count = atomic_load(&store->merge_count);
+    info.flushed_bytes = atomic_load(&store->flushed_bytes);
+    info.merged_bytes = atomic_load(&store->merged_bytes);
     info.open_replayed_bytes = store->open_replayed_bytes;
     info.open_torn_pages = store->open_torn_pages;
     pthread_mutex_lock(&store->state_lock);

@@ -545,6 +545,7 @@ static daybook_status publish(merging *merge, daybook_error *error) {
     if (status == DAYBOOK_OK) {
         dbk_remove_doubtful(store);
         atomic_fetch_add(&store->merge_count, 1);
+        atomic_fetch_add(&store->merged_bytes, merge->summary.file_bytes);
     }
     return status;
 }

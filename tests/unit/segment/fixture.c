@@ -221,10 +221,11 @@ static void check_blocks(test_world *world, dbk_segment *segment, size_t first, 
     dbk_block_view view;
     memset(&view, 0, sizeof view);
     size_t at = first;
-    uint64_t bytes = 0, count = 0;
+    uint64_t bytes = 0, count = 0, file_bytes = 0;
     for (uint32_t number = 0; number < dbk_segment_block_count(segment); number++) {
         dbk_block_info info;
         assert_ok(world, dbk_segment_block_info(segment, number, &info, &world->error));
+        file_bytes += info.file_bytes;
         assert_ok(world, dbk_block_load(segment, number, &view, &world->error));
         assert_int_equal(view.event_count, info.event_count);
         assert_int_equal(view.block_number, number);
@@ -251,6 +252,13 @@ static void check_blocks(test_world *world, dbk_segment *segment, size_t first, 
     const dbk_segment_summary *summary = dbk_segment_get_summary(segment);
     assert_int_equal(summary->event_count, count);
     assert_int_equal(summary->data_bytes, bytes);
+    dbk_segment_sizes sizes;
+    dbk_segment_get_sizes(segment, &sizes);
+    assert_true(sizes.blocks == file_bytes);
+    assert_true(sizes.blocks + sizes.block_index + sizes.terms + sizes.filters + sizes.dictionaries +
+                    sizes.frame ==
+                dbk_segment_get_summary(segment)->file_bytes);
+    assert_true(sizes.terms <= dbk_segment_get_summary(segment)->file_bytes); // nothing wrapped
 }
 
 static void check_stream(test_world *world, dbk_segment *segment, uint32_t stream_id, size_t first,

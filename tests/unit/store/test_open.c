@@ -184,6 +184,30 @@ static void files_of_others_in_a_store_stay(void **state) {
     end(&at);
 }
 
+static void info_tells_what_segments_hold_and_cost(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 44);
+    daybook_store *store = open_store(&at, DAYBOOK_OPEN_NO_BACKGROUND);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 50; i++) assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
+        assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    }
+    daybook_store_info flushed = {.size = sizeof flushed}, merged = {.size = sizeof merged};
+    assert_int_equal(daybook_info(store, &flushed, NULL), DAYBOOK_OK);
+    assert_int_equal(flushed.segment_count, 4);
+    assert_true(flushed.flushed_bytes == flushed.segment_bytes && flushed.merged_bytes == 0);
+    assert_true(flushed.block_bytes > 0 && flushed.index_bytes > 0);
+    assert_true(flushed.block_bytes + flushed.index_bytes < flushed.segment_bytes);
+    while (daybook_maintain(store, NULL) == DAYBOOK_OK) {
+    }
+    assert_int_equal(daybook_info(store, &merged, NULL), DAYBOOK_OK);
+    assert_int_equal(merged.segment_count, 1);
+    assert_true(merged.flushed_bytes == flushed.flushed_bytes && merged.merged_bytes == merged.segment_bytes);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
 static void a_newer_format_is_refused(void **state) {
     (void)state;
     fixture at;
@@ -452,6 +476,7 @@ int main(void) {
         cmocka_unit_test(a_second_writer_is_refused_by_name),
         cmocka_unit_test(what_is_not_a_store_is_left_alone),
         cmocka_unit_test(files_of_others_in_a_store_stay),
+        cmocka_unit_test(info_tells_what_segments_hold_and_cost),
         cmocka_unit_test(a_newer_format_is_refused),
         cmocka_unit_test(what_makes_a_format_unknown_is_said),
         cmocka_unit_test(a_store_in_memory_needs_no_files),
