@@ -30,13 +30,14 @@ daybook_status dbk_block_damaged(dbk_segment *segment, uint64_t offset, daybook_
     return dbk_chunk_damaged(&segment->reader, offset, "a block of events", error);
 }
 
-static daybook_status events_damaged(dbk_segment *segment, const dbk_block_info *info, daybook_error *error) {
+static daybook_status events_damaged(dbk_segment *segment, const dbk_block_place *place,
+                                     daybook_error *error) {
     return dbk_fail_damaged(
-        error, segment->path, info->file_offset,
+        error, segment->path, place->file_offset,
         "the block of events at positions %llu to %llu is damaged (%s, byte %llu): its bytes are not "
         "those that were written; run daybook verify",
-        (unsigned long long)info->position_first, (unsigned long long)info->position_last, segment->path,
-        (unsigned long long)info->file_offset);
+        (unsigned long long)place->position_first, (unsigned long long)place->position_last, segment->path,
+        (unsigned long long)place->file_offset);
 }
 
 bool dbk_block_head_matches(const dbk_block_head *head, const dbk_block_info *info) {
@@ -82,18 +83,22 @@ daybook_status dbk_segment_load_decoder(dbk_segment *segment, uint32_t number, d
 
 // ---- Blocks -----------------------------------------------------------------------------------------------
 
-bool dbk_block_open_payload(const dbk_segment *segment, const dbk_block_info *info, dbk_slice payload,
+static bool is_at(const dbk_block_head *head, const dbk_block_place *place) {
+    return head->position_first == place->position_first && head->position_last == place->position_last;
+}
+
+bool dbk_block_open_payload(const dbk_segment *segment, const dbk_block_place *place, dbk_slice payload,
                             dbk_block_head *head_out, dbk_slice *stored_out) {
-    return dbk_block_head_decode(payload, head_out, stored_out) && dbk_block_head_matches(head_out, info) &&
+    return dbk_block_head_decode(payload, head_out, stored_out) && is_at(head_out, place) &&
            head_out->dictionary <= segment->footer.dictionary_count;
 }
 
-static daybook_status decode_block(dbk_segment *segment, const dbk_block_info *info, dbk_slice payload,
+static daybook_status decode_block(dbk_segment *segment, const dbk_block_place *place, dbk_slice payload,
                                    void *scratch, dbk_cache_entry **entry_out, daybook_error *error) {
     dbk_block_head head;
     dbk_slice stored;
-    if (!dbk_block_open_payload(segment, info, payload, &head, &stored))
-        return events_damaged(segment, info, error);
+    if (!dbk_block_open_payload(segment, place, payload, &head, &stored))
+        return events_damaged(segment, place, error);
     dbk_cache_entry *decoder_entry;
     DBK_TRY(dbk_segment_load_decoder(segment, head.dictionary, &decoder_entry, error));
     // initStatic puts the digested dictionary at the begin of its memory.
@@ -104,7 +109,7 @@ static daybook_status decode_block(dbk_segment *segment, const dbk_block_info *i
         status = out_of_memory(segment, error);
     } else if (!dbk_block_decode(&head, stored, decoder, scratch, dbk_cache_entry_data(entry))) {
         dbk_cache_release(segment->cache, entry);
-        status = events_damaged(segment, info, error);
+        status = events_damaged(segment, place, error);
     }
     dbk_cache_release(segment->cache, decoder_entry);
     if (status == DAYBOOK_OK) *entry_out = entry;
@@ -120,41 +125,42 @@ bool dbk_block_decode_with_scratch(dbk_segment *segment, const dbk_block_head *h
     return is_decoded;
 }
 
-static daybook_status read_block(dbk_segment *segment, const dbk_block_info *info,
+static daybook_status read_block(dbk_segment *segment, const dbk_block_place *place,
                                  dbk_cache_entry **entry_out, daybook_error *error) {
     uint8_t *scratch = dbk_cache_take_scratch(segment->cache, scratch_size());
     uint8_t *own = NULL, *bytes = scratch + dbk_unpack_scratch_size();
     daybook_status status = DAYBOOK_OK;
-    if (scratch != NULL && info->file_bytes > READ_SIZE) {
-        if (info->file_bytes <= segment->reader.size)
-            bytes = own = dbk_alloc(segment->allocator, info->file_bytes);
+    if (scratch != NULL && place->file_bytes > READ_SIZE) {
+        if (place->file_bytes <= segment->reader.size)
+            bytes = own = dbk_alloc(segment->allocator, place->file_bytes);
         else
-            status = events_damaged(segment, info, error);
+            status = events_damaged(segment, place, error);
     }
     if (scratch == NULL || bytes == NULL) status = out_of_memory(segment, error);
-    size_t size = info->file_bytes - DBK_CHUNK_CHECKSUM_SIZE;
+    size_t size = place->file_bytes - DBK_CHUNK_CHECKSUM_SIZE;
     if (status == DAYBOOK_OK)
-        status = dbk_chunk_read(&segment->reader, info->file_offset, size, "a block of events", bytes, error);
+        status =
+            dbk_chunk_read(&segment->reader, place->file_offset, size, "a block of events", bytes, error);
     if (status == DAYBOOK_OK)
-        status = decode_block(segment, info, daybook_bytes(bytes, size), scratch, entry_out, error);
+        status = decode_block(segment, place, daybook_bytes(bytes, size), scratch, entry_out, error);
     else if (status == DAYBOOK_EDAMAGED)
-        status = events_damaged(segment, info, error);
+        status = events_damaged(segment, place, error);
     dbk_free(segment->allocator, own);
     dbk_cache_give_scratch(segment->cache, scratch, scratch_size());
     return status;
 }
 
 void dbk_block_show(dbk_segment *segment, dbk_cache_entry *entry, const dbk_block_memory *block,
-                    const dbk_block_info *info, dbk_block_view *view) {
+                    const dbk_block_place *place, dbk_block_view *view) {
     view->segment = segment;
     view->memory = block;
     view->entry = entry;
     view->bytes = daybook_bytes(block->bodies, block->head.bodies_size);
-    view->file_offset = info->file_offset;
-    view->position_first = info->position_first;
-    view->position_last = info->position_last;
-    view->event_count = info->event_count;
-    view->block_number = info->block_number;
+    view->file_offset = place->file_offset;
+    view->position_first = place->position_first;
+    view->position_last = place->position_last;
+    view->event_count = block->head.event_count;
+    view->block_number = place->block_number;
     view->offsets = block->offsets;
 }
 
@@ -162,23 +168,23 @@ bool dbk_block_is_loaded(const dbk_block_view *view, const dbk_segment *segment,
     return view->memory != NULL && view->segment == segment && view->block_number == block_number;
 }
 
-daybook_status dbk_block_load_at(dbk_segment *segment, const dbk_block_info *info, dbk_block_view *view,
+daybook_status dbk_block_load_at(dbk_segment *segment, const dbk_block_place *place, dbk_block_view *view,
                                  daybook_error *error) {
-    if (dbk_block_is_loaded(view, segment, info->block_number)) return DAYBOOK_OK;
+    if (dbk_block_is_loaded(view, segment, place->block_number)) return DAYBOOK_OK;
     dbk_block_release(view);
     uint64_t file_id = segment->footer.summary.segment_id;
-    uint64_t key = info->file_offset | DBK_CACHED_BLOCK;
+    uint64_t key = place->file_offset | DBK_CACHED_BLOCK;
     dbk_cache_entry *entry = dbk_cache_get(segment->cache, file_id, key);
     if (entry == NULL) {
-        DBK_TRY(read_block(segment, info, &entry, error));
+        DBK_TRY(read_block(segment, place, &entry, error));
         entry = dbk_cache_put(segment->cache, file_id, key, entry);
     }
     const dbk_block_memory *block = dbk_cache_entry_data(entry);
-    if (!dbk_block_head_matches(&block->head, info)) { // A hostile file: two entries name one block.
+    if (!is_at(&block->head, place)) { // A hostile file: two entries name one block.
         dbk_cache_release(segment->cache, entry);
-        return events_damaged(segment, info, error);
+        return events_damaged(segment, place, error);
     }
-    dbk_block_show(segment, entry, block, info, view);
+    dbk_block_show(segment, entry, block, place, view);
     return DAYBOOK_OK;
 }
 
@@ -186,9 +192,9 @@ daybook_status dbk_block_load(dbk_segment *segment, uint32_t block_number, dbk_b
                               daybook_error *error) {
     if (dbk_block_is_loaded(view, segment, block_number)) return DAYBOOK_OK;
     dbk_block_release(view);
-    dbk_block_info info;
-    DBK_TRY(dbk_segment_block_info(segment, block_number, &info, error));
-    return dbk_block_load_at(segment, &info, view, error);
+    dbk_block_place place;
+    DBK_TRY(dbk_segment_block_place(segment, block_number, &place, error));
+    return dbk_block_load_at(segment, &place, view, error);
 }
 
 void dbk_block_release(dbk_block_view *view) {

@@ -438,11 +438,11 @@ static daybook_status read_seq(segment_merger *merger, uint64_t position, uint64
     for (size_t i = 0; i < merger->input_count; i++) {
         dbk_segment *input = merger->inputs[i];
         if (position > input->footer.summary.position_last) continue;
-        dbk_block_info info;
+        dbk_block_place place;
         dbk_block_view view;
         memset(&view, 0, sizeof view);
-        daybook_status status = dbk_segment_find_block(input, position, &info, error);
-        if (status == DAYBOOK_OK) status = dbk_block_load_at(input, &info, &view, error);
+        daybook_status status = dbk_segment_find_block(input, position, &place, error);
+        if (status == DAYBOOK_OK) status = dbk_block_load_at(input, &place, &view, error);
         if (status != DAYBOOK_OK && status != DAYBOOK_END) return status;
         uint32_t index = status == DAYBOOK_OK ? dbk_block_find(&view, position) : 0;
         bool is_found = status == DAYBOOK_OK && index < view.event_count;

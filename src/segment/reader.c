@@ -2,7 +2,8 @@
 // Opening a segment, finding terms and blocks in it.
 //
 // Opening reads head, tail and footer, and keeps the footer: for each 128 blocks and each 32 Ki terms one
-// small record, and the streams. Everything else is read when needed, through the cache, chunk by chunk.
+// small record, and the streams. Of a page of the block index the cache keeps 16 bytes for each block, where it
+// lies; times are decoded again for who asks for them. Everything else is read when needed, through the cache, chunk by chunk.
 //
 // A term is looked up in its filter (which mostly ends the matter), then from the root page down. A block is
 // found by position or recorded time in the footer's records, then in its page of the block index.
@@ -165,9 +166,26 @@ static daybook_status check_footer(const dbk_segment_config *config, dbk_segment
     // What a file of this size can hold; later work is bounded by it.
     agrees = agrees && footer->block_count <= segment->reader.size / BLOCK_FILE_SIZE_MIN &&
              summary->event_count <= (uint64_t)footer->block_count * DBK_BLOCK_EVENTS_MAX;
+    // Pages of the block index ascend.
+    if (footer->block_page_count > 0)
+        agrees = agrees && footer->block_pages[0].position_last >= summary->position_first &&
+                 footer->block_pages[footer->block_page_count - 1].position_last <= summary->position_last;
     if (agrees) return DAYBOOK_OK;
     return dbk_fail_damaged(error, segment->path, 0,
                             "head and footer of %s contradict each other; run daybook verify", segment->path);
+}
+
+// Side by side they take a tenth of the memory that looking through the footer's records would touch.
+static daybook_status keep_page_lasts(dbk_segment *segment, daybook_error *error) {
+    const dbk_footer *footer = &segment->footer;
+    if (footer->block_page_count == 0) return DAYBOOK_OK;
+    segment->page_lasts =
+        dbk_resize_array(segment->allocator, NULL, footer->block_page_count, sizeof *segment->page_lasts);
+    if (segment->page_lasts == NULL) return out_of_memory(segment, error);
+    for (uint32_t i = 0; i < footer->block_page_count; i++)
+        segment->page_lasts[i] =
+            (uint32_t)(footer->block_pages[i].position_last - footer->summary.position_first);
+    return DAYBOOK_OK;
 }
 
 daybook_status dbk_segment_read_frame(const dbk_segment_config *config, dbk_segment *segment,
@@ -183,7 +201,7 @@ daybook_status dbk_segment_read_frame(const dbk_segment_config *config, dbk_segm
     DBK_TRY(check_footer(config, segment, &head, is_head_sound, error));
     segment->footer.summary.file_bytes = segment->reader.size;
     segment->id_seed = dbk_get_u64(segment->footer.store_uuid.bytes);
-    return DAYBOOK_OK;
+    return keep_page_lasts(segment, error);
 }
 
 void dbk_segment_close_frame(dbk_segment *segment) {
@@ -191,6 +209,8 @@ void dbk_segment_close_frame(dbk_segment *segment) {
     if (reader->file != NULL) reader->vfs->close(reader->vfs, reader->file);
     reader->file = NULL;
     dbk_footer_deinit(&segment->footer);
+    dbk_free(segment->allocator, segment->page_lasts);
+    segment->page_lasts = NULL;
     dbk_free(segment->allocator, segment->path);
     segment->path = NULL;
 }
@@ -408,7 +428,7 @@ uint32_t dbk_segment_block_count(const dbk_segment *segment) {
     return segment->footer.block_count;
 }
 
-static uint32_t blocks_in_page(const dbk_segment *segment, uint32_t page_index) {
+uint32_t dbk_segment_blocks_in_page(const dbk_segment *segment, uint32_t page_index) {
     uint32_t left = segment->footer.block_count - page_index * DBK_BLOCK_PAGE_COUNT;
     return left < DBK_BLOCK_PAGE_COUNT ? left : DBK_BLOCK_PAGE_COUNT;
 }
@@ -421,7 +441,8 @@ daybook_status dbk_segment_read_block_page(dbk_segment *segment, uint32_t page_i
     if (bytes == NULL) return out_of_memory(segment, error);
     daybook_status status =
         dbk_chunk_read(&segment->reader, page->offset, page->size, "a page of the block index", bytes, error);
-    uint32_t first = page_index * DBK_BLOCK_PAGE_COUNT, count = blocks_in_page(segment, page_index);
+    uint32_t first = page_index * DBK_BLOCK_PAGE_COUNT,
+             count = dbk_segment_blocks_in_page(segment, page_index);
     if (status == DAYBOOK_OK &&
         !dbk_block_page_decode(daybook_bytes(bytes, page->size), page, first, count, blocks_out))
         status = dbk_chunk_damaged(&segment->reader, page->offset, "a page of the block index", error);
@@ -465,7 +486,7 @@ static daybook_status remake_block_page(dbk_segment *segment, uint32_t page_inde
                                         daybook_error *error) {
     const dbk_block_page *page = &segment->footer.block_pages[page_index];
     uint64_t offset = page->first_block_offset;
-    uint32_t count = blocks_in_page(segment, page_index);
+    uint32_t count = dbk_segment_blocks_in_page(segment, page_index);
     for (uint32_t i = 0; i < count; i++) {
         memset(&blocks[i], 0, sizeof blocks[i]);
         blocks[i].block_number = page_index * DBK_BLOCK_PAGE_COUNT + i;
@@ -478,59 +499,139 @@ static daybook_status remake_block_page(dbk_segment *segment, uint32_t page_inde
     return dbk_chunk_damaged(&segment->reader, page->offset, "a page of the block index", error);
 }
 
-daybook_status dbk_segment_load_block_page(dbk_segment *segment, uint32_t page_index, uint32_t *count_out,
-                                           dbk_cache_entry **entry_out, daybook_error *error) {
+// What is known of a page's blocks; made again from the blocks where the page is damaged.
+static daybook_status read_infos(dbk_segment *segment, uint32_t page_index, dbk_block_info *blocks,
+                                 daybook_error *error) {
+    daybook_status status = dbk_segment_read_block_page(segment, page_index, blocks, error);
+    if (status == DAYBOOK_EDAMAGED && remake_block_page(segment, page_index, blocks, NULL) == DAYBOOK_OK)
+        status = DAYBOOK_OK;
+    return status;
+}
+
+// False in a hostile file, where positions or offsets do not fit.
+static bool make_rows(const dbk_segment *segment, uint32_t page_index, const dbk_block_info *blocks,
+                      dbk_page_row *rows) {
+    const dbk_segment_summary *summary = &segment->footer.summary;
+    uint64_t begin = segment->footer.block_pages[page_index].first_block_offset;
+    for (uint32_t i = 0; i < dbk_segment_blocks_in_page(segment, page_index); i++) {
+        const dbk_block_info *block = &blocks[i];
+        if (block->position_first < summary->position_first ||
+            block->position_last > summary->position_last || block->file_offset - begin > UINT32_MAX)
+            return false;
+        rows[i] =
+            (dbk_page_row){.position_first = (uint32_t)(block->position_first - summary->position_first),
+                           .position_last = (uint32_t)(block->position_last - summary->position_first),
+                           .offset = (uint32_t)(block->file_offset - begin),
+                           .file_bytes = block->file_bytes};
+    }
+    return true;
+}
+
+static daybook_status page_damaged(const dbk_segment *segment, uint32_t page_index, daybook_error *error) {
+    return dbk_chunk_damaged(&segment->reader, segment->footer.block_pages[page_index].offset,
+                             "a page of the block index", error);
+}
+
+static daybook_status new_page(dbk_segment *segment, uint32_t page_index, dbk_cache_entry *entry,
+                               daybook_error *error) {
+    dbk_block_info blocks[DBK_BLOCK_PAGE_COUNT];
+    DBK_TRY(read_infos(segment, page_index, blocks, error));
+    bool is_made = make_rows(segment, page_index, blocks, dbk_cache_entry_data(entry));
+    return is_made ? DAYBOOK_OK : page_damaged(segment, page_index, error);
+}
+
+static daybook_status new_infos(dbk_segment *segment, uint32_t page_index, dbk_cache_entry *entry,
+                                daybook_error *error) {
+    return read_infos(segment, page_index, dbk_cache_entry_data(entry), error);
+}
+
+// Something made of a page, `row_size` bytes for each block, pinned in the cache under `kind`.
+static daybook_status load_from_page(dbk_segment *segment, uint32_t page_index, uint64_t kind,
+                                     size_t row_size,
+                                     daybook_status (*make)(dbk_segment *segment, uint32_t page_index,
+                                                            dbk_cache_entry *entry, daybook_error *error),
+                                     dbk_cache_entry **entry_out, daybook_error *error) {
     uint64_t file_id = segment->footer.summary.segment_id;
-    const dbk_block_page *page = &segment->footer.block_pages[page_index];
-    *count_out = blocks_in_page(segment, page_index);
-    size_t size = *count_out * sizeof(dbk_block_info);
-    dbk_cache_entry *entry = dbk_cache_get(segment->cache, file_id, page->offset | DBK_CACHED_BLOCK_PAGE);
+    uint64_t key = segment->footer.block_pages[page_index].offset | kind;
+    size_t size = dbk_segment_blocks_in_page(segment, page_index) * row_size;
+    dbk_cache_entry *entry = dbk_cache_get(segment->cache, file_id, key);
     if (entry == NULL) {
         entry = dbk_cache_entry_new(segment->cache, size);
         if (entry == NULL) return out_of_memory(segment, error);
-        dbk_block_info *blocks = dbk_cache_entry_data(entry);
-        daybook_status status = dbk_segment_read_block_page(segment, page_index, blocks, error);
-        if (status == DAYBOOK_EDAMAGED && remake_block_page(segment, page_index, blocks, NULL) == DAYBOOK_OK)
-            status = DAYBOOK_OK;
+        daybook_status status = make(segment, page_index, entry, error);
         if (status != DAYBOOK_OK) {
             dbk_cache_release(segment->cache, entry);
             return status;
         }
-        entry = dbk_cache_put(segment->cache, file_id, page->offset | DBK_CACHED_BLOCK_PAGE, entry);
+        entry = dbk_cache_put(segment->cache, file_id, key, entry);
     }
-    if (dbk_cache_entry_size(entry) != size) {
+    if (dbk_cache_entry_size(entry) != size) { // A hostile file: two pages at one place.
         dbk_cache_release(segment->cache, entry);
-        return dbk_chunk_damaged(&segment->reader, page->offset, "a page of the block index", error);
+        return page_damaged(segment, page_index, error);
     }
     *entry_out = entry;
     return DAYBOOK_OK;
+}
+
+daybook_status dbk_segment_load_block_page(dbk_segment *segment, uint32_t page_index,
+                                           dbk_cache_entry **entry_out, daybook_error *error) {
+    return load_from_page(segment, page_index, DBK_CACHED_BLOCK_PAGE, sizeof(dbk_page_row), new_page,
+                          entry_out, error);
+}
+
+static daybook_status load_infos(dbk_segment *segment, uint32_t page_index, dbk_cache_entry **entry_out,
+                                 daybook_error *error) {
+    return load_from_page(segment, page_index, DBK_CACHED_BLOCK_INFOS, sizeof(dbk_block_info), new_infos,
+                          entry_out, error);
 }
 
 daybook_status dbk_segment_block_info(dbk_segment *segment, uint32_t block_number, dbk_block_info *info_out,
                                       daybook_error *error) {
     if (block_number >= segment->footer.block_count) return DAYBOOK_END;
     dbk_cache_entry *entry;
-    uint32_t count;
-    DBK_TRY(dbk_segment_load_block_page(segment, block_number / DBK_BLOCK_PAGE_COUNT, &count, &entry, error));
+    DBK_TRY(load_infos(segment, block_number / DBK_BLOCK_PAGE_COUNT, &entry, error));
     const dbk_block_info *blocks = dbk_cache_entry_data(entry);
     *info_out = blocks[block_number % DBK_BLOCK_PAGE_COUNT];
     dbk_cache_release(segment->cache, entry);
     return DAYBOOK_OK;
 }
 
+void dbk_segment_row_place(const dbk_segment *segment, uint32_t page_index, const dbk_page_row *rows,
+                           uint32_t index, dbk_block_place *place_out) {
+    const dbk_page_row *row = &rows[index];
+    uint64_t base = segment->footer.summary.position_first;
+    place_out->file_offset = segment->footer.block_pages[page_index].first_block_offset + row->offset;
+    place_out->position_first = base + row->position_first;
+    place_out->position_last = base + row->position_last;
+    place_out->file_bytes = row->file_bytes;
+    place_out->block_number = page_index * DBK_BLOCK_PAGE_COUNT + index;
+}
+
+daybook_status dbk_segment_block_place(dbk_segment *segment, uint32_t block_number,
+                                       dbk_block_place *place_out, daybook_error *error) {
+    if (block_number >= segment->footer.block_count) return DAYBOOK_END;
+    dbk_cache_entry *entry;
+    uint32_t page_index = block_number / DBK_BLOCK_PAGE_COUNT;
+    DBK_TRY(dbk_segment_load_block_page(segment, page_index, &entry, error));
+    dbk_segment_row_place(segment, page_index, dbk_cache_entry_data(entry),
+                          block_number % DBK_BLOCK_PAGE_COUNT, place_out);
+    dbk_cache_release(segment->cache, entry);
+    return DAYBOOK_OK;
+}
+
 // The first of `count` rows whose last position is at or behind `position`; the last row's is. Rows hold about
-// as many positions each, beginning at `begin`, so the place is guessed and looked for from there: on average
-// two or three rows are touched, where halving would touch seven and miss the processor's caches each time.
-static uint32_t search_rows(const uint64_t *lasts, size_t row_size, uint32_t count, uint64_t begin,
-                            uint64_t position) {
-    const uint8_t *bytes = (const uint8_t *)lasts;
+// as many positions each, beginning at `begin`, so the place is guessed and looked for from there: mostly two
+// or three rows are touched, where halving would touch seven and miss the processor's caches each time.
+static uint32_t search_rows(const uint32_t *lasts, size_t stride, uint32_t count, uint32_t begin,
+                            uint32_t position) {
     uint32_t low = 0, high = count - 1; // The answer is one of these and those between.
-    uint64_t last = dbk_get_u64(bytes + high * row_size);
+    uint32_t last = lasts[high * stride];
+    uint64_t span = last < begin ? 1 : (uint64_t)last - begin + 1; // In a hostile file it may lie before.
     uint64_t behind = position < begin ? 0 : position - begin;
-    uint32_t probe = (uint32_t)((double)behind / ((double)(last - begin) + 1) * count);
+    uint32_t probe = (uint32_t)(behind * count / span);
     for (uint32_t step = 0; low < high; step = step * 2 + 1) {
         if (probe >= high) probe = high - 1;
-        bool is_before = dbk_get_u64(bytes + probe * row_size) < position;
+        bool is_before = lasts[probe * stride] < position;
         if (is_before)
             low = probe + 1;
         else
@@ -544,33 +645,37 @@ static uint32_t search_rows(const uint64_t *lasts, size_t row_size, uint32_t cou
     return low;
 }
 
+static uint32_t relative(const dbk_segment *segment, uint64_t position) {
+    uint64_t base = segment->footer.summary.position_first;
+    return position < base ? 0 : (uint32_t)(position - base);
+}
+
 daybook_status dbk_segment_find_block_page(const dbk_segment *segment, uint64_t position,
                                            uint32_t *page_index_out) {
     const dbk_footer *footer = &segment->footer;
     uint32_t count = footer->block_page_count;
     if (count == 0 || footer->block_pages[count - 1].position_last < position) return DAYBOOK_END;
-    *page_index_out = search_rows(&footer->block_pages[0].position_last, sizeof footer->block_pages[0], count,
-                                  footer->summary.position_first, position);
+    *page_index_out = search_rows(segment->page_lasts, 1, count, 0, relative(segment, position));
     return DAYBOOK_OK;
 }
 
 uint32_t dbk_segment_search_block_page(const dbk_segment *segment, uint32_t page_index,
-                                       const dbk_block_info *blocks, uint64_t position) {
-    const dbk_footer *footer = &segment->footer;
-    uint64_t begin = page_index == 0 ? footer->summary.position_first
-                                     : footer->block_pages[page_index - 1].position_last + 1;
-    return search_rows(&blocks[0].position_last, sizeof blocks[0], blocks_in_page(segment, page_index), begin,
-                       position);
+                                       const dbk_page_row *rows, uint64_t position) {
+    uint32_t begin = page_index == 0 ? 0 : segment->page_lasts[page_index - 1] + 1;
+    _Static_assert(sizeof(dbk_page_row) == 4 * sizeof(uint32_t), "rows are searched as numbers");
+    return search_rows(&rows[0].position_last, 4, dbk_segment_blocks_in_page(segment, page_index), begin,
+                       relative(segment, position));
 }
 
-daybook_status dbk_segment_find_block(dbk_segment *segment, uint64_t position, dbk_block_info *info_out,
+daybook_status dbk_segment_find_block(dbk_segment *segment, uint64_t position, dbk_block_place *place_out,
                                       daybook_error *error) {
-    uint32_t page_index, count;
+    uint32_t page_index;
     DBK_TRY(dbk_segment_find_block_page(segment, position, &page_index));
     dbk_cache_entry *entry;
-    DBK_TRY(dbk_segment_load_block_page(segment, page_index, &count, &entry, error));
-    const dbk_block_info *blocks = dbk_cache_entry_data(entry);
-    *info_out = blocks[dbk_segment_search_block_page(segment, page_index, blocks, position)];
+    DBK_TRY(dbk_segment_load_block_page(segment, page_index, &entry, error));
+    const dbk_page_row *rows = dbk_cache_entry_data(entry);
+    dbk_segment_row_place(segment, page_index, rows,
+                          dbk_segment_search_block_page(segment, page_index, rows, position), place_out);
     dbk_cache_release(segment->cache, entry);
     return DAYBOOK_OK;
 }
@@ -587,12 +692,12 @@ daybook_status dbk_segment_find_block_recorded(dbk_segment *segment, int64_t rec
             high = middle;
     }
     if (low == footer->block_page_count) return DAYBOOK_END;
-    uint32_t page_index = low, count;
+    uint32_t page_index = low;
     dbk_cache_entry *entry;
-    DBK_TRY(dbk_segment_load_block_page(segment, page_index, &count, &entry, error));
+    DBK_TRY(load_infos(segment, page_index, &entry, error));
     const dbk_block_info *blocks = dbk_cache_entry_data(entry);
     low = 0;
-    high = count - 1; // The page's last block is not before.
+    high = dbk_segment_blocks_in_page(segment, page_index) - 1; // The page's last block is not before.
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (blocks[middle].recorded_last_ns < recorded_ns)

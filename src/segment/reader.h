@@ -17,6 +17,7 @@ struct dbk_segment {
     dbk_footer footer;
     dbk_segment_tail tail;
     uint64_t id_seed;
+    uint32_t *page_lasts; // of each page of the block index, the last position, relative
 
     atomic_uint references;
 };
@@ -26,6 +27,7 @@ struct dbk_segment {
 #define DBK_CACHED_BLOCK (UINT64_C(1) << 60)
 #define DBK_CACHED_BLOCK_PAGE (UINT64_C(2) << 60)
 #define DBK_CACHED_DICTIONARY (UINT64_C(3) << 60)
+#define DBK_CACHED_BLOCK_INFOS (UINT64_C(4) << 60)
 #define DBK_CACHED_TERM_PAGE (UINT64_C(4) << 60)
 
 /// Opens the file and reads head, tail and footer. Used by open and verify; `on_damage` (may be NULL) is told
@@ -56,33 +58,44 @@ void dbk_segment_value_to_entry(const dbk_segment *segment, const dbk_term_value
 const dbk_filter_part *dbk_segment_filter_part(const dbk_segment *segment, dbk_slice term);
 daybook_status dbk_segment_page_damaged(const dbk_segment *segment, uint64_t offset, daybook_error *error);
 
+/// What the cache keeps of a page of the block index: positions relative to the segment's first, the offset to
+/// that of the page's first block.
+typedef struct dbk_page_row {
+    uint32_t position_first, position_last;
+    uint32_t offset;
+    uint32_t file_bytes;
+} dbk_page_row;
+
+uint32_t dbk_segment_blocks_in_page(const dbk_segment *segment, uint32_t page_index);
 /// Which page of the block index describes the first block that ends at or behind `position`; END behind all.
 daybook_status dbk_segment_find_block_page(const dbk_segment *segment, uint64_t position,
                                            uint32_t *page_index_out);
-/// The page's dbk_block_info, as many as `count_out`, pinned in the cache; made again where it is damaged.
-daybook_status dbk_segment_load_block_page(dbk_segment *segment, uint32_t page_index, uint32_t *count_out,
+/// The page's dbk_page_row, pinned in the cache; made again where it is damaged.
+daybook_status dbk_segment_load_block_page(dbk_segment *segment, uint32_t page_index,
                                            dbk_cache_entry **entry_out, daybook_error *error);
 /// The first of a page's blocks that ends at or behind `position`; the page is the one for this position.
 uint32_t dbk_segment_search_block_page(const dbk_segment *segment, uint32_t page_index,
-                                       const dbk_block_info *blocks, uint64_t position);
+                                       const dbk_page_row *rows, uint64_t position);
+void dbk_segment_row_place(const dbk_segment *segment, uint32_t page_index, const dbk_page_row *rows,
+                           uint32_t index, dbk_block_place *place_out);
 /// Read a block page without cache and without making up for damage.
 daybook_status dbk_segment_read_block_page(dbk_segment *segment, uint32_t page_index,
                                            dbk_block_info blocks_out[DBK_BLOCK_PAGE_COUNT],
                                            daybook_error *error);
 /// Error text for a block, naming its positions.
 daybook_status dbk_block_damaged(dbk_segment *segment, uint64_t offset, daybook_error *error);
-/// Whether what the head of a block says is what the block index says.
+/// Whether what the head of a block says is what the block index says. Loading by place compares positions only.
 bool dbk_block_head_matches(const dbk_block_head *head, const dbk_block_info *info);
 bool dbk_block_is_loaded(const dbk_block_view *view, const dbk_segment *segment, uint32_t block_number);
 /// What precedes a block's stored bytes; false where it is not what index and footer say.
-bool dbk_block_open_payload(const dbk_segment *segment, const dbk_block_info *info, dbk_slice payload,
+bool dbk_block_open_payload(const dbk_segment *segment, const dbk_block_place *place, dbk_slice payload,
                             dbk_block_head *head_out, dbk_slice *stored_out);
 /// dbk_block_decode with scratch memory of the cache.
 bool dbk_block_decode_with_scratch(dbk_segment *segment, const dbk_block_head *head, dbk_slice stored,
                                    const void *decoder, void *memory);
 /// Let the view show a decoded block; a reference on `entry`, if any, goes over to it.
 void dbk_block_show(dbk_segment *segment, dbk_cache_entry *entry, const dbk_block_memory *block,
-                    const dbk_block_info *info, dbk_block_view *view);
+                    const dbk_block_place *place, dbk_block_view *view);
 /// A digested dictionary, pinned; NULL for number 0.
 daybook_status dbk_segment_load_decoder(dbk_segment *segment, uint32_t number, dbk_cache_entry **entry_out,
                                         daybook_error *error);

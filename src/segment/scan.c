@@ -28,7 +28,7 @@ struct dbk_block_scan {
     dbk_cache_entry *page; // pinned; NULL: not there yet
     uint32_t page_index;
     uint32_t page_count;
-    uint32_t next; // in the page: behind the block found last
+    uint32_t next; // in the page: behind the block found last, so never the first
 
     dbk_cache_entry *decoder; // pinned; of this dictionary
     uint32_t dictionary;
@@ -66,29 +66,33 @@ void dbk_block_scan_free(dbk_block_scan *scan) {
     dbk_segment_unref(segment);
 }
 
-daybook_status dbk_block_scan_find(dbk_block_scan *scan, uint64_t position, dbk_block_info *info_out,
+// Whether the block behind the one found last is that for `position`.
+static bool is_next(const dbk_block_scan *scan, uint64_t position) {
+    if (scan->page == NULL || scan->next >= scan->page_count) return false;
+    const dbk_page_row *rows = dbk_cache_entry_data(scan->page);
+    uint64_t base = scan->segment->footer.summary.position_first;
+    return base + rows[scan->next - 1].position_last < position &&
+           position <= base + rows[scan->next].position_last;
+}
+
+daybook_status dbk_block_scan_find(dbk_block_scan *scan, uint64_t position, dbk_block_place *place_out,
                                    daybook_error *error) {
     dbk_segment *segment = scan->segment;
-    if (scan->page != NULL && scan->next < scan->page_count) {
-        const dbk_block_info *blocks = dbk_cache_entry_data(scan->page);
-        uint64_t before = scan->next == 0 ? UINT64_MAX : blocks[scan->next - 1].position_last;
-        if (before < position && position <= blocks[scan->next].position_last) {
-            *info_out = blocks[scan->next++];
-            return DAYBOOK_OK;
+    if (!is_next(scan, position)) {
+        uint32_t page_index;
+        DBK_TRY(dbk_segment_find_block_page(segment, position, &page_index));
+        if (scan->page == NULL || scan->page_index != page_index) {
+            dbk_cache_release(segment->cache, scan->page);
+            scan->page = NULL;
+            DBK_TRY(dbk_segment_load_block_page(segment, page_index, &scan->page, error));
+            scan->page_index = page_index;
+            scan->page_count = dbk_segment_blocks_in_page(segment, page_index);
         }
+        scan->next =
+            dbk_segment_search_block_page(segment, page_index, dbk_cache_entry_data(scan->page), position);
     }
-    uint32_t page_index;
-    DBK_TRY(dbk_segment_find_block_page(segment, position, &page_index));
-    if (scan->page == NULL || scan->page_index != page_index) {
-        dbk_cache_release(segment->cache, scan->page);
-        scan->page = NULL;
-        DBK_TRY(dbk_segment_load_block_page(segment, page_index, &scan->page_count, &scan->page, error));
-        scan->page_index = page_index;
-    }
-    const dbk_block_info *blocks = dbk_cache_entry_data(scan->page);
-    uint32_t found = dbk_segment_search_block_page(segment, page_index, blocks, position);
-    *info_out = blocks[found];
-    scan->next = found + 1;
+    dbk_segment_row_place(segment, scan->page_index, dbk_cache_entry_data(scan->page), scan->next++,
+                          place_out);
     return DAYBOOK_OK;
 }
 
@@ -114,26 +118,26 @@ static bool ensure_memory(dbk_block_scan *scan, size_t size) {
 }
 
 // Decode the block out of the window; false where anything is not as usual.
-static bool decode_scanned(dbk_block_scan *scan, const dbk_block_info *info) {
+static bool decode_scanned(dbk_block_scan *scan, const dbk_block_place *place) {
     dbk_segment *segment = scan->segment;
     dbk_slice payload, stored;
     dbk_block_head head;
     const void *decoder;
-    if (info->file_bytes > WINDOW_SIZE ||
-        dbk_file_window_chunk(&scan->window, info->file_offset, info->file_bytes - DBK_CHUNK_CHECKSUM_SIZE,
+    if (place->file_bytes > WINDOW_SIZE ||
+        dbk_file_window_chunk(&scan->window, place->file_offset, place->file_bytes - DBK_CHUNK_CHECKSUM_SIZE,
                               "a block of events", &payload, NULL) != DAYBOOK_OK ||
-        !dbk_block_open_payload(segment, info, payload, &head, &stored) ||
+        !dbk_block_open_payload(segment, place, payload, &head, &stored) ||
         !use_dictionary(scan, head.dictionary, &decoder) || dbk_block_memory_size(&head) > BLOCK_SIZE_MAX ||
         !ensure_memory(scan, dbk_block_memory_size(&head)))
         return false;
     return dbk_block_decode_with_scratch(segment, &head, stored, decoder, scan->memory);
 }
 
-daybook_status dbk_block_scan_load(dbk_block_scan *scan, const dbk_block_info *info, dbk_block_view *view,
+daybook_status dbk_block_scan_load(dbk_block_scan *scan, const dbk_block_place *place, dbk_block_view *view,
                                    daybook_error *error) {
-    if (dbk_block_is_loaded(view, scan->segment, info->block_number)) return DAYBOOK_OK;
+    if (dbk_block_is_loaded(view, scan->segment, place->block_number)) return DAYBOOK_OK;
     dbk_block_release(view);
-    if (!decode_scanned(scan, info)) return dbk_block_load_at(scan->segment, info, view, error);
-    dbk_block_show(scan->segment, NULL, scan->memory, info, view);
+    if (!decode_scanned(scan, place)) return dbk_block_load_at(scan->segment, place, view, error);
+    dbk_block_show(scan->segment, NULL, scan->memory, place, view);
     return DAYBOOK_OK;
 }

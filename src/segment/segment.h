@@ -203,20 +203,31 @@ typedef struct dbk_block_info {
     int64_t time_min_ns, time_max_ns;
 } dbk_block_info;
 
+/// Where a block lies: all that reading by position asks. Small, so that what is known of many stays cached.
+typedef struct dbk_block_place {
+    uint64_t file_offset;
+    uint64_t position_first, position_last;
+    uint32_t file_bytes;
+    uint32_t block_number;
+} dbk_block_place;
+
 uint32_t dbk_segment_block_count(const dbk_segment *segment);
 daybook_status dbk_segment_block_info(dbk_segment *segment, uint32_t block_number, dbk_block_info *info_out,
                                       daybook_error *error);
 /// The block that holds the first event at or behind `position`; END behind the last.
-daybook_status dbk_segment_find_block(dbk_segment *segment, uint64_t position, dbk_block_info *info_out,
+daybook_status dbk_segment_find_block(dbk_segment *segment, uint64_t position, dbk_block_place *place_out,
                                       daybook_error *error);
+/// END where there is no such block.
+daybook_status dbk_segment_block_place(dbk_segment *segment, uint32_t block_number,
+                                       dbk_block_place *place_out, daybook_error *error);
 /// The number of the first block with an event recorded at or after `recorded_ns`; END when there is none.
 daybook_status dbk_segment_find_block_recorded(dbk_segment *segment, int64_t recorded_ns,
                                                uint32_t *block_number_out, daybook_error *error);
 /// Load (read, verify, decompress) a block; releases what `view` held before. A view begins zeroed.
 daybook_status dbk_block_load(dbk_segment *segment, uint32_t block_number, dbk_block_view *view,
                               daybook_error *error);
-/// The same where it is known already what and where the block is.
-daybook_status dbk_block_load_at(dbk_segment *segment, const dbk_block_info *info, dbk_block_view *view,
+/// The same where it is known already where the block lies.
+daybook_status dbk_block_load_at(dbk_segment *segment, const dbk_block_place *place, dbk_block_view *view,
                                  daybook_error *error);
 void dbk_block_release(dbk_block_view *view);
 /// Decode event number `index` of the block; slices borrowed from the view. `recorded`, `seq` ... are all
@@ -236,10 +247,10 @@ daybook_status dbk_block_scan_new(dbk_segment *segment, dbk_block_scan **scan_ou
 /// Release views loaded through it first. NULL is fine.
 void dbk_block_scan_free(dbk_block_scan *scan);
 /// Like dbk_segment_find_block; costs next to nothing for the block behind the one found last.
-daybook_status dbk_block_scan_find(dbk_block_scan *scan, uint64_t position, dbk_block_info *info_out,
+daybook_status dbk_block_scan_find(dbk_block_scan *scan, uint64_t position, dbk_block_place *place_out,
                                    daybook_error *error);
 /// Like dbk_block_load_at; what `view` shows ends with the next call.
-daybook_status dbk_block_scan_load(dbk_block_scan *scan, const dbk_block_info *info, dbk_block_view *view,
+daybook_status dbk_block_scan_load(dbk_block_scan *scan, const dbk_block_place *place, dbk_block_view *view,
                                    daybook_error *error);
 
 // ---- Merging and checking ---------------------------------------------------------------------------------

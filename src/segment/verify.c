@@ -155,6 +155,9 @@ static daybook_status check_block(segment_verifier *verifier, uint32_t number, d
     daybook_status status = dbk_segment_block_info(verifier->segment, number, &info, &detail);
     if (status == DAYBOOK_EDAMAGED) return DAYBOOK_OK; // Reported with its page.
     if (status == DAYBOOK_OK) status = dbk_block_load(verifier->segment, number, view, &detail);
+    // Reading by position does not look at the rest of what the index says.
+    if (status == DAYBOOK_OK && !dbk_block_head_matches(&view->memory->head, &info))
+        status = dbk_block_damaged(verifier->segment, info.file_offset, &detail);
     if (status == DAYBOOK_OK) status = check_events(verifier, view, &detail);
     return absorb(verifier, status, &detail, info.position_first, info.position_last, error);
 }

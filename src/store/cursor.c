@@ -329,57 +329,62 @@ static bool in_current_block(const daybook_cursor *cursor, uint64_t position) {
            position <= cursor->block.position_last;
 }
 
-static void pass_block(daybook_cursor *cursor, const dbk_block_info *info) {
-    cursor->next = cursor->back ? info->position_first - 1 : info->position_last + 1;
+static void pass_block(daybook_cursor *cursor, const dbk_block_place *place) {
+    cursor->next = cursor->back ? place->position_first - 1 : place->position_last + 1;
 }
 
 // Blocks that lie one behind the other are read many at once.
-static daybook_status load_in_order(daybook_cursor *cursor, const dbk_block_info *info,
+static daybook_status load_in_order(daybook_cursor *cursor, const dbk_block_place *place,
                                     daybook_error *error) {
     dbk_segment *segment = cursor->source->segment;
-    bool is_next = !cursor->back && info->block_number == cursor->block_next;
+    bool is_next = !cursor->back && place->block_number == cursor->block_next;
     cursor->run = is_next ? cursor->run + 1 : 0;
-    cursor->block_next = info->block_number + 1;
+    cursor->block_next = place->block_number + 1;
     if (cursor->run == SCAN_RUN && cursor->scan == NULL && dbk_block_scan_pays(segment))
         DBK_TRY(dbk_block_scan_new(segment, &cursor->scan, error));
-    return is_next && cursor->scan != NULL ? dbk_block_scan_load(cursor->scan, info, &cursor->block, error)
-                                           : dbk_block_load_at(segment, info, &cursor->block, error);
+    return is_next && cursor->scan != NULL ? dbk_block_scan_load(cursor->scan, place, &cursor->block, error)
+                                           : dbk_block_load_at(segment, place, &cursor->block, error);
 }
 
 // Load a block unless its times rule it out (*skip_out).
-static daybook_status load_block(daybook_cursor *cursor, const dbk_block_info *info, bool *skip_out,
+static daybook_status load_block(daybook_cursor *cursor, const dbk_block_place *place, bool *skip_out,
                                  daybook_error *error) {
     const daybook_query *query = &cursor->query;
-    *skip_out = outside(info->time_min_ns, info->time_max_ns, query->time_since_ns, query->time_until_ns);
-    if (*skip_out) {
-        pass_block(cursor, info);
-        return DAYBOOK_OK;
+    *skip_out = false;
+    if (query->time_since_ns != DAYBOOK_TIME_NONE || query->time_until_ns != DAYBOOK_TIME_NONE) {
+        dbk_block_info info;
+        DBK_TRY(dbk_segment_block_info(cursor->source->segment, place->block_number, &info, error));
+        *skip_out = outside(info.time_min_ns, info.time_max_ns, query->time_since_ns, query->time_until_ns);
+        if (*skip_out) {
+            pass_block(cursor, place);
+            return DAYBOOK_OK;
+        }
     }
-    daybook_status status = load_in_order(cursor, info, error);
+    daybook_status status = load_in_order(cursor, place, error);
     // Reported once; the next call begins behind the block.
-    if (status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO) pass_block(cursor, info);
+    if (status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO) pass_block(cursor, place);
     return status;
 }
 
-static daybook_status find_block(daybook_cursor *cursor, uint64_t position, dbk_block_info *info_out,
+static daybook_status find_block(daybook_cursor *cursor, uint64_t position, dbk_block_place *place_out,
                                  daybook_error *error) {
-    return cursor->scan != NULL ? dbk_block_scan_find(cursor->scan, position, info_out, error)
-                                : dbk_segment_find_block(cursor->source->segment, position, info_out, error);
+    return cursor->scan != NULL ? dbk_block_scan_find(cursor->scan, position, place_out, error)
+                                : dbk_segment_find_block(cursor->source->segment, position, place_out, error);
 }
 
 // The block that holds the last event at or before `position`. END when there is none.
-static daybook_status find_block_back(daybook_cursor *cursor, uint64_t position, dbk_block_info *info_out,
+static daybook_status find_block_back(daybook_cursor *cursor, uint64_t position, dbk_block_place *place_out,
                                       daybook_error *error) {
     dbk_segment *segment = cursor->source->segment;
-    daybook_status status = dbk_segment_find_block(segment, position, info_out, error);
+    daybook_status status = dbk_segment_find_block(segment, position, place_out, error);
     uint32_t number = dbk_segment_block_count(segment);
     if (status == DAYBOOK_OK) {
-        if (info_out->position_first <= position) return DAYBOOK_OK;
-        number = info_out->block_number; // It begins behind the position: the one before holds the event.
+        if (place_out->position_first <= position) return DAYBOOK_OK;
+        number = place_out->block_number; // It begins behind the position: the one before holds the event.
     } else if (status != DAYBOOK_END) {
         return status;
     }
-    return number == 0 ? DAYBOOK_END : dbk_segment_block_info(segment, number - 1, info_out, error);
+    return number == 0 ? DAYBOOK_END : dbk_segment_block_place(segment, number - 1, place_out, error);
 }
 
 // The event of the segment nearest to `position` in the cursor's direction, into cursor->event. END when
@@ -388,10 +393,10 @@ static daybook_status read_segment(daybook_cursor *cursor, uint64_t position, bo
                                    daybook_error *error) {
     *skip_out = false;
     if (!in_current_block(cursor, position)) {
-        dbk_block_info info;
-        DBK_TRY(cursor->back ? find_block_back(cursor, position, &info, error)
-                             : find_block(cursor, position, &info, error));
-        DBK_TRY(load_block(cursor, &info, skip_out, error));
+        dbk_block_place place;
+        DBK_TRY(cursor->back ? find_block_back(cursor, position, &place, error)
+                             : find_block(cursor, position, &place, error));
+        DBK_TRY(load_block(cursor, &place, skip_out, error));
         if (*skip_out) return DAYBOOK_OK;
     }
     uint32_t index = dbk_block_find(&cursor->block, position);

@@ -97,11 +97,11 @@ daybook_status dbk_source_read(dbk_source *source, uint64_t position, dbk_block_
     bool loaded = block->memory != NULL && block->segment == source->segment &&
                   position >= block->position_first && position <= block->position_last;
     if (!loaded) {
-        dbk_block_info info;
-        daybook_status status = dbk_segment_find_block(source->segment, position, &info, error);
+        dbk_block_place place;
+        daybook_status status = dbk_segment_find_block(source->segment, position, &place, error);
         if (status == DAYBOOK_END) return DAYBOOK_ENOTFOUND;
         if (status != DAYBOOK_OK) return status;
-        DBK_TRY(dbk_block_load_at(source->segment, &info, block, error));
+        DBK_TRY(dbk_block_load_at(source->segment, &place, block, error));
     }
     uint32_t index = dbk_block_find(block, position);
     if (index >= block->event_count) return DAYBOOK_ENOTFOUND;

@@ -494,10 +494,12 @@ static void check_recorded(test_world *world, dbk_segment *segment, size_t first
             assert_ok(world, dbk_segment_block_info(segment, number, &info, &world->error));
             assert_true(info.position_first <= first_at_time && info.position_last >= first_at_time);
         }
-        status = dbk_segment_find_block(segment, position, &info, &world->error);
+        dbk_block_place place = {0};
+        status = dbk_segment_find_block(segment, position, &place, &world->error);
         assert_int_equal(status, first_at_position == 0 ? DAYBOOK_END : DAYBOOK_OK);
         if (status == DAYBOOK_OK) {
-            assert_true(info.position_first <= first_at_position && info.position_last >= first_at_position);
+            assert_true(place.position_first <= first_at_position &&
+                        place.position_last >= first_at_position);
         }
     }
 }

@@ -78,8 +78,8 @@ static void a_segment_may_hold_no_events(void **state) {
     dbk_segment *segment = world_open(&world, 1);
     assert_int_equal(dbk_segment_get_summary(segment)->event_count, 0);
     assert_int_equal(dbk_segment_block_count(segment), 0);
-    dbk_block_info info;
-    assert_int_equal(dbk_segment_find_block(segment, 0, &info, NULL), DAYBOOK_END);
+    dbk_block_place place;
+    assert_int_equal(dbk_segment_find_block(segment, 0, &place, NULL), DAYBOOK_END);
     dbk_term_entry entry;
     assert_int_equal(dbk_segment_find_term(segment, daybook_text("x"), &entry, NULL), DAYBOOK_ENOTFOUND);
     dbk_term_walk *walk;
@@ -219,11 +219,11 @@ static void one_aggregate_costs_few_reads(void **state) {
     dbk_sim_reset_counts(world.sim);
     assert_ok(&world, dbk_segment_find_term(segment, dbk_term_slice(&term), &entry, &world.error));
     assert_true(dbk_sim_count(world.sim, DBK_SIM_READ, NULL).calls <= 4); // filter, root, inner, leaf
-    dbk_block_info info;
+    dbk_block_place place;
     dbk_block_view view;
     memset(&view, 0, sizeof view);
-    assert_ok(&world, dbk_segment_find_block(segment, entry.last_position, &info, &world.error));
-    assert_ok(&world, dbk_block_load_at(segment, &info, &view, &world.error));
+    assert_ok(&world, dbk_segment_find_block(segment, entry.last_position, &place, &world.error));
+    assert_ok(&world, dbk_block_load_at(segment, &place, &view, &world.error));
     assert_true(dbk_sim_count(world.sim, DBK_SIM_READ, NULL).calls <= 7); // block page, block, dictionary
     dbk_block_release(&view);
     dbk_sim_reset_counts(world.sim);

@@ -10,10 +10,10 @@ static void check_from(test_world *world, dbk_segment *segment, uint64_t positio
     dbk_block_scan *scan;
     assert_ok(world, dbk_block_scan_new(segment, &scan, &world->error));
     dbk_block_view view = {0};
-    dbk_block_info info;
+    dbk_block_place place;
     daybook_status status;
-    while ((status = dbk_block_scan_find(scan, position, &info, &world->error)) == DAYBOOK_OK) {
-        assert_ok(world, dbk_block_scan_load(scan, &info, &view, &world->error));
+    while ((status = dbk_block_scan_find(scan, position, &place, &world->error)) == DAYBOOK_OK) {
+        assert_ok(world, dbk_block_scan_load(scan, &place, &view, &world->error));
         for (uint32_t i = dbk_block_find(&view, position); i < view.event_count; i++) {
             dbk_event event;
             assert_ok(world, dbk_block_event(&view, i, &event, &world->error));
@@ -23,7 +23,7 @@ static void check_from(test_world *world, dbk_segment *segment, uint64_t positio
             assert_true(dbk_slice_equal(event.body, world->events[at].event.body));
             at++;
         }
-        position = info.position_last + 1;
+        position = place.position_last + 1;
     }
     assert_int_equal(status, DAYBOOK_END);
     assert_int_equal(at, world->count);
@@ -65,7 +65,7 @@ static void a_scan_finds_blocks_anywhere(void **state) {
         uint64_t span = world.next_position + 10;
         uint64_t position = i % 7 == 0 ? world_random(&world, span)
                                        : (i * 3 + world_random(&world, 40)) % span;
-        dbk_block_info expected = {0}, found = {0};
+        dbk_block_place expected = {0}, found = {0};
         daybook_status status = dbk_segment_find_block(segment, position, &expected, &world.error);
         assert_int_equal(dbk_block_scan_find(scan, position, &found, &world.error), status);
         assert_int_equal(found.block_number, expected.block_number);
@@ -74,9 +74,9 @@ static void a_scan_finds_blocks_anywhere(void **state) {
         uint32_t low = 0, high = dbk_segment_block_count(segment);
         while (low < high) {
             uint32_t middle = low + (high - low) / 2;
-            dbk_block_info info;
-            assert_ok(&world, dbk_segment_block_info(segment, middle, &info, &world.error));
-            if (info.position_last < position)
+            dbk_block_place place;
+            assert_ok(&world, dbk_segment_block_place(segment, middle, &place, &world.error));
+            if (place.position_last < position)
                 low = middle + 1;
             else
                 high = middle;
@@ -115,23 +115,23 @@ static void a_damaged_block_spoils_no_other(void **state) {
     world_add_events(&world, 4000);
     dbk_segment *segment = world_segment(&world, 0, world.count);
     uint32_t broken = dbk_segment_block_count(segment) / 2;
-    dbk_block_info info;
-    assert_ok(&world, dbk_segment_block_info(segment, broken, &info, &world.error));
-    assert_int_equal(dbk_sim_flip(world.sim, SEGMENT_PATH, info.file_offset + 50, 0x10), DAYBOOK_OK);
+    dbk_block_place place;
+    assert_ok(&world, dbk_segment_block_place(segment, broken, &place, &world.error));
+    assert_int_equal(dbk_sim_flip(world.sim, SEGMENT_PATH, place.file_offset + 50, 0x10), DAYBOOK_OK);
     dbk_block_scan *scan;
     assert_ok(&world, dbk_block_scan_new(segment, &scan, &world.error));
     dbk_block_view view = {0};
     uint64_t position = 0, damaged = 0, loaded = 0;
-    while (dbk_block_scan_find(scan, position, &info, &world.error) == DAYBOOK_OK) {
-        daybook_status status = dbk_block_scan_load(scan, &info, &view, &world.error);
-        position = info.position_last + 1;
+    while (dbk_block_scan_find(scan, position, &place, &world.error) == DAYBOOK_OK) {
+        daybook_status status = dbk_block_scan_load(scan, &place, &view, &world.error);
+        position = place.position_last + 1;
         if (status == DAYBOOK_OK) {
             loaded++;
             continue;
         }
         assert_int_equal(status, DAYBOOK_EDAMAGED);
-        assert_int_equal(info.block_number, broken);
-        assert_int_equal(world.error.offset, info.file_offset);
+        assert_int_equal(place.block_number, broken);
+        assert_int_equal(world.error.offset, place.file_offset);
         damaged++;
     }
     assert_int_equal(damaged, 1);

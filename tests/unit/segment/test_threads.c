@@ -32,10 +32,10 @@ static bool read_one(segment_reader *reader, dbk_block_view *view) {
     bool is_found = dbk_postings_seek(postings, expected->position, &position, NULL) == DAYBOOK_OK;
     dbk_postings_close(postings);
     if (!is_found || position != expected->position) return false;
-    dbk_block_info info;
+    dbk_block_place place;
     dbk_event event;
-    if (dbk_segment_find_block(reader->segment, position, &info, NULL) != DAYBOOK_OK) return false;
-    if (dbk_block_load_at(reader->segment, &info, view, NULL) != DAYBOOK_OK) return false;
+    if (dbk_segment_find_block(reader->segment, position, &place, NULL) != DAYBOOK_OK) return false;
+    if (dbk_block_load_at(reader->segment, &place, view, NULL) != DAYBOOK_OK) return false;
     if (dbk_block_event(view, dbk_block_find(view, position), &event, NULL) != DAYBOOK_OK) return false;
     return event.position == expected->position && dbk_slice_equal(event.body, expected->body);
 }
