@@ -482,3 +482,31 @@ daybook_status dbk_journal_recover(const dbk_journal_config *config, const dbk_j
     if (status == DAYBOOK_OK) *recovery_out = recovery;
     return status;
 }
+
+daybook_status dbk_journal_has_group(const dbk_journal_config *config, const dbk_journal_map *map,
+                                     uint64_t lsn, bool *has_out, daybook_error *error) {
+    *has_out = false;
+    scanner scan = {.config = config, .map = map};
+    dbk_journal_identity_init(&scan.identity, &config->store_uuid, config->incarnation);
+    uint64_t size = 0;
+    uint64_t size_wanted = (uint64_t)map->piece_count * DBK_JOURNAL_PIECE_SIZE;
+    daybook_status status = open_scan(&scan, 1, error);
+    int result = status == DAYBOOK_OK ? config->vfs->file_size(config->vfs, scan.file, &size) : 0;
+    if (result < 0) status = dbk_fail_system(error, result, "read the size of", config->path, 0);
+    if (status == DAYBOOK_OK && size < size_wanted) {
+        status =
+            dbk_fail_damaged(error, config->path, size,
+                             "%s was cut: it has %llu bytes where the manifest says %llu; run daybook verify",
+                             config->path, (unsigned long long)size, (unsigned long long)size_wanted);
+    }
+    if (status == DAYBOOK_OK && lsn >= map->first_lsn && lsn < dbk_journal_map_end(map)) {
+        const uint8_t *bytes = NULL;
+        dbk_journal_page_state state;
+        dbk_journal_page page;
+        status = get_page(&scan, lsn, lsn + 1, &bytes, &state, &page, error);
+        *has_out = status == DAYBOOK_OK && state == DBK_JOURNAL_PAGE_VALID && page.group_lsn == lsn;
+    }
+    if (scan.file != NULL) config->vfs->close(config->vfs, scan.file);
+    dbk_aligned_free(config->allocator, scan.window);
+    return status;
+}

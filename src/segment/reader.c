@@ -24,6 +24,7 @@
 
 enum {
     FRAME_SIZE_MIN = DBK_SEGMENT_HEAD_SIZE + 2 * DBK_SEGMENT_TAIL_SIZE,
+    TAIL_SEARCH_SIZE = 1 << 20,
     BLOCK_FILE_SIZE_MIN = 12 + DBK_CHUNK_CHECKSUM_SIZE, // a head of one-byte numbers
 };
 
@@ -99,6 +100,27 @@ static daybook_status read_head(const dbk_segment_config *config, dbk_segment *s
     return check_identity(config, segment, &head->store_uuid, head->segment_id, error);
 }
 
+// A file that was made longer, or lost a few bytes at its end, still has a tail near it.
+static daybook_status search_tail(dbk_segment *segment, dbk_segment_tail *tail_out, bool *is_found_out,
+                                  daybook_error *error) {
+    const dbk_file_reader *reader = &segment->reader;
+    uint64_t size = reader->size < TAIL_SEARCH_SIZE ? reader->size : TAIL_SEARCH_SIZE;
+    uint64_t first = reader->size - size;
+    uint8_t *bytes = dbk_alloc(segment->allocator, (size_t)size);
+    if (bytes == NULL) return out_of_memory(segment, error);
+    daybook_status status =
+        dbk_read_exactly(reader->vfs, reader->file, reader->path, bytes, (size_t)size, first, error);
+    for (uint64_t at = size - DBK_SEGMENT_TAIL_SIZE + 1; status == DAYBOOK_OK && !*is_found_out && at > 0;
+         at--) {
+        uint64_t offset = first + at - 1;
+        if (dbk_segment_tail_decode(bytes + at - 1, offset, tail_out) != DAYBOOK_OK) continue;
+        *is_found_out = tail_out->file_size == offset + DBK_SEGMENT_TAIL_SIZE ||
+                        tail_out->file_size == offset + 2 * DBK_SEGMENT_TAIL_SIZE;
+    }
+    dbk_free(segment->allocator, bytes);
+    return status;
+}
+
 static daybook_status read_tail(dbk_segment *segment, dbk_segment_tail *tail_out,
                                 dbk_segment_on_damage on_damage, void *context, daybook_error *error) {
     const dbk_file_reader *reader = &segment->reader;
@@ -118,6 +140,10 @@ static daybook_status read_tail(dbk_segment *segment, dbk_segment_tail *tail_out
             is_found = true;
         }
     }
+    if (is_found) return DAYBOOK_OK;
+    DBK_TRY(search_tail(segment, tail_out, &is_found, error));
+    // What lies behind the end is of no consequence.
+    if (is_found && tail_out->file_size < reader->size) segment->reader.size = tail_out->file_size;
     if (is_found) return DAYBOOK_OK;
     return dbk_fail_damaged(error, segment->path, offset,
                             "the end of %s is damaged, or the file was cut or extended; run daybook verify",
@@ -199,7 +225,7 @@ daybook_status dbk_segment_read_frame(const dbk_segment_config *config, dbk_segm
     DBK_TRY(read_tail(segment, &segment->tail, on_damage, context, error));
     DBK_TRY(read_footer(segment, &segment->tail, on_damage, context, error));
     DBK_TRY(check_footer(config, segment, &head, is_head_sound, error));
-    segment->footer.summary.file_bytes = segment->reader.size;
+    segment->footer.summary.file_bytes = segment->tail.file_size;
     segment->id_seed = dbk_get_u64(segment->footer.store_uuid.bytes);
     return keep_page_lasts(segment, error);
 }

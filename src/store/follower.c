@@ -259,35 +259,45 @@ static daybook_status replay_some(daybook_store *store, const dbk_manifest *mani
     return DAYBOOK_OK;
 }
 
-// The range of positions that should follow what was replayed, and does not. With `next` events came behind
-// it.
+// The table that holds `position`: mostly the active one, but tables are rolled while replay goes on.
+static size_t table_of(const dbk_view *view, uint64_t position) {
+    size_t at = view->source_count - 1;
+    while (at > view->segment_count && view->sources[at]->position_first > position) at--;
+    return at;
+}
+
+// The range of positions that should follow what was replayed, and does not. The table that holds the first
+// event behind it becomes one that begins there.
 static daybook_status insert_gap(daybook_store *store, uint64_t first, uint64_t last, const char *damage) {
     dbk_view *old = store->view;
-    dbk_source **sources = dbk_resize_array(store->allocator, NULL, old->source_count + 2, sizeof *sources);
+    size_t at = table_of(old, last + 1);
+    dbk_source **sources = dbk_resize_array(store->allocator, NULL, old->source_count + 1, sizeof *sources);
     dbk_source *gap = NULL;
     dbk_source *behind = NULL;
     dbk_view *view = NULL;
     if (sources == NULL) return DAYBOOK_ENOMEM;
     daybook_status status = dbk_source_new_damaged(store->allocator, first, last, damage, &gap);
-    // The last table begins with the gap (it was begun for that): the same table, from its first event on.
-    dbk_source *table = old->sources[old->source_count - 1];
+    dbk_source *table = old->sources[at];
     if (status == DAYBOOK_OK) {
         dbk_memtable *memtable = dbk_memtable_ref(table->memtable);
-        status = dbk_source_new(store->allocator, memtable, NULL, last + 1, UINT64_MAX, &behind);
+        status = dbk_source_new(store->allocator, memtable, NULL, last + 1,
+                                atomic_load(&table->position_last), &behind);
         if (status != DAYBOOK_OK) dbk_memtable_unref(memtable);
     }
-    size_t count = old->source_count - 1;
     if (status == DAYBOOK_OK) {
-        memcpy(sources, old->sources, count * sizeof *sources);
-        sources[count] = gap;
-        sources[count + 1] = behind;
-        status =
-            dbk_view_new(store->allocator, old->generation, sources, old->segment_count, count + 2, &view);
+        memcpy(sources, old->sources, at * sizeof *sources);
+        sources[at] = gap;
+        sources[at + 1] = behind;
+        memcpy(&sources[at + 2], &old->sources[at + 1], (old->source_count - at - 1) * sizeof *sources);
+        status = dbk_view_new(store->allocator, old->generation, sources, old->segment_count,
+                              old->source_count + 1, &view);
     }
     if (status == DAYBOOK_OK) {
-        for (size_t i = 0; i < count; i++) dbk_source_ref(sources[i]);
-        hand_on_removals(table, &sources[count + 1], 1);
-        store->active = behind;
+        for (size_t i = 0; i < old->source_count; i++) {
+            if (i != at) dbk_source_ref(old->sources[i]);
+        }
+        hand_on_removals(table, &behind, 1);
+        if (store->active == table) store->active = behind;
         dbk_store_set_view(store, view);
     } else {
         dbk_source_unref(gap);
@@ -297,11 +307,18 @@ static daybook_status insert_gap(daybook_store *store, uint64_t first, uint64_t 
     return status;
 }
 
-// Position of the first event in the active table at or behind `position`; 0 where there is none.
+// Position of the first event at or behind `position`; 0 where there is none.
 static uint64_t first_event(const daybook_store *store, uint64_t position) {
+    const dbk_view *view = store->view;
     dbk_event event;
-    for (; position < dbk_memtable_position_end(store->active->memtable); position++) {
-        if (dbk_memtable_get(store->active->memtable, position, &event) == DAYBOOK_OK) return position;
+    for (size_t i = view->segment_count; i < view->source_count; i++) {
+        dbk_memtable *memtable = view->sources[i]->memtable;
+        if (memtable == NULL) continue; // an earlier gap
+        uint64_t at = dbk_memtable_position_first(memtable);
+        if (at < position) at = position;
+        for (; at < dbk_memtable_position_end(memtable); at++) {
+            if (dbk_memtable_get(memtable, at, &event) == DAYBOOK_OK) return at;
+        }
     }
     return 0;
 }

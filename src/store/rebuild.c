@@ -328,7 +328,10 @@ static daybook_status drop_replaced(rebuilding *work, daybook_error *error) {
         int64_t created_ns = 0;
         dbk_stream *stream = NULL;
         daybook_status added = dbk_stream_decode(entry->value, &id, &config, &created_ns, subjects);
-        if (added == DAYBOOK_OK) added = dbk_stream_table_add(table, id, &config, created_ns, &stream, NULL);
+        // The table takes ids in ascending order; here it only says whether two can live together.
+        uint32_t rank = (uint32_t)i + 1;
+        if (added == DAYBOOK_OK)
+            added = dbk_stream_table_add(table, rank, &config, created_ns, &stream, NULL);
         if (added == DAYBOOK_ENOMEM) status = added;
         if (id >= manifest->next_stream_id) manifest->next_stream_id = id + 1;
         if (added == DAYBOOK_OK) continue;

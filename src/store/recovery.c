@@ -490,6 +490,21 @@ daybook_status dbk_recovery_replay(dbk_replay *replay, const dbk_manifest *manif
     dbk_journal_config config = dbk_store_journal_config(replay->store, path);
     dbk_journal_map map = dbk_manifest_journal_map(manifest);
     replay->next_lsn = start_lsn;
-    return dbk_journal_recover(&config, &map, start_lsn, stop_lsn, known_durable_lsn, replay_group, replay,
-                               recovery_out, error);
+    DBK_TRY(dbk_journal_recover(&config, &map, start_lsn, stop_lsn, known_durable_lsn, replay_group, replay,
+                                recovery_out, error));
+    bool is_clean_end = manifest->closed_clean && stop_lsn == manifest->journal_durable_lsn;
+    if (replay->store->lock_file == NULL || !is_clean_end || recovery_out->damaged) return DAYBOOK_OK;
+    // The mark of a clean end is taken back before anything is written behind it. (A reader may be looking at
+    // a manifest that a writer is just replacing.)
+    bool goes_on = false;
+    DBK_TRY(dbk_journal_has_group(&config, &map, stop_lsn, &goes_on, error));
+    if (!goes_on) return DAYBOOK_OK;
+    recovery_out->damaged = true;
+    recovery_out->damage_lsn = stop_lsn;
+    recovery_out->damage_offset = 0;
+    (void)snprintf(
+        recovery_out->damage_text, sizeof recovery_out->damage_text,
+        "the manifest says that it ended at LSN %llu, and it goes on: the manifest is an older one",
+        (unsigned long long)stop_lsn);
+    return DAYBOOK_OK;
 }

@@ -320,6 +320,26 @@ daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error) {
     return status;
 }
 
+// A damaged block is told to whoever reads it. It must not keep a store from being opened for writing, nor the
+// limits of others from being enforced.
+static daybook_status pass_damage(daybook_store *store, daybook_status status, const daybook_error *detail,
+                                  daybook_error *error) {
+    if (status == DAYBOOK_EDAMAGED) {
+        dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", detail->message);
+        return DAYBOOK_OK;
+    }
+    if (status != DAYBOOK_OK && error != NULL) *error = *detail;
+    return status;
+}
+
+static daybook_status trim_past_damage(daybook_store *store, dbk_stream *stream, dbk_slice subject,
+                                       daybook_error *error) {
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status status = dbk_store_trim(store, stream, subject, &detail);
+    return pass_damage(store, status, &detail, error);
+}
+
 // Events that were flushed before their limits per subject could be enforced.
 static daybook_status trim_flushed(daybook_store *store, uint64_t position_from, daybook_error *error) {
     uint64_t flushed = atomic_load(&store->flushed_position);
@@ -331,14 +351,19 @@ static daybook_status trim_flushed(daybook_store *store, uint64_t position_from,
     query.position_to = flushed;
     daybook_cursor *cursor;
     DBK_TRY(dbk_cursor_open(store, &query, NULL, &cursor, error));
-    daybook_status status;
+    daybook_status status = DAYBOOK_OK;
     daybook_recorded_event unused;
-    while ((status = daybook_cursor_next(cursor, 0, &unused, error)) == DAYBOOK_OK) {
+    while (status == DAYBOOK_OK) {
+        daybook_error detail;
+        daybook_error_init(&detail);
+        status = daybook_cursor_next(cursor, 0, &unused, &detail);
+        bool is_read = status == DAYBOOK_OK;
+        if (status != DAYBOOK_END) status = pass_damage(store, status, &detail, error);
+        if (!is_read) continue;
         const dbk_event *event = dbk_cursor_event(cursor);
         dbk_stream *stream = dbk_stream_table_find_id(store->streams, event->stream_id);
         const daybook_stream_config *config = atomic_load(&stream->config);
-        if (config->max_msgs_per_subject > 0) status = dbk_store_trim(store, stream, event->subject, error);
-        if (status != DAYBOOK_OK) break;
+        if (config->max_msgs_per_subject > 0) status = trim_past_damage(store, stream, event->subject, error);
     }
     daybook_cursor_close(cursor);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
@@ -359,7 +384,7 @@ daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_
             if (stream == NULL || atomic_load(&stream->removed)) continue;
             const daybook_stream_config *config = atomic_load(&stream->config);
             if (config->max_msgs_per_subject > 0)
-                status = dbk_store_trim(store, stream, event.subject, error);
+                status = trim_past_damage(store, stream, event.subject, error);
         }
     }
     dbk_view_unref(view);
@@ -369,8 +394,12 @@ daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_
     if (dbk_stream_table_all(store->streams, &streams, &count) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory enforcing limits");
     for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
-        if (streams[i]->updated_in_replay) status = dbk_stream_trim_subjects(store, streams[i], error);
-        if (status == DAYBOOK_OK) status = dbk_store_trim(store, streams[i], daybook_bytes(NULL, 0), error);
+        if (streams[i]->updated_in_replay) {
+            daybook_error detail;
+            daybook_error_init(&detail);
+            status = pass_damage(store, dbk_stream_trim_subjects(store, streams[i], &detail), &detail, error);
+        }
+        if (status == DAYBOOK_OK) status = trim_past_damage(store, streams[i], daybook_bytes(NULL, 0), error);
     }
     dbk_free(store->allocator, streams);
     return status;

@@ -35,6 +35,7 @@ typedef struct repairing {
     bool has_aside;
     dbk_manifest_edit edit; // of the segments
     bool changes_segments;
+    bool has_foreign_journal;
     uint64_t next_segment_id;
     uint64_t next_generation;
     char (*gone)[NAME_SIZE]; // files to be removed when the edit is durable
@@ -145,6 +146,18 @@ static daybook_status keep_aside(repairing *repair, const char *name, bool will_
     result = store->vfs->sync_directory(store->vfs, directory);
     if (result == 0) result = store->vfs->sync_directory(store->vfs, store->path);
     return result < 0 ? dbk_fail_system(error, result, "sync the directory", directory, 0) : DAYBOOK_OK;
+}
+
+// An edit that looks torn is given up with its file; should it have been acknowledged, its bytes are not lost.
+static daybook_status commit_edit(repairing *repair, const dbk_manifest_edit *edit, daybook_error *error) {
+    dbk_manifest *manifest = &repair->store->manifest;
+    if (manifest->torn_bytes > 0) {
+        char name[NAME_SIZE];
+        dbk_manifest_name(manifest->number, name);
+        DBK_TRY(keep_aside(repair, name, true, error));
+        manifest->torn_bytes = 0;
+    }
+    return dbk_manifest_commit(manifest, edit, error);
 }
 
 static daybook_status remove_later(repairing *repair, const char *name, daybook_error *error) {
@@ -366,7 +379,7 @@ static daybook_status repair_segments(repairing *repair, daybook_error *error) {
     dbk_manifest_edit_set_next_ids(&repair->edit, repair->next_segment_id, store->manifest.next_stream_id);
     int result = store->vfs->sync_directory(store->vfs, store->path);
     if (result < 0) return dbk_fail_system(error, result, "sync the directory", store->path, 0);
-    DBK_TRY(dbk_manifest_commit(&store->manifest, &repair->edit, error));
+    DBK_TRY(commit_edit(repair, &repair->edit, error));
     remove_gone(repair);
     return DAYBOOK_OK;
 }
@@ -417,6 +430,7 @@ static daybook_status replay_over_damage(repairing *repair, bool guessed_start, 
                  "read again behind the damage");
         }
         if (is_damage(status)) {
+            repair->has_foreign_journal = status == DAYBOOK_EFOREIGN;
             tell(repair, true, "journal", detail.offset, store->next_position, 0, "%s", detail.message);
             *damaged_out = true;
             return DAYBOOK_OK;
@@ -457,8 +471,8 @@ static daybook_status plan_journal(repairing *repair, uint64_t *first_lsn, uint3
     if (result < 0 && result != -ENOENT) return dbk_fail_system(error, result, "open", path, 0);
     uint64_t present = size / DBK_JOURNAL_PIECE_SIZE;
     *count = present < manifest->journal_piece_count ? (uint32_t)present : manifest->journal_piece_count;
-    if (*count < JOURNAL_PIECES_FIRST) {
-        // Too short to be of use. Its bytes are kept aside.
+    if (*count < JOURNAL_PIECES_FIRST || repair->has_foreign_journal) {
+        // Too short to be of use, or another store's. Its bytes are kept aside.
         (void)store->vfs->unlink(store->vfs, path);
         DBK_TRY(dbk_journal_create(&config, JOURNAL_PIECES_FIRST, error));
         *count = JOURNAL_PIECES_FIRST;
@@ -555,7 +569,7 @@ static daybook_status begin_journal(repairing *repair, daybook_error *error) {
         dbk_manifest_edit_set_closed_clean(&edit, false);
         int result = store->vfs->sync_directory(store->vfs, store->path);
         status = result < 0 ? dbk_fail_system(error, result, "sync the directory", store->path, 0)
-                            : dbk_manifest_commit(&store->manifest, &edit, error);
+                            : commit_edit(repair, &edit, error);
     }
     dbk_free(store->allocator, pieces);
     dbk_cut_deinit(store, &cut);
@@ -618,11 +632,29 @@ static daybook_status recount(daybook_store *store, daybook_error *error) {
     return status;
 }
 
+// The mark of a clean end is taken back before anything is written behind it.
+static bool goes_on_behind_its_end(repairing *repair) {
+    const dbk_manifest *manifest = &repair->store->manifest;
+    if (!manifest->closed_clean) return false;
+    char path[DBK_PATH_SIZE_MAX];
+    dbk_journal_config config = dbk_store_journal_config(repair->store, path);
+    dbk_journal_map map = dbk_manifest_journal_map(manifest);
+    bool goes_on = false;
+    return dbk_journal_has_group(&config, &map, manifest->journal_durable_lsn, &goes_on, NULL) ==
+               DAYBOOK_OK &&
+           goes_on;
+}
+
 static daybook_status repair_journal(repairing *repair, bool begin_anew, daybook_error *error) {
     if (repair->store->manifest.journal_piece_count == 0) return DAYBOOK_OK; // a backup
     bool damaged = false;
     DBK_TRY(recover_memory(repair, error));
     DBK_TRY(replay_over_damage(repair, begin_anew, &damaged, error));
+    if (!damaged && !begin_anew && goes_on_behind_its_end(repair)) {
+        damaged = true;
+        tell(repair, true, "journal", 0, repair->store->manifest.flushed_position + 1, 0,
+             "the manifest says that it ended earlier: the manifest is an older one; all of it was read");
+    }
     if ((!damaged && !begin_anew) || repair->dry_run) return DAYBOOK_OK;
     if (begin_anew) DBK_TRY(recount(repair->store, error));
     return begin_journal(repair, error);
@@ -680,6 +712,28 @@ static daybook_status load(repairing *repair, bool *rebuilt_out, daybook_error *
     return rebuild(repair, &detail, error);
 }
 
+// A manifest under which every segment and the journal are another store's is itself the stranger: repairing
+// by it would leave everything out.
+static daybook_status check_manifest_is_ours(repairing *repair, daybook_error *error) {
+    daybook_store *store = repair->store;
+    const dbk_manifest *manifest = &store->manifest;
+    if (manifest->segment_count == 0) return DAYBOOK_OK;
+    for (size_t i = 0; i < manifest->segment_count; i++) {
+        dbk_segment_config config = dbk_store_segment_config(store, manifest->segments[i].summary.segment_id);
+        dbk_segment *segment = NULL;
+        daybook_status status = dbk_segment_open(&config, store->cache, &segment, NULL);
+        dbk_segment_unref(segment);
+        if (status != DAYBOOK_EFOREIGN) return DAYBOOK_OK;
+    }
+    char name[NAME_SIZE];
+    dbk_manifest_name(manifest->number, name);
+    return dbk_fail(
+        error, DAYBOOK_EFOREIGN,
+        "%s/%s is of another store than all segments beside it: put back the one that belongs here, "
+        "or move it away and repair again, which makes a new one from the segments",
+        store->path, name);
+}
+
 static daybook_status repair_all(repairing *repair, daybook_error *error) {
     daybook_store *store = repair->store;
     dbk_directory found;
@@ -689,6 +743,7 @@ static daybook_status repair_all(repairing *repair, daybook_error *error) {
     }
     bool rebuilt = false;
     DBK_TRY(load(repair, &rebuilt, error));
+    if (!rebuilt) DBK_TRY(check_manifest_is_ours(repair, error));
     uint64_t next_id = store->manifest.next_segment_id;
     repair->next_segment_id = next_id > found.segment_id_max ? next_id : found.segment_id_max + 1;
     repair->next_generation = found.generation_max + 1;

@@ -161,6 +161,7 @@ static dbk_segment_config segment_config(const verifying *verify, uint64_t segme
                                 .memory_max = 16 << 20};
 }
 
+// What the manifest says of a segment against what it is; and what is lost where it cannot be opened.
 static void compare_summary(verifying *verify, const char *name, const dbk_segment_summary *said) {
     dbk_segment_config config = segment_config(verify, said->segment_id);
     dbk_cache *cache = NULL;
@@ -169,8 +170,11 @@ static void compare_summary(verifying *verify, const char *name, const dbk_segme
         verify->out_of_memory = true;
         return;
     }
-    if (dbk_segment_open(&config, cache, &segment, NULL) ==
-        DAYBOOK_OK) { // what fails was told by dbk_segment_verify
+    // Why it cannot be opened was told by dbk_segment_verify.
+    if (dbk_segment_open(&config, cache, &segment, NULL) != DAYBOOK_OK) {
+        tell(verify, true, name, 0, said->position_first, said->position_last,
+             "cannot be opened: none of its %llu events can be read", (unsigned long long)said->event_count);
+    } else {
         const dbk_segment_summary *found = dbk_segment_get_summary(segment);
         bool same = found->position_first == said->position_first &&
                     found->position_last == said->position_last && found->event_count == said->event_count &&
@@ -305,6 +309,18 @@ static uint64_t journal_stop(const verifying *verify) {
     return stop_lsn;
 }
 
+// A journal that was closed cleanly is read up to its end only, wherever the file ends.
+static void check_journal_size(verifying *verify, const char *path) {
+    uint64_t needed = (uint64_t)verify->manifest.journal_piece_count * DBK_JOURNAL_PIECE_SIZE;
+    daybook_file *file = NULL;
+    uint64_t size = 0;
+    if (verify->vfs->open(verify->vfs, path, DAYBOOK_VFS_READ, &file) < 0) return; // told by recovery
+    if (verify->vfs->file_size(verify->vfs, file, &size) == 0 && size < needed)
+        tell(verify, true, "journal", size, 0, 0, "ends at byte %llu, the manifest says that it has %llu",
+             (unsigned long long)size, (unsigned long long)needed);
+    verify->vfs->close(verify->vfs, file);
+}
+
 static daybook_status verify_journal(verifying *verify, daybook_error *error) {
     const dbk_manifest *manifest = &verify->manifest;
     if (manifest->journal_piece_count == 0) return DAYBOOK_OK; // a backup has none
@@ -315,10 +331,20 @@ static daybook_status verify_journal(verifying *verify, daybook_error *error) {
                                  .path = path,
                                  .store_uuid = manifest->store_uuid,
                                  .incarnation = manifest->incarnation};
+    check_journal_size(verify, path);
     dbk_journal_map map = dbk_manifest_journal_map(manifest);
     verify->last_position = manifest->flushed_position;
     uint64_t stop_lsn = journal_stop(verify);
     uint64_t start_lsn = manifest->journal_start_lsn;
+    bool goes_on = false;
+    bool is_clean_end = manifest->closed_clean && stop_lsn == manifest->journal_durable_lsn;
+    if (is_clean_end && dbk_journal_has_group(&config, &map, stop_lsn, &goes_on, NULL) == DAYBOOK_OK &&
+        goes_on && !has_changed(verify)) {
+        tell(verify, true, "journal", 0, manifest->flushed_position + 1, 0,
+             "the manifest says that it ended at LSN %llu, and it goes on: the manifest is an older one",
+             (unsigned long long)stop_lsn);
+        stop_lsn = 0;
+    }
     // Behind damage it goes on with the next group that can be read.
     while (stop_lsn == 0 || start_lsn < stop_lsn) {
         dbk_journal_recovery recovery = {0};

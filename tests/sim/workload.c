@@ -488,7 +488,7 @@ static bool begins_with(daybook_slice text, const char *prefix) {
     return text.size >= strlen(prefix) && memcmp(text.data, prefix, strlen(prefix)) == 0;
 }
 
-static shown_event boil_down(const daybook_recorded_event *recorded) {
+shown_event shown_event_of(const daybook_recorded_event *recorded) {
     const daybook_event *event = &recorded->event;
     uint64_t sum = mix_bytes(1, recorded->stream);
     sum = mix_bytes(mix_bytes(sum, recorded->aggregate), event->subject);
@@ -572,7 +572,7 @@ static bool take_events(taking *at, daybook_cursor *cursor) {
             workload_fail(at->work, at->where, "%s begins at seq %" PRIu64 ", its info says %" PRIu64,
                           at->what->streams[stream].name, event.seq, at->what->streams[stream].first_seq);
         at->last_seqs[stream] = event.seq;
-        *add_event(at->what) = boil_down(&event);
+        *add_event(at->what) = shown_event_of(&event);
     }
 }
 

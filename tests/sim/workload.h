@@ -73,6 +73,7 @@ typedef struct shown {
     size_t stream_count;
 } shown;
 
+shown_event shown_event_of(const daybook_recorded_event *recorded);
 /// Reads everything and checks that all counts agree. False, with work->error, where reading fails; `where` is
 /// for complaints.
 bool shown_take(workload *work, shown *shown_out, const char *where);

@@ -153,8 +153,14 @@ static void cut_files_are_damaged(void **state) {
         set_file_size(&world, cut);
         dbk_segment *segment;
         daybook_error_init(&world.error);
-        assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error), DAYBOOK_EDAMAGED);
-        assert_string_equal(world.error.file, SEGMENT_PATH);
+        if (size - cut <= 64) {
+            // One of the two tails is left.
+            assert_int_equal(read_all(&world), 20);
+        } else {
+            assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error),
+                             DAYBOOK_EDAMAGED);
+            assert_string_equal(world.error.file, SEGMENT_PATH);
+        }
         assert_int_equal(dbk_segment_verify(&config, NULL, NULL, &world.error), DAYBOOK_EDAMAGED);
     }
     world_deinit(&world);
@@ -171,8 +177,8 @@ static void extended_files_are_damaged(void **state) {
     static const uint64_t more[] = {1, 63, 64, 128, 5000};
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
         set_file_size(&world, size + more[i]);
-        dbk_segment *segment;
-        assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error), DAYBOOK_EDAMAGED);
+        assert_int_equal(dbk_segment_verify(&config, NULL, NULL, &world.error), DAYBOOK_EDAMAGED);
+        assert_int_equal(read_all(&world), 20); // what was there is there
         set_file_size(&world, size);
     }
     assert_int_equal(read_all(&world), 20);
