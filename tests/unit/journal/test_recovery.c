@@ -461,6 +461,32 @@ static void epoch_is_found_where_the_start_has_caught_up(void **state) {
     free(torn);
 }
 
+// A killed writer's last group is in the page cache only, and the sync that should settle it fails. From then
+// on the page cache shows a group that the disk has not: it must not be built on, though the next sync
+// succeeds.
+static void group_that_only_the_page_cache_has_is_not_built_on(void **state) {
+    (void)state;
+    test_log log;
+    log_init(&log, 61, 2);
+    log_reopen(&log);
+    log_append(&log, 100);
+    dbk_sim_stop_after(log.sim, 1);
+    assert_int_equal(log_try_append(&log, 200), DAYBOOK_EUNCERTAIN);
+    dbk_sim_crash(log.sim, DBK_SIM_KILL);
+    (void)log_try_close(&log);
+    const dbk_sim_fault fault = {.kind = DBK_SIM_SYNC, .nth = 1, .error = EIO};
+    log_assert_ok(&log, dbk_sim_fail(log.sim, &fault));
+    assert_int_equal(log_recover_with(&log, 0, 0), DAYBOOK_EIO);
+    dbk_sim_clear_faults(log.sim);
+    log_recover(&log);
+    log_open(&log);
+    log_append(&log, 300);
+    die(&log);
+    log_reopen(&log);
+    log_close(&log);
+    log_deinit(&log);
+}
+
 static void follower_reads_up_to_its_bound_beside_the_writer(void **state) {
     (void)state;
     test_log writer;
@@ -705,6 +731,7 @@ int main(void) {
         cmocka_unit_test(page_of_another_group_or_epoch_does_not_complete_a_group),
         cmocka_unit_test(known_clean_end_is_read_no_further),
         cmocka_unit_test(epoch_is_found_where_the_start_has_caught_up),
+        cmocka_unit_test(group_that_only_the_page_cache_has_is_not_built_on),
         cmocka_unit_test(follower_reads_up_to_its_bound_beside_the_writer),
         cmocka_unit_test(bound_within_a_group_or_beyond_the_end_is_damage),
         cmocka_unit_test(lapped_follower_is_told),
