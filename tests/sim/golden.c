@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/golden.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,7 @@ static int load_file(void *context, const daybook_vfs_entry *entry) {
         must((int)moved, "read", from_path);
         if (moved == 0) break;
         int64_t written = load->to->write_at(load->to, to, bytes, (size_t)moved, offset);
-        if (written != moved) must(-5, "write", to_path);
+        if (written != moved) must(-EIO, "write", to_path);
         offset += (uint64_t)moved;
     }
     must(load->to->sync(load->to, to), "sync", to_path);
@@ -44,12 +45,19 @@ static int load_file(void *context, const daybook_vfs_entry *entry) {
     return 0;
 }
 
+static void copy(daybook_vfs *from, const char *directory, daybook_vfs *to, const char *path) {
+    loading load = {.from = from, .to = to, .directory = directory, .path = path};
+    must(to->make_directory(to, path), "make", path);
+    must(from->list(from, directory, load_file, &load), "list", directory);
+    if (load.count == 0) must(-ENOENT, "find files in", directory);
+    must(to->sync_directory(to, path), "sync", path);
+}
+
 void golden_load(dbk_sim *sim, const char *directory, const char *path) {
-    loading load = {
-        .from = daybook_vfs_posix(), .to = dbk_sim_vfs(sim), .directory = directory, .path = path};
-    must(load.to->make_directory(load.to, path), "make", path);
-    must(load.from->list(load.from, directory, load_file, &load), "list", directory);
-    if (load.count == 0) must(-2, "find files in", directory);
-    must(load.to->sync_directory(load.to, path), "sync", path);
-    must(load.to->sync_directory(load.to, "/"), "sync", "/");
+    copy(daybook_vfs_posix(), directory, dbk_sim_vfs(sim), path);
+    must(dbk_sim_vfs(sim)->sync_directory(dbk_sim_vfs(sim), "/"), "sync", "/");
+}
+
+void golden_save(dbk_sim *sim, const char *path, const char *directory) {
+    copy(dbk_sim_vfs(sim), path, daybook_vfs_posix(), directory);
 }

@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Stores of every format there was (tests/golden/<format>), made once by tools/make-golden: each is opened, read,
+verified and appended to, and gives the events it held when it was made. Then, on the newest: damage on real files, as
+the command line tells of it."""
+
+import os
+import random
+import shutil
+import sys
+import tarfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "cli"))
+from support import DAMAGED, ERROR, FINE, Case, main
+
+FORMATS = sorted((name for name in os.listdir(HERE) if name.isdigit()), key=int)
+HINTS = {"LOCK", "live", "reserve"}
+
+
+def content(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+class Store(Case):
+    def unpack(self, number, name):
+        with tarfile.open(os.path.join(HERE, number, "store.tar.gz")) as archive:
+            archive.extractall(self.path())
+        os.rename(self.path("store"), self.path(name))
+        return self.path(name)
+
+    def expected(self, number):
+        return content(os.path.join(HERE, number, "export.ndjson"))
+
+
+class Golden(Store):
+    def test_there_is_one(self):
+        self.assertIn("1", FORMATS)
+
+    def test_events_are_those_that_were_stored(self):
+        for number in FORMATS:
+            with self.subTest(format=number):
+                store = self.unpack(number, f"read-{number}")
+                self.assertEqual(self.expected(number), self.ok("-s", store, "--read-only", "export", "--all").out_bytes)
+                self.ok("-s", store, "verify")
+
+    def test_a_writer_goes_on(self):
+        for number in FORMATS:
+            with self.subTest(format=number):
+                store = self.unpack(number, f"write-{number}")
+                before = self.expected(number)
+                self.ok("-s", store, "append", "orders.1.reopened", '{"again":true}', "--id", "golden-1")
+                after = self.ok("-s", store, "export", "--all").out_bytes
+                self.assertTrue(after.startswith(before))
+                self.assertEqual(len(before.splitlines()) + 1, len(after.splitlines()))
+                # Ids and limits are remembered: an id that was deleted stays used up, few.> keeps its newest two.
+                repeated = self.ok("-s", store, "append", "orders.4.paid", "--id", "orders-4", "--json").object()
+                self.assertTrue(repeated["duplicate"])
+                for count in range(3):
+                    self.ok("-s", store, "append", "few.9.placed", str(count))
+                self.assertEqual("2\n", self.ok("-s", store, "read", "--stream", "FEW", "--count").out)
+                self.ok("-s", store, "verify")
+
+    def test_an_old_store_is_merged_and_backed_up(self):
+        for number in FORMATS:
+            with self.subTest(format=number):
+                store = self.unpack(number, f"backup-{number}")
+                before = self.expected(number)
+                # Flushes, and rewrites the segment.
+                first = self.ok("-s", store, "read", "--stream", "ORDERS", "--limit", "1", "--json").object()["seq"]
+                self.ok("-s", store, "stream", "delete", "ORDERS", first, "--erase", "--force")
+                left = self.ok("-s", store, "export", "--all").out_bytes
+                self.assertLess(len(left.splitlines()), len(before.splitlines()))
+                self.assertLessEqual(set(left.splitlines()), set(before.splitlines()))
+                self.ok("-s", store, "backup", self.path(f"copy-{number}"))
+                self.ok("-s", self.path(f"restored-{number}"), "restore", self.path(f"copy-{number}"), "--force")
+                self.assertEqual(left, self.ok("-s", self.path(f"restored-{number}"), "export", "--all").out_bytes)
+
+
+class Damage(Store):
+    """Real files, and the statuses a script sees. tests/sim/test_every_byte does the same to every byte."""
+
+    def setUp(self):
+        super().setUp()
+        self.original = self.unpack(FORMATS[-1], "original")
+        self.lines = set(self.expected(FORMATS[-1]).splitlines())
+        self.random = random.Random(int(os.environ.get("DAYBOOK_SEED", "1")))
+
+    def check(self, name, change, may_return=False):
+        store = self.path("damaged")
+        shutil.rmtree(store, ignore_errors=True)
+        shutil.copytree(self.original, store)
+        change(os.path.join(store, name))
+        present = {file: content(os.path.join(store, file)) for file in os.listdir(store) if file not in HINTS}
+
+        verified = self.run_program("-s", store, "verify")
+        exported = self.run_program("-s", store, "--read-only", "export", "--all")
+        self.assertIn(verified.status, (FINE, DAMAGED, ERROR), verified.err)
+        self.assertIn(exported.status, (FINE, DAMAGED, ERROR), exported.err)
+        read = set(exported.out_bytes.splitlines())
+        # What the lost part of the journal had removed can be seen again.
+        if not name.startswith("journal"):
+            self.assertLessEqual(read, self.lines)
+        if verified.status == FINE:
+            self.assertEqual(FINE, exported.status, exported.err)
+        if exported.status == DAMAGED:
+            self.assertTrue(exported.err.startswith("daybook: "), exported.err)
+        for file, old in present.items():
+            self.assertEqual(old, content(os.path.join(store, file)), f"{file} was changed by looking")
+
+        if verified.status == DAMAGED:
+            self.assertIn(name.split("-")[0], verified.out + verified.err)
+            repaired = self.run_program("-s", store, "repair", "--force")
+            self.assertEqual(FINE, repaired.status, repaired.err)
+            self.assertEqual(FINE, self.run_program("-s", store, "verify").status)
+            after = set(self.ok("-s", store, "export", "--all").out_bytes.splitlines())
+            self.assertLessEqual(read & self.lines, after)
+            if not may_return and not name.startswith(("journal", "deletions", "manifest")):
+                self.assertLessEqual(after, self.lines)
+            self.ok("-s", store, "append", "orders.1.after", "--no-create")
+        return verified.status
+
+    def files(self):
+        return sorted(name for name in os.listdir(self.original) if name not in HINTS)
+
+    def flip(self, offset):
+        def change(path):
+            with open(path, "r+b") as file:
+                file.seek(offset)
+                byte = file.read(1)[0]
+                file.seek(offset)
+                file.write(bytes([byte ^ 1 << self.random.randrange(8)]))
+
+        return change
+
+    def test_changed_bytes(self):
+        found = 0
+        for name in self.files():
+            size = os.path.getsize(os.path.join(self.original, name))
+            if name == "journal":  # the part in use
+                size = len(content(os.path.join(self.original, name)).rstrip(b"\0"))
+            for part in range(6):
+                offset = min(size - 1, size * part // 6 + self.random.randrange(max(1, size // 6)))
+                with self.subTest(name=name, offset=offset):
+                    found += self.check(name, self.flip(offset)) == DAMAGED
+        self.assertGreater(found, 6)
+
+    def test_cut_longer_empty_and_missing_files(self):
+        def cut(parts):
+            return lambda path: os.truncate(path, os.path.getsize(path) * parts // 4)
+
+        def longer(path):
+            with open(path, "ab") as file:
+                file.write(b"x")
+
+        changes = {"empty": cut(0), "half": cut(2), "three quarters": cut(3), "longer": longer, "missing": os.remove}
+        for name in self.files():
+            for what, change in changes.items():
+                with self.subTest(name=name, what=what):
+                    status = self.check(name, change)
+                    if what in ("empty", "missing"):
+                        self.assertEqual(DAMAGED, status)
+
+    def test_hints_may_be_anything(self):
+        for name in sorted(HINTS):
+            with self.subTest(name=name):
+                self.assertEqual(FINE, self.check(name, lambda path: open(path, "wb").close()))
+
+
+if __name__ == "__main__":
+    main()
