@@ -11,6 +11,8 @@
 //   read                           all events, compared with what they must be; the number is their count.
 //                                  "BROKEN" where one is wrong or missing between others
 //   acknowledged                   the number is the last one of writer 0 that was acknowledged
+//   purged                         the number is the last one of writer 0 whose removal was acknowledged
+//   expect ACKNOWLEDGED PURGED     as another driver was told
 //
 // Events are numbered by their writer, from 1 on without gap; subject and content follow from both. A refused
 // number is tried again by the next append; one that is in doubt (EUNCERTAIN) is not.
@@ -35,6 +37,7 @@ typedef struct writer {
     uint64_t bytes;
     uint64_t acknowledged; // in the last command
     uint64_t last_acknowledged;
+    uint64_t purged; // all up to here
     daybook_status status;
     daybook_error error;
 } writer;
@@ -156,6 +159,7 @@ static const char *check_event(const daybook_event *event, uint64_t *last_of) {
     }
     size_t size = make_content(writer_number, number, bytes, content);
     if (size != event->data.size || memcmp(content, event->data.data, size) != 0) return "content is changed";
+    if (number <= writers[writer_number].purged) return "removed event is back";
     uint64_t last = last_of[writer_number];
     if (last != 0 && number != last + 1) return number <= last ? "number comes again" : "number is missing";
     last_of[writer_number] = number;
@@ -181,9 +185,10 @@ static void run_read(void) {
     }
     daybook_cursor_close(cursor);
     for (unsigned i = 0; broken == NULL && status == DAYBOOK_END && i < WRITER_COUNT_MAX; i++) {
-        if (last_of[i] < writers[i].last_acknowledged) broken = "acknowledged event is gone";
+        if (last_of[i] < writers[i].last_acknowledged && writers[i].purged < writers[i].last_acknowledged)
+            broken = "acknowledged event is gone";
         // One in doubt may have vanished: its number is free again.
-        writers[i].next = last_of[i] + 1;
+        if (last_of[i] > 0) writers[i].next = last_of[i] + 1;
     }
     if (broken != NULL) {
         answer("BROKEN", count, broken);
@@ -230,7 +235,8 @@ static void run_purge(uint64_t keep) {
     daybook_error error;
     daybook_error_init(&error);
     daybook_status status = daybook_stream_purge(store, daybook_text("W0"), &options, &removed, &error);
-    if (status == DAYBOOK_OK && keep == 0) writers[0].last_acknowledged = 0;
+    writer *self = &writers[0];
+    if (status == DAYBOOK_OK && self->last_acknowledged > keep) self->purged = self->last_acknowledged - keep;
     answer_status(status, removed, &error);
 }
 
@@ -243,6 +249,13 @@ static void run_command(const char *command, char *arguments) {
         run_open(arguments);
     } else if (strcmp(command, "acknowledged") == 0) {
         answer("OK", writers[0].last_acknowledged, "");
+    } else if (strcmp(command, "purged") == 0) {
+        answer("OK", writers[0].purged, "");
+    } else if (strcmp(command, "expect") == 0) {
+        writers[0].last_acknowledged = numbers[0];
+        writers[0].purged = numbers[1];
+        writers[0].next = numbers[0] + 1;
+        answer("OK", 0, "");
     } else if (store == NULL) {
         answer("EMISUSE", 0, "no store is open");
     } else if (strcmp(command, "append") == 0) {
@@ -255,7 +268,7 @@ static void run_command(const char *command, char *arguments) {
         answer_status(daybook_event_remove(store, daybook_text("W0"), numbers[0], 0, &error), 0, &error);
     } else if (strcmp(command, "remove") == 0) {
         daybook_status status = daybook_stream_remove(store, daybook_text("W0"), &error);
-        if (status == DAYBOOK_OK) writers[0].last_acknowledged = 0;
+        if (status == DAYBOOK_OK) writers[0].purged = writers[0].last_acknowledged;
         answer_status(status, 0, &error);
     } else if (strcmp(command, "flush") == 0) {
         answer_status(daybook_flush(store, &error), 0, &error);
