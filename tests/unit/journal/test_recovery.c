@@ -43,6 +43,7 @@ static void die(test_log *log) {
 
 static void put_missing(test_log *log, const group_pages *pages, uint64_t index, missing_as how) {
     uint8_t page[DBK_JOURNAL_PAGE_SIZE];
+    if (how == MISSING_WAYS) how = (missing_as)log_random_below(log, MISSING_WAYS);
     memcpy(page, pages->before[index], sizeof page);
     if (how == MISSING_GARBAGE) {
         for (size_t i = 0; i < sizeof page; i++) page[i] = (uint8_t)log_random(log);
@@ -102,8 +103,16 @@ static void check_all_subsets(bool has_older_lap) {
             prepare(&log, page_count * 1000 + mask, has_older_lap);
             append_in_doubt(&log, page_count, first);
             die(&log);
-            tear(&log, first, mask, (missing_as)(mask % MISSING_WAYS));
-            check_torn(&log, first);
+            // The missing pages in each way, and last of all one of them at random, page by page.
+            for (int how = 0; how <= MISSING_WAYS; how++) {
+                log_group doubt = log.doubt;
+                size_t count = log.count;
+                tear(&log, first, mask, (missing_as)how);
+                check_torn(&log, first);
+                if (how == MISSING_WAYS) break;
+                log.count = count;
+                log.doubt = doubt;
+            }
             // Life goes on over the remains: shorter and longer groups, more reopening.
             log_open(&log);
             log_append(&log, size_of_pages(1 + log_random_below(&log, 7)));
