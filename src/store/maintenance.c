@@ -304,7 +304,9 @@ static void *run_merger(void *context) {
             continue;
         }
         if (status != DAYBOOK_END && status != DAYBOOK_ECLOSED) {
-            dbk_store_log(store, DAYBOOK_LOG_ERROR, "merging failed: %s; other segments are merged, these are tried again later", error.message);
+            dbk_store_log(store, DAYBOOK_LOG_ERROR,
+                          "merging failed: %s; other segments are merged, these are tried again later",
+                          error.message);
             if (delay_ms < 64 * MERGE_POLL_MS) delay_ms *= 2;
         }
         if (atomic_load(&maintenance->stop)) break;

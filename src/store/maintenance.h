@@ -16,11 +16,11 @@ typedef struct dbk_unmergeable {
 struct dbk_maintenance {
     // Locks: flush_lock and merge_lock come before maintenance_lock; nobody takes both but backup and
     // erase, merge first.
-    pthread_mutex_t merge_lock; // one merge at a time; held, no segment file goes away
-    pthread_mutex_t flush_lock; // one flush at a time
+    pthread_mutex_t merge_lock;                       // one merge at a time; held, no segment file goes away
+    pthread_mutex_t flush_lock;                       // one flush at a time
     dbk_unmergeable unmergeable[DBK_UNMERGEABLE_MAX]; // guarded by merge_lock
     size_t unmergeable_count;                         // ... too
-    dbk_cut cut;                // guarded by flush_lock: frozen tables wait to be written up to here
+    dbk_cut cut; // guarded by flush_lock: frozen tables wait to be written up to here
     _Atomic uint64_t next_segment_id;
     _Atomic uint64_t next_generation;
 

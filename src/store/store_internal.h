@@ -73,7 +73,7 @@ struct daybook_store {
     // Published.
     atomic_uint_fast64_t durable_position;
     _Atomic uint32_t
-        publish_count; // bumped after every publish: followers sleep on it (vfs->wait, not shared)
+        publish_count;           // bumped after every publish: followers sleep on it (vfs->wait, not shared)
     atomic_uint publish_waiters; // followers that sleep on it, or are about to
     atomic_uint_fast64_t flushed_position;
     atomic_uint_fast64_t manifest_edit; // manifest.edit_count, for the live page
@@ -91,8 +91,8 @@ struct daybook_store {
     struct dbk_commit *commit;
     struct dbk_maintenance *maintenance;
     struct dbk_follower *follower;
-    struct dbk_reserve *reserve;          // room on the disk that appends may not use; NULL in memory, for readers
-    atomic_uint_fast64_t round_count;     // rounds of the flusher, for appends that wait for room
+    struct dbk_reserve *reserve; // room on the disk that appends may not use; NULL in memory, for readers
+    atomic_uint_fast64_t round_count; // rounds of the flusher, for appends that wait for room
 
     // Maintenance.
     pthread_mutex_t maintenance_lock;
