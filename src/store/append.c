@@ -291,6 +291,13 @@ static daybook_status replay_stream(daybook_store *store, const dbk_catalogue_en
     return status;
 }
 
+// Events of a stream in memory reach no journal, but what purges, deletes and roll-ups removed of them does. It
+// says nothing to who replays it, and later events may have their positions.
+static bool is_of_memory(daybook_store *store, const dbk_remove *remove) {
+    const dbk_stream *stream = dbk_stream_table_find_id(store->streams, remove->stream_id);
+    return stream != NULL && stream->storage == DAYBOOK_STORAGE_MEMORY;
+}
+
 static bool removes_what_is_there(daybook_store *store, const dbk_remove *remove) {
     dbk_stream *stream = dbk_stream_table_find_id(store->streams, remove->stream_id);
     return stream == NULL || atomic_load(&stream->removed) ||
@@ -311,7 +318,9 @@ daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_
     case DBK_RECORD_EVENT:
         return replay_event(store, record, error);
     case DBK_RECORD_REMOVE:
-        if (dbk_remove_decode(record, &remove) != DAYBOOK_OK || !removes_what_is_there(store, &remove))
+        status = dbk_remove_decode(record, &remove);
+        if (status == DAYBOOK_OK && is_of_memory(store, &remove)) return DAYBOOK_OK;
+        if (status != DAYBOOK_OK || !removes_what_is_there(store, &remove))
             return dbk_fail(error, DAYBOOK_EDAMAGED,
                             "a removal in the journal is malformed although its checksum holds");
         pthread_mutex_lock(&store->removal_lock);

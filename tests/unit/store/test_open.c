@@ -208,6 +208,39 @@ static void info_tells_what_segments_hold_and_cost(void **state) {
     end(&at);
 }
 
+// Its events are in no journal, but their removals may be.
+static void a_stream_in_memory_that_was_purged_opens_again(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 6);
+    daybook_store *store = open_store(&at, 0);
+    daybook_stream_config config;
+    daybook_slice subject = daybook_text("m.>");
+    daybook_stream_config_init(&config);
+    config.name = daybook_text("M");
+    config.subjects = &subject;
+    config.subject_count = 1;
+    config.storage = DAYBOOK_STORAGE_MEMORY;
+    assert_int_equal(daybook_stream_add(store, &config, NULL), DAYBOOK_OK);
+    assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
+    for (int i = 0; i < 4; i++) assert_int_equal(append_to(store, "m.b.c"), DAYBOOK_OK);
+    assert_int_equal(daybook_event_remove(store, config.name, 2, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_stream_purge(store, config.name, NULL, NULL, NULL), DAYBOOK_OK);
+    daybook_store *reader = open_store(&at, DAYBOOK_OPEN_READ_ONLY);
+    assert_int_equal(count_of(reader), 1);
+    assert_int_equal(daybook_close(reader, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    store = open_store(&at, 0);
+    assert_int_equal(count_of(store), 1);
+    // What comes takes positions of its own or theirs; the old removals do not reach it.
+    for (int i = 0; i < 4; i++) assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    store = open_store(&at, 0);
+    assert_int_equal(count_of(store), 5);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
 static void a_newer_format_is_refused(void **state) {
     (void)state;
     fixture at;
@@ -477,6 +510,7 @@ int main(void) {
         cmocka_unit_test(what_is_not_a_store_is_left_alone),
         cmocka_unit_test(files_of_others_in_a_store_stay),
         cmocka_unit_test(info_tells_what_segments_hold_and_cost),
+        cmocka_unit_test(a_stream_in_memory_that_was_purged_opens_again),
         cmocka_unit_test(a_newer_format_is_refused),
         cmocka_unit_test(what_makes_a_format_unknown_is_said),
         cmocka_unit_test(a_store_in_memory_needs_no_files),
