@@ -152,7 +152,7 @@ static const char *make_subject(driver *driven) {
     random_source *random = &driven->random;
     unsigned aggregate = (unsigned)random_skewed(random, 40) + 1;
     const char *verb = verbs[random_below(random, sizeof verbs / sizeof *verbs)];
-    switch (random_below(random, 15)) {
+    switch (random_below(random, 16)) {
     case 0:
     case 1:
     case 2:
@@ -177,6 +177,8 @@ static const char *make_subject(driver *driven) {
     case 12:
         return model_text(&driven->model, "wild.%u.%s", aggregate, aggregate % 2 == 0 ? "a" : "b");
     case 13:
+        return model_text(&driven->model, "mem.%u.%s", aggregate % 8, verb);
+    case 14:
         return model_text(&driven->model, "auto%u.%u.x", aggregate % 4, aggregate);
     default:
         return aggregate % 2 == 0 ? model_text(&driven->model, "orders.%u", aggregate)
@@ -865,8 +867,12 @@ static const struct {
     {"KV_SNAPSHOTS", "$KV.SNAPSHOTS.>", NULL, 0},
     {"WILDA", "wild.*.a", "wild.*.c", 2},
     {"WILDB", "wild.*.b", NULL, 2},
+    {"MEM", "mem.>", NULL, 2},
 };
-enum { KNOWN_STREAM_COUNT = sizeof known_streams / sizeof *known_streams };
+enum { KNOWN_STREAM_COUNT = sizeof known_streams / sizeof *known_streams, MEMORY_STREAM = 10 };
+// Made before anything else happens.
+static const size_t first_streams[] = {0, 1, 2, 3, 4, 5, MEMORY_STREAM};
+enum { FIRST_STREAM_COUNT = sizeof first_streams / sizeof *first_streams };
 
 static void set_limits(driver *driven, daybook_stream_config *config, size_t known) {
     random_source *random = &driven->random;
@@ -889,6 +895,10 @@ static void set_limits(driver *driven, daybook_stream_config *config, size_t kno
             config->flags |= DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT;
         }
         if (random_percent(random, 20)) config->flags |= DAYBOOK_STREAM_DENY_PURGE;
+    } else if (strcmp(name, "MEM") == 0) {
+        config->storage = DAYBOOK_STORAGE_MEMORY;
+        if (random_percent(random, 40)) config->max_msgs = random_below(random, 40) + 1;
+        if (random_percent(random, 30)) config->max_msgs_per_subject = random_below(random, 4) + 1;
     } else if (strncmp(name, "KV_", 3) == 0) {
         config->discard = DAYBOOK_DISCARD_NEW;
         config->flags = DAYBOOK_STREAM_ALLOW_ROLLUP | DAYBOOK_STREAM_DENY_DELETE | DAYBOOK_STREAM_INTERNAL;
@@ -947,7 +957,8 @@ static void update_stream(driver *driven, size_t known) {
     driven->pending = PENDING_NOTHING;
     daybook_status expected = stream == MODEL_NONE ? DAYBOOK_ENOTFOUND : DAYBOOK_OK;
     if (stream != MODEL_NONE &&
-        driven->model.streams[stream]->config.aggregate_tokens != driven->config.aggregate_tokens)
+        (driven->model.streams[stream]->config.aggregate_tokens != driven->config.aggregate_tokens ||
+         driven->model.streams[stream]->config.storage != driven->config.storage))
         expected = DAYBOOK_EINVALID;
     if (status != expected)
         driver_fail(driven, "updating %s: %s, expected %s", known_streams[known].name,
@@ -1435,6 +1446,26 @@ static void keep_room(driver *driven) {
     if (info.journal_used_bytes > driven->options.journal_max_bytes / 2) step_maintain(driven);
 }
 
+// What streams in memory held is gone, and they are made anew. Their last positions may be given again.
+static void renew_memory_streams(driver *driven) {
+    model *store = &driven->model;
+    size_t stream_count = store->stream_count;
+    for (size_t i = 0; i < stream_count; i++) {
+        model_stream *stream = store->streams[i];
+        if (stream->removed || stream->config.storage != DAYBOOK_STORAGE_MEMORY) continue;
+        daybook_stream_config config = stream->config;
+        stream->removed = true;
+        (void)model_add_stream(store, &config);
+        daybook_store_info info;
+        memset(&info, 0, sizeof info);
+        info.size = sizeof info;
+        daybook_status status = daybook_info(driven->store, &info, &driven->error);
+        if (breaks(driven, status)) return;
+        if (status != DAYBOOK_OK) driver_fail(driven, "info: %s", daybook_status_name(status));
+        if (info.durable_position < driven->last_position) driven->last_position = info.durable_position;
+    }
+}
+
 static void step_restart(driver *driven) {
     driven->operation = "restart";
     trace(driven, "at random");
@@ -1462,7 +1493,8 @@ static void step_restart(driver *driven) {
         driven->broken = true;
         return;
     }
-    driver_check_all(driven);
+    renew_memory_streams(driven);
+    if (!driven->broken) driver_check_all(driven);
 }
 
 static void report(void *context, const daybook_finding *finding) {
@@ -1490,8 +1522,8 @@ void driver_change(driver *driven) {
     uint64_t kind = random_below(&driven->random, 100);
     driven->counts.operations++;
     driven->pending = PENDING_NOTHING;
-    if (driven->model.stream_count < 6) {
-        add_stream(driven, driven->model.stream_count);
+    if (driven->model.stream_count < FIRST_STREAM_COUNT) {
+        add_stream(driven, first_streams[driven->model.stream_count]);
     } else if (kind < 74) {
         step_append(driven);
     } else if (kind < 82) {
@@ -1510,7 +1542,7 @@ void driver_change(driver *driven) {
 
 void driver_step(driver *driven) {
     uint64_t kind = random_below(&driven->random, 1000);
-    if (driven->model.stream_count < 6 || kind < 620) {
+    if (driven->model.stream_count < FIRST_STREAM_COUNT || kind < 620) {
         driver_change(driven);
         return;
     }
@@ -1573,25 +1605,35 @@ static daybook_stream_info *info_of(driver *driven, const char *stream) {
     return info;
 }
 
+static bool is_in_memory(const driver *driven, size_t stream) {
+    return driven->model.streams[stream]->config.storage == DAYBOOK_STORAGE_MEMORY;
+}
+
 static bool settle_append(driver *driven) {
     static daybook_receipt receipts[MODEL_BATCH_MAX];
     uint64_t added[64] = {0};
+    size_t in_files = 0;
     settle_auto_streams(driven);
     for (size_t i = 0; i < driven->batch_count; i++) {
         size_t stream = model_capture(&driven->model, daybook_text(driven->batch[i]->subject));
         if (stream == MODEL_NONE) return false;
+        if (is_in_memory(driven, stream)) continue;
+        in_files++;
         daybook_stream_info *info = info_of(driven, driven->model.streams[stream]->name);
         if (info == NULL) driver_fail(driven, "stream %s is gone", driven->model.streams[stream]->name);
         bool there = info->last_seq > driven->model.streams[stream]->last_seq;
         daybook_stream_info_release(driven->store, info);
         if (!there) return false; // a batch that is there in part is found by the full check
     }
+    if (in_files == 0) return false; // whatever it was
     memset(receipts, 0, sizeof receipts);
     bool known = false;
     for (size_t i = 0; i < driven->batch_count; i++) {
         size_t stream = model_capture(&driven->model, daybook_text(driven->batch[i]->subject));
         uint64_t seq = driven->model.streams[stream]->last_seq + ++added[stream % 64];
-        if (!read_one(driven, driven->model.streams[stream]->name, seq, &receipts[i]) || known) continue;
+        if (is_in_memory(driven, stream) ||
+            !read_one(driven, driven->model.streams[stream]->name, seq, &receipts[i]) || known)
+            continue;
         known = true;
         for (size_t j = 0; j < driven->batch_count; j++) {
             receipts[j].position = receipts[i].position + j - i;
@@ -1690,5 +1732,6 @@ void driver_recover(driver *driven) {
         driven->counts.pending_undone += !done;
     }
     driven->pending = PENDING_NOTHING;
-    driver_check_all(driven);
+    renew_memory_streams(driven);
+    if (!driven->broken) driver_check_all(driven);
 }
