@@ -4,8 +4,10 @@
 //
 // Choice: segments have a level, the base-4 logarithm of their size over LEVEL_BYTES. From the lowest level
 // up, the first run of at least FAN_IN_MIN neighbours at or below that level is merged (at most FAN_IN_MAX
-// of them, and never beyond segment_max_bytes or SEGMENT_EVENTS_MAX). Every byte is therefore rewritten
-// once per level. A segment more than half of whose events are removed is rewritten alone: that is what frees
+// of them, and never beyond segment_max_bytes or SEGMENT_EVENTS_MAX), if the result has at least GROWTH times
+// the bytes of the largest: else a few small neighbours would have a large one rewritten again and again. So a
+// byte is rewritten a logarithmic number of times, and the sizes of segments left over fall off as a
+// geometric series. A segment more than half of whose events are removed is rewritten alone: that is what frees
 // space, and may use the reserve for it; a run is only merged where the disk has room for the result.
 //
 // A segment that cannot be read (damage, I/O errors) is left out for a while: its neighbours on either side are
@@ -26,6 +28,7 @@
 enum {
     FAN_IN_MIN = 4,
     FAN_IN_MAX = 8,
+    GROWTH_HALVES = 5, // GROWTH is 2.5
     LEVEL_BYTES = 32 << 10,
     LEVELS_MAX = 20,
     SAMPLE_BLOCKS = 400,
@@ -107,6 +110,17 @@ static size_t fitting(const daybook_store *store, const dbk_view *view, size_t f
     return fit;
 }
 
+static bool is_worth_it(const dbk_view *view, size_t first, size_t count) {
+    uint64_t bytes = 0;
+    uint64_t largest = 0;
+    for (size_t i = first; i < first + count; i++) {
+        uint64_t added = summary_at(view, i)->file_bytes;
+        bytes += added;
+        if (added > largest) largest = added;
+    }
+    return bytes * 2 >= largest * GROWTH_HALVES;
+}
+
 static bool choose_run(const daybook_store *store, const dbk_view *view, size_t *first_out,
                        size_t *count_out) {
     for (unsigned level = 0; level <= LEVELS_MAX; level++) {
@@ -117,6 +131,7 @@ static bool choose_run(const daybook_store *store, const dbk_view *view, size_t 
                    !is_unmergeable(store, view, first + count))
                 count++;
             size_t fit = fitting(store, view, first, count);
+            while (fit >= FAN_IN_MIN && !is_worth_it(view, first, fit)) fit--;
             if (fit >= FAN_IN_MIN) {
                 *first_out = first;
                 *count_out = fit;

@@ -241,6 +241,27 @@ static void a_stream_in_memory_that_was_purged_opens_again(void **state) {
     end(&at);
 }
 
+static void merging_writes_each_byte_a_few_times(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 45);
+    daybook_store *store = open_store(&at, DAYBOOK_OPEN_NO_BACKGROUND);
+    daybook_store_info info = {.size = sizeof info};
+    for (int round = 1; round <= 128; round++) {
+        for (int i = 0; i < 40; i++) assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
+        assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+        while (daybook_maintain(store, NULL) == DAYBOOK_OK) {
+        }
+        assert_int_equal(daybook_info(store, &info, NULL), DAYBOOK_OK);
+        assert_true(info.segment_count <= 9);
+    }
+    // Four at once: each of the four levels of 128 = 2 * 4 * 4 * 4 segments rewrites a byte once, not quite so
+    // neatly. Taking up small segments into a large one again and again would be 20 times.
+    assert_true(info.merged_bytes < 4 * info.flushed_bytes);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
 static void a_newer_format_is_refused(void **state) {
     (void)state;
     fixture at;
@@ -511,6 +532,7 @@ int main(void) {
         cmocka_unit_test(files_of_others_in_a_store_stay),
         cmocka_unit_test(info_tells_what_segments_hold_and_cost),
         cmocka_unit_test(a_stream_in_memory_that_was_purged_opens_again),
+        cmocka_unit_test(merging_writes_each_byte_a_few_times),
         cmocka_unit_test(a_newer_format_is_refused),
         cmocka_unit_test(what_makes_a_format_unknown_is_said),
         cmocka_unit_test(a_store_in_memory_needs_no_files),
