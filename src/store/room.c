@@ -19,7 +19,8 @@ enum {
     ROOM_PAUSE_MS = 10,
     ROOM_PAUSES_MAX = 5,
     ROTATION_PAGES_MIN = 64,
-    REMOVAL_PAGES_MAX = 128, // half a piece: more than the longest record of removals
+    GROWTH_ROOM_PAGES = 2048, // half of what the journal grows by
+    REMOVAL_PAGES_MAX = 128,  // half a piece: more than the longest record of removals
     REMOVAL_JOURNAL_SHARE = 32,
 };
 #define PACE_CREDIT_NS (2 * DBK_MILLISECOND_NS)
@@ -107,7 +108,7 @@ bool dbk_commit_wants_growth(daybook_store *store) {
     uint64_t used = dbk_journal_used_pages(store->journal);
     uint64_t room = dbk_journal_room_pages(store->journal);
     uint64_t pages_max = store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE;
-    if (used <= room || used + room + DBK_JOURNAL_PIECE_PAGES > pages_max) return false;
+    if (room >= GROWTH_ROOM_PAGES || used + room + DBK_JOURNAL_PIECE_PAGES > pages_max) return false;
     uint64_t end_lsn = dbk_journal_durable_lsn(store->journal) + room;
     if (end_lsn == store->commit->growth_end_lsn) return false;
     store->commit->growth_end_lsn = end_lsn;

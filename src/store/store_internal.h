@@ -163,7 +163,7 @@ daybook_status dbk_commit_rotate(daybook_store *store, bool force, dbk_source **
 uint64_t dbk_commit_trim_from(daybook_store *store);
 /// Should a flush be started? (active table above memtable_bytes, or journal half used)
 bool dbk_commit_wants_flush(daybook_store *store);
-/// True once per size of the journal: when half of it is used and it may grow. For the leader.
+/// True once per size of the journal: when little room is left in it and it may grow. For the leader.
 bool dbk_commit_wants_growth(daybook_store *store);
 /// Wake appenders that wait for memory or journal room; also after errors went away.
 void dbk_commit_room_changed(daybook_store *store);
