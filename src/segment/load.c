@@ -7,9 +7,10 @@
 // than about 60 KiB, stored) get a buffer of their own. Any thread; two that miss the same block both read
 // it, and one result stays.
 #include "base/assert.h"
+#include "io/io.h"
 #include "segment/reader.h"
 
-enum { READ_SIZE = 64 * 1024 };
+enum { READ_SIZE = 64 * 1024, DICTIONARIES_AT_ONCE = 8 };
 
 // What the cache holds of a page of terms.
 typedef struct cached_page {
@@ -58,6 +59,57 @@ daybook_status dbk_segment_read_dictionary(const dbk_segment *segment, uint32_t 
     return dbk_chunk_read(&segment->reader, place->copy_offset, place->size, "a dictionary", data_out, error);
 }
 
+// Digest a dictionary and keep it in the cache, pinned.
+static daybook_status cache_decoder(dbk_segment *segment, const dbk_dictionary_place *place,
+                                    const uint8_t *bytes, dbk_cache_entry **entry_out, daybook_error *error) {
+    size_t size = dbk_dictionary_decoder_size(place->size);
+    dbk_cache_entry *entry = dbk_cache_entry_new(segment->cache, size);
+    if (entry == NULL) return out_of_memory(segment, error);
+    if (dbk_dictionary_decoder_init(dbk_cache_entry_data(entry), size, daybook_bytes(bytes, place->size)) ==
+        NULL) {
+        dbk_cache_release(segment->cache, entry);
+        return dbk_chunk_damaged(&segment->reader, place->offset, "a dictionary", error);
+    }
+    *entry_out = dbk_cache_put(segment->cache, segment->footer.summary.segment_id,
+                               place->offset | DBK_CACHED_DICTIONARY, entry);
+    return DAYBOOK_OK;
+}
+
+// A merged segment has many dictionaries, and an aggregate spread over it needs several: their copies lie side
+// by side, so one read fetches a few. Whatever is not as it should be is left to reading one alone (false).
+static bool read_neighbours(dbk_segment *segment, uint32_t number, dbk_cache_entry **entry_out) {
+    const dbk_footer *footer = &segment->footer;
+    const dbk_file_reader *reader = &segment->reader;
+    uint32_t first = (number - 1) / DICTIONARIES_AT_ONCE * DICTIONARIES_AT_ONCE, end = first + 1;
+    uint64_t begin = footer->dictionaries[first].copy_offset, offset = begin;
+    for (uint32_t i = first; i < footer->dictionary_count && i < first + DICTIONARIES_AT_ONCE; i++) {
+        const dbk_dictionary_place *place = &footer->dictionaries[i];
+        if (place->copy_offset != offset || place->size > DBK_DICTIONARY_SIZE_MAX) break;
+        offset += place->size + DBK_CHUNK_CHECKSUM_SIZE;
+        end = i + 1;
+    }
+    if (end < number || end - first < 2 || begin > reader->size || offset - begin > reader->size - begin)
+        return false;
+    uint8_t *bytes = dbk_alloc(segment->allocator, (size_t)(offset - begin));
+    bool is_there = bytes != NULL && dbk_read_exactly(reader->vfs, reader->file, reader->path, bytes,
+                                                      (size_t)(offset - begin), begin, NULL) == DAYBOOK_OK;
+    for (uint32_t i = first; is_there && i < end; i++) {
+        const dbk_dictionary_place *place = &footer->dictionaries[i];
+        const uint8_t *data = bytes + (place->copy_offset - begin);
+        if (dbk_chunk_checksum(reader->seed, place->copy_offset, data, place->size) !=
+            dbk_get_u64(data + place->size))
+            continue;
+        dbk_cache_entry *entry;
+        if (cache_decoder(segment, place, data, &entry, NULL) != DAYBOOK_OK) continue;
+        if (i + 1 == number)
+            *entry_out = entry;
+        else
+            dbk_cache_release(segment->cache, entry);
+    }
+    dbk_free(segment->allocator, bytes);
+    return *entry_out != NULL;
+}
+
 daybook_status dbk_segment_load_decoder(dbk_segment *segment, uint32_t number, dbk_cache_entry **entry_out,
                                         daybook_error *error) {
     *entry_out = NULL;
@@ -67,18 +119,10 @@ daybook_status dbk_segment_load_decoder(dbk_segment *segment, uint32_t number, d
     *entry_out = dbk_cache_get(segment->cache, file_id, place->offset | DBK_CACHED_DICTIONARY);
     if (*entry_out != NULL) return DAYBOOK_OK;
 
+    if (read_neighbours(segment, number, entry_out)) return DAYBOOK_OK;
     uint8_t bytes[DBK_DICTIONARY_SIZE_MAX + DBK_CHUNK_CHECKSUM_SIZE];
     DBK_TRY(dbk_segment_read_dictionary(segment, number, bytes, error));
-    size_t size = dbk_dictionary_decoder_size(place->size);
-    dbk_cache_entry *entry = dbk_cache_entry_new(segment->cache, size);
-    if (entry == NULL) return out_of_memory(segment, error);
-    if (dbk_dictionary_decoder_init(dbk_cache_entry_data(entry), size, daybook_bytes(bytes, place->size)) ==
-        NULL) {
-        dbk_cache_release(segment->cache, entry);
-        return dbk_chunk_damaged(&segment->reader, place->offset, "a dictionary", error);
-    }
-    *entry_out = dbk_cache_put(segment->cache, file_id, place->offset | DBK_CACHED_DICTIONARY, entry);
-    return DAYBOOK_OK;
+    return cache_decoder(segment, place, bytes, entry_out, error);
 }
 
 // ---- Blocks -----------------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@
 #include "daybook/daybook.h"
 #include "io/sim/sim.h"
 
-// An aggregate whose events lie in five blocks: the index once, then each block with its place in the block
-// index.
-enum { READS_MAX = 16, READS_SPREAD_MAX = 24, PER_AGGREGATE = 5, BATCH = 500 };
+// An aggregate whose events lie in five blocks: the index of each segment, then each block with its page of the
+// block index; dictionaries come several at once.
+enum { READS_MAX = 16, READS_SPREAD_MAX = 20, PER_AGGREGATE = 5, BATCH = 500 };
 
 static dbk_sim *sim;
 static daybook_store *store;
