@@ -65,6 +65,8 @@ DAYBOOK_API daybook_status daybook_open(const char *path, const daybook_open_opt
  */
 DAYBOOK_API daybook_status daybook_close(daybook_store *store, daybook_error *error);
 
+enum daybook_background { DAYBOOK_BACKGROUND_FLUSH = 1, DAYBOOK_BACKGROUND_MERGE = 2 };
+
 typedef struct daybook_store_info {
     size_t size;
     char uuid[37];
@@ -89,6 +91,7 @@ typedef struct daybook_store_info {
     uint32_t sync_interval_streams; /* streams that acknowledge before the sync */
     int64_t clock_held_ns; /* the clock jumped so far ahead and is not confirmed, else 0 */
     uint64_t block_bytes;   /* of the segments: events, compressed */
+    unsigned background;   /* what runs now: DAYBOOK_BACKGROUND_* */
     uint64_t index_bytes;   /* of the segments: terms, postings, filters, block index */
     uint64_t flushed_bytes; /* of segments written from memory since opened */
     uint64_t merged_bytes;  /* of segments written by merging since opened: what is written more than once */

@@ -591,6 +591,7 @@ static void note_rate(const flushing *flush, int64_t took_ns) {
 static daybook_status write_cut(daybook_store *store, daybook_error *error) {
     struct dbk_maintenance *maintenance = store->maintenance;
     flushing flush = {.store = store};
+    atomic_fetch_or(&maintenance->running, DAYBOOK_BACKGROUND_FLUSH);
     int64_t begin_ns = store->vfs->clock_monotonic_ns(store->vfs);
     daybook_status status = begin(&flush, &maintenance->cut);
     if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory while writing a segment");
@@ -607,6 +608,7 @@ static daybook_status write_cut(daybook_store *store, daybook_error *error) {
     }
     if (status == DAYBOOK_OK) note_rate(&flush, store->vfs->clock_monotonic_ns(store->vfs) - begin_ns);
     flushing_deinit(&flush);
+    atomic_fetch_and(&maintenance->running, ~(unsigned)DAYBOOK_BACKGROUND_FLUSH);
     if (status == DAYBOOK_OK) {
         dbk_cut_deinit(store, &maintenance->cut);
         atomic_fetch_add(&store->flush_count, 1);

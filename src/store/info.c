@@ -73,6 +73,7 @@ daybook_status daybook_info(daybook_store *store, daybook_store_info *info_out, 
     info.last_recorded_ns = store->last_recorded_ns;
     pthread_mutex_unlock(&store->state_lock);
     info.clock_held_ns = dbk_clock_held_ns(store);
+    info.background = dbk_maintenance_running(store);
     info.read_only = store->read_only;
     info.poisoned = atomic_load(&store->poisoned);
     // A caller built against an older header has a shorter struct.

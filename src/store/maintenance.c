@@ -52,6 +52,10 @@ uint64_t dbk_maintenance_flush_rate(const daybook_store *store) {
     return rate == 0 ? FLUSH_RATE_DEFAULT : rate;
 }
 
+unsigned dbk_maintenance_running(const daybook_store *store) {
+    return store->maintenance == NULL ? 0 : atomic_load(&store->maintenance->running);
+}
+
 // ---- The journal's size ---------------------------------------------------------------------------------
 
 static uint32_t pieces_max(const daybook_store *store) {

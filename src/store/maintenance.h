@@ -36,6 +36,7 @@ struct dbk_maintenance {
     atomic_size_t discard_count;
     atomic_bool discards_at_once; // the disk is full: no steps
 
+    atomic_uint running; // DAYBOOK_BACKGROUND_*
     // Bytes of records written to segments per millisecond, lately; 0: unknown.
     atomic_uint_fast64_t flush_rate;
 

@@ -571,6 +571,7 @@ static daybook_status merge_range(daybook_store *store, dbk_view *view, size_t f
     merging merge = {.store = store, .view = view, .first = first, .count = count, .erasing = erasing};
     merge.position_first = view->sources[first]->position_first;
     merge.position_last = view->sources[first + count - 1]->position_last;
+    atomic_fetch_or(&store->maintenance->running, DAYBOOK_BACKGROUND_MERGE);
     merge.dead = dbk_alloc_zeroed(store->allocator, count * sizeof *merge.dead);
     daybook_status status = merge.dead == NULL ? DAYBOOK_ENOMEM : DAYBOOK_OK;
     for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
@@ -581,6 +582,7 @@ static daybook_status merge_range(daybook_store *store, dbk_view *view, size_t f
     if (status == DAYBOOK_ENOSPC && count == 1 && dbk_make_space(store)) status = write_merged(&merge, error);
     if (status == DAYBOOK_OK) status = publish(&merge, error);
     merging_deinit(&merge);
+    atomic_fetch_and(&store->maintenance->running, ~(unsigned)DAYBOOK_BACKGROUND_MERGE);
     return status;
 }
 

@@ -208,6 +208,8 @@ void dbk_maintenance_free(daybook_store *store);
 void dbk_maintenance_kick(daybook_store *store);
 /// Bytes of records the flusher writes to segments in a millisecond, from the last flushes; never 0.
 uint64_t dbk_maintenance_flush_rate(const daybook_store *store);
+/// DAYBOOK_BACKGROUND_* of what runs now.
+unsigned dbk_maintenance_running(const daybook_store *store);
 /// Flush everything durable now and wait. With `wipe`, also rewrite the segments that hold removed events
 /// within [first, last] and overwrite free journal pieces (erase).
 daybook_status dbk_maintenance_flush(daybook_store *store, daybook_error *error);
