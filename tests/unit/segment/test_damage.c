@@ -235,6 +235,104 @@ static void change_chunk(test_world *world, const dbk_segment *segment, uint64_t
     free(bytes);
 }
 
+static void head_and_footer_must_agree(void **state) {
+    (void)state;
+    test_world world;
+    world_init(&world, 41);
+    world_add_events(&world, 50);
+    dbk_segment_unref(world_segment(&world, 0, world.count));
+    for (int part = 0; part < 3; part++) {
+        uint8_t saved[DBK_SEGMENT_HEAD_SIZE];
+        uint8_t bytes[DBK_SEGMENT_HEAD_SIZE];
+        daybook_file *file;
+        assert_int_equal(world.vfs->open(world.vfs, SEGMENT_PATH, DAYBOOK_VFS_READ, &file), 0);
+        assert_int_equal(world.vfs->read_at(world.vfs, file, saved, sizeof saved, 0), sizeof saved);
+        world.vfs->close(world.vfs, file);
+        dbk_segment_head head;
+        assert_int_equal(dbk_segment_head_decode(saved, &head), DAYBOOK_OK);
+        if (part == 0) head.position_first++;
+        if (part == 1) head.position_last++;
+        if (part == 2) head.incarnation++;
+        dbk_segment_head_encode(&head, bytes);
+        assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, 0, bytes, sizeof bytes), DAYBOOK_OK);
+        dbk_segment_config config = world_config(&world, 1);
+        dbk_segment *segment;
+        assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error), DAYBOOK_EDAMAGED);
+        assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, 0, saved, sizeof saved), DAYBOOK_OK);
+    }
+    world_deinit(&world);
+}
+
+// What a block's head says is what the block index says of it; verify compares.
+static void blocks_must_agree_with_the_block_index(void **state) {
+    (void)state;
+    test_world world;
+    world_init(&world, 42);
+    world.large_percent = 0;
+    world_add_events(&world, 100);
+    dbk_segment *segment = world_segment(&world, 0, world.count);
+    dbk_block_info info;
+    assert_ok(&world, dbk_segment_block_info(segment, 0, &info, &world.error));
+    size_t size = info.file_bytes - DBK_CHUNK_CHECKSUM_SIZE;
+    uint8_t *saved = malloc(size + DBK_CHUNK_CHECKSUM_SIZE);
+    assert_non_null(saved);
+    assert_ok(&world, dbk_chunk_read(&segment->reader, info.file_offset, size, "x", saved, &world.error));
+    dbk_block_head head;
+    size_t head_size;
+    assert_true(dbk_block_head_peek(daybook_bytes(saved, size), &head, &head_size));
+    unsigned different = 0;
+    for (size_t at = 0; at < head_size; at++) {
+        dbk_block_head now;
+        size_t ignored;
+        saved[at] ^= 1;
+        bool is_head = dbk_block_head_peek(daybook_bytes(saved, size), &now, &ignored);
+        change_chunk(&world, segment, info.file_offset, size, at, saved[at]);
+        saved[at] ^= 1;
+        if (is_head &&
+            (now.position_first != head.position_first || now.position_last != head.position_last ||
+             now.recorded_first_ns != head.recorded_first_ns || now.time_min_ns != head.time_min_ns ||
+             now.recorded_last_ns != head.recorded_last_ns || now.time_max_ns != head.time_max_ns)) {
+            dbk_segment_config config = world_config(&world, 1);
+            assert_int_equal(dbk_segment_verify(&config, NULL, NULL, &world.error), DAYBOOK_EDAMAGED);
+            different++;
+        }
+        change_chunk(&world, segment, info.file_offset, size, at, saved[at]);
+    }
+    assert_true(different > 0);
+    free(saved);
+    dbk_segment_unref(segment);
+    world_deinit(&world);
+}
+
+// Two right chunks of one size in each other's place.
+static void chunks_are_bound_to_their_place(void **state) {
+    (void)state;
+    test_world world;
+    world_init(&world, 43);
+    dbk_file_writer writer;
+    assert_ok(&world,
+              dbk_file_writer_open(&writer, world.allocator, world.vfs, SEGMENT_PATH, false, &world.error));
+    writer.seed = 17;
+    uint64_t offsets[2];
+    assert_ok(&world, dbk_file_write_chunk(&writer, daybook_text("one chunk"), &offsets[0], &world.error));
+    assert_ok(&world, dbk_file_write_chunk(&writer, daybook_text("two chunk"), &offsets[1], &world.error));
+    assert_ok(&world, dbk_file_writer_flush(&writer, &world.error));
+    dbk_file_reader reader = {
+        .vfs = world.vfs, .path = SEGMENT_PATH, .file = writer.file, .size = writer.offset, .seed = 17};
+    enum { SIZE = 9, WHOLE = SIZE + DBK_CHUNK_CHECKSUM_SIZE };
+    uint8_t bytes[2][WHOLE];
+    for (int i = 0; i < 2; i++)
+        assert_ok(&world, dbk_chunk_read(&reader, offsets[i], SIZE, "a chunk", bytes[i], &world.error));
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, offsets[i], bytes[1 - i], WHOLE),
+                         DAYBOOK_OK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(dbk_chunk_read(&reader, offsets[i], SIZE, "a chunk", bytes[i], &world.error),
+                         DAYBOOK_EDAMAGED);
+    dbk_file_writer_close(&writer);
+    world_deinit(&world);
+}
+
 static dbk_liveness all_live(void *context, uint32_t stream_id, uint64_t position) {
     (void)context;
     (void)stream_id;
@@ -432,6 +530,9 @@ int main(void) {
         cmocka_unit_test(random_files_are_damaged),
         cmocka_unit_test(a_newer_format_is_refused),
         cmocka_unit_test(repair_carries_what_is_known_of_removed_events),
+        cmocka_unit_test(head_and_footer_must_agree),
+        cmocka_unit_test(blocks_must_agree_with_the_block_index),
+        cmocka_unit_test(chunks_are_bound_to_their_place),
         cmocka_unit_test(hostile_bytes_under_right_checksums_harm_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -303,6 +303,52 @@ static void close_file(fixture *at) {
 // Power is lost at every step of a series of edits: what was acknowledged is there, at most one more.
 // The sync of an edit fails, and the page cache goes on showing what the disk never got. A new process must not
 // build on it: the next edit would stand behind a hole.
+// A whole edit in another place of the file is none: it would bring back what it once said.
+static void an_edit_in_another_place_is_none(void **state) {
+    (void)state;
+    fixture at = {0};
+    begin(&at, 4);
+    assert_int_equal(create(&at), DAYBOOK_OK);
+    uint64_t ends[4] = {at.manifest.file_size};
+    for (uint64_t n = 1; n <= 3; n++) {
+        assert_int_equal(commit_number(&at, n), DAYBOOK_OK);
+        ends[n] = at.manifest.file_size;
+    }
+    static const char path[] = "/store/manifest-0000000000000001";
+    uint8_t frame[4096];
+    size_t size = (size_t)(ends[1] - ends[0]);
+    assert_true(size <= sizeof frame);
+    daybook_file *file = NULL;
+    assert_int_equal(at.vfs->open(at.vfs, path, DAYBOOK_VFS_WRITE, &file), 0);
+    assert_int_equal(at.vfs->read_at(at.vfs, file, frame, size, ends[0]), (int64_t)size);
+    assert_int_equal(at.vfs->write_at(at.vfs, file, frame, size, ends[3]), (int64_t)size);
+    at.vfs->close(at.vfs, file);
+    assert_int_equal(reload(&at, NULL), DAYBOOK_OK);
+    assert_number(&at.manifest, 3);
+    assert_int_equal(at.manifest.torn_bytes, size);
+    end(&at);
+}
+
+static void contradictions_are_damage(void **state) {
+    (void)state;
+    // Segments that hold a position twice; a segment behind what is flushed.
+    for (int kind = 0; kind < 2; kind++) {
+        fixture at = {0};
+        begin(&at, 5);
+        assert_int_equal(create(&at), DAYBOOK_OK);
+        assert_int_equal(commit_number(&at, 1), DAYBOOK_OK);
+        assert_int_equal(reload(&at, NULL), DAYBOOK_OK);
+        dbk_manifest_edit edit;
+        dbk_manifest_edit_init(&edit, dbk_allocator_default());
+        dbk_manifest_segment segment = kind == 0 ? segment_of(8, 15, 19) : segment_of(8, 20, 29);
+        dbk_manifest_edit_add_segment(&edit, &segment);
+        assert_int_equal(commit(&at, &edit), DAYBOOK_OK);
+        dbk_manifest_edit_deinit(&edit);
+        assert_int_equal(reload(&at, NULL), DAYBOOK_EDAMAGED);
+        end(&at);
+    }
+}
+
 static void an_edit_that_only_the_page_cache_has_is_not_built_on(void **state) {
     (void)state;
     fixture at;
@@ -369,6 +415,8 @@ int main(void) {
         cmocka_unit_test(a_torn_last_edit_is_cut),
         cmocka_unit_test(every_flipped_byte_is_told_or_cut),
         cmocka_unit_test(a_failed_edit_changes_nothing_and_the_next_begins_a_new_file),
+        cmocka_unit_test(an_edit_in_another_place_is_none),
+        cmocka_unit_test(contradictions_are_damage),
         cmocka_unit_test(an_edit_that_only_the_page_cache_has_is_not_built_on),
         cmocka_unit_test(power_loss_keeps_what_was_acknowledged),
     };

@@ -208,6 +208,27 @@ static void info_tells_what_segments_hold_and_cost(void **state) {
     end(&at);
 }
 
+static void merging_writes_each_byte_a_few_times(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 45);
+    daybook_store *store = open_store(&at, DAYBOOK_OPEN_NO_BACKGROUND);
+    daybook_store_info info = {.size = sizeof info};
+    for (int round = 1; round <= 128; round++) {
+        for (int i = 0; i < 40; i++) assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
+        assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+        while (daybook_maintain(store, NULL) == DAYBOOK_OK) {
+        }
+        assert_int_equal(daybook_info(store, &info, NULL), DAYBOOK_OK);
+        assert_true(info.segment_count <= 9);
+    }
+    // Four at once: each of the four levels of 128 = 2 * 4 * 4 * 4 segments rewrites a byte once, not quite so
+    // neatly. Taking up small segments into a large one again and again would be 20 times.
+    assert_true(info.merged_bytes < 4 * info.flushed_bytes);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
 // Its events are in no journal, but their removals may be.
 static void a_stream_in_memory_that_was_purged_opens_again(void **state) {
     (void)state;
@@ -237,27 +258,6 @@ static void a_stream_in_memory_that_was_purged_opens_again(void **state) {
     assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
     store = open_store(&at, 0);
     assert_int_equal(count_of(store), 5);
-    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
-    end(&at);
-}
-
-static void merging_writes_each_byte_a_few_times(void **state) {
-    (void)state;
-    fixture at;
-    begin(&at, 45);
-    daybook_store *store = open_store(&at, DAYBOOK_OPEN_NO_BACKGROUND);
-    daybook_store_info info = {.size = sizeof info};
-    for (int round = 1; round <= 128; round++) {
-        for (int i = 0; i < 40; i++) assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
-        assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
-        while (daybook_maintain(store, NULL) == DAYBOOK_OK) {
-        }
-        assert_int_equal(daybook_info(store, &info, NULL), DAYBOOK_OK);
-        assert_true(info.segment_count <= 9);
-    }
-    // Four at once: each of the four levels of 128 = 2 * 4 * 4 * 4 segments rewrites a byte once, not quite so
-    // neatly. Taking up small segments into a large one again and again would be 20 times.
-    assert_true(info.merged_bytes < 4 * info.flushed_bytes);
     assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
     end(&at);
 }
@@ -493,6 +493,24 @@ static void every_failing_call_is_answered(void **state) {
     }
 }
 
+// The witness makes the journal's end certain: a close that could not write it says so.
+static void a_close_without_witness_says_so(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 9);
+    daybook_store *store = open_store(&at, 0);
+    assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
+    const dbk_sim_fault fault = {.kind = DBK_SIM_WRITE, .suffix = "journal", .nth = 1, .error = EIO};
+    assert_int_equal(dbk_sim_fail(at.sim, &fault), DAYBOOK_OK);
+    assert_int_not_equal(daybook_close(store, &at.error), DAYBOOK_OK);
+    assert_true(at.error.message[0] != '\0');
+    dbk_sim_clear_faults(at.sim);
+    store = open_store(&at, 0);
+    assert_int_equal(count_of(store), 1);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
 // Every allocation fails once while a store with a segment and a journal is opened and closed.
 static void every_failing_allocation_is_answered(void **state) {
     (void)state;
@@ -531,8 +549,8 @@ int main(void) {
         cmocka_unit_test(what_is_not_a_store_is_left_alone),
         cmocka_unit_test(files_of_others_in_a_store_stay),
         cmocka_unit_test(info_tells_what_segments_hold_and_cost),
-        cmocka_unit_test(a_stream_in_memory_that_was_purged_opens_again),
         cmocka_unit_test(merging_writes_each_byte_a_few_times),
+        cmocka_unit_test(a_stream_in_memory_that_was_purged_opens_again),
         cmocka_unit_test(a_newer_format_is_refused),
         cmocka_unit_test(what_makes_a_format_unknown_is_said),
         cmocka_unit_test(a_store_in_memory_needs_no_files),
@@ -542,6 +560,7 @@ int main(void) {
         cmocka_unit_test(a_full_disk_refuses_and_resumes),
         cmocka_unit_test(creation_is_whole_or_nothing),
         cmocka_unit_test(every_failing_call_is_answered),
+        cmocka_unit_test(a_close_without_witness_says_so),
         cmocka_unit_test(every_failing_allocation_is_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
