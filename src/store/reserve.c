@@ -100,7 +100,10 @@ static int hold_most(daybook_store *store, struct dbk_reserve *reserve, uint64_t
 daybook_status dbk_reserve_for(daybook_store *store, size_t bytes, daybook_error *error) {
     struct dbk_reserve *reserve = store->reserve;
     if (reserve == NULL) return DAYBOOK_OK;
-    uint64_t needed = needed_for(unflushed_bytes(store) + bytes);
+    // The leader may look at the active table, and most of the time there is no other.
+    bool is_alone = atomic_load(&store->frozen_count) == 0;
+    uint64_t unflushed = is_alone ? dbk_memtable_bytes(store->active->memtable) : unflushed_bytes(store);
+    uint64_t needed = needed_for(unflushed + bytes);
     if (needed <= atomic_load_explicit(&reserve->held, memory_order_relaxed)) return DAYBOOK_OK;
     pthread_mutex_lock(&reserve->lock);
     int result = atomic_load(&reserve->is_lent) ? -ENOSPC : hold(store, reserve, in_steps(needed));
