@@ -476,7 +476,10 @@ static void segments_are_merged_around_a_damaged_one(void **state) {
     assert_int_equal(info.segment_count, 3);
     // After ten minutes it is tried again: it may have been a bad moment of the device.
     dbk_sim_advance_ns(at.sim, INT64_C(601) * 1000000000);
-    for (unsigned i = 0; i < 2; i++) append_one(store, i);
+    for (unsigned i = 0; i < 2 * 4 * EVENTS_EACH; i++) { // as large as what was merged, so that it pays
+        append_one(store, i);
+        if (i == 4 * EVENTS_EACH - 1) assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    }
     for (unsigned i = 0; i < 3; i++) {
         append_one(store, i);
         assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
