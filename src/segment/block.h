@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Blocks of events: some 4 KiB of bodies with their heads, compressed together. Codec only; the format stands
+// Blocks of events: some 2 KiB of bodies with their heads, compressed together. Codec only; the format stands
 // at the head of block.c.
 #ifndef DBK_SEGMENT_BLOCK_H
 #define DBK_SEGMENT_BLOCK_H
@@ -10,7 +10,7 @@
 #include "segment/segment.h"
 
 enum {
-    DBK_BLOCK_TARGET = 4096, // bytes of bodies
+    DBK_BLOCK_TARGET = 2304, // bytes of bodies
     DBK_BLOCK_EVENTS_MAX = 1024,
     DBK_BLOCK_HEAD_SIZE_MAX = 1 + 11 * 10,
     DBK_BLOCK_COLUMNS_SIZE_MAX = DBK_BLOCK_EVENTS_MAX * 60,

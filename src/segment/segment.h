@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Segments: immutable files, each holding the events of a range of positions in order of position, compressed
-// in blocks of about 4 KiB, with an index over all terms, a table of event ids and everything needed to
+// in blocks of about 2 KiB, with an index over all terms, a table of event ids and everything needed to
 // rebuild a lost manifest. Events removed before the segment was written are simply absent; positions stay
 // what they were.
 //
