@@ -263,7 +263,7 @@ static void publish(daybook_store *store) {
 }
 
 static void announce(daybook_store *store) {
-    // In one order with what a follower does: it counts itself, then sleeps if the count is still the old one.
+    // In one order with what a follower does: it counts itself, then sleeps if this count is the old one.
     atomic_fetch_add(&store->publish_count, 1);
     if (atomic_load(&store->publish_waiters) > 0)
         store->vfs->wake(store->vfs, word_of(&store->publish_count), INT32_MAX, 0);

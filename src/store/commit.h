@@ -108,7 +108,7 @@ typedef struct dbk_operation {
     daybook_status status;
     daybook_error error;
     unsigned room_pauses; // it made, when maintenance could do no more
-    uint64_t room_round; // of maintenance, behind which it waits for room no longer; 0: it never waited
+    uint64_t room_round;  // of maintenance, behind which it waits for room no longer; 0: it never waited
     dbk_append *append;
     dbk_slice records;
     void (*apply)(void *context);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Room for what is appended, in the memory table and in the journal: pacing, waiting, and when a flush is due.
+// Room for what is appended, in memory table and journal: pacing, waiting, and when a flush is due.
 //
 // Only the leader asks for room, and holds no lock then. Appends that come faster than segments are written
 // are slowed down first; where memory or journal are used up the leader wakes maintenance and waits for it,
