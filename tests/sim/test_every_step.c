@@ -39,6 +39,7 @@ typedef struct run {
     shown before, after;
     bool exists;      // the store, acknowledged
     bool has_deleted; // a deletion whose id must be remembered was acknowledged
+    bool has_flushed, has_merged;
     const char *step_kind;
     size_t step_index;
     kind_tally kinds[KINDS_MAX];
@@ -217,6 +218,12 @@ static void run_steps(run *at, const workload_step *steps, size_t count) {
         if (!shown_take(&at->work, &at->after, steps[i].kind))
             workload_fail(&at->work, steps[i].kind, "reading");
         run_cases(at);
+        daybook_store_info info;
+        memset(&info, 0, sizeof info);
+        info.size = sizeof info;
+        if (daybook_info(at->work.store, &info, &at->work.error) != DAYBOOK_OK) abort();
+        at->has_flushed = at->has_flushed || info.flush_count > 0;
+        at->has_merged = at->has_merged || info.merge_count > 0;
         at->has_deleted = at->has_deleted || (strcmp(steps[i].kind, "delete") == 0);
         shown_copy(&at->before, &at->after);
     }
@@ -264,6 +271,8 @@ int main(int argc, char **argv) {
         run_steps(&at, workload_later_steps, workload_later_step_count);
     } else {
         run_steps(&at, workload_steps, workload_step_count);
+        if (!at.has_flushed || !at.has_merged)
+            workload_fail(&at.work, "end", "the workload flushes or merges nothing");
     }
     if (workload_close(&at.work) != DAYBOOK_OK) workload_fail(&at.work, "end", "closing");
     report(&at, now_s() - began_s);

@@ -370,6 +370,53 @@ static void files_of_a_twin_are_not_mixed(void **state) {
     end(&at);
 }
 
+static void copy_manifest(fixture *at, const char *from, const char *to) {
+    file_list list = {.count = 0};
+    assert_int_equal(at->vfs->list(at->vfs, from, add_file, &list), 0);
+    for (size_t i = 0; i < list.count; i++) {
+        if (strncmp(list.entries[i].name, "manifest-", 9) != 0) continue;
+        static uint8_t bytes[1 << 20];
+        char path[300];
+        daybook_file *file = NULL;
+        (void)snprintf(path, sizeof path, "%s/%s", from, list.entries[i].name);
+        assert_int_equal(at->vfs->open(at->vfs, path, DAYBOOK_VFS_READ, &file), 0);
+        int64_t size = at->vfs->read_at(at->vfs, file, bytes, sizeof bytes, 0);
+        assert_true(size > 0);
+        at->vfs->close(at->vfs, file);
+        (void)snprintf(path, sizeof path, "%s/%s", to, list.entries[i].name);
+        assert_int_equal(at->vfs->open(at->vfs, path, DAYBOOK_VFS_WRITE | DAYBOOK_VFS_CREATE, &file), 0);
+        assert_int_equal(at->vfs->truncate(at->vfs, file, 0), 0);
+        assert_int_equal(at->vfs->write_at(at->vfs, file, bytes, (size_t)size, 0), size);
+        at->vfs->close(at->vfs, file);
+    }
+}
+
+// A manifest from before says that the store was closed where the journal goes on. Believed, it would make what
+// came later vanish, and be overwritten.
+static void an_older_manifest_is_told_and_repaired(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 7);
+    fill(&at, "/s");
+    copy_store(&at, "/s", "/d");
+    daybook_store *store = open_store(&at, "/d", 0);
+    for (unsigned i = 0; i < 5; i++) append_one(store, i);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    copy_manifest(&at, "/s", "/d");
+    unsigned findings = 0;
+    assert_int_equal(verify(&at, "/d", &findings), DAYBOOK_EDAMAGED);
+    daybook_error error;
+    daybook_error_init(&error);
+    assert_int_equal(daybook_open("/d", &at.options, &store, &error), DAYBOOK_EDAMAGED);
+    assert_non_null(strstr(error.message, "older"));
+    assert_int_equal(daybook_repair("/d", &at.options, 0, count_finding, &findings, &error), DAYBOOK_OK);
+    assert_int_equal(verify(&at, "/d", &findings), DAYBOOK_OK);
+    store = open_store(&at, "/d", 0);
+    assert_int_equal(read_all(store).count, EVENT_COUNT - 2 + 5);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
 static bool holds(fixture *at, const char *path, const char *text) {
     static uint8_t bytes[16 << 20];
     daybook_file *file = NULL;
@@ -494,6 +541,7 @@ int main(void) {
         cmocka_unit_test(a_sound_store_needs_no_repair),
         cmocka_unit_test(a_backup_is_restored_to_a_twin),
         cmocka_unit_test(files_of_a_twin_are_not_mixed),
+        cmocka_unit_test(an_older_manifest_is_told_and_repaired),
         cmocka_unit_test(erased_events_leave_no_bytes),
         cmocka_unit_test(missing_and_short_files_are_told_contained_and_repaired),
         cmocka_unit_test(flipped_bytes_are_told_contained_and_repaired),
