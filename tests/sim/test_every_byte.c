@@ -274,7 +274,7 @@ typedef struct broken {
     char where[200];
     bool is_there[1024]; // of the original's events
     size_t read_count, missing_count, told_count;
-    bool is_found;  // by verify
+    bool is_found; // by verify
     bool is_reader;
     size_t returned_count; // removed events read
 } broken;
