@@ -175,6 +175,12 @@ static void *read_values(void *context) {
     return NULL;
 }
 
+static void *publish_many(void *context) {
+    for (uint64_t i = 1; i <= PUBLISH_COUNT; i++) publish(context, i);
+    return NULL;
+}
+
+// Groups and manifest edits are published by different threads.
 static void values_are_seen_as_one(void **state) {
     (void)state;
     fixture at;
@@ -182,11 +188,17 @@ static void values_are_seen_as_one(void **state) {
     dbk_live *writer = open_live(&at, true);
     reading reader = {.live = open_live(&at, false)};
     pthread_t thread;
+    pthread_t other;
     assert_int_equal(pthread_create(&thread, NULL, read_values, &reader), 0);
-    for (uint64_t i = 1; i <= PUBLISH_COUNT; i++) publish(writer, i);
+    assert_int_equal(pthread_create(&other, NULL, publish_many, writer), 0);
+    (void)publish_many(writer);
+    pthread_join(other, NULL);
     atomic_store(&reader.stop, true);
     pthread_join(thread, NULL);
     assert_int_equal(reader.torn, 0);
+    dbk_live_values last;
+    assert_true(dbk_live_get(reader.live, &last));
+    assert_int_equal(last.manifest_edit, PUBLISH_COUNT);
     dbk_live_close(reader.live);
     dbk_live_close(writer);
     end(&at);

@@ -329,6 +329,18 @@ static void an_edit_in_another_place_is_none(void **state) {
     end(&at);
 }
 
+static void a_manifest_under_another_name_is_foreign(void **state) {
+    (void)state;
+    fixture at = {0};
+    begin(&at, 6);
+    assert_int_equal(create(&at), DAYBOOK_OK);
+    assert_int_equal(commit_number(&at, 1), DAYBOOK_OK);
+    assert_int_equal(
+        at.vfs->rename(at.vfs, "/store/manifest-0000000000000001", "/store/manifest-0000000000000002"), 0);
+    assert_int_equal(reload(&at, NULL), DAYBOOK_EFOREIGN);
+    end(&at);
+}
+
 static void contradictions_are_damage(void **state) {
     (void)state;
     // Segments that hold a position twice; a segment behind what is flushed.
@@ -416,6 +428,7 @@ int main(void) {
         cmocka_unit_test(every_flipped_byte_is_told_or_cut),
         cmocka_unit_test(a_failed_edit_changes_nothing_and_the_next_begins_a_new_file),
         cmocka_unit_test(an_edit_in_another_place_is_none),
+        cmocka_unit_test(a_manifest_under_another_name_is_foreign),
         cmocka_unit_test(contradictions_are_damage),
         cmocka_unit_test(an_edit_that_only_the_page_cache_has_is_not_built_on),
         cmocka_unit_test(power_loss_keeps_what_was_acknowledged),

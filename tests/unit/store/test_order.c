@@ -13,8 +13,10 @@
 
 #include "daybook/daybook.h"
 #include "io/sim/sim.h"
+#include "store/store_internal.h"
 
 enum { CAP = 5 };
+#define MINUTE_NS (INT64_C(60) * 1000000000)
 
 typedef struct fixture {
     dbk_sim *sim;
@@ -184,17 +186,54 @@ static void a_merge_rests_on_durable_removals(void **state) {
     end(&at);
 }
 
-// A cut has a removal in what the manifest says and before it in the journal, or in neither; else replay
-// would count it twice.
+// What limits remove while the last group before a cut is written: the cut has a removal in what the manifest
+// says and before it in the journal, or in neither; else replay would count it twice.
+static struct aging_disk {
+    fixture *at;
+    bool is_armed;
+} aging;
+
+static int64_t write_and_age(daybook_vfs *vfs, daybook_file *file, const void *data, size_t size,
+                             uint64_t offset) {
+    (void)vfs;
+    fixture *at = aging.at;
+    int64_t moved = at->inner->write_at(at->inner, file, data, size, offset);
+    if (!aging.is_armed) return moved;
+    aging.is_armed = false;
+    dbk_sim_advance_ns(at->sim, 20 * MINUTE_NS);
+    assert_int_equal(dbk_store_trim_ages(at->store, NULL), DAYBOOK_OK);
+    return moved;
+}
+
 static void a_cut_counts_a_removal_once(void **state) {
     (void)state;
     fixture at;
     begin(&at, 4);
+    aging.at = &at;
+    at.vfs.write_at = write_and_age;
     add_capped(&at);
-    for (int i = 0; i < CAP + 3; i++) append_capped(&at);
+    daybook_slice subjects = daybook_text("aged.>");
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    config.name = daybook_text("AGED");
+    config.subjects = &subjects;
+    config.subject_count = 1;
+    config.max_age_ns = 60 * MINUTE_NS;
+    assert_int_equal(daybook_stream_add(at.store, &config, &at.error), DAYBOOK_OK);
+    for (int i = 0; i < 3; i++) assert_int_equal(append_sized(&at, "aged.a", 10), DAYBOOK_OK);
+    dbk_sim_advance_ns(at.sim, 50 * MINUTE_NS);
+    for (int i = 0; i < 7; i++) assert_int_equal(append_sized(&at, "aged.a", 10), DAYBOOK_OK);
+    for (int i = 0; i <= CAP; i++) append_capped(&at); // so that the cut has a group to write
+    aging.is_armed = true;
     assert_int_equal(daybook_flush(at.store, &at.error), DAYBOOK_OK);
+    assert_false(aging.is_armed);
     lose_power(&at);
-    check_capped(&at, CAP + 3);
+    daybook_stream_info *info = NULL;
+    assert_int_equal(daybook_stream_get_info(at.store, daybook_text("AGED"), &info, NULL), DAYBOOK_OK);
+    assert_int_equal(info->message_count, 7);
+    daybook_stream_info_release(at.store, info);
+    assert_int_equal(count_of(&at, "AGED"), 7);
+    check_capped(&at, CAP + 1);
     end(&at);
 }
 
