@@ -36,6 +36,7 @@ struct dbk_commit {
     uint64_t growth_end_lsn;      // end of the journal when it was last asked to grow
     dbk_append *oldest_untrimmed; // guarded by state_lock, with the newest
     dbk_append *newest_untrimmed;
+    dbk_trim_hold *trim_holds; // unordered; under state_lock
     uint64_t owed_from;      // 0, or the oldest event whose limits could not be enforced; under state_lock
     uint64_t owed_count;     // times that happened; under state_lock
     dbk_stream *pending;     // streams with accepted, unpublished events; under state_lock

@@ -436,7 +436,7 @@ static daybook_status recover_segments(daybook_store *store, daybook_error *erro
 }
 
 static daybook_status recover_journal(daybook_store *store, dbk_journal_recovery *recovery,
-                                      uint64_t *last_position_out, daybook_error *error) {
+                                      daybook_error *error) {
     store->recovered_cut = dbk_alloc_zeroed(store->allocator, sizeof *store->recovered_cut);
     if (store->recovered_cut == NULL)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while opening %s", store->path);
@@ -461,7 +461,6 @@ static daybook_status recover_journal(daybook_store *store, dbk_journal_recovery
     }
     store->open_replayed_bytes = recovery->replayed_bytes;
     store->open_torn_pages = recovery->torn_pages;
-    *last_position_out = dbk_replay_last_position(&replay);
     return DAYBOOK_OK;
 }
 
@@ -588,6 +587,12 @@ static void trim_what_aged(daybook_store *store) {
         dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error.message);
 }
 
+static void hold_recovered_trims(daybook_store *store, uint64_t position_from) {
+    dbk_commit_hold_trim(store, &store->recovered_trims, position_from);
+    if (store->recovered_cut != NULL && position_from < store->recovered_cut->trim_from)
+        store->recovered_cut->trim_from = position_from;
+}
+
 static daybook_status open_locked(daybook_store *store, bool made_directory, uint64_t session,
                                   daybook_error *error) {
     // Another process may have made the store while we waited for the lock.
@@ -602,23 +607,26 @@ static daybook_status open_locked(daybook_store *store, bool made_directory, uin
         DBK_TRY(dbk_reserve_open(store, error));
     }
     dbk_journal_recovery recovery = {0};
-    uint64_t last_position = 0;
     bool was_closed = store->manifest.closed_clean;
     uint64_t trim_from = store->manifest.trim_from; // read before others may write it; 0: no flush has said
     DBK_TRY(recover_segments(store, error));
-    DBK_TRY(recover_journal(store, &recovery, &last_position, error));
+    DBK_TRY(recover_journal(store, &recovery, error));
     publish_recovered(store);
     dbk_remove_orphans(store);
     DBK_TRY(open_journal(store, &recovery, error));
     DBK_TRY(open_live(store, session, error));
     DBK_TRY(dbk_commit_new(store, error));
+    // A flush in the background must not say that these limits are enforced before they are.
+    bool has_trims = !was_closed || (trim_from != 0 && trim_from < store->next_position);
+    if (has_trims) hold_recovered_trims(store, trim_from == 0 ? 1 : trim_from);
     DBK_TRY(dbk_maintenance_new(store, error));
     DBK_TRY(renew_memory_streams(store, error));
     trim_what_aged(store);
     if (dbk_reserve_is_lent(store)) dbk_reserve_restore(store);
-    if (was_closed && (trim_from == 0 || trim_from >= store->next_position)) return DAYBOOK_OK;
-    bool is_earlier = trim_from != 0 && trim_from < last_position;
-    return dbk_store_trim_recovered(store, is_earlier ? trim_from : last_position, error);
+    if (!has_trims) return DAYBOOK_OK;
+    DBK_TRY(dbk_store_trim_recovered(store, store->recovered_trims.position_from, error));
+    dbk_commit_release_trim(store, &store->recovered_trims);
+    return DAYBOOK_OK;
 }
 
 static daybook_status open_writer(daybook_store *store, daybook_error *error) {

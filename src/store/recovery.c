@@ -447,7 +447,6 @@ static daybook_status replay_group(void *context, uint64_t first_lsn, uint64_t n
     daybook_store *store = replay->store;
     const uint8_t *at = payload.data;
     size_t left = payload.size;
-    replay->last_positions[replay->group_count++ % DBK_REPLAY_LAST_GROUPS] = store->next_position;
     while (left > 0) {
         dbk_record_kind kind;
         size_t size = 0;
@@ -476,11 +475,6 @@ static daybook_status replay_group(void *context, uint64_t first_lsn, uint64_t n
     if (status != DAYBOOK_OK)
         return dbk_fail(error, status, "out of memory while replaying the journal of %s", store->path);
     return DAYBOOK_OK;
-}
-
-uint64_t dbk_replay_last_position(const dbk_replay *replay) {
-    if (replay->group_count < DBK_REPLAY_LAST_GROUPS) return 1;
-    return replay->last_positions[replay->group_count % DBK_REPLAY_LAST_GROUPS];
 }
 
 daybook_status dbk_recovery_replay(dbk_replay *replay, const dbk_manifest *manifest, uint64_t start_lsn,

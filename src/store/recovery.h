@@ -58,19 +58,12 @@ daybook_status dbk_recovery_begin_view(daybook_store *store, dbk_source **source
 /// Put a fresh active memory table behind the present one.
 daybook_status dbk_recovery_roll(daybook_store *store);
 
-enum { DBK_REPLAY_LAST_GROUPS = 16 };
-
 typedef struct dbk_replay {
     daybook_store *store;
     size_t roll_bytes;                               // a memory table of this size is followed by a fresh one
     dbk_cut *cut;                                    // captured at every roll; NULL: not wanted
     uint64_t next_lsn;                               // behind the last group replayed
-    uint64_t last_positions[DBK_REPLAY_LAST_GROUPS]; // ring: first position of each of the last groups
-    uint64_t group_count;
 } dbk_replay;
-
-/// The position with which the last groups began (1 where fewer were replayed).
-uint64_t dbk_replay_last_position(const dbk_replay *replay);
 
 /// Replay groups from start_lsn to stop_lsn (0: to the end). Sets next_position, publishes nothing.
 daybook_status dbk_recovery_replay(dbk_replay *replay, const dbk_manifest *manifest, uint64_t start_lsn,

@@ -43,6 +43,12 @@ struct dbk_maintenance; // maintenance.c
 struct dbk_follower;    // follower.c: refreshing a read-only store behind a live writer
 struct dbk_reserve;     // reserve.c
 
+/// Limits per subject that are being enforced on events from a position on (untrimmed.c).
+typedef struct dbk_trim_hold {
+    struct dbk_trim_hold *next;
+    uint64_t position_from;
+} dbk_trim_hold;
+
 struct daybook_store {
     // Set at open.
     const daybook_allocator *allocator;
@@ -100,6 +106,7 @@ struct daybook_store {
     dbk_manifest manifest; // guarded by manifest_lock
     struct dbk_cut
         *recovered_cut; // memory tables frozen during recovery wait to be flushed; taken by maintenance
+    dbk_trim_hold recovered_trims; // limits that opening still has to enforce
 
     // Counters for info.
     atomic_uint_fast64_t group_count, commit_count, flush_count, merge_count;
@@ -161,6 +168,10 @@ daybook_status dbk_commit_rotate(daybook_store *store, bool force, dbk_source **
 /// Position of the oldest append that is decided but whose limits per subject are not enforced yet;
 /// next_position when there is none. state_lock is held, or nobody else is there.
 uint64_t dbk_commit_trim_from(daybook_store *store);
+/// From here to the release dbk_commit_trim_from gives at most `position_from`: somebody is about to enforce
+/// limits per subject on events from there on. `hold` stays where it is meanwhile.
+void dbk_commit_hold_trim(daybook_store *store, dbk_trim_hold *hold, uint64_t position_from);
+void dbk_commit_release_trim(daybook_store *store, dbk_trim_hold *hold);
 /// Should a flush be started? (active table above memtable_bytes, or journal half used)
 bool dbk_commit_wants_flush(daybook_store *store);
 /// True once per size of the journal: when little room is left in it and it may grow. For the leader.

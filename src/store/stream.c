@@ -193,11 +193,21 @@ daybook_status daybook_stream_update(daybook_store *store, const daybook_stream_
                                      daybook_error *error) {
     DBK_TRY(check_config(store, config, error));
     dbk_stream *stream = NULL;
+    DBK_TRY(find(store, config->name, &stream, error));
+    // A flush may cut the journal behind the update before its limits are enforced.
+    uint64_t first_position = atomic_load(&stream->first_position);
+    dbk_trim_hold hold;
+    if (config->max_msgs_per_subject > 0)
+        dbk_commit_hold_trim(store, &hold, first_position > 0 ? first_position : 1);
     pthread_mutex_lock(&store->catalogue_lock);
     daybook_status status = update(store, config, &stream, error);
     pthread_mutex_unlock(&store->catalogue_lock);
+    if (status == DAYBOOK_OK) {
+        status = dbk_stream_trim_subjects(store, stream, error);
+        if (status != DAYBOOK_OK) dbk_commit_owe_trim(store, first_position > 0 ? first_position : 1);
+    }
+    if (config->max_msgs_per_subject > 0) dbk_commit_release_trim(store, &hold);
     if (status != DAYBOOK_OK) return status;
-    DBK_TRY(dbk_stream_trim_subjects(store, stream, error));
     return dbk_store_trim(store, stream, daybook_bytes(NULL, 0), error);
 }
 

@@ -4,7 +4,8 @@
 // A flush may cut the journal behind such an append. The manifest remembers the oldest such position, and
 // recovery enforces limits from there on. Where enforcing them fails, for want of memory, that position is
 // owed: it counts as the oldest until the background work, which tries again, or the next opening gets
-// through. Guarded by state_lock.
+// through. So it is held where limits are enforced on many events outside an append: while the store is opened,
+// and after an update of a stream. Guarded by state_lock.
 #include "store/commit_internal.h"
 
 void dbk_commit_note_untrimmed(struct dbk_commit *commit, dbk_append *append) {
@@ -42,11 +43,30 @@ uint64_t dbk_commit_trim_from(daybook_store *store) {
     if (commit == NULL) return store->next_position;
     uint64_t from = store->next_position;
     if (commit->oldest_untrimmed != NULL) from = commit->oldest_untrimmed->events[0].position;
+    for (const dbk_trim_hold *hold = commit->trim_holds; hold != NULL; hold = hold->next) {
+        if (hold->position_from < from) from = hold->position_from;
+    }
     return commit->owed_from != 0 && commit->owed_from < from ? commit->owed_from : from;
 }
 
 uint64_t dbk_commit_closed_trim_from(daybook_store *store) {
     return store->commit->lazy.size > 0 ? 1 : dbk_commit_trim_from(store);
+}
+
+void dbk_commit_hold_trim(daybook_store *store, dbk_trim_hold *hold, uint64_t position_from) {
+    hold->position_from = position_from;
+    pthread_mutex_lock(&store->state_lock);
+    hold->next = store->commit->trim_holds;
+    store->commit->trim_holds = hold;
+    pthread_mutex_unlock(&store->state_lock);
+}
+
+void dbk_commit_release_trim(daybook_store *store, dbk_trim_hold *hold) {
+    pthread_mutex_lock(&store->state_lock);
+    dbk_trim_hold **at = &store->commit->trim_holds;
+    while (*at != hold) at = &(*at)->next;
+    *at = hold->next;
+    pthread_mutex_unlock(&store->state_lock);
 }
 
 void dbk_commit_owe_trim(daybook_store *store, uint64_t position_from) {

@@ -14,6 +14,7 @@
 #include "daybook/daybook.h"
 #include "io/sim/sim.h"
 #include "lib/fault_allocator.h"
+#include "store/maintenance.h"
 
 typedef struct fixture {
     dbk_sim *sim;
@@ -542,6 +543,82 @@ static void every_failing_allocation_is_answered(void **state) {
     }
 }
 
+static void add_limited(daybook_store *store) {
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    daybook_slice subjects = daybook_text("limited.>");
+    config.name = daybook_text("LIMITED");
+    config.subjects = &subjects;
+    config.subject_count = 1;
+    config.max_msgs_per_subject = 1;
+    assert_int_equal(daybook_stream_add(store, &config, NULL), DAYBOOK_OK);
+}
+
+// Each of 1000 subjects twice, in one commit: the trim of the older ones rides with the next, which never comes.
+static void append_untrimmed(daybook_store *store) {
+    enum { COUNT = 2000 };
+    static daybook_event events[COUNT];
+    static char subjects[COUNT][32];
+    static const char data[200];
+    for (int i = 0; i < COUNT; i++) {
+        (void)snprintf(subjects[i], sizeof subjects[i], "limited.%d", i % (COUNT / 2));
+        daybook_event_init(&events[i]);
+        events[i].subject = daybook_text(subjects[i]);
+        events[i].data = daybook_bytes(data, sizeof data);
+    }
+    assert_int_equal(daybook_append(store, events, COUNT, NULL, NULL, NULL), DAYBOOK_OK);
+}
+
+// Memory tables that filled up in recovery are flushed in the background while the opening still enforces the
+// limits of what they hold: a crash then would meet them in segments, and nothing that asks for it.
+static void a_flush_while_opening_leaves_limits_owed(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 5);
+    at.options.memtable_bytes = 256 << 10;
+    daybook_store *store = open_store(&at, 0);
+    add_limited(store);
+    append_untrimmed(store);
+    dbk_sim_stop_now(at.sim);
+    (void)daybook_close(store, NULL);
+    dbk_sim_crash(at.sim, DBK_SIM_KILL);
+    store = open_store(&at, 0);
+    assert_int_equal(count_of(store), 1000);
+    assert_true(store->maintenance->cut.valid);
+    assert_int_equal(store->maintenance->cut.trim_from, 1);
+    // What this opening enforced is enforced: the next cut says so.
+    assert_int_equal(append_to(store, "limited.1"), DAYBOOK_OK);
+    assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    assert_int_equal(store->manifest.trim_from, 2002);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
+static void limits_that_are_being_enforced_are_said(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 6);
+    daybook_store *store = open_store(&at, 0);
+    add_limited(store);
+    assert_int_equal(append_to(store, "limited.1"), DAYBOOK_OK);
+    dbk_trim_hold late, early;
+    dbk_commit_hold_trim(store, &early, 1);
+    dbk_commit_hold_trim(store, &late, 2);
+    assert_int_equal(append_to(store, "limited.2"), DAYBOOK_OK);
+    assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    assert_int_equal(store->manifest.trim_from, 1);
+    dbk_commit_release_trim(store, &early);
+    assert_int_equal(append_to(store, "limited.3"), DAYBOOK_OK);
+    assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    assert_int_equal(store->manifest.trim_from, 2);
+    dbk_commit_release_trim(store, &late);
+    assert_int_equal(append_to(store, "limited.4"), DAYBOOK_OK);
+    assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    assert_int_equal(store->manifest.trim_from, 5);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_store_is_made_and_found_again),
@@ -562,6 +639,8 @@ int main(void) {
         cmocka_unit_test(every_failing_call_is_answered),
         cmocka_unit_test(a_close_without_witness_says_so),
         cmocka_unit_test(every_failing_allocation_is_answered),
+        cmocka_unit_test(a_flush_while_opening_leaves_limits_owed),
+        cmocka_unit_test(limits_that_are_being_enforced_are_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
