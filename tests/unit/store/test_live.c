@@ -21,6 +21,7 @@ enum {
     SEQUENCE_OFFSET = 24, // of the page: format of live.c
     PAGE_SIZE = 4096,
     PUBLISH_COUNT = 200000,
+    PUBLISH_COUNT_MAX = 20000000,
 };
 #define SECOND_NS INT64_C(1000000000)
 
@@ -156,6 +157,7 @@ static void who_waits_looks_once_more(void **state) {
 
 typedef struct reading {
     dbk_live *live;
+    const uint8_t *page;
     atomic_bool stop;
     uint64_t torn;
     uint64_t seen_count;
@@ -173,6 +175,41 @@ static void *read_values(void *context) {
         last = number;
     }
     return NULL;
+}
+
+// While values are stored the sequence is odd, so that a reader in between knows. Published until one was.
+static void *look_for_odd(void *context) {
+    reading *at = context;
+    const _Atomic uint32_t *sequence = (const void *)(at->page + SEQUENCE_OFFSET);
+    while (!atomic_load(&at->stop) && atomic_load(sequence) % 2 == 0) {
+    }
+    atomic_store(&at->stop, true);
+    return NULL;
+}
+
+static void a_half_written_page_is_marked(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at);
+    dbk_live *writer = open_live(&at, true);
+    char path[96];
+    (void)snprintf(path, sizeof path, "%s/live", at.directory);
+    daybook_file *file = NULL;
+    void *page = NULL;
+    assert_int_equal(at.vfs->open(at.vfs, path, DAYBOOK_VFS_READ, &file), 0);
+    assert_int_equal(at.vfs->map_shared(at.vfs, file, PAGE_SIZE, 0, &page), 0);
+    reading reader = {.page = page};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, look_for_odd, &reader), 0);
+    uint64_t count = 0;
+    while (!atomic_load(&reader.stop) && count < PUBLISH_COUNT_MAX) publish(writer, ++count);
+    atomic_store(&reader.stop, true);
+    pthread_join(thread, NULL);
+    assert_true(count < PUBLISH_COUNT_MAX);
+    at.vfs->unmap_shared(at.vfs, page, PAGE_SIZE);
+    at.vfs->close(at.vfs, file);
+    dbk_live_close(writer);
+    end(&at);
 }
 
 static void *publish_many(void *context) {
@@ -210,6 +247,7 @@ int main(void) {
         cmocka_unit_test(a_page_of_another_store_is_none),
         cmocka_unit_test(a_writer_that_died_while_publishing_is_followed_by_another),
         cmocka_unit_test(who_waits_looks_once_more),
+        cmocka_unit_test(a_half_written_page_is_marked),
         cmocka_unit_test(values_are_seen_as_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
