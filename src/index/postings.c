@@ -116,7 +116,9 @@ static bool parse_group(dbk_reader *reader, const uint8_t *page, uint64_t base, 
     uint64_t head = dbk_read_varint(reader);
     if (distance > UINT32_MAX || (!is_first && distance == 0)) return false;
     uint64_t first = base + distance, count = head >> 1;
-    if (count == 0 || first > UINT32_MAX || count - 1 > UINT32_MAX - first) return false;
+    // The encoder cuts the run of all 2^32 numbers in two: their count fits no group.
+    if (count == 0 || count > UINT32_MAX || first > UINT32_MAX || count - 1 > UINT32_MAX - first)
+        return false;
     group->first = (uint32_t)first;
     group->count = (uint32_t)count;
     group->is_run = (head & 1) != 0;

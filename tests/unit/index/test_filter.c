@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/bytes.h"
 #include "index/filter.h"
 #include "lib/fault_allocator.h"
 
@@ -118,12 +119,44 @@ static void memory_out_is_a_status(void **state) {
     }
 }
 
+static void each_contradiction_of_a_filter_is_refused(void **state) {
+    (void)state;
+    static const struct {
+        bool is_sound;
+        uint32_t segment_size, segment_count;
+        size_t size;
+    } cases[] = {
+        {true, 8, 1, 16 + 24},
+        {false, 8, 1, 16 + 23},
+        {false, 8, 1, 15},
+        {false, 6, 1, 16 + 18}, // no power of two
+        {false, 8, 0, 16 + 16},
+        {false, 1 << 15, 1, 16 + 3 * (1 << 15)}, // larger than any built
+        {false, 8, DBK_FILTER_SIZE_MAX + 1, 16 + 24},
+        {false, 8, 1, DBK_FILTER_SIZE_MAX + 1},
+        {true, 0, 0, 16}, // holds everything
+        {false, 0, 1, 16},
+        {false, 0, 0, 17},
+    };
+    static uint8_t bytes[DBK_FILTER_SIZE_MAX + 1];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        dbk_put_u32(bytes + 8, cases[i].segment_size);
+        dbk_put_u32(bytes + 12, cases[i].segment_count);
+        if (dbk_filter_check(daybook_bytes(bytes, cases[i].size)) != cases[i].is_sound)
+            fail_msg("case %zu", i);
+    }
+    dbk_put_u32(bytes + 8, 0);
+    for (uint64_t hash = 0; hash < 100; hash++)
+        assert_true(dbk_filter_may_contain(daybook_bytes(bytes, 16), hash));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_is_contained_and_few_others),
         cmocka_unit_test(duplicates_are_fine),
         cmocka_unit_test(equal_sets_give_equal_bytes),
         cmocka_unit_test(malformed_filters_are_refused_or_safe),
+        cmocka_unit_test(each_contradiction_of_a_filter_is_refused),
         cmocka_unit_test(memory_out_is_a_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,6 +142,133 @@ static void malformed_pages_are_refused_or_safe(void **state) {
     }
 }
 
+// Numbers as varints, one behind the other.
+static size_t put_numbers(uint8_t *out, const uint64_t *numbers, size_t count) {
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++) size += dbk_put_varint(out + size, numbers[i]);
+    return size;
+}
+
+#define RUN(count) ((uint64_t)(count) << 1 | 1)
+#define LIST(count) ((uint64_t)(count) << 1)
+
+static void each_contradiction_of_a_page_is_refused(void **state) {
+    (void)state;
+    static const struct {
+        bool is_sound;
+        size_t count;
+        uint64_t numbers[6]; // distance, head and, of lists, size
+    } cases[] = {
+        {true, 2, {7, RUN(3)}},
+        {true, 4, {7, RUN(3), 3, RUN(1)}},
+        {false, 4, {7, RUN(3), 2, RUN(1)}}, // begins within the group before
+        {false, 4, {7, RUN(1), 0, RUN(1)}}, // begins where the group before does
+        {false, 2, {7, RUN(0)}},
+        {false, 1, {7}},
+        {false, 2, {UINT64_C(1) << 32, RUN(1)}},
+        {false, 4, {UINT32_MAX, RUN(1), 1, RUN(1)}}, // begins behind the last number there is
+        {true, 2, {UINT32_MAX, RUN(1)}},
+        {false, 2, {UINT32_MAX, RUN(2)}}, // ends there
+        {true, 2, {0, RUN(UINT32_MAX)}},
+        {false, 2, {0, RUN(UINT64_C(1) << 32)}}, // would count as none
+        {true, 3, {7, LIST(1), 0}},
+        {false, 3, {7, LIST(1), 1}}, // more bytes than there are
+        {false, 2, {7, LIST(1)}},
+        {false, 3, {7, LIST(DBK_POSTINGS_GROUP_MAX + 1), 0}},
+    };
+    dbk_postings_group groups[DBK_POSTINGS_PAGE_GROUPS_MAX];
+    size_t count;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint8_t bytes[6 * DBK_VARINT_SIZE_MAX];
+        size_t size = put_numbers(bytes, cases[i].numbers, cases[i].count);
+        bool is_parsed = dbk_postings_parse_page(daybook_bytes(bytes, size), groups, &count);
+        if (is_parsed != cases[i].is_sound) fail_msg("case %zu", i);
+    }
+    static uint8_t long_page[DBK_POSTINGS_PAGE_SIZE_MAX + 1];
+    assert_false(dbk_postings_parse_page(daybook_bytes(long_page, 0), groups, &count));
+    assert_false(dbk_postings_parse_page(daybook_bytes(long_page, sizeof long_page), groups, &count));
+}
+
+static void a_page_has_no_more_groups_than_its_table(void **state) {
+    (void)state;
+    uint8_t bytes[2 * (DBK_POSTINGS_PAGE_GROUPS_MAX + 1)];
+    for (size_t i = 0; i < sizeof bytes; i += 2) {
+        bytes[i] = 1;
+        bytes[i + 1] = RUN(1);
+    }
+    dbk_postings_group groups[DBK_POSTINGS_PAGE_GROUPS_MAX];
+    size_t count;
+    assert_true(dbk_postings_parse_page(daybook_bytes(bytes, sizeof bytes - 2), groups, &count));
+    assert_int_equal(count, DBK_POSTINGS_PAGE_GROUPS_MAX);
+    assert_false(dbk_postings_parse_page(daybook_bytes(bytes, sizeof bytes), groups, &count));
+}
+
+static void each_contradiction_of_a_group_is_refused(void **state) {
+    (void)state;
+    static const struct {
+        bool is_sound;
+        uint32_t first, count;
+        size_t number_count;
+        uint64_t numbers[3]; // distances less one
+    } cases[] = {
+        {true, 5, 3, 2, {0, 200}},
+        {true, 5, 1, 0, {0}},
+        {false, 5, 2, 0, {0}},    // a number is missing
+        {false, 5, 2, 2, {0, 0}}, // one is left
+        {false, 5, 2, 1, {UINT32_MAX}},
+        {false, 5, 3, 2, {UINT32_MAX - 6, 0}},
+        {true, 5, 2, 1, {UINT32_MAX - 6}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint8_t bytes[3 * DBK_VARINT_SIZE_MAX];
+        size_t size = put_numbers(bytes, cases[i].numbers, cases[i].number_count);
+        dbk_postings_group group = {.first = cases[i].first, .count = cases[i].count, .size = (uint16_t)size};
+        uint32_t numbers[DBK_POSTINGS_GROUP_MAX];
+        bool is_decoded = dbk_postings_decode_group(daybook_bytes(bytes, size), &group, numbers);
+        if (is_decoded != cases[i].is_sound) fail_msg("case %zu", i);
+    }
+}
+
+typedef struct refusal {
+    unsigned pages_left; // taken before the first that is refused
+} refusal;
+
+static daybook_status refuse_page(void *context, dbk_slice page, uint32_t first, uint32_t last) {
+    (void)page, (void)first, (void)last;
+    refusal *refused = context;
+    if (refused->pages_left == 0) return DAYBOOK_EIO;
+    refused->pages_left--;
+    return DAYBOOK_OK;
+}
+
+// A list of single numbers and one of runs: whichever page cannot be written, its status comes back.
+static void a_page_refused_ends_the_encoding(void **state) {
+    (void)state;
+    static dbk_postings_encoder encoder;
+    for (uint32_t run = 1; run <= 30; run += 29) {
+        for (unsigned pages = 0; pages < 3; pages++) {
+            refusal refused = {pages};
+            dbk_postings_encoder_init(&encoder, refuse_page, &refused);
+            daybook_status status = DAYBOOK_OK;
+            for (uint32_t i = 0; i < 200000 && status == DAYBOOK_OK; i++)
+                status = dbk_postings_encoder_add(&encoder, i + i / run * 1000);
+            assert_int_equal(status, DAYBOOK_EIO);
+        }
+    }
+    // The last page is written by the end alone: numbers, a run behind numbers, a run.
+    static const struct { uint32_t singles, run; } ends[] = {{3, 0}, {3, 30}, {0, 30}, {128, 1}};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        refusal refused = {0};
+        dbk_postings_encoder_init(&encoder, refuse_page, &refused);
+        uint32_t number = 0;
+        for (uint32_t j = 0; j < ends[i].singles; j++, number += 2)
+            assert_int_equal(dbk_postings_encoder_add(&encoder, number), DAYBOOK_OK);
+        for (uint32_t j = 0; j < ends[i].run; j++)
+            assert_int_equal(dbk_postings_encoder_add(&encoder, number++), DAYBOOK_OK);
+        assert_int_equal(dbk_postings_encoder_finish(&encoder), DAYBOOK_EIO);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_lists_come_back),
@@ -149,6 +276,10 @@ int main(void) {
         cmocka_unit_test(extremes_come_back),
         cmocka_unit_test(inline_lists_come_back),
         cmocka_unit_test(malformed_pages_are_refused_or_safe),
+        cmocka_unit_test(each_contradiction_of_a_page_is_refused),
+        cmocka_unit_test(a_page_has_no_more_groups_than_its_table),
+        cmocka_unit_test(each_contradiction_of_a_group_is_refused),
+        cmocka_unit_test(a_page_refused_ends_the_encoding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
