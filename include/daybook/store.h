@@ -146,6 +146,15 @@ DAYBOOK_API daybook_status daybook_verify(const char *path, const daybook_open_o
 DAYBOOK_API daybook_status daybook_repair(const char *path, const daybook_open_options *options, int dry_run,
                                           daybook_report report, void *report_context, daybook_error *error);
 
+/**
+ * The same with a manifest made anew from what segments, deletion files and journal say of themselves, however
+ * sound the present one is; that one is kept aside. For a manifest that does not belong here or is suspected.
+ * What only it knew is lost: streams without events that were removed or added since the last segment, and
+ * removals whose only record was in it, so that events removed may show again.
+ */
+DAYBOOK_API daybook_status daybook_rebuild(const char *path, const daybook_open_options *options, int dry_run,
+                                           daybook_report report, void *report_context, daybook_error *error);
+
 /** Write a consistent copy of the open store into `directory`; what is already there is skipped. */
 DAYBOOK_API daybook_status daybook_backup(daybook_store *store, const char *directory,
                                           daybook_progress progress, void *progress_context,

@@ -253,6 +253,7 @@ int cli_run_kv_rm(cli_context *context);
 int cli_run_info(cli_context *context);
 int cli_run_verify(cli_context *context);
 int cli_run_repair(cli_context *context);
+int cli_run_rebuild(cli_context *context);
 int cli_run_backup(cli_context *context);
 int cli_run_restore(cli_context *context);
 int cli_run_help(cli_context *context);

@@ -629,6 +629,15 @@ const cli_command cli_commands[] = {
      .description = "Leaves out what cannot be read and says so; the original bytes are kept aside.",
      .run = cli_run_repair,
      .flags = CLI_ASKS},
+    {.name = "rebuild",
+     .usage = "",
+     .summary = "make the manifest again from segments and journal",
+     .description =
+         "For a manifest that does not belong here or is suspected; repair does it by itself where there is "
+         "none or it is damaged. The present one is kept aside. What only it knew is lost: events "
+         "removed lately may show again.",
+     .run = cli_run_rebuild,
+     .flags = CLI_ASKS},
     {.name = "backup",
      .usage = "DIR",
      .summary = "copy the store, consistently, while it is in use",
@@ -657,12 +666,6 @@ const cli_command cli_commands[] = {
      .options = bench_options,
      .run = cli_run_bench,
      .flags = CLI_WITHOUT_STORE},
-    {.name = "rebuild",
-     .usage = "",
-     .summary = "make the manifest again from the segments",
-     .run = NULL,
-     .flags = CLI_HIDDEN,
-     .positional_max = CLI_ANY},
     {.name = "serve",
      .usage = "",
      .summary = "serve the store over the NATS protocol",

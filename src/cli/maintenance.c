@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `verify`, `repair`, `backup`, `restore`: the library does the work and reports; here it is shown. Findings
+// `verify`, `repair`, `rebuild`, `backup`, `restore`: the library does the work and reports; here it is shown. Findings
 // go to standard output, because they are what was asked for; the verdict is the exit status.
 
 #include "cli/progress.h"
@@ -75,33 +75,48 @@ int cli_run_verify(cli_context *context) {
     return CLI_FINE;
 }
 
-int cli_run_repair(cli_context *context) {
+typedef daybook_status mending(const char *path, const daybook_open_options *options, int dry_run,
+                               daybook_report report, void *report_context, daybook_error *error);
+
+// `did`: repaired, rebuilt; `would`: repair, rebuild.
+static int mend(cli_context *context, mending *run, const char *would, const char *did, const char *effect) {
     findings work = {.context = context};
     if (context->read_only && !context->dry_run)
         return cli_fail(
             context, DAYBOOK_EREADONLY,
-            "daybook repair refused: it writes, and --read-only is given; give --dry-run or leave that out");
-    int status = cli_confirm(context, "repair %s, leaving out what cannot be read", context->store_path);
+            "daybook %s refused: it writes, and --read-only is given; give --dry-run or leave that out",
+            would);
+    int status = cli_confirm(context, "%s %s, %s", would, context->store_path, effect);
     if (status != CLI_FINE) return status;
     daybook_open_options options;
     cli_open_options(context, context->dry_run ? CLI_READ : CLI_WRITE, &options);
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status repaired =
-        daybook_repair(context->store_path, &options, context->dry_run, show_finding, &work, &error);
-    if (repaired == DAYBOOK_EDAMAGED && context->dry_run) {
-        cli_note(context, "would repair %s: %llu damaged place%s; nothing was changed", context->store_path,
-                 (unsigned long long)work.damage_count, work.damage_count == 1 ? "" : "s");
+    daybook_status mended = run(context->store_path, &options, context->dry_run, show_finding, &work, &error);
+    const char *plural = work.damage_count == 1 ? "" : "s";
+    if (mended == DAYBOOK_EDAMAGED && context->dry_run) {
+        cli_note(context, "would %s %s: %llu damaged place%s; nothing was changed", would,
+                 context->store_path, (unsigned long long)work.damage_count, plural);
         return CLI_DAMAGED;
     }
-    if (repaired != DAYBOOK_OK) return fail_missing(context, repaired, &error);
-    if (work.damage_count == 0)
+    if (mended != DAYBOOK_OK) return fail_missing(context, mended, &error);
+    if (work.damage_count == 0 && run == daybook_repair) {
         cli_note(context, "nothing to repair in %s", context->store_path);
-    else
-        cli_note(context, "%s %s: %llu damaged place%s", context->dry_run ? "would repair" : "repaired",
-                 context->store_path, (unsigned long long)work.damage_count,
-                 work.damage_count == 1 ? "" : "s");
+    } else {
+        cli_note(context, "%s%s %s: %llu damaged place%s", context->dry_run ? "would " : "",
+                 context->dry_run ? would : did, context->store_path, (unsigned long long)work.damage_count,
+                 plural);
+    }
     return CLI_FINE;
+}
+
+int cli_run_repair(cli_context *context) {
+    return mend(context, daybook_repair, "repair", "repaired", "leaving out what cannot be read");
+}
+
+int cli_run_rebuild(cli_context *context) {
+    return mend(context, daybook_rebuild, "rebuild", "rebuilt",
+                "making its manifest anew: events removed lately may show again");
 }
 
 int cli_run_backup(cli_context *context) {

@@ -28,6 +28,7 @@ enum { MESSAGE_SIZE = 400, JOURNAL_PIECES_FIRST = 4, NAME_SIZE = 64 };
 typedef struct repairing {
     daybook_store *store; // for recovery: no journal, commit or maintenance
     bool dry_run;
+    bool distrusts_manifest; // it is made anew however sound it is
     daybook_report report;
     void *report_context;
     size_t damage_count;
@@ -675,7 +676,8 @@ static daybook_status rebuild(repairing *repair, const daybook_error *why, daybo
     char name[NAME_SIZE];
     dbk_manifest_name(store->manifest.number, name);
     if (store->manifest.number == 0) (void)snprintf(name, sizeof name, "manifest-*"); // none is left
-    tell(repair, true, name, why->offset, 0, 0, "%s; it is rebuilt from segments and journal", why->message);
+    tell(repair, !repair->distrusts_manifest, name, why->offset, 0, 0,
+         "%s; it is rebuilt from segments and journal", why->message);
     dbk_manifest_deinit(&store->manifest);
     dbk_manifest_init(&store->manifest, store->allocator, store->vfs, store->path);
     DBK_TRY(dbk_rebuild_manifest(store->allocator, store->vfs, store->path, store->cache, &store->manifest,
@@ -699,6 +701,9 @@ static daybook_status load(repairing *repair, bool *rebuilt_out, daybook_error *
     *rebuilt_out = false;
     dbk_manifest_init(&store->manifest, store->allocator, store->vfs, store->path);
     daybook_status status = dbk_manifest_load(&store->manifest, !repair->dry_run, &detail);
+    if (status == DAYBOOK_OK && repair->distrusts_manifest) {
+        status = dbk_fail(&detail, DAYBOOK_EDAMAGED, "set aside as asked for");
+    }
     if (status == DAYBOOK_OK) {
         store->uuid = store->manifest.store_uuid;
         store->incarnation = store->manifest.incarnation;
@@ -752,33 +757,47 @@ static daybook_status repair_all(repairing *repair, daybook_error *error) {
     return repair_journal(repair, rebuilt, error);
 }
 
-daybook_status daybook_repair(const char *path, const daybook_open_options *options, int dry_run,
-                              daybook_report report, void *report_context, daybook_error *error) {
-    if (path == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "daybook_repair without path");
-    repairing repair = {.dry_run = dry_run != 0, .report = report, .report_context = report_context};
-    DBK_TRY(dbk_store_new_bare(path, options, &repair.store, error));
-    daybook_store *store = repair.store;
-    dbk_manifest_edit_init(&repair.edit, store->allocator);
+static daybook_status run(repairing *repair, const char *path, const daybook_open_options *options,
+                          daybook_error *error) {
+    if (path == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "repair or rebuild without path");
+    DBK_TRY(dbk_store_new_bare(path, options, &repair->store, error));
+    daybook_store *store = repair->store;
+    dbk_manifest_edit_init(&repair->edit, store->allocator);
     dbk_directory found;
     daybook_status status = dbk_directory_inspect(store->vfs, store->path, &found, error);
     if (status == DAYBOOK_OK && !found.exists) {
         status = dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no store in %s; check the path", path);
     }
-    if (status == DAYBOOK_OK && !repair.dry_run) {
+    if (status == DAYBOOK_OK && !repair->dry_run) {
         status =
             dbk_lock_take(store->vfs, store->path, store->options.lock_wait_ms, 0, &store->lock_file, error);
     }
-    if (status == DAYBOOK_OK) status = repair_all(&repair, error);
-    if (status == DAYBOOK_OK && repair.dry_run && repair.damage_count > 0) {
+    if (status == DAYBOOK_OK) status = repair_all(repair, error);
+    if (status == DAYBOOK_OK && repair->dry_run && repair->damage_count > 0) {
         status = dbk_fail(error, DAYBOOK_EDAMAGED,
                           "%s is damaged: %zu places; repair it, or restore a backup", path,
-                          repair.damage_count);
+                          repair->damage_count);
     }
-    if (status == DAYBOOK_OK && repair.has_aside) {
-        tell(&repair, false, repair.aside, 0, 0, 0, "holds the original bytes of what was changed");
+    if (status == DAYBOOK_OK && repair->has_aside) {
+        tell(repair, false, repair->aside, 0, 0, 0, "holds the original bytes of what was changed");
     }
-    dbk_manifest_edit_deinit(&repair.edit);
-    dbk_free(store->allocator, repair.gone);
+    dbk_manifest_edit_deinit(&repair->edit);
+    dbk_free(store->allocator, repair->gone);
     dbk_store_free_bare(store);
     return status;
+}
+
+daybook_status daybook_repair(const char *path, const daybook_open_options *options, int dry_run,
+                              daybook_report report, void *report_context, daybook_error *error) {
+    repairing repair = {.dry_run = dry_run != 0, .report = report, .report_context = report_context};
+    return run(&repair, path, options, error);
+}
+
+daybook_status daybook_rebuild(const char *path, const daybook_open_options *options, int dry_run,
+                               daybook_report report, void *report_context, daybook_error *error) {
+    repairing repair = {.dry_run = dry_run != 0,
+                        .distrusts_manifest = true,
+                        .report = report,
+                        .report_context = report_context};
+    return run(&repair, path, options, error);
 }

@@ -144,6 +144,22 @@ class Maintenance(Case):
             path = os.path.dirname(path)
         return True
 
+    def test_a_manifest_is_made_anew_on_request(self):
+        self.append("a.1.x", "1")
+        before = self.events()
+        streams = self.ok("stream", "ls").out
+        old = [name for name in self.files() if "manifest-" in name]
+        self.fails(USAGE, "rebuild")
+        self.fails(ERROR, "rebuild", "--force", "--read-only")
+        self.ok("rebuild", "--dry-run", "--force")
+        self.assertEqual(old, [name for name in self.files() if "manifest-" in name])
+        self.assertIn("set aside as asked for", self.ok("rebuild", "--force").out)
+        self.assertTrue(glob.glob(self.path("daybook-store", "damaged-*", "manifest-*")))
+        self.assertEqual(before, self.events())
+        self.assertEqual(streams, self.ok("stream", "ls").out)
+        self.ok("verify")
+        self.ok("append", "a.1.after")
+
     def test_repair_of_a_sound_store_changes_nothing(self):
         self.ok("repair", "--force")
         self.assertEqual("1000\n", self.ok("read", "--count").out)

@@ -11,7 +11,7 @@ from support import FINE, NOT_FOUND, UNAVAILABLE, USAGE, Case, main
 VERBS = ("append read ls state diff why trace snapshot+take snapshot+show snapshot+ls snapshot+rm stream+ls stream+add "
          "stream+info stream+edit stream+rm stream+purge stream+delete kv+add kv+ls kv+put kv+get kv+create kv+update "
          "kv+del kv+purge kv+keys kv+history kv+watch kv+rm import+csv import+ndjson import+xes import+git export demo "
-         "info verify repair backup restore bench help").split()
+         "info verify repair rebuild backup restore bench help").split()
 
 
 class Options(Case):
@@ -107,7 +107,7 @@ class Options(Case):
             self.fails(USAGE, "read", "--wait", wait)
 
     def test_not_built_in(self):
-        for verb in ("serve", "consumer", "projection", "schema", "rebuild"):
+        for verb in ("serve", "consumer", "projection", "schema"):
             self.fails(UNAVAILABLE, verb, says="not built in")
             self.fails(UNAVAILABLE, verb, "ls", "--port", "7", says="not built in")
         for url in ("nats://localhost:4222", "tls://x"):
