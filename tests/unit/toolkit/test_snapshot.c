@@ -217,10 +217,11 @@ static void a_malformed_or_foreign_snapshot_is_passed_over(void **context) {
     };
     for (size_t i = 0; i < sizeof spoils / sizeof *spoils; i++) {
         char spoiled[1024];
-        const char *at = strstr(json, spoils[i].from);
-        assert_non_null(at);
-        (void)snprintf(spoiled, sizeof spoiled, "%.*s%s%s", (int)(at - json), json, spoils[i].to,
-                       at + strlen(spoils[i].from));
+        const char *found = strstr(json, spoils[i].from);
+        assert_non_null(found);
+        size_t at = (size_t)(found - json);
+        (void)snprintf(spoiled, sizeof spoiled, "%.*s%s%s", (int)at, json, spoils[i].to,
+                       json + at + strlen(spoils[i].from));
         assert_ok(store, daybook_snapshot_remove(store->store, ORDER, &store->error));
         put_text(store, spoiled);
         daybook_state *state = NULL;
