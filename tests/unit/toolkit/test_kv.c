@@ -236,7 +236,7 @@ static void history_is_kept_as_long_as_configured(void **context) {
     fixture *store = *context;
     add_bucket(store, 3);
     for (int i = 1; i <= 5; i++) {
-        char value[8];
+        char value[12];
         (void)snprintf(value, sizeof value, "%d", i);
         put(store, "a", value);
     }
