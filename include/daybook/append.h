@@ -91,7 +91,8 @@ typedef struct daybook_receipt {
  *
  * @param events    `count` entries, 1 to 65,535, at most 16 MiB encoded; copied before return
  * @param options   NULL for defaults
- * @param receipts  `count` entries to be filled, or NULL
+ * @param receipts  `count` entries to be filled, or NULL; where the append is refused only `stream` and the
+ *                  flag STREAM_CREATED of those whose stream was made: the stream stays
  * @return OK          also for a batch whose ids are all stored (flag DUPLICATE)
  *         ECONFLICT   a condition does not hold; error.condition, expected, actual; nothing written
  *         EMIXED      stored and new ids in one batch, or an id twice; nothing written

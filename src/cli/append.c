@@ -298,8 +298,8 @@ static int append_event(cli_context *context, const daybook_event *event, const 
     daybook_error error;
     daybook_error_init(&error);
     daybook_status appended = daybook_append(context->store, event, 1, &options, &receipt, &error);
-    if (appended != DAYBOOK_OK) return cli_fail_append(context, appended, &error, conditions, event, NULL);
     cli_note_stream(context, &receipt);
+    if (appended != DAYBOOK_OK) return cli_fail_append(context, appended, &error, conditions, event, NULL);
     cli_put_receipt(context, context->out, &receipt, event->id);
     return CLI_FINE;
 }

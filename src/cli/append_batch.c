@@ -191,14 +191,10 @@ static int append_events(batch *work, const cli_conditions *conditions) {
     daybook_error_init(&error);
     daybook_status appended =
         daybook_append(context->store, work->events, work->count, &options, receipts, &error);
-    if (appended != DAYBOOK_OK) {
-        status = fail_batch(work, appended, &error, conditions);
-    } else {
-        for (size_t i = 0; i < work->count; i++) {
-            cli_note_stream(context, &receipts[i]);
-            cli_put_receipt(context, context->out, &receipts[i], work->events[i].id);
-        }
-    }
+    for (size_t i = 0; i < work->count; i++) cli_note_stream(context, &receipts[i]);
+    if (appended != DAYBOOK_OK) status = fail_batch(work, appended, &error, conditions);
+    for (size_t i = 0; appended == DAYBOOK_OK && i < work->count; i++)
+        cli_put_receipt(context, context->out, &receipts[i], work->events[i].id);
     free(receipts);
     return status;
 }

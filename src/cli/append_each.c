@@ -70,7 +70,7 @@ static void complete(void *context, daybook_status status, const daybook_receipt
                      const daybook_error *error) {
     slot *done = context;
     each *work = done->work;
-    if (status == DAYBOOK_OK && count != 0) done->receipt = receipts[0];
+    if (count != 0) done->receipt = receipts[0];
     if (status != DAYBOOK_OK && error != NULL) {
         done->error = malloc(sizeof *done->error);
         if (done->error != NULL) *done->error = *error;
@@ -113,6 +113,7 @@ static void print_slot(each *work, slot *done) {
         if (done->status == DAYBOOK_OK) work->stored_behind++;
         free(done->error);
     } else if (done->status != DAYBOOK_OK) {
+        cli_note_stream(work->context, &done->receipt);
         work->failed = *done;
         stop(work);
     } else {

@@ -32,7 +32,11 @@ static daybook_status find_stream(dbk_append *append, const daybook_event *said,
                         (int)said->subject.size, (const char *)said->subject.data);
     }
     event->stream = stream;
-    if (created && append->receipts != NULL) append->receipts[index].flags |= DAYBOOK_RECEIPT_STREAM_CREATED;
+    if (created && append->receipts != NULL) {
+        // Said at once: the stream stays, also where the append is refused.
+        append->receipts[index].flags |= DAYBOOK_RECEIPT_STREAM_CREATED;
+        append->receipts[index].stream = stream->name;
+    }
     return DAYBOOK_OK;
 }
 

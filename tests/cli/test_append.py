@@ -23,6 +23,16 @@ class OneEvent(Case):
         self.assertRegex(result.err, r"created stream ORDERS")
         self.assertEqual("", self.ok("append", "orders.1.paid").err)
 
+    def test_streams_created_are_said_when_the_append_is_refused_too(self):
+        self.append("orders.1.placed")
+        result = self.fails(CONFLICT, "append", "seats.1.taken", "--expect-seq", "3")
+        self.assertIn("created stream SEATS", result.err)
+        batch = '{"subject":"rooms.1.taken","id":"i"}\n{"subject":"rooms.2.taken","id":"i"}\n{"subject":"halls.1.x"}\n'
+        result = self.fails(CONFLICT, "append", "--batch", "-", "--json", stdin=batch)
+        self.assertEqual(["created stream ROOMS", "created stream HALLS"],
+                         [json.loads(line)["note"] for line in result.err.splitlines()[:2]])
+        self.assertEqual("", self.ok("append", "seats.1.taken").err)
+
     def test_every_field_comes_back(self):
         self.append("orders.1.placed", '{"a":1}', "--id", "e-1", "--type", "t y", "--schema", "1.2.0", "--tag", "x:1",
                     "--tag", "y:2", "--header", "Nats-Thing: v:w", "--time", "2026-01-02 03:04:05.5+01:00",
