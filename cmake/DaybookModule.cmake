@@ -56,12 +56,12 @@ function(dbk_is_selected result_out)
 endfunction()
 
 # dbk_add_test(NAME TIMEOUT LABELS COMMAND...): add_test with what all of ours share. Exit status 77 means skipped; the test
-# then says why in a line "SKIP: reason". Sanitizers get more time, and their name goes before the test's.
+# then says why in a line "SKIP: reason". Sanitizers and coverage get more time; a sanitizer's name goes before the test's.
 function(dbk_add_test name timeout labels)
   if(DAYBOOK_TEST_SELECT)
     set(name "${DAYBOOK_TEST_SELECT}:${name}")
   endif()
-  if(DAYBOOK_SANITIZE)
+  if(DAYBOOK_SANITIZE OR DAYBOOK_COVERAGE)
     math(EXPR timeout "${timeout} * 4")
   endif()
   add_test(NAME ${name} COMMAND ${ARGN})
