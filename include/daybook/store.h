@@ -89,12 +89,12 @@ typedef struct daybook_store_info {
     int read_only;
     int poisoned;
     uint32_t sync_interval_streams; /* streams that acknowledge before the sync */
-    int64_t clock_held_ns; /* the clock jumped so far ahead and is not confirmed, else 0 */
-    uint64_t block_bytes;   /* of the segments: events, compressed */
-    unsigned background;   /* what runs now: DAYBOOK_BACKGROUND_* */
-    uint64_t index_bytes;   /* of the segments: terms, postings, filters, block index */
-    uint64_t flushed_bytes; /* of segments written from memory since opened */
-    uint64_t merged_bytes;  /* of segments written by merging since opened: what is written more than once */
+    int64_t clock_held_ns;          /* the clock jumped so far ahead and is not confirmed, else 0 */
+    uint64_t block_bytes;           /* of the segments: events, compressed */
+    unsigned background;            /* what runs now: DAYBOOK_BACKGROUND_* */
+    uint64_t index_bytes;           /* of the segments: terms, postings, filters, block index */
+    uint64_t flushed_bytes;         /* of segments written from memory since opened */
+    uint64_t merged_bytes; /* of segments written by merging since opened: what is written more than once */
 } daybook_store_info;
 
 DAYBOOK_API daybook_status daybook_info(daybook_store *store, daybook_store_info *info_out,
