@@ -171,7 +171,10 @@ static void compare_summary(verifying *verify, const char *name, const dbk_segme
         return;
     }
     // Why it cannot be opened was told by dbk_segment_verify.
-    if (dbk_segment_open(&config, cache, &segment, NULL) != DAYBOOK_OK) {
+    daybook_status status = dbk_segment_open(&config, cache, &segment, NULL);
+    if (status == DAYBOOK_ENOMEM) {
+        verify->out_of_memory = true;
+    } else if (status != DAYBOOK_OK) {
         tell(verify, true, name, 0, said->position_first, said->position_last,
              "cannot be opened: none of its %llu events can be read", (unsigned long long)said->event_count);
     } else {
