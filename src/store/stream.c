@@ -135,9 +135,16 @@ daybook_status dbk_stream_add_for_subject(daybook_store *store, dbk_slice subjec
     config.subject_count = 1;
     pthread_mutex_lock(&store->catalogue_lock);
     *stream_out = dbk_stream_table_capture(store->streams, subject);
-    daybook_status status = *stream_out != NULL ? DAYBOOK_OK : add(store, &config, stream_out, error);
-    *created_out = status == DAYBOOK_OK && *stream_out != NULL;
+    bool is_there = *stream_out != NULL; // made by another thread since the caller looked
+    daybook_status status = is_there ? DAYBOOK_OK : add(store, &config, stream_out, error);
+    *created_out = status == DAYBOOK_OK && !is_there;
     pthread_mutex_unlock(&store->catalogue_lock);
+    // Names are in capitals, so Orders.1.placed finds the stream of orders.1.placed in its way.
+    if (status == DAYBOOK_EEXISTS)
+        return dbk_fail(error, DAYBOOK_ENOSTREAM,
+                        "no stream captures '%.*s', and none is made for it: stream %.*s exists and captures "
+                        "other subjects; edit its subjects, or add a stream of another name",
+                        (int)subject.size, (const char *)subject.data, (int)token.size, name);
     return status;
 }
 

@@ -33,6 +33,12 @@ class OneEvent(Case):
                          [json.loads(line)["note"] for line in result.err.splitlines()[:2]])
         self.assertEqual("", self.ok("append", "seats.1.taken").err)
 
+    def test_the_name_of_an_automatic_stream_may_be_taken(self):
+        self.append("orders.1.placed")
+        self.fails(NOT_FOUND, "append", "Orders.1.placed",
+                   says="no stream captures 'Orders.1.placed', and none is made for it: stream ORDERS exists")
+        self.assertEqual("1\n", self.ok("read", "--count").out)
+
     def test_every_field_comes_back(self):
         self.append("orders.1.placed", '{"a":1}', "--id", "e-1", "--type", "t y", "--schema", "1.2.0", "--tag", "x:1",
                     "--tag", "y:2", "--header", "Nats-Thing: v:w", "--time", "2026-01-02 03:04:05.5+01:00",
