@@ -6,11 +6,19 @@
 // that the cache keeps for the next one. Blocks that one read does not fit into the scratch (events of more
 // than about 60 KiB, stored) get a buffer of their own. Any thread; two that miss the same block both read
 // it, and one result stays.
+//
+// Reads are few: dictionaries come with their neighbours, and a block comes with the page of the block index
+// that lies behind it where that is near.
 #include "base/assert.h"
 #include "io/io.h"
 #include "segment/reader.h"
 
-enum { READ_SIZE = 64 * 1024, DICTIONARIES_AT_ONCE = 8 };
+enum {
+    READ_SIZE = 64 * 1024,
+    DICTIONARIES_FIRST = 8, // read for the first block that needs one, mostly the only one
+    DICTIONARIES_MORE = 32, // and when others do
+    NEAR_SIZE = 32 * 1024,  // read at most to get a block along with its page of the block index
+};
 
 // What the cache holds of a page of terms.
 typedef struct cached_page {
@@ -75,39 +83,65 @@ static daybook_status cache_decoder(dbk_segment *segment, const dbk_dictionary_p
     return DAYBOOK_OK;
 }
 
+static dbk_cache_entry *keep_bytes(dbk_segment *segment, uint64_t offset, const uint8_t *bytes,
+                                   uint32_t size) {
+    dbk_cache_entry *entry = dbk_cache_entry_new(segment->cache, size);
+    if (entry == NULL) return NULL;
+    memcpy(dbk_cache_entry_data(entry), bytes, size);
+    return dbk_cache_put(segment->cache, segment->footer.summary.segment_id,
+                         offset | DBK_CACHED_DICTIONARY_BYTES, entry);
+}
+
 // A merged segment has many dictionaries, and an aggregate spread over it needs several: their copies lie side
-// by side, so one read fetches a few. Whatever is not as it should be is left to reading one alone (false).
-static bool read_neighbours(dbk_segment *segment, uint32_t number, dbk_cache_entry **entry_out) {
+// by side, so one read fetches a few. They are kept as they are, to be digested when asked for. Whatever is not
+// as it should be is left to reading one alone (NULL).
+static dbk_cache_entry *read_neighbours(dbk_segment *segment, uint32_t number) {
     const dbk_footer *footer = &segment->footer;
     const dbk_file_reader *reader = &segment->reader;
-    uint32_t first = (number - 1) / DICTIONARIES_AT_ONCE * DICTIONARIES_AT_ONCE, end = first + 1;
+    bool is_first = atomic_exchange_explicit(&segment->has_dictionaries, true, memory_order_relaxed) == false;
+    uint32_t at_once = is_first ? DICTIONARIES_FIRST : DICTIONARIES_MORE;
+    uint32_t first = (number - 1) / at_once * at_once, end = first + 1;
     uint64_t begin = footer->dictionaries[first].copy_offset, offset = begin;
-    for (uint32_t i = first; i < footer->dictionary_count && i < first + DICTIONARIES_AT_ONCE; i++) {
+    for (uint32_t i = first; i < footer->dictionary_count && i < first + at_once; i++) {
         const dbk_dictionary_place *place = &footer->dictionaries[i];
         if (place->copy_offset != offset || place->size > DBK_DICTIONARY_SIZE_MAX) break;
         offset += place->size + DBK_CHUNK_CHECKSUM_SIZE;
         end = i + 1;
     }
     if (end < number || end - first < 2 || begin > reader->size || offset - begin > reader->size - begin)
-        return false;
+        return NULL;
     uint8_t *bytes = dbk_alloc(segment->allocator, (size_t)(offset - begin));
     bool is_there = bytes != NULL && dbk_read_exactly(reader->vfs, reader->file, reader->path, bytes,
                                                       (size_t)(offset - begin), begin, NULL) == DAYBOOK_OK;
+    dbk_cache_entry *found = NULL;
     for (uint32_t i = first; is_there && i < end; i++) {
         const dbk_dictionary_place *place = &footer->dictionaries[i];
         const uint8_t *data = bytes + (place->copy_offset - begin);
         if (dbk_chunk_checksum(reader->seed, place->copy_offset, data, place->size) !=
             dbk_get_u64(data + place->size))
             continue;
-        dbk_cache_entry *entry;
-        if (cache_decoder(segment, place, data, &entry, NULL) != DAYBOOK_OK) continue;
+        dbk_cache_entry *entry = keep_bytes(segment, place->copy_offset, data, place->size);
         if (i + 1 == number)
-            *entry_out = entry;
+            found = entry;
         else
             dbk_cache_release(segment->cache, entry);
     }
     dbk_free(segment->allocator, bytes);
-    return *entry_out != NULL;
+    return found;
+}
+
+// From bytes that came with those of a neighbour, or come now; false where there are none.
+static bool digest_kept(dbk_segment *segment, uint32_t number, dbk_cache_entry **entry_out) {
+    const dbk_dictionary_place *place = &segment->footer.dictionaries[number - 1];
+    dbk_cache_entry *bytes = dbk_cache_get(segment->cache, segment->footer.summary.segment_id,
+                                           place->copy_offset | DBK_CACHED_DICTIONARY_BYTES);
+    if (bytes == NULL) bytes = read_neighbours(segment, number);
+    // In a hostile file two dictionaries of different sizes may claim one place.
+    bool is_digested = bytes != NULL && dbk_cache_entry_size(bytes) == place->size &&
+                       cache_decoder(segment, place, dbk_cache_entry_data(bytes), entry_out, NULL) ==
+                           DAYBOOK_OK;
+    dbk_cache_release(segment->cache, bytes);
+    return is_digested;
 }
 
 daybook_status dbk_segment_load_decoder(dbk_segment *segment, uint32_t number, dbk_cache_entry **entry_out,
@@ -119,7 +153,7 @@ daybook_status dbk_segment_load_decoder(dbk_segment *segment, uint32_t number, d
     *entry_out = dbk_cache_get(segment->cache, file_id, place->offset | DBK_CACHED_DICTIONARY);
     if (*entry_out != NULL) return DAYBOOK_OK;
 
-    if (read_neighbours(segment, number, entry_out)) return DAYBOOK_OK;
+    if (digest_kept(segment, number, entry_out)) return DAYBOOK_OK;
     uint8_t bytes[DBK_DICTIONARY_SIZE_MAX + DBK_CHUNK_CHECKSUM_SIZE];
     DBK_TRY(dbk_segment_read_dictionary(segment, number, bytes, error));
     return cache_decoder(segment, place, bytes, entry_out, error);
@@ -192,6 +226,78 @@ static daybook_status read_block(dbk_segment *segment, const dbk_block_place *pl
     dbk_free(segment->allocator, own);
     dbk_cache_give_scratch(segment->cache, scratch, scratch_size());
     return status;
+}
+
+// ---- A block with its page --------------------------------------------------------------------------------
+
+// From where on to read so that the block for `position` is there when the page's end is; the page's own offset
+// where it is too far in front. Blocks hold about as many positions each, so the place is guessed.
+static uint64_t guess_begin(const dbk_segment *segment, uint32_t page_index, uint64_t position) {
+    const dbk_block_page *page = &segment->footer.block_pages[page_index];
+    uint64_t base = segment->footer.summary.position_first, begin = page->first_block_offset;
+    uint64_t first = page_index == 0 ? base : segment->footer.block_pages[page_index - 1].position_last + 1;
+    uint64_t end = page->offset + page->size + DBK_CHUNK_CHECKSUM_SIZE;
+    if (begin >= page->offset || end > segment->reader.size || position < first ||
+        position > page->position_last)
+        return page->offset; // Also a hostile file.
+    if (end - begin <= NEAR_SIZE) return begin;
+    // Sizes differ; an eighth of the page's blocks is read in front of the guess. Below 2^32 positions and far
+    // below 2^28 bytes of blocks: no overflow.
+    uint64_t size = page->offset - begin, span = page->position_last - first + 1;
+    if (size >> 28 != 0) return page->offset;
+    uint64_t guess = (position - first) * size / span;
+    begin += guess < size / 8 ? 0 : guess - size / 8;
+    return end - begin <= NEAR_SIZE ? begin : page->offset;
+}
+
+// Decode the block for `position` into the cache where all of it was read. What is wrong with it is said to who
+// reads it alone.
+static void keep_block(dbk_segment *segment, const dbk_block_info *blocks, uint32_t count, uint64_t position,
+                       const uint8_t *bytes, uint64_t begin, uint64_t end, void *scratch) {
+    uint32_t i = 0;
+    while (i < count && blocks[i].position_last < position) i++;
+    if (i == count || blocks[i].file_offset < begin || blocks[i].file_bytes < DBK_CHUNK_CHECKSUM_SIZE ||
+        blocks[i].file_offset > end || blocks[i].file_bytes > end - blocks[i].file_offset)
+        return;
+    const dbk_block_info *block = &blocks[i];
+    uint64_t file_id = segment->footer.summary.segment_id, key = block->file_offset | DBK_CACHED_BLOCK;
+    const uint8_t *data = bytes + (block->file_offset - begin);
+    size_t size = block->file_bytes - DBK_CHUNK_CHECKSUM_SIZE;
+    if (dbk_chunk_checksum(segment->reader.seed, block->file_offset, data, size) != dbk_get_u64(data + size))
+        return;
+    dbk_block_place place = {.file_offset = block->file_offset,
+                             .position_first = block->position_first,
+                             .position_last = block->position_last,
+                             .file_bytes = block->file_bytes,
+                             .block_number = block->block_number};
+    dbk_cache_entry *entry = dbk_cache_get(segment->cache, file_id, key);
+    if (entry == NULL &&
+        decode_block(segment, &place, daybook_bytes(data, size), scratch, &entry, NULL) == DAYBOOK_OK)
+        entry = dbk_cache_put(segment->cache, file_id, key, entry);
+    dbk_cache_release(segment->cache, entry);
+}
+
+bool dbk_segment_read_page_and_block(dbk_segment *segment, uint32_t page_index, uint64_t position,
+                                     dbk_block_info blocks_out[DBK_BLOCK_PAGE_COUNT]) {
+    const dbk_block_page *page = &segment->footer.block_pages[page_index];
+    const dbk_file_reader *reader = &segment->reader;
+    uint64_t begin = guess_begin(segment, page_index, position);
+    if (begin == page->offset) return false;
+    size_t size = (size_t)(page->offset - begin);
+    size_t end = size + page->size + DBK_CHUNK_CHECKSUM_SIZE;
+    uint8_t *scratch = dbk_cache_take_scratch(segment->cache, scratch_size());
+    if (scratch == NULL) return false;
+    uint8_t *bytes = scratch + dbk_unpack_scratch_size();
+    uint32_t first = page_index * DBK_BLOCK_PAGE_COUNT,
+             count = dbk_segment_blocks_in_page(segment, page_index);
+    bool is_sound =
+        dbk_read_exactly(reader->vfs, reader->file, reader->path, bytes, end, begin, NULL) == DAYBOOK_OK &&
+        dbk_chunk_checksum(reader->seed, page->offset, bytes + size, page->size) ==
+            dbk_get_u64(bytes + size + page->size) &&
+        dbk_block_page_decode(daybook_bytes(bytes + size, page->size), page, first, count, blocks_out);
+    if (is_sound) keep_block(segment, blocks_out, count, position, bytes, begin, page->offset, scratch);
+    dbk_cache_give_scratch(segment->cache, scratch, scratch_size());
+    return is_sound;
 }
 
 void dbk_block_show(dbk_segment *segment, dbk_cache_entry *entry, const dbk_block_memory *block,

@@ -2,7 +2,7 @@
 // Opening a segment, finding terms and blocks in it.
 //
 // Opening reads head, tail and footer, and keeps the footer: for each 128 blocks and each 32 Ki terms one
-// small record, and the streams. Of a page of the block index the cache keeps 16 bytes for each block, where it
+// small record, and the streams. The root of the index goes into the cache. Of a page of the block index the cache keeps 16 bytes for each block, where it
 // lies; times are decoded again for who asks for them. Everything else is read when needed, through the cache, chunk by chunk.
 //
 // A term is looked up in its filter (which mostly ends the matter), then from the root page down. A block is
@@ -12,7 +12,7 @@
 // the block index is made again from the heads of its blocks. All else is EDAMAGED with file and offset, and
 // says nothing about the rest of the segment.
 //
-// Invariants: after open no field changes but the reference count, so any thread may read. Each reference
+// Invariants: after open no field changes but the reference count and a hint, so any thread may read. Each reference
 // keeps the file open. The cache's entries of this segment are forgotten with the last reference.
 #include "segment/reader.h"
 
@@ -21,6 +21,8 @@
 #include "base/assert.h"
 #include "index/filter.h"
 #include "io/io.h"
+
+#define NO_POSITION UINT64_MAX
 
 enum {
     FRAME_SIZE_MIN = DBK_SEGMENT_HEAD_SIZE + 2 * DBK_SEGMENT_TAIL_SIZE,
@@ -241,6 +243,18 @@ void dbk_segment_close_frame(dbk_segment *segment) {
     segment->path = NULL;
 }
 
+// Each look-up begins there, so it is read along. What is wrong with it is said to who looks something up: events
+// can be read without it.
+static void warm_root(dbk_segment *segment) {
+    const dbk_tree_root *root = &segment->footer.root;
+    dbk_cache_entry *entry = NULL;
+    dbk_term_page page;
+    if (root->size == 0 || dbk_segment_load_page(segment, root->height - 1, root->offset, root->size, &entry,
+                                                 &page, NULL) != DAYBOOK_OK)
+        return;
+    dbk_cache_release(segment->cache, entry);
+}
+
 daybook_status dbk_segment_open(const dbk_segment_config *config, dbk_cache *cache, dbk_segment **segment_out,
                                 daybook_error *error) {
     *segment_out = NULL;
@@ -248,12 +262,14 @@ daybook_status dbk_segment_open(const dbk_segment_config *config, dbk_cache *cac
     if (segment == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory opening a segment");
     segment->cache = cache;
     atomic_init(&segment->references, 1);
+    atomic_init(&segment->has_dictionaries, false);
     daybook_status status = dbk_segment_read_frame(config, segment, NULL, NULL, error);
     if (status != DAYBOOK_OK) {
         dbk_segment_close_frame(segment);
         dbk_free(config->allocator, segment);
         return status;
     }
+    warm_root(segment);
     *segment_out = segment;
     return DAYBOOK_OK;
 }
@@ -558,24 +574,28 @@ static daybook_status page_damaged(const dbk_segment *segment, uint32_t page_ind
                              "a page of the block index", error);
 }
 
-static daybook_status new_page(dbk_segment *segment, uint32_t page_index, dbk_cache_entry *entry,
-                               daybook_error *error) {
+static daybook_status new_page(dbk_segment *segment, uint32_t page_index, uint64_t position,
+                               dbk_cache_entry *entry, daybook_error *error) {
     dbk_block_info blocks[DBK_BLOCK_PAGE_COUNT];
-    DBK_TRY(read_infos(segment, page_index, blocks, error));
+    if (position == NO_POSITION || !dbk_segment_read_page_and_block(segment, page_index, position, blocks))
+        DBK_TRY(read_infos(segment, page_index, blocks, error));
     bool is_made = make_rows(segment, page_index, blocks, dbk_cache_entry_data(entry));
     return is_made ? DAYBOOK_OK : page_damaged(segment, page_index, error);
 }
 
-static daybook_status new_infos(dbk_segment *segment, uint32_t page_index, dbk_cache_entry *entry,
-                                daybook_error *error) {
+static daybook_status new_infos(dbk_segment *segment, uint32_t page_index, uint64_t position,
+                                dbk_cache_entry *entry, daybook_error *error) {
+    (void)position;
     return read_infos(segment, page_index, dbk_cache_entry_data(entry), error);
 }
 
-// Something made of a page, `row_size` bytes for each block, pinned in the cache under `kind`.
-static daybook_status load_from_page(dbk_segment *segment, uint32_t page_index, uint64_t kind,
-                                     size_t row_size,
-                                     daybook_status (*make)(dbk_segment *segment, uint32_t page_index,
-                                                            dbk_cache_entry *entry, daybook_error *error),
+typedef daybook_status make_from_page(dbk_segment *segment, uint32_t page_index, uint64_t position,
+                                      dbk_cache_entry *entry, daybook_error *error);
+
+// Something made of a page, `row_size` bytes for each block, pinned in the cache under `kind`. `position` is
+// what the caller will read next, or NO_POSITION.
+static daybook_status load_from_page(dbk_segment *segment, uint32_t page_index, uint64_t position,
+                                     uint64_t kind, size_t row_size, make_from_page *make,
                                      dbk_cache_entry **entry_out, daybook_error *error) {
     uint64_t file_id = segment->footer.summary.segment_id;
     uint64_t key = segment->footer.block_pages[page_index].offset | kind;
@@ -584,7 +604,7 @@ static daybook_status load_from_page(dbk_segment *segment, uint32_t page_index, 
     if (entry == NULL) {
         entry = dbk_cache_entry_new(segment->cache, size);
         if (entry == NULL) return out_of_memory(segment, error);
-        daybook_status status = make(segment, page_index, entry, error);
+        daybook_status status = make(segment, page_index, position, entry, error);
         if (status != DAYBOOK_OK) {
             dbk_cache_release(segment->cache, entry);
             return status;
@@ -601,14 +621,14 @@ static daybook_status load_from_page(dbk_segment *segment, uint32_t page_index, 
 
 daybook_status dbk_segment_load_block_page(dbk_segment *segment, uint32_t page_index,
                                            dbk_cache_entry **entry_out, daybook_error *error) {
-    return load_from_page(segment, page_index, DBK_CACHED_BLOCK_PAGE, sizeof(dbk_page_row), new_page,
-                          entry_out, error);
+    return load_from_page(segment, page_index, NO_POSITION, DBK_CACHED_BLOCK_PAGE, sizeof(dbk_page_row),
+                          new_page, entry_out, error);
 }
 
 static daybook_status load_infos(dbk_segment *segment, uint32_t page_index, dbk_cache_entry **entry_out,
                                  daybook_error *error) {
-    return load_from_page(segment, page_index, DBK_CACHED_BLOCK_INFOS, sizeof(dbk_block_info), new_infos,
-                          entry_out, error);
+    return load_from_page(segment, page_index, NO_POSITION, DBK_CACHED_BLOCK_INFOS, sizeof(dbk_block_info),
+                          new_infos, entry_out, error);
 }
 
 daybook_status dbk_segment_block_info(dbk_segment *segment, uint32_t block_number, dbk_block_info *info_out,
@@ -698,7 +718,8 @@ daybook_status dbk_segment_find_block(dbk_segment *segment, uint64_t position, d
     uint32_t page_index;
     DBK_TRY(dbk_segment_find_block_page(segment, position, &page_index));
     dbk_cache_entry *entry;
-    DBK_TRY(dbk_segment_load_block_page(segment, page_index, &entry, error));
+    DBK_TRY(load_from_page(segment, page_index, position, DBK_CACHED_BLOCK_PAGE, sizeof(dbk_page_row),
+                           new_page, &entry, error));
     const dbk_page_row *rows = dbk_cache_entry_data(entry);
     dbk_segment_row_place(segment, page_index, rows,
                           dbk_segment_search_block_page(segment, page_index, rows, position), place_out);

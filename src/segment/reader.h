@@ -20,6 +20,7 @@ struct dbk_segment {
     uint32_t *page_lasts; // of each page of the block index, the last position, relative
 
     atomic_uint references;
+    atomic_bool has_dictionaries; // some were read: who needs others goes through much of the segment
 };
 
 /// What the cache holds under an offset: the chunk as it is, or something made from it. Added to the offset,
@@ -28,7 +29,8 @@ struct dbk_segment {
 #define DBK_CACHED_BLOCK_PAGE (UINT64_C(2) << 60)
 #define DBK_CACHED_DICTIONARY (UINT64_C(3) << 60)
 #define DBK_CACHED_BLOCK_INFOS (UINT64_C(4) << 60)
-#define DBK_CACHED_TERM_PAGE (UINT64_C(4) << 60)
+#define DBK_CACHED_TERM_PAGE (UINT64_C(5) << 60)
+#define DBK_CACHED_DICTIONARY_BYTES (UINT64_C(6) << 60)
 
 /// Opens the file and reads head, tail and footer. Used by open and verify; `on_damage` (may be NULL) is told
 /// of damaged parts that a copy made up for.
@@ -82,6 +84,10 @@ void dbk_segment_row_place(const dbk_segment *segment, uint32_t page_index, cons
 daybook_status dbk_segment_read_block_page(dbk_segment *segment, uint32_t page_index,
                                            dbk_block_info blocks_out[DBK_BLOCK_PAGE_COUNT],
                                            daybook_error *error);
+/// Read a block page along with the block for `position`, which goes into the cache, where both lie close
+/// together. False where they do not, or anything is not as it should be: then read the page alone.
+bool dbk_segment_read_page_and_block(dbk_segment *segment, uint32_t page_index, uint64_t position,
+                                     dbk_block_info blocks_out[DBK_BLOCK_PAGE_COUNT]);
 /// Error text for a block, naming its positions.
 daybook_status dbk_block_damaged(dbk_segment *segment, uint64_t offset, daybook_error *error);
 /// Whether what the head of a block says is what the block index says. Loading by place compares positions only.

@@ -315,6 +315,7 @@ daybook_status dbk_segment_verify(const dbk_segment_config *config, daybook_repo
     if (segment == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory verifying a segment");
     segment->allocator = config->allocator;
     atomic_init(&segment->references, 1);
+    atomic_init(&segment->has_dictionaries, false);
     verifier.segment = segment;
     daybook_error detail;
     daybook_error_init(&detail);
