@@ -356,6 +356,9 @@ static bool read_record(dbk_reader *reader, record_value *value) {
         value->time_ns = dbk_unzigzag(dbk_read_varint(reader));
         break;
     case RECORD_NEXT_IDS:
+        value->numbers[0] = dbk_read_varint(reader);
+        value->numbers[1] = dbk_read_varint(reader);
+        return !reader->failed && value->numbers[1] <= UINT32_MAX;
     case RECORD_DELETIONS:
         value->numbers[0] = dbk_read_varint(reader);
         value->numbers[1] = dbk_read_varint(reader);
@@ -366,9 +369,11 @@ static bool read_record(dbk_reader *reader, record_value *value) {
     case RECORD_INCARNATION:
     case RECORD_CLOSED:
     case RECORD_NO_SEGMENT:
-    case RECORD_NO_STREAM:
         value->numbers[0] = dbk_read_varint(reader);
         break;
+    case RECORD_NO_STREAM:
+        value->numbers[0] = dbk_read_varint(reader);
+        return !reader->failed && value->numbers[0] <= UINT32_MAX;
     case RECORD_SEGMENT:
         return read_segment(reader, &value->segment);
     case RECORD_STREAM:
