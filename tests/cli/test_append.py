@@ -163,6 +163,13 @@ class Conditions(Case):
                         ["--fail-if", "subject=a..b"], ["--fail-if", "type="], ["--after", "3"]):
             self.fails(USAGE, "append", "orders.1.x", *options)
 
+    def test_values_with_blanks_stand_in_quotes(self):
+        self.append("orders.1.x", None, "--tag", "group:Group 3", "--type", "a, \"b\"; c")
+        self.fails(USAGE, "append", "orders.1.y", "--fail-if", "tag=group:Group 3",
+                   says="values with blanks in double quotes")
+        self.fails(CONFLICT, "append", "orders.1.y", "--fail-if", 'tag="group:Group 3" type=z,"a, \\"b\\"; c"')
+        self.ok("append", "orders.1.y", "--fail-if", 'tag="group:Group 3" type="a"')
+
 
 class Batch(Case):
     def test_one_atomic_batch_over_streams(self):
