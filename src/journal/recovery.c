@@ -179,19 +179,14 @@ static daybook_status get_page(scanner *scan, uint64_t lsn, uint64_t limit_lsn, 
 // ---- Reading groups ----
 
 static const char *describe(dbk_journal_page_state state) {
-    switch (state) {
-    case DBK_JOURNAL_PAGE_VALID:
-        return "belongs to another group";
-    case DBK_JOURNAL_PAGE_EMPTY:
-        return "is empty";
-    case DBK_JOURNAL_PAGE_OTHER:
-        return "is that of an older lap";
-    case DBK_JOURNAL_PAGE_FOREIGN:
-        return "is that of another store";
-    case DBK_JOURNAL_PAGE_BROKEN:
-        return "is broken";
-    }
-    return "is broken";
+    static const char *const texts[] = {
+        [DBK_JOURNAL_PAGE_VALID] = "belongs to another group",
+        [DBK_JOURNAL_PAGE_EMPTY] = "is empty",
+        [DBK_JOURNAL_PAGE_OTHER] = "is that of an older lap",
+        [DBK_JOURNAL_PAGE_FOREIGN] = "is that of another store",
+        [DBK_JOURNAL_PAGE_BROKEN] = "is broken",
+    };
+    return texts[state];
 }
 
 static void judge(found_group *found, group_verdict verdict, uint64_t bad_lsn, const char *why) {
@@ -338,8 +333,8 @@ static void set_damage(scanner *scan, dbk_journal_recovery *recovery, uint64_t b
     recovery->damaged = true;
     recovery->damage_lsn = recovery->end_lsn;
     uint64_t end = dbk_journal_map_end(scan->map);
-    bool has_place = bad_lsn >= scan->map->first_lsn && bad_lsn < end;
-    recovery->damage_offset = has_place ? dbk_journal_map_offset(scan->map, bad_lsn) : 0;
+    // Where the map ends there is no place.
+    recovery->damage_offset = bad_lsn < end ? dbk_journal_map_offset(scan->map, bad_lsn) : 0;
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(recovery->damage_text, sizeof recovery->damage_text, format, arguments);
