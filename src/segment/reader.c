@@ -2,8 +2,10 @@
 // Opening a segment, finding terms and blocks in it.
 //
 // Opening reads head, tail and footer, and keeps the footer: for each 128 blocks and each 32 Ki terms one
-// small record, and the streams. The root of the index goes into the cache. Of a page of the block index the cache keeps 16 bytes for each block, where it
-// lies; times are decoded again for who asks for them. Everything else is read when needed, through the cache, chunk by chunk.
+// small record, and the streams. The root of the index goes into the cache. Of a page of the block index the
+// cache keeps 16 bytes for each block, where it lies; times are decoded again for who asks for them. Everything
+// else is read when needed, through the cache, chunk by chunk; the first block of a page comes with the page,
+// and dictionaries with their neighbours (load.c).
 //
 // A term is looked up in its filter (which mostly ends the matter), then from the root page down. A block is
 // found by position or recorded time in the footer's records, then in its page of the block index.
@@ -243,8 +245,8 @@ void dbk_segment_close_frame(dbk_segment *segment) {
     segment->path = NULL;
 }
 
-// Each look-up begins there, so it is read along. What is wrong with it is said to who looks something up: events
-// can be read without it.
+// Each look-up begins there, so it is read along. What is wrong with it is said to who looks something up:
+// events can be read without it.
 static void warm_root(dbk_segment *segment) {
     const dbk_tree_root *root = &segment->footer.root;
     dbk_cache_entry *entry = NULL;
