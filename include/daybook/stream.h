@@ -42,7 +42,8 @@ typedef struct daybook_stream_config {
     uint32_t aggregate_tokens; /* leading tokens that name the aggregate; default 2, 0 = none; fixed */
     uint32_t flags;
     int discard;
-    int storage; /* fixed */
+    int storage; /* fixed; events of a stream in memory are gone when the store is opened again, and their
+                    positions are not given to others */
     uint64_t max_msgs;
     uint64_t max_bytes;
     uint64_t max_msgs_per_subject;

@@ -21,7 +21,7 @@ daybook_status dbk_record_peek(dbk_slice bytes, dbk_record_kind *kind_out, size_
     size_t size = head & DBK_RECORD_SIZE_MAX;
     uint32_t kind = head >> SIZE_BITS;
     if (size < HEAD_SIZE || size > bytes.size) return DAYBOOK_EDAMAGED;
-    if (kind < DBK_RECORD_EVENT || kind > DBK_RECORD_CATALOGUE) return DAYBOOK_EFORMAT;
+    if (kind < DBK_RECORD_EVENT || kind > DBK_RECORD_POSITIONS) return DAYBOOK_EFORMAT;
     *kind_out = (dbk_record_kind)kind;
     *size_out = size;
     return DAYBOOK_OK;
@@ -152,4 +152,19 @@ daybook_status dbk_catalogue_decode(dbk_slice record, dbk_catalogue_entry *entry
     *entry_out = (dbk_catalogue_entry){
         .kind = (dbk_catalogue_kind)kind, .present = present == 1, .key = key, .value = value};
     return DAYBOOK_OK;
+}
+
+// ---- Positions ----
+
+void dbk_positions_encode(uint64_t end, uint8_t record_out[DBK_POSITIONS_SIZE]) {
+    dbk_put_u32(record_out, DBK_POSITIONS_SIZE | (uint32_t)DBK_RECORD_POSITIONS << SIZE_BITS);
+    dbk_put_u64(record_out + HEAD_SIZE, end);
+}
+
+daybook_status dbk_positions_decode(dbk_slice record, uint64_t *end_out) {
+    dbk_reader reader;
+    if (!open_record(record, DBK_RECORD_POSITIONS, &reader)) return DAYBOOK_EDAMAGED;
+    *end_out = dbk_read_u64(&reader);
+    bool is_whole = !reader.failed && dbk_reader_left(&reader) == 0;
+    return is_whole && *end_out > 0 && *end_out <= INT64_MAX / 2 ? DAYBOOK_OK : DAYBOOK_EDAMAGED;
 }

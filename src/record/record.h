@@ -9,6 +9,8 @@
 //                         (positions removed one by one; all events of the stream below first_position are
 //                         removed as well; first_seq, first_position 0: no such mark)
 //   DBK_RECORD_CATALOGUE  u32 head, u8 catalogue kind, u8[3] 0, text key, u8 present, value bytes (the rest)
+//   DBK_RECORD_POSITIONS  u32 head, u64 end: positions below it may have been given to events that are in no
+//                         journal; after a crash none of them is given again
 #ifndef DBK_RECORD_RECORD_H
 #define DBK_RECORD_RECORD_H
 
@@ -18,9 +20,10 @@ typedef enum dbk_record_kind {
     DBK_RECORD_EVENT = 1,
     DBK_RECORD_REMOVE = 2,
     DBK_RECORD_CATALOGUE = 3,
+    DBK_RECORD_POSITIONS = 4,
 } dbk_record_kind;
 
-enum { DBK_RECORD_SIZE_MAX = (1 << 28) - 1 };
+enum { DBK_RECORD_SIZE_MAX = (1 << 28) - 1, DBK_POSITIONS_SIZE = 12 };
 
 typedef enum dbk_remove_reason {
     DBK_REMOVE_DELETE = 1, // one event, by a user; its id is remembered for ever
@@ -72,5 +75,9 @@ bool dbk_remove_next_range(dbk_slice *cursor, uint64_t *end, dbk_position_range 
 
 daybook_status dbk_catalogue_encode(const dbk_catalogue_entry *entry, dbk_buf *buf);
 daybook_status dbk_catalogue_decode(dbk_slice record, dbk_catalogue_entry *entry_out);
+
+void dbk_positions_encode(uint64_t end, uint8_t record_out[DBK_POSITIONS_SIZE]);
+/// EDAMAGED where the size is wrong or `end` is 0 or above INT64_MAX / 2.
+daybook_status dbk_positions_decode(dbk_slice record, uint64_t *end_out);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/uuid.h"
 #include "store/commit.h"
+#include "store/recovery.h"
 
 enum { STREAM_GONE_TRIES_MAX = 3 };
 
@@ -245,7 +246,8 @@ static daybook_status replay_event(daybook_store *store, dbk_slice record, daybo
     if (event.position < dbk_memtable_position_end(memtable))
         return dbk_fail(error, DAYBOOK_EDAMAGED, "position %llu comes twice in the journal",
                         (unsigned long long)event.position);
-    if (dbk_memtable_add(memtable, &event) != DAYBOOK_OK)
+    if (dbk_recovery_skip_to(store, event.position) != DAYBOOK_OK ||
+        dbk_memtable_add(store->active->memtable, &event) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory replaying the journal");
     store->next_position = event.position + 1;
     if (event.recorded_ns > store->last_recorded_ns) store->last_recorded_ns = event.recorded_ns;
@@ -291,8 +293,8 @@ static daybook_status replay_stream(daybook_store *store, const dbk_catalogue_en
     return status;
 }
 
-// Events of a stream in memory reach no journal, but what purges, deletes and roll-ups removed of them does. It
-// says nothing to who replays it, and later events may have their positions.
+// Events of a stream in memory reach no journal, but what purges, deletes and roll-ups removed of them does.
+// It says nothing to who replays it.
 static bool is_of_memory(daybook_store *store, const dbk_remove *remove) {
     const dbk_stream *stream = dbk_stream_table_find_id(store->streams, remove->stream_id);
     return stream != NULL && stream->storage == DAYBOOK_STORAGE_MEMORY;
@@ -310,6 +312,7 @@ daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_
     size_t size;
     dbk_remove remove;
     dbk_catalogue_entry entry;
+    uint64_t positions_end;
     daybook_status status = dbk_record_peek(record, &kind, &size);
     if (status != DAYBOOK_OK || size != record.size)
         return dbk_fail(error, status == DAYBOOK_OK ? DAYBOOK_EDAMAGED : status,
@@ -335,6 +338,13 @@ daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_
         return dbk_fail(error, DAYBOOK_EFORMAT,
                         "the journal holds a catalogue entry of kind %d: a newer daybook wrote it",
                         entry.kind);
+    case DBK_RECORD_POSITIONS:
+        if (dbk_positions_decode(record, &positions_end) != DAYBOOK_OK)
+            return dbk_fail(error, DAYBOOK_EDAMAGED,
+                            "a reservation of positions in the journal cannot be decoded although its "
+                            "checksum holds");
+        if (positions_end > store->positions_end) store->positions_end = positions_end;
+        return DAYBOOK_OK;
     }
     return dbk_fail(error, DAYBOOK_EFORMAT, "the journal holds a record of an unknown kind");
 }

@@ -232,6 +232,8 @@ static daybook_status apply_states(pinned *pin) {
     if (status == DAYBOOK_OK) {
         dbk_manifest_edit_set_flushed(&edit, pin->position_last, cut.last_recorded_ns);
         dbk_manifest_edit_set_next_ids(&edit, pin->manifest.next_segment_id, cut.next_stream_id);
+        if (cut.positions_end > pin->manifest.positions_end)
+            dbk_manifest_edit_set_positions_end(&edit, cut.positions_end);
         status = dbk_manifest_apply(&pin->manifest, &edit);
     }
     dbk_manifest_edit_deinit(&edit);

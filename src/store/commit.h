@@ -80,6 +80,7 @@ typedef struct dbk_append {
     dbk_buf removals;          // encoded records of roll-ups, applied when durable
     uint64_t removal_generation;
     bool has_roll_up;
+    bool is_in_memory; // some of it; its positions may have to be reserved
     bool is_untrimmed; // in the list of appends whose limits per subject are to be enforced; state_lock
     struct dbk_append *older_untrimmed, *newer_untrimmed;
     dbk_arena *copies;   // of conditions, for submitted appends; else NULL

@@ -279,6 +279,24 @@ static daybook_status write_events(dbk_append *append, uint8_t *stored, dbk_jour
     return DAYBOOK_OK;
 }
 
+// Events that are in no journal would have their positions given again after a crash. So the journal says up
+// to where positions may be spent, once for many events. *end_out is what it says; the group is as it was on
+// failure.
+static daybook_status reserve_positions(const dbk_append *append, dbk_journal_group *group,
+                                        uint64_t *end_out) {
+    const daybook_store *store = append->store;
+    uint64_t last = 0;
+    *end_out = store->positions_end;
+    for (size_t i = 0; i < append->count; i++) {
+        if (append->events[i].stream->storage == DAYBOOK_STORAGE_MEMORY) last = append->events[i].position;
+    }
+    if (last < store->positions_end || last == 0) return DAYBOOK_OK;
+    uint8_t record[DBK_POSITIONS_SIZE];
+    *end_out = last + DBK_RESERVED_POSITIONS;
+    dbk_positions_encode(*end_out, record);
+    return dbk_journal_group_append(group, record, sizeof record);
+}
+
 static void insert_events(dbk_append *append, const uint8_t *stored) {
     dbk_memtable *memtable = append->store->active->memtable;
     dbk_memtable_begin_insert(memtable);
@@ -433,6 +451,8 @@ static daybook_status assign(dbk_append *append, dbk_view *view, dbk_journal_gro
     number_events(append, view);
     size_t group_size = dbk_journal_group_size(group);
     daybook_status status = roll_up(append, view);
+    uint64_t positions_end = 0;
+    if (status == DAYBOOK_OK) status = reserve_positions(append, group, &positions_end);
     if (status == DAYBOOK_OK) status = write_events(append, stored, group);
     if (status == DAYBOOK_OK && append->removals.size > 0)
         status = dbk_journal_group_append(group, append->removals.data, append->removals.size);
@@ -443,6 +463,7 @@ static daybook_status assign(dbk_append *append, dbk_view *view, dbk_journal_gro
     }
     insert_events(append, stored);
     store->next_position += append->count;
+    store->positions_end = positions_end;
     store->last_recorded_ns = append->recorded_ns;
     return DAYBOOK_OK;
 }

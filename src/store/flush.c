@@ -545,6 +545,7 @@ static daybook_status publish(flushing *flush, const dbk_cut *cut, daybook_error
         if (flush->has_segment) dbk_manifest_edit_add_segment(&edit, &segment);
         dbk_manifest_edit_set_flushed(&edit, cut->position_last, cut->last_recorded_ns);
         dbk_manifest_edit_set_trim_from(&edit, cut->trim_from);
+        if (cut->positions_end > 0) dbk_manifest_edit_set_positions_end(&edit, cut->positions_end);
         dbk_manifest_edit_set_next_ids(&edit, atomic_load(&maintenance->next_segment_id),
                                        cut->next_stream_id);
         status = dbk_cut_write(cut, &store->manifest, &edit);

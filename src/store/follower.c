@@ -335,7 +335,7 @@ static daybook_status replay_over_damage(daybook_store *store, const dbk_manifes
                        store->path, (unsigned long long)recovery->damage_offset, recovery->damage_text);
         dbk_store_log(store, DAYBOOK_LOG_ERROR, "%s", damage);
         daybook_status status = DAYBOOK_OK;
-        if (store->active->position_first < missing) status = dbk_recovery_roll(store);
+        if (store->active->position_first < missing) status = dbk_recovery_roll(store, missing);
         recovery->damaged = false;
         if (status == DAYBOOK_OK && resume_lsn > *next_lsn) {
             status = replay_some(store, manifest, resume_lsn, stop_lsn, next_lsn, recovery, error);
@@ -413,6 +413,7 @@ static void publish_shadow(daybook_store *store, daybook_store *shadow) {
     shadow->view = NULL;
     store->active = shadow->active;
     store->next_position = shadow->next_position;
+    store->positions_end = shadow->positions_end;
     store->last_recorded_ns = shadow->last_recorded_ns;
     pthread_mutex_unlock(&store->removal_lock);
     if (position > atomic_load(&store->durable_position)) atomic_store(&store->durable_position, position);
@@ -467,6 +468,7 @@ static daybook_status try_start_over(daybook_store *store, bool accept_damage, u
     }
     atomic_store(&shadow->flushed_position, fresh.flushed_position);
     shadow->last_recorded_ns = fresh.last_recorded_ns;
+    shadow->positions_end = fresh.positions_end;
     uint64_t generation = 1;
     if (store->view != NULL) {
         dbk_view *view = dbk_store_get_view(store);

@@ -69,6 +69,7 @@ typedef enum record_type {
     RECORD_ENTRY = 11,      // kind, key, value
     RECORD_NO_ENTRY = 12,   // kind, key
     RECORD_TRIM_FROM = 13,  // position
+    RECORD_POSITIONS = 14,  // positions_end
 } record_type;
 
 // ---- Names and checksums --------------------------------------------------------------------------------
@@ -126,6 +127,10 @@ void dbk_manifest_edit_set_flushed(dbk_manifest_edit *edit, uint64_t flushed_pos
 
 void dbk_manifest_edit_set_trim_from(dbk_manifest_edit *edit, uint64_t position) {
     write_varints(&edit->records, RECORD_TRIM_FROM, &position, 1);
+}
+
+void dbk_manifest_edit_set_positions_end(dbk_manifest_edit *edit, uint64_t position) {
+    write_varints(&edit->records, RECORD_POSITIONS, &position, 1);
 }
 
 void dbk_manifest_edit_set_next_ids(dbk_manifest_edit *edit, uint64_t next_segment_id,
@@ -216,6 +221,7 @@ static void write_snapshot(const dbk_manifest *manifest, dbk_manifest_edit *edit
     dbk_manifest_edit_set_incarnation(edit, manifest->incarnation);
     dbk_manifest_edit_set_flushed(edit, manifest->flushed_position, manifest->last_recorded_ns);
     dbk_manifest_edit_set_trim_from(edit, manifest->trim_from);
+    if (manifest->positions_end > 0) dbk_manifest_edit_set_positions_end(edit, manifest->positions_end);
     dbk_manifest_edit_set_next_ids(edit, manifest->next_segment_id, manifest->next_stream_id);
     dbk_manifest_edit_set_journal(edit, manifest->journal_start_lsn, manifest->journal_durable_lsn, &map);
     dbk_manifest_edit_set_closed_clean(edit, manifest->closed_clean);
@@ -374,6 +380,9 @@ static bool read_record(dbk_reader *reader, record_value *value) {
     case RECORD_NO_STREAM:
         value->numbers[0] = dbk_read_varint(reader);
         return !reader->failed && value->numbers[0] <= UINT32_MAX;
+    case RECORD_POSITIONS:
+        value->numbers[0] = dbk_read_varint(reader);
+        return !reader->failed && value->numbers[0] <= INT64_MAX;
     case RECORD_SEGMENT:
         return read_segment(reader, &value->segment);
     case RECORD_STREAM:
@@ -556,6 +565,9 @@ static void apply_record(dbk_manifest *manifest, record_value *value, apply_plan
         break;
     case RECORD_TRIM_FROM:
         manifest->trim_from = value->numbers[0];
+        break;
+    case RECORD_POSITIONS:
+        manifest->positions_end = value->numbers[0];
         break;
     case RECORD_NEXT_IDS:
         manifest->next_segment_id = value->numbers[0];

@@ -46,6 +46,7 @@ typedef struct dbk_manifest {
     uint64_t edit_count;       // edits since created, over all files: what the live page publishes
     uint64_t flushed_position; // everything at or below is in segments
     uint64_t trim_from;        // limits per subject may not have been enforced on events from here on
+    uint64_t positions_end;    // below it positions may have been given to events that are nowhere
     uint64_t journal_start_lsn;
     uint64_t journal_durable_lsn; // known synced when the edit was written
     uint64_t journal_first_lsn;   // journal map
@@ -98,6 +99,7 @@ void dbk_manifest_edit_deinit(dbk_manifest_edit *edit);
 void dbk_manifest_edit_set_flushed(dbk_manifest_edit *edit, uint64_t flushed_position,
                                    int64_t last_recorded_ns);
 void dbk_manifest_edit_set_trim_from(dbk_manifest_edit *edit, uint64_t position);
+void dbk_manifest_edit_set_positions_end(dbk_manifest_edit *edit, uint64_t position);
 void dbk_manifest_edit_set_next_ids(dbk_manifest_edit *edit, uint64_t next_segment_id,
                                     uint32_t next_stream_id);
 void dbk_manifest_edit_set_journal(dbk_manifest_edit *edit, uint64_t start_lsn, uint64_t durable_lsn,

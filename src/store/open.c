@@ -425,6 +425,7 @@ static daybook_status recover_segments(daybook_store *store, daybook_error *erro
     size_t count = 0;
     atomic_store(&store->flushed_position, store->manifest.flushed_position); // replay looks at both
     store->last_recorded_ns = store->manifest.last_recorded_ns;
+    store->positions_end = store->manifest.positions_end;
     DBK_TRY(dbk_recovery_load_streams(store, &store->manifest, error));
     DBK_TRY(dbk_recovery_open_segments(store, &store->manifest, NULL, 1, false, &sources, &count, error));
     daybook_status status =
@@ -461,6 +462,16 @@ static daybook_status recover_journal(daybook_store *store, dbk_journal_recovery
     }
     store->open_replayed_bytes = recovery->replayed_bytes;
     store->open_torn_pages = recovery->torn_pages;
+    return DAYBOOK_OK;
+}
+
+// Positions of events in memory are not given again. Who closed the store said exactly up to where they went.
+static daybook_status skip_spent_positions(daybook_store *store, daybook_error *error) {
+    if (store->manifest.closed_clean && store->manifest.positions_end > 0)
+        store->positions_end = store->manifest.positions_end;
+    if (store->positions_end <= store->next_position) return DAYBOOK_OK;
+    daybook_status status = dbk_recovery_skip_to(store, store->positions_end);
+    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while opening %s", store->path);
     return DAYBOOK_OK;
 }
 
@@ -611,6 +622,7 @@ static daybook_status open_locked(daybook_store *store, bool made_directory, uin
     uint64_t trim_from = store->manifest.trim_from; // read before others may write it; 0: no flush has said
     DBK_TRY(recover_segments(store, error));
     DBK_TRY(recover_journal(store, &recovery, error));
+    DBK_TRY(skip_spent_positions(store, error));
     publish_recovered(store);
     dbk_remove_orphans(store);
     DBK_TRY(open_journal(store, &recovery, error));
@@ -681,6 +693,7 @@ static daybook_status mark_closed(daybook_store *store, daybook_error *error) {
                                   dbk_journal_durable_lsn(store->journal), &map);
     dbk_manifest_edit_set_closed_clean(&edit, true);
     dbk_manifest_edit_set_trim_from(&edit, dbk_commit_closed_trim_from(store));
+    if (store->positions_end > 0) dbk_manifest_edit_set_positions_end(&edit, store->next_position);
     daybook_status status = dbk_commit_edit(store, &edit, error);
     pthread_mutex_unlock(&store->manifest_lock);
     dbk_manifest_edit_deinit(&edit);

@@ -129,8 +129,12 @@ static daybook_status encode_event(dbk_append *append, const daybook_event *said
     event->subject_size = (uint32_t)decoded.subject.size;
     event->cost = dbk_event_cost(&decoded);
     hash_event(append, event);
-    if (event->stream->storage == DAYBOOK_STORAGE_FILE)
+    if (event->stream->storage == DAYBOOK_STORAGE_FILE) {
         append->record_bytes += DBK_EVENT_HEAD_SIZE + event->body_size;
+    } else if (!append->is_in_memory) {
+        append->is_in_memory = true;
+        append->record_bytes += DBK_POSITIONS_SIZE;
+    }
     return DAYBOOK_OK;
 }
 

@@ -18,6 +18,8 @@
 #include "base/bytes.h"
 #include "store/deletions.h"
 
+enum { SKIPPED_SLOTS_MAX = 1 << 20 };
+
 // ---- Cuts -----------------------------------------------------------------------------------------------
 
 static void capture_stream(dbk_stream *stream, dbk_cut_stream *captured) {
@@ -50,6 +52,7 @@ void dbk_cut_capture(daybook_store *store, dbk_cut *cut) {
     }
     cut->position_last = store->active->position_first - 1;
     cut->last_recorded_ns = store->last_recorded_ns;
+    cut->positions_end = store->positions_end;
     cut->trim_from = dbk_commit_trim_from(store);
     cut->next_stream_id = dbk_stream_table_next_id(store->streams);
     dbk_free(store->allocator, streams);
@@ -410,8 +413,7 @@ daybook_status dbk_recovery_begin_view(daybook_store *store, dbk_source **source
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_recovery_roll(daybook_store *store) {
-    uint64_t position_first = dbk_memtable_position_end(store->active->memtable);
+daybook_status dbk_recovery_roll(daybook_store *store, uint64_t position_first) {
     dbk_source *fresh = NULL;
     DBK_TRY(new_active(store, position_first, &fresh));
     dbk_view *old = dbk_store_get_view(store);
@@ -436,6 +438,18 @@ daybook_status dbk_recovery_roll(daybook_store *store) {
     dbk_free(store->allocator, sources);
     dbk_view_unref(old);
     return status;
+}
+
+daybook_status dbk_recovery_skip_to(daybook_store *store, uint64_t position) {
+    dbk_memtable *memtable = store->active->memtable;
+    // A slot costs memory, a table that begins elsewhere costs a flush.
+    if (position - dbk_memtable_position_end(memtable) <= SKIPPED_SLOTS_MAX) {
+        DBK_TRY(dbk_memtable_skip_to(memtable, position));
+    } else {
+        DBK_TRY(dbk_recovery_roll(store, position));
+    }
+    store->next_position = position;
+    return DAYBOOK_OK;
 }
 
 // ---- Replay ---------------------------------------------------------------------------------------------
@@ -465,7 +479,7 @@ static daybook_status replay_group(void *context, uint64_t first_lsn, uint64_t n
     bool is_full = dbk_memtable_bytes(store->active->memtable) >= replay->roll_bytes &&
                    store->next_position > store->active->position_first;
     if (!is_full) return DAYBOOK_OK;
-    daybook_status status = dbk_recovery_roll(store);
+    daybook_status status = dbk_recovery_roll(store, store->next_position);
     if (status == DAYBOOK_OK && replay->cut != NULL) {
         dbk_cut_capture(store, replay->cut);
         status = replay->cut->status;

@@ -19,6 +19,7 @@ typedef struct dbk_cut {
     uint64_t flush_lsn;
     uint64_t position_last; // everything at or below lies in segments once the cut is
     int64_t last_recorded_ns;
+    uint64_t positions_end;
     uint64_t trim_from; // of the oldest append whose limits per subject are still being enforced
     uint32_t next_stream_id;
     dbk_cut_stream *streams; // ascending by id
@@ -55,8 +56,11 @@ daybook_status dbk_recovery_open_segments(daybook_store *store, const dbk_manife
 /// store->view and store->active. Takes over references and array on success.
 daybook_status dbk_recovery_begin_view(daybook_store *store, dbk_source **sources, size_t segment_count,
                                        uint64_t position_first, uint64_t generation, daybook_error *error);
-/// Put a fresh active memory table behind the present one.
-daybook_status dbk_recovery_roll(daybook_store *store);
+/// Put a fresh active memory table behind the present one. It begins at `position_first`, at or behind the end
+/// of that one.
+daybook_status dbk_recovery_roll(daybook_store *store, uint64_t position_first);
+/// Let next_position be `position`, at or behind the end of the active table.
+daybook_status dbk_recovery_skip_to(daybook_store *store, uint64_t position);
 
 typedef struct dbk_replay {
     daybook_store *store;

@@ -393,6 +393,7 @@ static daybook_status recover_memory(repairing *repair, daybook_error *error) {
     size_t count = 0;
     atomic_store(&store->flushed_position, store->manifest.flushed_position);
     store->last_recorded_ns = store->manifest.last_recorded_ns;
+    store->positions_end = store->manifest.positions_end;
     DBK_TRY(dbk_recovery_load_streams(store, &store->manifest, error));
     // Damaged segments were replaced before; in a dry run they are still there, and only the journal
     // matters now.
@@ -566,6 +567,9 @@ static daybook_status begin_journal(repairing *repair, daybook_error *error) {
         map.pieces = pieces;
         dbk_manifest_edit_set_journal(&edit, map.first_lsn, map.first_lsn, &map);
         dbk_manifest_edit_set_flushed(&edit, cut.position_last, cut.last_recorded_ns);
+        // What said that further positions were spent may be lost with the journal.
+        if (cut.positions_end > 0)
+            dbk_manifest_edit_set_positions_end(&edit, cut.positions_end + DBK_RESERVED_POSITIONS);
         dbk_manifest_edit_set_next_ids(&edit, repair->next_segment_id, cut.next_stream_id);
         dbk_manifest_edit_set_closed_clean(&edit, false);
         int result = store->vfs->sync_directory(store->vfs, store->path);

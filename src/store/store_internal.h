@@ -43,6 +43,9 @@ struct dbk_maintenance; // maintenance.c
 struct dbk_follower;    // follower.c: refreshing a read-only store behind a live writer
 struct dbk_reserve;     // reserve.c
 
+/// Positions an append spares for events in memory that follow: few of them need a record of their own.
+enum { DBK_RESERVED_POSITIONS = 65536 };
+
 /// Limits per subject that are being enforced on events from a position on (untrimmed.c).
 typedef struct dbk_trim_hold {
     struct dbk_trim_hold *next;
@@ -72,6 +75,7 @@ struct daybook_store {
     // Assignment. Guarded by state_lock.
     pthread_mutex_t state_lock;
     uint64_t next_position;
+    uint64_t positions_end; // durable with the group under way: below it positions need not be in the journal
     int64_t last_recorded_ns;
     uint64_t published_position; // everything at or below is counted in its stream
     dbk_source *active;          // its memtable takes inserts; also the last source of the view

@@ -4,8 +4,8 @@
 // A flush may cut the journal behind such an append. The manifest remembers the oldest such position, and
 // recovery enforces limits from there on. Where enforcing them fails, for want of memory, that position is
 // owed: it counts as the oldest until the background work, which tries again, or the next opening gets
-// through. So it is held where limits are enforced on many events outside an append: while the store is opened,
-// and after an update of a stream. Guarded by state_lock.
+// through. So it is held where limits are enforced on many events outside an append: while the store is
+// opened, and after an update of a stream. Guarded by state_lock.
 #include "store/commit_internal.h"
 
 void dbk_commit_note_untrimmed(struct dbk_commit *commit, dbk_append *append) {

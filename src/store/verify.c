@@ -254,6 +254,7 @@ static daybook_status verify_record(verifying *verify, dbk_slice record, dbk_rec
     dbk_event event;
     dbk_remove remove;
     dbk_catalogue_entry entry;
+    uint64_t positions_end;
     switch (kind) {
     case DBK_RECORD_EVENT:
         DBK_TRY(dbk_event_decode(record, &event));
@@ -264,6 +265,8 @@ static daybook_status verify_record(verifying *verify, dbk_slice record, dbk_rec
         return dbk_remove_decode(record, &remove);
     case DBK_RECORD_CATALOGUE:
         return dbk_catalogue_decode(record, &entry);
+    case DBK_RECORD_POSITIONS:
+        return dbk_positions_decode(record, &positions_end);
     }
     return DAYBOOK_EFORMAT;
 }

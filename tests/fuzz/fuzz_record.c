@@ -40,6 +40,14 @@ static void check_catalogue(dbk_slice record) {
     dbk_buf_deinit(&buf);
 }
 
+static void check_positions(dbk_slice record) {
+    uint64_t end;
+    if (dbk_positions_decode(record, &end) != DAYBOOK_OK) return;
+    uint8_t again[DBK_POSITIONS_SIZE];
+    dbk_positions_encode(end, again);
+    FUZZ_CHECK(dbk_slice_equal(daybook_bytes(again, sizeof again), record));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     while (size > 0) {
         dbk_record_kind kind;
@@ -57,6 +65,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             break;
         case DBK_RECORD_CATALOGUE:
             check_catalogue(record);
+            break;
+        case DBK_RECORD_POSITIONS:
+            check_positions(record);
             break;
         default:
             FUZZ_CHECK(!"a kind that peek knows");

@@ -830,6 +830,8 @@ static void step_purge(driver *driven) {
                                                                                       : DAYBOOK_OK;
     driven->pending = PENDING_PURGE;
     driven->pending_stream = index;
+    trace(driven, "%s filter '%.*s' seq_to %" PRIu64 " keep %" PRIu64, stream->name, (int)purge->filter.size,
+          (const char *)purge->filter.data, purge->seq_to, purge->keep);
     uint64_t removed = 0;
     daybook_status status =
         daybook_stream_purge(driven->store, daybook_text(stream->name), purge, &removed, &driven->error);
@@ -1263,6 +1265,27 @@ static void step_list(driver *driven) {
 
 // ---- Looking at streams ----------------------------------------------------------------------------------
 
+// What both say is there, where counts differ.
+static void describe_stream(driver *driven, size_t index) {
+    const model *store = &driven->model;
+    for (size_t i = 0; i < store->event_count; i++) {
+        const model_event *event = &store->events[i];
+        if (event->stream == index && event->state == MODEL_LIVE)
+            (void)fprintf(stderr, "expected position %" PRIu64 " seq %" PRIu64 " %s\n", event->position,
+                          event->seq, event->said->subject);
+    }
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = daybook_text(store->streams[index]->name);
+    daybook_cursor *cursor;
+    if (daybook_read(driven->store, &query, &cursor, NULL) != DAYBOOK_OK) return;
+    daybook_recorded_event event;
+    while (daybook_cursor_next(cursor, 0, &event, NULL) == DAYBOOK_OK)
+        (void)fprintf(stderr, "there is position %" PRIu64 " seq %" PRIu64 " %.*s\n", event.position, event.seq,
+                      (int)event.event.subject.size, (const char *)event.event.subject.data);
+    daybook_cursor_close(cursor);
+}
+
 static void check_info(driver *driven, size_t index, const daybook_stream_info *info) {
     const model *store = &driven->model;
     const model_stream *stream = store->streams[index];
@@ -1284,7 +1307,9 @@ static void check_info(driver *driven, size_t index, const daybook_stream_info *
             " %" PRIu64 " %" PRIu64 " %" PRIu64 " (max_msgs %" PRIu64 " max_bytes %" PRIu64 ")",
             stream->name, info->first_seq, info->last_seq, info->message_count, info->byte_count, first_seq,
             stream->last_seq, count, bytes, stream->config.max_msgs, stream->config.max_bytes);
-    if (info->message_count != count || info->byte_count != bytes)
+    bool differs = info->message_count != count || info->byte_count != bytes;
+    if (differs) describe_stream(driven, index);
+    if (differs)
         driver_fail(driven, "%s: %" PRIu64 " messages %" PRIu64 " bytes, expected %" PRIu64 " %" PRIu64,
                     stream->name, info->message_count, info->byte_count, count, bytes);
 }
@@ -1446,7 +1471,7 @@ static void keep_room(driver *driven) {
     if (info.journal_used_bytes > driven->options.journal_max_bytes / 2) step_maintain(driven);
 }
 
-// What streams in memory held is gone, and they are made anew. Their last positions may be given again.
+// What streams in memory held is gone, and they are made anew. Their positions stay given.
 static void renew_memory_streams(driver *driven) {
     model *store = &driven->model;
     size_t stream_count = store->stream_count;
@@ -1456,13 +1481,6 @@ static void renew_memory_streams(driver *driven) {
         daybook_stream_config config = stream->config;
         stream->removed = true;
         (void)model_add_stream(store, &config);
-        daybook_store_info info;
-        memset(&info, 0, sizeof info);
-        info.size = sizeof info;
-        daybook_status status = daybook_info(driven->store, &info, &driven->error);
-        if (breaks(driven, status)) return;
-        if (status != DAYBOOK_OK) driver_fail(driven, "info: %s", daybook_status_name(status));
-        if (info.durable_position < driven->last_position) driven->last_position = info.durable_position;
     }
 }
 
@@ -1660,11 +1678,15 @@ static bool settle_delete(driver *driven) {
 
 static bool settle_purge(driver *driven) {
     uint64_t count = model_purge(&driven->model, driven->pending_stream, &driven->purge, true);
-    const model_stream *stream = driven->model.streams[driven->pending_stream];
+    // A stream in memory is empty either way: its snapshots tell, which went in the same commit.
+    size_t told_by = is_in_memory(driven, driven->pending_stream)
+                         ? model_find_stream(&driven->model, daybook_text("KV_SNAPSHOTS"))
+                         : driven->pending_stream;
+    if (told_by == MODEL_NONE) return false;
+    const model_stream *stream = driven->model.streams[told_by];
     daybook_stream_info *info = info_of(driven, stream->name);
     if (info == NULL) driver_fail(driven, "stream %s is gone", stream->name);
-    bool done = count > 0 &&
-                info->message_count < model_message_count(&driven->model, driven->pending_stream);
+    bool done = count > 0 && info->message_count < model_message_count(&driven->model, told_by);
     daybook_stream_info_release(driven->store, info);
     if (done) (void)model_purge(&driven->model, driven->pending_stream, &driven->purge, false);
     return done;
@@ -1727,6 +1749,7 @@ void driver_recover(driver *driven) {
         done = settle_stream(driven);
         break;
     }
+    trace(driven, "it is %s", done ? "done" : "not done");
     if (driven->pending != PENDING_NOTHING) {
         driven->counts.pending_done += done;
         driven->counts.pending_undone += !done;

@@ -109,6 +109,32 @@ static void ranges_that_touch_or_overflow_are_damage(void **state) {
     }
 }
 
+static void reservations_of_positions_round_trip(void **state) {
+    (void)state;
+    static const uint64_t ends[] = {1, 65537, INT64_MAX / 2};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        uint8_t record[DBK_POSITIONS_SIZE + 1];
+        dbk_positions_encode(ends[i], record);
+        dbk_record_kind kind;
+        size_t size;
+        uint64_t end = 0;
+        assert_int_equal(dbk_record_peek(daybook_bytes(record, sizeof record), &kind, &size), DAYBOOK_OK);
+        assert_int_equal(kind, DBK_RECORD_POSITIONS);
+        assert_int_equal(size, DBK_POSITIONS_SIZE);
+        assert_int_equal(dbk_positions_decode(daybook_bytes(record, size), &end), DAYBOOK_OK);
+        assert_int_equal(end, ends[i]);
+        assert_int_equal(dbk_positions_decode(daybook_bytes(record, size + 1), &end), DAYBOOK_EDAMAGED);
+        assert_int_equal(dbk_positions_decode(daybook_bytes(record, size - 1), &end), DAYBOOK_EDAMAGED);
+    }
+    static const uint64_t wrong[] = {0, (uint64_t)INT64_MAX / 2 + 1, UINT64_MAX};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        uint8_t record[DBK_POSITIONS_SIZE];
+        uint64_t end = 0;
+        dbk_positions_encode(wrong[i], record);
+        assert_int_equal(dbk_positions_decode(daybook_bytes(record, sizeof record), &end), DAYBOOK_EDAMAGED);
+    }
+}
+
 static void catalogue_entries_round_trip(void **state) {
     (void)state;
     static const dbk_catalogue_entry entries[] = {
@@ -194,6 +220,7 @@ int main(void) {
         cmocka_unit_test(random_removals_round_trip),
         cmocka_unit_test(ranges_that_touch_or_overflow_are_damage),
         cmocka_unit_test(catalogue_entries_round_trip),
+        cmocka_unit_test(reservations_of_positions_round_trip),
         cmocka_unit_test(peek_tells_damage_from_an_unknown_kind),
         cmocka_unit_test(mutated_records_never_lead_outside),
     };
