@@ -149,6 +149,18 @@ static int show_event(void *context, unsigned depth, const daybook_recorded_even
     return shown->out->failed_errno != 0;
 }
 
+// daybook_why goes so many steps back; that more may come is said.
+enum { WHY_STEP_COUNT_MAX = 1000 };
+
+static int show_cause(void *context, unsigned depth, const daybook_recorded_event *event) {
+    int stop = show_event(context, depth, event);
+    daybook_slice cause = event->event.causation;
+    if (stop == 0 && depth + 1 == WHY_STEP_COUNT_MAX && cause.size != 0)
+        cli_note(context, "stopped after 1,000 events: the cause of the last is '%.*s'; go on with daybook why",
+                 (int)cause.size, (const char *)cause.data);
+    return stop;
+}
+
 static int check_text(cli_context *context, const char *what, const char *text) {
     if (text[0] != '\0') return CLI_FINE;
     return cli_fail(context, DAYBOOK_EINVALID, "no %s: the argument is empty; give one", what);
@@ -161,7 +173,7 @@ int cli_run_why(cli_context *context) {
     if (status == CLI_FINE) status = cli_open_store(context, CLI_READ);
     if (status != CLI_FINE) return status;
     daybook_status found =
-        daybook_why(context->store, daybook_text(context->positionals[0]), show_event, context, &error);
+        daybook_why(context->store, daybook_text(context->positionals[0]), show_cause, context, &error);
     return found == DAYBOOK_OK || context->out->failed_errno != 0
                ? CLI_FINE
                : cli_fail_error(context, found, &error, NULL);

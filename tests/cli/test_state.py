@@ -70,6 +70,14 @@ class State(Case):
         self.assertEqual([], self.ok("diff", "orders.1", "2", "2", "--json").object()["changes"])
         self.assertEqual(3, len(self.ok("diff", "orders.1", "0", "1", "--json").object()["changes"]))
 
+    def test_a_chain_longer_than_why_goes_is_told_of(self):
+        lines = "".join('{"subject":"a.1.x","id":"e%d","causation":"e%d"}\n' % (i, i - 1) for i in range(1, 1002))
+        self.ok("append", "--batch", "-", stdin=lines)
+        result = self.ok("why", "e1001")
+        self.assertEqual(1000, len(result.out.splitlines()))
+        self.assertIn("stopped after 1,000 events: the cause of the last is 'e1'", result.err)
+        self.assertEqual("", self.ok("why", "e999").err)
+
     def test_why_and_trace(self):
         chain = self.ok("why", "orders.1@4", "--json").objects()
         self.assertEqual([("s", 0), ("q", 1), ("p", 2)], [(event["id"], event["depth"]) for event in chain])
