@@ -98,8 +98,8 @@ static const cli_option append_options[] = {
           "fail unless the last event matching FILTER (default: the subject) has seq N; 0: there is none"),
     NUMBER("expect-version", "N", "fail unless the aggregate is at version N; 0: it is new"),
     TEXTS("fail-if", "QUERY",
-          "fail if an event matches: type=a,b tag=x tag=y subject=f; items joined by ';', values with blanks in "
-          "double quotes"),
+          "fail if an event matches: type=a,b tag=x tag=y subject=f; items joined by ';', values with blanks "
+          "in double quotes"),
     NUMBER("after", "POSITION", "with --fail-if: only events behind this position count"),
     {.name = "batch",
      .argument = "FILE|-",

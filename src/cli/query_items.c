@@ -26,8 +26,8 @@ typedef struct query_parser {
 static int fail(query_parser *parser, const char *why) {
     return cli_fail(
         parser->context, DAYBOOK_EINVALID,
-        "cannot use the query '%s': %s; give parts such as type=a,b tag=x subject=orders.>, ';' between items, "
-        "and values with blanks in double quotes",
+        "cannot use the query '%s': %s; give parts such as type=a,b tag=x subject=orders.>, ';' between "
+        "items, and values with blanks in double quotes",
         parser->query, why);
 }
 

@@ -156,7 +156,8 @@ static int show_cause(void *context, unsigned depth, const daybook_recorded_even
     int stop = show_event(context, depth, event);
     daybook_slice cause = event->event.causation;
     if (stop == 0 && depth + 1 == WHY_STEP_COUNT_MAX && cause.size != 0)
-        cli_note(context, "stopped after 1,000 events: the cause of the last is '%.*s'; go on with daybook why",
+        cli_note(context,
+                 "stopped after 1,000 events: the cause of the last is '%.*s'; go on with daybook why",
                  (int)cause.size, (const char *)cause.data);
     return stop;
 }
