@@ -133,6 +133,12 @@ static uint8_t *put_headers(uint8_t *to, const daybook_event *event) {
     return to;
 }
 
+// Bytes of the headers without their count, as a decoded event has them.
+static size_t headers_size(const uint8_t *begin, const uint8_t *end, const daybook_event *event) {
+    size_t size = (size_t)(end - begin);
+    return size == 0 ? 0 : size - dbk_varint_size(event->header_count);
+}
+
 static uint32_t flags_of(const daybook_event *event) {
     uint32_t flags = 0;
     if (event->type.size > 0) flags |= DBK_EVENT_TYPE;
@@ -161,7 +167,7 @@ size_t dbk_event_body_size_bound(const daybook_event *event) {
 }
 
 daybook_status dbk_event_encode_body(const daybook_event *event, uint32_t aggregate_size,
-                                     const uint8_t made_id[16], dbk_buf *buf, size_t *id_offset_out) {
+                                     const uint8_t made_id[16], dbk_buf *buf, dbk_event_layout *layout_out) {
     DBK_ASSERT(aggregate_size < event->subject.size || aggregate_size == 0);
     uint8_t *begin = dbk_buf_reserve(buf, dbk_event_body_size_bound(event));
     if (begin == NULL) return dbk_buf_status(buf);
@@ -178,22 +184,27 @@ daybook_status dbk_event_encode_body(const daybook_event *event, uint32_t aggreg
         id_key = dbk_key_encode(event->id, scratch);
     }
     to = put_text(to, id_key);
-    size_t id_offset = (size_t)(to - begin) - id_key.size;
+    dbk_event_layout layout = {.id_offset = (uint32_t)((size_t)(to - begin) - id_key.size),
+                               .id_size = (uint32_t)id_key.size};
     to += dbk_put_varint(to, aggregate_size);
     to = put_text(to, event->subject);
+    layout.subject_offset = (uint32_t)((size_t)(to - begin) - event->subject.size);
     to = put_text_if_any(to, event->type);
     to = put_text_if_any(to, event->schema);
     to = put_key_if_any(to, event->correlation);
     to = put_key_if_any(to, event->causation);
     to = put_text_if_any(to, event->actor);
     to = put_tags(to, event);
+    const uint8_t *headers = to;
     to = put_headers(to, event);
+    layout.cost = DBK_EVENT_HEAD_SIZE + event->subject.size + headers_size(headers, to, event) +
+                  event->data.size;
     if ((flags & DBK_EVENT_TIME) != 0) to += dbk_put_varint(to, dbk_zigzag(event->time_ns));
     if (event->data.size > 0) memcpy(to, event->data.data, event->data.size);
     to += event->data.size;
 
     buf->size += (size_t)(to - begin);
-    if (id_offset_out != NULL) *id_offset_out = id_offset;
+    if (layout_out != NULL) *layout_out = layout;
     return DAYBOOK_OK;
 }
 

@@ -92,11 +92,18 @@ daybook_status dbk_event_validate(const daybook_event *event, uint32_t index, da
 /// limits.
 size_t dbk_event_body_size_bound(const daybook_event *event);
 
+/// Where things lie in an encoded body, from its begin, so that who encoded it need not decode it.
+typedef struct dbk_event_layout {
+    uint32_t id_offset; // of the id key's tag byte
+    uint32_t id_size;
+    uint32_t subject_offset;
+    uint64_t cost; // dbk_event_cost
+} dbk_event_layout;
+
 /// Append the body of a validated event. Where event->id is empty, 16 bytes of `made_id` (a version 7 UUID)
-/// become the id and DBK_EVENT_ID_MADE is set. `id_offset_out` (may be NULL): offset of the id key's tag byte
-/// from the body's begin. ENOMEM.
+/// become the id and DBK_EVENT_ID_MADE is set. `layout_out` may be NULL. ENOMEM.
 daybook_status dbk_event_encode_body(const daybook_event *event, uint32_t aggregate_size,
-                                     const uint8_t made_id[16], dbk_buf *buf, size_t *id_offset_out);
+                                     const uint8_t made_id[16], dbk_buf *buf, dbk_event_layout *layout_out);
 
 /// Set the milliseconds of a made id inside an encoded body (id key at id_offset).
 void dbk_event_set_id_time(uint8_t *body, size_t id_offset, int64_t recorded_ns);

@@ -9,6 +9,16 @@
 #include "store/query.h"
 #include "subject/subject.h"
 
+enum {
+    LIKELY_SUBJECT_COUNT_MAX = 4,     // with more, asking the table is cheaper
+    OTHER_FIELDS_SIZE_MAX = 64 << 10, // of a body without headers, beside its data
+    EXPECTED_SLACK = 64,
+    EXPECTED_SIZE_MAX = 1 << 20,
+};
+_Static_assert((DAYBOOK_TAG_COUNT_MAX + 8) * (DAYBOOK_TEXT_SIZE_MAX + 4) + DAYBOOK_SUBJECT_SIZE_MAX <
+                   OTHER_FIELDS_SIZE_MAX,
+               "tags, subject and short texts with their lengths");
+
 void daybook_append_options_init(daybook_append_options *options) {
     *options = (daybook_append_options){.size = sizeof *options};
 }
@@ -19,9 +29,22 @@ void daybook_condition_init(daybook_condition *condition, int kind) {
 
 // ---- Streams and bodies -----------------------------------------------------------------------------------
 
+// Does the stream capture the subject? No two streams capture the same one, so then no other does.
+static bool captures(const dbk_stream *stream, dbk_slice subject) {
+    const daybook_stream_config *config = atomic_load(&stream->config);
+    if (atomic_load(&stream->removed) || config->subject_count > LIKELY_SUBJECT_COUNT_MAX) return false;
+    for (size_t i = 0; i < config->subject_count; i++) {
+        if (daybook_filter_matches(config->subjects[i], subject)) return true;
+    }
+    return false;
+}
+
 static daybook_status find_stream(dbk_append *append, const daybook_event *said, uint32_t index,
                                   bool auto_stream, dbk_append_event *event, daybook_error *error) {
-    dbk_stream *stream = dbk_stream_table_capture(append->store->streams, said->subject);
+    // Most events of a batch go where the one before went: no need to ask the table, which takes a lock.
+    dbk_stream *stream = index > 0 ? append->events[index - 1].stream : NULL;
+    if (stream == NULL || !captures(stream, said->subject))
+        stream = dbk_stream_table_capture(append->store->streams, said->subject);
     bool created = false;
     if (stream == NULL && auto_stream)
         DBK_TRY(dbk_stream_add_for_subject(append->store, said->subject, &stream, &created, error));
@@ -111,23 +134,21 @@ static daybook_status encode_event(dbk_append *append, const daybook_event *said
     event->body_offset = append->bodies.size;
     dbk_uuid made;
     dbk_uuid_make_v7(0, random, &made);
-    size_t id_offset;
-    if (dbk_event_body_size_bound(said) > DAYBOOK_BATCH_SIZE_MAX - append->bodies.size)
+    dbk_event_layout layout;
+    size_t left = DAYBOOK_BATCH_SIZE_MAX - append->bodies.size;
+    bool is_ordinary = said->header_count == 0 && said->data.size + OTHER_FIELDS_SIZE_MAX <= left;
+    if (!is_ordinary && dbk_event_body_size_bound(said) > left)
         return dbk_fail(error, DAYBOOK_ELIMIT, "the batch takes more than %d bytes: split it",
                         DAYBOOK_BATCH_SIZE_MAX);
-    if (dbk_event_encode_body(said, event->aggregate_size, made.bytes, &append->bodies, &id_offset) !=
+    if (dbk_event_encode_body(said, event->aggregate_size, made.bytes, &append->bodies, &layout) !=
         DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory appending");
     event->body_size = (uint32_t)(append->bodies.size - event->body_offset);
-    event->id_offset = (uint32_t)id_offset;
-    dbk_event decoded = {0};
-    daybook_status status = dbk_event_decode_body(dbk_append_body(append, event), &decoded);
-    DBK_ASSERT(status == DAYBOOK_OK);
-    event->id_size = (uint32_t)decoded.id_key.size;
-    event->subject_offset =
-        (uint32_t)((const uint8_t *)decoded.subject.data - (const uint8_t *)decoded.body.data);
-    event->subject_size = (uint32_t)decoded.subject.size;
-    event->cost = dbk_event_cost(&decoded);
+    event->id_offset = layout.id_offset;
+    event->id_size = layout.id_size;
+    event->subject_offset = layout.subject_offset;
+    event->subject_size = (uint32_t)said->subject.size;
+    event->cost = layout.cost;
     hash_event(append, event);
     if (event->stream->storage == DAYBOOK_STORAGE_FILE) {
         append->record_bytes += DBK_EVENT_HEAD_SIZE + event->body_size;
@@ -180,7 +201,7 @@ static daybook_status relate_events(dbk_append *append, daybook_error *error) {
     dbk_hash_map_init(&aggregates, append->store->allocator);
     dbk_hash_map_init(&ids, append->store->allocator);
     batch_map by_aggregate = {append, false}, by_id = {append, true};
-    daybook_status status = DAYBOOK_OK;
+    daybook_status status = dbk_hash_map_reserve(&aggregates, append->count);
     for (size_t i = 0; i < append->count && status == DAYBOOK_OK; i++) {
         dbk_append_event *event = &append->events[i];
         if (event->aggregate_size > 0) {
@@ -326,6 +347,14 @@ static daybook_status prepare_conditions(dbk_append *append, const daybook_appen
 
 // ---- All of it --------------------------------------------------------------------------------------------
 
+// The other events are probably as large as the first: room for them at once saves copying them about.
+static daybook_status expect_bodies(dbk_append *append, size_t first_size, daybook_error *error) {
+    size_t size = (append->count - 1) * (first_size + first_size / 8 + EXPECTED_SLACK);
+    if (size == 0 || size > EXPECTED_SIZE_MAX || dbk_buf_reserve(&append->bodies, size) != NULL)
+        return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory appending");
+}
+
 static daybook_status prepare_events(dbk_append *append, const daybook_event *events, bool auto_stream,
                                      daybook_error *error) {
     daybook_store *store = append->store;
@@ -343,6 +372,7 @@ static daybook_status prepare_events(dbk_append *append, const daybook_event *ev
             if (error != NULL) error->event = (uint32_t)i;
             return status;
         }
+        if (i == 0) DBK_TRY(expect_bodies(append, event->body_size, error));
     }
     return relate_events(append, error);
 }

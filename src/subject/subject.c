@@ -54,13 +54,16 @@ static bool is_rest(dbk_slice token) {
 static bool is_valid(dbk_slice text, bool allows_wildcards) {
     if (text.data == NULL || text.size == 0 || text.size > DAYBOOK_SUBJECT_SIZE_MAX) return false;
     if (!dbk_is_plain_text(text) || memchr(text.data, ' ', text.size) != NULL) return false;
-    tokens left = tokens_of(text);
-    for (dbk_slice token; next_token(&left, &token);) {
-        if (token.size == 0) return false;
-        if (!allows_wildcards && (is_one(token) || is_rest(token))) return false;
-        if (is_rest(token) && !left.is_done) return false;
+    const char *at = text.data, *end = at + text.size;
+    for (;; at++) {
+        const char *token = at;
+        while (at < end && *at != '.') at++;
+        if (at == token) return false;
+        bool is_single = at == token + 1;
+        if (is_single && (*token == '*' || *token == '>') && !allows_wildcards) return false;
+        if (is_single && *token == '>' && at < end) return false;
+        if (at == end) return true;
     }
-    return true;
 }
 
 int daybook_subject_is_valid(daybook_slice subject) {
@@ -72,16 +75,23 @@ int daybook_filter_is_valid(daybook_slice filter) {
 }
 
 int daybook_filter_matches(daybook_slice filter, daybook_slice subject) {
-    tokens wanted = tokens_of(filter);
-    tokens given = tokens_of(subject);
-    dbk_slice pattern;
-    dbk_slice token;
-    while (next_token(&wanted, &pattern)) {
-        if (!next_token(&given, &token)) return 0;
-        if (is_rest(pattern)) return 1;
-        if (!is_one(pattern) && !dbk_slice_equal(pattern, token)) return 0;
+    if (filter.size == 0 || subject.size == 0) return filter.size == subject.size;
+    const char *wanted = filter.data, *wanted_end = wanted + filter.size;
+    const char *given = subject.data, *given_end = given + subject.size;
+    for (;;) { // both are at the start of a token
+        if (wanted < wanted_end && (*wanted == '*' || *wanted == '>') &&
+            (wanted + 1 == wanted_end || wanted[1] == '.')) {
+            if (*wanted == '>') return 1;
+            wanted++;
+            while (given < given_end && *given != '.') given++;
+        } else {
+            while (wanted < wanted_end && given < given_end && *wanted == *given && *wanted != '.')
+                wanted++, given++;
+        }
+        if (wanted == wanted_end || given == given_end) return wanted == wanted_end && given == given_end;
+        if (*wanted != '.' || *given != '.') return 0;
+        wanted++, given++;
     }
-    return given.is_done;
 }
 
 int daybook_filters_overlap(daybook_slice a, daybook_slice b) {

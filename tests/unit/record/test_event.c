@@ -41,8 +41,18 @@ static void assert_text(dbk_slice slice, const char *text) {
 static void encode(const daybook_event *event, dbk_buf *buf, size_t *id_offset) {
     uint32_t aggregate_size = (uint32_t)dbk_subject_aggregate_size(event->subject, 2);
     size_t before = buf->size;
+    dbk_event_layout layout;
     assert_int_equal(dbk_event_validate(event, 0, NULL), DAYBOOK_OK);
-    assert_int_equal(dbk_event_encode_body(event, aggregate_size, made_id, buf, id_offset), DAYBOOK_OK);
+    assert_int_equal(dbk_event_encode_body(event, aggregate_size, made_id, buf, &layout), DAYBOOK_OK);
+    // What the layout says is what decoding finds.
+    dbk_event back = {.recorded_ns = 1234};
+    const uint8_t *body = buf->data + before;
+    assert_int_equal(dbk_event_decode_body(daybook_bytes(body, buf->size - before), &back), DAYBOOK_OK);
+    assert_ptr_equal(back.id_key.data, body + layout.id_offset);
+    assert_int_equal(back.id_key.size, layout.id_size);
+    assert_ptr_equal(back.subject.data, body + layout.subject_offset);
+    assert_int_equal(dbk_event_cost(&back), layout.cost);
+    if (id_offset != NULL) *id_offset = layout.id_offset;
     assert_true(buf->size - before <= dbk_event_body_size_bound(event));
 }
 
