@@ -60,6 +60,7 @@ static uint32_t choose_segment_size(size_t count) {
     // 2^floor(ln(n) / ln(3.33) + 2.25): one doubling for each factor of 3.33.
     uint32_t size = 4;
     double bound = 0.740; // 3.33^(-0.25)
+    // defensive: DBK_FILTER_KEYS_MAX keys need no segment of that size
     while (bound * 3.33 <= (double)count && size < SEGMENT_SIZE_MAX) {
         bound *= 3.33;
         size *= 2;
@@ -77,7 +78,7 @@ static double cells_per_key(size_t count) {
     }
     log2_count += value - 1;
     double factor = log2_count < 1 ? 4.0 : 0.875 + 0.25 * 19.93 / log2_count;
-    return factor < 1.125 ? 1.125 : factor;
+    return factor < 1.125 ? 1.125 : factor; // defensive: reached by more than DBK_FILTER_KEYS_MAX keys
 }
 
 static void choose_shape(fuse_shape *shape, size_t count) {
@@ -154,6 +155,7 @@ static size_t remove_duplicates(uint64_t *hashes, size_t count) {
 }
 
 static bool peel_with_some_seed(fuse_shape *shape, uint64_t *hashes, size_t *count, peeling *work) {
+    // defensive: no set of keys is known that none of so many seeds peels
     for (unsigned attempt = 0; attempt < SEEDS_MAX; attempt++) {
         // Equal hashes never peel. They are rare, so they are looked for only after some failures.
         if (attempt == SEEDS_BEFORE_SORT) *count = remove_duplicates(hashes, *count);
@@ -187,6 +189,7 @@ daybook_status dbk_filter_build(const daybook_allocator *allocator, uint64_t *ha
     work.order_cell = work.cell_degree + cells;
     work.queue = work.order_cell + count; // A cell's degree is 1 once at most, so it is queued once.
 
+    // defensive: as above
     if (peel_with_some_seed(&shape, hashes, &count, &work)) {
         put_head(buf, &shape);
         uint8_t *out = dbk_buf_reserve(buf, cells);
