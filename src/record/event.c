@@ -72,9 +72,9 @@ dbk_slice dbk_key_text(dbk_slice key, char scratch[37]) {
     return daybook_bytes(scratch, UUID_TEXT_SIZE);
 }
 
+// Of 2 to DBK_KEY_SIZE_MAX bytes.
 static bool is_key(dbk_slice key) {
     const uint8_t *bytes = key.data;
-    if (key.size < 2 || key.size > DBK_KEY_SIZE_MAX) return false;
     if (bytes[0] == KEY_UUID) return key.size == UUID_KEY_SIZE;
     uint8_t ignored[UUID_SIZE];
     // A UUID written as text would be a second key of the same text.

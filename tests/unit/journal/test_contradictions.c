@@ -172,6 +172,8 @@ static void a_failure_at_any_read_is_told(void **state) {
     assert_int_equal(recover_failing(&log, DBK_SIM_READ, 3, ENOMEM, 0), DAYBOOK_ENOMEM);
     // While the epoch is looked for behind a clean end that is the start.
     assert_int_equal(recover_failing(&log, DBK_SIM_READ, 1, ENOMEM, log.start_lsn), DAYBOOK_ENOMEM);
+    // An interrupted read is none.
+    log_assert_ok(&log, recover_failing(&log, DBK_SIM_READ, 1, EINTR, 0));
     log_recover(&log);
     log_deinit(&log);
 }
@@ -236,6 +238,12 @@ static void has_group_tells_only_of_groups(void **state) {
         assert_false(has);
         dbk_sim_clear_faults(log.sim);
     }
+    daybook_file *file = NULL;
+    assert_int_equal(log.vfs->open(log.vfs, "/journal", DAYBOOK_VFS_WRITE, &file), 0);
+    assert_int_equal(log.vfs->truncate(log.vfs, file, 2 * DBK_JOURNAL_PIECE_SIZE - 1), 0);
+    log.vfs->close(log.vfs, file);
+    daybook_status status = dbk_journal_has_group(&log.config, &log.map, several, &has, &log.error);
+    assert_int_equal(status, DAYBOOK_EDAMAGED);
     log_deinit(&log);
 }
 
