@@ -64,9 +64,9 @@ daybook_status dbk_recovery_skip_to(daybook_store *store, uint64_t position);
 
 typedef struct dbk_replay {
     daybook_store *store;
-    size_t roll_bytes;                               // a memory table of this size is followed by a fresh one
-    dbk_cut *cut;                                    // captured at every roll; NULL: not wanted
-    uint64_t next_lsn;                               // behind the last group replayed
+    size_t roll_bytes; // a memory table of this size is followed by a fresh one
+    dbk_cut *cut;      // captured at every roll; NULL: not wanted
+    uint64_t next_lsn; // behind the last group replayed
 } dbk_replay;
 
 /// Replay groups from start_lsn to stop_lsn (0: to the end). Sets next_position, publishes nothing.

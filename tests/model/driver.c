@@ -1281,8 +1281,8 @@ static void describe_stream(driver *driven, size_t index) {
     if (daybook_read(driven->store, &query, &cursor, NULL) != DAYBOOK_OK) return;
     daybook_recorded_event event;
     while (daybook_cursor_next(cursor, 0, &event, NULL) == DAYBOOK_OK)
-        (void)fprintf(stderr, "there is position %" PRIu64 " seq %" PRIu64 " %.*s\n", event.position, event.seq,
-                      (int)event.event.subject.size, (const char *)event.event.subject.data);
+        (void)fprintf(stderr, "there is position %" PRIu64 " seq %" PRIu64 " %.*s\n", event.position,
+                      event.seq, (int)event.event.subject.size, (const char *)event.event.subject.data);
     daybook_cursor_close(cursor);
 }
 
