@@ -631,9 +631,9 @@ static daybook_status open_locked(daybook_store *store, bool made_directory, uin
     // A flush in the background must not say that these limits are enforced before they are.
     bool has_trims = !was_closed || (trim_from != 0 && trim_from < store->next_position);
     if (has_trims) hold_recovered_trims(store, trim_from == 0 ? 1 : trim_from);
+    trim_what_aged(store); // alone: who trims beside another only leaves a request
     DBK_TRY(dbk_maintenance_new(store, error));
     DBK_TRY(renew_memory_streams(store, error));
-    trim_what_aged(store);
     if (dbk_reserve_is_lent(store)) dbk_reserve_restore(store);
     if (!has_trims) return DAYBOOK_OK;
     DBK_TRY(dbk_store_trim_recovered(store, store->recovered_trims.position_from, error));
