@@ -141,7 +141,7 @@ static size_t decode_base64(const unsigned char *text, size_t size, char *out) {
 }
 
 static daybook_status take_base64(cli_ndjson *parser, daybook_slice line, daybook_slice raw) {
-    daybook_slice text;
+    daybook_slice text = {NULL, 0};
     daybook_status status = take_text(parser, line, "data_base64", raw, &text);
     if (status != DAYBOOK_OK) return status;
     char *out = parser->scratch + parser->scratch_size;

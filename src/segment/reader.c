@@ -636,7 +636,7 @@ static daybook_status load_infos(dbk_segment *segment, uint32_t page_index, dbk_
 daybook_status dbk_segment_block_info(dbk_segment *segment, uint32_t block_number, dbk_block_info *info_out,
                                       daybook_error *error) {
     if (block_number >= segment->footer.block_count) return DAYBOOK_END;
-    dbk_cache_entry *entry;
+    dbk_cache_entry *entry = NULL;
     DBK_TRY(load_infos(segment, block_number / DBK_BLOCK_PAGE_COUNT, &entry, error));
     const dbk_block_info *blocks = dbk_cache_entry_data(entry);
     *info_out = blocks[block_number % DBK_BLOCK_PAGE_COUNT];
@@ -658,7 +658,7 @@ void dbk_segment_row_place(const dbk_segment *segment, uint32_t page_index, cons
 daybook_status dbk_segment_block_place(dbk_segment *segment, uint32_t block_number,
                                        dbk_block_place *place_out, daybook_error *error) {
     if (block_number >= segment->footer.block_count) return DAYBOOK_END;
-    dbk_cache_entry *entry;
+    dbk_cache_entry *entry = NULL;
     uint32_t page_index = block_number / DBK_BLOCK_PAGE_COUNT;
     DBK_TRY(dbk_segment_load_block_page(segment, page_index, &entry, error));
     dbk_segment_row_place(segment, page_index, dbk_cache_entry_data(entry),
@@ -719,7 +719,7 @@ daybook_status dbk_segment_find_block(dbk_segment *segment, uint64_t position, d
                                       daybook_error *error) {
     uint32_t page_index;
     DBK_TRY(dbk_segment_find_block_page(segment, position, &page_index));
-    dbk_cache_entry *entry;
+    dbk_cache_entry *entry = NULL;
     DBK_TRY(load_from_page(segment, page_index, position, DBK_CACHED_BLOCK_PAGE, sizeof(dbk_page_row),
                            new_page, &entry, error));
     const dbk_page_row *rows = dbk_cache_entry_data(entry);
@@ -742,7 +742,7 @@ daybook_status dbk_segment_find_block_recorded(dbk_segment *segment, int64_t rec
     }
     if (low == footer->block_page_count) return DAYBOOK_END;
     uint32_t page_index = low;
-    dbk_cache_entry *entry;
+    dbk_cache_entry *entry = NULL;
     DBK_TRY(load_infos(segment, page_index, &entry, error));
     const dbk_block_info *blocks = dbk_cache_entry_data(entry);
     low = 0;
