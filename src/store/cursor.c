@@ -825,6 +825,9 @@ static daybook_status wait_for_more(daybook_cursor *cursor, int timeout_ms, dayb
         bool moved;
         DBK_TRY(move_bound(cursor, &moved, error));
         if (moved) return DAYBOOK_OK;
+        if (cursor->stream != NULL && atomic_load_explicit(&cursor->stream->removed, memory_order_acquire))
+            return dbk_fail(error, DAYBOOK_ENOTFOUND, "the stream '%.*s' was removed while it was followed",
+                            (int)cursor->stream->name.size, (const char *)cursor->stream->name.data);
         if (cursor->query.position_to != 0 && cursor->last >= cursor->query.position_to) return DAYBOOK_END;
         int64_t left_ns = deadline_ns == INT64_MAX ? -1 : deadline_ns - vfs->clock_monotonic_ns(vfs);
         if (timeout_ms == 0 || (deadline_ns != INT64_MAX && left_ns <= 0)) return DAYBOOK_TIMEOUT;

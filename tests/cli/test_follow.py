@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 
-from support import ERROR, FINE, UNAVAILABLE, Case, main
+from support import ERROR, FINE, NOT_FOUND, UNAVAILABLE, Case, main
 
 
 class Follow(Case):
@@ -45,6 +45,15 @@ class Follow(Case):
         self.append("a.0.x", "8")
         self.assertEqual(["8"], self.read_lines(process, 1))
         self.assertEqual(FINE, process.wait(20))
+
+    def test_it_ends_when_its_stream_is_removed(self):
+        self.append("a.1.x", "1")
+        self.append("b.1.x", "2")
+        process = self.start("read", "--stream", "A", "--follow", "--data")
+        self.assertEqual(["1"], self.read_lines(process, 1))
+        self.ok("stream", "rm", "A", "--force")
+        self.assertEqual(NOT_FOUND, process.wait(20))
+        self.assertIn(b"the stream 'A' was removed while it was followed", process.stderr.read())
 
     def test_signals_end_it_cleanly(self):
         self.append("a.1.x", "1")
