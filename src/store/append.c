@@ -26,15 +26,11 @@ static void write_id(const dbk_append *append, const dbk_append_event *event, da
     dbk_uuid_format(&uuid, receipt->id);
 }
 
-static daybook_status read_stored(const dbk_append *append, uint64_t position, dbk_block_view *block,
+static daybook_status read_stored(const dbk_view *view, uint64_t position, dbk_block_view *block,
                                   dbk_event *event_out, daybook_error *error) {
-    dbk_view *view = dbk_store_get_view(append->store);
     size_t at = dbk_view_find(view, position);
-    daybook_status status = DAYBOOK_ENOTFOUND;
-    if (at < view->source_count && view->sources[at]->position_first <= position)
-        status = dbk_source_read(view->sources[at], position, block, event_out, error);
-    dbk_view_unref(view);
-    return status;
+    if (at >= view->source_count || view->sources[at]->position_first > position) return DAYBOOK_ENOTFOUND;
+    return dbk_source_read(view->sources[at], position, block, event_out, error);
 }
 
 // The event an id is stored under: its numbers, and whether it says the same.
@@ -42,9 +38,11 @@ static daybook_status write_duplicate(const dbk_append *append, const dbk_append
                                       daybook_receipt *receipt, daybook_error *error) {
     receipt->flags |= DAYBOOK_RECEIPT_DUPLICATE | (event->dead ? DAYBOOK_RECEIPT_DELETED : 0u);
     if (event->stored_position == 0) return DAYBOOK_OK;
+    // The view keeps what event and block lie in: a flush or merge may replace their source meanwhile.
+    dbk_view *view = dbk_store_get_view(append->store);
     dbk_block_view block = {0};
     dbk_event stored;
-    daybook_status status = read_stored(append, event->stored_position, &block, &stored, error);
+    daybook_status status = read_stored(view, event->stored_position, &block, &stored, error);
     if (status == DAYBOOK_OK) {
         receipt->seq = stored.seq;
         receipt->position = stored.position;
@@ -57,6 +55,7 @@ static daybook_status write_duplicate(const dbk_append *append, const dbk_append
             receipt->flags |= DAYBOOK_RECEIPT_DIFFERS;
     }
     dbk_block_release(&block);
+    dbk_view_unref(view);
     // Rewritten away since: the id is remembered, the numbers are not.
     return status == DAYBOOK_ENOTFOUND ? DAYBOOK_OK : status;
 }
