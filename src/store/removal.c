@@ -30,10 +30,12 @@ struct dbk_trim_request {
 
 // ---- Applying ---------------------------------------------------------------------------------------------
 
+// In one step: a group may be published meanwhile, which adds to the counter without removal_lock.
 static void lower(atomic_uint_fast64_t *counter, uint64_t by) {
     uint64_t value = atomic_load(counter);
-    DBK_ASSERT_SLOW(value >= by);
-    atomic_store(counter, value >= by ? value - by : 0);
+    do {
+        DBK_ASSERT_SLOW(value >= by);
+    } while (!atomic_compare_exchange_weak(counter, &value, value >= by ? value - by : 0));
 }
 
 static void raise_mark(atomic_uint_fast64_t *mark, uint64_t to) {
