@@ -97,6 +97,11 @@ int64_t dbk_clock_expiry_ns(daybook_store *store) {
     return now_ns;
 }
 
+bool dbk_clock_has_expired(daybook_store *store, const dbk_stream *stream, int64_t recorded_ns) {
+    int64_t max_age_ns = dbk_stream_max_age_ns(stream);
+    return max_age_ns > 0 && recorded_ns <= dbk_clock_expiry_ns(store) - max_age_ns;
+}
+
 int64_t dbk_clock_held_ns(daybook_store *store) {
     int64_t now_ns = dbk_clock_expiry_ns(store);
     if (!atomic_load(&store->clock.is_held)) return 0;

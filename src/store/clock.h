@@ -20,12 +20,16 @@ typedef struct dbk_store_clock {
 } dbk_store_clock;
 
 struct daybook_store;
+struct dbk_stream;
 void dbk_clock_init(dbk_store_clock *clock);
 /// The clock as it stands now is believed.
 void dbk_clock_begin(dbk_store_clock *clock, daybook_vfs *vfs);
 void dbk_clock_deinit(dbk_store_clock *clock);
 /// The time for limits by age and windows. Any thread, no other lock needed or taken.
 int64_t dbk_clock_expiry_ns(struct daybook_store *store);
+/// Older than the stream's max_age: gone for reads, also where no writer has removed it yet. Looks at no clock
+/// where nothing ages.
+bool dbk_clock_has_expired(struct daybook_store *store, const struct dbk_stream *stream, int64_t recorded_ns);
 /// By how much the real clock is ahead of that time, 0 unless it jumped and is not confirmed.
 int64_t dbk_clock_held_ns(struct daybook_store *store);
 

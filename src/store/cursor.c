@@ -29,10 +29,8 @@ struct daybook_cursor {
     dbk_compiled compiled;
     bool back;
     bool follow;
-    bool
-        // what is older than its stream's max_age is gone, also where no writer has trimmed it yet
-        hides_expired;
-    uint64_t first; // positions in question, moved by following
+    bool hides_expired; // older than its stream's max_age is gone, also where no writer has trimmed it yet
+    uint64_t first;     // positions in question, moved by following
     uint64_t last;
     uint64_t next; // forward: first not looked at; backward: last not looked at, 0 when done
     uint64_t left; // events still to give
@@ -157,8 +155,7 @@ daybook_status daybook_read(daybook_store *store, const daybook_query *query, da
                             (const char *)query->stream.data);
     }
     DBK_TRY(dbk_cursor_open(store, query, stream, cursor_out, error));
-    (*cursor_out)->hides_expired =
-        true; // limits are enforced with cursors of their own, which have to see it
+    (*cursor_out)->hides_expired = true; // but not for cursors that enforce limits: they have to see it
     return DAYBOOK_OK;
 }
 
@@ -430,16 +427,10 @@ static bool is_accepted(daybook_cursor *cursor) {
     if (cursor->known == NULL || cursor->known->id != event->stream_id)
         cursor->known = dbk_stream_table_find_id(cursor->store->streams, event->stream_id);
     dbk_stream *stream = (dbk_stream *)(uintptr_t)cursor->known;
-    if (stream == NULL || atomic_load_explicit(&stream->removed, memory_order_acquire)) return false;
-    if (cursor->stream != NULL) {
-        if (stream != cursor->stream) return false;
-    } else if ((cursor->query.flags & DAYBOOK_QUERY_INTERNAL) == 0) {
-        const daybook_stream_config *config = atomic_load_explicit(&stream->config, memory_order_acquire);
-        if ((config->flags & DAYBOOK_STREAM_INTERNAL) != 0) return false;
-    }
+    if (!dbk_stream_is_asked_for(stream, cursor->stream, (cursor->query.flags & DAYBOOK_QUERY_INTERNAL) != 0))
+        return false;
     if (event->position < atomic_load_explicit(&stream->first_position, memory_order_acquire)) return false;
-    if (cursor->hides_expired &&
-        dbk_stream_is_expired(stream, event->recorded_ns, dbk_clock_expiry_ns(cursor->store)))
+    if (cursor->hides_expired && dbk_clock_has_expired(cursor->store, stream, event->recorded_ns))
         return false;
     return dbk_query_matches(&cursor->query, event) && !dbk_source_is_dead(cursor->source, event->position);
 }

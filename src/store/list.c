@@ -102,17 +102,9 @@ static daybook_status open_input(listing *list, dbk_source *source, term_stream 
 
 // ---- Counting ---------------------------------------------------------------------------------------------
 
-static bool stream_counts(const listing *list, const dbk_stream *stream) {
-    if (stream == NULL || atomic_load(&((dbk_stream *)(uintptr_t)stream)->removed)) return false;
-    if (list->stream != NULL) return stream == list->stream;
-    const daybook_stream_config *config = atomic_load(&((dbk_stream *)(uintptr_t)stream)->config);
-    return (config->flags & DAYBOOK_STREAM_INTERNAL) == 0;
-}
-
 // What a reader hides by max_age before a writer has removed it; a writer's maintenance does so every second.
 static bool is_expired(const listing *list, const dbk_stream *stream, int64_t recorded_ns) {
-    return list->store->read_only &&
-           dbk_stream_is_expired(stream, recorded_ns, dbk_clock_expiry_ns(list->store));
+    return list->store->read_only && dbk_clock_has_expired(list->store, stream, recorded_ns);
 }
 
 // All events of the segment count, so that a term's entry is the truth.
@@ -121,7 +113,8 @@ static bool is_plain(const listing *list, dbk_source *source) {
     dbk_segment_stream in;
     for (uint32_t i = 0; dbk_segment_get_stream(source->segment, i, &in); i++) {
         dbk_stream *stream = dbk_stream_table_find_id(list->store->streams, in.stream_id);
-        bool counts = list->kind == DAYBOOK_LIST_TYPES ? stream_counts(list, stream) : true;
+        bool counts = list->kind == DAYBOOK_LIST_TYPES ? dbk_stream_is_asked_for(stream, list->stream, false)
+                                                       : true;
         if (!counts || (stream != NULL && in.first_position < atomic_load(&stream->first_position)))
             return false;
         if (stream != NULL &&
@@ -142,7 +135,7 @@ static void count_event(daybook_list_entry *entry, const dbk_event *event, bool 
 
 static bool event_counts(const listing *list, dbk_source *source, const dbk_event *event) {
     dbk_stream *stream = dbk_stream_table_find_id(list->store->streams, event->stream_id);
-    return event->position <= list->durable && stream_counts(list, stream) &&
+    return event->position <= list->durable && dbk_stream_is_asked_for(stream, list->stream, false) &&
            event->position >= atomic_load(&stream->first_position) &&
            !is_expired(list, stream, event->recorded_ns) && !dbk_source_is_dead(source, event->position);
 }
@@ -231,7 +224,7 @@ static bool explain(const listing *list, dbk_slice term, daybook_list_entry *ent
     }
     uint32_t id = (uint32_t)bytes[1] << 24 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 8 | bytes[4];
     const dbk_stream *stream = dbk_stream_table_find_id(list->store->streams, id);
-    if (!stream_counts(list, stream)) return false;
+    if (!dbk_stream_is_asked_for(stream, list->stream, false)) return false;
     entry->stream = stream->name;
     entry->name = daybook_bytes(bytes + 5, term.size - 5);
     return true;

@@ -22,16 +22,9 @@ typedef struct search {
     uint64_t to;
 } search;
 
-static bool stream_counts(const search *searching, const dbk_stream *stream) {
-    if (stream == NULL || atomic_load(&((dbk_stream *)(uintptr_t)stream)->removed)) return false;
-    if (searching->stream != NULL) return stream == searching->stream;
-    const daybook_stream_config *config = atomic_load(&((dbk_stream *)(uintptr_t)stream)->config);
-    return (config->flags & DAYBOOK_STREAM_INTERNAL) == 0;
-}
-
 static bool event_counts(const search *searching, dbk_source *source, const dbk_event *event) {
     dbk_stream *stream = dbk_stream_table_find_id(searching->store->streams, event->stream_id);
-    if (!stream_counts(searching, stream)) return false;
+    if (!dbk_stream_is_asked_for(stream, searching->stream, false)) return false;
     if (event->position < atomic_load(&stream->first_position) || dbk_source_is_dead(source, event->position))
         return false;
     for (size_t i = 0; i < searching->item_count; i++) {
@@ -51,7 +44,8 @@ static bool index_decides(const search *searching, const dbk_source *source) {
     dbk_segment_stream in;
     for (uint32_t i = 0; dbk_segment_get_stream(source->segment, i, &in); i++) {
         dbk_stream *stream = dbk_stream_table_find_id(searching->store->streams, in.stream_id);
-        if (i >= STREAMS_CHECKED_MAX || !stream_counts(searching, stream)) return false;
+        if (i >= STREAMS_CHECKED_MAX || !dbk_stream_is_asked_for(stream, searching->stream, false))
+            return false;
         if (in.first_position < atomic_load(&stream->first_position)) return false;
     }
     return true;

@@ -299,7 +299,7 @@ daybook_status dbk_store_count_expired(daybook_store *store, dbk_stream *stream,
     daybook_status status;
     daybook_recorded_event event;
     while ((status = daybook_cursor_next(cursor, 0, &event, error)) == DAYBOOK_OK &&
-           dbk_stream_is_expired(stream, event.recorded_ns, now_ns)) {
+           event.recorded_ns <= now_ns - config->max_age_ns) {
         ++*count_out;
         *bytes_out += dbk_event_cost(dbk_cursor_event(cursor));
     }

@@ -258,9 +258,15 @@ static const daybook_stream_config *config_of(const dbk_stream *stream) {
     return atomic_load_explicit(&((dbk_stream *)(uintptr_t)stream)->config, memory_order_acquire);
 }
 
-bool dbk_stream_is_expired(const dbk_stream *stream, int64_t recorded_ns, int64_t now_ns) {
-    int64_t max_age_ns = config_of(stream)->max_age_ns;
-    return max_age_ns > 0 && recorded_ns <= now_ns - max_age_ns;
+bool dbk_stream_is_asked_for(const dbk_stream *stream, const dbk_stream *only, bool includes_internal) {
+    if (stream == NULL) return false;
+    if (atomic_load_explicit(&((dbk_stream *)(uintptr_t)stream)->removed, memory_order_acquire)) return false;
+    if (only != NULL) return stream == only;
+    return includes_internal || (config_of(stream)->flags & DAYBOOK_STREAM_INTERNAL) == 0;
+}
+
+int64_t dbk_stream_max_age_ns(const dbk_stream *stream) {
+    return config_of(stream)->max_age_ns;
 }
 
 static uint64_t text_hash(dbk_slice text) {

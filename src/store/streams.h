@@ -87,8 +87,11 @@ void dbk_stream_table_replace(dbk_stream_table *table, dbk_stream *stream, const
 void dbk_stream_table_discard_update(dbk_stream_table *table, const daybook_stream_config *copy);
 void dbk_stream_table_remove(dbk_stream_table *table, dbk_stream *stream);
 
-/// Older than the stream's max_age: gone for reads, also where no writer has removed it yet.
-bool dbk_stream_is_expired(const dbk_stream *stream, int64_t recorded_ns, int64_t now_ns);
+/// May a question about `only` (NULL: all streams) meet events of `stream` (NULL: one that is not there)? All
+/// streams are all but the removed, and the internal ones only where it `includes_internal`.
+bool dbk_stream_is_asked_for(const dbk_stream *stream, const dbk_stream *only, bool includes_internal);
+/// 0: events do not age.
+int64_t dbk_stream_max_age_ns(const dbk_stream *stream);
 
 /// NULL when absent (or removed).
 dbk_stream *dbk_stream_table_find(dbk_stream_table *table, dbk_slice name);
