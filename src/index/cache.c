@@ -116,6 +116,7 @@ static void list_remove(cache_shard *shard, dbk_cache_entry *entry) {
 
 // ---- Table ------------------------------------------------------------------------------------------------
 
+// Each step can be undone: of two files the same offset never has the same hash.
 static uint64_t key_hash(uint64_t file_id, uint64_t offset) {
     uint64_t hash = (file_id * UINT64_C(0x9e3779b97f4a7c15)) ^ offset;
     hash ^= hash >> 32;
@@ -134,8 +135,9 @@ static struct cache_slot *find_slot(const cache_shard *shard, uint64_t hash, uin
     for (size_t at = (size_t)hash & mask;; at = (at + 1) & mask) {
         struct cache_slot *slot = &shard->slots[at];
         if (slot->entry == NULL) return slot;
-        if (slot->hash == hash && slot->entry->offset == offset && slot->entry->file_id == file_id)
-            return slot;
+        if (slot->hash != hash || slot->entry->offset != offset) continue;
+        DBK_ASSERT(slot->entry->file_id == file_id); // key_hash: one hash and offset have one file
+        return slot;
     }
 }
 

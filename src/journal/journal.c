@@ -437,10 +437,8 @@ daybook_status dbk_journal_plan_recycle(dbk_journal *journal, uint64_t start_lsn
 // `start_lsn`. With the lock held.
 static bool continues(const dbk_journal *journal, const dbk_journal_map *map, uint64_t start_lsn) {
     dbk_journal_map now = map_of(journal);
-    if (map->first_lsn < now.first_lsn || map->first_lsn > start_lsn || map->piece_count < now.piece_count ||
-        dbk_journal_map_end(map) < dbk_journal_map_end(&now)) {
+    if (map->first_lsn < now.first_lsn || map->first_lsn > start_lsn || map->piece_count < now.piece_count)
         return false;
-    }
     uint64_t skipped = (map->first_lsn - now.first_lsn) / DBK_JOURNAL_PIECE_PAGES;
     for (uint64_t i = skipped; i < now.piece_count; i++) {
         if (now.pieces[i] != map->pieces[i - skipped]) return false;
@@ -531,7 +529,6 @@ daybook_status dbk_journal_wipe_free(dbk_journal *journal, daybook_error *error)
 // ---- Opening and closing ----
 
 static void free_journal(dbk_journal *journal) {
-    if (journal == NULL) return;
     if (journal->file != NULL) journal->vfs->close(journal->vfs, journal->file);
     dbk_journal_group_free(journal->control);
     pthread_cond_destroy(&journal->wiped);

@@ -87,7 +87,11 @@ static void the_first_of_two_that_put_wins(void **state) {
     assert_ptr_equal(first, second);
     dbk_cache_release(cache, first);
     dbk_cache_release(cache, second);
+    dbk_cache_entry *third = put(cache, 1, 1, 10); // beside one that nobody holds
+    assert_ptr_equal(first, third);
+    dbk_cache_release(cache, third);
     dbk_cache_free(cache);
+    dbk_cache_free(NULL);
 }
 
 static void a_forgotten_file_is_gone_and_its_pinned_chunks_live_on(void **state) {
@@ -122,8 +126,64 @@ static void scratch_comes_back_as_it_was_left(void **state) {
     dbk_cache_free(cache);
 }
 
+static void scratch_of_another_size_is_not_given(void **state) {
+    (void)state;
+    dbk_cache *cache = new_cache(1 << 20);
+    void *scratch = dbk_cache_take_scratch(cache, 1000);
+    dbk_cache_give_scratch(cache, scratch, 1000);
+    void *other = dbk_cache_take_scratch(cache, 999);
+    assert_ptr_not_equal(other, scratch);
+    assert_ptr_equal(dbk_cache_take_scratch(cache, 1000), scratch);
+    dbk_cache_give_scratch(cache, scratch, 1000);
+    dbk_cache_give_scratch(cache, other, 999);
+    dbk_cache_give_scratch(cache, NULL, 1000);
+    dbk_cache_free(cache);
+}
+
+static void chunks_whose_hashes_agree_are_told_apart(void **state) {
+    (void)state;
+    dbk_cache *cache = new_cache(1 << 20);
+    // The file's id times this, and the offset, go into the hash by exclusive or.
+    const uint64_t factor = UINT64_C(0x9e3779b97f4a7c15), other_offset = (2 * factor) ^ factor;
+    dbk_cache_release(cache, put(cache, 1, 0, 10));
+    assert_false(has(cache, 2, other_offset));
+    dbk_cache_release(cache, put(cache, 2, other_offset, 20));
+    dbk_cache_entry *first = dbk_cache_get(cache, 1, 0), *second = dbk_cache_get(cache, 2, other_offset);
+    assert_int_equal(dbk_cache_entry_size(first), 10);
+    assert_int_equal(dbk_cache_entry_size(second), 20);
+    dbk_cache_release(cache, first);
+    dbk_cache_release(cache, second);
+    dbk_cache_free(cache);
+}
+
+// Entries that did not fit into a table that could not grow stay with their makers.
+static void a_table_that_cannot_grow_takes_what_it_can(void **state) {
+    (void)state;
+    fault_allocator faults;
+    fault_allocator_init(&faults);
+    dbk_cache *cache;
+    assert_int_equal(dbk_cache_new(&faults.allocator, 1 << 20, &cache), DAYBOOK_OK);
+    dbk_cache_entry *entries[100];
+    for (size_t i = 0; i < 100; i++) entries[i] = dbk_cache_entry_new(cache, 10);
+    fault_allocator_fail(&faults, 1, true);
+    for (size_t i = 0; i < 100; i++) entries[i] = dbk_cache_put(cache, 1, i, entries[i]);
+    for (size_t i = 0; i < 100; i++) dbk_cache_release(cache, entries[i]);
+    size_t found = 0;
+    for (size_t i = 0; i < 100; i++) found += has(cache, 1, i);
+    assert_true(found > 0 && found < 100);
+    fault_allocator_fail(&faults, 0, false);
+    dbk_cache_entry *late = dbk_cache_put(cache, 1, 1000, dbk_cache_entry_new(cache, 10));
+    dbk_cache_release(cache, late);
+    assert_true(has(cache, 1, 1000));
+    dbk_cache_free(cache);
+    assert_int_equal(fault_allocator_live(&faults), 0);
+}
+
 static void memory_out_is_a_null(void **state) {
     (void)state;
+    dbk_cache *small = new_cache(1 << 20);
+    assert_null(dbk_cache_entry_new(small, SIZE_MAX));
+    dbk_cache_free(small);
     fault_allocator faults;
     fault_allocator_init(&faults);
     for (uint64_t nth = 1;; nth++) {
@@ -201,6 +261,9 @@ int main(void) {
         cmocka_unit_test(the_first_of_two_that_put_wins),
         cmocka_unit_test(a_forgotten_file_is_gone_and_its_pinned_chunks_live_on),
         cmocka_unit_test(scratch_comes_back_as_it_was_left),
+        cmocka_unit_test(scratch_of_another_size_is_not_given),
+        cmocka_unit_test(chunks_whose_hashes_agree_are_told_apart),
+        cmocka_unit_test(a_table_that_cannot_grow_takes_what_it_can),
         cmocka_unit_test(memory_out_is_a_null),
         cmocka_unit_test(many_threads_may_use_it),
     };

@@ -269,6 +269,57 @@ static void a_page_refused_ends_the_encoding(void **state) {
     }
 }
 
+// Whatever fills a page is told of its refusal: n runs, three numbers, perhaps a run; for every n that a page has
+// room for.
+static void a_refusal_is_told_wherever_a_page_is_full(void **state) {
+    (void)state;
+    static dbk_postings_encoder encoder;
+    for (uint32_t runs = 0; runs <= 2 * DBK_POSTINGS_PAGE_GROUPS_MAX; runs++) {
+        const uint32_t sizes[2] = {0, 30}; // of the last run
+        refusal refused = {0};
+        dbk_postings_encoder_init(&encoder, refuse_page, &refused);
+        daybook_status status = DAYBOOK_OK;
+        uint32_t number = 0;
+        for (uint32_t i = 0; i < runs * 30 && status == DAYBOOK_OK; i++, number += i % 30 == 0 ? 2 : 1)
+            status = dbk_postings_encoder_add(&encoder, number);
+        for (uint32_t i = 0; i < 3 && status == DAYBOOK_OK; i++)
+            status = dbk_postings_encoder_add(&encoder, number += 2);
+        number++;
+        for (uint32_t i = 0; i < sizes[runs % 2] && status == DAYBOOK_OK; i++)
+            status = dbk_postings_encoder_add(&encoder, ++number);
+        // A number far away closes the run by adding, the end closes it by finishing.
+        if (runs % 4 < 2 && status == DAYBOOK_OK) status = dbk_postings_encoder_add(&encoder, number += 100);
+        if (status == DAYBOOK_OK) status = dbk_postings_encoder_finish(&encoder);
+        assert_int_equal(status, DAYBOOK_EIO);
+    }
+}
+
+static daybook_status count_numbers(void *context, dbk_slice page, uint32_t first, uint32_t last) {
+    dbk_postings_group groups[DBK_POSTINGS_PAGE_GROUPS_MAX];
+    size_t count;
+    assert_int_equal(first, 0);
+    assert_int_equal(last, UINT32_MAX);
+    assert_true(dbk_postings_parse_page(page, groups, &count));
+    assert_int_equal(count, 2);
+    for (size_t i = 0; i < count; i++) *(uint64_t *)context += groups[i].count;
+    return DAYBOOK_OK;
+}
+
+// A group's count has room for fewer. The encoder is put to where 4 billion additions would bring it.
+static void the_run_of_all_numbers_is_cut_in_two(void **state) {
+    (void)state;
+    static dbk_postings_encoder encoder;
+    uint64_t number_count = 0;
+    dbk_postings_encoder_init(&encoder, count_numbers, &number_count);
+    assert_int_equal(dbk_postings_encoder_add(&encoder, 0), DAYBOOK_OK);
+    encoder.run_last = UINT32_MAX - 3;
+    encoder.count = UINT32_MAX - 2;
+    for (uint32_t number = UINT32_MAX - 2; number != 0; number++)
+        assert_int_equal(dbk_postings_encoder_add(&encoder, number), DAYBOOK_OK);
+    assert_int_equal(dbk_postings_encoder_finish(&encoder), DAYBOOK_OK);
+    assert_true(number_count == UINT64_C(1) << 32);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_lists_come_back),
@@ -280,6 +331,8 @@ int main(void) {
         cmocka_unit_test(a_page_has_no_more_groups_than_its_table),
         cmocka_unit_test(each_contradiction_of_a_group_is_refused),
         cmocka_unit_test(a_page_refused_ends_the_encoding),
+        cmocka_unit_test(a_refusal_is_told_wherever_a_page_is_full),
+        cmocka_unit_test(the_run_of_all_numbers_is_cut_in_two),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

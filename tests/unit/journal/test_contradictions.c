@@ -178,6 +178,37 @@ static void a_failure_at_any_read_is_told(void **state) {
     log_deinit(&log);
 }
 
+// A group is broken: recovery looks at what lies behind it.
+static void a_failure_while_looking_behind_a_broken_group_is_told(void **state) {
+    (void)state;
+    test_log log;
+    make_log(&log);
+    log_flip(&log, group_with(&log, false), 100, 1);
+    uint64_t nth = 1;
+    for (;; nth++) {
+        uint64_t hits = dbk_sim_fault_hits(log.sim);
+        daybook_status status = recover_failing(&log, DBK_SIM_READ, nth, ENOMEM, 0);
+        if (dbk_sim_fault_hits(log.sim) == hits) break;
+        assert_int_equal(status, DAYBOOK_ENOMEM);
+    }
+    assert_true(nth > 2);
+    assert_damaged_at(&log, group_with(&log, false));
+    log_deinit(&log);
+}
+
+static void reading_resumes_at_a_group_that_does_not_contradict_itself(void **state) {
+    (void)state;
+    enum { AT_PAGE_COUNT = 20 };
+    test_log log;
+    make_log(&log);
+    uint64_t lsn = group_with(&log, false);
+    log_flip(&log, lsn, 100, 1);
+    forge(&log, lsn + 1, AT_PAGE_COUNT, 1, 0, 0);
+    assert_damaged_at(&log, lsn);
+    assert_true(log.recovery.resume_lsn == lsn + 2);
+    log_deinit(&log);
+}
+
 static void media_that_cannot_be_written_need_no_sync(void **state) {
     (void)state;
     test_log log;
@@ -255,6 +286,8 @@ int main(void) {
         cmocka_unit_test(maps_beyond_their_limits_are_damage),
         cmocka_unit_test(a_group_takes_no_more_than_its_limit),
         cmocka_unit_test(a_failure_at_any_read_is_told),
+        cmocka_unit_test(a_failure_while_looking_behind_a_broken_group_is_told),
+        cmocka_unit_test(reading_resumes_at_a_group_that_does_not_contradict_itself),
         cmocka_unit_test(media_that_cannot_be_written_need_no_sync),
         cmocka_unit_test(bounds_that_cannot_be_are_damage),
         cmocka_unit_test(has_group_tells_only_of_groups),

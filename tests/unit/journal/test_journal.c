@@ -111,6 +111,7 @@ static void growth_that_fails_leaves_the_journal_usable(void **state) {
     log_grow(&log, 4);
     log_reopen(&log);
     assert_int_equal(log_try_grow(&log, DBK_JOURNAL_PIECES_MAX), DAYBOOK_ELIMIT);
+    assert_int_equal(log_try_grow(&log, UINT32_MAX), DAYBOOK_ELIMIT);
     log_close(&log);
     log_deinit(&log);
 }
@@ -272,6 +273,117 @@ static void failed_write_poisons(void **state) {
         check_failed_write(seed, 1 + seed % 6, seed % 3 == 0 ? ENOSPC : EIO);
 }
 
+static void failed_write_without_an_error_to_fill_poisons(void **state) {
+    (void)state;
+    test_log log;
+    log_init(&log, 61, 1);
+    log_reopen(&log);
+    log_assert_ok(&log, log_fill(log.group, 1, 100));
+    dbk_sim_fault fault = {.kind = DBK_SIM_WRITE, .suffix = "journal", .nth = 1, .error = EIO};
+    log_assert_ok(&log, dbk_sim_fail(log.sim, &fault));
+    uint64_t next_lsn = 0;
+    assert_int_equal(dbk_journal_write_group(log.journal, log.group, &next_lsn, NULL), DAYBOOK_EUNCERTAIN);
+    assert_true(dbk_journal_is_poisoned(log.journal));
+    assert_int_equal(dbk_journal_write_group(log.journal, log.group, &next_lsn, NULL), DAYBOOK_EPOISONED);
+    log_deinit(&log);
+    assert_int_equal(dbk_journal_close(NULL, NULL), DAYBOOK_OK);
+}
+
+// The page of an epoch that had no place when the journal was opened fails, before a group and at the end.
+static void failed_page_of_an_epoch_poisons(void **state) {
+    (void)state;
+    for (int is_end = 0; is_end < 2; is_end++) {
+        test_log log;
+        log_init(&log, 62, 1);
+        for (int i = 0; i < 257; i++) log_reopen(&log);
+        assert_true(dbk_journal_durable_lsn(log.journal) == dbk_journal_map_end(&log.map));
+        log_recycle(&log, 0);
+        dbk_sim_fault fault = {.kind = DBK_SIM_WRITE, .suffix = "journal", .nth = 1, .error = EIO};
+        log_assert_ok(&log, dbk_sim_fail(log.sim, &fault));
+        daybook_status status = is_end ? dbk_journal_write_witness(log.journal, &log.error)
+                                       : log_try_append(&log, 100);
+        assert_int_equal(status, DAYBOOK_EUNCERTAIN);
+        assert_true(dbk_journal_is_poisoned(log.journal));
+        dbk_sim_clear_faults(log.sim);
+        log.doubt.id = 0; // the epoch's page failed: nothing of the group was written
+        log_reopen(&log);
+        log_append(&log, 100);
+        log_close(&log);
+        log_deinit(&log);
+    }
+}
+
+static void start_at_the_end_of_a_full_map_gets_no_witness(void **state) {
+    (void)state;
+    test_log log;
+    log_init(&log, 63, 1);
+    for (int i = 0; i < 257; i++) log_reopen(&log);
+    uint64_t end = dbk_journal_map_end(&log.map);
+    log_assert_ok(&log, dbk_journal_set_map(log.journal, &log.map, end, &log.error));
+    log_assert_ok(&log, dbk_journal_write_witness(log.journal, &log.error));
+    assert_true(dbk_journal_durable_lsn(log.journal) == end);
+    log_deinit(&log);
+}
+
+static int allocate_all(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t size) {
+    (void)vfs, (void)file, (void)offset, (void)size;
+    return 0;
+}
+
+static void creating_and_growing_survive_what_the_disk_does(void **state) {
+    (void)state;
+    test_log log;
+    log_init_disk(&log, 64, 2);
+    daybook_vfs vfs = *log.vfs;
+    // Memory.
+    fault_allocator faults;
+    fault_allocator_init(&faults);
+    log.config.allocator = &faults.allocator;
+    fault_allocator_fail(&faults, 1, true);
+    assert_int_equal(dbk_journal_create(&log.config, 2, &log.error), DAYBOOK_ENOMEM);
+    log.config.allocator = dbk_allocator_default();
+    // Interrupted writes go on.
+    dbk_sim_fault fault = {.kind = DBK_SIM_WRITE, .suffix = "journal", .nth = 1, .error = EINTR};
+    log_assert_ok(&log, dbk_sim_fail(log.sim, &fault));
+    log_create(&log);
+    dbk_sim_clear_faults(log.sim);
+    log_reopen(&log);
+    // The second handle cannot be had.
+    fault = (dbk_sim_fault){
+        .kind = DBK_SIM_OPEN, .suffix = "journal", .nth = 1, .error = EMFILE, .is_forever = true};
+    log_assert_ok(&log, dbk_sim_fail(log.sim, &fault));
+    assert_int_equal(log_try_grow(&log, 1), DAYBOOK_EMFILE);
+    assert_int_equal(dbk_journal_wipe_free(log.journal, &log.error), DAYBOOK_EMFILE);
+    dbk_sim_clear_faults(log.sim);
+    log_grow(&log, 1);
+    log_close(&log);
+    // A disk that gives room without writing.
+    vfs.allocate = allocate_all;
+    log.config.vfs = &vfs;
+    log_reopen(&log);
+    log_grow(&log, 1);
+    log_append(&log, 100);
+    log_close(&log);
+    log_recover(&log);
+    log_deinit(&log);
+}
+
+static void wiping_without_memory_is_a_status(void **state) {
+    (void)state;
+    test_log log;
+    log_init(&log, 65, 2);
+    fault_allocator faults;
+    fault_allocator_init(&faults);
+    log.config.allocator = &faults.allocator;
+    log_reopen(&log);
+    fault_allocator_fail(&faults, 1, true);
+    assert_int_equal(dbk_journal_wipe_free(log.journal, &log.error), DAYBOOK_ENOMEM);
+    fault_allocator_fail(&faults, 0, false);
+    log_assert_ok(&log, dbk_journal_wipe_free(log.journal, &log.error));
+    log_deinit(&log);
+    assert_int_equal(fault_allocator_live(&faults), 0);
+}
+
 static void failure_to_open_leaves_nothing_behind(void **state) {
     (void)state;
     test_log log;
@@ -306,6 +418,8 @@ static void opening_what_was_not_recovered_so_is_refused(void **state) {
     dbk_journal_recovery recovered = log.recovery;
     uint64_t start_lsn = log.start_lsn;
     log.start_lsn = recovered.end_lsn + 1;
+    assert_int_equal(log_try_open(&log), DAYBOOK_EMISUSE);
+    log.start_lsn = log.map.first_lsn - 1;
     assert_int_equal(log_try_open(&log), DAYBOOK_EMISUSE);
     log.start_lsn = start_lsn;
     log.recovery.end_lsn = dbk_journal_map_end(&log.map) + 1;
@@ -399,6 +513,13 @@ static void map_that_moves_pages_in_use_is_refused(void **state) {
     map.pieces = fewer;
     map.piece_count = 2;
     assert_int_equal(dbk_journal_set_map(log.journal, &map, log.start_lsn, &log.error), DAYBOOK_EMISUSE);
+    map = log.map;
+    map.first_lsn += DBK_JOURNAL_PIECE_PAGES; // gives up what is behind the start
+    assert_int_equal(dbk_journal_set_map(log.journal, &map, log.start_lsn, &log.error), DAYBOOK_EMISUSE);
+    map.first_lsn -= 2 * DBK_JOURNAL_PIECE_PAGES; // takes back what was given up
+    assert_int_equal(dbk_journal_set_map(log.journal, &map, log.start_lsn, &log.error), DAYBOOK_EMISUSE);
+    assert_int_equal(dbk_journal_set_map(log.journal, &log.map, log.start_lsn - 1, &log.error),
+                     DAYBOOK_EMISUSE);
     uint64_t next = dbk_journal_durable_lsn(log.journal);
     assert_int_equal(dbk_journal_set_map(log.journal, &log.map, next + 1, &log.error), DAYBOOK_EMISUSE);
     log_assert_ok(&log, dbk_journal_set_map(log.journal, &log.map, log.start_lsn, &log.error));
@@ -407,6 +528,10 @@ static void map_that_moves_pages_in_use_is_refused(void **state) {
     uint32_t count = 0;
     assert_int_equal(dbk_journal_plan_recycle(log.journal, next + 1, &pieces, &first_lsn, &count, &log.error),
                      DAYBOOK_EMISUSE);
+    assert_int_equal(
+        dbk_journal_plan_recycle(log.journal, log.start_lsn - 1, &pieces, &first_lsn, &count, &log.error),
+        DAYBOOK_EMISUSE);
+    assert_null(pieces);
     log_append(&log, 100);
     log_reopen(&log);
     log_deinit(&log);
@@ -513,6 +638,11 @@ int main(void) {
         cmocka_unit_test(group_in_neighbouring_pieces_is_one_write),
         cmocka_unit_test(short_and_interrupted_transfers_are_completed),
         cmocka_unit_test(failed_write_poisons),
+        cmocka_unit_test(failed_write_without_an_error_to_fill_poisons),
+        cmocka_unit_test(failed_page_of_an_epoch_poisons),
+        cmocka_unit_test(start_at_the_end_of_a_full_map_gets_no_witness),
+        cmocka_unit_test(creating_and_growing_survive_what_the_disk_does),
+        cmocka_unit_test(wiping_without_memory_is_a_status),
         cmocka_unit_test(failure_to_open_leaves_nothing_behind),
         cmocka_unit_test(opening_what_was_not_recovered_so_is_refused),
         cmocka_unit_test(write_without_progress_is_an_error),

@@ -191,6 +191,16 @@ static int64_t write_slowly(daybook_vfs *vfs, daybook_file *file, const void *da
     return slow->below->write_at(slow->below, file, data, size, offset);
 }
 
+static int64_t write_behind_the_writer(daybook_vfs *vfs, daybook_file *file, const void *data, size_t size,
+                                       uint64_t offset) {
+    slow_wipe *slow = (slow_wipe *)(void *)vfs;
+    if (slow->is_armed && offset >= DBK_JOURNAL_PIECE_SIZE) {
+        slow->is_armed = false;
+        slow->act(slow); // in this thread: waiting for the piece would be for ever
+    }
+    return slow->below->write_at(slow->below, file, data, size, offset);
+}
+
 static void begin_slow(slow_wipe *slow, uint64_t seed, void *(*act)(void *context)) {
     test_log *log = &slow->log;
     log_init(log, seed, 2);
@@ -223,6 +233,26 @@ static void writer_waits_for_the_piece_being_wiped(void **state) {
     log_deinit(log);
 }
 
+static void writer_does_not_wait_for_another_piece(void **state) {
+    (void)state;
+    static slow_wipe slow;
+    test_log *log = &slow.log;
+    begin_slow(&slow, 54, append_one);
+    slow.vfs.write_at = write_behind_the_writer;
+    log_append(log, 1000);
+    log_group written = {.id = log->next_id++, .size = 5000};
+    written.first_lsn = dbk_journal_durable_lsn(log->journal);
+    written.next_lsn = written.first_lsn + dbk_journal_pages_for(written.size);
+    log_assert_ok(log, log_fill(log->group, written.id, written.size));
+    slow.is_armed = true;
+    log_assert_ok(log, dbk_journal_wipe_free(log->journal, &log->error));
+    assert_true(atomic_load(&slow.has_acted));
+    log->groups[log->count++] = written;
+    log_close(log);
+    log_recover(log);
+    log_deinit(log);
+}
+
 static void piece_being_wiped_is_not_recycled(void **state) {
     (void)state;
     static slow_wipe slow;
@@ -246,6 +276,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writing_beside_growing_recycling_and_wiping),
         cmocka_unit_test(writer_waits_for_the_piece_being_wiped),
+        cmocka_unit_test(writer_does_not_wait_for_another_piece),
         cmocka_unit_test(piece_being_wiped_is_not_recycled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,6 +44,36 @@ static void texts_that_are_cut_end_a_list(void **state) {
     assert_memory_equal(text.data, "y", 1);
 }
 
+static void names_of_headers_differ_in_what_is_no_letter(void **state) {
+    (void)state;
+    dbk_event event = {0};
+    dbk_slice text;
+    event.headers = daybook_bytes("\3A-1\1x\3a_1\1y", 12);
+    assert_true(dbk_event_header(&event, daybook_text("a-1"), &text));
+    assert_memory_equal(text.data, "x", 1);
+    assert_true(dbk_event_header(&event, daybook_text("A_1"), &text));
+    assert_memory_equal(text.data, "y", 1);
+    assert_false(dbk_event_header(&event, daybook_text("a.1"), &text));
+}
+
+// flags; key; no aggregate; subject "a".
+static void an_id_said_to_be_made_is_a_uuid_of_version_7(void **state) {
+    (void)state;
+    static const uint8_t made[2] = {(DBK_EVENT_ID_MADE & 0x7f) | 0x80, DBK_EVENT_ID_MADE >> 7};
+    uint8_t text_key[] = {made[0], made[1], 2, 'T', 'x', 0, 1, 'a'};
+    uint8_t uuid_key[2 + 2 + 16 + 3] = {made[0], made[1], 17, 'U'};
+    memcpy(uuid_key + 4, made_id, sizeof made_id);
+    memcpy(uuid_key + 20, "\0\1a", 3);
+    dbk_event event = {0};
+    assert_int_equal(dbk_event_decode_body(daybook_bytes(uuid_key, sizeof uuid_key), &event), DAYBOOK_OK);
+    uuid_key[4 + 6] = 0x40;
+    assert_int_equal(dbk_event_decode_body(daybook_bytes(uuid_key, sizeof uuid_key), &event),
+                     DAYBOOK_EDAMAGED);
+    assert_int_equal(dbk_event_decode_body(daybook_bytes(text_key, sizeof text_key), &event),
+                     DAYBOOK_EDAMAGED);
+    assert_int_equal(dbk_event_decode_body(daybook_bytes("\0\2Tx\0\1a", 7), &event), DAYBOOK_OK);
+}
+
 static void keys_that_begin_like_a_uuid_are_texts(void **state) {
     (void)state;
     char scratch[37];
@@ -139,21 +169,40 @@ static void a_record_beyond_its_size_is_refused_and_leaves_the_buffer(void **sta
     free(value);
 }
 
-static void no_event_is_misuse(void **state) {
+static void records_without_memory_are_refused(void **state) {
+    (void)state;
+    dbk_buf buf;
+    dbk_catalogue_entry entry = {DBK_CATALOGUE_STREAM, true, {"k", 1}, {"v", 1}};
+    for (size_t size_max = 0; size_max < 12; size_max++) {
+        dbk_buf_init(&buf, dbk_allocator_default(), size_max);
+        assert_int_not_equal(dbk_catalogue_encode(&entry, &buf), DAYBOOK_OK);
+        dbk_buf_deinit(&buf);
+    }
+}
+
+static void an_event_is_checked_without_a_store(void **state) {
     (void)state;
     assert_int_equal(daybook_event_check(NULL, NULL), DAYBOOK_EMISUSE);
+    daybook_event event;
+    daybook_event_init(&event);
+    assert_int_equal(daybook_event_check(&event, NULL), DAYBOOK_ESUBJECT);
+    event.subject = daybook_text("a.b");
+    assert_int_equal(daybook_event_check(&event, NULL), DAYBOOK_OK);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_and_kinds_of_no_event_are_damage),
         cmocka_unit_test(texts_that_are_cut_end_a_list),
+        cmocka_unit_test(names_of_headers_differ_in_what_is_no_letter),
+        cmocka_unit_test(an_id_said_to_be_made_is_a_uuid_of_version_7),
         cmocka_unit_test(keys_that_begin_like_a_uuid_are_texts),
         cmocka_unit_test(times_before_1970_make_ids_of_1970),
         cmocka_unit_test(events_that_differ_in_one_field_are_not_the_same),
         cmocka_unit_test(records_of_another_kind_or_size_are_damage),
         cmocka_unit_test(a_record_beyond_its_size_is_refused_and_leaves_the_buffer),
-        cmocka_unit_test(no_event_is_misuse),
+        cmocka_unit_test(records_without_memory_are_refused),
+        cmocka_unit_test(an_event_is_checked_without_a_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,6 +125,11 @@ static void reservations_of_positions_round_trip(void **state) {
         assert_int_equal(end, ends[i]);
         assert_int_equal(dbk_positions_decode(daybook_bytes(record, size + 1), &end), DAYBOOK_EDAMAGED);
         assert_int_equal(dbk_positions_decode(daybook_bytes(record, size - 1), &end), DAYBOOK_EDAMAGED);
+        // A record whose own size is too small or too large for what it holds.
+        for (size_t other = size - 1; other <= size + 1; other += 2) {
+            dbk_put_u32(record, (uint32_t)other | (uint32_t)DBK_RECORD_POSITIONS << 28);
+            assert_int_equal(dbk_positions_decode(daybook_bytes(record, other), &end), DAYBOOK_EDAMAGED);
+        }
     }
     static const uint64_t wrong[] = {0, (uint64_t)INT64_MAX / 2 + 1, UINT64_MAX};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {

@@ -71,6 +71,24 @@ static void subjects_are_checked(void **state) {
     assert_accepted(&event);
 }
 
+// Cut between two characters of three bytes: 64 is within one.
+static void a_long_subject_is_shown_in_part(void **state) {
+    (void)state;
+    daybook_event event = valid_event();
+    event.subject =
+        daybook_text("\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"
+                     "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"
+                     "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"
+                     "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac.>");
+    daybook_error error;
+    daybook_error_init(&error);
+    assert_int_equal(dbk_event_validate(&event, 0, &error), DAYBOOK_ESUBJECT);
+    const char *begin = strchr(error.message, '"'), *end = strrchr(error.message, '"');
+    assert_non_null(begin);
+    assert_int_equal(end - begin - 1, 63);
+    assert_refused(&event, DAYBOOK_ESUBJECT, "subject", "wildcard");
+}
+
 static void texts_are_checked(void **state) {
     (void)state;
     static const char *const names[] = {"id", "type", "schema", "correlation", "causation", "actor"};
@@ -143,6 +161,8 @@ static void headers_are_checked(void **state) {
     assert_accepted(&event);
     headers[0].name = text_of(DAYBOOK_TEXT_SIZE_MAX + 1);
     assert_refused(&event, DAYBOOK_EINVALID, "header 1", "255");
+    headers[0].name = daybook_bytes(NULL, 5);
+    assert_refused(&event, DAYBOOK_EINVALID, "header 1", "5 bytes");
     headers[0].name = daybook_text("Name");
     headers[0].value = daybook_text("");
     assert_accepted(&event);
@@ -196,6 +216,7 @@ int main(void) {
     memset(long_text, 'x', sizeof long_text);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(subjects_are_checked),
+        cmocka_unit_test(a_long_subject_is_shown_in_part),
         cmocka_unit_test(texts_are_checked),
         cmocka_unit_test(tags_are_checked),
         cmocka_unit_test(headers_are_checked),
