@@ -44,6 +44,17 @@ void *dbk_resize_array(const daybook_allocator *allocator, void *data, size_t co
     return allocator->resize(allocator->context, data, total == 0 ? 1 : total);
 }
 
+void *dbk_grow_array(const daybook_allocator *allocator, void *data, size_t *capacity, size_t needed,
+                     size_t size) {
+    enum { CAPACITY_FIRST = 16 };
+    if (needed <= *capacity) return data;
+    size_t grown = *capacity == 0 ? CAPACITY_FIRST : *capacity * 2;
+    if (grown < needed) grown = needed;
+    void *moved = dbk_resize_array(allocator, data, grown, size);
+    if (moved != NULL) *capacity = grown;
+    return moved;
+}
+
 void dbk_free(const daybook_allocator *allocator, void *data) {
     if (data != NULL) allocator->release(allocator->context, data);
 }

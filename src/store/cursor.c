@@ -506,13 +506,10 @@ typedef struct position_list {
 } position_list;
 
 static daybook_status add_position(position_list *list, uint64_t position) {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity == 0 ? 64 : list->capacity * 2;
-        uint64_t *positions = dbk_resize_array(list->allocator, list->positions, capacity, sizeof *positions);
-        if (positions == NULL) return DAYBOOK_ENOMEM;
-        list->positions = positions;
-        list->capacity = capacity;
-    }
+    uint64_t *positions =
+        dbk_grow_array(list->allocator, list->positions, &list->capacity, list->count + 1, sizeof *positions);
+    if (positions == NULL) return DAYBOOK_ENOMEM;
+    list->positions = positions;
     list->positions[list->count++] = position;
     return DAYBOOK_OK;
 }
@@ -546,13 +543,10 @@ static daybook_status add_subject(subject_set *set, const dbk_event *event, bool
             return DAYBOOK_OK;
         }
     }
-    if (set->count == set->capacity) {
-        size_t capacity = set->capacity == 0 ? 64 : set->capacity * 2;
-        struct seen_subject *seen = dbk_resize_array(set->allocator, set->seen, capacity, sizeof *seen);
-        if (seen == NULL) return DAYBOOK_ENOMEM;
-        set->seen = seen;
-        set->capacity = capacity;
-    }
+    struct seen_subject *seen =
+        dbk_grow_array(set->allocator, set->seen, &set->capacity, set->count + 1, sizeof *seen);
+    if (seen == NULL) return DAYBOOK_ENOMEM;
+    set->seen = seen;
     void *copy = dbk_arena_alloc(set->arena, event->subject.size);
     if (copy == NULL) return DAYBOOK_ENOMEM;
     memcpy(copy, event->subject.data, event->subject.size);

@@ -112,29 +112,18 @@ static uint32_t next_below(const dbk_filter_tree *tree, uint32_t top, uint32_t a
 
 // ---- Changes ----------------------------------------------------------------------------------------------
 
-// Room for `needed` elements in an array: `array` grown, or NULL when memory is out.
-static void *grow(const daybook_allocator *allocator, void *array, size_t *capacity, size_t needed,
-                  size_t element_size) {
-    if (needed <= *capacity) return array;
-    size_t grown = *capacity == 0 ? 16 : *capacity * 2;
-    if (grown < needed) grown = needed;
-    void *moved = dbk_resize_array(allocator, array, grown, element_size);
-    if (moved != NULL) *capacity = grown;
-    return moved;
-}
-
 daybook_status dbk_filter_tree_reserve(dbk_filter_tree *tree, const dbk_slice *filters, size_t count) {
     size_t node_count = 1; // the root
     for (size_t i = 0; i < count; i++) {
         dbk_slice prefix = literal_prefix(filters[i]);
         for (size_t size = 0; next_prefix(prefix, &size);) node_count++;
     }
-    node *nodes = grow(tree->allocator, tree->nodes, &tree->node_capacity, tree->node_count + node_count,
-                       sizeof *nodes);
+    node *nodes = dbk_grow_array(tree->allocator, tree->nodes, &tree->node_capacity,
+                                 tree->node_count + node_count, sizeof *nodes);
     if (nodes == NULL) return DAYBOOK_ENOMEM;
     tree->nodes = nodes;
-    entry *entries = grow(tree->allocator, tree->entries, &tree->entry_capacity, tree->entry_count + count,
-                          sizeof *entries);
+    entry *entries = dbk_grow_array(tree->allocator, tree->entries, &tree->entry_capacity,
+                                    tree->entry_count + count, sizeof *entries);
     if (entries == NULL) return DAYBOOK_ENOMEM;
     tree->entries = entries;
     return dbk_hash_map_reserve(&tree->prefixes, node_count);

@@ -66,14 +66,10 @@ typedef struct collecting {
 static daybook_status collect_term(void *context, dbk_slice term) {
     collecting *into = context;
     term_stream *input = into->input;
-    if (input->term_count == into->capacity) {
-        size_t capacity = into->capacity == 0 ? 256 : into->capacity * 2;
-        dbk_slice *terms =
-            dbk_resize_array(into->list->store->allocator, input->terms, capacity, sizeof *terms);
-        if (terms == NULL) return DAYBOOK_ENOMEM;
-        input->terms = terms;
-        into->capacity = capacity;
-    }
+    dbk_slice *terms = dbk_grow_array(into->list->store->allocator, input->terms, &into->capacity,
+                                      input->term_count + 1, sizeof *terms);
+    if (terms == NULL) return DAYBOOK_ENOMEM;
+    input->terms = terms;
     void *copy = dbk_arena_alloc(into->list->arena, term.size);
     if (copy == NULL) return DAYBOOK_ENOMEM;
     memcpy(copy, term.data, term.size);

@@ -84,15 +84,18 @@ static daybook_status validate_name(dbk_slice name, daybook_error *error) {
         return dbk_fail(error, DAYBOOK_EINVALID, "the stream has no name: it needs 1 to %d bytes",
                         DAYBOOK_STREAM_NAME_SIZE_MAX);
     if (name.size > DAYBOOK_STREAM_NAME_SIZE_MAX)
-        return dbk_fail(error, DAYBOOK_EINVALID, "the stream's name has %zu bytes: at most %d are allowed",
-                        name.size, DAYBOOK_STREAM_NAME_SIZE_MAX);
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "the stream's name has %zu bytes: at most %d are allowed; shorten it", name.size,
+                        DAYBOOK_STREAM_NAME_SIZE_MAX);
     if (!dbk_is_plain_text(name))
-        return dbk_fail(error, DAYBOOK_EINVALID, "the stream's name is not plain UTF-8 text");
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "the stream's name is not plain UTF-8 text; choose another name");
     for (size_t i = 0; i < name.size; i++) {
         char byte = ((const char *)name.data)[i];
         if (byte == ' ' || byte == '.' || byte == '*' || byte == '>' || byte == '/' || byte == '\\')
             return dbk_fail(error, DAYBOOK_EINVALID,
-                            "the stream's name '%.*s' contains '%c': white space . * > / \\ are not allowed",
+                            "the stream's name '%.*s' contains '%c': white space . * > / \\ are not allowed; "
+                            "choose another name",
                             (int)name.size, (const char *)name.data, byte);
     }
     return DAYBOOK_OK;
@@ -103,16 +106,21 @@ static daybook_status validate_subjects(const daybook_stream_config *config, day
         return dbk_fail(error, DAYBOOK_EINVALID,
                         "the stream captures no subject: name at least one, such as 'orders.>'");
     if (config->subject_count > DAYBOOK_STREAM_SUBJECT_COUNT_MAX)
-        return dbk_fail(error, DAYBOOK_EINVALID, "the stream names %zu subjects: at most %d are allowed",
-                        config->subject_count, DAYBOOK_STREAM_SUBJECT_COUNT_MAX);
+        return dbk_fail(
+            error, DAYBOOK_EINVALID,
+            "the stream names %zu subjects: at most %d are allowed; use wildcards, or two streams",
+            config->subject_count, DAYBOOK_STREAM_SUBJECT_COUNT_MAX);
     for (size_t i = 0; i < config->subject_count; i++) {
         dbk_slice filter = config->subjects[i];
         if (!daybook_filter_is_valid(filter))
-            return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter",
+            return dbk_fail(error, DAYBOOK_ESUBJECT,
+                            "'%.*s' is no subject filter: join tokens by '.', where * is any one and > at "
+                            "the end any rest",
                             (int)(filter.size < 200 ? filter.size : 200), (const char *)filter.data);
         for (size_t j = 0; j < i; j++) {
             if (daybook_filters_overlap(filter, config->subjects[j]))
-                return dbk_fail(error, DAYBOOK_EINVALID, "the stream's subjects '%.*s' and '%.*s' overlap",
+                return dbk_fail(error, DAYBOOK_EINVALID,
+                                "the stream's subjects '%.*s' and '%.*s' overlap: leave one of them out",
                                 (int)config->subjects[j].size, (const char *)config->subjects[j].data,
                                 (int)filter.size, (const char *)filter.data);
         }
@@ -124,7 +132,7 @@ daybook_status dbk_stream_config_validate(const daybook_stream_config *config, d
     DBK_TRY(validate_name(config->name, error));
     DBK_TRY(validate_subjects(config, error));
     if (config->aggregate_tokens > 32)
-        return dbk_fail(error, DAYBOOK_EINVALID, "aggregate_tokens is %u: at most 32 are allowed",
+        return dbk_fail(error, DAYBOOK_EINVALID, "aggregate_tokens is %u: use 0 (no aggregates) to 32",
                         config->aggregate_tokens);
     if (config->discard != DAYBOOK_DISCARD_OLD && config->discard != DAYBOOK_DISCARD_NEW)
         return dbk_fail(error, DAYBOOK_EINVALID, "discard is %d: use old (0) or new (1)", config->discard);
@@ -132,14 +140,14 @@ daybook_status dbk_stream_config_validate(const daybook_stream_config *config, d
         return dbk_fail(error, DAYBOOK_EINVALID, "storage is %d: use file (0) or memory (1)",
                         config->storage);
     if (config->max_age_ns < 0 || config->duplicate_window_ns < 0 || config->sync_interval_ns < 0)
-        return dbk_fail(error, DAYBOOK_EINVALID, "a duration of the stream is negative");
+        return dbk_fail(error, DAYBOOK_EINVALID, "a duration of the stream is negative: use 0 for none");
     if ((config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) != 0 &&
         (config->discard != DAYBOOK_DISCARD_NEW || config->max_msgs_per_subject == 0))
         return dbk_fail(error, DAYBOOK_EINVALID,
-                        "discard new per subject needs discard new and max_msgs_per_subject");
+                        "discard new per subject needs discard new and max_msgs_per_subject: give both");
     if (config->description.size > 4096 || !dbk_is_plain_text(config->description))
         return dbk_fail(error, DAYBOOK_EINVALID,
-                        "the description is no plain UTF-8 text of at most 4096 bytes");
+                        "the description is no plain UTF-8 text of at most 4096 bytes: shorten or change it");
     return DAYBOOK_OK;
 }
 
@@ -239,17 +247,6 @@ daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stre
     *config_out = config;
     *created_ns_out = created_ns;
     return DAYBOOK_OK;
-}
-
-// Room for `needed` elements in an array: `array` grown, or NULL when memory is out.
-static void *grow(const daybook_allocator *allocator, void *array, size_t *capacity, size_t needed,
-                  size_t element_size) {
-    if (needed <= *capacity) return array;
-    size_t grown = *capacity == 0 ? 16 : *capacity * 2;
-    if (grown < needed) grown = needed;
-    void *moved = dbk_resize_array(allocator, array, grown, element_size);
-    if (moved != NULL) *capacity = grown;
-    return moved;
 }
 
 // ---- Maps -------------------------------------------------------------------------------------------------
@@ -352,7 +349,7 @@ static int add_to_list(void *context, dbk_slice filter, dbk_stream *stream) {
     for (size_t i = list->count; i-- > 0;)
         if (list->streams[i] == stream) return 0;
     dbk_stream **streams =
-        grow(list->allocator, list->streams, &list->capacity, list->count + 1, sizeof *streams);
+        dbk_grow_array(list->allocator, list->streams, &list->capacity, list->count + 1, sizeof *streams);
     list->is_out_of_memory = streams == NULL;
     if (streams == NULL) return 1;
     list->streams = streams;
@@ -426,11 +423,12 @@ static daybook_status check(dbk_stream_table *table, const dbk_stream *stream,
                             const daybook_stream_config *config, daybook_error *error) {
     DBK_TRY(dbk_stream_config_validate(config, error));
     if (stream == NULL && find_name(table, config->name) != NULL)
-        return dbk_fail(error, DAYBOOK_EEXISTS, "stream %.*s exists already", (int)config->name.size,
-                        (const char *)config->name.data);
+        return dbk_fail(error, DAYBOOK_EEXISTS, "stream %.*s exists already; edit it, or choose another name",
+                        (int)config->name.size, (const char *)config->name.data);
     if (stream != NULL &&
         (config->aggregate_tokens != stream->aggregate_tokens || config->storage != stream->storage))
-        return dbk_fail(error, DAYBOOK_EINVALID, "aggregate and storage of stream %.*s are fixed at creation",
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "aggregate and storage of stream %.*s are fixed at creation; make another stream",
                         (int)config->name.size, (const char *)config->name.data);
     return check_overlap(table, stream, config, error);
 }
@@ -445,15 +443,16 @@ daybook_status dbk_stream_table_check(dbk_stream_table *table, const dbk_stream 
 
 static daybook_status reserve_stream(dbk_stream_table *table) {
     dbk_stream **streams =
-        grow(table->allocator, table->streams, &table->capacity, table->count + 1, sizeof *streams);
+        dbk_grow_array(table->allocator, table->streams, &table->capacity, table->count + 1, sizeof *streams);
     if (streams == NULL) return DAYBOOK_ENOMEM;
     table->streams = streams;
     return dbk_hash_map_reserve(&table->names, 1);
 }
 
 static daybook_status reserve_retired(dbk_stream_table *table) {
-    const daybook_stream_config **retired = grow(table->allocator, table->retired, &table->retired_capacity,
-                                                 table->retired_count + 1, sizeof *retired);
+    const daybook_stream_config **retired = dbk_grow_array(table->allocator, table->retired,
+                                                           &table->retired_capacity, table->retired_count + 1,
+                                                           sizeof *retired);
     if (retired == NULL) return DAYBOOK_ENOMEM;
     table->retired = retired;
     return DAYBOOK_OK;
@@ -507,7 +506,8 @@ daybook_status dbk_stream_table_prepare(dbk_stream_table *table, uint32_t id,
     pthread_rwlock_wrlock(&table->lock);
     daybook_status status = prepare(table, id, config, created_ns, stream_out, error);
     pthread_rwlock_unlock(&table->lock);
-    if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory adding a stream");
+    if (status == DAYBOOK_ENOMEM)
+        return dbk_fail(error, status, "out of memory adding a stream; free some and try again");
     return status;
 }
 
@@ -552,7 +552,8 @@ daybook_status dbk_stream_table_prepare_update(dbk_stream_table *table, const db
     pthread_rwlock_wrlock(&table->lock);
     daybook_status status = prepare_update(table, stream, config, copy_out, error);
     pthread_rwlock_unlock(&table->lock);
-    if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory updating a stream");
+    if (status == DAYBOOK_ENOMEM)
+        return dbk_fail(error, status, "out of memory updating a stream; free some and try again");
     return status;
 }
 

@@ -212,10 +212,35 @@ static void fault_allocator_fails_once_or_for_ever(void **state) {
     assert_int_equal(fault_allocator_peak_bytes(&faults), 120);
 }
 
+static void a_grown_array_doubles_and_stays_as_it_was_without_memory(void **state) {
+    (void)state;
+    fault_allocator faults;
+    fault_allocator_init(&faults);
+    size_t capacity = 0;
+    uint32_t *data = dbk_grow_array(&faults.allocator, NULL, &capacity, 1, sizeof *data);
+    assert_non_null(data);
+    assert_int_equal(capacity, 16);
+    data[15] = 7;
+    assert_ptr_equal(dbk_grow_array(&faults.allocator, data, &capacity, 16, sizeof *data), data);
+    fault_allocator_fail(&faults, 1, false);
+    assert_null(dbk_grow_array(&faults.allocator, data, &capacity, 17, sizeof *data));
+    assert_int_equal(capacity, 16);
+    assert_int_equal(data[15], 7);
+    data = dbk_grow_array(&faults.allocator, data, &capacity, 17, sizeof *data);
+    assert_non_null(data);
+    assert_int_equal(capacity, 32);
+    data = dbk_grow_array(&faults.allocator, data, &capacity, 100, sizeof *data);
+    assert_non_null(data);
+    assert_int_equal(capacity, 100);
+    assert_int_equal(data[15], 7);
+    dbk_free(&faults.allocator, data);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(allocating_nothing_gives_an_address),
         cmocka_unit_test(an_array_too_large_for_the_address_space_is_refused),
+        cmocka_unit_test(a_grown_array_doubles_and_stays_as_it_was_without_memory),
         cmocka_unit_test(zeroed_memory_is_zero_and_text_ends_in_nul),
         cmocka_unit_test(buffer_keeps_what_is_appended),
         cmocka_unit_test(buffer_at_its_maximum_fails_until_reset),
