@@ -199,7 +199,7 @@ static void merge_if_many(daybook_store *store) {
         size_t count = view->segment_count;
         dbk_view_unref(view);
         if (count <= SEGMENTS_MAX) return;
-        status = dbk_merge_once(store, NULL);
+        status = dbk_merge_once(store, false, NULL);
     }
 }
 
@@ -218,7 +218,7 @@ static void free_space(daybook_store *store) {
     dbk_discard_all(store);
     daybook_status status = DAYBOOK_OK;
     while (status == DAYBOOK_OK && !atomic_load(&store->maintenance->stop)) {
-        status = dbk_merge_removed(store, NULL);
+        status = dbk_merge_once(store, true, NULL);
         dbk_discard_all(store);
     }
     dbk_reserve_restore(store);
@@ -300,7 +300,7 @@ static void *run_merger(void *context) {
         uint32_t word = atomic_load_explicit(&maintenance->merge_word, memory_order_acquire);
         daybook_error error;
         daybook_error_init(&error);
-        daybook_status status = dbk_merge_once(store, &error);
+        daybook_status status = dbk_merge_once(store, false, &error);
         if (status == DAYBOOK_ENOSPC) dbk_discard_all(store);
         bool discards_left = dbk_discard_some(store);
         if (status == DAYBOOK_OK) {
@@ -440,7 +440,7 @@ daybook_status daybook_maintain(daybook_store *store, daybook_error *error) {
     atomic_store(&store->maintenance_status, status);
     pthread_mutex_unlock(&maintenance->round_lock);
     if (status == DAYBOOK_OK) {
-        status = dbk_merge_once(store, error);
+        status = dbk_merge_once(store, false, error);
         if (status == DAYBOOK_END && did) status = DAYBOOK_OK;
     }
     return status;

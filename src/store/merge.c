@@ -598,7 +598,7 @@ static daybook_status merge_readable(daybook_store *store, dbk_view *view, size_
     return status;
 }
 
-daybook_status dbk_merge_once(daybook_store *store, daybook_error *error) {
+daybook_status dbk_merge_once(daybook_store *store, bool removed_only, daybook_error *error) {
     struct dbk_maintenance *maintenance = store->maintenance;
     pthread_mutex_lock(&maintenance->merge_lock);
     dbk_view *view = dbk_store_get_view(store);
@@ -606,24 +606,9 @@ daybook_status dbk_merge_once(daybook_store *store, daybook_error *error) {
     size_t count = 0;
     daybook_status status = DAYBOOK_END;
     forget_unmergeable(store);
-    bool found = choose_run(store, view, &first, &count) && fits_disk(store, view, first, count);
-    if (found || choose_half_dead(store, view, &first, &count)) {
-        status = merge_readable(store, view, first, count, error);
-    }
-    dbk_view_unref(view);
-    pthread_mutex_unlock(&maintenance->merge_lock);
-    return status;
-}
-
-daybook_status dbk_merge_removed(daybook_store *store, daybook_error *error) {
-    struct dbk_maintenance *maintenance = store->maintenance;
-    pthread_mutex_lock(&maintenance->merge_lock);
-    dbk_view *view = dbk_store_get_view(store);
-    size_t first = 0;
-    size_t count = 0;
-    daybook_status status = DAYBOOK_END;
-    forget_unmergeable(store);
-    if (choose_half_dead(store, view, &first, &count))
+    bool found = !removed_only && choose_run(store, view, &first, &count) &&
+                 fits_disk(store, view, first, count);
+    if (found || choose_half_dead(store, view, &first, &count))
         status = merge_readable(store, view, first, count, error);
     dbk_view_unref(view);
     pthread_mutex_unlock(&maintenance->merge_lock);
