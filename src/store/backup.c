@@ -161,18 +161,22 @@ static daybook_status bring_segment(copying *copy, const dbk_segment_summary *su
     return dbk_segment_verify(&config, NULL, NULL, error);
 }
 
+static dbk_deletions_config deletions_of(const copying *copy, uint64_t segment_id, uint64_t generation) {
+    return (dbk_deletions_config){.allocator = copy->allocator,
+                                  .vfs = copy->to_vfs,
+                                  .directory = copy->to,
+                                  .store_uuid = copy->store_uuid,
+                                  .segment_id = segment_id,
+                                  .generation = generation};
+}
+
 static daybook_status bring_deletions(copying *copy, uint64_t segment_id, uint64_t generation,
                                       daybook_error *error) {
     if (generation == 0) return DAYBOOK_OK;
     char name[64];
     dbk_deletions_name(segment_id, generation, name);
     DBK_TRY(link_or_copy(copy, name, 0, error));
-    dbk_deletions_config config = {.allocator = copy->allocator,
-                                   .vfs = copy->to_vfs,
-                                   .directory = copy->to,
-                                   .store_uuid = copy->store_uuid,
-                                   .segment_id = segment_id,
-                                   .generation = generation};
+    dbk_deletions_config config = deletions_of(copy, segment_id, generation);
     roaring_bitmap_t *removed = NULL;
     roaring_bitmap_t *for_ever = NULL;
     DBK_TRY(dbk_deletions_read(&config, &removed, &for_ever, error));
@@ -355,12 +359,7 @@ static daybook_status write_reader_deletions(pinned *pin, copying *copy, uint64_
         bool nothing = roaring_bitmap_is_empty(pin->dead[i].removed);
         dbk_manifest_edit_set_deletions(&edit, segment_id, nothing ? 0 : generation);
         if (nothing) continue;
-        dbk_deletions_config config = {.allocator = copy->allocator,
-                                       .vfs = copy->to_vfs,
-                                       .directory = copy->to,
-                                       .store_uuid = copy->store_uuid,
-                                       .segment_id = segment_id,
-                                       .generation = generation};
+        dbk_deletions_config config = deletions_of(copy, segment_id, generation);
         status = dbk_deletions_write(&config, pin->dead[i].removed, pin->dead[i].for_ever, error);
     }
     if (status == DAYBOOK_OK) {
@@ -456,6 +455,16 @@ static daybook_status write_manifest(copying *copy, dbk_manifest *manifest, uint
     return dbk_manifest_create(manifest, error);
 }
 
+// A name above all that either side uses or will: bit 62 is set in no other names. A store that was restored from a
+// backup has such segments of its own, so its next id alone says too little.
+static uint64_t tail_id(const dbk_manifest *manifest, const dbk_directory *target) {
+    uint64_t id = manifest->next_segment_id;
+    if (id <= target->segment_id_max) id = target->segment_id_max + 1;
+    for (size_t i = 0; i < manifest->segment_count; i++)
+        if (id <= manifest->segments[i].summary.segment_id) id = manifest->segments[i].summary.segment_id + 1;
+    return id | UINT64_C(1) << 62;
+}
+
 static daybook_status back_up_once(daybook_store *store, copying *copy, daybook_error *error) {
     pinned pin = {.store = store};
     dbk_manifest_init(&pin.manifest, store->allocator, store->vfs, store->path);
@@ -471,10 +480,7 @@ static daybook_status back_up_once(daybook_store *store, copying *copy, daybook_
     copy->total = segment_bytes(&pin.manifest);
     status = bring_all(&pin, copy, error);
     if (status == DAYBOOK_OK && pin.view != NULL) {
-        // Names of its own, above all that either side uses.
-        uint64_t id = pin.manifest.next_segment_id > found.segment_id_max ? pin.manifest.next_segment_id
-                                                                          : found.segment_id_max + 1;
-        status = write_tail(&pin, copy, id | UINT64_C(1) << 62, error);
+        status = write_tail(&pin, copy, tail_id(&pin.manifest, &found), error);
         if (status == DAYBOOK_OK)
             status = write_reader_deletions(&pin, copy, found.generation_max + 1, error);
     }

@@ -131,11 +131,15 @@ static daybook_status search_segment(const search *searching, dbk_source *source
     return walk_back(searching, source, false, position_out, seq_out, error);
 }
 
-static daybook_status begin(search *searching, dbk_arena **arena_out, daybook_error *error) {
-    daybook_status status = dbk_arena_new(searching->store->allocator, 1024, arena_out);
+static daybook_status begin(daybook_store *store, dbk_stream *stream, const daybook_query_item *items,
+                            size_t item_count, uint64_t from, uint64_t to, search *searching_out,
+                            dbk_arena **arena_out, daybook_error *error) {
+    *searching_out = (search){
+        .store = store, .stream = stream, .items = items, .item_count = item_count, .from = from, .to = to};
+    daybook_status status = dbk_arena_new(store->allocator, 1024, arena_out);
     if (status == DAYBOOK_OK)
-        status = dbk_query_compile_items(searching->store, searching->items, searching->item_count,
-                                         searching->stream, 0, *arena_out, &searching->group);
+        status =
+            dbk_query_compile_items(store, items, item_count, stream, 0, *arena_out, &searching_out->group);
     if (status == DAYBOOK_OK) return DAYBOOK_OK;
     dbk_arena_free(*arena_out);
     *arena_out = NULL;
@@ -147,14 +151,9 @@ daybook_status dbk_query_newest_in_segments(daybook_store *store, dbk_view *view
                                             uint64_t position_from, uint64_t *position_out, uint64_t *seq_out,
                                             daybook_error *error) {
     *position_out = *seq_out = 0;
-    search searching = {.store = store,
-                        .stream = stream,
-                        .items = items,
-                        .item_count = item_count,
-                        .from = position_from,
-                        .to = UINT64_MAX};
+    search searching;
     dbk_arena *arena = NULL;
-    DBK_TRY(begin(&searching, &arena, error));
+    DBK_TRY(begin(store, stream, items, item_count, position_from, UINT64_MAX, &searching, &arena, error));
     daybook_status status = DAYBOOK_OK;
     for (size_t i = view->segment_count; status == DAYBOOK_OK && *position_out == 0 && i-- > 0;) {
         if (view->sources[i]->position_last < position_from) break;
@@ -170,14 +169,9 @@ daybook_status dbk_query_newest_in_memtable(daybook_store *store, dbk_source *so
                                             uint64_t *position_out, uint64_t *seq_out, daybook_error *error) {
     *position_out = *seq_out = 0;
     if (dbk_memtable_position_end(source->memtable) <= position_from) return DAYBOOK_OK;
-    search searching = {.store = store,
-                        .stream = stream,
-                        .items = items,
-                        .item_count = item_count,
-                        .from = position_from,
-                        .to = position_last};
+    search searching;
     dbk_arena *arena = NULL;
-    DBK_TRY(begin(&searching, &arena, error));
+    DBK_TRY(begin(store, stream, items, item_count, position_from, position_last, &searching, &arena, error));
     daybook_status status = walk_back(&searching, source, true, position_out, seq_out, error);
     dbk_arena_free(arena);
     return status;
