@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // LMDB, synchronous: events by position, positions by (aggregate, version), ids. One writer at a time is
 // LMDB's own rule; a commit is its sync.
-#include "peer.h"
+#include "record.h"
 
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { KEY_SIZE = 34, RECORD_MAX = 512 };
 
 typedef struct store {
     MDB_env *environment;
@@ -53,28 +51,8 @@ static void *join(void *context) {
     return context;
 }
 
-// Name, padded with zeros, and a version of two bytes: an aggregate's events lie side by side, in order.
-static void make_key(const char *aggregate, unsigned at_version, char out[KEY_SIZE]) {
-    memset(out, 0, KEY_SIZE);
-    memcpy(out, aggregate, strlen(aggregate));
-    out[KEY_SIZE - 2] = (char)(at_version >> 8);
-    out[KEY_SIZE - 1] = (char)at_version;
-}
-
-// A record: version, size of the type, type, data.
-static size_t make_record(const peer_event *event, char out[RECORD_MAX]) {
-    size_t type_size = strlen(event->type);
-    out[0] = (char)event->version;
-    out[1] = (char)type_size;
-    memcpy(out + 2, event->type, type_size);
-    memcpy(out + 2 + type_size, event->data, event->data_size);
-    return 2 + type_size + event->data_size;
-}
-
 static void visit_record(const MDB_val *record, peer_visit visit, void *context) {
-    const char *bytes = record->mv_data;
-    size_t head = 2 + (size_t)(unsigned char)bytes[1];
-    visit(context, (unsigned char)bytes[0], bytes + head, record->mv_size - head);
+    peer_visit_record(record->mv_data, record->mv_size, visit, context);
 }
 
 static void append(void *context, const peer_event *events, size_t count) {
@@ -82,19 +60,19 @@ static void append(void *context, const peer_event *events, size_t count) {
     MDB_txn *transaction;
     check(mdb_txn_begin(own->environment, NULL, 0, &transaction));
     for (size_t i = 0; i < count; i++) {
-        char text[KEY_SIZE], record[RECORD_MAX];
+        char text[PEER_KEY_SIZE], record[PEER_RECORD_SIZE_MAX];
         if (events[i].version > 1) { // the version before must be there, as an expected version demands
-            make_key(events[i].aggregate, events[i].version - 1, text);
-            MDB_val key = value(text, KEY_SIZE), found;
+            peer_make_key(events[i].aggregate, events[i].version - 1, text);
+            MDB_val key = value(text, PEER_KEY_SIZE), found;
             check(mdb_get(transaction, own->aggregates, &key, &found));
         }
         size_t position = ++own->position;
         MDB_val key = value(&position, sizeof position),
-                data = value(record, make_record(&events[i], record));
+                data = value(record, peer_make_record(&events[i], record));
         check(mdb_put(transaction, own->events, &key, &data, MDB_APPEND));
         MDB_val place = value(&position, sizeof position);
-        make_key(events[i].aggregate, events[i].version, text);
-        key = value(text, KEY_SIZE);
+        peer_make_key(events[i].aggregate, events[i].version, text);
+        key = value(text, PEER_KEY_SIZE);
         check(mdb_put(transaction, own->aggregates, &key, &place, MDB_NOOVERWRITE));
         key = value(events[i].id, PEER_ID_SIZE);
         check(mdb_put(transaction, own->ids, &key, &place, MDB_NOOVERWRITE));
@@ -108,11 +86,11 @@ static void load(void *context, const char *aggregate, peer_visit visit, void *v
     MDB_cursor *cursor;
     check(mdb_txn_begin(own->environment, NULL, MDB_RDONLY, &transaction));
     check(mdb_cursor_open(transaction, own->aggregates, &cursor));
-    char text[KEY_SIZE];
-    make_key(aggregate, 0, text);
-    MDB_val key = value(text, KEY_SIZE), place;
+    char text[PEER_KEY_SIZE];
+    peer_make_key(aggregate, 0, text);
+    MDB_val key = value(text, PEER_KEY_SIZE), place;
     int result = mdb_cursor_get(cursor, &key, &place, MDB_SET_RANGE);
-    while (result == 0 && memcmp(key.mv_data, text, KEY_SIZE - 2) == 0) {
+    while (result == 0 && memcmp(key.mv_data, text, PEER_KEY_SIZE - 2) == 0) {
         MDB_val record;
         check(mdb_get(transaction, own->events, &place, &record));
         visit_record(&record, visit, visit_context);

@@ -2,7 +2,7 @@
 // RocksDB, sync=true: one batch per append with the event by position, its place by (aggregate, version) and
 // its id. Writers of one aggregate take turns (a table of mutexes); RocksDB groups the commits itself.
 // Positions are given before the write, so a reader can see a gap: weaker than what the others promise.
-#include "peer.h"
+#include "record.h"
 
 #include <pthread.h>
 #include <rocksdb/c.h>
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_SIZE = 35, RECORD_MAX = 512, MUTEXES = 1024 };
+enum { KEY_SIZE = 1 + PEER_KEY_SIZE, MUTEXES = 1024 };
 
 typedef struct store {
     rocksdb_t *database;
@@ -62,20 +62,8 @@ static void put_position(uint64_t position, char out[9]) {
 }
 
 static void make_key(const char *aggregate, unsigned at_version, char out[KEY_SIZE]) {
-    memset(out, 0, KEY_SIZE);
     out[0] = 'a';
-    memcpy(out + 1, aggregate, strlen(aggregate));
-    out[KEY_SIZE - 2] = (char)(at_version >> 8);
-    out[KEY_SIZE - 1] = (char)at_version;
-}
-
-static size_t make_record(const peer_event *event, char out[RECORD_MAX]) {
-    size_t type_size = strlen(event->type);
-    out[0] = (char)event->version;
-    out[1] = (char)type_size;
-    memcpy(out + 2, event->type, type_size);
-    memcpy(out + 2 + type_size, event->data, event->data_size);
-    return 2 + type_size + event->data_size;
+    peer_make_key(aggregate, at_version, out + 1);
 }
 
 static bool has(store *own, const char *key, size_t key_size) {
@@ -100,7 +88,7 @@ static void append(void *context, const peer_event *events, size_t count) {
     if (mutex != NULL) pthread_mutex_lock(mutex);
     rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
     for (size_t i = 0; i < count; i++) {
-        char key[KEY_SIZE], place[9], record[RECORD_MAX], id[1 + PEER_ID_SIZE];
+        char key[KEY_SIZE], place[9], record[PEER_RECORD_SIZE_MAX], id[1 + PEER_ID_SIZE];
         make_key(events[i].aggregate, events[i].version, key);
         if (has(own, key, KEY_SIZE)) die("a version is taken");
         if (events[i].version > 1 && count == 1) {
@@ -112,7 +100,7 @@ static void append(void *context, const peer_event *events, size_t count) {
         memcpy(id + 1, events[i].id, PEER_ID_SIZE);
         if (has(own, id, sizeof id)) die("an id is known");
         put_position(atomic_fetch_add(&own->position, 1) + 1, place);
-        rocksdb_writebatch_put(batch, place, sizeof place, record, make_record(&events[i], record));
+        rocksdb_writebatch_put(batch, place, sizeof place, record, peer_make_record(&events[i], record));
         rocksdb_writebatch_put(batch, key, KEY_SIZE, place, sizeof place);
         rocksdb_writebatch_put(batch, id, sizeof id, place, sizeof place);
     }
@@ -121,11 +109,6 @@ static void append(void *context, const peer_event *events, size_t count) {
     check(failure);
     rocksdb_writebatch_destroy(batch);
     if (mutex != NULL) pthread_mutex_unlock(mutex);
-}
-
-static void visit_record(const char *bytes, size_t size, peer_visit visit, void *context) {
-    size_t head = 2 + (size_t)(unsigned char)bytes[1];
-    visit(context, (unsigned char)bytes[0], bytes + head, size - head);
 }
 
 static void load(void *context, const char *aggregate, peer_visit visit, void *visit_context) {
@@ -144,7 +127,7 @@ static void load(void *context, const char *aggregate, peer_visit visit, void *v
             rocksdb_get_pinned(own->database, own->reading, place, size, &failure);
         check(failure);
         const char *bytes = rocksdb_pinnableslice_value(record, &size);
-        visit_record(bytes, size, visit, visit_context);
+        peer_visit_record(bytes, size, visit, visit_context);
         rocksdb_pinnableslice_destroy(record);
     }
     rocksdb_iter_destroy(iterator);
@@ -158,7 +141,7 @@ static void replay(void *context, peer_visit visit, void *visit_context) {
         const char *key = rocksdb_iter_key(iterator, &size);
         if (key[0] != 'e') break;
         const char *bytes = rocksdb_iter_value(iterator, &size);
-        visit_record(bytes, size, visit, visit_context);
+        peer_visit_record(bytes, size, visit, visit_context);
     }
     rocksdb_iter_destroy(iterator);
 }
