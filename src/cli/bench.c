@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -314,6 +315,10 @@ int cli_run_bench(cli_context *context) {
                         "cannot measure with %llu events: give --events %u or more",
                         (unsigned long long)bench.event_count, EVENTS_MIN);
     bench.scale = bench.event_count >= MILLION ? 1 : (double)bench.event_count / (double)MILLION;
+    bench.kept = cli_text(context, "keep");
+    if (bench.kept != NULL && mkdir(bench.kept, 0755) != 0 && errno != EEXIST)
+        return cli_fail(context, DAYBOOK_EIO, "cannot make %s: %s; give another --keep", bench.kept,
+                        strerror(errno));
     const char *parent = cli_text(context, "dir");
     int size = snprintf(bench.directory, sizeof bench.directory, "%s/daybook-bench-XXXXXX",
                         parent == NULL ? "." : parent);

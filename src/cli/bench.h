@@ -11,10 +11,12 @@
 #include <stdbool.h>
 
 #define CLI_BENCH_PATH_SIZE 4096
+#define CLI_BENCH_NAME_SIZE 48
 
 typedef struct cli_bench {
     cli_context *context;
     char directory[CLI_BENCH_PATH_SIZE]; // the fresh folder
+    const char *kept;                    // where the stores of orders stay, or NULL: in the fresh folder
     uint64_t event_count;                // --events
     double scale;                        // 1 for full measuring time, less for small --events
 } cli_bench;
@@ -75,7 +77,7 @@ typedef struct cli_bench_random {
 
 uint64_t cli_bench_draw(cli_bench_random *random);
 
-// "<folder>/<name>" into `out`.
+// "<folder>/<name>" into `out`: the kept folder for stores of orders, the fresh one for all else.
 void cli_bench_path(const cli_bench *bench, const char *name, char out[CLI_BENCH_PATH_SIZE]);
 // Open the store of that name in the folder, made if absent. 0 or exit status.
 int cli_bench_open(cli_bench *bench, const char *name, daybook_store **store_out);
@@ -113,7 +115,7 @@ void cli_bench_make_order_event(uint64_t order, unsigned step, uint64_t rare_eve
 
 // The store of event_count order events, orders.1 to orders.<event_count / 10>, stream ORDERS. Built when
 // asked for first, kept for the rows behind. `spread`: the events of an order lie far apart.
-int cli_bench_orders(cli_bench *bench, bool spread, const char **name_out);
+int cli_bench_orders(cli_bench *bench, bool spread, char name_out[CLI_BENCH_NAME_SIZE]);
 uint64_t cli_bench_order_count(const cli_bench *bench);
 // Every how many events one carries the tag `rare:yes`.
 uint64_t cli_bench_rare_every(const cli_bench *bench);

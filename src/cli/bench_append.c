@@ -384,8 +384,8 @@ static int condition_rounds(cli_bench *bench, daybook_store *store, cli_latencie
 }
 
 int cli_bench_condition(cli_bench *bench, cli_bench_result *result_out) {
-    const char *name;
-    int outcome = cli_bench_orders(bench, false, &name);
+    char name[CLI_BENCH_NAME_SIZE];
+    int outcome = cli_bench_orders(bench, false, name);
     if (outcome != CLI_FINE) return outcome;
     cli_latencies *latencies = calloc(VARIANT_COUNT, sizeof *latencies);
     if (latencies == NULL) return cli_fail(bench->context, DAYBOOK_ENOMEM, "out of memory");

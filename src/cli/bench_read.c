@@ -72,8 +72,8 @@ static int load_orders(cli_bench *bench, daybook_store *store, cli_latencies *la
 }
 
 static int measure_load(cli_bench *bench, bool spread, cli_bench_result *result_out) {
-    const char *name;
-    int outcome = cli_bench_orders(bench, spread, &name);
+    char name[CLI_BENCH_NAME_SIZE];
+    int outcome = cli_bench_orders(bench, spread, name);
     if (outcome != CLI_FINE) return outcome;
     cli_latencies *latencies = calloc(1, sizeof *latencies);
     if (latencies == NULL) return cli_fail(bench->context, DAYBOOK_ENOMEM, "out of memory");
@@ -90,6 +90,11 @@ static int measure_load(cli_bench *bench, bool spread, cli_bench_result *result_
     result_out->value = result_out->p50;
     result_out->floor = block_us * (spread ? CLI_BENCH_ORDER_EVENT_COUNT : 1);
     free(latencies);
+    if (spread && bench->kept == NULL) {
+        char path[CLI_BENCH_PATH_SIZE];
+        cli_bench_path(bench, name, path);
+        (void)cli_bench_remove_tree(path); // nobody else needs it; what stays goes with the folder
+    }
     return outcome;
 }
 
@@ -98,11 +103,7 @@ int cli_bench_load(cli_bench *bench, cli_bench_result *result_out) {
 }
 
 int cli_bench_load_spread(cli_bench *bench, cli_bench_result *result_out) {
-    int outcome = measure_load(bench, true, result_out);
-    char path[CLI_BENCH_PATH_SIZE];
-    cli_bench_path(bench, "orders-spread", path);
-    (void)cli_bench_remove_tree(path); // nobody else needs it; what stays goes with the folder
-    return outcome;
+    return measure_load(bench, true, result_out);
 }
 
 // --- replay ----------------------------------------------------------------------------------------------
@@ -134,8 +135,8 @@ static int replay_all(cli_bench *bench, daybook_store *store, uint64_t *count_ou
 }
 
 int cli_bench_replay(cli_bench *bench, cli_bench_result *result_out) {
-    const char *name;
-    int outcome = cli_bench_orders(bench, false, &name);
+    char name[CLI_BENCH_NAME_SIZE];
+    int outcome = cli_bench_orders(bench, false, name);
     daybook_store *store;
     if (outcome == CLI_FINE) outcome = cli_bench_open(bench, name, &store);
     if (outcome != CLI_FINE) return outcome;
@@ -183,8 +184,8 @@ static int floor_of_opening(cli_bench *bench, const char *name, uint64_t bytes,
 }
 
 int cli_bench_open_clean(cli_bench *bench, cli_bench_result *result_out) {
-    const char *name;
-    int outcome = cli_bench_orders(bench, false, &name);
+    char name[CLI_BENCH_NAME_SIZE];
+    int outcome = cli_bench_orders(bench, false, name);
     double ms[OPENED_ROUNDS] = {0};
     uint64_t replayed_bytes = 0;
     for (unsigned i = 0; i < OPENED_ROUNDS && outcome == CLI_FINE; i++)
@@ -251,8 +252,8 @@ static int kill_a_writer(cli_bench *bench, const char *name) {
 }
 
 int cli_bench_open_killed(cli_bench *bench, cli_bench_result *result_out) {
-    const char *name;
-    int outcome = cli_bench_orders(bench, false, &name);
+    char name[CLI_BENCH_NAME_SIZE];
+    int outcome = cli_bench_orders(bench, false, name);
     double ms[KILLED_ROUNDS] = {0};
     uint64_t replayed_bytes = 0, most_bytes = 0;
     for (unsigned i = 0; i < KILLED_ROUNDS && outcome == CLI_FINE; i++) {
@@ -268,8 +269,8 @@ int cli_bench_open_killed(cli_bench *bench, cli_bench_result *result_out) {
 // --- disk ------------------------------------------------------------------------------------------------
 
 int cli_bench_disk(cli_bench *bench, cli_bench_result *result_out) {
-    const char *name;
-    int outcome = cli_bench_orders(bench, false, &name);
+    char name[CLI_BENCH_NAME_SIZE];
+    int outcome = cli_bench_orders(bench, false, name);
     daybook_store *store;
     if (outcome == CLI_FINE) outcome = cli_bench_open(bench, name, &store);
     if (outcome != CLI_FINE) return outcome;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define IN_FLIGHT_MAX 4u // batches while a store is filled
+#define ORDERS_PREFIX "orders-"
 
 // --- Latencies -------------------------------------------------------------------------------------------
 
@@ -62,7 +63,8 @@ void cli_latencies_report(const cli_latencies *latencies, cli_bench_result *resu
 // --- Folders and stores ----------------------------------------------------------------------------------
 
 void cli_bench_path(const cli_bench *bench, const char *name, char out[CLI_BENCH_PATH_SIZE]) {
-    int size = snprintf(out, CLI_BENCH_PATH_SIZE, "%s/%s", bench->directory, name);
+    bool is_kept = bench->kept != NULL && strncmp(name, ORDERS_PREFIX, sizeof ORDERS_PREFIX - 1) == 0;
+    int size = snprintf(out, CLI_BENCH_PATH_SIZE, "%s/%s", is_kept ? bench->kept : bench->directory, name);
     if (size < 0 || size >= CLI_BENCH_PATH_SIZE) out[0] = '\0'; // an empty path opens nothing
 }
 
@@ -325,15 +327,20 @@ static daybook_status fill_orders(cli_bench *bench, daybook_store *store, bool s
 }
 
 // Rows are processes, so what is built is known by a folder of the final name.
-int cli_bench_orders(cli_bench *bench, bool spread, const char **name_out) {
-    const char *name = spread ? "orders-spread" : "orders";
-    const char *unfinished = "orders-unfinished";
+int cli_bench_orders(cli_bench *bench, bool spread, char name_out[CLI_BENCH_NAME_SIZE]) {
+    const char *unfinished = ORDERS_PREFIX "unfinished";
     char path[CLI_BENCH_PATH_SIZE], unfinished_path[CLI_BENCH_PATH_SIZE];
-    cli_bench_path(bench, name, path);
+    (void)snprintf(name_out, CLI_BENCH_NAME_SIZE, ORDERS_PREFIX "%s-%llu", spread ? "apart" : "together",
+                   (unsigned long long)bench->event_count);
+    cli_bench_path(bench, name_out, path);
     cli_bench_path(bench, unfinished, unfinished_path);
-    *name_out = name;
     struct stat status_of_path;
     if (stat(path, &status_of_path) == 0) return CLI_FINE;
+    // What an interrupted run left in a kept folder.
+    int failed = cli_bench_remove_tree(unfinished_path);
+    if (failed != 0)
+        return cli_fail(bench->context, DAYBOOK_EIO, "cannot remove %s: %s", unfinished_path,
+                        strerror(failed));
     daybook_store *store;
     int outcome = cli_bench_open(bench, unfinished, &store);
     if (outcome != CLI_FINE) return outcome;

@@ -185,6 +185,7 @@ class Csv(Import):
         self.fails(USAGE, "import", "csv", path, "--subject", "p.{case}", says="--time is missing")
         self.fails(USAGE, "import", "csv", path, "--subject", "p.{nope}", "--time", "at", says="case, act, at")
         self.fails(USAGE, "import", "csv", path, "--subject", "p.{case", "--time", "at", says="has no }")
+        self.fails(USAGE, "import", "csv", path, "--subject", "p..{case}", "--time", "at", says="it gives no subject")
         self.fails(USAGE, "import", "csv", path, *self.SUBJECT, "--delimiter", ";;", says="--delimiter")
         self.fails(USAGE, "import", "csv", path, *self.SUBJECT, "--order", "random")
         self.fails(USAGE, "import", "csv", path, *self.SUBJECT, "--tag", "{a|each}{b|each}", says="second")
@@ -499,6 +500,18 @@ class Bench(Case):
             self.assertGreater(row["value"], 0, row)
             self.assertTrue(row["met"] is None or row["row"] == "append_1", row)
         self.assertEqual([], os.listdir(self.directory))
+
+    def test_kept_stores_are_used_again(self):
+        kept = os.path.join(self.directory, "kept")
+        rows = ("bench", "--dir", self.directory, "--keep", kept, "--events", 20000, "--only", "load", "--only", "load_spread")
+        self.ok(*rows, "--json")
+        self.assertEqual(["kept"], os.listdir(self.directory))
+        self.assertEqual(["orders-apart-20000", "orders-together-20000"], sorted(os.listdir(kept)))
+        manifests = {name: os.stat(os.path.join(kept, name)).st_ino for name in os.listdir(kept)}
+        os.mkdir(os.path.join(kept, "orders-unfinished"))
+        self.assertEqual(2, len(self.ok(*rows, "--json").objects()))
+        self.assertEqual(manifests, {name: os.stat(os.path.join(kept, name)).st_ino for name in manifests})
+        self.fails(ERROR, "bench", "--keep", "/nonexistent/kept", says="--keep")
 
     def test_a_signal_removes_the_folder(self):
         process = self.start("bench", "--events", 3000000, "--only", "append_64")
