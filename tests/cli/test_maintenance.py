@@ -55,6 +55,23 @@ class Maintenance(Case):
         self.fails(NOT_FOUND, "-s", "new", "restore", "nowhere", "--force")
         self.ok("-s", "again", "verify")
 
+    def test_backup_of_a_restored_store(self):
+        store = "daybook-store"
+        for generation in range(1, 5):
+            copy = f"copy-{generation}"
+            self.ok("-s", store, "append", "a.9.x")
+            self.ok("-s", store, "backup", copy)
+            if generation > 2:  # and a second time over the first
+                self.ok("-s", store, "append", "a.9.y")
+                self.ok("-s", store, "backup", copy)
+            expected = self.ok("-s", store, "read", "--count").out
+            store = f"restored-{generation}"
+            self.ok("-s", store, "restore", copy, "--force")
+            self.assertEqual(expected, self.ok("-s", store, "read", "--count").out)
+            self.ok("-s", store, "verify")
+            if generation == 3:  # from here on the ids of its segments are those of backups
+                self.ok("-s", store, "rebuild", "--force")
+
     def test_backup_while_a_writer_holds_the_store(self):
         writer = self.start("append", "--batch", "-", "--each", "--json", stdin=subprocess.PIPE)
         writer.stdin.write(b'{"subject":"a.1.x"}\n')
