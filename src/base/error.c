@@ -91,10 +91,11 @@ static const errno_case errno_cases[] = {
     {ENFILE, DAYBOOK_EMFILE, "raise the system's limit of open files"},
     {EACCES, DAYBOOK_EPERMISSION, "check owner and permissions"},
     {EPERM, DAYBOOK_EPERMISSION, "check owner and permissions"},
-    {EROFS, DAYBOOK_EREADONLY, "open the store for reading only"},
+    {EROFS, DAYBOOK_EREADONLY, "make it writable or choose another place"},
     {ENOENT, DAYBOOK_ENOTFOUND, NULL},
     {EEXIST, DAYBOOK_EEXISTS, NULL},
-    {ENOMEM, DAYBOOK_ENOMEM, NULL},
+    {ENOMEM, DAYBOOK_ENOMEM, "free some memory and try again"},
+    {EIO, DAYBOOK_EIO, "see what the system's log says of the disk"},
 };
 
 daybook_status dbk_fail_system(daybook_error *error, int negative_errno, const char *action, const char *path,

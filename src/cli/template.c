@@ -59,6 +59,25 @@ static daybook_status add_placeholder(cli_template *parsed, const char *name, si
     return DAYBOOK_OK;
 }
 
+// The text around the placeholders must be that of a subject, whatever the values: each stands for one byte here.
+static daybook_status check_subject(const cli_template *parsed, const char *text, size_t size,
+                                    daybook_error *error) {
+    cli_output subject;
+    cli_output_init(&subject, -1);
+    for (size_t i = 0; i < parsed->part_count; i++) {
+        daybook_slice part = parsed->parts[i].is_column ? daybook_text("x") : parsed->parts[i].text;
+        cli_put_slice(&subject, part);
+    }
+    bool is_valid = daybook_subject_is_valid(daybook_bytes(subject.data, subject.size)) != 0;
+    cli_output_deinit(&subject);
+    if (is_valid) return DAYBOOK_OK;
+    return refuse(
+        error,
+        "it gives no subject: tokens joined by '.', none empty, no blanks, no '*' or '>' on its own, at "
+        "most 255 bytes: \"%.*s\"",
+        text, size);
+}
+
 daybook_status cli_template_parse(const char *text, cli_template_kind kind, cli_template *template_out,
                                   daybook_error *error) {
     memset(template_out, 0, sizeof *template_out);
@@ -112,6 +131,8 @@ daybook_status cli_template_parse(const char *text, cli_template_kind kind, cli_
     }
     if (template_out->each_part == CLI_TEMPLATE_PART_COUNT_MAX)
         template_out->each_part = template_out->part_count;
+    if (status == DAYBOOK_OK && kind == CLI_TEMPLATE_SUBJECT)
+        status = check_subject(template_out, text, size, error);
     if (status != DAYBOOK_OK) cli_template_deinit(template_out);
     return status;
 

@@ -81,10 +81,14 @@ static void a_system_error_names_file_and_offset(void **state) {
     (void)state;
     daybook_error error;
     (void)dbk_fail_system(&error, -EIO, "read", "a/b", 8192);
-    assert_string_equal(error.message, "cannot read a/b at byte 8192: Input/output error");
+    assert_string_equal(
+        error.message,
+        "cannot read a/b at byte 8192: Input/output error; see what the system's log says of the disk");
     assert_true(error.offset == 8192);
     (void)dbk_fail_system(&error, -EIO, "draw random bytes", NULL, 0);
-    assert_string_equal(error.message, "cannot draw random bytes: Input/output error");
+    assert_string_equal(
+        error.message,
+        "cannot draw random bytes: Input/output error; see what the system's log says of the disk");
     assert_string_equal(error.file, "");
 }
 

@@ -82,6 +82,20 @@ static void malformed_templates_are_refused_with_the_reason(void **state) {
     assert_refused("{a|each}{b|each}", CLI_TEMPLATE_TAG, "second");
 }
 
+static void templates_that_can_give_no_subject_are_refused(void **state) {
+    (void)state;
+    static const char *const texts[] = {"c..x",    ".{a}",   "{a}.",     "c.*.{a}", "{a}.>",
+                                        "c d.{a}", "c.\x01", "{a}..{b}", "\xff.{a}"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        assert_refused(texts[i], CLI_TEMPLATE_SUBJECT, "no subject");
+    cli_template parsed;
+    daybook_error error;
+    assert_int_equal(cli_template_parse("{a}{b}.c", CLI_TEMPLATE_SUBJECT, &parsed, &error), DAYBOOK_OK);
+    cli_template_deinit(&parsed);
+    assert_int_equal(cli_template_parse("c..{a}", CLI_TEMPLATE_TAG, &parsed, &error), DAYBOOK_OK);
+    cli_template_deinit(&parsed);
+}
+
 static void assert_list(const char *text, const char *expected) {
     cli_output out, element;
     cli_output_init(&out, -1);
@@ -130,6 +144,7 @@ int main(void) {
         cmocka_unit_test(slugs_lower_letters_and_join_with_one_underscore),
         cmocka_unit_test(templates_are_cut_into_text_and_columns),
         cmocka_unit_test(malformed_templates_are_refused_with_the_reason),
+        cmocka_unit_test(templates_that_can_give_no_subject_are_refused),
         cmocka_unit_test(lists_are_read_as_json_or_as_python_prints_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
