@@ -38,7 +38,7 @@ typedef struct daybook_state {
     int64_t time_max_ns; /* greatest `time` folded */
     int64_t recorded_ns;
     uint64_t event_count;      /* events read for it */
-    uint64_t skipped_count;    /* events without a JSON object */
+    uint64_t skipped_count;    /* events whose data is no JSON object that can be folded */
     uint64_t snapshot_version; /* version of the snapshot it began with, 0 for none */
 } daybook_state;
 

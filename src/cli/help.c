@@ -9,13 +9,15 @@
 
 #define WIDTH 100
 
-// Text wrapped to WIDTH columns with `indent` blanks before each line but the first, which began at `column`.
+// Text wrapped to WIDTH columns with `indent` blanks before each line but the first, which began at `column`. A
+// blank is written with the word behind it, so that no line ends with one.
 static void put_wrapped(cli_output *out, const char *text, size_t indent, size_t column) {
+    size_t blank = 0;
     while (*text != '\0') {
         if (*text == '\n') {
             cli_put_char(out, '\n');
             text++;
-            column = 0;
+            column = blank = 0;
             if (*text != '\n' && *text != '\0') {
                 cli_put_spaces(out, indent);
                 column = indent;
@@ -23,21 +25,18 @@ static void put_wrapped(cli_output *out, const char *text, size_t indent, size_t
             continue;
         }
         size_t word = strcspn(text, " \n");
-        if (column > indent && column + word > WIDTH) {
+        if (column > indent && column + blank + word > WIDTH) {
             cli_put_char(out, '\n');
             cli_put_spaces(out, indent);
             column = indent;
+            blank = 0;
         }
+        cli_put_spaces(out, blank);
         cli_put(out, text, word);
-        column += word;
+        column += blank + word;
         text += word;
-        if (*text == ' ') {
-            text++;
-            if (*text != '\n' && *text != '\0') {
-                cli_put_char(out, ' ');
-                column++;
-            }
-        }
+        blank = *text == ' ';
+        text += blank;
     }
 }
 

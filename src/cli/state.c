@@ -62,8 +62,11 @@ static void put_state_text(cli_context *context, daybook_slice aggregate, const 
     cli_put_json_pretty(out, daybook_bytes(state->json, state->json_size));
     cli_put_char(out, '\n');
     if (state->skipped_count != 0)
-        cli_note(context, "%llu events without a JSON object were skipped",
-                 (unsigned long long)state->skipped_count);
+        cli_note(
+            context,
+            "%llu events were skipped: their data is no JSON object that can be folded; daybook read shows "
+            "them",
+            (unsigned long long)state->skipped_count);
 }
 
 typedef struct history {

@@ -24,6 +24,7 @@ class Options(Case):
             self.assertEqual(result.out, self.ok("-h", *words).out)
             for line in result.lines():
                 self.assertLessEqual(len(line), 110)
+                self.assertEqual(line.rstrip(), line)
 
     def test_overview_names_every_verb(self):
         overview = self.ok("--help").out

@@ -113,6 +113,14 @@ class State(Case):
         self.assertTrue(out.startswith("orders.1  version 4, seq 4, 2026-01-04"))
         self.assertIn('\n  "status": "paid"', out)
 
+    def test_what_cannot_be_folded_is_said(self):
+        self.append("orders.2.placed", '{"total":1}')
+        self.append("orders.2.noted", "by phone")
+        self.append("orders.2.priced", '{"total":1e400}')
+        result = self.ok("state", "orders.2")
+        self.assertIn("2 events were skipped: their data is no JSON object that can be folded", result.err)
+        self.assertIn('"total": 1\n', result.out)
+
 
 if __name__ == "__main__":
     main()
