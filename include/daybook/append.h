@@ -24,6 +24,11 @@ extern "C" {
 
 #define DAYBOOK_CONDITION_COUNT_MAX 64
 
+/**
+ * A live event is one that a read gives: removed events do not count, and neither do those past their stream's
+ * max_age, whether they have been removed yet or not. What was assigned (seq, version) stays assigned: it is
+ * never given again, whatever was removed.
+ */
 enum daybook_condition_kind {
     /** `stream` (empty: that of the first event) has assigned `expected` last. */
     DAYBOOK_EXPECT_STREAM_SEQ = 1,
@@ -34,7 +39,7 @@ enum daybook_condition_kind {
      *  of `stream`; empty: of the first event's stream for its own aggregate, of all streams for another.
      *  Where several streams share an aggregate each counts its own, and the greatest version is meant. */
     DAYBOOK_EXPECT_VERSION = 3,
-    /** No event behind position `after` matches one of `items`, in `stream` or, empty, in the store
+    /** No live event behind position `after` matches one of `items`, in `stream` or, empty, in the store
      *  without internal streams. On failure `actual` is the position of the newest match. */
     DAYBOOK_FAIL_IF_EVENTS_MATCH = 4
 };

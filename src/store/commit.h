@@ -88,6 +88,7 @@ typedef struct dbk_append {
     bool duplicate;      // decided: all ids are stored
     size_t record_bytes; // upper bound of what it adds to the group
     int64_t recorded_ns;
+    int64_t expiry_ns; // resolved: the time by which ids are forgotten and events have aged; 0: not asked for
 } dbk_append;
 
 typedef enum dbk_operation_kind {
@@ -164,6 +165,10 @@ daybook_status dbk_stream_add_for_subject(daybook_store *store, dbk_slice subjec
 /// resolve.c: resolve ids, versions and conditions against the segments of the current view; any thread, no
 /// lock held.
 daybook_status dbk_append_resolve(dbk_append *append, daybook_error *error);
+/// Is the stored event still known by its id, when the append was resolved? If so, *dead_out says whether it
+/// was removed. What aged counts as removed by limits.
+bool dbk_append_knows(const dbk_append *append, const dbk_stream *stream, dbk_source *source,
+                      const dbk_event *stored, bool *dead_out);
 /// decide.c: decide and assign; called by the leader under state_lock with the current view. Puts the events
 /// into the memory table and their records into `group`; on any failure both are as before.
 daybook_status dbk_append_decide(dbk_append *append, dbk_view *view, dbk_journal_group *group,

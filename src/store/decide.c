@@ -21,13 +21,10 @@ static void find_stored(dbk_append *append, dbk_view *view, dbk_append_event *ev
             continue;
         dbk_event stored;
         if (dbk_memtable_get(source->memtable, position, &stored) != DAYBOOK_OK) continue;
-        dbk_liveness liveness = dbk_source_liveness(source, position);
-        if (liveness == DBK_LIVE) liveness = dbk_stream_liveness(event->stream, position);
-        const daybook_stream_config *config = atomic_load(&event->stream->config);
-        if (liveness == DBK_REMOVED && append->recorded_ns - stored.recorded_ns > config->duplicate_window_ns)
-            continue;
+        bool dead;
+        if (!dbk_append_knows(append, event->stream, source, &stored, &dead)) continue;
         event->stored_position = position;
-        event->dead = liveness != DBK_LIVE;
+        event->dead = dead;
         return;
     }
 }
@@ -88,8 +85,8 @@ static daybook_status newest_match(dbk_append *append, dbk_view *view, const dbk
     for (size_t i = view->source_count; from != 0 && i-- > view->segment_count;) {
         uint64_t position, seq;
         DBK_TRY(dbk_query_newest_in_memtable(append->store, view->sources[i], condition->stream,
-                                             condition->items, condition->item_count, from, UINT64_MAX,
-                                             &position, &seq, error));
+                                             condition->items, condition->item_count, append->expiry_ns, from,
+                                             UINT64_MAX, &position, &seq, error));
         if (position == 0) continue;
         *position_out = position;
         *seq_out = seq;

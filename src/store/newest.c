@@ -5,6 +5,8 @@
 //   - types and tags: where every clause is exact and every stream of the segment counts, the newest posting
 //     is the answer.
 // Otherwise candidates are read from the newest on until one matches. No candidate, no read.
+// What its stream's max_age hides from reads does not count, whether limits have removed it or not. Since
+// `recorded` does not go back, the segment's first and last tell in most cases.
 #include "base/assert.h"
 #include "store/query.h"
 
@@ -20,6 +22,7 @@ typedef struct search {
     dbk_group group;
     uint64_t from;
     uint64_t to;
+    int64_t now_ns; // what is older than its stream's max_age counts no longer
 } search;
 
 static bool event_counts(const search *searching, dbk_source *source, const dbk_event *event) {
@@ -27,6 +30,7 @@ static bool event_counts(const search *searching, dbk_source *source, const dbk_
     if (!dbk_stream_is_asked_for(stream, searching->stream, false)) return false;
     if (event->position < atomic_load(&stream->first_position) || dbk_source_is_dead(source, event->position))
         return false;
+    if (dbk_clock_had_expired(searching->now_ns, stream, event->recorded_ns)) return false;
     for (size_t i = 0; i < searching->item_count; i++) {
         const daybook_query_item *item =
             (const daybook_query_item *)(const void *)((const char *)searching->items +
@@ -34,6 +38,12 @@ static bool event_counts(const search *searching, dbk_source *source, const dbk_
         if (dbk_item_matches(item, event)) return true;
     }
     return false;
+}
+
+// Has every event of the one stream asked for aged that was recorded then, or earlier?
+static bool has_aged(const search *searching, int64_t recorded_ns) {
+    return searching->stream != NULL &&
+           dbk_clock_had_expired(searching->now_ns, searching->stream, recorded_ns);
 }
 
 // Does a candidate's being there say everything? (Removal of single events is known without reading.)
@@ -47,6 +57,9 @@ static bool index_decides(const search *searching, const dbk_source *source) {
         if (i >= STREAMS_CHECKED_MAX || !dbk_stream_is_asked_for(stream, searching->stream, false))
             return false;
         if (in.first_position < atomic_load(&stream->first_position)) return false;
+        if (dbk_clock_had_expired(searching->now_ns, stream,
+                                  dbk_segment_get_summary(source->segment)->recorded_first_ns))
+            return false;
     }
     return true;
 }
@@ -71,18 +84,22 @@ static bool entry_answers(const search *searching, dbk_source *source, uint64_t 
     if (entry.count == 0 || entry.last_position < searching->from) return true;
     if (entry.last_position < atomic_load(&searching->stream->first_position)) return true;
     if (dbk_source_is_dead(source, entry.last_position) || entry.last_position > searching->to) return false;
+    if (has_aged(searching, dbk_segment_get_summary(source->segment)->recorded_first_ns)) return false;
     *position_out = entry.last_position;
     *seq_out = entry.last_seq;
     return true;
 }
 
+// END where neither it counts nor anything older: `recorded` does not go back.
 static daybook_status read_candidate(const search *searching, dbk_source *source, uint64_t position,
                                      dbk_block_view *block, uint64_t *position_out, uint64_t *seq_out,
                                      daybook_error *error) {
     dbk_event event;
     daybook_status status = dbk_source_read(source, position, block, &event, error);
     if (status == DAYBOOK_ENOTFOUND) return DAYBOOK_OK;
-    if (status != DAYBOOK_OK || !event_counts(searching, source, &event)) return status;
+    if (status != DAYBOOK_OK) return status;
+    if (has_aged(searching, event.recorded_ns)) return DAYBOOK_END;
+    if (!event_counts(searching, source, &event)) return DAYBOOK_OK;
     *position_out = event.position;
     *seq_out = event.seq;
     return DAYBOOK_OK;
@@ -123,6 +140,10 @@ static daybook_status walk_back(const search *searching, dbk_source *source, boo
 static daybook_status search_segment(const search *searching, dbk_source *source, uint64_t *position_out,
                                      uint64_t *seq_out, daybook_error *error) {
     daybook_status status;
+    if (has_aged(searching, dbk_segment_get_summary(source->segment)->recorded_last_ns)) {
+        *position_out = *seq_out = 0;
+        return DAYBOOK_OK;
+    }
     if (entry_answers(searching, source, position_out, seq_out, &status, error)) return status;
     *position_out = *seq_out = 0;
     status = walk_back(searching, source, true, position_out, seq_out, error);
@@ -132,10 +153,15 @@ static daybook_status search_segment(const search *searching, dbk_source *source
 }
 
 static daybook_status begin(daybook_store *store, dbk_stream *stream, const daybook_query_item *items,
-                            size_t item_count, uint64_t from, uint64_t to, search *searching_out,
-                            dbk_arena **arena_out, daybook_error *error) {
-    *searching_out = (search){
-        .store = store, .stream = stream, .items = items, .item_count = item_count, .from = from, .to = to};
+                            size_t item_count, int64_t now_ns, uint64_t from, uint64_t to,
+                            search *searching_out, dbk_arena **arena_out, daybook_error *error) {
+    *searching_out = (search){.store = store,
+                              .stream = stream,
+                              .items = items,
+                              .item_count = item_count,
+                              .from = from,
+                              .to = to,
+                              .now_ns = now_ns};
     daybook_status status = dbk_arena_new(store->allocator, 1024, arena_out);
     if (status == DAYBOOK_OK)
         status =
@@ -148,12 +174,13 @@ static daybook_status begin(daybook_store *store, dbk_stream *stream, const dayb
 
 daybook_status dbk_query_newest_in_segments(daybook_store *store, dbk_view *view, dbk_stream *stream,
                                             const daybook_query_item *items, size_t item_count,
-                                            uint64_t position_from, uint64_t *position_out, uint64_t *seq_out,
-                                            daybook_error *error) {
+                                            int64_t now_ns, uint64_t position_from, uint64_t *position_out,
+                                            uint64_t *seq_out, daybook_error *error) {
     *position_out = *seq_out = 0;
     search searching;
     dbk_arena *arena = NULL;
-    DBK_TRY(begin(store, stream, items, item_count, position_from, UINT64_MAX, &searching, &arena, error));
+    DBK_TRY(begin(store, stream, items, item_count, now_ns, position_from, UINT64_MAX, &searching, &arena,
+                  error));
     daybook_status status = DAYBOOK_OK;
     for (size_t i = view->segment_count; status == DAYBOOK_OK && *position_out == 0 && i-- > 0;) {
         if (view->sources[i]->position_last < position_from) break;
@@ -165,13 +192,14 @@ daybook_status dbk_query_newest_in_segments(daybook_store *store, dbk_view *view
 
 daybook_status dbk_query_newest_in_memtable(daybook_store *store, dbk_source *source, dbk_stream *stream,
                                             const daybook_query_item *items, size_t item_count,
-                                            uint64_t position_from, uint64_t position_last,
+                                            int64_t now_ns, uint64_t position_from, uint64_t position_last,
                                             uint64_t *position_out, uint64_t *seq_out, daybook_error *error) {
     *position_out = *seq_out = 0;
     if (dbk_memtable_position_end(source->memtable) <= position_from) return DAYBOOK_OK;
     search searching;
     dbk_arena *arena = NULL;
-    DBK_TRY(begin(store, stream, items, item_count, position_from, position_last, &searching, &arena, error));
+    DBK_TRY(begin(store, stream, items, item_count, now_ns, position_from, position_last, &searching, &arena,
+                  error));
     daybook_status status = walk_back(&searching, source, true, position_out, seq_out, error);
     dbk_arena_free(arena);
     return status;

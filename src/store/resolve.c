@@ -3,6 +3,9 @@
 // caller's thread before it queues, against a pinned view and without any lock. The leader then asks memory
 // tables only. Where the list of segments changed meanwhile, or something was removed, the leader has this
 // done again (commit.c).
+//
+// Events past their stream's max_age, and ids past its window, are judged by the time looked up here, once for
+// the whole append: by the clock of reads, so that conditions count what reads give.
 #include "base/assert.h"
 #include "store/commit.h"
 #include "subject/subject.h"
@@ -49,9 +52,19 @@ static daybook_status resolve_versions(dbk_append *append, daybook_error *error)
 
 // ---- Ids --------------------------------------------------------------------------------------------------
 
-static bool in_window(const dbk_append *append, const dbk_append_event *event, int64_t since_ns) {
-    const daybook_stream_config *config = atomic_load(&event->stream->config);
-    return dbk_clock_expiry_ns(append->store) - since_ns <= config->duplicate_window_ns;
+static bool in_window(const dbk_append *append, const dbk_stream *stream, int64_t since_ns) {
+    const daybook_stream_config *config = atomic_load(&((dbk_stream *)(uintptr_t)stream)->config);
+    return append->expiry_ns - since_ns <= config->duplicate_window_ns;
+}
+
+bool dbk_append_knows(const dbk_append *append, const dbk_stream *stream, dbk_source *source,
+                      const dbk_event *stored, bool *dead_out) {
+    dbk_liveness liveness = dbk_source_liveness(source, stored->position);
+    if (liveness == DBK_LIVE) liveness = dbk_stream_liveness(stream, stored->position);
+    if (liveness == DBK_LIVE && dbk_clock_had_expired(append->expiry_ns, stream, stored->recorded_ns))
+        liveness = DBK_REMOVED;
+    *dead_out = liveness != DBK_LIVE;
+    return liveness != DBK_REMOVED || in_window(append, stream, stored->recorded_ns);
 }
 
 // What a candidate means: the event of this id, alive or removed, or something else of the same fingerprint.
@@ -64,11 +77,10 @@ static daybook_status check_candidate(dbk_append *append, dbk_append_event *even
     if (stored.stream_id != event->stream->id ||
         !dbk_slice_equal(stored.id_key, dbk_append_id_key(append, event)))
         return DAYBOOK_OK;
-    dbk_liveness liveness = dbk_source_liveness(source, position);
-    if (liveness == DBK_LIVE) liveness = dbk_stream_liveness(event->stream, position);
-    if (liveness == DBK_REMOVED && !in_window(append, event, stored.recorded_ns)) return DAYBOOK_OK;
+    bool dead;
+    if (!dbk_append_knows(append, event->stream, source, &stored, &dead)) return DAYBOOK_OK;
     event->stored_position = position;
-    event->dead = liveness != DBK_LIVE;
+    event->dead = dead;
     return DAYBOOK_OK;
 }
 
@@ -85,7 +97,8 @@ static daybook_status resolve_id(dbk_append *append, dbk_append_event *event, da
         for (size_t j = 0; status == DAYBOOK_OK && j < lookup.count && event->stored_position == 0; j++)
             status = check_candidate(append, event, source, lookup.positions[j], &block, error);
         if (status != DAYBOOK_OK || event->stored_position != 0) break;
-        if (lookup.dead && (lookup.dead_for_ever || in_window(append, event, lookup.dead_removed_ns))) {
+        if (lookup.dead &&
+            (lookup.dead_for_ever || in_window(append, event->stream, lookup.dead_removed_ns))) {
             event->dead = true;
             break;
         }
@@ -254,15 +267,40 @@ static daybook_status resolve_condition(dbk_append *append, dbk_append_condition
     uint64_t position, seq;
     for (size_t i = append->view->segment_count; i < append->view->source_count; i++) {
         DBK_TRY(dbk_query_newest_in_memtable(append->store, append->view->sources[i], condition->stream,
-                                             condition->items, condition->item_count, from, UINT64_MAX,
-                                             &position, &seq, error));
+                                             condition->items, condition->item_count, append->expiry_ns, from,
+                                             UINT64_MAX, &position, &seq, error));
     }
     return dbk_query_newest_in_segments(append->store, append->view, condition->stream, condition->items,
-                                        condition->item_count, from, &condition->position, &condition->seq,
-                                        error);
+                                        condition->item_count, append->expiry_ns, from, &condition->position,
+                                        &condition->seq, error);
+}
+
+// ---- Ages -------------------------------------------------------------------------------------------------
+
+static bool asks_for_time(const dbk_append *append) {
+    if (append->condition_count > 0 && dbk_stream_table_has_ages(append->store->streams)) return true;
+    for (size_t i = 0; i < append->count; i++) {
+        if (append->events[i].id_supplied) return true;
+    }
+    return false;
+}
+
+// A stream that discards new events is not full of events that reads give no longer. What cannot be trimmed
+// stays, and maintenance tells of it.
+static void trim_aged(dbk_append *append) {
+    const dbk_stream *trimmed = NULL;
+    for (size_t i = 0; i < append->count; i++) {
+        dbk_stream *stream = append->events[i].stream;
+        const daybook_stream_config *config = atomic_load(&stream->config);
+        if (stream == trimmed || config->max_age_ns == 0 || config->discard != DAYBOOK_DISCARD_NEW) continue;
+        (void)dbk_store_trim(append->store, stream, daybook_bytes(NULL, 0), NULL);
+        trimmed = stream;
+    }
 }
 
 daybook_status dbk_append_resolve(dbk_append *append, daybook_error *error) {
+    if (dbk_stream_table_has_ages(append->store->streams)) trim_aged(append);
+    append->expiry_ns = asks_for_time(append) ? dbk_clock_expiry_ns(append->store) : 0;
     // The generation before the view: a removal in between is then noticed.
     append->removal_generation = dbk_commit_removal_generation(append->store);
     dbk_view_unref(append->view);

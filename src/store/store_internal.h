@@ -245,16 +245,16 @@ daybook_status dbk_cursor_open(daybook_store *store, const daybook_query *query,
 /// The current event in decoded form, borrowed like the public one; valid after a next that gave OK.
 const dbk_event *dbk_cursor_event(const daybook_cursor *cursor);
 /// Newest live position matching any item of a query in the segments of `view` (memory tables excluded) at or
-/// above position_from; 0 when none. For append conditions, outside every lock. Reads index pages, an event
-/// block only where the index cannot decide.
+/// above position_from; 0 when none. What aged by `now_ns` does not count (0: nothing did). For append
+/// conditions, outside every lock. Reads index pages, an event block only where the index cannot decide.
 daybook_status dbk_query_newest_in_segments(daybook_store *store, dbk_view *view, dbk_stream *stream,
                                             const daybook_query_item *items, size_t item_count,
-                                            uint64_t position_from, uint64_t *position_out, uint64_t *seq_out,
-                                            daybook_error *error);
+                                            int64_t now_ns, uint64_t position_from, uint64_t *position_out,
+                                            uint64_t *seq_out, daybook_error *error);
 /// The same in one memory table up to position_last, without I/O: called under state_lock.
 daybook_status dbk_query_newest_in_memtable(daybook_store *store, dbk_source *source, dbk_stream *stream,
                                             const daybook_query_item *items, size_t item_count,
-                                            uint64_t position_from, uint64_t position_last,
+                                            int64_t now_ns, uint64_t position_from, uint64_t position_last,
                                             uint64_t *position_out, uint64_t *seq_out, daybook_error *error);
 
 // ---- follower.c: a read-only store behind a live writer ---------------------------------------------------

@@ -248,7 +248,7 @@ daybook_status daybook_stream_remove(daybook_store *store, daybook_slice name, d
 // ---- Look -------------------------------------------------------------------------------------------------
 
 // The oldest live event: what the marks say, unless events behind them were removed one by one. A reader
-// leaves out what reads hide; in a writer the oldest event is the oldest that limits and conditions count.
+// leaves out what reads hide; in a writer the oldest event is the oldest that limits have not removed yet.
 static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybook_stream_info *info,
                                  daybook_error *error) {
     info->first_seq = info->last_seq + 1;

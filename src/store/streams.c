@@ -34,6 +34,7 @@ struct dbk_stream_table {
     size_t retired_count;
     size_t retired_capacity;
     uint32_t next_id;
+    atomic_bool has_ages; // never taken back; read without lock
 };
 
 void daybook_stream_config_init(daybook_stream_config *config) {
@@ -264,6 +265,14 @@ bool dbk_stream_is_asked_for(const dbk_stream *stream, const dbk_stream *only, b
 
 int64_t dbk_stream_max_age_ns(const dbk_stream *stream) {
     return config_of(stream)->max_age_ns;
+}
+
+bool dbk_stream_table_has_ages(const dbk_stream_table *table) {
+    return atomic_load_explicit(&((dbk_stream_table *)(uintptr_t)table)->has_ages, memory_order_relaxed);
+}
+
+static void note_age(dbk_stream_table *table, const daybook_stream_config *config) {
+    if (config->max_age_ns > 0) atomic_store_explicit(&table->has_ages, true, memory_order_relaxed);
 }
 
 static uint64_t text_hash(dbk_slice text) {
@@ -519,6 +528,7 @@ void dbk_stream_table_insert(dbk_stream_table *table, dbk_stream *stream) {
                                                 (uint32_t)table->count, name_hash_of, table);
     DBK_ASSERT(status == DAYBOOK_OK);
     table->count++;
+    note_age(table, config_of(stream));
     insert_filters(table, stream, config_of(stream));
     if (stream->id >= table->next_id) table->next_id = stream->id + 1;
     pthread_rwlock_unlock(&table->lock);
@@ -564,6 +574,7 @@ void dbk_stream_table_replace(dbk_stream_table *table, dbk_stream *stream,
     table->retired[table->retired_count++] = config_of(stream);
     bool is_live = !atomic_load(&stream->removed);
     if (is_live) drop_filters(table, stream);
+    note_age(table, copy);
     atomic_store_explicit(&stream->config, copy, memory_order_release);
     if (is_live) insert_filters(table, stream, copy);
     pthread_rwlock_unlock(&table->lock);

@@ -92,6 +92,8 @@ void dbk_stream_table_remove(dbk_stream_table *table, dbk_stream *stream);
 bool dbk_stream_is_asked_for(const dbk_stream *stream, const dbk_stream *only, bool includes_internal);
 /// 0: events do not age.
 int64_t dbk_stream_max_age_ns(const dbk_stream *stream);
+/// Has any stream had a max_age since the store was opened?
+bool dbk_stream_table_has_ages(const dbk_stream_table *table);
 
 /// NULL when absent (or removed).
 dbk_stream *dbk_stream_table_find(dbk_stream_table *table, dbk_slice name);

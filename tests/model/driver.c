@@ -584,7 +584,8 @@ static void check_duplicates(driver *driven, const model_decision *decision,
             driver_fail(driven, "event %zu is not called a duplicate", i);
         if (decision->ids[i].event == MODEL_NONE) continue;
         const model_event *event = &driven->model.events[decision->ids[i].event];
-        bool live = event->state == MODEL_LIVE;
+        bool live = event->state == MODEL_LIVE &&
+                    !model_is_expired(&driven->model, decision->ids[i].event, now_ns(driven));
         if (live == ((receipt->flags & DAYBOOK_RECEIPT_DELETED) != 0))
             driver_fail(driven, "the stored event of %s is %s, the receipt says otherwise", event->id,
                         live ? "live" : "removed");

@@ -282,7 +282,9 @@ static model_id_answer find_id(const model *store, size_t stream, const char *id
         if (event->stream != stream || strcmp(event->id, id) != 0) continue;
         answer.event = i;
         int64_t window_ns = store->streams[stream]->config.duplicate_window_ns;
-        if (event->state == MODEL_GONE_BY_LIMIT && event->recorded_ns + window_ns < now_ns) {
+        bool by_limit = event->state == MODEL_GONE_BY_LIMIT ||
+                        (event->state == MODEL_LIVE && model_is_expired(store, i, now_ns));
+        if (by_limit && event->recorded_ns + window_ns < now_ns) {
             answer.uncertain = true;
             if (!remembers) answer.event = MODEL_NONE;
         }
@@ -384,7 +386,8 @@ static uint64_t version_anywhere(const model *store, const char *aggregate) {
 }
 
 static daybook_status decide_condition(const model *store, const daybook_condition *said,
-                                       const model_said *first, size_t first_stream, uint64_t *actual_out) {
+                                       const model_said *first, size_t first_stream, int64_t now_ns,
+                                       uint64_t *actual_out) {
     size_t stream = said->stream.size > 0 ? model_find_stream(store, said->stream) : first_stream;
     if (stream == MODEL_NONE && said->stream.size > 0) return DAYBOOK_ENOTFOUND;
     if (said->kind == DAYBOOK_EXPECT_STREAM_SEQ) {
@@ -411,7 +414,7 @@ static daybook_status decide_condition(const model *store, const daybook_conditi
     bool is_dcb = said->kind == DAYBOOK_FAIL_IF_EVENTS_MATCH;
     for (size_t i = store->event_count; i-- > 0;) {
         const model_event *event = &store->events[i];
-        if (!model_is_readable(store, event)) continue;
+        if (!model_is_readable(store, event) || model_is_expired(store, i, now_ns)) continue;
         if (is_dcb && event->position <= said->after) break;
         if (is_dcb && said->stream.size == 0 && is_internal(store, event->stream)) continue;
         if ((!is_dcb || said->stream.size > 0) && event->stream != stream) continue;
@@ -448,24 +451,31 @@ static const char *roll_up_of(const model_said *said) {
     return NULL;
 }
 
-static uint64_t live_of_subject(const model *store, size_t stream, const char *subject) {
+static uint64_t live_of_subject(const model *store, size_t stream, const char *subject, int64_t now_ns) {
     uint64_t live = 0;
     for (size_t i = 0; i < store->event_count; i++) {
         const model_event *event = &store->events[i];
         live += event->stream == stream && event->state == MODEL_LIVE &&
-                strcmp(event->said->subject, subject) == 0;
+                !model_is_expired(store, i, now_ns) && strcmp(event->said->subject, subject) == 0;
     }
     return live;
 }
 
 static daybook_status check_limits(const model *store, const model_said *const *said,
-                                   const model_decision *decision, size_t index) {
+                                   const model_decision *decision, size_t index, int64_t now_ns) {
     size_t at = decision->streams[index];
     if (at == MODEL_NONE) return DAYBOOK_OK;
     const daybook_stream_config *config = &store->streams[at]->config;
     if (config->discard != DAYBOOK_DISCARD_NEW) return DAYBOOK_OK;
     uint64_t count = model_message_count(store, at), bytes = model_byte_count(store, at);
-    uint64_t of_subject = live_of_subject(store, at, said[index]->subject);
+    for (size_t i = 0; i < store->event_count; i++) { // what aged takes no room
+        const model_event *event = &store->events[i];
+        if (event->stream != at || event->state != MODEL_LIVE || !model_is_expired(store, i, now_ns))
+            continue;
+        count--;
+        bytes -= cost_of(event->said);
+    }
+    uint64_t of_subject = live_of_subject(store, at, said[index]->subject, now_ns);
     for (size_t i = 0; i <= index; i++) {
         if (decision->streams[i] != at) continue;
         count++;
@@ -531,7 +541,7 @@ void model_decide(const model *store, const model_said *const *said, size_t coun
     }
     // What is wrong with a condition itself comes before everything that depends on the state.
     for (size_t i = 0; i < options->condition_count; i++) {
-        *status = decide_condition(store, &options->conditions[i], said[0], decision_out->streams[0],
+        *status = decide_condition(store, &options->conditions[i], said[0], decision_out->streams[0], now_ns,
                                    &decision_out->actual);
         if (*status != DAYBOOK_OK && *status != DAYBOOK_ECONFLICT) return;
     }
@@ -546,13 +556,13 @@ void model_decide(const model *store, const model_said *const *said, size_t coun
     if (stored > 0 && stored < count) *status = DAYBOOK_EMIXED;
     if (stored > 0) return;
     for (size_t i = 0; i < options->condition_count; i++) {
-        *status = decide_condition(store, &options->conditions[i], said[0], decision_out->streams[0],
+        *status = decide_condition(store, &options->conditions[i], said[0], decision_out->streams[0], now_ns,
                                    &decision_out->actual);
         decision_out->condition = (uint32_t)i;
         if (*status != DAYBOOK_OK) return;
     }
     for (size_t i = 0; i < count && *status == DAYBOOK_OK; i++)
-        *status = check_limits(store, said, decision_out, i);
+        *status = check_limits(store, said, decision_out, i, now_ns);
 }
 
 static void roll_up(model *store, size_t index) {

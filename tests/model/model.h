@@ -3,8 +3,8 @@
 // answer. It keeps every event for ever and knows of each whether it is still there and, if not, whether its
 // id is remembered for ever.
 //
-// It decides nothing that depends on the clock: an event that has reached its stream's max_age may or may not
-// have been removed yet (model_is_expired); whoever drives both asks the real store and says so
+// An event that has reached its stream's max_age (model_is_expired) counts for reads and appends no longer. It
+// may or may not have been removed yet: whoever drives both asks the real store and says so
 // (model_expire_before). An id whose event a limit removed is remembered for at least the duplicate window
 // since it was recorded; later both answers are right.
 //

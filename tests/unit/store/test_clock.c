@@ -34,6 +34,29 @@ static void on_log(void *context, int level, daybook_slice message) {
     at->last[size] = '\0';
 }
 
+// Stream S with some limits.
+static daybook_stream_config config_of(daybook_stream_config limits, daybook_slice *subject) {
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    *subject = daybook_text("s.>");
+    config.name = daybook_text("S");
+    config.subjects = subject;
+    config.subject_count = 1;
+    config.max_age_ns = limits.max_age_ns;
+    config.max_msgs = limits.max_msgs;
+    config.max_msgs_per_subject = limits.max_msgs_per_subject;
+    config.discard = limits.discard;
+    config.flags = limits.flags;
+    config.duplicate_window_ns = 2 * MINUTE_NS;
+    return config;
+}
+
+static void set_limits(fixture *at, daybook_stream_config limits) {
+    daybook_slice subject;
+    daybook_stream_config config = config_of(limits, &subject);
+    assert_int_equal(daybook_stream_update(at->store, &config, NULL), DAYBOOK_OK);
+}
+
 // A store with stream S of a day's age.
 static int set_up(void **state) {
     static fixture only;
@@ -49,14 +72,8 @@ static int set_up(void **state) {
     options.log = on_log;
     options.log_context = at;
     if (daybook_open("/s", &options, &at->store, NULL) != DAYBOOK_OK) return -1;
-    daybook_stream_config config;
-    daybook_stream_config_init(&config);
-    daybook_slice subject = daybook_text("s.>");
-    config.name = daybook_text("S");
-    config.subjects = &subject;
-    config.subject_count = 1;
-    config.max_age_ns = DAY_NS;
-    config.duplicate_window_ns = 2 * MINUTE_NS;
+    daybook_slice subject;
+    daybook_stream_config config = config_of((daybook_stream_config){.max_age_ns = DAY_NS}, &subject);
     if (daybook_stream_add(at->store, &config, NULL) != DAYBOOK_OK) return -1;
     *state = at;
     return 0;
@@ -69,11 +86,17 @@ static int tear_down(void **state) {
     return status == DAYBOOK_OK ? 0 : -1;
 }
 
-static daybook_receipt append(fixture *at, const char *id) {
+static daybook_event event_of(const char *id) {
     daybook_event event;
     daybook_event_init(&event);
     event.subject = daybook_text("s.1.x");
+    event.type = daybook_text("came");
     if (id != NULL) event.id = daybook_text(id);
+    return event;
+}
+
+static daybook_receipt append(fixture *at, const char *id) {
+    daybook_event event = event_of(id);
     daybook_receipt receipt;
     memset(&receipt, 0, sizeof receipt);
     assert_int_equal(daybook_append(at->store, &event, 1, NULL, &receipt, NULL), DAYBOOK_OK);
@@ -193,18 +216,174 @@ static void a_clock_set_back_expires_nothing_and_recorded_stands_still(void **st
 }
 
 // An id removed by a limit is remembered for two minutes; a jump does not shorten that.
-static void a_jump_forgets_no_id(void **state) {
-    fixture *at = *state;
+static void forgets_no_id(fixture *at, bool is_flushed) {
     dbk_sim_set_tick_ns(at->sim, 0);
+    set_limits(at, (daybook_stream_config){.max_age_ns = MINUTE_NS});
     (void)append(at, "order-1");
-    dbk_sim_advance_ns(at->sim, DAY_NS + DBK_SECOND_NS);
+    dbk_sim_advance_ns(at->sim, MINUTE_NS + DBK_SECOND_NS);
     assert_int_equal(count(at), 0);
-    assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    if (is_flushed) assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
     jump(at, 30 * DAY_NS);
     daybook_receipt again = append(at, "order-1");
     assert_true((again.flags & DAYBOOK_RECEIPT_DUPLICATE) != 0);
     assert_int_equal(daybook_confirm_clock(at->store, NULL), DAYBOOK_OK);
     assert_true((append(at, "order-1").flags & DAYBOOK_RECEIPT_DUPLICATE) == 0);
+}
+
+static void a_jump_forgets_no_id_in_memory(void **state) {
+    forgets_no_id(*state, false);
+}
+
+static void a_jump_forgets_no_id_of_a_segment(void **state) {
+    forgets_no_id(*state, true);
+}
+
+// ---- Aged, but not yet removed by limits ------------------------------------------------------------------
+
+static daybook_status append_if(fixture *at, const daybook_condition *condition) {
+    daybook_event event = event_of(NULL);
+    event.type = daybook_text("other");
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.conditions = condition;
+    options.condition_count = 1;
+    return daybook_append(at->store, &event, 1, &options, NULL, NULL);
+}
+
+static daybook_status append_if_at(fixture *at, int kind, uint64_t expected) {
+    daybook_condition condition;
+    daybook_condition_init(&condition, kind);
+    condition.expected = expected;
+    return append_if(at, &condition);
+}
+
+// Unless an event of the type is there; `by_index` is a question that postings can answer alone.
+static daybook_status append_unless_came(fixture *at, bool by_index) {
+    daybook_slice type = daybook_text("came");
+    daybook_query_item item;
+    daybook_query_item_init(&item);
+    item.types = &type;
+    item.type_count = 1;
+    daybook_condition condition;
+    daybook_condition_init(&condition, DAYBOOK_FAIL_IF_EVENTS_MATCH);
+    condition.items = &item;
+    condition.item_count = 1;
+    if (!by_index) condition.stream = daybook_text("S");
+    return append_if(at, &condition);
+}
+
+static uint64_t count_now(fixture *at) {
+    daybook_query query;
+    daybook_query_init(&query);
+    uint64_t found = UINT64_MAX;
+    assert_int_equal(daybook_count(at->store, &query, &found, NULL), DAYBOOK_OK);
+    return found;
+}
+
+static void conditions_count_what_reads_give(fixture *at, bool is_flushed) {
+    daybook_receipt first = append(at, NULL), second = append(at, NULL);
+    if (is_flushed) assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    assert_int_equal(count_now(at), 2);
+    assert_int_equal(append_if_at(at, DAYBOOK_EXPECT_SUBJECT_SEQ, 0), DAYBOOK_ECONFLICT);
+    assert_int_equal(append_unless_came(at, false), DAYBOOK_ECONFLICT);
+    assert_int_equal(append_unless_came(at, true), DAYBOOK_ECONFLICT);
+    dbk_sim_advance_ns(at->sim, DAY_NS + DBK_SECOND_NS);
+    assert_int_equal(count_now(at), 0);
+    assert_int_equal(append_unless_came(at, false), DAYBOOK_OK);
+    assert_int_equal(append_unless_came(at, true), DAYBOOK_OK);
+    dbk_sim_advance_ns(at->sim, DAY_NS + DBK_SECOND_NS);
+    assert_int_equal(append_if_at(at, DAYBOOK_EXPECT_SUBJECT_SEQ, second.seq + 2), DAYBOOK_ECONFLICT);
+    assert_int_equal(append_if_at(at, DAYBOOK_EXPECT_SUBJECT_SEQ, 0), DAYBOOK_OK);
+    // What was assigned stays assigned.
+    assert_int_equal(append_if_at(at, DAYBOOK_EXPECT_VERSION, first.version + 4), DAYBOOK_OK);
+    assert_int_equal(append_if_at(at, DAYBOOK_EXPECT_STREAM_SEQ, first.seq + 5), DAYBOOK_OK);
+    assert_int_equal(count_now(at), 3);
+}
+
+static void conditions_do_not_see_what_has_aged_in_memory(void **state) {
+    conditions_count_what_reads_give(*state, false);
+}
+
+static void conditions_do_not_see_what_has_aged_in_a_segment(void **state) {
+    conditions_count_what_reads_give(*state, true);
+}
+
+// Old and young events of a segment: what is young is found behind nothing but aged ones, and before.
+static void conditions_see_what_is_young_beside_what_has_aged(void **state) {
+    fixture *at = *state;
+    (void)append(at, NULL);
+    dbk_sim_advance_ns(at->sim, 20 * HOUR_NS);
+    daybook_receipt young = append(at, NULL);
+    assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    dbk_sim_advance_ns(at->sim, 5 * HOUR_NS);
+    assert_int_equal(count_now(at), 1);
+    assert_int_equal(append_unless_came(at, false), DAYBOOK_ECONFLICT);
+    assert_int_equal(append_unless_came(at, true), DAYBOOK_ECONFLICT);
+    assert_int_equal(append_if_at(at, DAYBOOK_EXPECT_SUBJECT_SEQ, young.seq), DAYBOOK_OK);
+}
+
+// By the clock that does not believe in jumps, like reads.
+static void conditions_go_by_the_clock_of_reads(void **state) {
+    fixture *at = *state;
+    (void)append(at, NULL);
+    jump(at, 400 * DAY_NS);
+    assert_int_equal(count_now(at), 1);
+    assert_int_equal(append_unless_came(at, false), DAYBOOK_ECONFLICT);
+    assert_int_equal(daybook_confirm_clock(at->store, NULL), DAYBOOK_OK);
+    assert_int_equal(count_now(at), 0);
+    assert_int_equal(append_unless_came(at, false), DAYBOOK_OK);
+}
+
+// The id of what has aged is that of a removed event: remembered for as long as the window is.
+static void forgets_an_aged_id(fixture *at, bool is_flushed) {
+    set_limits(at, (daybook_stream_config){.max_age_ns = MINUTE_NS});
+    daybook_receipt first = append(at, "order-1");
+    if (is_flushed) assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    assert_int_equal(append(at, "order-1").flags, DAYBOOK_RECEIPT_DUPLICATE);
+    dbk_sim_advance_ns(at->sim, MINUTE_NS + DBK_SECOND_NS);
+    assert_int_equal(count_now(at), 0);
+    assert_int_equal(append(at, "order-1").flags, DAYBOOK_RECEIPT_DUPLICATE | DAYBOOK_RECEIPT_DELETED);
+    dbk_sim_advance_ns(at->sim, MINUTE_NS);
+    daybook_receipt again = append(at, "order-1");
+    assert_int_equal(again.flags, 0);
+    assert_int_equal(again.seq, first.seq + 1);
+    assert_int_equal(count_now(at), 1);
+    assert_int_equal(append(at, "order-1").flags, DAYBOOK_RECEIPT_DUPLICATE);
+}
+
+static void an_aged_id_is_forgotten_with_its_window_in_memory(void **state) {
+    forgets_an_aged_id(*state, false);
+}
+
+static void an_aged_id_is_forgotten_with_its_window_in_a_segment(void **state) {
+    forgets_an_aged_id(*state, true);
+}
+
+static void what_has_aged_takes_no_room(fixture *at, daybook_stream_config limits) {
+    limits.max_age_ns = DAY_NS;
+    limits.discard = DAYBOOK_DISCARD_NEW;
+    set_limits(at, limits);
+    (void)append(at, NULL);
+    daybook_event event = event_of(NULL);
+    assert_int_equal(daybook_append(at->store, &event, 1, NULL, NULL, NULL), DAYBOOK_ELIMIT);
+    dbk_sim_advance_ns(at->sim, DAY_NS + DBK_SECOND_NS);
+    assert_int_equal(count_now(at), 0);
+    (void)append(at, NULL);
+    assert_int_equal(daybook_append(at->store, &event, 1, NULL, NULL, NULL), DAYBOOK_ELIMIT);
+    assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    dbk_sim_advance_ns(at->sim, DAY_NS + DBK_SECOND_NS);
+    (void)append(at, NULL);
+    assert_int_equal(count_now(at), 1);
+}
+
+static void a_full_stream_takes_events_when_others_have_aged(void **state) {
+    what_has_aged_takes_no_room(*state, (daybook_stream_config){.max_msgs = 1});
+}
+
+static void a_full_subject_takes_events_when_others_have_aged(void **state) {
+    what_has_aged_takes_no_room(
+        *state,
+        (daybook_stream_config){.max_msgs_per_subject = 1, .flags = DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT});
 }
 
 #define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -217,7 +396,16 @@ int main(void) {
         WITH_STORE(events_go_on_expiring_while_the_clock_is_held),
         WITH_STORE(small_jumps_and_time_that_passes_are_believed),
         WITH_STORE(a_clock_set_back_expires_nothing_and_recorded_stands_still),
-        WITH_STORE(a_jump_forgets_no_id),
+        WITH_STORE(a_jump_forgets_no_id_in_memory),
+        WITH_STORE(a_jump_forgets_no_id_of_a_segment),
+        WITH_STORE(conditions_do_not_see_what_has_aged_in_memory),
+        WITH_STORE(conditions_do_not_see_what_has_aged_in_a_segment),
+        WITH_STORE(conditions_see_what_is_young_beside_what_has_aged),
+        WITH_STORE(conditions_go_by_the_clock_of_reads),
+        WITH_STORE(an_aged_id_is_forgotten_with_its_window_in_memory),
+        WITH_STORE(an_aged_id_is_forgotten_with_its_window_in_a_segment),
+        WITH_STORE(a_full_stream_takes_events_when_others_have_aged),
+        WITH_STORE(a_full_subject_takes_events_when_others_have_aged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
