@@ -1,6 +1,6 @@
 # What is shipped, made from the modules:
 #
-#   daybook          libdaybook.so.0           the store; exports daybook_* and nothing else
+#   daybook          libdaybook.so.0           the store, and it as an engine; exports daybook_* and nothing else
 #   daybook_static   libdaybook.a
 #   daybook_toolkit  libdaybook-toolkit.so.0   state, snapshots, buckets; on libdaybook and jansson
 #   daybook_toolkit_static  libdaybook-toolkit.a
@@ -9,7 +9,7 @@
 # The shared toolkit carries its own hidden copy of the base module, because libdaybook does not export it. The static one
 # does not: there libdaybook.a answers.
 set(DAYBOOK_SOVERSION 0)
-set(DAYBOOK_STORE_MODULES base subject io record index journal segment store)
+set(DAYBOOK_STORE_MODULES base subject io record index journal segment store engine)
 set(DAYBOOK_STORE_LIBRARIES PkgConfig::ZSTD PkgConfig::XXHASH roaring Threads::Threads)
 
 # Objects of those of the named modules that exist.

@@ -43,7 +43,8 @@ static daybook_status print_state(daybook_store *store, const char *aggregate, u
     daybook_moment_init(&moment);
     moment.version = version; // 0: now
     daybook_state *state = NULL;
-    daybook_status status = daybook_state_load(store, daybook_text(aggregate), &moment, &state, error);
+    daybook_status status =
+        daybook_state_load(daybook_store_engine(store), daybook_text(aggregate), &moment, &state, error);
     if (status != DAYBOOK_OK) return status;
     printf("version %" PRIu64 ": %s\n", state->version, state->json);
     daybook_state_release(state);

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Everything: the store (libdaybook) and the toolkit (libdaybook-toolkit: aggregate.h, kv.h). */
+/** Everything: the store (libdaybook) and the toolkit (libdaybook-toolkit: causation.h, kv.h,
+ *  snapshot.h, state.h). */
 #ifndef DAYBOOK_DAYBOOK_H
 #define DAYBOOK_DAYBOOK_H
 
-#include "daybook/aggregate.h"
 #include "daybook/append.h"
+#include "daybook/causation.h"
+#include "daybook/engine.h"
 #include "daybook/event.h"
 #include "daybook/id.h"
 #include "daybook/kv.h"
 #include "daybook/read.h"
 #include "daybook/slice.h"
+#include "daybook/snapshot.h"
+#include "daybook/state.h"
 #include "daybook/status.h"
 #include "daybook/store.h"
 #include "daybook/stream.h"

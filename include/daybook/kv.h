@@ -7,8 +7,7 @@
 #ifndef DAYBOOK_KV_H
 #define DAYBOOK_KV_H
 
-#include "daybook/append.h"
-#include "daybook/stream.h"
+#include "daybook/engine.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,9 +25,9 @@ typedef struct daybook_kv_config {
 } daybook_kv_config;
 
 DAYBOOK_API void daybook_kv_config_init(daybook_kv_config *config);
-DAYBOOK_API daybook_status daybook_kv_add(daybook_store *store, const daybook_kv_config *config,
+DAYBOOK_API daybook_status daybook_kv_add(daybook_engine *engine, const daybook_kv_config *config,
                                           daybook_error *error);
-DAYBOOK_API daybook_status daybook_kv_remove(daybook_store *store, daybook_slice bucket,
+DAYBOOK_API daybook_status daybook_kv_remove(daybook_engine *engine, daybook_slice bucket,
                                              daybook_error *error);
 
 enum daybook_kv_operation { DAYBOOK_KV_PUT, DAYBOOK_KV_DELETE, DAYBOOK_KV_PURGE };
@@ -46,31 +45,32 @@ typedef struct daybook_kv_entry {
 } daybook_kv_entry;
 
 /** Set a value; the revision given out is its seq. */
-DAYBOOK_API daybook_status daybook_kv_put(daybook_store *store, daybook_slice bucket, daybook_slice key,
+DAYBOOK_API daybook_status daybook_kv_put(daybook_engine *engine, daybook_slice bucket, daybook_slice key,
                                           daybook_slice value, uint64_t *revision_out, daybook_error *error);
 /** ECONFLICT where the key has a value (a deleted or purged one has none). */
-DAYBOOK_API daybook_status daybook_kv_create(daybook_store *store, daybook_slice bucket, daybook_slice key,
+DAYBOOK_API daybook_status daybook_kv_create(daybook_engine *engine, daybook_slice bucket, daybook_slice key,
                                              daybook_slice value, uint64_t *revision_out,
                                              daybook_error *error);
 /** ECONFLICT unless `revision` is the key's last. */
-DAYBOOK_API daybook_status daybook_kv_update(daybook_store *store, daybook_slice bucket, daybook_slice key,
+DAYBOOK_API daybook_status daybook_kv_update(daybook_engine *engine, daybook_slice bucket, daybook_slice key,
                                              daybook_slice value, uint64_t revision, uint64_t *revision_out,
                                              daybook_error *error);
-/** The key's value, at `revision` or, 0, the last. ENOTFOUND. `*cursor_out` owns the entry: close it. */
-DAYBOOK_API daybook_status daybook_kv_get(daybook_store *store, daybook_slice bucket, daybook_slice key,
+/** The key's value, at `revision` or, 0, the last. ENOTFOUND. `*cursor_out` owns the entry: close it
+ *  with daybook_engine_cursor_close. */
+DAYBOOK_API daybook_status daybook_kv_get(daybook_engine *engine, daybook_slice bucket, daybook_slice key,
                                           uint64_t revision, daybook_kv_entry *entry_out,
-                                          daybook_cursor **cursor_out, daybook_error *error);
+                                          daybook_engine_cursor **cursor_out, daybook_error *error);
 /** Mark as deleted; with `purge` the history goes too. `revision` 0: whatever it is. */
-DAYBOOK_API daybook_status daybook_kv_delete(daybook_store *store, daybook_slice bucket, daybook_slice key,
+DAYBOOK_API daybook_status daybook_kv_delete(daybook_engine *engine, daybook_slice bucket, daybook_slice key,
                                              int purge, uint64_t revision, uint64_t *revision_out,
                                              daybook_error *error);
 
 /** `filter` over keys, empty for all. With `history` all kept values, else the last of each key. */
-DAYBOOK_API daybook_status daybook_kv_read(daybook_store *store, daybook_slice bucket, daybook_slice filter,
-                                           int history, int follow, daybook_cursor **cursor_out,
+DAYBOOK_API daybook_status daybook_kv_read(daybook_engine *engine, daybook_slice bucket, daybook_slice filter,
+                                           int history, int follow, daybook_engine_cursor **cursor_out,
                                            daybook_error *error);
-/** Like daybook_cursor_next for a cursor of daybook_kv_read. */
-DAYBOOK_API daybook_status daybook_kv_next(daybook_cursor *cursor, int timeout_ms,
+/** Like daybook_engine_next for a cursor of daybook_kv_read. */
+DAYBOOK_API daybook_status daybook_kv_next(daybook_engine_cursor *cursor, int timeout_ms,
                                            daybook_kv_entry *entry_out, daybook_error *error);
 
 #ifdef __cplusplus

@@ -198,6 +198,8 @@ enum cli_access {
 };
 // 0 with context->store open, else the exit status of the failure it reported.
 int cli_open_store(cli_context *context, int access);
+// The open store as the toolkit takes it.
+daybook_engine *cli_engine(const cli_context *context);
 // The options cli_open_store would use, for calls that take a path (verify, repair, restore).
 void cli_open_options(const cli_context *context, int access, daybook_open_options *options_out);
 // Refuses nats:// with exit 6; 0 where store_path is a directory's name.
@@ -209,8 +211,8 @@ int cli_confirm(cli_context *context, const char *format, ...) CLI_PRINTF(2, 3);
 
 // Before opening the store: the signals wait until a cursor is there.
 void cli_interrupts_prepare(void);
-// From now on those signals interrupt `cursor`. At most one at a time; 0 or exit status.
-int cli_interrupts_begin(cli_context *context, daybook_cursor *cursor);
+// From now on those signals interrupt one of the cursors, the one that is not NULL. 0 or exit status.
+int cli_interrupts_begin(cli_context *context, daybook_cursor *cursor, daybook_engine_cursor *engine_cursor);
 // Before closing the cursor. Returns 1 where a signal came.
 int cli_interrupts_end(void);
 

@@ -112,6 +112,10 @@ int cli_open_store(cli_context *context, int access) {
     return CLI_FINE;
 }
 
+daybook_engine *cli_engine(const cli_context *context) {
+    return daybook_store_engine(context->store);
+}
+
 // --- Asking ---
 
 int cli_confirm(cli_context *context, const char *format, ...) {

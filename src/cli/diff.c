@@ -25,7 +25,7 @@ int cli_run_diff(cli_context *context) {
     char *changes = NULL;
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status found = daybook_state_diff(context->store, aggregate, from, to, &changes, &error);
+    daybook_status found = daybook_state_diff(cli_engine(context), aggregate, from, to, &changes, &error);
     if (found != DAYBOOK_OK) return cli_fail_error(context, found, &error, NULL);
     cli_output *out = context->out;
     if (context->json) {

@@ -18,6 +18,7 @@
 static struct {
     pthread_t thread;
     daybook_cursor *cursor;
+    daybook_engine_cursor *engine_cursor; // where `cursor` is NULL
     sigset_t signals;
     sigset_t before;
     atomic_int came; // a signal that ends the work
@@ -32,6 +33,7 @@ static void *wait_for_signal(void *unused) {
         if (number == SIGUSR1) return NULL; // cli_interrupts_end
         if (atomic_exchange(&interrupts.came, 1)) _exit(CLI_ERROR);
         daybook_cursor_interrupt(interrupts.cursor);
+        daybook_engine_interrupt(interrupts.engine_cursor);
     }
 }
 
@@ -43,8 +45,9 @@ void cli_interrupts_prepare(void) {
     (void)pthread_sigmask(SIG_BLOCK, &interrupts.signals, &interrupts.before);
 }
 
-int cli_interrupts_begin(cli_context *context, daybook_cursor *cursor) {
+int cli_interrupts_begin(cli_context *context, daybook_cursor *cursor, daybook_engine_cursor *engine_cursor) {
     interrupts.cursor = cursor;
+    interrupts.engine_cursor = engine_cursor;
     atomic_store(&interrupts.came, 0);
     int failed = pthread_create(&interrupts.thread, NULL, wait_for_signal, NULL);
     if (failed != 0)

@@ -46,7 +46,7 @@ int cli_run_kv_add(cli_context *context) {
     if (status != CLI_FINE) return status;
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status added = daybook_kv_add(context->store, &config, &error);
+    daybook_status added = daybook_kv_add(cli_engine(context), &config, &error);
     if (added != DAYBOOK_OK) return cli_fail_error(context, added, &error, NULL);
     char name[2 * DAYBOOK_STREAM_NAME_SIZE_MAX + 64];
     (void)snprintf(name, sizeof name, "KV_%s for bucket %s", context->positionals[0],
@@ -99,10 +99,10 @@ int cli_run_kv_ls(cli_context *context) {
 
 // Is the bucket there? ENOTFOUND with a message.
 static daybook_status find_bucket(cli_context *context, daybook_error *error) {
-    daybook_cursor *cursor = NULL;
-    daybook_status status =
-        daybook_kv_read(context->store, bucket_of(context), daybook_bytes(NULL, 0), 0, 0, &cursor, error);
-    if (status == DAYBOOK_OK) daybook_cursor_close(cursor);
+    daybook_engine_cursor *cursor = NULL;
+    daybook_status status = daybook_kv_read(cli_engine(context), bucket_of(context), daybook_bytes(NULL, 0),
+                                            0, 0, &cursor, error);
+    if (status == DAYBOOK_OK) daybook_engine_cursor_close(cursor);
     return status;
 }
 
@@ -112,8 +112,9 @@ int cli_run_kv_rm(cli_context *context) {
     if (status != CLI_FINE) return status;
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status removed = context->dry_run ? find_bucket(context, &error)
-                                              : daybook_kv_remove(context->store, bucket_of(context), &error);
+    daybook_status removed = context->dry_run
+                                 ? find_bucket(context, &error)
+                                 : daybook_kv_remove(cli_engine(context), bucket_of(context), &error);
     if (removed != DAYBOOK_OK) return cli_fail_error(context, removed, &error, NULL);
     cli_note(context, "%s bucket %s", context->dry_run ? "would remove" : "removed", context->positionals[0]);
     return CLI_FINE;
@@ -175,11 +176,11 @@ static int write_value(cli_context *context, int kind, uint64_t expected) {
         daybook_error_init(&error);
         daybook_status written;
         if (kind == PUT)
-            written = daybook_kv_put(context->store, bucket, key, bytes, &revision, &error);
+            written = daybook_kv_put(cli_engine(context), bucket, key, bytes, &revision, &error);
         else if (kind == CREATE)
-            written = daybook_kv_create(context->store, bucket, key, bytes, &revision, &error);
+            written = daybook_kv_create(cli_engine(context), bucket, key, bytes, &revision, &error);
         else
-            written = daybook_kv_update(context->store, bucket, key, bytes, expected, &revision, &error);
+            written = daybook_kv_update(cli_engine(context), bucket, key, bytes, expected, &revision, &error);
         status = finish_write(context, written, &error, revision);
     }
     free(value);
@@ -209,8 +210,8 @@ static int delete_key(cli_context *context, int purge) {
     daybook_error_init(&error);
     uint64_t revision = 0;
     uint64_t expected = cli_number(context, "revision", 0);
-    daybook_status deleted = daybook_kv_delete(context->store, bucket_of(context), key_of(context), purge,
-                                               expected, &revision, &error);
+    daybook_status deleted = daybook_kv_delete(cli_engine(context), bucket_of(context), key_of(context),
+                                               purge, expected, &revision, &error);
     return finish_write(context, deleted, &error, revision);
 }
 
@@ -276,10 +277,10 @@ int cli_run_kv_get(cli_context *context) {
         return cli_fail(context, DAYBOOK_ENOTFOUND, "no revision 0 of %s: revisions begin at 1; give another",
                         context->positionals[1]);
     daybook_kv_entry entry = {.size = sizeof entry};
-    daybook_cursor *cursor = NULL;
+    daybook_engine_cursor *cursor = NULL;
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status got = daybook_kv_get(context->store, bucket_of(context), key_of(context),
+    daybook_status got = daybook_kv_get(cli_engine(context), bucket_of(context), key_of(context),
                                         cli_number(context, "revision", 0), &entry, &cursor, &error);
     if (got != DAYBOOK_OK) return cli_fail_error(context, got, &error, NULL);
     if (context->json) {
@@ -288,7 +289,7 @@ int cli_run_kv_get(cli_context *context) {
         cli_put_slice(context->out, entry.value);
         if (!cli_given(context, "raw")) cli_put_char(context->out, '\n');
     }
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     return CLI_FINE;
 }
 
@@ -325,7 +326,7 @@ static void show_entry(visiting *work, const daybook_kv_entry *entry) {
     }
 }
 
-static int visit_all(visiting *work, daybook_cursor *cursor) {
+static int visit_all(visiting *work, daybook_engine_cursor *cursor) {
     cli_context *context = work->context;
     int timeout_ms = 0;
     for (;;) {
@@ -353,18 +354,18 @@ static int visit(visiting *work, daybook_slice filter, int history) {
     static const cli_column columns[] = {
         {"key", 0}, {"revision", 1}, {"created", 0}, {"operation", 0}, {"value", 0}};
     cli_context *context = work->context;
-    daybook_cursor *cursor = NULL;
+    daybook_engine_cursor *cursor = NULL;
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status opened =
-        daybook_kv_read(context->store, bucket_of(context), filter, history, work->follow, &cursor, &error);
+    daybook_status opened = daybook_kv_read(cli_engine(context), bucket_of(context), filter, history,
+                                            work->follow, &cursor, &error);
     if (opened != DAYBOOK_OK) return cli_fail_error(context, opened, &error, NULL);
     if (context->csv) cli_table_init(&work->table, context, columns, work->keys_only ? 3 : 5);
-    int status = work->follow ? cli_interrupts_begin(context, cursor) : CLI_FINE;
+    int status = work->follow ? cli_interrupts_begin(context, NULL, cursor) : CLI_FINE;
     if (status == CLI_FINE) status = visit_all(work, cursor);
     if (work->follow) (void)cli_interrupts_end();
     if (context->csv) (void)cli_table_end(&work->table, NULL);
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     return status;
 }
 

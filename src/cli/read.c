@@ -275,7 +275,7 @@ static int print_events(reading *work) {
     daybook_cursor *cursor;
     status = open_cursor(work, &work->query, &cursor);
     if (status != CLI_FINE) return status;
-    if (work->follow) status = cli_interrupts_begin(context, cursor);
+    if (work->follow) status = cli_interrupts_begin(context, cursor, NULL);
     if (status == CLI_FINE) status = print_all(work, cursor);
     if (work->follow) (void)cli_interrupts_end();
     daybook_cursor_close(cursor);

@@ -37,7 +37,7 @@ int cli_run_snapshot_take(cli_context *context) {
     daybook_error error;
     daybook_error_init(&error);
     daybook_status taken =
-        daybook_snapshot_take(context->store, daybook_text(context->positionals[0]), &state, &error);
+        daybook_snapshot_take(cli_engine(context), daybook_text(context->positionals[0]), &state, &error);
     if (taken != DAYBOOK_OK) return cli_fail_error(context, taken, &error, NULL);
     if (!had_bucket) cli_note_created(context, "stream", daybook_text("KV_SNAPSHOTS"));
     cli_output *out = context->out;
@@ -63,7 +63,7 @@ int cli_run_snapshot_show(cli_context *context) {
     daybook_error error;
     daybook_error_init(&error);
     daybook_status found =
-        daybook_snapshot_show(context->store, daybook_text(context->positionals[0]), &json, &error);
+        daybook_snapshot_show(cli_engine(context), daybook_text(context->positionals[0]), &json, &error);
     if (found != DAYBOOK_OK) return cli_fail_error(context, found, &error, NULL);
     if (context->json)
         cli_puts(context->out, json);
@@ -134,7 +134,7 @@ int cli_run_snapshot_ls(cli_context *context) {
     if (!context->json) cli_table_init(&table, context, columns, sizeof columns / sizeof columns[0]);
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status listed = daybook_snapshot_list(context->store, filter, show_snapshot, &table, &error);
+    daybook_status listed = daybook_snapshot_list(cli_engine(context), filter, show_snapshot, &table, &error);
     if (!context->json) status = cli_table_end(&table, "no snapshots");
     return listed == DAYBOOK_OK ? status : cli_fail_error(context, listed, &error, NULL);
 }
@@ -151,10 +151,10 @@ int cli_run_snapshot_rm(cli_context *context) {
     daybook_status done;
     if (context->dry_run) {
         char *json = NULL;
-        done = daybook_snapshot_show(context->store, aggregate, &json, &error);
+        done = daybook_snapshot_show(cli_engine(context), aggregate, &json, &error);
         daybook_text_release(json);
     } else {
-        done = daybook_snapshot_remove(context->store, aggregate, &error);
+        done = daybook_snapshot_remove(cli_engine(context), aggregate, &error);
     }
     if (done != DAYBOOK_OK) return cli_fail_error(context, done, &error, NULL);
     cli_note(context, "%s the snapshot of %s", context->dry_run ? "would remove" : "removed",

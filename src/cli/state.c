@@ -109,7 +109,7 @@ static int print_history(cli_context *context, daybook_slice aggregate, const da
     daybook_error error;
     daybook_error_init(&error);
     daybook_status status =
-        daybook_state_history(context->store, aggregate, moment, show_change, &work, &error);
+        daybook_state_history(cli_engine(context), aggregate, moment, show_change, &work, &error);
     if (context->out->failed_errno != 0) return CLI_ERROR;
     if (status != DAYBOOK_OK) return cli_fail_error(context, status, &error, NULL);
     return work.malformed ? cli_fail(context, DAYBOOK_EIO,
@@ -128,7 +128,7 @@ int cli_run_state(cli_context *context) {
     daybook_state *state = NULL;
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status loaded = daybook_state_load(context->store, aggregate, &moment, &state, &error);
+    daybook_status loaded = daybook_state_load(cli_engine(context), aggregate, &moment, &state, &error);
     if (loaded != DAYBOOK_OK) return cli_fail_error(context, loaded, &error, NULL);
     if (context->json)
         put_state_json(context->out, aggregate, state);
@@ -177,7 +177,7 @@ int cli_run_why(cli_context *context) {
     if (status == CLI_FINE) status = cli_open_store(context, CLI_READ);
     if (status != CLI_FINE) return status;
     daybook_status found =
-        daybook_why(context->store, daybook_text(context->positionals[0]), show_cause, context, &error);
+        daybook_why(cli_engine(context), daybook_text(context->positionals[0]), show_cause, context, &error);
     return found == DAYBOOK_OK || context->out->failed_errno != 0
                ? CLI_FINE
                : cli_fail_error(context, found, &error, NULL);
@@ -189,8 +189,8 @@ int cli_run_trace(cli_context *context) {
     int status = check_text(context, "correlation", context->positionals[0]);
     if (status == CLI_FINE) status = cli_open_store(context, CLI_READ);
     if (status != CLI_FINE) return status;
-    daybook_status found =
-        daybook_trace(context->store, daybook_text(context->positionals[0]), show_event, context, &error);
+    daybook_status found = daybook_trace(cli_engine(context), daybook_text(context->positionals[0]),
+                                         show_event, context, &error);
     return found == DAYBOOK_OK || context->out->failed_errno != 0
                ? CLI_FINE
                : cli_fail_error(context, found, &error, NULL);

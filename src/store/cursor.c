@@ -22,6 +22,7 @@
 enum { NARROW_SPAN = 64, SCAN_RUN = 2, EVENT_COPY_MAX = DAYBOOK_BATCH_SIZE_MAX + DBK_EVENT_HEAD_SIZE };
 
 struct daybook_cursor {
+    daybook_engine_cursor head; // First: engine_slot.h.
     daybook_store *store;
     dbk_arena *arena;
     daybook_query query; // a copy
@@ -856,6 +857,12 @@ const dbk_event *dbk_cursor_event(const daybook_cursor *cursor) {
 uint64_t daybook_cursor_position(const daybook_cursor *cursor) {
     if (cursor == NULL || cursor->listing) return 0;
     return cursor->back ? cursor->next + 1 : cursor->next - 1;
+}
+
+_Static_assert(offsetof(daybook_cursor, head) == 0, "embedded.c converts between a cursor and its head");
+
+daybook_engine_cursor *dbk_cursor_head(daybook_cursor *cursor) {
+    return &cursor->head;
 }
 
 void daybook_cursor_interrupt(daybook_cursor *cursor) {

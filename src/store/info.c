@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a store says of itself. Numbers are taken one after the other while others work: each is right,
-// together they may be of slightly different moments. Any thread.
+// together they may be of slightly different moments. Any thread. Also its room for an engine (engine_slot.h).
 #include "base/error.h"
 #include "store/store_internal.h"
 
@@ -45,6 +45,20 @@ static void add_manifest(daybook_store *store, daybook_store_info *info) {
         info->segment_bytes += manifest->segments[i].summary.file_bytes;
     info->journal_bytes = (uint64_t)manifest->journal_piece_count * DBK_JOURNAL_PIECE_SIZE;
     pthread_mutex_unlock(&store->manifest_lock);
+}
+
+daybook_engine *dbk_store_engine_slot(daybook_store *store, const daybook_engine *head) {
+    pthread_mutex_lock(&store->state_lock);
+    if (store->engine.calls == NULL) {
+        store->engine = *head;
+        store->engine.read_only = store->read_only;
+    }
+    pthread_mutex_unlock(&store->state_lock);
+    return &store->engine;
+}
+
+daybook_store *dbk_store_of_engine(daybook_engine *engine) {
+    return (daybook_store *)(void *)((char *)engine - offsetof(daybook_store, engine));
 }
 
 daybook_status daybook_info(daybook_store *store, daybook_store_info *info_out, daybook_error *error) {

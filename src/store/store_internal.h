@@ -33,6 +33,7 @@
 #include "journal/journal.h"
 #include "record/record.h"
 #include "store/clock.h"
+#include "store/engine_slot.h"
 #include "store/live.h"
 #include "store/manifest.h"
 #include "store/source.h"
@@ -53,6 +54,7 @@ typedef struct dbk_trim_hold {
 } dbk_trim_hold;
 
 struct daybook_store {
+    daybook_engine engine; // engine_slot.h; guarded by state_lock until it is made
     // Set at open.
     const daybook_allocator *allocator;
     daybook_vfs *vfs;

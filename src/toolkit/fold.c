@@ -49,12 +49,12 @@ static int visit_aggregate(void *context, const daybook_list_entry *entry) {
     return 0;
 }
 
-static daybook_status find_stream_by_events(daybook_store *store, dbk_aggregate *aggregate,
+static daybook_status find_stream_by_events(daybook_engine *engine, dbk_aggregate *aggregate,
                                             daybook_error *error) {
     stream_search search = {.aggregate = aggregate};
     aggregate->stream_slice = daybook_bytes(NULL, 0);
-    DBK_TRY(daybook_list(store, DAYBOOK_LIST_AGGREGATES, daybook_bytes(NULL, 0), aggregate->name_slice,
-                         visit_aggregate, &search, error));
+    DBK_TRY(daybook_engine_list(engine, DAYBOOK_LIST_AGGREGATES, daybook_bytes(NULL, 0),
+                                aggregate->name_slice, visit_aggregate, &search, error));
     if (search.stream_count == 1) return DAYBOOK_OK;
     if (search.stream_count == 0)
         return dbk_fail(error, DAYBOOK_ENOTFOUND, "no aggregate '%.*s': no stream captures its subjects",
@@ -65,9 +65,9 @@ static daybook_status find_stream_by_events(daybook_store *store, dbk_aggregate 
         DBK_TEXT(aggregate->name_slice), search.stream_count);
 }
 
-daybook_status dbk_aggregate_find(daybook_store *store, daybook_slice name, dbk_aggregate *aggregate_out,
+daybook_status dbk_aggregate_find(daybook_engine *engine, daybook_slice name, dbk_aggregate *aggregate_out,
                                   daybook_error *error) {
-    if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store given");
+    if (engine == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no engine given");
     // Room for the dot and a token behind it: an aggregate always has further tokens.
     if (name.size > DAYBOOK_SUBJECT_SIZE_MAX - 2 || !daybook_subject_is_valid(name))
         return dbk_fail(
@@ -82,10 +82,10 @@ daybook_status dbk_aggregate_find(daybook_store *store, daybook_slice name, dbk_
     memcpy(aggregate_out->filter + name.size, ".x", 3);
     aggregate_out->filter_slice = daybook_bytes(aggregate_out->filter, name.size + 2);
     daybook_slice stream;
-    daybook_status status = daybook_stream_find(store, aggregate_out->filter_slice, &stream, error);
+    daybook_status status = daybook_engine_stream_find(engine, aggregate_out->filter_slice, &stream, error);
     aggregate_out->filter[name.size + 1] = '>';
     if (status == DAYBOOK_ENOSTREAM || status == DAYBOOK_ENOTFOUND)
-        return find_stream_by_events(store, aggregate_out, error);
+        return find_stream_by_events(engine, aggregate_out, error);
     if (status == DAYBOOK_OK) set_stream(aggregate_out, stream);
     return status;
 }
@@ -121,6 +121,13 @@ void dbk_moment_query(const dbk_aggregate *aggregate, const daybook_moment *mome
     if (moment->known_at_ns != DAYBOOK_TIME_NONE) query_out->recorded_until_ns = behind(moment->known_at_ns);
 }
 
+void dbk_query_from(const daybook_engine *engine, uint64_t seq, uint64_t position, daybook_query *query) {
+    if ((daybook_engine_capabilities(engine) & DAYBOOK_ENGINE_POSITION) != 0)
+        query->position_from = position;
+    else
+        query->seq_from = seq;
+}
+
 daybook_status dbk_moment_not_found(const dbk_aggregate *aggregate, const daybook_moment *moment,
                                     daybook_error *error) {
     char time[DAYBOOK_TIME_TEXT_SIZE];
@@ -147,23 +154,23 @@ daybook_status dbk_moment_not_found(const dbk_aggregate *aggregate, const dayboo
 }
 
 // The version assigned last, 0 where no event of the aggregate is stored.
-static daybook_status last_version(daybook_store *store, const dbk_aggregate *aggregate,
+static daybook_status last_version(daybook_engine *engine, const dbk_aggregate *aggregate,
                                    uint64_t *version_out, daybook_error *error) {
     dbk_aggregate place = *aggregate;
     place.name_slice = aggregate->name_slice;
     stream_search search = {.aggregate = &place};
-    DBK_TRY(daybook_list(store, DAYBOOK_LIST_AGGREGATES, aggregate->stream_slice, aggregate->name_slice,
-                         visit_aggregate, &search, error));
+    DBK_TRY(daybook_engine_list(engine, DAYBOOK_LIST_AGGREGATES, aggregate->stream_slice,
+                                aggregate->name_slice, visit_aggregate, &search, error));
     *version_out = search.last_version;
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_moment_check_version(daybook_store *store, const dbk_aggregate *aggregate,
+daybook_status dbk_moment_check_version(daybook_engine *engine, const dbk_aggregate *aggregate,
                                         const daybook_moment *moment, uint64_t folded_version,
                                         daybook_error *error) {
     if (moment == NULL || moment->version <= folded_version) return DAYBOOK_OK;
     uint64_t last = 0;
-    DBK_TRY(last_version(store, aggregate, &last, error));
+    DBK_TRY(last_version(engine, aggregate, &last, error));
     if (moment->version <= last)
         return DAYBOOK_OK; // That event was removed; the state is what is left of it.
     return dbk_fail(error, DAYBOOK_ENOTFOUND, "aggregate '%.*s' has no version %llu: its last is %llu",
@@ -241,31 +248,31 @@ static daybook_status add_event(dbk_fold *fold, const dbk_aggregate *aggregate,
 
 // The event a snapshot ended with is not where it says. Removed by a limit it may be; stored elsewhere it may
 // not.
-static daybook_status is_trusted_without_event(daybook_store *store, const dbk_aggregate *aggregate,
+static daybook_status is_trusted_without_event(daybook_engine *engine, const dbk_aggregate *aggregate,
                                                const dbk_fold *fold, bool *is_trusted_out,
                                                daybook_error *error) {
     *is_trusted_out = false;
     daybook_stream_info *info = NULL;
-    DBK_TRY(daybook_stream_get_info(store, aggregate->stream_slice, &info, error));
+    DBK_TRY(daybook_engine_stream_info(engine, aggregate->stream_slice, &info, error));
     bool is_of_stream = info->created_ns <= fold->recorded_ns && info->last_seq >= fold->seq;
-    daybook_stream_info_release(store, info);
+    daybook_engine_stream_info_release(engine, info);
     if (!is_of_stream) return DAYBOOK_OK;
     daybook_query query;
     daybook_query_init(&query);
     query.stream = aggregate->stream_slice;
     query.seq_from = query.seq_to = fold->seq;
     uint64_t count = 0;
-    DBK_TRY(daybook_count(store, &query, &count, error));
+    DBK_TRY(daybook_engine_count(engine, &query, &count, error));
     if (count > 0) return DAYBOOK_OK;
     uint64_t last = 0;
-    DBK_TRY(last_version(store, aggregate, &last, error));
+    DBK_TRY(last_version(engine, aggregate, &last, error));
     *is_trusted_out = last >= fold->version;
     return DAYBOOK_OK;
 }
 
 // Whether the snapshot the fold begins with is of this very aggregate, judged by the first event at or behind
 // its position (NULL: there is none).
-static daybook_status prove_snapshot(daybook_store *store, const dbk_aggregate *aggregate,
+static daybook_status prove_snapshot(daybook_engine *engine, const dbk_aggregate *aggregate,
                                      const dbk_fold *fold, const daybook_recorded_event *event,
                                      bool *is_sound_out, daybook_error *error) {
     if (event != NULL && event->version <= fold->version) {
@@ -273,24 +280,24 @@ static daybook_status prove_snapshot(daybook_store *store, const dbk_aggregate *
                         event->position == fold->position;
         return DAYBOOK_OK;
     }
-    return is_trusted_without_event(store, aggregate, fold, is_sound_out, error);
+    return is_trusted_without_event(engine, aggregate, fold, is_sound_out, error);
 }
 
 // Folds what the cursor gives, up to version `version_to`, 0 for all. `*is_sound_out` is false where the fold
 // began with a snapshot that is not of this aggregate.
-static daybook_status fold_cursor(daybook_store *store, const dbk_aggregate *aggregate,
-                                  daybook_cursor *cursor, uint64_t version_to, dbk_fold *fold,
+static daybook_status fold_cursor(daybook_engine *engine, const dbk_aggregate *aggregate,
+                                  daybook_engine_cursor *cursor, uint64_t version_to, dbk_fold *fold,
                                   bool *is_sound_out, daybook_error *error) {
     bool is_proved = fold->snapshot_version == 0;
     *is_sound_out = true;
     for (;;) {
         daybook_recorded_event event;
-        daybook_status status = daybook_cursor_next(cursor, 0, &event, error);
+        daybook_status status = daybook_engine_next(cursor, 0, &event, error);
         if (status != DAYBOOK_OK && status != DAYBOOK_END) return status;
         if (!is_proved) {
             is_proved = true;
-            DBK_TRY(prove_snapshot(store, aggregate, fold, status == DAYBOOK_OK ? &event : NULL, is_sound_out,
-                                   error));
+            DBK_TRY(prove_snapshot(engine, aggregate, fold, status == DAYBOOK_OK ? &event : NULL,
+                                   is_sound_out, error));
             if (!*is_sound_out) return DAYBOOK_OK;
             if (status == DAYBOOK_OK && event.version == fold->version) continue;
         }
@@ -299,37 +306,37 @@ static daybook_status fold_cursor(daybook_store *store, const dbk_aggregate *agg
     }
 }
 
-static daybook_status fold_query(daybook_store *store, const dbk_aggregate *aggregate,
+static daybook_status fold_query(daybook_engine *engine, const dbk_aggregate *aggregate,
                                  const daybook_moment *moment, dbk_fold *fold, bool *is_sound_out,
                                  daybook_error *error) {
     daybook_query query;
     dbk_moment_query(aggregate, moment, &query);
-    query.position_from = fold->position;
+    dbk_query_from(engine, fold->seq, fold->position, &query);
     uint64_t version_to = moment == NULL ? 0 : moment->version;
-    daybook_cursor *cursor = NULL;
-    DBK_TRY(daybook_read(store, &query, &cursor, error));
-    daybook_status status = fold_cursor(store, aggregate, cursor, version_to, fold, is_sound_out, error);
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor *cursor = NULL;
+    DBK_TRY(daybook_engine_read(engine, &query, &cursor, error));
+    daybook_status status = fold_cursor(engine, aggregate, cursor, version_to, fold, is_sound_out, error);
+    daybook_engine_cursor_close(cursor);
     return status;
 }
 
-daybook_status dbk_fold_load(daybook_store *store, const dbk_aggregate *aggregate,
+daybook_status dbk_fold_load(daybook_engine *engine, const dbk_aggregate *aggregate,
                              const daybook_moment *moment, dbk_fold *fold_out, daybook_error *error) {
     dbk_fold fold;
     memset(&fold, 0, sizeof fold);
     memset(fold_out, 0, sizeof *fold_out);
     bool is_sound = false;
-    daybook_status status = dbk_snapshot_find(store, aggregate, moment, &fold, error);
+    daybook_status status = dbk_snapshot_find(engine, aggregate, moment, &fold, error);
     if (status == DAYBOOK_OK && fold.state != NULL)
-        status = fold_query(store, aggregate, moment, &fold, &is_sound, error);
+        status = fold_query(engine, aggregate, moment, &fold, &is_sound, error);
     if (status == DAYBOOK_OK && !is_sound) {
         dbk_fold_deinit(&fold);
         status = begin_fold(&fold);
         if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory: state not begun");
-        if (status == DAYBOOK_OK) status = fold_query(store, aggregate, moment, &fold, &is_sound, error);
+        if (status == DAYBOOK_OK) status = fold_query(engine, aggregate, moment, &fold, &is_sound, error);
     }
     if (status == DAYBOOK_OK)
-        status = dbk_moment_check_version(store, aggregate, moment, fold.version, error);
+        status = dbk_moment_check_version(engine, aggregate, moment, fold.version, error);
     if (status == DAYBOOK_OK && fold.version == 0) status = dbk_moment_not_found(aggregate, moment, error);
     if (status == DAYBOOK_OK)
         *fold_out = fold;

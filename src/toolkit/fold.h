@@ -7,8 +7,7 @@
 #include <jansson.h>
 
 #include "base/memory.h"
-#include "daybook/aggregate.h"
-#include "daybook/stream.h"
+#include "daybook/snapshot.h"
 
 #define DBK_SNAPSHOT_BUCKET "SNAPSHOTS"
 /// How the state in a snapshot was made; a snapshot of any other kind is not used.
@@ -35,7 +34,7 @@ typedef struct dbk_aggregate {
 } dbk_aggregate;
 
 /// Checks the name and finds the stream. ESUBJECT, ENOTFOUND. The result points into itself: do not copy it.
-daybook_status dbk_aggregate_find(daybook_store *store, daybook_slice name, dbk_aggregate *aggregate_out,
+daybook_status dbk_aggregate_find(daybook_engine *engine, daybook_slice name, dbk_aggregate *aggregate_out,
                                   daybook_error *error);
 
 typedef struct dbk_fold {
@@ -53,11 +52,14 @@ daybook_status dbk_moment_check(const daybook_moment *moment, daybook_error *err
 /// places in the store are found at once, versions only by looking at events, so the reader stops behind it
 /// by itself.
 void dbk_moment_query(const dbk_aggregate *aggregate, const daybook_moment *moment, daybook_query *query_out);
+/// Bounds the query to events at and behind this place: by position, which the store finds at once, where the
+/// engine has it.
+void dbk_query_from(const daybook_engine *engine, uint64_t seq, uint64_t position, daybook_query *query);
 /// ENOTFOUND with the reason: no event of the aggregate was there at the moment.
 daybook_status dbk_moment_not_found(const dbk_aggregate *aggregate, const daybook_moment *moment,
                                     daybook_error *error);
 /// OK where moment->version was assigned; the fold ended at `last_version`.
-daybook_status dbk_moment_check_version(daybook_store *store, const dbk_aggregate *aggregate,
+daybook_status dbk_moment_check_version(daybook_engine *engine, const dbk_aggregate *aggregate,
                                         const daybook_moment *moment, uint64_t last_version,
                                         daybook_error *error);
 
@@ -71,7 +73,7 @@ daybook_status dbk_fold_add(dbk_fold *fold, const daybook_recorded_event *event,
 
 /// Fold the aggregate up to the moment, from the best snapshot or from the start. ENOTFOUND. On OK `fold_out`
 /// is released with dbk_fold_deinit.
-daybook_status dbk_fold_load(daybook_store *store, const dbk_aggregate *aggregate,
+daybook_status dbk_fold_load(daybook_engine *engine, const dbk_aggregate *aggregate,
                              const daybook_moment *moment, dbk_fold *fold_out, daybook_error *error);
 /// The public form of a fold. Takes nothing from it.
 daybook_status dbk_fold_give_state(const dbk_fold *fold, const dbk_aggregate *aggregate,
@@ -79,7 +81,7 @@ daybook_status dbk_fold_give_state(const dbk_fold *fold, const dbk_aggregate *ag
 
 /// The newest snapshot usable for the moment into an empty fold; leaves it empty where there is none. Damaged
 /// or foreign snapshots are passed over. Fails only where memory or the store does.
-daybook_status dbk_snapshot_find(daybook_store *store, const dbk_aggregate *aggregate,
+daybook_status dbk_snapshot_find(daybook_engine *engine, const dbk_aggregate *aggregate,
                                  const daybook_moment *moment, dbk_fold *fold_out, daybook_error *error);
 
 #endif

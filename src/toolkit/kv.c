@@ -118,9 +118,9 @@ void daybook_kv_config_init(daybook_kv_config *config) {
     config->history = 1;
 }
 
-daybook_status daybook_kv_add(daybook_store *store, const daybook_kv_config *config, daybook_error *error) {
-    if (store == NULL || config == NULL || config->size < sizeof *config)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "no store or no bucket configuration given");
+daybook_status daybook_kv_add(daybook_engine *engine, const daybook_kv_config *config, daybook_error *error) {
+    if (engine == NULL || config == NULL || config->size < sizeof *config)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no engine or no bucket configuration given");
     DBK_TRY(check_bucket(config->bucket, error));
     if (config->history < 1 || config->history > HISTORY_MAX)
         return dbk_fail(error, DAYBOOK_EINVALID, "history of %u values: a bucket keeps 1 to %d per key",
@@ -150,19 +150,19 @@ daybook_status daybook_kv_add(daybook_store *store, const daybook_kv_config *con
     stream.duplicate_window_ns =
         config->ttl_ns > 0 && config->ttl_ns < DUPLICATE_WINDOW_NS ? config->ttl_ns : DUPLICATE_WINDOW_NS;
     stream.description = config->description;
-    daybook_status status = daybook_stream_add(store, &stream, error);
+    daybook_status status = daybook_engine_stream_add(engine, &stream, error);
     if (status == DAYBOOK_EEXISTS)
         return dbk_fail(error, status, "bucket '%.*s' exists already; choose another name or use it as it is",
                         TEXT(config->bucket));
     return status;
 }
 
-daybook_status daybook_kv_remove(daybook_store *store, daybook_slice bucket, daybook_error *error) {
-    if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store given");
+daybook_status daybook_kv_remove(daybook_engine *engine, daybook_slice bucket, daybook_error *error) {
+    if (engine == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no engine given");
     DBK_TRY(check_bucket(bucket, error));
     stream_text name;
     stream_name(bucket, &name);
-    daybook_status status = daybook_stream_remove(store, stream_slice(&name), error);
+    daybook_status status = daybook_engine_stream_remove(engine, stream_slice(&name), error);
     return status == DAYBOOK_ENOTFOUND ? no_bucket(error, bucket) : status;
 }
 
@@ -208,19 +208,19 @@ static daybook_status make_entry(const daybook_recorded_event *recorded, daybook
     return DAYBOOK_OK;
 }
 
-daybook_status daybook_kv_next(daybook_cursor *cursor, int timeout_ms, daybook_kv_entry *entry_out,
+daybook_status daybook_kv_next(daybook_engine_cursor *cursor, int timeout_ms, daybook_kv_entry *entry_out,
                                daybook_error *error) {
     if (cursor == NULL || entry_out == NULL)
         return dbk_fail(error, DAYBOOK_EMISUSE, "no cursor or no room for the entry given");
     daybook_recorded_event recorded;
-    DBK_TRY(daybook_cursor_next(cursor, timeout_ms, &recorded, error));
+    DBK_TRY(daybook_engine_next(cursor, timeout_ms, &recorded, error));
     return make_entry(&recorded, entry_out, error);
 }
 
 // The event of one key at `revision`, 0 for the last, markers included. ENOTFOUND; then no cursor is left.
-static daybook_status find_entry(daybook_store *store, daybook_slice bucket, const subject_text *subject,
-                                 uint64_t revision, daybook_kv_entry *entry_out, daybook_cursor **cursor_out,
-                                 daybook_error *error) {
+static daybook_status find_entry(daybook_engine *engine, daybook_slice bucket, const subject_text *subject,
+                                 uint64_t revision, daybook_kv_entry *entry_out,
+                                 daybook_engine_cursor **cursor_out, daybook_error *error) {
     stream_text name;
     stream_name(bucket, &name);
     daybook_slice filter = slice_of(subject);
@@ -233,15 +233,15 @@ static daybook_status find_entry(daybook_store *store, daybook_slice bucket, con
     query.limit = 1;
     query.seq_from = query.seq_to = revision;
 
-    daybook_cursor *cursor = NULL;
-    daybook_status status = daybook_read(store, &query, &cursor, error);
+    daybook_engine_cursor *cursor = NULL;
+    daybook_status status = daybook_engine_read(engine, &query, &cursor, error);
     if (status == DAYBOOK_ENOTFOUND) return no_bucket(error, bucket);
     if (status == DAYBOOK_OK) status = daybook_kv_next(cursor, 0, entry_out, error);
     if (status == DAYBOOK_OK) {
         *cursor_out = cursor;
         return DAYBOOK_OK;
     }
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     if (status != DAYBOOK_END) return status;
     daybook_slice key = daybook_bytes(subject->text + SUBJECT_PREFIX_SIZE + bucket.size + 1,
                                       subject->size - SUBJECT_PREFIX_SIZE - bucket.size - 1);
@@ -253,23 +253,23 @@ static daybook_status find_entry(daybook_store *store, daybook_slice bucket, con
         TEXT(key), TEXT(bucket), (unsigned long long)revision);
 }
 
-daybook_status daybook_kv_get(daybook_store *store, daybook_slice bucket, daybook_slice key,
-                              uint64_t revision, daybook_kv_entry *entry_out, daybook_cursor **cursor_out,
-                              daybook_error *error) {
+daybook_status daybook_kv_get(daybook_engine *engine, daybook_slice bucket, daybook_slice key,
+                              uint64_t revision, daybook_kv_entry *entry_out,
+                              daybook_engine_cursor **cursor_out, daybook_error *error) {
     if (cursor_out != NULL) *cursor_out = NULL;
-    if (store == NULL || entry_out == NULL || cursor_out == NULL)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "no store or no room for the entry given");
+    if (engine == NULL || entry_out == NULL || cursor_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no engine or no room for the entry given");
     subject_text subject;
     DBK_TRY(make_subject(bucket, key, &subject, error));
     daybook_kv_entry entry;
-    daybook_cursor *cursor = NULL;
-    DBK_TRY(find_entry(store, bucket, &subject, revision, &entry, &cursor, error));
+    daybook_engine_cursor *cursor = NULL;
+    DBK_TRY(find_entry(engine, bucket, &subject, revision, &entry, &cursor, error));
     if (entry.operation != DAYBOOK_KV_PUT) {
         daybook_status status =
             dbk_fail(error, DAYBOOK_ENOTFOUND, "key '%.*s' of bucket '%.*s' was %s at revision %llu",
                      TEXT(key), TEXT(bucket), entry.operation == DAYBOOK_KV_DELETE ? "deleted" : "purged",
                      (unsigned long long)entry.revision);
-        daybook_cursor_close(cursor);
+        daybook_engine_cursor_close(cursor);
         return status;
     }
     *entry_out = entry;
@@ -277,11 +277,12 @@ daybook_status daybook_kv_get(daybook_store *store, daybook_slice bucket, dayboo
     return DAYBOOK_OK;
 }
 
-daybook_status daybook_kv_read(daybook_store *store, daybook_slice bucket, daybook_slice filter, int history,
-                               int follow, daybook_cursor **cursor_out, daybook_error *error) {
+daybook_status daybook_kv_read(daybook_engine *engine, daybook_slice bucket, daybook_slice filter,
+                               int history, int follow, daybook_engine_cursor **cursor_out,
+                               daybook_error *error) {
     if (cursor_out != NULL) *cursor_out = NULL;
-    if (store == NULL || cursor_out == NULL)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "no store or no room for the cursor given");
+    if (engine == NULL || cursor_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no engine or no room for the cursor given");
     DBK_TRY(check_bucket(bucket, error));
     if (filter.size == 0) filter = daybook_text(">");
     if (!daybook_filter_is_valid(filter))
@@ -302,7 +303,7 @@ daybook_status daybook_kv_read(daybook_store *store, daybook_slice bucket, daybo
     query.filter_count = 1;
     if (!history) query.flags |= DAYBOOK_QUERY_LAST_PER_SUBJECT;
     if (follow) query.flags |= DAYBOOK_QUERY_FOLLOW;
-    daybook_status status = daybook_read(store, &query, cursor_out, error);
+    daybook_status status = daybook_engine_read(engine, &query, cursor_out, error);
     return status == DAYBOOK_ENOTFOUND ? no_bucket(error, bucket) : status;
 }
 
@@ -318,7 +319,7 @@ typedef struct kv_write {
 } kv_write;
 
 // `expected` is the seq the key's last live event must have, 0 for none, NO_EXPECTATION for anything.
-static daybook_status append_entry(daybook_store *store, const kv_write *write, uint64_t expected,
+static daybook_status append_entry(daybook_engine *engine, const kv_write *write, uint64_t expected,
                                    uint64_t *revision_out, daybook_error *error) {
     daybook_event event;
     daybook_event_init(&event);
@@ -340,7 +341,7 @@ static daybook_status append_entry(daybook_store *store, const kv_write *write, 
     daybook_receipt receipt;
     memset(&receipt, 0, sizeof receipt);
     receipt.size = sizeof receipt;
-    daybook_status status = daybook_append(store, &event, 1, &options, &receipt, error);
+    daybook_status status = daybook_engine_append(engine, &event, 1, &options, &receipt, error);
     if (status == DAYBOOK_ENOSTREAM) return no_bucket(error, write->bucket);
     if (status == DAYBOOK_OK && revision_out != NULL) *revision_out = receipt.seq;
     return status;
@@ -366,10 +367,10 @@ static daybook_status conflict(daybook_error *error, const kv_write *write, uint
     return status;
 }
 
-static daybook_status begin_write(daybook_store *store, daybook_slice bucket, daybook_slice key,
+static daybook_status begin_write(daybook_engine *engine, daybook_slice bucket, daybook_slice key,
                                   daybook_slice value, subject_text *subject, kv_write *write_out,
                                   daybook_error *error) {
-    if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store given");
+    if (engine == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no engine given");
     DBK_TRY(make_subject(bucket, key, subject, error));
     memset(write_out, 0, sizeof *write_out);
     write_out->bucket = bucket;
@@ -379,40 +380,40 @@ static daybook_status begin_write(daybook_store *store, daybook_slice bucket, da
     return DAYBOOK_OK;
 }
 
-daybook_status daybook_kv_put(daybook_store *store, daybook_slice bucket, daybook_slice key,
+daybook_status daybook_kv_put(daybook_engine *engine, daybook_slice bucket, daybook_slice key,
                               daybook_slice value, uint64_t *revision_out, daybook_error *error) {
     subject_text subject;
     kv_write write;
-    DBK_TRY(begin_write(store, bucket, key, value, &subject, &write, error));
-    return append_entry(store, &write, NO_EXPECTATION, revision_out, error);
+    DBK_TRY(begin_write(engine, bucket, key, value, &subject, &write, error));
+    return append_entry(engine, &write, NO_EXPECTATION, revision_out, error);
 }
 
-static daybook_status update(daybook_store *store, const kv_write *write, uint64_t revision,
+static daybook_status update(daybook_engine *engine, const kv_write *write, uint64_t revision,
                              uint64_t *revision_out, daybook_error *error) {
     daybook_error detail;
     daybook_error_init(&detail);
-    daybook_status status = append_entry(store, write, revision, revision_out, &detail);
+    daybook_status status = append_entry(engine, write, revision, revision_out, &detail);
     if (status == DAYBOOK_ECONFLICT) return conflict(error, write, revision, detail.actual);
     if (status != DAYBOOK_OK && error != NULL) *error = detail;
     return status;
 }
 
-daybook_status daybook_kv_update(daybook_store *store, daybook_slice bucket, daybook_slice key,
+daybook_status daybook_kv_update(daybook_engine *engine, daybook_slice bucket, daybook_slice key,
                                  daybook_slice value, uint64_t revision, uint64_t *revision_out,
                                  daybook_error *error) {
     subject_text subject;
     kv_write write;
-    DBK_TRY(begin_write(store, bucket, key, value, &subject, &write, error));
-    return update(store, &write, revision, revision_out, error);
+    DBK_TRY(begin_write(engine, bucket, key, value, &subject, &write, error));
+    return update(engine, &write, revision, revision_out, error);
 }
 
 // What create must expect after a conflict: the marker's seq, 0 where the key is gone meanwhile. ECONFLICT
 // where it has a value.
-static daybook_status expectation_over_marker(daybook_store *store, const kv_write *write,
+static daybook_status expectation_over_marker(daybook_engine *engine, const kv_write *write,
                                               uint64_t *expected_out, daybook_error *error) {
     daybook_kv_entry entry;
-    daybook_cursor *cursor = NULL;
-    daybook_status status = find_entry(store, write->bucket, write->subject, 0, &entry, &cursor, error);
+    daybook_engine_cursor *cursor = NULL;
+    daybook_status status = find_entry(engine, write->bucket, write->subject, 0, &entry, &cursor, error);
     if (status == DAYBOOK_ENOTFOUND) {
         *expected_out = 0;
         return DAYBOOK_OK;
@@ -420,34 +421,34 @@ static daybook_status expectation_over_marker(daybook_store *store, const kv_wri
     DBK_TRY(status);
     *expected_out = entry.revision;
     if (entry.operation == DAYBOOK_KV_PUT) status = conflict(error, write, 0, entry.revision);
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     return status;
 }
 
-daybook_status daybook_kv_create(daybook_store *store, daybook_slice bucket, daybook_slice key,
+daybook_status daybook_kv_create(daybook_engine *engine, daybook_slice bucket, daybook_slice key,
                                  daybook_slice value, uint64_t *revision_out, daybook_error *error) {
     subject_text subject;
     kv_write write;
-    DBK_TRY(begin_write(store, bucket, key, value, &subject, &write, error));
+    DBK_TRY(begin_write(engine, bucket, key, value, &subject, &write, error));
     uint64_t expected = 0;
     daybook_status status = DAYBOOK_ECONFLICT;
     // Another writer may delete or purge between the look and the append; each round then sees a newer
     // marker.
     for (int attempt = 0; attempt < CREATE_ATTEMPT_COUNT_MAX; attempt++) {
-        status = update(store, &write, expected, revision_out, error);
+        status = update(engine, &write, expected, revision_out, error);
         if (status != DAYBOOK_ECONFLICT) return status;
-        DBK_TRY(expectation_over_marker(store, &write, &expected, error));
+        DBK_TRY(expectation_over_marker(engine, &write, &expected, error));
     }
     return dbk_fail(error, DAYBOOK_ECONFLICT,
                     "key '%.*s' of bucket '%.*s' not created: other writers keep changing it; try again",
                     TEXT(key), TEXT(bucket));
 }
 
-daybook_status daybook_kv_delete(daybook_store *store, daybook_slice bucket, daybook_slice key, int purge,
+daybook_status daybook_kv_delete(daybook_engine *engine, daybook_slice bucket, daybook_slice key, int purge,
                                  uint64_t revision, uint64_t *revision_out, daybook_error *error) {
     subject_text subject;
     kv_write write;
-    DBK_TRY(begin_write(store, bucket, key, daybook_bytes(NULL, 0), &subject, &write, error));
+    DBK_TRY(begin_write(engine, bucket, key, daybook_bytes(NULL, 0), &subject, &write, error));
     daybook_header headers[2];
     headers[0].name = daybook_text("KV-Operation");
     headers[0].value = daybook_text(purge ? "PURGE" : "DEL");
@@ -455,6 +456,6 @@ daybook_status daybook_kv_delete(daybook_store *store, daybook_slice bucket, day
     headers[1].value = daybook_text("sub");
     write.headers = headers;
     write.header_count = purge ? 2 : 1;
-    if (revision == 0) return append_entry(store, &write, NO_EXPECTATION, revision_out, error);
-    return update(store, &write, revision, revision_out, error);
+    if (revision == 0) return append_entry(engine, &write, NO_EXPECTATION, revision_out, error);
+    return update(engine, &write, revision, revision_out, error);
 }

@@ -151,8 +151,8 @@ static daybook_slice stream_name(void) {
 }
 
 // The snapshots of one aggregate, newest first.
-static daybook_status open_snapshots(daybook_store *store, const dbk_aggregate *aggregate,
-                                     daybook_cursor **cursor_out, daybook_error *error) {
+static daybook_status open_snapshots(daybook_engine *engine, const dbk_aggregate *aggregate,
+                                     daybook_engine_cursor **cursor_out, daybook_error *error) {
     snapshot_subject subject;
     daybook_slice filter = make_subject(aggregate, &subject);
     if (!daybook_subject_is_valid(filter)) return DAYBOOK_ENOTFOUND;
@@ -163,13 +163,13 @@ static daybook_status open_snapshots(daybook_store *store, const dbk_aggregate *
     query.filter_count = 1;
     query.flags = DAYBOOK_QUERY_REVERSE;
     query.limit = SNAPSHOT_LOOK_COUNT_MAX;
-    return daybook_read(store, &query, cursor_out, error);
+    return daybook_engine_read(engine, &query, cursor_out, error);
 }
 
-daybook_status dbk_snapshot_find(daybook_store *store, const dbk_aggregate *aggregate,
+daybook_status dbk_snapshot_find(daybook_engine *engine, const dbk_aggregate *aggregate,
                                  const daybook_moment *moment, dbk_fold *fold_out, daybook_error *error) {
-    daybook_cursor *cursor = NULL;
-    daybook_status status = open_snapshots(store, aggregate, &cursor, error);
+    daybook_engine_cursor *cursor = NULL;
+    daybook_status status = open_snapshots(engine, aggregate, &cursor, error);
     if (status == DAYBOOK_ENOTFOUND) return DAYBOOK_OK;
     DBK_TRY(status);
     while (fold_out->state == NULL) {
@@ -184,28 +184,28 @@ daybook_status dbk_snapshot_find(daybook_store *store, const dbk_aggregate *aggr
             break;
         }
     }
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
 // Taking.
 
-static daybook_status put_snapshot(daybook_store *store, const dbk_aggregate *aggregate, daybook_slice text,
+static daybook_status put_snapshot(daybook_engine *engine, const dbk_aggregate *aggregate, daybook_slice text,
                                    daybook_error *error) {
-    daybook_status status = daybook_kv_put(store, bucket_name(), aggregate->name_slice, text, NULL, error);
+    daybook_status status = daybook_kv_put(engine, bucket_name(), aggregate->name_slice, text, NULL, error);
     if (status != DAYBOOK_ENOTFOUND) return status;
     daybook_kv_config config;
     daybook_kv_config_init(&config);
     config.bucket = bucket_name();
     config.history = DBK_SNAPSHOT_HISTORY;
     config.description = daybook_text("Folded states of aggregates");
-    status = daybook_kv_add(store, &config, error);
+    status = daybook_kv_add(engine, &config, error);
     if (status != DAYBOOK_OK && status != DAYBOOK_EEXISTS)
         return status; // EEXISTS: another thread was first.
-    return daybook_kv_put(store, bucket_name(), aggregate->name_slice, text, NULL, error);
+    return daybook_kv_put(engine, bucket_name(), aggregate->name_slice, text, NULL, error);
 }
 
-static daybook_status store_fold(daybook_store *store, const dbk_aggregate *aggregate, const dbk_fold *fold,
+static daybook_status store_fold(daybook_engine *engine, const dbk_aggregate *aggregate, const dbk_fold *fold,
                                  daybook_error *error) {
     dbk_buf text;
     dbk_buf_init(&text, dbk_allocator_default(), DBK_STATE_TEXT_SIZE_MAX);
@@ -215,80 +215,80 @@ static daybook_status store_fold(daybook_store *store, const dbk_aggregate *aggr
         (void)dbk_fail(error, status, "out of memory: snapshot of aggregate '%.*s'",
                        DBK_TEXT(aggregate->name_slice));
     if (status == DAYBOOK_OK)
-        status = put_snapshot(store, aggregate, daybook_bytes(text.data, text.size), error);
+        status = put_snapshot(engine, aggregate, daybook_bytes(text.data, text.size), error);
     dbk_buf_deinit(&text);
     return status;
 }
 
 // A number that changes when events of the aggregate up to `version` (0: all) are removed. Cheap: the
 // removals of its whole stream. Exact: what is left of the aggregate.
-static daybook_status removal_mark(daybook_store *store, const dbk_aggregate *aggregate, uint64_t version,
+static daybook_status removal_mark(daybook_engine *engine, const dbk_aggregate *aggregate, uint64_t version,
                                    bool is_exact, uint64_t *mark_out, daybook_error *error) {
     if (is_exact) {
         daybook_query query;
         dbk_moment_query(aggregate, NULL, &query);
         query.version_to = version;
-        return daybook_count(store, &query, mark_out, error);
+        return daybook_engine_count(engine, &query, mark_out, error);
     }
     daybook_stream_info *info = NULL;
-    DBK_TRY(daybook_stream_get_info(store, aggregate->stream_slice, &info, error));
+    DBK_TRY(daybook_engine_stream_info(engine, aggregate->stream_slice, &info, error));
     *mark_out = info->last_seq - info->message_count;
-    daybook_stream_info_release(store, info);
+    daybook_engine_stream_info_release(engine, info);
     return DAYBOOK_OK;
 }
 
 // With their bytes, because what was removed meanwhile may have been erased.
-static daybook_status remove_snapshots(daybook_store *store, const dbk_aggregate *aggregate,
+static daybook_status remove_snapshots(daybook_engine *engine, const dbk_aggregate *aggregate,
                                        daybook_error *error) {
     snapshot_subject subject;
     daybook_purge_options options;
     daybook_purge_options_init(&options);
     options.filter = make_subject(aggregate, &subject);
-    options.erase = 1;
-    return daybook_stream_purge(store, stream_name(), &options, NULL, error);
+    options.erase = (daybook_engine_capabilities(engine) & DAYBOOK_ENGINE_ERASE) != 0;
+    return daybook_engine_stream_purge(engine, stream_name(), &options, NULL, error);
 }
 
 // The version a snapshot taken now folds to; only used to count up to it.
-static daybook_status version_now(daybook_store *store, const dbk_aggregate *aggregate, uint64_t *version_out,
-                                  daybook_error *error) {
+static daybook_status version_now(daybook_engine *engine, const dbk_aggregate *aggregate,
+                                  uint64_t *version_out, daybook_error *error) {
     daybook_query query;
     dbk_moment_query(aggregate, NULL, &query);
     query.flags = DAYBOOK_QUERY_REVERSE;
     query.limit = 1;
-    daybook_cursor *cursor = NULL;
-    DBK_TRY(daybook_read(store, &query, &cursor, error));
+    daybook_engine_cursor *cursor = NULL;
+    DBK_TRY(daybook_engine_read(engine, &query, &cursor, error));
     daybook_recorded_event event;
-    daybook_status status = daybook_cursor_next(cursor, 0, &event, error);
+    daybook_status status = daybook_engine_next(cursor, 0, &event, error);
     if (status == DAYBOOK_OK) *version_out = event.version;
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     return status == DAYBOOK_END ? dbk_moment_not_found(aggregate, NULL, error) : status;
 }
 
 // One try; `*is_done_out` is false where events were removed meanwhile.
-static daybook_status take_once(daybook_store *store, const dbk_aggregate *aggregate, bool is_exact,
+static daybook_status take_once(daybook_engine *engine, const dbk_aggregate *aggregate, bool is_exact,
                                 dbk_fold *fold_out, bool *is_done_out, daybook_error *error) {
     daybook_moment moment;
     daybook_moment_init(&moment);
     uint64_t before = 0;
     uint64_t after = 0;
-    if (is_exact) DBK_TRY(version_now(store, aggregate, &moment.version, error));
-    DBK_TRY(removal_mark(store, aggregate, moment.version, is_exact, &before, error));
-    DBK_TRY(dbk_fold_load(store, aggregate, &moment, fold_out, error));
+    if (is_exact) DBK_TRY(version_now(engine, aggregate, &moment.version, error));
+    DBK_TRY(removal_mark(engine, aggregate, moment.version, is_exact, &before, error));
+    DBK_TRY(dbk_fold_load(engine, aggregate, &moment, fold_out, error));
     *is_done_out = true;
     if (fold_out->snapshot_version == fold_out->version) return DAYBOOK_OK; // It is stored already.
-    DBK_TRY(store_fold(store, aggregate, fold_out, error));
-    DBK_TRY(removal_mark(store, aggregate, moment.version, is_exact, &after, error));
+    DBK_TRY(store_fold(engine, aggregate, fold_out, error));
+    DBK_TRY(removal_mark(engine, aggregate, moment.version, is_exact, &after, error));
     if (before == after) return DAYBOOK_OK;
     *is_done_out = false;
-    return remove_snapshots(store, aggregate, error);
+    return remove_snapshots(engine, aggregate, error);
 }
 
-static daybook_status take(daybook_store *store, const dbk_aggregate *aggregate, dbk_fold *fold_out,
+static daybook_status take(daybook_engine *engine, const dbk_aggregate *aggregate, dbk_fold *fold_out,
                            daybook_error *error) {
     for (int attempt = 0; attempt < TAKE_ATTEMPT_COUNT_MAX; attempt++) {
         bool is_done = false;
         dbk_fold_deinit(fold_out);
-        DBK_TRY(take_once(store, aggregate, attempt > 0, fold_out, &is_done, error));
+        DBK_TRY(take_once(engine, aggregate, attempt > 0, fold_out, &is_done, error));
         if (is_done) return DAYBOOK_OK;
     }
     return dbk_fail(error, DAYBOOK_ECONFLICT,
@@ -296,25 +296,21 @@ static daybook_status take(daybook_store *store, const dbk_aggregate *aggregate,
                     DBK_TEXT(aggregate->name_slice));
 }
 
-static daybook_status check_writable(daybook_store *store, daybook_error *error) {
-    daybook_store_info info;
-    memset(&info, 0, sizeof info);
-    info.size = sizeof info;
-    DBK_TRY(daybook_info(store, &info, error));
-    if (!info.read_only) return DAYBOOK_OK;
+static daybook_status check_writable(daybook_engine *engine, daybook_error *error) {
+    if (!daybook_engine_is_read_only(engine)) return DAYBOOK_OK;
     return dbk_fail(error, DAYBOOK_EREADONLY,
                     "no snapshot taken: the store is open for reading only; open it for writing");
 }
 
-daybook_status daybook_snapshot_take(daybook_store *store, daybook_slice name, daybook_state **state_out,
+daybook_status daybook_snapshot_take(daybook_engine *engine, daybook_slice name, daybook_state **state_out,
                                      daybook_error *error) {
     if (state_out != NULL) *state_out = NULL;
     dbk_aggregate aggregate;
     dbk_fold fold;
     memset(&fold, 0, sizeof fold);
-    DBK_TRY(dbk_aggregate_find(store, name, &aggregate, error));
-    DBK_TRY(check_writable(store, error));
-    daybook_status status = take(store, &aggregate, &fold, error);
+    DBK_TRY(dbk_aggregate_find(engine, name, &aggregate, error));
+    DBK_TRY(check_writable(engine, error));
+    daybook_status status = take(engine, &aggregate, &fold, error);
     if (status == DAYBOOK_OK && state_out != NULL)
         status = dbk_fold_give_state(&fold, &aggregate, state_out, error);
     dbk_fold_deinit(&fold);
@@ -329,44 +325,44 @@ static daybook_status no_snapshot(daybook_error *error, daybook_slice aggregate)
                     DBK_TEXT(aggregate));
 }
 
-daybook_status daybook_snapshot_show(daybook_store *store, daybook_slice name, char **json_out,
+daybook_status daybook_snapshot_show(daybook_engine *engine, daybook_slice name, char **json_out,
                                      daybook_error *error) {
     if (json_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the snapshot given");
     *json_out = NULL;
     daybook_kv_entry entry;
-    daybook_cursor *cursor = NULL;
-    daybook_status status = daybook_kv_get(store, bucket_name(), name, 0, &entry, &cursor, error);
+    daybook_engine_cursor *cursor = NULL;
+    daybook_status status = daybook_kv_get(engine, bucket_name(), name, 0, &entry, &cursor, error);
     if (status == DAYBOOK_ENOTFOUND) return no_snapshot(error, name);
     DBK_TRY(status);
     *json_out = dbk_copy_text(dbk_allocator_default(), entry.value);
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     return *json_out != NULL ? DAYBOOK_OK
                              : dbk_fail(error, DAYBOOK_ENOMEM, "out of memory: snapshot of aggregate '%.*s'",
                                         DBK_TEXT(name));
 }
 
-daybook_status daybook_snapshot_list(daybook_store *store, daybook_slice filter,
+daybook_status daybook_snapshot_list(daybook_engine *engine, daybook_slice filter,
                                      int (*visit)(void *context, daybook_slice aggregate, daybook_slice json),
                                      void *context, daybook_error *error) {
     if (visit == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no visitor given");
-    daybook_cursor *cursor = NULL;
-    daybook_status status = daybook_kv_read(store, bucket_name(), filter, 0, 0, &cursor, error);
+    daybook_engine_cursor *cursor = NULL;
+    daybook_status status = daybook_kv_read(engine, bucket_name(), filter, 0, 0, &cursor, error);
     if (status == DAYBOOK_ENOTFOUND) return DAYBOOK_OK; // No bucket yet: none were taken.
     DBK_TRY(status);
     daybook_kv_entry entry;
     int stop = 0;
     while (!stop && (status = daybook_kv_next(cursor, 0, &entry, error)) == DAYBOOK_OK)
         if (entry.operation == DAYBOOK_KV_PUT) stop = visit(context, entry.key, entry.value);
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
-daybook_status daybook_snapshot_remove(daybook_store *store, daybook_slice name, daybook_error *error) {
+daybook_status daybook_snapshot_remove(daybook_engine *engine, daybook_slice name, daybook_error *error) {
     daybook_kv_entry entry;
-    daybook_cursor *cursor = NULL;
-    daybook_status status = daybook_kv_get(store, bucket_name(), name, 0, &entry, &cursor, error);
+    daybook_engine_cursor *cursor = NULL;
+    daybook_status status = daybook_kv_get(engine, bucket_name(), name, 0, &entry, &cursor, error);
     if (status == DAYBOOK_ENOTFOUND) return no_snapshot(error, name);
     DBK_TRY(status);
-    daybook_cursor_close(cursor);
-    return daybook_kv_delete(store, bucket_name(), name, 1, 0, NULL, error);
+    daybook_engine_cursor_close(cursor);
+    return daybook_kv_delete(engine, bucket_name(), name, 1, 0, NULL, error);
 }

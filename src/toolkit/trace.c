@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/hash_map.h"
+#include "daybook/causation.h"
 #include "daybook/subject.h"
 #include "toolkit/fold.h"
 
@@ -26,16 +27,16 @@ enum {
 };
 
 // The one event a query gives; no cursor is left unless OK.
-static daybook_status read_one(daybook_store *store, const daybook_query *query,
-                               daybook_recorded_event *event_out, daybook_cursor **cursor_out,
+static daybook_status read_one(daybook_engine *engine, const daybook_query *query,
+                               daybook_recorded_event *event_out, daybook_engine_cursor **cursor_out,
                                daybook_error *error) {
-    daybook_cursor *cursor = NULL;
-    DBK_TRY(daybook_read(store, query, &cursor, error));
-    daybook_status status = daybook_cursor_next(cursor, 0, event_out, error);
+    daybook_engine_cursor *cursor = NULL;
+    DBK_TRY(daybook_engine_read(engine, query, &cursor, error));
+    daybook_status status = daybook_engine_next(cursor, 0, event_out, error);
     if (status == DAYBOOK_OK)
         *cursor_out = cursor;
     else
-        daybook_cursor_close(cursor);
+        daybook_engine_cursor_close(cursor);
     return status;
 }
 
@@ -53,8 +54,8 @@ static bool parse_version(const char *digits, size_t size, uint64_t *version_out
 }
 
 // END where the reference does not read as AGGREGATE@VERSION or there is no such event.
-static daybook_status find_by_version(daybook_store *store, daybook_slice reference,
-                                      daybook_recorded_event *event_out, daybook_cursor **cursor_out,
+static daybook_status find_by_version(daybook_engine *engine, daybook_slice reference,
+                                      daybook_recorded_event *event_out, daybook_engine_cursor **cursor_out,
                                       daybook_error *error) {
     const char *text = reference.data;
     size_t at = reference.size;
@@ -64,23 +65,23 @@ static daybook_status find_by_version(daybook_store *store, daybook_slice refere
     daybook_slice name = daybook_bytes(text, at - 1);
     if (!daybook_subject_is_valid(name)) return DAYBOOK_END;
     dbk_aggregate aggregate;
-    daybook_status status = dbk_aggregate_find(store, name, &aggregate, error);
+    daybook_status status = dbk_aggregate_find(engine, name, &aggregate, error);
     if (status == DAYBOOK_ENOTFOUND || status == DAYBOOK_ESUBJECT) return DAYBOOK_END;
     DBK_TRY(status);
     daybook_query query;
     dbk_moment_query(&aggregate, NULL, &query);
     query.version_from = query.version_to = version;
     query.limit = 1;
-    status = read_one(store, &query, event_out, cursor_out, error);
+    status = read_one(engine, &query, event_out, cursor_out, error);
     if (status != DAYBOOK_OK || dbk_slice_equal(event_out->aggregate, name)) return status;
-    daybook_cursor_close(*cursor_out);
+    daybook_engine_cursor_close(*cursor_out);
     *cursor_out = NULL;
     return DAYBOOK_END;
 }
 
 // The event of an id: the newest before position `before`, else the oldest. END.
-static daybook_status find_by_id(daybook_store *store, daybook_slice id, uint64_t before,
-                                 daybook_recorded_event *event_out, daybook_cursor **cursor_out,
+static daybook_status find_by_id(daybook_engine *engine, daybook_slice id, uint64_t before,
+                                 daybook_recorded_event *event_out, daybook_engine_cursor **cursor_out,
                                  daybook_error *error) {
     if (id.size == 0 || id.size > DAYBOOK_TEXT_SIZE_MAX) return DAYBOOK_END;
     daybook_query query;
@@ -90,12 +91,12 @@ static daybook_status find_by_id(daybook_store *store, daybook_slice id, uint64_
     if (before > 1) {
         query.flags = DAYBOOK_QUERY_REVERSE;
         query.position_to = before - 1;
-        daybook_status status = read_one(store, &query, event_out, cursor_out, error);
+        daybook_status status = read_one(engine, &query, event_out, cursor_out, error);
         if (status != DAYBOOK_END) return status;
     }
     query.flags = 0;
     query.position_to = 0;
-    return read_one(store, &query, event_out, cursor_out, error);
+    return read_one(engine, &query, event_out, cursor_out, error);
 }
 
 typedef struct why_chain {
@@ -112,8 +113,8 @@ static bool was_visited(const why_chain *chain, uint64_t position) {
 }
 
 // Visits the event under the cursor and its causes; closes every cursor.
-static daybook_status walk_chain(daybook_store *store, why_chain *chain, daybook_recorded_event *event,
-                                 daybook_cursor *cursor, daybook_error *error) {
+static daybook_status walk_chain(daybook_engine *engine, why_chain *chain, daybook_recorded_event *event,
+                                 daybook_engine_cursor *cursor, daybook_error *error) {
     for (;;) {
         chain->positions[chain->count] = event->position;
         if (chain->visit(chain->context, chain->count, event)) break;
@@ -123,29 +124,29 @@ static daybook_status walk_chain(daybook_store *store, why_chain *chain, daybook
         if (causation.size == 0 || causation.size > sizeof id) break;
         memcpy(id, causation.data, causation.size);
         uint64_t position = event->position;
-        daybook_cursor_close(cursor);
+        daybook_engine_cursor_close(cursor);
         cursor = NULL;
         daybook_status status =
-            find_by_id(store, daybook_bytes(id, causation.size), position, event, &cursor, error);
+            find_by_id(engine, daybook_bytes(id, causation.size), position, event, &cursor, error);
         if (status == DAYBOOK_END) return DAYBOOK_OK; // The cause is not in this store: the chain ends here.
         if (status != DAYBOOK_OK) return status;
         if (was_visited(chain, event->position)) break;
     }
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     return DAYBOOK_OK;
 }
 
-daybook_status daybook_why(daybook_store *store, daybook_slice reference,
+daybook_status daybook_why(daybook_engine *engine, daybook_slice reference,
                            int (*visit)(void *context, unsigned depth, const daybook_recorded_event *event),
                            void *context, daybook_error *error) {
-    if (store == NULL || visit == NULL)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "no store or no visitor given");
+    if (engine == NULL || visit == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no engine or no visitor given");
     if (reference.size == 0)
         return dbk_fail(error, DAYBOOK_EINVALID, "empty reference: give AGGREGATE@VERSION or an event id");
     daybook_recorded_event event;
-    daybook_cursor *cursor = NULL;
-    daybook_status status = find_by_version(store, reference, &event, &cursor, error);
-    if (status == DAYBOOK_END) status = find_by_id(store, reference, 0, &event, &cursor, error);
+    daybook_engine_cursor *cursor = NULL;
+    daybook_status status = find_by_version(engine, reference, &event, &cursor, error);
+    if (status == DAYBOOK_END) status = find_by_id(engine, reference, 0, &event, &cursor, error);
     if (status == DAYBOOK_END)
         return dbk_fail(
             error, DAYBOOK_ENOTFOUND,
@@ -156,7 +157,7 @@ daybook_status daybook_why(daybook_store *store, daybook_slice reference,
     chain.count = 0;
     chain.visit = visit;
     chain.context = context;
-    return walk_chain(store, &chain, &event, cursor, error);
+    return walk_chain(engine, &chain, &event, cursor, error);
 }
 
 // Trace.
@@ -178,13 +179,13 @@ typedef struct trace_node {
 } trace_node;
 
 typedef struct trace {
-    daybook_store *store;
+    daybook_engine *engine;
     daybook_slice correlation;
     trace_node *nodes; // in order of position
     uint32_t count;
     uint32_t capacity;
     dbk_hash_map by_id;
-    daybook_cursor *cursor;
+    daybook_engine_cursor *cursor;
     int (*visit)(void *context, unsigned depth, const daybook_recorded_event *event);
     void *context;
 } trace;
@@ -219,13 +220,13 @@ static daybook_status out_of_memory(daybook_error *error, const trace *tree) {
 }
 
 static daybook_status open_cursor(trace *tree, uint64_t position_from, daybook_error *error) {
-    daybook_cursor_close(tree->cursor);
+    daybook_engine_cursor_close(tree->cursor);
     tree->cursor = NULL;
     daybook_query query;
     daybook_query_init(&query);
     query.correlation = tree->correlation;
     query.position_from = position_from;
-    return daybook_read(tree->store, &query, &tree->cursor, error);
+    return daybook_engine_read(tree->engine, &query, &tree->cursor, error);
 }
 
 static daybook_status add_node(trace *tree, const daybook_recorded_event *event, daybook_error *error) {
@@ -257,7 +258,7 @@ static daybook_status read_nodes(trace *tree, daybook_error *error) {
     DBK_TRY(open_cursor(tree, 0, error));
     for (;;) {
         daybook_recorded_event event;
-        daybook_status status = daybook_cursor_next(tree->cursor, 0, &event, error);
+        daybook_status status = daybook_engine_next(tree->cursor, 0, &event, error);
         if (status == DAYBOOK_END) break;
         DBK_TRY(status);
         DBK_TRY(add_node(tree, &event, error));
@@ -315,14 +316,14 @@ static uint32_t link_children(trace *tree) {
 static daybook_status fetch(trace *tree, uint64_t position, daybook_recorded_event *event_out,
                             daybook_error *error) {
     for (int skipped = 0; tree->cursor != NULL && skipped < TRACE_SKIP_COUNT_MAX; skipped++) {
-        daybook_status status = daybook_cursor_next(tree->cursor, 0, event_out, error);
+        daybook_status status = daybook_engine_next(tree->cursor, 0, event_out, error);
         if (status == DAYBOOK_END) break;
         DBK_TRY(status);
         if (event_out->position == position) return DAYBOOK_OK;
         if (event_out->position > position) break;
     }
     DBK_TRY(open_cursor(tree, position, error));
-    daybook_status status = daybook_cursor_next(tree->cursor, 0, event_out, error);
+    daybook_status status = daybook_engine_next(tree->cursor, 0, event_out, error);
     if (status == DAYBOOK_OK && event_out->position != position) status = DAYBOOK_END;
     return status;
 }
@@ -366,23 +367,23 @@ static daybook_status run_trace(trace *tree, daybook_error *error) {
     return walk_tree(tree, link_children(tree), error);
 }
 
-daybook_status daybook_trace(daybook_store *store, daybook_slice correlation,
+daybook_status daybook_trace(daybook_engine *engine, daybook_slice correlation,
                              int (*visit)(void *context, unsigned depth, const daybook_recorded_event *event),
                              void *context, daybook_error *error) {
-    if (store == NULL || visit == NULL)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "no store or no visitor given");
+    if (engine == NULL || visit == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no engine or no visitor given");
     if (correlation.size == 0 || correlation.size > DAYBOOK_TEXT_SIZE_MAX)
         return dbk_fail(error, DAYBOOK_EINVALID, "correlation of %zu bytes: it has 1 to %d", correlation.size,
                         DAYBOOK_TEXT_SIZE_MAX);
     trace tree;
     memset(&tree, 0, sizeof tree);
-    tree.store = store;
+    tree.engine = engine;
     tree.correlation = correlation;
     tree.visit = visit;
     tree.context = context;
     dbk_hash_map_init(&tree.by_id, dbk_allocator_default());
     daybook_status status = run_trace(&tree, error);
-    daybook_cursor_close(tree.cursor);
+    daybook_engine_cursor_close(tree.cursor);
     dbk_hash_map_deinit(&tree.by_id);
     dbk_free(dbk_allocator_default(), tree.nodes);
     return status;

@@ -127,7 +127,7 @@ static void fill(world *at) {
     daybook_kv_config_init(&bucket);
     bucket.bucket = daybook_text("b");
     bucket.history = 3;
-    assert_int_equal(daybook_kv_add(at->store, &bucket, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_kv_add(daybook_store_engine(at->store), &bucket, NULL), DAYBOOK_OK);
     append_named(at, "orders.1.placed", "one", "", "{\"a\":{\"b\":1,\"c\":[1,2.5]}}");
     append_named(at, "orders.1.paid", "two", "one", "{\"a\":{\"b\":2},\"n\":\"x\",\"gone\":null}");
     append_some(at, 12);
@@ -137,13 +137,15 @@ static void fill(world *at) {
     append_some(at, 6);
     append_named(at, "limited.a", "", "", "2");
     append_named(at, "limited.b", "", "", "3");
-    assert_int_equal(
-        daybook_kv_put(at->store, daybook_text("b"), daybook_text("k"), daybook_text("v"), NULL, NULL),
-        DAYBOOK_OK);
+    assert_int_equal(daybook_kv_put(daybook_store_engine(at->store), daybook_text("b"), daybook_text("k"),
+                                    daybook_text("v"), NULL, NULL),
+                     DAYBOOK_OK);
     assert_int_equal(daybook_event_remove(at->store, daybook_text("ORDERS"), 4, 0, NULL), DAYBOOK_OK);
     assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
     assert_int_equal(daybook_event_remove(at->store, daybook_text("ORDERS"), 5, 0, NULL), DAYBOOK_OK);
-    assert_int_equal(daybook_snapshot_take(at->store, daybook_text("orders.1"), NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(
+        daybook_snapshot_take(daybook_store_engine(at->store), daybook_text("orders.1"), NULL, NULL),
+        DAYBOOK_OK);
     append_named(at, "fleeting.b", "", "", "1");
     append_some(at, 4);
 }
@@ -982,7 +984,9 @@ static uint64_t last_folded;
 // Removing an event that a snapshot has folded removes the snapshot in the same commit.
 static void prepare_folded(world *at) {
     append_named(at, "orders.1.step", "", "", "{\"n\":\"y\"}");
-    assert_int_equal(daybook_snapshot_take(at->store, daybook_text("orders.1"), NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(
+        daybook_snapshot_take(daybook_store_engine(at->store), daybook_text("orders.1"), NULL, NULL),
+        DAYBOOK_OK);
     last_folded = last_of(at, daybook_text("orders.1.>"), false);
 }
 
@@ -1042,7 +1046,7 @@ static daybook_status act_kv_add(world *at) {
     daybook_kv_config config;
     daybook_kv_config_init(&config);
     config.bucket = daybook_text(name);
-    return daybook_kv_add(at->store, &config, &at->error);
+    return daybook_kv_add(daybook_store_engine(at->store), &config, &at->error);
 }
 
 static void prepare_bucket(world *at) {
@@ -1050,65 +1054,74 @@ static void prepare_bucket(world *at) {
     daybook_kv_config config;
     daybook_kv_config_init(&config);
     config.bucket = daybook_text(at->name);
-    assert_int_equal(daybook_kv_add(at->store, &config, NULL), DAYBOOK_OK);
-    assert_int_equal(daybook_kv_put(at->store, daybook_text(at->name), KEY, VALUE, NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_kv_add(daybook_store_engine(at->store), &config, NULL), DAYBOOK_OK);
+    assert_int_equal(
+        daybook_kv_put(daybook_store_engine(at->store), daybook_text(at->name), KEY, VALUE, NULL, NULL),
+        DAYBOOK_OK);
 }
 
 static daybook_status act_kv_remove(world *at) {
-    return daybook_kv_remove(at->store, daybook_text(at->name), &at->error);
+    return daybook_kv_remove(daybook_store_engine(at->store), daybook_text(at->name), &at->error);
 }
 
 static daybook_status act_kv_put(world *at) {
     uint64_t revision = 0;
-    return daybook_kv_put(at->store, BUCKET, KEY, VALUE, &revision, &at->error);
+    return daybook_kv_put(daybook_store_engine(at->store), BUCKET, KEY, VALUE, &revision, &at->error);
 }
 
 static daybook_status act_kv_create(world *at) {
     char key[32];
     (void)snprintf(key, sizeof key, "key%u", at->number++);
     uint64_t revision = 0;
-    return daybook_kv_create(at->store, BUCKET, daybook_text(key), VALUE, &revision, &at->error);
+    return daybook_kv_create(daybook_store_engine(at->store), BUCKET, daybook_text(key), VALUE, &revision,
+                             &at->error);
 }
 
 static uint64_t last_revision;
 
 static void prepare_key(world *at) {
     (void)snprintf(at->name, sizeof at->name, "own%u", at->number++);
-    assert_int_equal(daybook_kv_put(at->store, BUCKET, daybook_text(at->name), VALUE, &last_revision, NULL),
+    assert_int_equal(daybook_kv_put(daybook_store_engine(at->store), BUCKET, daybook_text(at->name), VALUE,
+                                    &last_revision, NULL),
                      DAYBOOK_OK);
-    assert_int_equal(daybook_kv_put(at->store, BUCKET, daybook_text(at->name), VALUE, &last_revision, NULL),
+    assert_int_equal(daybook_kv_put(daybook_store_engine(at->store), BUCKET, daybook_text(at->name), VALUE,
+                                    &last_revision, NULL),
                      DAYBOOK_OK);
 }
 
 static daybook_status act_kv_update(world *at) {
-    return daybook_kv_update(at->store, BUCKET, daybook_text(at->name), VALUE, last_revision, NULL,
-                             &at->error);
+    return daybook_kv_update(daybook_store_engine(at->store), BUCKET, daybook_text(at->name), VALUE,
+                             last_revision, NULL, &at->error);
 }
 
 static daybook_status act_kv_delete(world *at) {
-    return daybook_kv_delete(at->store, BUCKET, daybook_text(at->name), 0, last_revision, NULL, &at->error);
+    return daybook_kv_delete(daybook_store_engine(at->store), BUCKET, daybook_text(at->name), 0,
+                             last_revision, NULL, &at->error);
 }
 
 static daybook_status act_kv_purge(world *at) {
-    return daybook_kv_delete(at->store, BUCKET, daybook_text(at->name), 1, 0, NULL, &at->error);
+    return daybook_kv_delete(daybook_store_engine(at->store), BUCKET, daybook_text(at->name), 1, 0, NULL,
+                             &at->error);
 }
 
 static daybook_status act_kv_get(world *at) {
     daybook_kv_entry entry;
-    daybook_cursor *cursor = NULL;
-    daybook_status status = daybook_kv_get(at->store, BUCKET, KEY, 0, &entry, &cursor, &at->error);
+    daybook_engine_cursor *cursor = NULL;
+    daybook_status status =
+        daybook_kv_get(daybook_store_engine(at->store), BUCKET, KEY, 0, &entry, &cursor, &at->error);
     assert_true((cursor != NULL) == (status == DAYBOOK_OK));
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     return status;
 }
 
 static daybook_status act_kv_read(world *at) {
-    daybook_cursor *cursor = NULL;
-    daybook_status status = daybook_kv_read(at->store, BUCKET, daybook_text(""), 1, 0, &cursor, &at->error);
+    daybook_engine_cursor *cursor = NULL;
+    daybook_status status =
+        daybook_kv_read(daybook_store_engine(at->store), BUCKET, daybook_text(""), 1, 0, &cursor, &at->error);
     assert_true((cursor != NULL) == (status == DAYBOOK_OK));
     daybook_kv_entry entry;
     while (status == DAYBOOK_OK) status = daybook_kv_next(cursor, 0, &entry, &at->error);
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
@@ -1153,7 +1166,8 @@ static int ignore_snapshot(void *context, daybook_slice aggregate, daybook_slice
 
 static daybook_status act_state_load(world *at) {
     daybook_state *state = NULL;
-    daybook_status status = daybook_state_load(at->store, ORDER, NULL, &state, &at->error);
+    daybook_status status =
+        daybook_state_load(daybook_store_engine(at->store), ORDER, NULL, &state, &at->error);
     assert_true((state != NULL) == (status == DAYBOOK_OK));
     if (state != NULL) assert_string_equal(state->json, "{\"a\":{\"b\":1,\"c\":[1,2.5]},\"n\":\"x\"}");
     daybook_state_release(state);
@@ -1161,51 +1175,57 @@ static daybook_status act_state_load(world *at) {
 }
 
 static daybook_status act_state_history(world *at) {
-    return daybook_state_history(at->store, ORDER, NULL, ignore_history, NULL, &at->error);
+    return daybook_state_history(daybook_store_engine(at->store), ORDER, NULL, ignore_history, NULL,
+                                 &at->error);
 }
 
 static daybook_status act_state_diff(world *at) {
     char *changes = NULL;
-    daybook_status status = daybook_state_diff(at->store, ORDER, 1, 2, &changes, &at->error);
+    daybook_status status =
+        daybook_state_diff(daybook_store_engine(at->store), ORDER, 1, 2, &changes, &at->error);
     assert_true((changes != NULL) == (status == DAYBOOK_OK));
     daybook_text_release(changes);
     return status;
 }
 
 static daybook_status act_snapshot_take(world *at) {
-    return daybook_snapshot_take(at->store, daybook_text("orders.2"), NULL, &at->error);
+    return daybook_snapshot_take(daybook_store_engine(at->store), daybook_text("orders.2"), NULL, &at->error);
 }
 
 static daybook_status act_snapshot_show(world *at) {
     char *json = NULL;
-    daybook_status status = daybook_snapshot_show(at->store, ORDER, &json, &at->error);
+    daybook_status status = daybook_snapshot_show(daybook_store_engine(at->store), ORDER, &json, &at->error);
     assert_true((json != NULL) == (status == DAYBOOK_OK));
     daybook_text_release(json);
     return status;
 }
 
 static daybook_status act_snapshot_list(world *at) {
-    return daybook_snapshot_list(at->store, daybook_text(""), ignore_snapshot, NULL, &at->error);
+    return daybook_snapshot_list(daybook_store_engine(at->store), daybook_text(""), ignore_snapshot, NULL,
+                                 &at->error);
 }
 
 static void prepare_snapshot(world *at) {
-    assert_int_equal(daybook_snapshot_take(at->store, daybook_text("orders.2"), NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(
+        daybook_snapshot_take(daybook_store_engine(at->store), daybook_text("orders.2"), NULL, NULL),
+        DAYBOOK_OK);
 }
 
 static daybook_status act_snapshot_remove(world *at) {
-    return daybook_snapshot_remove(at->store, daybook_text("orders.2"), &at->error);
+    return daybook_snapshot_remove(daybook_store_engine(at->store), daybook_text("orders.2"), &at->error);
 }
 
 static daybook_status act_why(world *at) {
-    return daybook_why(at->store, daybook_text("two"), ignore_step, NULL, &at->error);
+    return daybook_why(daybook_store_engine(at->store), daybook_text("two"), ignore_step, NULL, &at->error);
 }
 
 static daybook_status act_why_version(world *at) {
-    return daybook_why(at->store, daybook_text("orders.1@2"), ignore_step, NULL, &at->error);
+    return daybook_why(daybook_store_engine(at->store), daybook_text("orders.1@2"), ignore_step, NULL,
+                       &at->error);
 }
 
 static daybook_status act_trace(world *at) {
-    return daybook_trace(at->store, daybook_text("all"), ignore_step, NULL, &at->error);
+    return daybook_trace(daybook_store_engine(at->store), daybook_text("all"), ignore_step, NULL, &at->error);
 }
 
 static const call state_calls[] = {

@@ -160,8 +160,8 @@ static void remove_one(workload *work, uint64_t seq) {
 
 static void put(workload *work, const char *key, const char *value) {
     must(work,
-         daybook_kv_put(work->store, daybook_text("B"), daybook_text(key), daybook_text(value), NULL,
-                        &work->error),
+         daybook_kv_put(daybook_store_engine(work->store), daybook_text("B"), daybook_text(key),
+                        daybook_text(value), NULL, &work->error),
          "put");
 }
 
@@ -173,7 +173,7 @@ static void make_store(dbk_sim *sim, bool is_older, bool is_closed, shown *earli
     daybook_kv_config config;
     daybook_kv_config_init(&config);
     config.bucket = daybook_text("B");
-    must(&work, daybook_kv_add(work.store, &config, &work.error), "bucket");
+    must(&work, daybook_kv_add(daybook_store_engine(work.store), &config, &work.error), "bucket");
     append_some(&work, 0, 60);
     put(&work, "one", "1");
     put(&work, "one", "2");

@@ -347,7 +347,7 @@ static daybook_status run_kv_add(workload *work, unsigned number) {
     daybook_kv_config_init(&config);
     config.bucket = daybook_text("B");
     config.history = number;
-    return daybook_kv_add(work->store, &config, &work->error);
+    return daybook_kv_add(daybook_store_engine(work->store), &config, &work->error);
 }
 
 static daybook_status run_kv(workload *work, unsigned number) {
@@ -357,15 +357,17 @@ static daybook_status run_kv(workload *work, unsigned number) {
     (void)snprintf(value, sizeof value, "value %u", number);
     daybook_slice bucket = daybook_text("B");
     if (number % 7 == 5)
-        return daybook_kv_delete(work->store, bucket, daybook_text(key), number % 2 == 0, 0, NULL,
-                                 &work->error);
-    return daybook_kv_put(work->store, bucket, daybook_text(key), daybook_text(value), NULL, &work->error);
+        return daybook_kv_delete(daybook_store_engine(work->store), bucket, daybook_text(key),
+                                 number % 2 == 0, 0, NULL, &work->error);
+    return daybook_kv_put(daybook_store_engine(work->store), bucket, daybook_text(key), daybook_text(value),
+                          NULL, &work->error);
 }
 
 static daybook_status run_snapshot(workload *work, unsigned number) {
     char aggregate[32];
     (void)snprintf(aggregate, sizeof aggregate, "orders.%u", number);
-    return daybook_snapshot_take(work->store, daybook_text(aggregate), NULL, &work->error);
+    return daybook_snapshot_take(daybook_store_engine(work->store), daybook_text(aggregate), NULL,
+                                 &work->error);
 }
 
 static daybook_status run_flush(workload *work, unsigned number) {

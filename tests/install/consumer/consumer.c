@@ -25,7 +25,8 @@ int main(void) {
     if (status == DAYBOOK_OK) status = append(store, "orders.1.paid", "{\"paid\":true}", &error);
     daybook_state *state = NULL;
     if (status == DAYBOOK_OK) {
-        status = daybook_state_load(store, daybook_text("orders.1"), NULL, &state, &error);
+        status =
+            daybook_state_load(daybook_store_engine(store), daybook_text("orders.1"), NULL, &state, &error);
     }
     if (status != DAYBOOK_OK) {
         fprintf(stderr, "%s: %s\n", daybook_status_name(status), error.message);

@@ -14,8 +14,8 @@ static void fill(fixture *store) {
         (void)snprintf(data, sizeof data, "{\"name\":\"ada\",\"n\":%d}", n);
         fixture_append(store, "orders.1.step", data, NULL);
         if (n % 10 == 0)
-            assert_ok(store,
-                      daybook_snapshot_take(store->store, daybook_text("orders.1"), NULL, &store->error));
+            assert_ok(store, daybook_snapshot_take(daybook_store_engine(store->store),
+                                                   daybook_text("orders.1"), NULL, &store->error));
     }
 }
 
@@ -34,7 +34,7 @@ static int check_state(const char *path) {
     }
     int is_right = 1;
     daybook_state *state = NULL;
-    status = daybook_state_load(store, daybook_text("orders.1"), NULL, &state, &error);
+    status = daybook_state_load(daybook_store_engine(store), daybook_text("orders.1"), NULL, &state, &error);
     if (status == DAYBOOK_OK) {
         assert_string_equal(state->json, expected);
         assert_int_equal(state->version, 40);

@@ -10,21 +10,21 @@ static void add_bucket(fixture *store, uint32_t history) {
     daybook_kv_config_init(&config);
     config.bucket = BUCKET;
     config.history = history;
-    assert_ok(store, daybook_kv_add(store->store, &config, &store->error));
+    assert_ok(store, daybook_kv_add(daybook_store_engine(store->store), &config, &store->error));
 }
 
 static uint64_t put(fixture *store, const char *key, const char *value) {
     uint64_t revision = 0;
-    assert_ok(store, daybook_kv_put(store->store, BUCKET, daybook_text(key), daybook_text(value), &revision,
-                                    &store->error));
+    assert_ok(store, daybook_kv_put(daybook_store_engine(store->store), BUCKET, daybook_text(key),
+                                    daybook_text(value), &revision, &store->error));
     return revision;
 }
 
 static daybook_status get(fixture *store, const char *key, uint64_t revision, const char *expected) {
     daybook_kv_entry entry;
-    daybook_cursor *cursor = NULL;
-    daybook_status status =
-        daybook_kv_get(store->store, BUCKET, daybook_text(key), revision, &entry, &cursor, &store->error);
+    daybook_engine_cursor *cursor = NULL;
+    daybook_status status = daybook_kv_get(daybook_store_engine(store->store), BUCKET, daybook_text(key),
+                                           revision, &entry, &cursor, &store->error);
     if (status != DAYBOOK_OK) {
         assert_null(cursor);
         return status;
@@ -36,14 +36,14 @@ static daybook_status get(fixture *store, const char *key, uint64_t revision, co
     assert_true(entry.created_ns > 0);
     assert_true(entry.position > 0);
     if (revision != 0) assert_int_equal(entry.revision, revision);
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     return DAYBOOK_OK;
 }
 
 static uint64_t mark(fixture *store, const char *key, int purge) {
     uint64_t revision = 0;
-    assert_ok(store,
-              daybook_kv_delete(store->store, BUCKET, daybook_text(key), purge, 0, &revision, &store->error));
+    assert_ok(store, daybook_kv_delete(daybook_store_engine(store->store), BUCKET, daybook_text(key), purge,
+                                       0, &revision, &store->error));
     return revision;
 }
 
@@ -71,8 +71,9 @@ static void a_bucket_is_the_stream_nats_would_make(void **context) {
     config.max_bytes = 1 << 20;
     config.max_value_size = 1 << 10;
     config.description = daybook_text("settings");
-    assert_ok(store, daybook_kv_add(store->store, &config, &store->error));
-    assert_status(store, daybook_kv_add(store->store, &config, &store->error), DAYBOOK_EEXISTS);
+    assert_ok(store, daybook_kv_add(daybook_store_engine(store->store), &config, &store->error));
+    assert_status(store, daybook_kv_add(daybook_store_engine(store->store), &config, &store->error),
+                  DAYBOOK_EEXISTS);
     assert_non_null(strstr(store->error.message, "bucket 'config' exists"));
     fixture_reopen(store);
     daybook_stream_info *info = NULL;
@@ -99,29 +100,33 @@ static void malformed_names_and_settings_are_refused(void **context) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         daybook_kv_config_init(&config);
         config.bucket = daybook_text(names[i]);
-        assert_status(store, daybook_kv_add(store->store, &config, &store->error), DAYBOOK_EINVALID);
+        assert_status(store, daybook_kv_add(daybook_store_engine(store->store), &config, &store->error),
+                      DAYBOOK_EINVALID);
     }
     daybook_kv_config_init(&config);
     config.bucket = BUCKET;
     config.history = 0;
-    assert_status(store, daybook_kv_add(store->store, &config, &store->error), DAYBOOK_EINVALID);
+    assert_status(store, daybook_kv_add(daybook_store_engine(store->store), &config, &store->error),
+                  DAYBOOK_EINVALID);
     config.history = 65;
-    assert_status(store, daybook_kv_add(store->store, &config, &store->error), DAYBOOK_EINVALID);
+    assert_status(store, daybook_kv_add(daybook_store_engine(store->store), &config, &store->error),
+                  DAYBOOK_EINVALID);
     config.history = 1;
     config.ttl_ns = -1;
-    assert_status(store, daybook_kv_add(store->store, &config, &store->error), DAYBOOK_EINVALID);
+    assert_status(store, daybook_kv_add(daybook_store_engine(store->store), &config, &store->error),
+                  DAYBOOK_EINVALID);
     add_bucket(store, 1);
     const char *keys[] = {"", ".a", "a.", "a..b", "a b", "a.*", ">", "a\n"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         assert_status(store,
-                      daybook_kv_put(store->store, BUCKET, daybook_text(keys[i]), daybook_text("1"), NULL,
-                                     &store->error),
+                      daybook_kv_put(daybook_store_engine(store->store), BUCKET, daybook_text(keys[i]),
+                                     daybook_text("1"), NULL, &store->error),
                       DAYBOOK_ESUBJECT);
     char *longest = malloc(2000);
     memset(longest, 'k', 2000);
     assert_status(store,
-                  daybook_kv_put(store->store, BUCKET, daybook_bytes(longest, 2000), daybook_text("1"), NULL,
-                                 &store->error),
+                  daybook_kv_put(daybook_store_engine(store->store), BUCKET, daybook_bytes(longest, 2000),
+                                 daybook_text("1"), NULL, &store->error),
                   DAYBOOK_ESUBJECT);
     free(longest);
     assert_int_equal(put(store, "orders.%20\xc3\xa4=/-_x", "1"), 1);
@@ -130,24 +135,27 @@ static void malformed_names_and_settings_are_refused(void **context) {
 static void an_absent_bucket_is_named(void **context) {
     fixture *store = *context;
     uint64_t revision = 0;
-    daybook_cursor *cursor = NULL;
+    daybook_engine_cursor *cursor = NULL;
     assert_status(store, get(store, "a", 0, NULL), DAYBOOK_ENOTFOUND);
     assert_non_null(strstr(store->error.message, "no bucket 'config'"));
-    assert_status(
-        store,
-        daybook_kv_put(store->store, BUCKET, daybook_text("a"), daybook_text("1"), &revision, &store->error),
-        DAYBOOK_ENOTFOUND);
+    assert_status(store,
+                  daybook_kv_put(daybook_store_engine(store->store), BUCKET, daybook_text("a"),
+                                 daybook_text("1"), &revision, &store->error),
+                  DAYBOOK_ENOTFOUND);
     assert_non_null(strstr(store->error.message, "no bucket 'config'"));
     assert_status(store,
-                  daybook_kv_delete(store->store, BUCKET, daybook_text("a"), 0, 0, NULL, &store->error),
+                  daybook_kv_delete(daybook_store_engine(store->store), BUCKET, daybook_text("a"), 0, 0, NULL,
+                                    &store->error),
                   DAYBOOK_ENOTFOUND);
     assert_status(store,
-                  daybook_kv_read(store->store, BUCKET, daybook_text(""), 0, 0, &cursor, &store->error),
+                  daybook_kv_read(daybook_store_engine(store->store), BUCKET, daybook_text(""), 0, 0, &cursor,
+                                  &store->error),
                   DAYBOOK_ENOTFOUND);
-    assert_status(store, daybook_kv_remove(store->store, BUCKET, &store->error), DAYBOOK_ENOTFOUND);
+    assert_status(store, daybook_kv_remove(daybook_store_engine(store->store), BUCKET, &store->error),
+                  DAYBOOK_ENOTFOUND);
     add_bucket(store, 1);
     put(store, "a", "1");
-    assert_ok(store, daybook_kv_remove(store->store, BUCKET, &store->error));
+    assert_ok(store, daybook_kv_remove(daybook_store_engine(store->store), BUCKET, &store->error));
     assert_status(store, get(store, "a", 0, NULL), DAYBOOK_ENOTFOUND);
     add_bucket(store, 1);
     assert_status(store, get(store, "a", 0, NULL), DAYBOOK_ENOTFOUND);
@@ -159,21 +167,22 @@ static void create_wants_no_value_and_goes_over_markers(void **context) {
     add_bucket(store, 5);
     uint64_t revision = 0;
     daybook_slice key = daybook_text("a");
-    assert_ok(store,
-              daybook_kv_create(store->store, BUCKET, key, daybook_text("1"), &revision, &store->error));
+    assert_ok(store, daybook_kv_create(daybook_store_engine(store->store), BUCKET, key, daybook_text("1"),
+                                       &revision, &store->error));
     assert_int_equal(revision, 1);
     assert_status(store,
-                  daybook_kv_create(store->store, BUCKET, key, daybook_text("2"), &revision, &store->error),
+                  daybook_kv_create(daybook_store_engine(store->store), BUCKET, key, daybook_text("2"),
+                                    &revision, &store->error),
                   DAYBOOK_ECONFLICT);
     assert_int_equal(store->error.actual, 1);
     assert_int_equal(store->error.expected, 0);
     assert_int_equal(mark(store, "a", 0), 2);
-    assert_ok(store,
-              daybook_kv_create(store->store, BUCKET, key, daybook_text("3"), &revision, &store->error));
+    assert_ok(store, daybook_kv_create(daybook_store_engine(store->store), BUCKET, key, daybook_text("3"),
+                                       &revision, &store->error));
     assert_int_equal(revision, 3);
     assert_int_equal(mark(store, "a", 1), 4);
-    assert_ok(store,
-              daybook_kv_create(store->store, BUCKET, key, daybook_text("5"), &revision, &store->error));
+    assert_ok(store, daybook_kv_create(daybook_store_engine(store->store), BUCKET, key, daybook_text("5"),
+                                       &revision, &store->error));
     assert_int_equal(revision, 5);
     assert_ok(store, get(store, "a", 0, "5"));
 }
@@ -185,21 +194,27 @@ static void update_wants_the_revision(void **context) {
     daybook_slice key = daybook_text("a");
     put(store, "a", "1");
     put(store, "b", "1");
-    assert_ok(store,
-              daybook_kv_update(store->store, BUCKET, key, daybook_text("2"), 1, &revision, &store->error));
+    assert_ok(store, daybook_kv_update(daybook_store_engine(store->store), BUCKET, key, daybook_text("2"), 1,
+                                       &revision, &store->error));
     assert_int_equal(revision, 3);
-    assert_status(
-        store, daybook_kv_update(store->store, BUCKET, key, daybook_text("3"), 1, &revision, &store->error),
-        DAYBOOK_ECONFLICT);
+    assert_status(store,
+                  daybook_kv_update(daybook_store_engine(store->store), BUCKET, key, daybook_text("3"), 1,
+                                    &revision, &store->error),
+                  DAYBOOK_ECONFLICT);
     assert_int_equal(store->error.actual, 3);
     assert_int_equal(store->error.expected, 1);
     assert_non_null(strstr(store->error.message, "key 'a' of bucket 'config' is at revision 3, not 1"));
-    assert_status(store, daybook_kv_update(store->store, BUCKET, key, daybook_text("3"), 99, NULL, NULL),
-                  DAYBOOK_ECONFLICT);
+    assert_status(
+        store,
+        daybook_kv_update(daybook_store_engine(store->store), BUCKET, key, daybook_text("3"), 99, NULL, NULL),
+        DAYBOOK_ECONFLICT);
     assert_ok(store, get(store, "a", 0, "2"));
-    assert_status(store, daybook_kv_delete(store->store, BUCKET, key, 0, 1, &revision, &store->error),
-                  DAYBOOK_ECONFLICT);
-    assert_ok(store, daybook_kv_delete(store->store, BUCKET, key, 0, 3, &revision, &store->error));
+    assert_status(
+        store,
+        daybook_kv_delete(daybook_store_engine(store->store), BUCKET, key, 0, 1, &revision, &store->error),
+        DAYBOOK_ECONFLICT);
+    assert_ok(store, daybook_kv_delete(daybook_store_engine(store->store), BUCKET, key, 0, 3, &revision,
+                                       &store->error));
     assert_status(store, get(store, "a", 0, NULL), DAYBOOK_ENOTFOUND);
     assert_non_null(strstr(store->error.message, "was deleted at revision"));
 }
@@ -209,10 +224,10 @@ typedef struct seen {
 } seen;
 
 static daybook_status read_all(fixture *store, const char *filter, int history, seen *all) {
-    daybook_cursor *cursor = NULL;
+    daybook_engine_cursor *cursor = NULL;
     all->text[0] = '\0';
-    daybook_status status =
-        daybook_kv_read(store->store, BUCKET, daybook_text(filter), history, 0, &cursor, &store->error);
+    daybook_status status = daybook_kv_read(daybook_store_engine(store->store), BUCKET, daybook_text(filter),
+                                            history, 0, &cursor, &store->error);
     if (status != DAYBOOK_OK) return status;
     daybook_kv_entry entry;
     while ((status = daybook_kv_next(cursor, 0, &entry, &store->error)) == DAYBOOK_OK) {
@@ -222,7 +237,7 @@ static daybook_status read_all(fixture *store, const char *filter, int history, 
                        (const char *)entry.key.data, (int)entry.revision, (int)entry.value.size,
                        entry.value.size == 0 ? "" : (const char *)entry.value.data, names[entry.operation]);
     }
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
@@ -287,8 +302,9 @@ static void a_watch_gives_the_last_values_and_then_what_comes(void **context) {
     add_bucket(store, 5);
     put(store, "a", "1");
     put(store, "a", "2");
-    daybook_cursor *cursor = NULL;
-    assert_ok(store, daybook_kv_read(store->store, BUCKET, daybook_text(""), 0, 1, &cursor, &store->error));
+    daybook_engine_cursor *cursor = NULL;
+    assert_ok(store, daybook_kv_read(daybook_store_engine(store->store), BUCKET, daybook_text(""), 0, 1,
+                                     &cursor, &store->error));
     daybook_kv_entry entry;
     assert_ok(store, daybook_kv_next(cursor, 0, &entry, &store->error));
     assert_int_equal(entry.revision, 2);
@@ -305,7 +321,7 @@ static void a_watch_gives_the_last_values_and_then_what_comes(void **context) {
     assert_slice(entry.key, "a");
     assert_slice(entry.value, "");
     assert_status(store, daybook_kv_next(cursor, 0, &entry, &store->error), DAYBOOK_TIMEOUT);
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
 }
 
 static void markers_of_a_server_count_as_deleted(void **context) {
@@ -332,12 +348,12 @@ static void a_value_beyond_the_limit_is_refused(void **context) {
     daybook_kv_config_init(&config);
     config.bucket = BUCKET;
     config.max_value_size = 4;
-    assert_ok(store, daybook_kv_add(store->store, &config, &store->error));
+    assert_ok(store, daybook_kv_add(daybook_store_engine(store->store), &config, &store->error));
     put(store, "a", "1234");
-    assert_status(
-        store,
-        daybook_kv_put(store->store, BUCKET, daybook_text("a"), daybook_text("12345"), NULL, &store->error),
-        DAYBOOK_ELIMIT);
+    assert_status(store,
+                  daybook_kv_put(daybook_store_engine(store->store), BUCKET, daybook_text("a"),
+                                 daybook_text("12345"), NULL, &store->error),
+                  DAYBOOK_ELIMIT);
 }
 
 static void buckets_stay_out_of_ordinary_reads(void **context) {
@@ -355,20 +371,25 @@ static void buckets_stay_out_of_ordinary_reads(void **context) {
 static void misuse_is_refused(void **context) {
     fixture *store = *context;
     daybook_kv_entry entry;
-    daybook_cursor *cursor = NULL;
-    assert_status(store, daybook_kv_add(store->store, NULL, &store->error), DAYBOOK_EMISUSE);
+    daybook_engine_cursor *cursor = NULL;
+    assert_status(store, daybook_kv_add(daybook_store_engine(store->store), NULL, &store->error),
+                  DAYBOOK_EMISUSE);
     assert_status(store, daybook_kv_put(NULL, BUCKET, BUCKET, BUCKET, NULL, &store->error), DAYBOOK_EMISUSE);
-    assert_status(store, daybook_kv_get(store->store, BUCKET, BUCKET, 0, NULL, &cursor, &store->error),
-                  DAYBOOK_EMISUSE);
-    assert_status(store, daybook_kv_get(store->store, BUCKET, BUCKET, 0, &entry, NULL, &store->error),
-                  DAYBOOK_EMISUSE);
+    assert_status(
+        store,
+        daybook_kv_get(daybook_store_engine(store->store), BUCKET, BUCKET, 0, NULL, &cursor, &store->error),
+        DAYBOOK_EMISUSE);
+    assert_status(
+        store,
+        daybook_kv_get(daybook_store_engine(store->store), BUCKET, BUCKET, 0, &entry, NULL, &store->error),
+        DAYBOOK_EMISUSE);
     assert_status(store, daybook_kv_next(NULL, 0, &entry, &store->error), DAYBOOK_EMISUSE);
     fixture_append(store, "orders.1.placed", "{}", NULL);
     daybook_query query;
     daybook_query_init(&query);
-    assert_ok(store, daybook_read(store->store, &query, &cursor, &store->error));
+    assert_ok(store, daybook_engine_read(daybook_store_engine(store->store), &query, &cursor, &store->error));
     assert_status(store, daybook_kv_next(cursor, 0, &entry, &store->error), DAYBOOK_EMISUSE);
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
 }
 
 int main(void) {

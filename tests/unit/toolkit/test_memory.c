@@ -59,7 +59,7 @@ static int ignore_snapshot(void *context, daybook_slice aggregate, daybook_slice
 
 static daybook_status do_load(daybook_store *store) {
     daybook_state *state = NULL;
-    daybook_status status = daybook_state_load(store, ORDER, NULL, &state, NULL);
+    daybook_status status = daybook_state_load(daybook_store_engine(store), ORDER, NULL, &state, NULL);
     if (status == DAYBOOK_OK)
         assert_string_equal(state->json, "{\"a\":{\"b\":2,\"c\":[1,2.5]},\"n\":\"x\"}");
     else
@@ -69,60 +69,62 @@ static daybook_status do_load(daybook_store *store) {
 }
 
 static daybook_status do_history(daybook_store *store) {
-    return daybook_state_history(store, ORDER, NULL, ignore_history, NULL, NULL);
+    return daybook_state_history(daybook_store_engine(store), ORDER, NULL, ignore_history, NULL, NULL);
 }
 
 static daybook_status do_diff(daybook_store *store) {
     char *changes = NULL;
-    daybook_status status = daybook_state_diff(store, ORDER, 1, 2, &changes, NULL);
+    daybook_status status = daybook_state_diff(daybook_store_engine(store), ORDER, 1, 2, &changes, NULL);
     assert_true((changes != NULL) == (status == DAYBOOK_OK));
     daybook_text_release(changes);
     return status;
 }
 
 static daybook_status do_why(daybook_store *store) {
-    return daybook_why(store, daybook_text("two"), ignore_event, NULL, NULL);
+    return daybook_why(daybook_store_engine(store), daybook_text("two"), ignore_event, NULL, NULL);
 }
 
 static daybook_status do_trace(daybook_store *store) {
-    return daybook_trace(store, daybook_text("all"), ignore_event, NULL, NULL);
+    return daybook_trace(daybook_store_engine(store), daybook_text("all"), ignore_event, NULL, NULL);
 }
 
 static daybook_status do_take(daybook_store *store) {
-    return daybook_snapshot_take(store, ORDER, NULL, NULL);
+    return daybook_snapshot_take(daybook_store_engine(store), ORDER, NULL, NULL);
 }
 
 static daybook_status do_show(daybook_store *store) {
     char *json = NULL;
-    daybook_status status = daybook_snapshot_show(store, ORDER, &json, NULL);
+    daybook_status status = daybook_snapshot_show(daybook_store_engine(store), ORDER, &json, NULL);
     assert_true((json != NULL) == (status == DAYBOOK_OK));
     daybook_text_release(json);
     return status;
 }
 
 static daybook_status do_list(daybook_store *store) {
-    return daybook_snapshot_list(store, daybook_text(""), ignore_snapshot, NULL, NULL);
+    return daybook_snapshot_list(daybook_store_engine(store), daybook_text(""), ignore_snapshot, NULL, NULL);
 }
 
 static daybook_status do_put(daybook_store *store) {
-    return daybook_kv_put(store, BUCKET, daybook_text("k"), daybook_text("v"), NULL, NULL);
+    return daybook_kv_put(daybook_store_engine(store), BUCKET, daybook_text("k"), daybook_text("v"), NULL,
+                          NULL);
 }
 
 static daybook_status do_get(daybook_store *store) {
     daybook_kv_entry entry;
-    daybook_cursor *cursor = NULL;
-    daybook_status status = daybook_kv_get(store, BUCKET, daybook_text("k"), 0, &entry, &cursor, NULL);
+    daybook_engine_cursor *cursor = NULL;
+    daybook_status status =
+        daybook_kv_get(daybook_store_engine(store), BUCKET, daybook_text("k"), 0, &entry, &cursor, NULL);
     assert_true((cursor != NULL) == (status == DAYBOOK_OK));
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     return status;
 }
 
 static daybook_status do_create(daybook_store *store) {
-    daybook_status status =
-        daybook_kv_create(store, BUCKET, daybook_text("new"), daybook_text("v"), NULL, NULL);
+    daybook_status status = daybook_kv_create(daybook_store_engine(store), BUCKET, daybook_text("new"),
+                                              daybook_text("v"), NULL, NULL);
     // A round before may have created it and failed to delete it.
     if (status != DAYBOOK_OK && status != DAYBOOK_ECONFLICT) return status;
-    return daybook_kv_delete(store, BUCKET, daybook_text("new"), 0, 0, NULL, NULL);
+    return daybook_kv_delete(daybook_store_engine(store), BUCKET, daybook_text("new"), 0, 0, NULL, NULL);
 }
 
 typedef daybook_status (*operation)(daybook_store *store);
@@ -140,7 +142,7 @@ static daybook_store *open_store(const daybook_allocator *allocator) {
     daybook_kv_config config;
     daybook_kv_config_init(&config);
     config.bucket = BUCKET;
-    assert_int_equal(daybook_kv_add(store, &config, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_kv_add(daybook_store_engine(store), &config, NULL), DAYBOOK_OK);
     assert_int_equal(append(store, "one", "", "{\"a\":{\"b\":1,\"c\":[1,2.5]}}"), DAYBOOK_OK);
     assert_int_equal(append(store, "two", "one", "{\"a\":{\"b\":2},\"n\":\"x\",\"gone\":null}"), DAYBOOK_OK);
     return store;

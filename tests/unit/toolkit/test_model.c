@@ -121,8 +121,8 @@ static void check(naive_model *model, unsigned aggregate) {
     char name[32];
     name_of(aggregate, name);
     daybook_state *state = NULL;
-    daybook_status status =
-        daybook_state_load(model->store->store, daybook_text(name), &moment, &state, &model->store->error);
+    daybook_status status = daybook_state_load(daybook_store_engine(model->store->store), daybook_text(name),
+                                               &moment, &state, &model->store->error);
     assert_status(model->store, status, version == 0 ? DAYBOOK_ENOTFOUND : DAYBOOK_OK);
     if (version > 0) {
         json_t *got = NULL;
@@ -147,8 +147,8 @@ static void operate(naive_model *model) {
         break;
     case 1:
     case 2: {
-        daybook_status status =
-            daybook_snapshot_take(model->store->store, daybook_text(name), NULL, &model->store->error);
+        daybook_status status = daybook_snapshot_take(daybook_store_engine(model->store->store),
+                                                      daybook_text(name), NULL, &model->store->error);
         if (status != DAYBOOK_ENOTFOUND) assert_ok(model->store, status);
         break;
     }

@@ -19,7 +19,7 @@ static daybook_receipt step(fixture *store, int n) {
 }
 
 static void take(fixture *store) {
-    assert_ok(store, daybook_snapshot_take(store->store, ORDER, NULL, &store->error));
+    assert_ok(store, daybook_snapshot_take(daybook_store_engine(store->store), ORDER, NULL, &store->error));
     fixture_reopen(store);
 }
 
@@ -33,14 +33,15 @@ typedef struct taker {
 static void *take_all_the_time(void *context) {
     taker *work = context;
     while (!atomic_load(&work->stop))
-        work->taken += daybook_snapshot_take(work->store->store, ORDER, NULL, NULL) == DAYBOOK_OK;
+        work->taken += daybook_snapshot_take(daybook_store_engine(work->store->store), ORDER, NULL, NULL) ==
+                       DAYBOOK_OK;
     return NULL;
 }
 
 static void check_no_secret(fixture *store) {
-    daybook_cursor *cursor = NULL;
-    daybook_status status =
-        daybook_kv_read(store->store, BUCKET, daybook_text("orders.1"), 1, 0, &cursor, &store->error);
+    daybook_engine_cursor *cursor = NULL;
+    daybook_status status = daybook_kv_read(daybook_store_engine(store->store), BUCKET,
+                                            daybook_text("orders.1"), 1, 0, &cursor, &store->error);
     if (status == DAYBOOK_ENOTFOUND) return; // None was taken.
     assert_ok(store, status);
     daybook_kv_entry entry;
@@ -50,7 +51,7 @@ static void check_no_secret(fixture *store) {
                 fail_msg("a removed event is in the snapshot of revision %d", (int)entry.revision);
     }
     assert_status(store, status, DAYBOOK_END);
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
 }
 
 static void a_snapshot_under_way_does_not_bring_back_what_is_removed(void **context) {
@@ -78,7 +79,8 @@ static void a_snapshot_under_way_does_not_bring_back_what_is_removed(void **cont
 static void check_load(fixture *store, const daybook_moment *moment, uint64_t version,
                        uint64_t snapshot_version) {
     daybook_state *state = NULL;
-    assert_ok(store, daybook_state_load(store->store, ORDER, moment, &state, &store->error));
+    assert_ok(store,
+              daybook_state_load(daybook_store_engine(store->store), ORDER, moment, &state, &store->error));
     assert_int_equal(state->version, version);
     assert_int_equal(state->snapshot_version, snapshot_version);
     char member[32];
@@ -89,12 +91,13 @@ static void check_load(fixture *store, const daybook_moment *moment, uint64_t ve
 }
 
 static void put_text(fixture *store, const char *text) {
-    assert_ok(store, daybook_kv_put(store->store, BUCKET, ORDER, daybook_text(text), NULL, &store->error));
+    assert_ok(store, daybook_kv_put(daybook_store_engine(store->store), BUCKET, ORDER, daybook_text(text),
+                                    NULL, &store->error));
 }
 
 static char *show(fixture *store) {
     char *json = NULL;
-    assert_ok(store, daybook_snapshot_show(store->store, ORDER, &json, &store->error));
+    assert_ok(store, daybook_snapshot_show(daybook_store_engine(store->store), ORDER, &json, &store->error));
     return json;
 }
 
@@ -102,7 +105,7 @@ static void a_snapshot_shortens_the_fold(void **context) {
     fixture *store = *context;
     for (int n = 1; n <= 3; n++) step(store, n);
     daybook_state *state = NULL;
-    assert_ok(store, daybook_snapshot_take(store->store, ORDER, &state, &store->error));
+    assert_ok(store, daybook_snapshot_take(daybook_store_engine(store->store), ORDER, &state, &store->error));
     assert_int_equal(state->version, 3);
     daybook_state_release(state);
     check_load(store, NULL, 3, 3);
@@ -172,8 +175,9 @@ static void an_earlier_moment_uses_an_earlier_snapshot_or_none(void **context) {
     daybook_moment_init(&moment);
     moment.version = 10;
     daybook_state *state = NULL;
-    assert_status(store, daybook_state_load(store->store, ORDER, &moment, &state, &store->error),
-                  DAYBOOK_ENOTFOUND);
+    assert_status(
+        store, daybook_state_load(daybook_store_engine(store->store), ORDER, &moment, &state, &store->error),
+        DAYBOOK_ENOTFOUND);
     daybook_moment_init(&moment);
     moment.known_at_ns = receipts[1].recorded_ns;
     check_load(store, &moment, 1, 0);
@@ -191,7 +195,8 @@ static void a_snapshot_with_a_later_time_than_asked_is_not_used(void **context) 
     daybook_moment_init(&moment);
     moment.time_ns = fixture_time("2026-01-03T00:00:00Z");
     daybook_state *state = NULL;
-    assert_ok(store, daybook_state_load(store->store, ORDER, &moment, &state, &store->error));
+    assert_ok(store,
+              daybook_state_load(daybook_store_engine(store->store), ORDER, &moment, &state, &store->error));
     assert_string_equal(state->json, "{\"n\":3,\"v1\":true}");
     assert_int_equal(state->snapshot_version, 0);
     assert_int_equal(state->version, 3);
@@ -222,10 +227,11 @@ static void a_malformed_or_foreign_snapshot_is_passed_over(void **context) {
         size_t at = (size_t)(found - json);
         (void)snprintf(spoiled, sizeof spoiled, "%.*s%s%s", (int)at, json, spoils[i].to,
                        json + at + strlen(spoils[i].from));
-        assert_ok(store, daybook_snapshot_remove(store->store, ORDER, &store->error));
+        assert_ok(store, daybook_snapshot_remove(daybook_store_engine(store->store), ORDER, &store->error));
         put_text(store, spoiled);
         daybook_state *state = NULL;
-        assert_ok(store, daybook_state_load(store->store, ORDER, NULL, &state, &store->error));
+        assert_ok(store,
+                  daybook_state_load(daybook_store_engine(store->store), ORDER, NULL, &state, &store->error));
         if (state->version != 3 || state->snapshot_version != 0) fail_msg("spoil %zu was used", i);
         daybook_state_release(state);
     }
@@ -241,7 +247,8 @@ static void a_stream_made_anew_never_meets_the_snapshots_of_the_old_one(void **c
     fixture_append(store, "orders.1.step", "{\"new\":1}", NULL);
     for (int round = 0; round < 2; round++) {
         daybook_state *state = NULL;
-        assert_ok(store, daybook_state_load(store->store, ORDER, NULL, &state, &store->error));
+        assert_ok(store,
+                  daybook_state_load(daybook_store_engine(store->store), ORDER, NULL, &state, &store->error));
         assert_null(strstr(state->json, "v1"));
         assert_int_equal(state->snapshot_version, 0);
         daybook_state_release(state);
@@ -257,7 +264,8 @@ static void a_snapshot_does_not_bring_back_a_removed_event(void **context) {
     assert_ok(store, daybook_event_remove(store->store, daybook_text("ORDERS"), 2, 0, &store->error));
     fixture_reopen(store);
     daybook_state *state = NULL;
-    assert_ok(store, daybook_state_load(store->store, ORDER, NULL, &state, &store->error));
+    assert_ok(store,
+              daybook_state_load(daybook_store_engine(store->store), ORDER, NULL, &state, &store->error));
     assert_string_equal(state->json, "{\"n\":3,\"v1\":true,\"v3\":true}");
     assert_int_equal(state->snapshot_version, 0);
     daybook_state_release(state);
@@ -275,11 +283,13 @@ static void a_snapshot_survives_its_events_going_by_a_limit(void **context) {
     assert_ok(store, daybook_stream_add(store->store, &config, &store->error));
     fixture_append(store, "short.1.a", "{\"a\":1}", NULL);
     fixture_append(store, "short.1.b", "{\"b\":1}", NULL);
-    assert_ok(store, daybook_snapshot_take(store->store, daybook_text("short.1"), NULL, &store->error));
+    assert_ok(store, daybook_snapshot_take(daybook_store_engine(store->store), daybook_text("short.1"), NULL,
+                                           &store->error));
     fixture_append(store, "short.1.c", "{\"c\":1}", NULL);
     fixture_append(store, "short.1.d", "{\"d\":1}", NULL);
     daybook_state *state = NULL;
-    assert_ok(store, daybook_state_load(store->store, daybook_text("short.1"), NULL, &state, &store->error));
+    assert_ok(store, daybook_state_load(daybook_store_engine(store->store), daybook_text("short.1"), NULL,
+                                        &state, &store->error));
     assert_string_equal(state->json, "{\"a\":1,\"b\":1,\"c\":1,\"d\":1}");
     assert_int_equal(state->snapshot_version, 2);
     daybook_state_release(state);
@@ -300,8 +310,8 @@ static int note_name(void *context, daybook_slice aggregate, daybook_slice json)
 
 static void check_list(fixture *store, const char *filter, const char *expected) {
     names all = {""};
-    assert_ok(store,
-              daybook_snapshot_list(store->store, daybook_text(filter), note_name, &all, &store->error));
+    assert_ok(store, daybook_snapshot_list(daybook_store_engine(store->store), daybook_text(filter),
+                                           note_name, &all, &store->error));
     assert_string_equal(all.text, expected);
 }
 
@@ -309,20 +319,29 @@ static void snapshots_are_shown_listed_and_removed(void **context) {
     fixture *store = *context;
     char *json = NULL;
     check_list(store, "", "");
-    assert_status(store, daybook_snapshot_show(store->store, ORDER, &json, &store->error), DAYBOOK_ENOTFOUND);
-    assert_status(store, daybook_snapshot_remove(store->store, ORDER, &store->error), DAYBOOK_ENOTFOUND);
-    assert_status(store, daybook_snapshot_take(store->store, ORDER, NULL, &store->error), DAYBOOK_ENOTFOUND);
+    assert_status(store,
+                  daybook_snapshot_show(daybook_store_engine(store->store), ORDER, &json, &store->error),
+                  DAYBOOK_ENOTFOUND);
+    assert_status(store, daybook_snapshot_remove(daybook_store_engine(store->store), ORDER, &store->error),
+                  DAYBOOK_ENOTFOUND);
+    assert_status(store,
+                  daybook_snapshot_take(daybook_store_engine(store->store), ORDER, NULL, &store->error),
+                  DAYBOOK_ENOTFOUND);
     step(store, 1);
     fixture_append(store, "orders.2.step", "{}", NULL);
     take(store);
-    assert_ok(store, daybook_snapshot_take(store->store, daybook_text("orders.2"), NULL, &store->error));
+    assert_ok(store, daybook_snapshot_take(daybook_store_engine(store->store), daybook_text("orders.2"), NULL,
+                                           &store->error));
     check_list(store, "", "orders.1 orders.2 ");
     check_list(store, "orders.2", "orders.2 ");
     check_list(store, "users.>", "");
-    assert_ok(store, daybook_snapshot_remove(store->store, ORDER, &store->error));
+    assert_ok(store, daybook_snapshot_remove(daybook_store_engine(store->store), ORDER, &store->error));
     check_list(store, "", "orders.2 ");
-    assert_status(store, daybook_snapshot_show(store->store, ORDER, &json, &store->error), DAYBOOK_ENOTFOUND);
-    assert_status(store, daybook_snapshot_remove(store->store, ORDER, &store->error), DAYBOOK_ENOTFOUND);
+    assert_status(store,
+                  daybook_snapshot_show(daybook_store_engine(store->store), ORDER, &json, &store->error),
+                  DAYBOOK_ENOTFOUND);
+    assert_status(store, daybook_snapshot_remove(daybook_store_engine(store->store), ORDER, &store->error),
+                  DAYBOOK_ENOTFOUND);
     assert_null(json);
     check_load(store, NULL, 1, 0);
 }
@@ -335,7 +354,9 @@ static void a_store_open_for_reading_uses_snapshots_and_takes_none(void **contex
     step(store, 2);
     fixture_reopen_read_only(store);
     check_load(store, NULL, 2, 1);
-    assert_status(store, daybook_snapshot_take(store->store, ORDER, NULL, &store->error), DAYBOOK_EREADONLY);
+    assert_status(store,
+                  daybook_snapshot_take(daybook_store_engine(store->store), ORDER, NULL, &store->error),
+                  DAYBOOK_EREADONLY);
     assert_non_null(strstr(store->error.message, "reading only"));
 }
 

@@ -24,7 +24,8 @@ static const char shipped[] =
 
 static daybook_state *load(fixture *store, daybook_slice aggregate, const daybook_moment *moment) {
     daybook_state *state = NULL;
-    assert_ok(store, daybook_state_load(store->store, aggregate, moment, &state, &store->error));
+    assert_ok(store, daybook_state_load(daybook_store_engine(store->store), aggregate, moment, &state,
+                                        &store->error));
     assert_int_equal(strlen(state->json), state->json_size);
     return state;
 }
@@ -39,8 +40,10 @@ static void check_state(fixture *store, daybook_slice aggregate, const daybook_m
 static void check_absent(fixture *store, daybook_slice aggregate, const daybook_moment *moment,
                          daybook_status expected) {
     daybook_state *state = NULL;
-    assert_status(store, daybook_state_load(store->store, aggregate, moment, &state, &store->error),
-                  expected);
+    assert_status(
+        store,
+        daybook_state_load(daybook_store_engine(store->store), aggregate, moment, &state, &store->error),
+        expected);
     assert_null(state);
 }
 
@@ -252,7 +255,8 @@ static void a_history_shows_what_each_event_changed(void **context) {
     append_life_of_an_order(store);
     fixture_reopen(store);
     lines all = {.stop_after = 0};
-    assert_ok(store, daybook_state_history(store->store, ORDER, NULL, note_event, &all, &store->error));
+    assert_ok(store, daybook_state_history(daybook_store_engine(store->store), ORDER, NULL, note_event, &all,
+                                           &store->error));
     char expected[4096];
     (void)snprintf(
         expected, sizeof expected,
@@ -270,30 +274,36 @@ static void a_history_ends_at_its_moment_or_when_told(void **context) {
     fixture *store = *context;
     append_life_of_an_order(store);
     lines all = {.stop_after = 1};
-    assert_ok(store, daybook_state_history(store->store, ORDER, NULL, note_event, &all, &store->error));
+    assert_ok(store, daybook_state_history(daybook_store_engine(store->store), ORDER, NULL, note_event, &all,
+                                           &store->error));
     assert_null(strstr(all.text, "2 paid"));
     daybook_moment moment = at_version(2);
     lines two = {.stop_after = 0};
-    assert_ok(store, daybook_state_history(store->store, ORDER, &moment, note_event, &two, &store->error));
+    assert_ok(store, daybook_state_history(daybook_store_engine(store->store), ORDER, &moment, note_event,
+                                           &two, &store->error));
     assert_non_null(strstr(two.text, "2 paid"));
     assert_null(strstr(two.text, "3 note"));
     moment = at_version(9);
-    assert_status(store, daybook_state_history(store->store, ORDER, &moment, note_event, &two, &store->error),
+    assert_status(store,
+                  daybook_state_history(daybook_store_engine(store->store), ORDER, &moment, note_event, &two,
+                                        &store->error),
+                  DAYBOOK_ENOTFOUND);
+    assert_status(store,
+                  daybook_state_history(daybook_store_engine(store->store), daybook_text("orders.7"), NULL,
+                                        note_event, &two, &store->error),
                   DAYBOOK_ENOTFOUND);
     assert_status(
         store,
-        daybook_state_history(store->store, daybook_text("orders.7"), NULL, note_event, &two, &store->error),
-        DAYBOOK_ENOTFOUND);
-    assert_status(store, daybook_state_history(store->store, ORDER, NULL, NULL, NULL, &store->error),
-                  DAYBOOK_EMISUSE);
+        daybook_state_history(daybook_store_engine(store->store), ORDER, NULL, NULL, NULL, &store->error),
+        DAYBOOK_EMISUSE);
 }
 
 static void a_history_of_events_without_json_has_an_empty_state(void **context) {
     fixture *store = *context;
     fixture_append(store, "orders.9.a", "text", NULL);
     lines all = {.stop_after = 0};
-    assert_ok(store, daybook_state_history(store->store, daybook_text("orders.9"), NULL, note_event, &all,
-                                           &store->error));
+    assert_ok(store, daybook_state_history(daybook_store_engine(store->store), daybook_text("orders.9"), NULL,
+                                           note_event, &all, &store->error));
     assert_string_equal(all.text, "1 a [] {}\n");
 }
 
@@ -301,7 +311,8 @@ static void a_history_of_events_without_json_has_an_empty_state(void **context) 
 
 static void check_diff(fixture *store, uint64_t from, uint64_t to, const char *expected) {
     char *changes = NULL;
-    assert_ok(store, daybook_state_diff(store->store, ORDER, from, to, &changes, &store->error));
+    assert_ok(store, daybook_state_diff(daybook_store_engine(store->store), ORDER, from, to, &changes,
+                                        &store->error));
     assert_string_equal(changes, expected);
     daybook_text_release(changes);
 }
@@ -321,10 +332,12 @@ static void a_diff_is_between_any_two_versions(void **context) {
                "{\"path\":\"/total\",\"to\":59.99}]");
     check_diff(store, 0, 0, "[]");
     char *changes = NULL;
-    assert_status(store, daybook_state_diff(store->store, ORDER, 1, 5, &changes, &store->error),
-                  DAYBOOK_ENOTFOUND);
-    assert_status(store, daybook_state_diff(store->store, ORDER, 5, 1, &changes, &store->error),
-                  DAYBOOK_ENOTFOUND);
+    assert_status(
+        store, daybook_state_diff(daybook_store_engine(store->store), ORDER, 1, 5, &changes, &store->error),
+        DAYBOOK_ENOTFOUND);
+    assert_status(
+        store, daybook_state_diff(daybook_store_engine(store->store), ORDER, 5, 1, &changes, &store->error),
+        DAYBOOK_ENOTFOUND);
     assert_null(changes);
 }
 

@@ -32,13 +32,15 @@ static int note_event(void *context, unsigned depth, const daybook_recorded_even
 
 static void check_why(fixture *store, const char *reference, const char *expected) {
     lines all = {.count = 0};
-    assert_ok(store, daybook_why(store->store, daybook_text(reference), note_event, &all, &store->error));
+    assert_ok(store, daybook_why(daybook_store_engine(store->store), daybook_text(reference), note_event,
+                                 &all, &store->error));
     assert_string_equal(all.text, expected);
 }
 
 static void check_trace(fixture *store, const char *correlation, const char *expected) {
     lines all = {.count = 0};
-    assert_ok(store, daybook_trace(store->store, daybook_text(correlation), note_event, &all, &store->error));
+    assert_ok(store, daybook_trace(daybook_store_engine(store->store), daybook_text(correlation), note_event,
+                                   &all, &store->error));
     assert_string_equal(all.text, expected);
 }
 
@@ -55,7 +57,8 @@ static void why_follows_causation_back_to_the_first_cause(void **context) {
     check_why(store, "payments.9@1", "0b 1a ");
     check_why(store, "orders.1@1", "0a ");
     lines two = {.stop_after = 2};
-    assert_ok(store, daybook_why(store->store, daybook_text("d"), note_event, &two, &store->error));
+    assert_ok(store, daybook_why(daybook_store_engine(store->store), daybook_text("d"), note_event, &two,
+                                 &store->error));
     assert_string_equal(two.text, "0d 1c ");
 }
 
@@ -74,13 +77,17 @@ static void why_refuses_what_it_cannot_find(void **context) {
     lines all = {.count = 0};
     for (size_t i = 0; i < sizeof absent / sizeof *absent; i++)
         assert_status(store,
-                      daybook_why(store->store, daybook_text(absent[i]), note_event, &all, &store->error),
+                      daybook_why(daybook_store_engine(store->store), daybook_text(absent[i]), note_event,
+                                  &all, &store->error),
                       DAYBOOK_ENOTFOUND);
     assert_int_equal(all.count, 0);
-    assert_status(store, daybook_why(store->store, daybook_text(""), note_event, &all, &store->error),
-                  DAYBOOK_EINVALID);
-    assert_status(store, daybook_why(store->store, daybook_text("a"), NULL, NULL, &store->error),
-                  DAYBOOK_EMISUSE);
+    assert_status(
+        store,
+        daybook_why(daybook_store_engine(store->store), daybook_text(""), note_event, &all, &store->error),
+        DAYBOOK_EINVALID);
+    assert_status(
+        store, daybook_why(daybook_store_engine(store->store), daybook_text("a"), NULL, NULL, &store->error),
+        DAYBOOK_EMISUSE);
 }
 
 static void an_id_may_look_like_a_reference(void **context) {
@@ -127,13 +134,17 @@ static void trace_is_a_tree_parents_first_by_position(void **context) {
     check_trace(store, "x", "0a 1c 2f 1e 0b 1d 1h 2g ");
     check_trace(store, "y", "0z ");
     lines all = {.stop_after = 3};
-    assert_ok(store, daybook_trace(store->store, daybook_text("x"), note_event, &all, &store->error));
+    assert_ok(store, daybook_trace(daybook_store_engine(store->store), daybook_text("x"), note_event, &all,
+                                   &store->error));
     assert_string_equal(all.text, "0a 1c 2f ");
     assert_status(store,
-                  daybook_trace(store->store, daybook_text("nothing"), note_event, &all, &store->error),
+                  daybook_trace(daybook_store_engine(store->store), daybook_text("nothing"), note_event, &all,
+                                &store->error),
                   DAYBOOK_ENOTFOUND);
-    assert_status(store, daybook_trace(store->store, daybook_text(""), note_event, &all, &store->error),
-                  DAYBOOK_EINVALID);
+    assert_status(
+        store,
+        daybook_trace(daybook_store_engine(store->store), daybook_text(""), note_event, &all, &store->error),
+        DAYBOOK_EINVALID);
 }
 
 // A chain of `count` events, each caused by the one before.
@@ -162,11 +173,13 @@ static void long_chains_are_walked_without_recursion(void **context) {
     fixture *store = *context;
     tell_chain(store, 5000);
     lines all = {.count = 0};
-    assert_ok(store, daybook_trace(store->store, daybook_text("long"), note_event, &all, &store->error));
+    assert_ok(store, daybook_trace(daybook_store_engine(store->store), daybook_text("long"), note_event, &all,
+                                   &store->error));
     assert_int_equal(all.count, 5000);
     assert_int_equal(all.depth_max, 4999);
     lines back = {.count = 0};
-    assert_ok(store, daybook_why(store->store, daybook_text("e4999"), note_event, &back, &store->error));
+    assert_ok(store, daybook_why(daybook_store_engine(store->store), daybook_text("e4999"), note_event, &back,
+                                 &store->error));
     assert_int_equal(back.count, 1000);
 }
 
@@ -182,7 +195,8 @@ static void wide_trees_are_walked_in_order(void **context) {
         tell(store, "orders.1.leaf", id, i < COUNT / 2 ? "root" : cause, "wide");
     }
     lines all = {.count = 0};
-    assert_ok(store, daybook_trace(store->store, daybook_text("wide"), note_event, &all, &store->error));
+    assert_ok(store, daybook_trace(daybook_store_engine(store->store), daybook_text("wide"), note_event, &all,
+                                   &store->error));
     assert_int_equal(all.count, COUNT + 1);
     assert_int_equal(strncmp(all.text, "0root 1w0 2w300 1w1 2w301 ", 26), 0);
 }

@@ -2,14 +2,20 @@
 /**
  * State from events, for JSON events and without a line of code: an aggregate's events are folded
  * with JSON merge patch (RFC 7396). Events whose data is not a JSON object are counted and skipped.
- * Snapshots (bucket SNAPSHOTS, key `<category>.<id>`) shorten the fold. Part of daybook-toolkit.
+ * Snapshots (snapshot.h) shorten the fold. For states of your own type see aggregate.h. Part of
+ * daybook-toolkit.
+ *
+ *     daybook_state *state;
+ *     daybook_state_load(daybook_store_engine(store), daybook_text("orders.123"), NULL, &state, &error);
+ *     puts(state->json);
+ *     daybook_state_release(state);
  *
  * Every `..._out` text is owned by the caller and released with daybook_text_release.
  */
-#ifndef DAYBOOK_AGGREGATE_H
-#define DAYBOOK_AGGREGATE_H
+#ifndef DAYBOOK_STATE_H
+#define DAYBOOK_STATE_H
 
-#include "daybook/append.h"
+#include "daybook/engine.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -43,7 +49,7 @@ typedef struct daybook_state {
 } daybook_state;
 
 /** ENOTFOUND where no such aggregate has an event at the moment. Release with daybook_state_release. */
-DAYBOOK_API daybook_status daybook_state_load(daybook_store *store, daybook_slice aggregate,
+DAYBOOK_API daybook_status daybook_state_load(daybook_engine *engine, daybook_slice aggregate,
                                               const daybook_moment *moment, daybook_state **state_out,
                                               daybook_error *error);
 DAYBOOK_API void daybook_state_release(daybook_state *state);
@@ -53,7 +59,7 @@ DAYBOOK_API void daybook_state_release(daybook_state *state);
  * `changes` is a JSON array of {"path","from","to"} (JSON Pointer; absent member = not there before
  * or after); `state` is the state after the event. Borrowed during the visit.
  */
-DAYBOOK_API daybook_status daybook_state_history(daybook_store *store, daybook_slice aggregate,
+DAYBOOK_API daybook_status daybook_state_history(daybook_engine *engine, daybook_slice aggregate,
                                                  const daybook_moment *moment,
                                                  int (*visit)(void *context,
                                                               const daybook_recorded_event *event,
@@ -61,40 +67,9 @@ DAYBOOK_API daybook_status daybook_state_history(daybook_store *store, daybook_s
                                                  void *context, daybook_error *error);
 
 /** Changes from version `from` to version `to` (0 = the empty state), as in daybook_state_history. */
-DAYBOOK_API daybook_status daybook_state_diff(daybook_store *store, daybook_slice aggregate, uint64_t from,
+DAYBOOK_API daybook_status daybook_state_diff(daybook_engine *engine, daybook_slice aggregate, uint64_t from,
                                               uint64_t to, char **changes_out, daybook_error *error);
 DAYBOOK_API void daybook_text_release(char *text);
-
-/* Snapshots: stored as {"aggregate","version","seq","position","schema","time","time_max","recorded",
- * "state"}. */
-
-/** Fold and store a snapshot; `*state_out` may be NULL. ENOTFOUND. */
-DAYBOOK_API daybook_status daybook_snapshot_take(daybook_store *store, daybook_slice aggregate,
-                                                 daybook_state **state_out, daybook_error *error);
-/** The stored JSON of the newest snapshot. ENOTFOUND. */
-DAYBOOK_API daybook_status daybook_snapshot_show(daybook_store *store, daybook_slice aggregate,
-                                                 char **json_out, daybook_error *error);
-DAYBOOK_API daybook_status daybook_snapshot_list(daybook_store *store, daybook_slice filter,
-                                                 int (*visit)(void *context, daybook_slice aggregate,
-                                                              daybook_slice json),
-                                                 void *context, daybook_error *error);
-DAYBOOK_API daybook_status daybook_snapshot_remove(daybook_store *store, daybook_slice aggregate,
-                                                   daybook_error *error);
-
-/**
- * The causation chain of the event `reference` (`AGGREGATE@VERSION` or an id), from it back to the
- * first cause; at most 1,000 steps, a loop ends it.
- */
-DAYBOOK_API daybook_status daybook_why(daybook_store *store, daybook_slice reference,
-                                       int (*visit)(void *context, unsigned depth,
-                                                    const daybook_recorded_event *event),
-                                       void *context, daybook_error *error);
-
-/** The events of a correlation as a tree by causation, parents before children, by position. */
-DAYBOOK_API daybook_status daybook_trace(daybook_store *store, daybook_slice correlation,
-                                         int (*visit)(void *context, unsigned depth,
-                                                      const daybook_recorded_event *event),
-                                         void *context, daybook_error *error);
 
 #ifdef __cplusplus
 }

@@ -75,15 +75,15 @@ daybook_status dbk_fold_give_state(const dbk_fold *fold, const dbk_aggregate *ag
     return DAYBOOK_OK;
 }
 
-daybook_status daybook_state_load(daybook_store *store, daybook_slice name, const daybook_moment *moment,
+daybook_status daybook_state_load(daybook_engine *engine, daybook_slice name, const daybook_moment *moment,
                                   daybook_state **state_out, daybook_error *error) {
     if (state_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the state given");
     *state_out = NULL;
     dbk_aggregate aggregate;
     dbk_fold fold;
     DBK_TRY(dbk_moment_check(moment, error));
-    DBK_TRY(dbk_aggregate_find(store, name, &aggregate, error));
-    DBK_TRY(dbk_fold_load(store, &aggregate, moment, &fold, error));
+    DBK_TRY(dbk_aggregate_find(engine, name, &aggregate, error));
+    DBK_TRY(dbk_fold_load(engine, &aggregate, moment, &fold, error));
     daybook_status status = dbk_fold_give_state(&fold, &aggregate, state_out, error);
     dbk_fold_deinit(&fold);
     return status;
@@ -129,11 +129,11 @@ static daybook_status visit_event(history_walk *history, const daybook_recorded_
     return DAYBOOK_OK;
 }
 
-static daybook_status visit_cursor(history_walk *history, daybook_cursor *cursor, uint64_t version_to,
+static daybook_status visit_cursor(history_walk *history, daybook_engine_cursor *cursor, uint64_t version_to,
                                    int *stop_out, daybook_error *error) {
     while (!*stop_out) {
         daybook_recorded_event event;
-        daybook_status status = daybook_cursor_next(cursor, 0, &event, error);
+        daybook_status status = daybook_engine_next(cursor, 0, &event, error);
         if (status == DAYBOOK_END) return DAYBOOK_OK;
         DBK_TRY(status);
         if (version_to > 0 && event.version > version_to) return DAYBOOK_OK;
@@ -142,28 +142,28 @@ static daybook_status visit_cursor(history_walk *history, daybook_cursor *cursor
     return DAYBOOK_OK;
 }
 
-static daybook_status visit_history(daybook_store *store, const daybook_moment *moment, history_walk *history,
-                                    daybook_error *error) {
+static daybook_status visit_history(daybook_engine *engine, const daybook_moment *moment,
+                                    history_walk *history, daybook_error *error) {
     daybook_query query;
     dbk_moment_query(history->aggregate, moment, &query);
-    daybook_cursor *cursor = NULL;
-    DBK_TRY(daybook_read(store, &query, &cursor, error));
+    daybook_engine_cursor *cursor = NULL;
+    DBK_TRY(daybook_engine_read(engine, &query, &cursor, error));
     int stop = 0;
     daybook_status status = visit_cursor(history, cursor, moment == NULL ? 0 : moment->version, &stop, error);
-    daybook_cursor_close(cursor);
+    daybook_engine_cursor_close(cursor);
     if (status != DAYBOOK_OK || stop) return status;
-    DBK_TRY(dbk_moment_check_version(store, history->aggregate, moment, history->fold.version, error));
+    DBK_TRY(dbk_moment_check_version(engine, history->aggregate, moment, history->fold.version, error));
     return history->fold.version == 0 ? dbk_moment_not_found(history->aggregate, moment, error) : DAYBOOK_OK;
 }
 
-daybook_status daybook_state_history(daybook_store *store, daybook_slice name, const daybook_moment *moment,
+daybook_status daybook_state_history(daybook_engine *engine, daybook_slice name, const daybook_moment *moment,
                                      int (*visit)(void *context, const daybook_recorded_event *event,
                                                   daybook_slice changes, daybook_slice state),
                                      void *context, daybook_error *error) {
     if (visit == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no visitor given");
     dbk_aggregate aggregate;
     DBK_TRY(dbk_moment_check(moment, error));
-    DBK_TRY(dbk_aggregate_find(store, name, &aggregate, error));
+    DBK_TRY(dbk_aggregate_find(engine, name, &aggregate, error));
     history_walk history;
     memset(&history, 0, sizeof history);
     history.aggregate = &aggregate;
@@ -174,7 +174,7 @@ daybook_status daybook_state_history(daybook_store *store, daybook_slice name, c
     dbk_buf_init(&history.state, dbk_allocator_default(), DBK_STATE_TEXT_SIZE_MAX);
     history.fold.state = json_object();
     daybook_status status = history.fold.state == NULL ? out_of_memory(error, &aggregate)
-                                                       : visit_history(store, moment, &history, error);
+                                                       : visit_history(engine, moment, &history, error);
     dbk_fold_deinit(&history.fold);
     dbk_buf_deinit(&history.state);
     dbk_buf_deinit(&history.changes);
@@ -183,33 +183,33 @@ daybook_status daybook_state_history(daybook_store *store, daybook_slice name, c
 
 // Diff.
 
-static daybook_status load_version(daybook_store *store, const dbk_aggregate *aggregate, uint64_t version,
+static daybook_status load_version(daybook_engine *engine, const dbk_aggregate *aggregate, uint64_t version,
                                    dbk_fold *fold_out, daybook_error *error) {
     if (version > 0) {
         daybook_moment moment;
         daybook_moment_init(&moment);
         moment.version = version;
-        return dbk_fold_load(store, aggregate, &moment, fold_out, error);
+        return dbk_fold_load(engine, aggregate, &moment, fold_out, error);
     }
     memset(fold_out, 0, sizeof *fold_out);
     fold_out->state = json_object();
     return fold_out->state == NULL ? out_of_memory(error, aggregate) : DAYBOOK_OK;
 }
 
-daybook_status daybook_state_diff(daybook_store *store, daybook_slice name, uint64_t from, uint64_t to,
+daybook_status daybook_state_diff(daybook_engine *engine, daybook_slice name, uint64_t from, uint64_t to,
                                   char **changes_out, daybook_error *error) {
     if (changes_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the changes given");
     *changes_out = NULL;
     dbk_aggregate aggregate;
-    DBK_TRY(dbk_aggregate_find(store, name, &aggregate, error));
+    DBK_TRY(dbk_aggregate_find(engine, name, &aggregate, error));
     dbk_fold before;
     dbk_fold after;
     memset(&after, 0, sizeof after);
     dbk_buf text;
     dbk_buf_init(&text, dbk_allocator_default(), DBK_STATE_TEXT_SIZE_MAX);
-    daybook_status status = load_version(store, &aggregate, from, &before, error);
+    daybook_status status = load_version(engine, &aggregate, from, &before, error);
     if (status == DAYBOOK_OK) {
-        status = load_version(store, &aggregate, to, &after, error);
+        status = load_version(engine, &aggregate, to, &after, error);
         if (status == DAYBOOK_OK) {
             status = dbk_json_write_changes(&text, before.state, after.state);
             if (status == DAYBOOK_OK) *changes_out = take_text(&text, NULL);

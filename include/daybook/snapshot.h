@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Snapshots: folded states kept in bucket SNAPSHOTS under the aggregate's name, so that later folds begin
+ * there. They are a cache: one that is damaged, of another schema or of another aggregate is passed over, and
+ * removing events removes the snapshots that folded them. Part of daybook-toolkit.
+ */
+#ifndef DAYBOOK_SNAPSHOT_H
+#define DAYBOOK_SNAPSHOT_H
+
+#include "daybook/state.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Stored as {"aggregate","version","seq","position","schema","time","time_max","recorded","state"}. */
+
+/** Fold and store a snapshot; `*state_out` may be NULL. ENOTFOUND. */
+DAYBOOK_API daybook_status daybook_snapshot_take(daybook_engine *engine, daybook_slice aggregate,
+                                                 daybook_state **state_out, daybook_error *error);
+/** The stored JSON of the newest snapshot. ENOTFOUND. */
+DAYBOOK_API daybook_status daybook_snapshot_show(daybook_engine *engine, daybook_slice aggregate,
+                                                 char **json_out, daybook_error *error);
+DAYBOOK_API daybook_status daybook_snapshot_list(daybook_engine *engine, daybook_slice filter,
+                                                 int (*visit)(void *context, daybook_slice aggregate,
+                                                              daybook_slice json),
+                                                 void *context, daybook_error *error);
+DAYBOOK_API daybook_status daybook_snapshot_remove(daybook_engine *engine, daybook_slice aggregate,
+                                                   daybook_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

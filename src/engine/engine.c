@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine interface: one checked step between who calls and the engine's own functions.
+//
+// Here it is decided, for all engines alike, what a call needs beyond the core, and a call whose engine lacks
+// that is refused by name before the engine sees it. An engine therefore cannot do less than it was asked to
+// by forgetting a check. No state, any thread.
+#include "daybook/engine.h"
+#include "base/error.h"
+
+typedef struct capability_row {
+    uint64_t bit;
+    const char *name;
+    const char *text;
+} capability_row;
+
+static const capability_row rows[] = {
+#define ROW(name, bit, word, text) {UINT64_C(1) << (bit), word, text},
+    DAYBOOK_ENGINE_CAPABILITY_MAP(ROW)
+#undef ROW
+};
+
+const char *daybook_engine_name(const daybook_engine *engine) {
+    return engine == NULL ? "" : engine->name;
+}
+
+uint64_t daybook_engine_capabilities(const daybook_engine *engine) {
+    return engine == NULL ? 0 : engine->capabilities;
+}
+
+int daybook_engine_is_read_only(const daybook_engine *engine) {
+    return engine != NULL && engine->read_only;
+}
+
+const char *daybook_engine_capability_name(uint64_t capability) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].bit == capability) return rows[i].name;
+    return NULL;
+}
+
+static daybook_status no_engine(daybook_error *error) {
+    return dbk_fail(error, DAYBOOK_EMISUSE, "no engine given: daybook_store_engine makes one of a store");
+}
+
+static daybook_status refuse(const daybook_engine *engine, uint64_t missing, const char *who,
+                             daybook_error *error) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if ((missing & rows[i].bit) != 0)
+            return dbk_fail(error, DAYBOOK_EUNSUPPORTED,
+                            "%s needs '%s' (%s), which engine '%s' does not have", who, rows[i].name,
+                            rows[i].text, engine->name);
+    return dbk_fail(error, DAYBOOK_EUNSUPPORTED, "%s needs what this version of daybook does not know", who);
+}
+
+daybook_status daybook_engine_require(const daybook_engine *engine, uint64_t capabilities, const char *who,
+                                      daybook_error *error) {
+    if (engine == NULL) return no_engine(error);
+    uint64_t missing = capabilities & ~engine->capabilities;
+    return missing == 0 ? DAYBOOK_OK : refuse(engine, missing, who == NULL ? "this call" : who, error);
+}
+
+// What calls need.
+
+uint64_t daybook_engine_query_needs(const daybook_query *query) {
+    uint64_t needs = 0;
+    if (query->stream.size == 0 || query->position_from != 0 || query->position_to != 0)
+        needs |= DAYBOOK_ENGINE_POSITION;
+    if (query->type_count > 0 || query->tag_count > 0 || query->item_count > 0)
+        needs |= DAYBOOK_ENGINE_EVENTS_MATCH;
+    if (query->correlation.size > 0 || query->causation.size > 0 || query->actor.size > 0 ||
+        query->id.size > 0)
+        needs |= DAYBOOK_ENGINE_TRACING;
+    if (query->version_from != 0 || query->version_to != 0) needs |= DAYBOOK_ENGINE_VERSION;
+    if (query->recorded_until_ns != DAYBOOK_TIME_NONE || query->time_since_ns != DAYBOOK_TIME_NONE ||
+        query->time_until_ns != DAYBOOK_TIME_NONE)
+        needs |= DAYBOOK_ENGINE_TIME;
+    if ((query->flags & DAYBOOK_QUERY_REVERSE) != 0 && query->limit != 1) needs |= DAYBOOK_ENGINE_REVERSE;
+    return needs;
+}
+
+uint64_t daybook_engine_append_needs(const daybook_append_options *options) {
+    if (options == NULL) return 0;
+    uint64_t needs = options->condition_count > 1 ? (uint64_t)DAYBOOK_ENGINE_CONDITIONS : 0;
+    const unsigned char *at = (const unsigned char *)options->conditions;
+    for (size_t i = 0; i < options->condition_count; i++) {
+        const daybook_condition *condition = (const daybook_condition *)(const void *)at;
+        if (condition->kind == DAYBOOK_EXPECT_VERSION) needs |= DAYBOOK_ENGINE_VERSION;
+        if (condition->kind == DAYBOOK_FAIL_IF_EVENTS_MATCH) needs |= DAYBOOK_ENGINE_EVENTS_MATCH;
+        at += options->conditions->size;
+    }
+    return needs;
+}
+
+// The calls.
+
+daybook_status daybook_engine_append(daybook_engine *engine, const daybook_event *events, size_t count,
+                                     const daybook_append_options *options, daybook_receipt *receipts,
+                                     daybook_error *error) {
+    if (engine == NULL) return no_engine(error);
+    if (options != NULL && options->condition_count > 0 &&
+        (options->conditions == NULL || options->conditions->size < sizeof *options->conditions))
+        return dbk_fail(error, DAYBOOK_EMISUSE, "conditions not made by daybook_condition_init");
+    DBK_TRY(daybook_engine_require(engine, daybook_engine_append_needs(options), "this append", error));
+    return engine->calls->append(engine, events, count, options, receipts, error);
+}
+
+static daybook_status check_query(const daybook_engine *engine, const daybook_query *query,
+                                  daybook_error *error) {
+    if (engine == NULL) return no_engine(error);
+    if (query == NULL || query->size < sizeof *query)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "query not made by daybook_query_init");
+    return daybook_engine_require(engine, daybook_engine_query_needs(query), "this read", error);
+}
+
+daybook_status daybook_engine_read(daybook_engine *engine, const daybook_query *query,
+                                   daybook_engine_cursor **cursor_out, daybook_error *error) {
+    if (cursor_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the cursor given");
+    *cursor_out = NULL;
+    DBK_TRY(check_query(engine, query, error));
+    return engine->calls->read(engine, query, cursor_out, error);
+}
+
+daybook_status daybook_engine_next(daybook_engine_cursor *cursor, int timeout_ms,
+                                   daybook_recorded_event *event_out, daybook_error *error) {
+    if (cursor == NULL || event_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no cursor or no room for the event given");
+    return cursor->calls->next(cursor, timeout_ms, event_out, error);
+}
+
+void daybook_engine_interrupt(daybook_engine_cursor *cursor) {
+    if (cursor != NULL) cursor->calls->interrupt(cursor);
+}
+
+void daybook_engine_cursor_close(daybook_engine_cursor *cursor) {
+    if (cursor != NULL) cursor->calls->cursor_close(cursor);
+}
+
+daybook_status daybook_engine_count(daybook_engine *engine, const daybook_query *query, uint64_t *count_out,
+                                    daybook_error *error) {
+    if (count_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the count given");
+    DBK_TRY(check_query(engine, query, error));
+    return engine->calls->count(engine, query, count_out, error);
+}
+
+daybook_status daybook_engine_list(daybook_engine *engine, int kind, daybook_slice stream,
+                                   daybook_slice filter,
+                                   int (*visit)(void *context, const daybook_list_entry *entry),
+                                   void *context, daybook_error *error) {
+    if (engine == NULL) return no_engine(error);
+    if (visit == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no visitor given");
+    uint64_t needs = stream.size == 0 ? (uint64_t)DAYBOOK_ENGINE_POSITION : 0;
+    if (kind == DAYBOOK_LIST_AGGREGATES) needs |= DAYBOOK_ENGINE_VERSION;
+    if (kind == DAYBOOK_LIST_TYPES) needs |= DAYBOOK_ENGINE_EVENTS_MATCH;
+    DBK_TRY(daybook_engine_require(engine, needs, "this list", error));
+    return engine->calls->list(engine, kind, stream, filter, visit, context, error);
+}
+
+daybook_status daybook_engine_stream_add(daybook_engine *engine, const daybook_stream_config *config,
+                                         daybook_error *error) {
+    return engine == NULL ? no_engine(error) : engine->calls->stream_add(engine, config, error);
+}
+
+daybook_status daybook_engine_stream_update(daybook_engine *engine, const daybook_stream_config *config,
+                                            daybook_error *error) {
+    return engine == NULL ? no_engine(error) : engine->calls->stream_update(engine, config, error);
+}
+
+daybook_status daybook_engine_stream_remove(daybook_engine *engine, daybook_slice name,
+                                            daybook_error *error) {
+    return engine == NULL ? no_engine(error) : engine->calls->stream_remove(engine, name, error);
+}
+
+daybook_status daybook_engine_stream_info(daybook_engine *engine, daybook_slice name,
+                                          daybook_stream_info **info_out, daybook_error *error) {
+    if (engine == NULL) return no_engine(error);
+    if (info_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the stream's facts given");
+    return engine->calls->stream_info(engine, name, info_out, error);
+}
+
+void daybook_engine_stream_info_release(daybook_engine *engine, daybook_stream_info *info) {
+    if (engine != NULL && info != NULL) engine->calls->stream_info_release(engine, info);
+}
+
+daybook_status daybook_engine_stream_find(daybook_engine *engine, daybook_slice subject,
+                                          daybook_slice *name_out, daybook_error *error) {
+    if (engine == NULL) return no_engine(error);
+    if (name_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the stream's name given");
+    return engine->calls->stream_find(engine, subject, name_out, error);
+}
+
+daybook_status daybook_engine_stream_purge(daybook_engine *engine, daybook_slice name,
+                                           const daybook_purge_options *options, uint64_t *removed_count_out,
+                                           daybook_error *error) {
+    if (engine == NULL) return no_engine(error);
+    if (options != NULL && options->erase)
+        DBK_TRY(daybook_engine_require(engine, DAYBOOK_ENGINE_ERASE, "this purge", error));
+    return engine->calls->stream_purge(engine, name, options, removed_count_out, error);
+}
