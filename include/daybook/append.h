@@ -58,11 +58,21 @@ typedef struct daybook_condition {
 
 DAYBOOK_API void daybook_condition_init(daybook_condition *condition, int kind);
 
+/**
+ * Submitted appends that stand in a row: once one of them is refused, for whatever reason, so are all that were
+ * submitted behind it (ESKIPPED), and nothing is stored behind a hole. Zeroed by its owner, who keeps it until the
+ * last completion was called.
+ */
+typedef struct daybook_append_chain {
+    int is_broken; /* read it when nothing is under way */
+} daybook_append_chain;
+
 typedef struct daybook_append_options {
     size_t size;
     const daybook_condition *conditions; /* all must hold in the state before this call */
     size_t condition_count;
-    int auto_stream; /* a subject nobody captures creates the stream of its first token */
+    int auto_stream;             /* a subject nobody captures creates the stream of its first token */
+    daybook_append_chain *chain; /* daybook_append_submit only; NULL: the append stands for itself */
 } daybook_append_options;
 
 DAYBOOK_API void daybook_append_options_init(daybook_append_options *options);
@@ -122,7 +132,8 @@ typedef void (*daybook_append_done)(void *context, daybook_status status, const 
 /**
  * The same without waiting: checks and copies the events, queues them and returns. `done` comes
  * after the sync. Order of calls from one thread is order of commit. It must not block or call
- * daybook_append. Fails at once (without `done`) on malformed input.
+ * daybook_append. Fails at once (without `done`) on malformed input; a chain goes on behind that.
+ * Where one is refused for want of room those behind it may find room again: options->chain keeps the order.
  */
 DAYBOOK_API daybook_status daybook_append_submit(daybook_store *store, const daybook_event *events,
                                                  size_t count, const daybook_append_options *options,

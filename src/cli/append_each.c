@@ -10,9 +10,8 @@
 // bound on bytes keep a fast producer from filling memory.
 //
 // The first error ends it: main stops reading (woken through a pipe where it waits for input), everything
-// under way is awaited, acknowledgements end before the failed line, and the error names that line. Lines
-// behind it that were under way already may be stored; the message counts them. Nothing is submitted after a
-// line that could not be parsed.
+// under way is awaited, acknowledgements end before the failed line, and the error names that line. The lines
+// are one chain, so nothing behind it is stored; nothing is submitted after a line that could not be parsed.
 
 #include "cli/append.h"
 #include "cli/ndjson.h"
@@ -56,9 +55,10 @@ typedef struct each {
     int stopped; // an append failed, or nobody reads the acknowledgements
 
     // Owned by the printer until joined.
-    uint64_t acknowledged;  // lines printed
-    slot failed;            // copy of the first failed slot; line 0: none
-    uint64_t stored_behind; // lines behind it that are stored all the same
+    uint64_t acknowledged; // lines printed
+    slot failed;           // copy of the first failed slot; line 0: none
+
+    daybook_append_chain chain; // the library's while anything is under way
 } each;
 
 static slot *slot_at(each *work, uint64_t index) {
@@ -110,7 +110,6 @@ static void stop(each *work) {
 
 static void print_slot(each *work, slot *done) {
     if (work->failed.line != 0) {
-        if (done->status == DAYBOOK_OK) work->stored_behind++;
         free(done->error);
     } else if (done->status != DAYBOOK_OK) {
         cli_note_stream(work->context, &done->receipt);
@@ -184,6 +183,7 @@ static int submit(each *work, const daybook_event *event, uint64_t line, size_t 
     daybook_append_options options;
     daybook_append_options_init(&options);
     options.auto_stream = !work->context->no_create;
+    options.chain = &work->chain;
     daybook_error error;
     daybook_error_init(&error);
     daybook_status status =
@@ -230,13 +230,9 @@ static void submit_lines(each *work, cli_line_reader *reader, cli_ndjson *parser
 }
 
 static int report_failed_append(each *work) {
-    char about[160];
+    char about[40];
     slot *failed = &work->failed;
-    int size = snprintf(about, sizeof about, "line %llu", (unsigned long long)failed->line);
-    if (work->stored_behind != 0 && size > 0)
-        (void)snprintf(about + size, sizeof about - (size_t)size,
-                       " (%llu behind it were under way and are stored)",
-                       (unsigned long long)work->stored_behind);
+    (void)snprintf(about, sizeof about, "line %llu", (unsigned long long)failed->line);
     daybook_error none;
     daybook_error_init(&none);
     const daybook_error *error = failed->error != NULL ? failed->error : &none;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Single appends with many in flight. Each event is an append of its own (so that a stored one is skipped and
-// the next one is not), but thousands wait at the same time and share their syncs.
+// the next one is not), but thousands wait at the same time and share their syncs. They are one chain: behind one
+// that was refused none is stored, so that importing again puts nothing out of order.
 //
 // Threads: the importing thread submits and waits; completions come on the store's commit thread. The mutex
 // guards all they share, and a completion lets go of it last: when the importing thread, holding it, sees
@@ -27,7 +28,8 @@ typedef struct append_slot {
 struct cli_import_appender {
     daybook_store *store;
     daybook_append_options options;
-    append_slot *slots; // IN_FLIGHT_MAX, so that as long as more may be in flight one is free
+    daybook_append_chain chain; // the library's while anything is in flight
+    append_slot *slots;         // IN_FLIGHT_MAX, so that as long as more may be in flight one is free
 
     pthread_mutex_t mutex;
     pthread_cond_t drained;
@@ -61,6 +63,7 @@ daybook_status cli_import_appender_new(daybook_store *store, bool may_create,
     }
     daybook_append_options_init(&appender->options);
     appender->options.auto_stream = may_create;
+    appender->options.chain = &appender->chain;
     (void)pthread_mutex_init(&appender->mutex, NULL); // default attributes: cannot fail on Linux
     (void)pthread_cond_init(&appender->drained, NULL);
     *appender_out = appender;

@@ -218,6 +218,7 @@ daybook_status daybook_append_submit(daybook_store *store, const daybook_event *
     submitted->context = context;
     submitted->operation.kind = DBK_OPERATION_APPEND;
     submitted->operation.append = &submitted->append;
+    submitted->operation.chain = options == NULL ? NULL : options->chain;
     submitted->operation.completed = complete;
     daybook_status status = dbk_append_init(&submitted->append, store, events, count, options, true, error);
     if (status == DAYBOOK_OK && submitted->append.has_roll_up)

@@ -406,6 +406,9 @@ static bool fits(daybook_store *store, const collecting *group, const dbk_operat
 
 // DBK_COMMIT_YIELD where an urgent operation should go first.
 static daybook_status admit(daybook_store *store, collecting *group, dbk_operation *operation) {
+    if (operation->chain != NULL && operation->chain->is_broken)
+        return dbk_fail(&operation->error, DAYBOOK_ESKIPPED,
+                        "an append before it in its chain was refused: nothing was appended");
     if (atomic_load(&store->poisoned))
         return dbk_fail(&operation->error, DAYBOOK_EPOISONED,
                         "an earlier sync of the journal failed: nothing was written; reopen the store");
@@ -466,6 +469,7 @@ static void collect(daybook_store *store, collecting *group) {
             continue;
         }
         if (status == DAYBOOK_OK) status = add_to_group(store, group, operation);
+        if (status != DAYBOOK_OK && operation->chain != NULL) operation->chain->is_broken = 1;
         operation->status = status;
         operation->served = true;
         taken = operation->next;

@@ -112,6 +112,7 @@ typedef struct dbk_operation {
     unsigned room_pauses; // it made, when maintenance could do no more
     uint64_t room_round;  // of maintenance, behind which it waits for room no longer; 0: it never waited
     dbk_append *append;
+    daybook_append_chain *chain; // of a submitted append; may be NULL. Read and broken by whoever leads
     dbk_slice records;
     void (*apply)(void *context);
     void *apply_context;

@@ -56,6 +56,17 @@ class Each(Case):
         self.assertIn("line 2", error["message"])
         self.assertEqual("2\n", self.ok("read", "--count").out)
 
+    def test_nothing_behind_a_refused_line_is_stored(self):
+        self.ok("append", "b.1.x")
+        self.ok("stream", "add", "A", "--subjects", "a.>", "--max-msgs-per-subject", "1", "--discard", "new",
+                "--discard-new-per-subject")
+        lines = [f'{{"subject":"a.{n}.x"}}' for n in range(200)] + ['{"subject":"a.7.x"}']
+        lines += [f'{{"subject":"a.{n}.x"}}' for n in range(200, 600)]
+        result = self.fails(ERROR, "append", "--batch", "-", "--each", "--json", stdin="\n".join(lines) + "\n",
+                            says="line 201")
+        self.assertEqual(list(range(1, 201)), [receipt["seq"] for receipt in result.objects()])
+        self.assertEqual("200\n", self.ok("read", "a.>", "--count").out)
+
     def test_duplicates_are_skipped_per_event(self):
         self.append("a.1.x", "{}", "--id", "2")
         lines = "".join(f'{{"subject":"a.1.x","id":"{n}","data":{{}}}}\n' for n in range(1, 4))

@@ -14,14 +14,17 @@
 
 static void every_status_has_name_and_text(void **state) {
     (void)state;
+#define COUNT_ONE(name, number, text) +1
+    enum { STATUS_COUNT = 0 DAYBOOK_STATUS_MAP(COUNT_ONE) };
+#undef COUNT_ONE
     assert_string_equal(daybook_status_name(DAYBOOK_OK), "OK");
     assert_string_equal(daybook_status_name(DAYBOOK_ECONFLICT), "ECONFLICT");
     assert_string_equal(daybook_status_name(DAYBOOK_ECLOSED), "ECLOSED");
-    for (int number = 0; number >= -26; number--) {
+    for (int number = 0; number > -STATUS_COUNT; number--) {
         assert_string_not_equal(daybook_status_name((daybook_status)number), "UNKNOWN");
         assert_true(strlen(daybook_status_text((daybook_status)number)) > 3);
     }
-    assert_string_equal(daybook_status_name((daybook_status)-27), "UNKNOWN");
+    assert_string_equal(daybook_status_name((daybook_status)-STATUS_COUNT), "UNKNOWN");
     assert_string_equal(daybook_status_name((daybook_status)1), "UNKNOWN");
     assert_non_null(daybook_status_text((daybook_status)99));
 }

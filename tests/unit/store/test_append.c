@@ -3,6 +3,7 @@
 // roll-up.
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -411,6 +412,57 @@ static void submitted_appends_complete_in_order(void **state) {
     assert_int_equal(count_of("orders.1.>"), 1002);
 }
 
+typedef struct outcome {
+    atomic_int *done_count;
+    daybook_status status;
+} outcome;
+
+static void note_outcome(void *context, daybook_status status, const daybook_receipt *receipts, size_t count,
+                         const daybook_error *error) {
+    (void)receipts, (void)count, (void)error;
+    outcome *noted = context;
+    noted->status = status;
+    atomic_fetch_add(noted->done_count, 1);
+}
+
+static void nothing_of_a_chain_is_stored_behind_a_refusal(void **state) {
+    (void)state;
+    enum { CHAINED = 600, REFUSED = 250 };
+    append_one("orders.1.placed", "{}");
+    atomic_int done_count = 0;
+    static outcome outcomes[CHAINED + 1];
+    daybook_append_chain chain = {0};
+    for (int i = 0; i <= CHAINED; i++) {
+        daybook_event event = event_of(i < CHAINED ? "orders.1.changed" : "orders.2.changed", "{}");
+        daybook_condition condition;
+        daybook_condition_init(&condition, DAYBOOK_EXPECT_VERSION);
+        condition.expected = i == REFUSED ? 7000 : (uint64_t)i + 1;
+        daybook_append_options options;
+        daybook_append_options_init(&options);
+        if (i < CHAINED) {
+            options.conditions = &condition;
+            options.condition_count = i <= REFUSED;
+            options.chain = &chain;
+        }
+        outcomes[i] = (outcome){.done_count = &done_count};
+        assert_int_equal(
+            daybook_append_submit(store, &event, 1, &options, note_outcome, &outcomes[i], &failure),
+            DAYBOOK_OK);
+    }
+    while (atomic_load(&done_count) <= CHAINED) {
+    }
+    for (int i = 0; i < CHAINED; i++) {
+        daybook_status expected = i < REFUSED    ? DAYBOOK_OK
+                                  : i == REFUSED ? DAYBOOK_ECONFLICT
+                                                 : DAYBOOK_ESKIPPED;
+        assert_int_equal(outcomes[i].status, expected);
+    }
+    assert_int_equal(outcomes[CHAINED].status, DAYBOOK_OK); // who is in no chain goes on
+    assert_true(chain.is_broken);
+    assert_int_equal(count_of("orders.1.>"), 1 + REFUSED);
+    assert_int_equal(count_of("orders.2.>"), 1);
+}
+
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
     const struct CMUnitTest tests[] = {
@@ -432,6 +484,7 @@ int main(void) {
         CASE(a_stream_made_anew_does_not_meet_its_predecessor),
         CASE(a_subject_nobody_captures_is_refused),
         CASE(submitted_appends_complete_in_order),
+        CASE(nothing_of_a_chain_is_stored_behind_a_refusal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
