@@ -418,8 +418,10 @@ static void remove_outdated(copying *copy, const dbk_manifest *old, const dbk_ma
         dbk_deletions_name(id, segment->deletion_generation, name);
         remove_target(copy, name);
     }
-    dbk_manifest_name(old->number, name);
-    remove_target(copy, name);
+    for (unsigned i = 0; i < DBK_MANIFEST_COPY_COUNT; i++) {
+        dbk_manifest_name(old->number, i, name);
+        remove_target(copy, name);
+    }
 }
 
 // What attempts that met a moving store brought in vain.
@@ -455,8 +457,8 @@ static daybook_status write_manifest(copying *copy, dbk_manifest *manifest, uint
     return dbk_manifest_create(manifest, error);
 }
 
-// A name above all that either side uses or will: bit 62 is set in no other names. A store that was restored from a
-// backup has such segments of its own, so its next id alone says too little.
+// An id above all that either side uses, and with bit 62 above what the store will soon give. A store that was
+// restored from a backup has such segments of its own, so its next id alone says too little.
 static uint64_t tail_id(const dbk_manifest *manifest, const dbk_directory *target) {
     uint64_t id = manifest->next_segment_id;
     if (id <= target->segment_id_max) id = target->segment_id_max + 1;

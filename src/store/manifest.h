@@ -3,11 +3,10 @@
 // journal begins, how its pieces are laid out, and the state of streams at that point (everything else is
 // replayed from the journal).
 //
-// Files `manifest-<16 hex number>`: a checksummed sequence of edits; the first edit of a file is a full
-// snapshot. An edit is appended and synced; when the file has grown to twice its snapshot a new number is
-// begun (temporary name, sync, rename, directory sync) and the old file is removed only after that. The
-// greatest number with a valid snapshot wins. A torn last edit is cut; damage before the end is EDAMAGED.
-// Format and failure modes: head of manifest.c.
+// On the disk it is a file `manifest-<16 hex number>` and a copy of it: a sequence of edits that begins with
+// a snapshot. An edit counts when it is synced in both; what one copy has lost is read from the other. When
+// the file has grown to twice its snapshot a new number is begun, and the old one removed only after that.
+// Format, what is believed of two copies that differ, and failure modes: head of manifest_file.c.
 #ifndef DBK_STORE_MANIFEST_H
 #define DBK_STORE_MANIFEST_H
 
@@ -16,6 +15,7 @@
 #include "journal/journal.h"
 #include "record/record.h"
 #include "segment/segment.h"
+#include "store/manifest_file.h"
 
 typedef struct dbk_manifest_segment {
     dbk_segment_summary summary;
@@ -63,13 +63,9 @@ typedef struct dbk_manifest {
     dbk_manifest_entry *entries; // catalogue as of flushed_position; ascending by (kind, key)
     size_t entry_count;
 
-    // The file. Owned by manifest.c.
     daybook_vfs *vfs;
-    const char *directory; // borrowed
-    daybook_file *file;    // open for appending; NULL: loaded for reading, or the next edit begins a new file
-    uint64_t file_size;
-    uint64_t snapshot_size; // of the file when it began
-    uint64_t torn_bytes;    // cut behind the last valid edit when loaded
+    const char *directory;  // borrowed
+    dbk_manifest_file file; // the next edit begins a new one where it is not open
 } dbk_manifest;
 
 /// A manifest without segments and streams, not yet on disk. `directory` is borrowed for the life of the
@@ -80,14 +76,11 @@ void dbk_manifest_deinit(dbk_manifest *manifest);
 /// Write what `manifest` says as file manifest->number (>= 1), durable when it returns; stays open for edits.
 daybook_status dbk_manifest_create(dbk_manifest *manifest, daybook_error *error);
 /// Load the newest file of the directory into an initialised manifest. With `writer` it is synced before it
-/// is read and stays open for edits. ENOTFOUND when there is none; EFOREIGN where files of two stores are
-/// mixed; EFORMAT; EDAMAGED. A reader beside a running writer may meet a file that is just being replaced:
-/// that is tried again inside.
+/// is read and stays open for edits, where both copies are sound; else the next edit begins a new file, which
+/// heals them. What is wrong with them stands in manifest->file. ENOTFOUND when there is none; EFOREIGN where
+/// files of two stores are mixed; EFORMAT; EDAMAGED: error->file and offset say where. A reader beside a
+/// running writer may meet a file that is just being replaced: that is tried again inside.
 daybook_status dbk_manifest_load(dbk_manifest *manifest, bool writer, daybook_error *error);
-/// The file name into name_out.
-void dbk_manifest_name(uint64_t number, char name_out[40]);
-/// True where `name` is that of a manifest file.
-bool dbk_manifest_parse_name(const char *name, uint64_t *number_out);
 
 /// An edit being put together: what changes. Filled by the functions below, given to dbk_manifest_commit.
 typedef struct dbk_manifest_edit {

@@ -7,8 +7,8 @@
 // copy of the catalogue in a segment.
 //
 // Applying is done in two steps, so that an edit that has been made durable cannot fail: first everything is
-// checked, counted and copied (dbk_manifest_prepare), then it is put in (dbk_manifest_take). Within an edit the
-// last word about a thing counts.
+// checked, counted and copied (dbk_manifest_prepare), then it is put in (dbk_manifest_take). Within an edit
+// the last word about a thing counts.
 //
 // Failure modes: EDAMAGED for bytes that are no records; ENOMEM. Either leaves the manifest as it was.
 //

@@ -6,7 +6,7 @@
 //   live                   what the writer tells readers of other processes (live.c)
 //   journal                the durable tail (module journal)
 //   reserve                room that appends may not use (reserve.c)
-//   manifest-<number>      the durable root (manifest.c)
+//   manifest-<number>      the durable root (manifest.c), and a copy of it, manifest-<number>.copy
 //   segment-<id>.dbs       sealed events (module segment)
 //   deletions-<id>-<generation>.dbd   removed events of a segment (deletions.c)
 //   damaged-<time>/        bytes kept aside by repair
@@ -480,11 +480,28 @@ static void publish_recovered(daybook_store *store) {
     atomic_store(&store->manifest_edit, store->manifest.edit_count);
 }
 
+// What is wrong with copies of the manifest, which the next edit mends.
+static void tell_copies(daybook_store *store) {
+    const dbk_manifest *manifest = &store->manifest;
+    for (unsigned copy = 0; copy < DBK_MANIFEST_COPY_COUNT; copy++) {
+        const dbk_manifest_copy_state *state = &manifest->file.states[copy];
+        if (state->kind == DBK_MANIFEST_COPY_SOUND) continue;
+        char name[DBK_MANIFEST_NAME_SIZE];
+        char text[256];
+        dbk_manifest_name(manifest->number, copy, name);
+        dbk_manifest_file_describe(&manifest->file, copy, text, sizeof text);
+        dbk_store_log(store, dbk_manifest_copy_is_damage(state) ? DAYBOOK_LOG_WARNING : DAYBOOK_LOG_INFO,
+                      "%s: %s; both copies are written anew", name, text);
+    }
+}
+
 static daybook_status open_journal(daybook_store *store, const dbk_journal_recovery *recovery,
                                    daybook_error *error) {
     dbk_manifest *manifest = &store->manifest;
-    if (manifest->closed_clean) {
-        // From now on the journal may hold more than the manifest knows of.
+    tell_copies(store);
+    if (manifest->closed_clean || !dbk_manifest_file_is_whole(&manifest->file)) {
+        // From now on the journal may hold more than the manifest knows of. And where something is wrong with
+        // a copy of the manifest, any edit writes both anew.
         dbk_manifest_edit edit;
         dbk_manifest_edit_init(&edit, store->allocator);
         dbk_manifest_edit_set_closed_clean(&edit, false);

@@ -22,9 +22,9 @@
 
 #include "base/bytes.h"
 #include "io/io.h"
-#include "segment/footer.h"
 #include "store/deletions.h"
 #include "store/directory.h"
+#include "store/identity.h"
 #include "store/streams.h"
 
 enum { PAGE_BATCH = 64 };
@@ -180,21 +180,12 @@ static daybook_status derive_map(rebuilding *work, daybook_error *error) {
 // ---- Segments -------------------------------------------------------------------------------------------
 
 static void look_at_head(rebuilding *work, uint64_t segment_id) {
-    char name[40];
-    char path[DBK_PATH_SIZE_MAX];
-    dbk_segment_name(segment_id, name);
-    daybook_file *file = NULL;
-    if (dbk_path_join(work->directory, name, path, NULL) != DAYBOOK_OK) return;
-    if (work->vfs->open(work->vfs, path, DAYBOOK_VFS_READ, &file) < 0) return;
-    uint8_t bytes[DBK_SEGMENT_HEAD_SIZE];
     dbk_segment_head head;
-    if (dbk_read_exactly(work->vfs, file, path, bytes, sizeof bytes, 0, NULL) == DAYBOOK_OK &&
-        dbk_segment_head_decode(bytes, &head) == DAYBOOK_OK && !work->has_identity) {
-        work->manifest->store_uuid = head.store_uuid;
-        work->manifest->incarnation = head.incarnation;
-        work->has_identity = true;
-    }
-    work->vfs->close(work->vfs, file);
+    if (work->has_identity) return;
+    if (!dbk_identity_read_segment_head(work->vfs, work->directory, segment_id, &head)) return;
+    work->manifest->store_uuid = head.store_uuid;
+    work->manifest->incarnation = head.incarnation;
+    work->has_identity = true;
 }
 
 static bool overlaps(const dbk_manifest *manifest, const dbk_segment_summary *summary) {

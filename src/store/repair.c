@@ -3,7 +3,9 @@
 //
 // In this order, each step durable before the next, under the lock:
 //   1. the bytes of every file that will be changed or left out are linked or copied to damaged-<time>/
-//   2. manifest missing or damaged: rebuilt from what segments and journal say of themselves (rebuild.c)
+//   2. manifest missing or damaged: rebuilt from what segments and journal say of themselves (rebuild.c);
+//   damage
+//      to one of its copies: both are written anew
 //   3. a damaged segment: its readable events go to a new segment; one that cannot be opened at all is left
 //      out. A damaged deletion file: which events were removed is unknown, they are visible again (told, so
 //      that they can be removed again)
@@ -20,10 +22,11 @@
 #include "base/bytes.h"
 #include "store/deletions.h"
 #include "store/directory.h"
+#include "store/finding.h"
 #include "store/maintenance.h"
 #include "store/rebuild.h"
 
-enum { MESSAGE_SIZE = 400, JOURNAL_PIECES_FIRST = 4, NAME_SIZE = 64 };
+enum { JOURNAL_PIECES_FIRST = 4, NAME_SIZE = 64 };
 
 typedef struct repairing {
     daybook_store *store; // for recovery: no journal, commit or maintenance
@@ -50,18 +53,12 @@ static void tell(repairing *repair, bool is_damage, const char *file, uint64_t o
                  uint64_t last, const char *format, ...) {
     repair->damage_count += is_damage;
     if (repair->report == NULL) return;
-    char message[MESSAGE_SIZE];
+    char message[DBK_FINDING_MESSAGE_SIZE];
+    const dbk_finding_place place = {is_damage, file, offset, first, last};
     va_list arguments;
     va_start(arguments, format);
-    if (vsnprintf(message, sizeof message, format, arguments) < 0) message[0] = '\0';
+    daybook_finding finding = dbk_finding_make(message, &place, format, arguments);
     va_end(arguments);
-    daybook_finding finding = {.size = sizeof finding,
-                               .is_damage = is_damage,
-                               .file = daybook_text(file),
-                               .offset = offset,
-                               .position_first = first,
-                               .position_last = last,
-                               .message = daybook_text(message)};
     repair->report(repair->report_context, &finding);
 }
 
@@ -149,14 +146,15 @@ static daybook_status keep_aside(repairing *repair, const char *name, bool will_
     return result < 0 ? dbk_fail_system(error, result, "sync the directory", directory, 0) : DAYBOOK_OK;
 }
 
-// An edit that looks torn is given up with its file; should it have been acknowledged, its bytes are not lost.
+// Copies of the manifest that are not as they should be are given up with their file; should something have
+// been acknowledged that only they held, its bytes are not lost.
 static daybook_status commit_edit(repairing *repair, const dbk_manifest_edit *edit, daybook_error *error) {
     dbk_manifest *manifest = &repair->store->manifest;
-    if (manifest->torn_bytes > 0) {
-        char name[NAME_SIZE];
-        dbk_manifest_name(manifest->number, name);
+    for (unsigned copy = 0; copy < DBK_MANIFEST_COPY_COUNT; copy++) {
+        if (manifest->file.states[copy].kind == DBK_MANIFEST_COPY_SOUND) continue;
+        char name[DBK_MANIFEST_NAME_SIZE];
+        dbk_manifest_name(manifest->number, copy, name);
         DBK_TRY(keep_aside(repair, name, true, error));
-        manifest->torn_bytes = 0;
     }
     return dbk_manifest_commit(manifest, edit, error);
 }
@@ -677,9 +675,7 @@ static int keep_manifest(void *context, const daybook_vfs_entry *entry) {
 // The manifest is lost: what the other files say of themselves becomes a new one.
 static daybook_status rebuild(repairing *repair, const daybook_error *why, daybook_error *error) {
     daybook_store *store = repair->store;
-    char name[NAME_SIZE];
-    dbk_manifest_name(store->manifest.number, name);
-    if (store->manifest.number == 0) (void)snprintf(name, sizeof name, "manifest-*"); // none is left
+    const char *name = dbk_finding_file(why, "manifest-*");
     tell(repair, !repair->distrusts_manifest, name, why->offset, 0, 0,
          "%s; it is rebuilt from segments and journal", why->message);
     dbk_manifest_deinit(&store->manifest);
@@ -735,12 +731,35 @@ static daybook_status check_manifest_is_ours(repairing *repair, daybook_error *e
         if (status != DAYBOOK_EFOREIGN) return DAYBOOK_OK;
     }
     char name[NAME_SIZE];
-    dbk_manifest_name(manifest->number, name);
+    dbk_manifest_name(manifest->number, 0, name);
     return dbk_fail(
         error, DAYBOOK_EFOREIGN,
         "%s/%s is of another store than all segments beside it: put back the one that belongs here, "
         "or move it away and repair again, which makes a new one from the segments",
         store->path, name);
+}
+
+// Damage to one copy of the manifest is made good from the other. Where one just was not finished the next
+// writer does it.
+static daybook_status repair_copies(repairing *repair, daybook_error *error) {
+    dbk_manifest *manifest = &repair->store->manifest;
+    bool is_damaged = false;
+    for (unsigned copy = 0; copy < DBK_MANIFEST_COPY_COUNT; copy++) {
+        const dbk_manifest_copy_state *state = &manifest->file.states[copy];
+        if (!dbk_manifest_copy_is_damage(state)) continue;
+        char name[DBK_MANIFEST_NAME_SIZE];
+        char text[DBK_FINDING_MESSAGE_SIZE];
+        dbk_manifest_name(manifest->number, copy, name);
+        dbk_manifest_file_describe(&manifest->file, copy, text, sizeof text);
+        tell(repair, true, name, state->offset, 0, 0, "%s", text);
+        is_damaged = true;
+    }
+    if (!is_damaged || repair->dry_run) return DAYBOOK_OK;
+    dbk_manifest_edit nothing;
+    dbk_manifest_edit_init(&nothing, repair->store->allocator);
+    daybook_status status = commit_edit(repair, &nothing, error);
+    dbk_manifest_edit_deinit(&nothing);
+    return status;
 }
 
 static daybook_status repair_all(repairing *repair, daybook_error *error) {
@@ -753,6 +772,7 @@ static daybook_status repair_all(repairing *repair, daybook_error *error) {
     bool rebuilt = false;
     DBK_TRY(load(repair, &rebuilt, error));
     if (!rebuilt) DBK_TRY(check_manifest_is_ours(repair, error));
+    if (!rebuilt) DBK_TRY(repair_copies(repair, error));
     uint64_t next_id = store->manifest.next_segment_id;
     repair->next_segment_id = next_id > found.segment_id_max ? next_id : found.segment_id_max + 1;
     repair->next_generation = found.generation_max + 1;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Verifying: every byte of a store is read and checked, nothing is written.
 //
-//   manifest    the newest file, every edit; nothing in it contradicts the rest
+//   manifest    the newest file, every edit, both copies of it; nothing in it contradicts the rest
 //   segments    dbk_segment_verify; what the manifest says of each; no gap in what they cover is told,
 //               since positions of events that were never stored may be missing
 //   deletions   checksum, and only positions of their segment
@@ -11,16 +11,16 @@
 // Beside a running writer files are replaced while we read. Damage found is therefore only told when the
 // manifest is still the same afterwards; else everything begins again.
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "store/deletions.h"
 #include "store/directory.h"
+#include "store/finding.h"
 #include "store/live.h"
 #include "store/recovery.h"
 
-enum { ATTEMPTS_MAX = 20, MESSAGE_SIZE = 400 };
+enum { ATTEMPTS_MAX = 20 };
 
 // ---- Findings -------------------------------------------------------------------------------------------
 
@@ -83,18 +83,12 @@ static void tell(verifying *verify, bool is_damage, const char *file, uint64_t o
 
 static void tell(verifying *verify, bool is_damage, const char *file, uint64_t offset, uint64_t first,
                  uint64_t last, const char *format, ...) {
-    char message[MESSAGE_SIZE];
+    char message[DBK_FINDING_MESSAGE_SIZE];
+    const dbk_finding_place place = {is_damage, file, offset, first, last};
     va_list arguments;
     va_start(arguments, format);
-    if (vsnprintf(message, sizeof message, format, arguments) < 0) message[0] = '\0';
+    daybook_finding finding = dbk_finding_make(message, &place, format, arguments);
     va_end(arguments);
-    daybook_finding finding = {.size = sizeof finding,
-                               .is_damage = is_damage,
-                               .file = daybook_text(file),
-                               .offset = offset,
-                               .position_first = first,
-                               .position_last = last,
-                               .message = daybook_text(message)};
     keep(verify, &finding);
 }
 
@@ -440,7 +434,7 @@ static void compare_positions(verifying *verify) {
         if (summary->position_first > next) {
             // Positions of streams kept in memory are never stored; only a whole range without a segment is
             // odd.
-            dbk_manifest_name(manifest->number, name);
+            dbk_manifest_name(manifest->number, 0, name);
             tell(verify, false, name, 0, next, summary->position_first - 1,
                  "no segment covers these positions");
         }
@@ -448,8 +442,21 @@ static void compare_positions(verifying *verify) {
     }
 }
 
+// Where the copies of the manifest differ from what both say together.
+static void tell_copies(verifying *verify) {
+    const dbk_manifest_file *file = &verify->manifest.file;
+    for (unsigned copy = 0; copy < DBK_MANIFEST_COPY_COUNT; copy++) {
+        const dbk_manifest_copy_state *state = &file->states[copy];
+        if (state->kind == DBK_MANIFEST_COPY_SOUND || state->kind == DBK_MANIFEST_COPY_UNNEEDED) continue;
+        char name[DBK_MANIFEST_NAME_SIZE];
+        char text[DBK_FINDING_MESSAGE_SIZE];
+        dbk_manifest_name(verify->manifest.number, copy, name);
+        dbk_manifest_file_describe(file, copy, text, sizeof text);
+        tell(verify, dbk_manifest_copy_is_damage(state), name, state->offset, 0, 0, "%s", text);
+    }
+}
+
 static daybook_status verify_once(verifying *verify, daybook_error *error) {
-    char name[40];
     daybook_error detail;
     daybook_error_init(&detail);
     verify->done = 0;
@@ -457,7 +464,7 @@ static daybook_status verify_once(verifying *verify, daybook_error *error) {
     dbk_manifest_init(&verify->manifest, verify->allocator, verify->vfs, verify->path);
     daybook_status status = dbk_manifest_load(&verify->manifest, false, &detail);
     if (status == DAYBOOK_EDAMAGED) {
-        dbk_manifest_name(verify->manifest.number, name);
+        const char *name = dbk_finding_file(&detail, "manifest-*");
         tell(verify, true, name, detail.offset, 0, 0, "%s", detail.message);
         return DAYBOOK_OK; // without it nobody knows what the rest should be
     }
@@ -469,12 +476,7 @@ static daybook_status verify_once(verifying *verify, daybook_error *error) {
     verify->total = (uint64_t)manifest->journal_piece_count * DBK_JOURNAL_PIECE_SIZE;
     for (size_t i = 0; i < manifest->segment_count; i++)
         verify->total += manifest->segments[i].summary.file_bytes;
-    if (manifest->torn_bytes > 0) {
-        dbk_manifest_name(manifest->number, name);
-        tell(verify, false, name, manifest->file_size, 0, 0,
-             "%llu bytes of an edit that was never acknowledged lie at the end",
-             (unsigned long long)manifest->torn_bytes);
-    }
+    tell_copies(verify);
     compare_positions(verify);
     for (size_t i = 0; i < manifest->segment_count; i++)
         DBK_TRY(verify_segment(verify, &manifest->segments[i], error));

@@ -115,12 +115,27 @@ class Maintenance(Case):
     def test_a_missing_manifest_is_named(self):
         self.append("a.1.x", "1")
         self.ok("backup", "copy")
-        os.remove(self.path("copy", "manifest-0000000000000001"))
+        for name in glob.glob(self.path("copy", "manifest-*")):
+            os.remove(name)
         found = self.fails(DAMAGED, "-s", "copy", "verify")
         self.assertIn("manifest-* at 0: no file of this name is left", found.out)
         found = self.ok("-s", "copy", "repair", "--force")
         self.assertIn("manifest-* at 0: ", found.out)
         self.assertEqual(self.events(), self.events("-s", "copy"))
+
+    def test_a_lost_copy_of_the_manifest_is_made_good(self):
+        for suffix in ("", ".copy"):
+            before = self.events()
+            names = sorted(name for name in self.files() if "manifest-" in name)
+            self.assertEqual([names[0], names[0] + ".copy"], names)
+            os.remove(names[0] + suffix)
+            found = self.fails(DAMAGED, "verify")
+            lost = os.path.basename(names[0]) + suffix
+            self.assertIn(f"{lost} at 0: it is missing; the other copy has everything", found.out)
+            self.assertEqual(before, self.events())
+            self.append("a.1.x", "1")
+            self.ok("verify")
+            self.assertEqual(2, len([name for name in self.files() if "manifest-" in name]))
 
     def test_foreign_and_empty_directories(self):
         os.mkdir(self.path("empty"))

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The manifest with hostile records behind right checksums, then with spoilt bytes. Input: u16 size, that
 // many bytes of records for an edit, and so on; after a size of 0 pairs of u16 offset and a byte to be
-// flipped in the file. Whatever a manifest loads it writes as a snapshot that loads as the same.
+// flipped in the two copies of the file. Whatever a manifest loads it writes as a snapshot that loads as the
+// same.
 #include "base/error.h"
 #include "fuzz.h"
 #include "io/memory.h"
@@ -29,21 +30,25 @@ static void commit_edits(dbk_manifest *manifest, dbk_reader *input) {
     }
 }
 
-static void spoil_file(daybook_vfs *vfs, uint64_t number, dbk_reader *input) {
-    char name[40];
-    daybook_file *file = NULL;
+// Offsets count through both copies, one behind the other.
+static void spoil_copies(daybook_vfs *vfs, uint64_t number, dbk_reader *input) {
+    daybook_file *files[DBK_MANIFEST_COPY_COUNT] = {NULL};
     uint64_t size = 0;
-    dbk_manifest_name(number, name);
-    if (vfs->open(vfs, name, DAYBOOK_VFS_WRITE, &file) != 0) return;
-    FUZZ_CHECK(vfs->file_size(vfs, file, &size) == 0 && size > 0);
-    while (dbk_reader_left(input) >= 3) {
-        uint64_t offset = dbk_read_u16(input) % size;
-        uint8_t byte = 0;
-        FUZZ_CHECK(vfs->read_at(vfs, file, &byte, 1, offset) == 1);
-        byte ^= dbk_read_u8(input);
-        FUZZ_CHECK(vfs->write_at(vfs, file, &byte, 1, offset) == 1);
+    for (unsigned copy = 0; copy < DBK_MANIFEST_COPY_COUNT; copy++) {
+        char name[DBK_MANIFEST_NAME_SIZE];
+        dbk_manifest_name(number, copy, name);
+        FUZZ_CHECK(vfs->open(vfs, name, DAYBOOK_VFS_WRITE, &files[copy]) == 0);
+        FUZZ_CHECK(vfs->file_size(vfs, files[copy], &size) == 0 && size > 0);
     }
-    vfs->close(vfs, file);
+    while (dbk_reader_left(input) >= 3) {
+        uint64_t offset = dbk_read_u16(input) % (DBK_MANIFEST_COPY_COUNT * size);
+        daybook_file *file = files[offset / size];
+        uint8_t byte = 0;
+        FUZZ_CHECK(vfs->read_at(vfs, file, &byte, 1, offset % size) == 1);
+        byte ^= dbk_read_u8(input);
+        FUZZ_CHECK(vfs->write_at(vfs, file, &byte, 1, offset % size) == 1);
+    }
+    for (unsigned copy = 0; copy < DBK_MANIFEST_COPY_COUNT; copy++) vfs->close(vfs, files[copy]);
 }
 
 static bool are_equal(const dbk_manifest *a, const dbk_manifest *b) {
@@ -83,7 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         commit_edits(&manifest, &input);
         uint64_t number = manifest.number;
         dbk_manifest_deinit(&manifest);
-        spoil_file(vfs, number, &input);
+        spoil_copies(vfs, number, &input);
         dbk_manifest loaded;
         init(&loaded, vfs);
         daybook_error error;
