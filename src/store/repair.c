@@ -4,8 +4,7 @@
 // In this order, each step durable before the next, under the lock:
 //   1. the bytes of every file that will be changed or left out are linked or copied to damaged-<time>/
 //   2. manifest missing or damaged: rebuilt from what segments and journal say of themselves (rebuild.c);
-//   damage
-//      to one of its copies: both are written anew
+//      damage to one of its copies: both are written anew
 //   3. a damaged segment: its readable events go to a new segment; one that cannot be opened at all is left
 //      out. A damaged deletion file: which events were removed is unknown, they are visible again (told, so
 //      that they can be removed again)

@@ -5,10 +5,11 @@
 // of another store. Whatever was done:
 //
 //   - verify, reading and opening for writing end without a crash, in a status with a message
-//   - what is read was written: nothing invented, nothing removed is back (but what the lost part of a journal
-//     had removed, and nothing else says so; and to readers of an older manifest, of which verify tells)
+//   - what is read was written: nothing invented, nothing removed is back (but what the lost part of a
+//     journal had removed, and nothing else says so; and to readers of an older manifest, of which verify tells)
 //   - what is missing was found: verify names the file and a range of positions that holds it
-//   - it is contained: everything but one block, or one commit of the journal, can be read
+//   - it is contained: everything but one block, or one commit of the journal, can be read; and everything
+//     where only one copy of the manifest is concerned, which the next writer heals
 //   - nothing was deleted or changed by looking, nor by an opening that was refused
 //   - repair makes the store whole again: it loses nothing that could be read, keeps the damaged bytes aside,
 //     and what it makes verifies, takes appends and shows nothing new but what it said it would
@@ -16,7 +17,8 @@
 // The store is broken twice over: closed, and as a killed process leaves it.
 //
 // DAYBOOK_SEED    where sampling begins; default: from the clock, printed
-// DAYBOOK_STRIDE  every how manyth byte; default 151, 601 under address sanitizer; 1: all (of the pages of the
+// DAYBOOK_STRIDE  every how manyth byte; default 151, 601 under address sanitizer; 1: all (of the pages of
+// the
 //                 journal that are not in use, a few)
 // DAYBOOK_TRACE   set: names each case before it runs
 // DAYBOOK_ONLY    only files whose name begins so
@@ -39,7 +41,8 @@ enum {
     NAME_SIZE = 64,
     FILE_SIZE_MAX = 6 << 20,
     BLOCK_EVENTS_MAX = 60,
-    JOURNAL_USED = 160 << 10
+    JOURNAL_USED = 160 << 10,
+    MANIFEST_STRIDE = 37
 };
 
 // ---- Files ----------------------------------------------------------------------------------------------
@@ -107,6 +110,9 @@ static bool begins(const char *name, const char *prefix) {
     return strncmp(name, prefix, strlen(prefix)) == 0;
 }
 
+static const char MANIFEST[] = "manifest-0000000000000001";
+static const char BOTH_COPIES[] = "manifest-0000000000000001, both copies";
+
 // What means nothing after the process has gone.
 static bool is_hint(const char *name) {
     return strcmp(name, "LOCK") == 0 || strcmp(name, "live") == 0 || strcmp(name, "reserve") == 0;
@@ -119,6 +125,7 @@ typedef struct original {
     shown all;             // what it shows
     shown earlier[2];      // what it showed when it was flushed last, and before what the journal removes
     uint64_t journal_used; // bytes
+    bytes manifest;        // as it was when it said less
     uint64_t last_group;   // killed: position of the last commit, which looks torn when damaged; else 0
     const char *name;
 } original;
@@ -166,7 +173,7 @@ static void put(workload *work, const char *key, const char *value) {
 }
 
 // Steps that make it; an older version of it ends before the last ones.
-static void make_store(dbk_sim *sim, bool is_older, bool is_closed, shown *earlier) {
+static void make_store(dbk_sim *sim, bool is_older, bool is_closed, original *made) {
     workload work;
     workload_init(&work, sim);
     must(&work, workload_open(&work), "open");
@@ -184,6 +191,8 @@ static void make_store(dbk_sim *sim, bool is_older, bool is_closed, shown *earli
     put(&work, "two", "2");
     must(&work, daybook_flush(work.store, &work.error), "flush");
     append_some(&work, 120, 130);
+    if (made != NULL && !load(sim, MANIFEST, &made->manifest)) abort();
+    shown *earlier = made == NULL ? NULL : made->earlier;
     if (!is_older) {
         remove_one(&work, 21); // a second generation
         remove_one(&work, 100);
@@ -205,7 +214,7 @@ static void make_store(dbk_sim *sim, bool is_older, bool is_closed, shown *earli
 static original make_original(bool is_closed) {
     original made = {.name = is_closed ? "closed" : "killed"};
     if (dbk_sim_new(1, &made.sim) != DAYBOOK_OK) abort();
-    make_store(made.sim, false, is_closed, made.earlier);
+    make_store(made.sim, false, is_closed, &made);
     workload work;
     dbk_sim *copy = NULL;
     if (dbk_sim_clone(made.sim, 1, &copy) != DAYBOOK_OK) abort();
@@ -402,11 +411,28 @@ static void check_reading(broken *at, daybook_status verified, const findings *f
                       at->missing_count, missing_max);
 }
 
+// One copy of the manifest is not as it was, the other is. But a copy of a store that went another way is
+// none that could be told from the true one.
+static bool is_one_copy(const char *file, const char *what) {
+    return begins(file, "manifest") && file != BOTH_COPIES && strstr(what, "older") == NULL;
+}
+
+// The store was opened for writing, and everything is there: nothing is left of the damage.
+static void check_healed(broken *at) {
+    daybook_open_options options;
+    workload_open_options(&at->work, &options);
+    findings left = {.file = at->file};
+    daybook_status status = daybook_verify(WORKLOAD_PATH, &options, note, &left, NULL, NULL, &at->work.error);
+    if (status != DAYBOOK_OK || left.names_file)
+        workload_fail(&at->work, at->where, "not healed by a writer: %s", daybook_status_name(status));
+}
+
 static void check_repair(broken *at, const findings *found, counts *sum) {
     static bool could_read[1024];
     memcpy(could_read, at->is_there, sizeof could_read);
     bytes damaged = {NULL};
-    bool is_present = load(at->work.sim, at->file, &damaged);
+    const char *name_kept = at->file == BOTH_COPIES ? MANIFEST : at->file;
+    bool is_present = load(at->work.sim, name_kept, &damaged);
     daybook_open_options options;
     workload_open_options(&at->work, &options);
     findings told = {.file = at->file};
@@ -437,14 +463,14 @@ static void check_repair(broken *at, const findings *found, counts *sum) {
         listed files = list_files(at->work.sim, WORKLOAD_PATH);
         bytes now = {NULL};
         // What is of another store is not moved.
-        bool is_kept = load(at->work.sim, at->file, &now) && now.size == damaged.size &&
+        bool is_kept = load(at->work.sim, name_kept, &now) && now.size == damaged.size &&
                        memcmp(now.data, damaged.data, now.size) == 0;
         free(now.data);
         for (size_t i = 0; i < files.count && !is_kept; i++) {
             char name[2 * NAME_SIZE];
             bytes kept = {NULL};
             if (!files.is_directory[i] || !begins(files.names[i], "damaged-")) continue;
-            (void)snprintf(name, sizeof name, "%s/%s", files.names[i], at->file);
+            (void)snprintf(name, sizeof name, "%s/%s", files.names[i], name_kept);
             is_kept = load(at->work.sim, name, &kept) && kept.size == damaged.size &&
                       memcmp(kept.data, damaged.data, kept.size) == 0;
             free(kept.data);
@@ -476,7 +502,8 @@ static void check_case(const original *from, dbk_sim *sim, const char *file, con
     at.is_found = verified != DAYBOOK_OK;
     sum->found += verified != DAYBOOK_OK;
     sum->unfound += verified == DAYBOOK_OK;
-    // A cut manifest ends in an edit that was never acknowledged, as far as it knows; the others contradict it.
+    // A cut manifest ends in an edit that was never acknowledged, as far as it knows; the others contradict
+    // it.
     bool is_stranger = (begins(file, "manifest") && strstr(what, "cut") != NULL) ||
                        strstr(what, "older") != NULL || strstr(what, "another store") != NULL;
     if (verified == DAYBOOK_EDAMAGED && !found.names_file && !is_stranger)
@@ -498,6 +525,10 @@ static void check_case(const original *from, dbk_sim *sim, const char *file, con
             workload_fail(&at.work, at.where, "nothing can be read: %s", at.work.error.message);
         if (verified == DAYBOOK_OK) workload_fail(&at.work, at.where, "verify finds nothing");
     }
+    if (is_one_copy(file, what) && (status != DAYBOOK_OK || at.missing_count > 0))
+        workload_fail(&at.work, at.where, "a reader needs both copies: %s", at.work.error.message);
+    if (is_one_copy(file, what) && !found.names_file)
+        workload_fail(&at.work, at.where, "verify does not tell of the copy");
     check_unchanged(&at, before, "looking");
 
     dbk_sim *writable = NULL;
@@ -520,6 +551,9 @@ static void check_case(const original *from, dbk_sim *sim, const char *file, con
         if (verified == DAYBOOK_OK) workload_fail(&at.work, at.where, "a writer is refused a sound store");
         check_unchanged(&at, before, "an opening that was refused");
     }
+    if (is_one_copy(file, what) && (status != DAYBOOK_OK || at.missing_count > 0))
+        workload_fail(&at.work, at.where, "a writer needs both copies: %s", at.work.error.message);
+    if (is_one_copy(file, what)) check_healed(&at);
     dbk_sim_free(writable);
 
     workload_init(&at.work, sim);
@@ -528,7 +562,8 @@ static void check_case(const original *from, dbk_sim *sim, const char *file, con
     dbk_sim_free(sim);
 }
 
-// With DAYBOOK_KEEP_GOING each case has a process of its own, so that all failures are seen, and nothing counted.
+// With DAYBOOK_KEEP_GOING each case has a process of its own, so that all failures are seen, and nothing
+// counted.
 static void check(const original *from, dbk_sim *sim, const char *file, const char *what, size_t missing_max,
                   counts *sum) {
     if (getenv("DAYBOOK_KEEP_GOING") == NULL) {
@@ -559,15 +594,27 @@ static size_t missing_max(const original *from, const char *file) {
     return BLOCK_EVENTS_MAX;
 }
 
+static void copy_name(char name[NAME_SIZE]) {
+    (void)snprintf(name, NAME_SIZE, "%s.copy", MANIFEST);
+}
+
+static void flip_other_copy(dbk_sim *sim, uint64_t offset, uint8_t mask) {
+    char name[NAME_SIZE], path[300];
+    copy_name(name);
+    path_of(name, path);
+    if (dbk_sim_flip(sim, path, offset, mask) != DAYBOOK_OK) abort();
+}
+
 static void flip_bytes(const original *from, const char *file, size_t begin, size_t end, uint64_t stride,
                        chance *source, counts *sum) {
     for (uint64_t offset = begin + chance_below(source, stride); offset < end; offset += stride) {
         dbk_sim *sim = copy_of(from);
         char path[300], what[64];
-        path_of(file, path);
+        path_of(file == BOTH_COPIES ? MANIFEST : file, path);
         uint8_t mask = (uint8_t)(1u << chance_below(source, 8));
         (void)snprintf(what, sizeof what, "byte %" PRIu64 " ^ 0x%02x", offset, mask);
         if (dbk_sim_flip(sim, path, offset, mask) != DAYBOOK_OK) abort();
+        if (file == BOTH_COPIES) flip_other_copy(sim, offset, mask);
         check(from, sim, file, what, missing_max(from, file), sum);
     }
 }
@@ -575,7 +622,10 @@ static void flip_bytes(const original *from, const char *file, size_t begin, siz
 static void replace_file(const original *from, const char *file, const bytes *content, size_t size,
                          const char *what, counts *sum) {
     dbk_sim *sim = copy_of(from);
-    store_bytes(sim, file, content->data, size);
+    char other[NAME_SIZE];
+    copy_name(other);
+    store_bytes(sim, file == BOTH_COPIES ? MANIFEST : file, content->data, size);
+    if (file == BOTH_COPIES) store_bytes(sim, other, content->data, size);
     check(from, sim, file, what, from->all.count, sum);
 }
 
@@ -610,20 +660,37 @@ static void change_length(const original *from, const char *file, const bytes *c
 static void remove_file(const original *from, const char *file, counts *sum) {
     dbk_sim *sim = copy_of(from);
     daybook_vfs *vfs = dbk_sim_vfs(sim);
-    char path[300];
-    path_of(file, path);
+    char path[300], other[NAME_SIZE];
+    path_of(file == BOTH_COPIES ? MANIFEST : file, path);
     if (vfs->unlink(vfs, path) != 0) abort();
+    copy_name(other);
+    path_of(other, path);
+    if (file == BOTH_COPIES && vfs->unlink(vfs, path) != 0) abort();
     check(from, sim, file, "removed", from->all.count, sum);
 }
 
 static void take_from(const original *from, const char *file, dbk_sim *other, const char *what, counts *sum) {
     bytes content = {NULL}, own = {NULL};
-    if (!load(other, file, &content)) return;
-    if (!load(from->sim, file, &own)) abort();
+    const char *name = file == BOTH_COPIES ? MANIFEST : file;
+    if (!load(other, name, &content)) return;
+    if (!load(from->sim, name, &own)) abort();
     if (content.size != own.size || memcmp(content.data, own.data, own.size) != 0)
         replace_file(from, file, &content, content.size, what, sum);
     free(content.data);
     free(own.data);
+}
+
+// The manifest as a whole: what its two copies cannot make good.
+static void damage_both_copies(const original *from, uint64_t stride, dbk_sim *older, dbk_sim *other,
+                               chance *source, counts *flips, counts *lengths, counts *strangers) {
+    bytes content = {NULL};
+    if (!load(from->sim, MANIFEST, &content)) abort();
+    flip_bytes(from, BOTH_COPIES, 0, content.size, stride, source, flips);
+    change_length(from, BOTH_COPIES, &content, lengths);
+    remove_file(from, BOTH_COPIES, lengths);
+    take_from(from, BOTH_COPIES, older, "an older version of itself", strangers);
+    take_from(from, BOTH_COPIES, other, "the same file of another store", strangers);
+    free(content.data);
 }
 
 static void print(const char *kind, const char *store, const counts *sum) {
@@ -662,6 +729,7 @@ int main(void) {
             if (getenv("DAYBOOK_ONLY") != NULL && !begins(file, getenv("DAYBOOK_ONLY"))) continue;
             if (!load(from.sim, file, &content)) abort();
             uint64_t step = begins(file, "deletions") && stride > 5 ? 5 : stride;
+            if (begins(file, "manifest") && step > MANIFEST_STRIDE) step = MANIFEST_STRIDE;
             if (strcmp(file, "journal") == 0) {
                 size_t end = content.size;
                 while (end > 0 && content.data[end - 1] == 0) end--;
@@ -677,8 +745,14 @@ int main(void) {
             remove_file(&from, file, &lengths);
             take_from(&from, file, older, "an older version of itself", &strangers);
             take_from(&from, file, other, "the same file of another store", &strangers);
+            if (begins(file, "manifest"))
+                replace_file(&from, file, &from.manifest, from.manifest.size, "as it was earlier",
+                             &strangers);
             free(content.data);
         }
+        if (getenv("DAYBOOK_ONLY") == NULL || begins(MANIFEST, getenv("DAYBOOK_ONLY")))
+            damage_both_copies(&from, stride, older, other, &source, &flips, &lengths, &strangers);
+        free(from.manifest.data);
         print("bytes changed", from.name, &flips);
         print("files cut, extended, removed", from.name, &lengths);
         print("files of another time or store", from.name, &strangers);
