@@ -23,12 +23,13 @@ static daybook_status out_of_memory(const dbk_assembly *assembly, daybook_error 
 static daybook_status name_files(dbk_assembly *assembly, const dbk_segment_config *config,
                                  daybook_error *error) {
     char name[40];
-    dbk_segment_name(config->segment_id, name);
-    DBK_TRY(dbk_path_join(config->directory, name, assembly->final_path, error));
-    (void)snprintf(name, sizeof name, "segment-%016llx.tmp", (unsigned long long)config->segment_id);
-    DBK_TRY(dbk_path_join(config->directory, name, assembly->path, error));
     (void)snprintf(name, sizeof name, "segment-%016llx-t.tmp", (unsigned long long)config->segment_id);
     DBK_TRY(dbk_path_join(config->directory, name, assembly->terms_path, error));
+    // The others are shorter.
+    (void)snprintf(name, sizeof name, "segment-%016llx.tmp", (unsigned long long)config->segment_id);
+    (void)dbk_path_join(config->directory, name, assembly->path, error);
+    dbk_segment_name(config->segment_id, name);
+    (void)dbk_path_join(config->directory, name, assembly->final_path, error);
     memcpy(assembly->directory, config->directory, strlen(config->directory) + 1); // shorter than the paths
     return DAYBOOK_OK;
 }
@@ -77,8 +78,8 @@ daybook_status dbk_assembly_open(dbk_assembly *assembly, const dbk_segment_confi
                         (unsigned long long)position_first, (unsigned long long)position_last);
     DBK_TRY(name_files(assembly, config, error));
     DBK_TRY(refuse_existing(assembly, error));
-    DBK_TRY(
-        dbk_file_writer_open(&assembly->file, config->allocator, config->vfs, assembly->path, true, error));
+    DBK_TRY(dbk_file_writer_open(&assembly->file, config->allocator, config->vfs, assembly->path, true,
+                                 dbk_segment_memory_max(config), error));
     assembly->file.seed = dbk_segment_seed(&config->store_uuid, config->incarnation, config->segment_id);
     DBK_TRY(write_head(assembly, error));
     assembly->blocks_begin = assembly->file.offset;

@@ -9,6 +9,10 @@
 
 enum { DBK_SEGMENT_MEMORY_DEFAULT = 32 * 1024 * 1024 };
 
+static inline size_t dbk_segment_memory_max(const dbk_segment_config *config) {
+    return config->memory_max == 0 ? DBK_SEGMENT_MEMORY_DEFAULT : config->memory_max;
+}
+
 typedef struct dbk_assembly {
     const daybook_allocator *allocator;
     daybook_vfs *vfs;

@@ -159,9 +159,14 @@ uint32_t dbk_block_builder_count(const dbk_block_builder *builder) {
     return builder->count;
 }
 
+// Flags, key, aggregate and subject of an event take at least so much.
+enum { BODY_SIZE_MIN = 6 };
+_Static_assert((int)DBK_BLOCK_TARGET / (int)BODY_SIZE_MIN < (int)DBK_BLOCK_EVENTS_MAX,
+               "a block is full by its bytes first");
+
 bool dbk_block_builder_is_full(const dbk_block_builder *builder, size_t body_size) {
     if (builder->count == 0) return false;
-    return builder->count == DBK_BLOCK_EVENTS_MAX || builder->raw.size + body_size > DBK_BLOCK_TARGET;
+    return builder->raw.size + body_size > DBK_BLOCK_TARGET;
 }
 
 static void widen_ranges(dbk_block_head *head, const dbk_event *event, bool is_first) {
@@ -252,9 +257,8 @@ daybook_status dbk_block_builder_finish(dbk_block_builder *builder, const dbk_di
     // The head is written in front of the compressed bytes, so that they need not move far.
     const uint8_t *stored = compressed > 0 ? builder->out.data + DBK_BLOCK_HEAD_SIZE_MAX : builder->raw.data;
     dbk_block_head_encode(head, &builder->out);
-    uint8_t *out = dbk_buf_reserve(&builder->out, head->stored_size);
-    if (out == NULL) return DAYBOOK_ENOMEM;
-    memmove(out, stored, head->stored_size);
+    // compress() has made the room.
+    memmove(builder->out.data + builder->out.size, stored, head->stored_size);
     *payload_out = daybook_bytes(builder->out.data, builder->out.size + head->stored_size);
     *head_out = *head;
     dbk_buf_reset(&builder->raw);

@@ -256,19 +256,14 @@ static daybook_status seek_number(dbk_postings *postings, uint32_t number, uint3
         *number_out = postings->first;
         return DAYBOOK_OK;
     }
-    switch (postings->form) {
-    case DBK_POSTINGS_INLINE:
-        *number_out = postings->numbers[count_below(postings, number)];
-        return DAYBOOK_OK;
-    case DBK_POSTINGS_PAGE:
+    if (postings->form == DBK_POSTINGS_DIRECTORY)
+        return seek_in_directory(postings, number, number_out, error);
+    if (postings->form == DBK_POSTINGS_PAGE) {
         DBK_TRY(load_page(postings, 0, error));
         return seek_in_page(postings, number, number_out, error);
-    case DBK_POSTINGS_DIRECTORY:
-        return seek_in_directory(postings, number, number_out, error);
-    case DBK_POSTINGS_NONE:
-        break;
     }
-    return DAYBOOK_END;
+    *number_out = postings->numbers[count_below(postings, number)];
+    return DAYBOOK_OK;
 }
 
 // Backwards within the loaded page, which begins at or before `number`.
@@ -312,21 +307,15 @@ static daybook_status seek_number_back(dbk_postings *postings, uint32_t number, 
         *number_out = postings->last;
         return DAYBOOK_OK;
     }
-    switch (postings->form) {
-    case DBK_POSTINGS_INLINE: {
-        uint32_t at = count_below(postings, number);
-        *number_out = postings->numbers[postings->numbers[at] == number ? at : at - 1];
-        return DAYBOOK_OK;
-    }
-    case DBK_POSTINGS_PAGE:
+    if (postings->form == DBK_POSTINGS_DIRECTORY)
+        return seek_back_in_directory(postings, number, number_out, error);
+    if (postings->form == DBK_POSTINGS_PAGE) {
         DBK_TRY(load_page(postings, 0, error));
         return seek_back_in_page(postings, number, number_out, error);
-    case DBK_POSTINGS_DIRECTORY:
-        return seek_back_in_directory(postings, number, number_out, error);
-    case DBK_POSTINGS_NONE:
-        break;
     }
-    return DAYBOOK_END;
+    uint32_t at = count_below(postings, number);
+    *number_out = postings->numbers[postings->numbers[at] == number ? at : at - 1];
+    return DAYBOOK_OK;
 }
 
 daybook_status dbk_postings_seek(dbk_postings *postings, uint64_t position, uint64_t *position_out,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writing a segment file front to back, and reading its chunks.
 //
-// The writer collects 256 KiB before each write, and has each written out at once, in the background; after
+// The writer collects 256 KiB before each write (less where its memory is less), and has each written out at once, in the background; after
 // every SYNC_INTERVAL it syncs. So neither a sync nor the end of a merge of gigabytes finds much to write,
 // which would hold up the journal on the same device. The SHA-256 runs along; it covers exactly the bytes handed to the file.
 //
@@ -32,7 +32,7 @@ uint64_t dbk_chunk_checksum(uint64_t seed, uint64_t offset, const void *data, si
 // ---- Writing ----------------------------------------------------------------------------------------------
 
 daybook_status dbk_file_writer_open(dbk_file_writer *writer, const daybook_allocator *allocator,
-                                    daybook_vfs *vfs, const char *path, bool with_digest,
+                                    daybook_vfs *vfs, const char *path, bool with_digest, size_t memory_max,
                                     daybook_error *error) {
     memset(writer, 0, sizeof *writer);
     writer->allocator = allocator;
@@ -40,7 +40,8 @@ daybook_status dbk_file_writer_open(dbk_file_writer *writer, const daybook_alloc
     writer->path = path;
     writer->with_digest = with_digest;
     dbk_sha256_init(&writer->digest);
-    writer->buffer = dbk_alloc(allocator, BUFFER_SIZE);
+    writer->buffer_size = memory_max < BUFFER_SIZE ? memory_max : BUFFER_SIZE;
+    writer->buffer = dbk_alloc(allocator, writer->buffer_size);
     if (writer->buffer == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory writing %s", path);
 
     int result = vfs->unlink(vfs, path); // A leftover of a process that died.
@@ -77,14 +78,14 @@ daybook_status dbk_file_writer_sync(dbk_file_writer *writer, daybook_error *erro
 daybook_status dbk_file_write(dbk_file_writer *writer, const void *data, size_t size, daybook_error *error) {
     const uint8_t *at = data;
     while (size > 0) {
-        size_t part = BUFFER_SIZE - writer->buffered;
+        size_t part = writer->buffer_size - writer->buffered;
         if (part > size) part = size;
         memcpy(writer->buffer + writer->buffered, at, part);
         writer->buffered += part;
         writer->offset += part;
         at += part;
         size -= part;
-        if (writer->buffered == BUFFER_SIZE) DBK_TRY(dbk_file_writer_flush(writer, error));
+        if (writer->buffered == writer->buffer_size) DBK_TRY(dbk_file_writer_flush(writer, error));
     }
     return DAYBOOK_OK;
 }
@@ -151,7 +152,6 @@ daybook_status dbk_file_window_init(dbk_file_window *window, const daybook_alloc
 }
 
 void dbk_file_window_deinit(dbk_file_window *window) {
-    if (window->allocator == NULL) return; // Never opened.
     dbk_free(window->allocator, window->bytes);
     window->bytes = NULL;
 }

@@ -26,6 +26,7 @@ typedef struct dbk_file_writer {
     const char *path; // borrowed
     uint64_t seed;
     uint8_t *buffer;
+    size_t buffer_size;
     size_t buffered;
     uint64_t offset;       // of the next byte to be written, buffered ones counted
     uint64_t synced_bytes; // written and already on their way to the device
@@ -33,9 +34,10 @@ typedef struct dbk_file_writer {
     dbk_sha256 digest; // of everything flushed
 } dbk_file_writer;
 
-/// Create `path` (replacing a leftover of that name).
+/// Create `path` (replacing a leftover of that name). Collects at most `memory_max` bytes (at least 1) before
+/// each write.
 daybook_status dbk_file_writer_open(dbk_file_writer *writer, const daybook_allocator *allocator,
-                                    daybook_vfs *vfs, const char *path, bool with_digest,
+                                    daybook_vfs *vfs, const char *path, bool with_digest, size_t memory_max,
                                     daybook_error *error);
 daybook_status dbk_file_write(dbk_file_writer *writer, const void *data, size_t size, daybook_error *error);
 /// Write a chunk; its offset into offset_out (may be NULL).

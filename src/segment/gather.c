@@ -104,6 +104,7 @@ typedef struct run_source {
     uint64_t next_chunk, end; // file offsets
     uint8_t *chunk;           // RUN_CHUNK and checksum
     dbk_reader bytes;         // what is left of the chunk
+    daybook_status status;    // the first failure
     dbk_term term;
     uint32_t left, number;
     bool is_first_number;
@@ -707,17 +708,18 @@ typedef struct run_writer {
     dbk_gather *gather;
     uint8_t *chunk;
     size_t size;
+    daybook_status status; // the first failure; behind it nothing is written
     daybook_error *error;
 } run_writer;
 
-static daybook_status flush_run_chunk(run_writer *writer) {
-    if (writer->size == 0) return DAYBOOK_OK;
+static void flush_run_chunk(run_writer *writer) {
     dbk_slice payload = daybook_bytes(writer->chunk, writer->size);
     writer->size = 0;
-    return dbk_file_write_chunk(&writer->gather->run_writer, payload, NULL, writer->error);
+    if (writer->status == DAYBOOK_OK)
+        writer->status = dbk_file_write_chunk(&writer->gather->run_writer, payload, NULL, writer->error);
 }
 
-static daybook_status put_run_bytes(run_writer *writer, const void *data, size_t size) {
+static void put_run_bytes(run_writer *writer, const void *data, size_t size) {
     const uint8_t *at = data;
     while (size > 0) {
         size_t part = RUN_CHUNK - writer->size;
@@ -726,36 +728,34 @@ static daybook_status put_run_bytes(run_writer *writer, const void *data, size_t
         writer->size += part;
         at += part;
         size -= part;
-        if (writer->size == RUN_CHUNK) DBK_TRY(flush_run_chunk(writer));
+        if (writer->size == RUN_CHUNK) flush_run_chunk(writer);
     }
-    return DAYBOOK_OK;
 }
 
-static daybook_status put_run_varint(run_writer *writer, uint64_t value) {
+static void put_run_varint(run_writer *writer, uint64_t value) {
     uint8_t bytes[DBK_VARINT_SIZE_MAX];
-    return put_run_bytes(writer, bytes, dbk_put_varint(bytes, value));
+    put_run_bytes(writer, bytes, dbk_put_varint(bytes, value));
 }
 
-static daybook_status put_run_record(run_writer *writer, const term_record *record) {
-    DBK_TRY(put_run_varint(writer, record->size));
-    DBK_TRY(put_run_bytes(writer, record_term(record), record->size));
-    DBK_TRY(put_run_varint(writer, record->count));
-    DBK_TRY(put_run_varint(writer, record->last_seq));
-    DBK_TRY(put_run_varint(writer, record_extra(record)));
-    if (record->count == 0) return DAYBOOK_OK;
-    DBK_TRY(put_run_varint(writer, record->first));
+static void put_run_record(run_writer *writer, const term_record *record) {
+    put_run_varint(writer, record->size);
+    put_run_bytes(writer, record_term(record), record->size);
+    put_run_varint(writer, record->count);
+    put_run_varint(writer, record->last_seq);
+    put_run_varint(writer, record_extra(record));
+    if (record->count == 0) return;
+    put_run_varint(writer, record->first);
     for (uint32_t name = record->head; name != NOTHING;) {
         const number_piece *piece = heap_at(&writer->gather->pieces, name);
-        DBK_TRY(put_run_bytes(writer, piece->bytes, piece->used));
+        put_run_bytes(writer, piece->bytes, piece->used);
         name = piece->next;
     }
-    return DAYBOOK_OK;
 }
 
 static daybook_status open_run_file(dbk_gather *gather, daybook_error *error) {
     if (gather->has_run_file) return DAYBOOK_OK;
     DBK_TRY(dbk_file_writer_open(&gather->run_writer, gather->allocator, gather->vfs, gather->temporary_path,
-                                 false, error));
+                                 false, gather->memory_max, error));
     gather->has_run_file = true;
     uint8_t seed[8];
     int result = gather->vfs->entropy(gather->vfs, seed, sizeof seed);
@@ -767,14 +767,13 @@ static daybook_status open_run_file(dbk_gather *gather, daybook_error *error) {
 static daybook_status write_run(dbk_gather *gather, daybook_error *error) {
     DBK_TRY(open_run_file(gather, error));
     if (sort_terms(gather) != DAYBOOK_OK) return out_of_memory(error);
-    run_writer writer = {gather, dbk_alloc(gather->allocator, RUN_CHUNK), 0, error};
+    run_writer writer = {gather, dbk_alloc(gather->allocator, RUN_CHUNK), 0, DAYBOOK_OK, error};
     if (writer.chunk == NULL) return out_of_memory(error);
-    daybook_status status = DAYBOOK_OK;
-    for (size_t i = 0; i < gather->term_count && status == DAYBOOK_OK; i++)
-        status = put_run_record(&writer, gather->sorted[i].record);
-    if (status == DAYBOOK_OK) status = flush_run_chunk(&writer);
+    for (size_t i = 0; i < gather->term_count && writer.status == DAYBOOK_OK; i++)
+        put_run_record(&writer, gather->sorted[i].record);
+    if (writer.size > 0) flush_run_chunk(&writer);
     dbk_free(gather->allocator, writer.chunk);
-    if (status != DAYBOOK_OK) return status;
+    if (writer.status != DAYBOOK_OK) return writer.status;
     dbk_buf_append_u64(&gather->run_ends, gather->run_writer.offset);
     if (gather->run_ends.failed) return out_of_memory(error);
 
@@ -807,35 +806,40 @@ static daybook_status damaged_run(run_source *source, daybook_error *error) {
     return dbk_chunk_damaged(source->reader, source->next_chunk, "a run of terms", error);
 }
 
-// END only where the run ends.
-static daybook_status get_run_bytes(run_source *source, void *data_out, size_t size, daybook_error *error) {
-    uint8_t *out = data_out;
-    while (size > 0) {
-        if (dbk_reader_left(&source->bytes) == 0) DBK_TRY(load_run_chunk(source, error));
+// Bytes behind a failure are zeros. A run that ends within a record is damaged.
+static void get_run_bytes(run_source *source, uint8_t *out, size_t size, daybook_error *error) {
+    memset(out, 0, size);
+    while (size > 0 && source->status == DAYBOOK_OK) {
         size_t part = dbk_reader_left(&source->bytes);
+        if (part == 0) {
+            source->status = load_run_chunk(source, error);
+            if (source->status == DAYBOOK_END) source->status = damaged_run(source, error);
+            continue;
+        }
         if (part > size) part = size;
         memcpy(out, dbk_read_bytes(&source->bytes, part).data, part);
         out += part;
         size -= part;
     }
-    return DAYBOOK_OK;
 }
 
-static daybook_status get_run_varint(run_source *source, uint64_t *value_out, daybook_error *error) {
-    if (dbk_reader_left(&source->bytes) >= DBK_VARINT_SIZE_MAX) {
-        *value_out = dbk_read_varint(&source->bytes);
-        return source->bytes.failed ? damaged_run(source, error) : DAYBOOK_OK;
-    }
+static uint64_t get_run_varint(run_source *source, daybook_error *error) {
     uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-        uint8_t byte;
-        DBK_TRY(get_run_bytes(source, &byte, 1, error));
-        value |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte >= 0x80) continue;
-        *value_out = value;
-        return DAYBOOK_OK;
+    if (dbk_reader_left(&source->bytes) >= DBK_VARINT_SIZE_MAX) {
+        value = dbk_read_varint(&source->bytes);
+        if (source->bytes.failed) source->status = damaged_run(source, error);
+        return value;
     }
-    return damaged_run(source, error);
+    uint8_t byte = 0x80;
+    for (unsigned shift = 0; byte >= 0x80; shift += 7) {
+        if (shift > 63) {
+            source->status = damaged_run(source, error);
+            break;
+        }
+        get_run_bytes(source, &byte, 1, error);
+        value |= (uint64_t)(byte & 0x7f) << shift;
+    }
+    return value;
 }
 
 static daybook_status take_from_run(dbk_term_source *base, uint32_t *numbers_out, size_t capacity,
@@ -843,11 +847,9 @@ static daybook_status take_from_run(dbk_term_source *base, uint32_t *numbers_out
     run_source *source = (run_source *)(void *)base;
     size_t count = 0;
     for (; count < capacity && source->left > 0; count++, source->left--) {
-        uint64_t distance = 0;
-        daybook_status status = get_run_varint(source, &distance, error);
-        if (status != DAYBOOK_OK) return status == DAYBOOK_END ? damaged_run(source, error) : status;
-        source->number = source->is_first_number ? (uint32_t)distance
-                                                 : source->number + (uint32_t)distance + 1;
+        uint32_t distance = (uint32_t)get_run_varint(source, error);
+        if (source->status != DAYBOOK_OK) return source->status;
+        source->number = source->is_first_number ? distance : source->number + distance + 1;
         source->is_first_number = false;
         numbers_out[count] = source->number;
     }
@@ -855,25 +857,18 @@ static daybook_status take_from_run(dbk_term_source *base, uint32_t *numbers_out
     return DAYBOOK_OK;
 }
 
-static daybook_status skip_numbers(run_source *source, daybook_error *error) {
-    uint32_t numbers[DBK_TERM_TAKE_MAX];
-    size_t count;
-    while (source->left > 0) DBK_TRY(take_from_run(&source->base, numbers, DBK_TERM_TAKE_MAX, &count, error));
-    return DAYBOOK_OK;
-}
-
 static daybook_status next_in_run(dbk_term_source *base, daybook_error *error) {
     run_source *source = (run_source *)(void *)base;
-    DBK_TRY(skip_numbers(source, error));
-    uint64_t size = 0, count = 0, last_seq = 0, extra = 0;
-    DBK_TRY(get_run_varint(source, &size, error)); // END: the run's end
-    if (size == 0 || size > DBK_TERM_SIZE_MAX) return damaged_run(source, error);
-    daybook_status status = get_run_bytes(source, source->term.bytes, (size_t)size, error);
-    if (status == DAYBOOK_OK) status = get_run_varint(source, &count, error);
-    if (status == DAYBOOK_OK) status = get_run_varint(source, &last_seq, error);
-    if (status == DAYBOOK_OK) status = get_run_varint(source, &extra, error);
-    if (status != DAYBOOK_OK) return status == DAYBOOK_END ? damaged_run(source, error) : status;
-    if (count > UINT32_MAX) return damaged_run(source, error);
+    if (source->left > 0) return damaged_run(source, error); // who merges takes all numbers of a term
+    if (dbk_reader_left(&source->bytes) == 0) DBK_TRY(load_run_chunk(source, error)); // END: the run's end
+    uint64_t size = get_run_varint(source, error);
+    bool is_term = size >= 1 && size <= DBK_TERM_SIZE_MAX;
+    if (is_term) get_run_bytes(source, source->term.bytes, (size_t)size, error);
+    uint64_t count = get_run_varint(source, error);
+    uint64_t last_seq = get_run_varint(source, error);
+    uint64_t extra = get_run_varint(source, error);
+    if (source->status != DAYBOOK_OK) return source->status;
+    if (!is_term || count > UINT32_MAX) return damaged_run(source, error);
     source->term.size = (size_t)size;
     source->left = (uint32_t)count;
     source->is_first_number = true;

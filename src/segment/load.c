@@ -104,7 +104,7 @@ static dbk_cache_entry *read_neighbours(dbk_segment *segment, uint32_t number) {
     uint64_t begin = footer->dictionaries[first].copy_offset, offset = begin;
     for (uint32_t i = first; i < footer->dictionary_count && i < first + at_once; i++) {
         const dbk_dictionary_place *place = &footer->dictionaries[i];
-        if (place->copy_offset != offset || place->size > DBK_DICTIONARY_SIZE_MAX) break;
+        if (place->copy_offset != offset) break;
         offset += place->size + DBK_CHUNK_CHECKSUM_SIZE;
         end = i + 1;
     }
@@ -237,15 +237,12 @@ static uint64_t guess_begin(const dbk_segment *segment, uint32_t page_index, uin
     uint64_t base = segment->footer.summary.position_first, begin = page->first_block_offset;
     uint64_t first = page_index == 0 ? base : segment->footer.block_pages[page_index - 1].position_last + 1;
     uint64_t end = page->offset + page->size + DBK_CHUNK_CHECKSUM_SIZE;
-    if (begin >= page->offset || end > segment->reader.size || position < first ||
-        position > page->position_last)
-        return page->offset; // Also a hostile file.
+    // Also a hostile file.
+    if (begin >= page->offset || end > segment->reader.size || position < first) return page->offset;
     if (end - begin <= NEAR_SIZE) return begin;
-    // Sizes differ; an eighth of the page's blocks is read in front of the guess. Below 2^32 positions and far
-    // below 2^28 bytes of blocks: no overflow.
+    // Sizes differ; an eighth of the page's blocks is read in front of the guess.
     uint64_t size = page->offset - begin, span = page->position_last - first + 1;
-    if (size >> 28 != 0) return page->offset;
-    uint64_t guess = (position - first) * size / span;
+    uint64_t guess = (uint64_t)((double)(position - first) / (double)span * (double)size);
     begin += guess < size / 8 ? 0 : guess - size / 8;
     return end - begin <= NEAR_SIZE ? begin : page->offset;
 }
@@ -255,9 +252,10 @@ static uint64_t guess_begin(const dbk_segment *segment, uint32_t page_index, uin
 static void keep_block(dbk_segment *segment, const dbk_block_info *blocks, uint32_t count, uint64_t position,
                        const uint8_t *bytes, uint64_t begin, uint64_t end, void *scratch) {
     uint32_t i = 0;
-    while (i < count && blocks[i].position_last < position) i++;
-    if (i == count || blocks[i].file_offset < begin || blocks[i].file_bytes < DBK_CHUNK_CHECKSUM_SIZE ||
-        blocks[i].file_offset > end || blocks[i].file_bytes > end - blocks[i].file_offset)
+    while (blocks[i].position_last < position) i++; // the page ends at or behind it
+    DBK_ASSERT(i < count);
+    if (blocks[i].file_offset < begin || blocks[i].file_offset > end ||
+        blocks[i].file_bytes > end - blocks[i].file_offset)
         return;
     const dbk_block_info *block = &blocks[i];
     uint64_t file_id = segment->footer.summary.segment_id, key = block->file_offset | DBK_CACHED_BLOCK;

@@ -378,10 +378,9 @@ static daybook_status merge_block(segment_merger *merger, size_t input_index, co
                                   dbk_file_window *window, dbk_block_view *view) {
     dbk_segment *input = merger->inputs[input_index];
     uint64_t base = merger->position_first;
-    // A hostile index may name positions outside of the segment's range, or twice.
+    // A hostile index may name positions in front of the segment's range, or twice.
     if (info->position_first < input->footer.summary.position_first ||
-        info->position_first < merger->next_position ||
-        info->position_last > input->footer.summary.position_last)
+        info->position_first < merger->next_position)
         return dbk_block_damaged(input, info->file_offset, merger->error);
     merger->next_position = info->position_last + 1;
     dbk_slice payload, stored;
@@ -532,8 +531,7 @@ static daybook_status check_inputs(const segment_merger *merger, uint64_t positi
 static daybook_status begin(segment_merger *merger, uint64_t position_last) {
     if (merger->input_count == 0)
         return dbk_fail(merger->error, DAYBOOK_EMISUSE, "there is nothing to merge");
-    size_t memory_max = merger->config->memory_max == 0 ? DBK_SEGMENT_MEMORY_DEFAULT
-                                                        : merger->config->memory_max;
+    size_t memory_max = dbk_segment_memory_max(merger->config);
     // Half of the memory for gathered ids, a quarter for windows: two for each input and one for blocks.
     merger->window_size = memory_max / 4 / (2 * merger->input_count + 1);
     if (merger->window_size < WINDOW_MIN) merger->window_size = WINDOW_MIN;

@@ -559,8 +559,8 @@ static bool make_rows(const dbk_segment *segment, uint32_t page_index, const dbk
     uint64_t begin = segment->footer.block_pages[page_index].first_block_offset;
     for (uint32_t i = 0; i < dbk_segment_blocks_in_page(segment, page_index); i++) {
         const dbk_block_info *block = &blocks[i];
-        if (block->position_first < summary->position_first ||
-            block->position_last > summary->position_last || block->file_offset - begin > UINT32_MAX)
+        // None ends behind the page, and no page behind the segment.
+        if (block->position_first < summary->position_first || block->file_offset - begin > UINT32_MAX)
             return false;
         rows[i] =
             (dbk_page_row){.position_first = (uint32_t)(block->position_first - summary->position_first),

@@ -134,12 +134,9 @@ static daybook_status check_parts(segment_verifier *verifier, daybook_error *err
 
 static daybook_status check_events(segment_verifier *verifier, const dbk_block_view *view,
                                    daybook_error *detail) {
-    const dbk_segment_summary *summary = &verifier->segment->footer.summary;
     for (uint32_t i = 0; i < view->event_count; i++) {
         dbk_event event;
         DBK_TRY(dbk_block_event(view, i, &event, detail));
-        if (event.position < summary->position_first || event.position > summary->position_last)
-            return dbk_block_damaged(verifier->segment, view->file_offset, detail);
         verifier->event_count++;
         verifier->data_bytes += event.body.size;
     }

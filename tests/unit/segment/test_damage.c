@@ -310,8 +310,8 @@ static void chunks_are_bound_to_their_place(void **state) {
     test_world world;
     world_init(&world, 43);
     dbk_file_writer writer;
-    assert_ok(&world,
-              dbk_file_writer_open(&writer, world.allocator, world.vfs, SEGMENT_PATH, false, &world.error));
+    assert_ok(&world, dbk_file_writer_open(&writer, world.allocator, world.vfs, SEGMENT_PATH, false, 1 << 20,
+                                           &world.error));
     writer.seed = 17;
     uint64_t offsets[2];
     assert_ok(&world, dbk_file_write_chunk(&writer, daybook_text("one chunk"), &offsets[0], &world.error));

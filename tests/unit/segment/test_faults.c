@@ -102,6 +102,57 @@ static void a_failing_disk_leaves_no_file_when_merging(void **state) {
     world_deinit(&world);
 }
 
+// With memory for a few bytes each call that writes is one that can fail. The last writes (footers, tails) are
+// taken one by one, the others at a stride.
+typedef daybook_status (*write_step_of)(test_world *world);
+
+static void check_each_write(test_world *world, write_step_of write, const char *name, unsigned stride) {
+    unsigned files = count_files(world);
+    uint64_t before = dbk_sim_count(world->sim, DBK_SIM_WRITE, NULL).calls;
+    assert_ok(world, write(world));
+    uint64_t total = dbk_sim_count(world->sim, DBK_SIM_WRITE, NULL).calls - before;
+    assert_int_equal(world->vfs->unlink(world->vfs, name), 0);
+    assert_true(total > 500);
+    for (uint64_t nth = 1 + world_random(world, stride); nth <= total;
+         nth += nth + 100 < total ? stride : 1) {
+        dbk_sim_fault fault = {.kind = DBK_SIM_WRITE, .nth = nth, .error = EIO};
+        assert_int_equal(dbk_sim_fail(world->sim, &fault), DAYBOOK_OK);
+        assert_int_equal(write(world), DAYBOOK_EIO);
+        dbk_sim_clear_faults(world->sim);
+        assert_int_equal(count_files(world), files);
+        assert_int_equal(dbk_sim_open_files(world->sim), 0);
+    }
+}
+
+static daybook_status write_first(test_world *world) {
+    return write_again(world, 1);
+}
+
+static daybook_status merge_two(test_world *world) {
+    dbk_segment *inputs[2] = {world_open(world, 1), world_open(world, 2)};
+    daybook_status status = merge_into(world, inputs, 2, 3);
+    dbk_segment_unref(inputs[0]);
+    dbk_segment_unref(inputs[1]);
+    return status;
+}
+
+static void each_write_that_fails_is_told(void **state) {
+    (void)state;
+    test_world world;
+    world_init(&world, 56);
+    world.memory_max = 16;
+    world.large_percent = 0;
+    world.stream_count = 1;
+    world.aggregate_count = 4;
+    world_add_events(&world, 180);
+    world.events[7].liveness = DBK_REMOVED;
+    check_each_write(&world, write_first, "/segment-0000000000000001.dbs", 7);
+    dbk_segment_unref(world_segment(&world, 0, 60));
+    dbk_segment_unref(world_segment(&world, 60, 180));
+    check_each_write(&world, merge_two, "/segment-0000000000000003.dbs", 11);
+    world_deinit(&world);
+}
+
 static void short_transfers_are_completed(void **state) {
     (void)state;
     test_world world;
@@ -261,6 +312,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failing_disk_leaves_no_file_when_writing),
         cmocka_unit_test(a_failing_disk_leaves_no_file_when_merging),
+        cmocka_unit_test(each_write_that_fails_is_told),
         cmocka_unit_test(short_transfers_are_completed),
         cmocka_unit_test(a_crash_while_writing_leaves_at_most_a_temporary_file),
         cmocka_unit_test(memory_out_when_writing),
