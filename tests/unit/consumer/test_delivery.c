@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rules of delivery one by one, as JetStream has them; and memory that runs out at every step.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "consumer/delivery.h"
+#include "consumer/state.h"
+#include "lib/fault_allocator.h"
+
+static const dbk_delivery_rules plain = {.ack_wait = 100};
+
+static uint64_t deliver(dbk_delivery *delivery, uint64_t seq, uint64_t aggregate, uint64_t now) {
+    uint64_t number;
+    assert_int_equal(dbk_delivery_next(delivery, seq, aggregate, now, &number), DAYBOOK_OK);
+    return number;
+}
+
+// The next that is due, delivered; 0 where there is none.
+static uint64_t deliver_due(dbk_delivery *delivery, uint64_t now, uint64_t *deliveries_out) {
+    dbk_delivery_due due;
+    (void)dbk_delivery_expire(delivery, now);
+    if (dbk_delivery_take(delivery, &due) != DAYBOOK_OK || due.gave_up) return 0;
+    uint64_t number;
+    assert_int_equal(dbk_delivery_give(delivery, due.seq, now, &number, deliveries_out), DAYBOOK_OK);
+    return due.seq;
+}
+
+static void assert_floor(const dbk_delivery *delivery, uint64_t seq, uint64_t number) {
+    dbk_delivery_floor floor = dbk_delivery_get_floor(delivery);
+    assert_true(floor.seq == seq);
+    assert_true(floor.number == number);
+}
+
+static void floors_move_with_the_lowest_pending(void **state) {
+    (void)state;
+    dbk_delivery delivery;
+    dbk_delivery_init(&delivery, dbk_allocator_default(), &plain, 1000);
+    assert_floor(&delivery, 0, 0);
+    for (uint64_t i = 1; i <= 5; i++) assert_true(deliver(&delivery, i * 10, 0, 1000) == i);
+    assert_floor(&delivery, 9, 0);
+    assert_int_equal(dbk_delivery_ack(&delivery, 30, 1000), DAYBOOK_OK);
+    assert_floor(&delivery, 9, 0);
+    assert_int_equal(dbk_delivery_ack(&delivery, 10, 1000), DAYBOOK_OK);
+    assert_floor(&delivery, 19, 1);
+    // A second delivery takes a number; the message keeps its first.
+    uint64_t deliveries;
+    assert_int_equal(dbk_delivery_nak(&delivery, 20, 0, 1001), DAYBOOK_OK);
+    assert_true(deliver_due(&delivery, 1001, &deliveries) == 20);
+    assert_true(deliveries == 2 && delivery.number == 6);
+    assert_int_equal(dbk_delivery_ack(&delivery, 20, 1001), DAYBOOK_OK);
+    assert_floor(&delivery, 39, 3);
+    assert_int_equal(dbk_delivery_term(&delivery, 50), DAYBOOK_OK);
+    assert_int_equal(dbk_delivery_ack(&delivery, 40, 1001), DAYBOOK_OK);
+    assert_floor(&delivery, 50, 6);
+    assert_int_equal(dbk_delivery_ack(&delivery, 40, 1001), DAYBOOK_ENOTFOUND);
+    assert_int_equal(dbk_delivery_ack(&delivery, 41, 1001), DAYBOOK_ENOTFOUND);
+    dbk_delivery_deinit(&delivery);
+}
+
+static void unanswered_messages_come_again_until_given_up(void **state) {
+    (void)state;
+    static const uint64_t backoff[] = {10, 50};
+    dbk_delivery_rules rules = {.ack_wait = 100, .backoff = backoff, .backoff_count = 2, .max_deliver = 4};
+    dbk_delivery delivery;
+    dbk_delivery_init(&delivery, dbk_allocator_default(), &rules, 1000);
+    (void)deliver(&delivery, 7, 0, 1000);
+    uint64_t deliveries = 0;
+    assert_true(deliver_due(&delivery, 1009, &deliveries) == 0);
+    assert_true(deliver_due(&delivery, 1010, &deliveries) == 7 && deliveries == 2);
+    assert_true(deliver_due(&delivery, 1059, &deliveries) == 0);
+    assert_true(deliver_due(&delivery, 1060, &deliveries) == 7 && deliveries == 3);
+    assert_int_equal(delivery.again_count, 1);
+    // Working on it: its time begins anew.
+    assert_int_equal(dbk_delivery_progress(&delivery, 7, 1100), DAYBOOK_OK);
+    assert_true(deliver_due(&delivery, 1149, &deliveries) == 0);
+    assert_true(deliver_due(&delivery, 1150, &deliveries) == 7 && deliveries == 4);
+    dbk_delivery_due due;
+    assert_true(dbk_delivery_expire(&delivery, 1200) == 1200);
+    assert_int_equal(dbk_delivery_take(&delivery, &due), DAYBOOK_OK);
+    assert_true(due.gave_up && due.seq == 7);
+    assert_int_equal(dbk_delivery_pending_count(&delivery), 0);
+    assert_int_equal(delivery.given_up_count, 1);
+    assert_int_equal(delivery.again_count, 0);
+    assert_int_equal(dbk_delivery_ack(&delivery, 7, 1200), DAYBOOK_ENOTFOUND);
+    assert_true(dbk_delivery_expire(&delivery, 5000) == UINT64_MAX);
+    dbk_delivery_deinit(&delivery);
+}
+
+static void acknowledging_all_settles_what_came_before(void **state) {
+    (void)state;
+    dbk_delivery_rules rules = {.ack = DBK_DELIVERY_ACK_ALL, .ack_wait = 100};
+    dbk_delivery delivery;
+    dbk_delivery_init(&delivery, dbk_allocator_default(), &rules, 0);
+    for (uint64_t seq = 1; seq <= 10; seq++) (void)deliver(&delivery, seq, 0, 0);
+    assert_int_equal(dbk_delivery_ack_all(&delivery, 11, 0), DAYBOOK_ENOTFOUND);
+    assert_int_equal(dbk_delivery_ack_all(&delivery, 6, 0), DAYBOOK_OK);
+    assert_int_equal(dbk_delivery_pending_count(&delivery), 4);
+    assert_floor(&delivery, 6, 6);
+    assert_int_equal(dbk_delivery_ack_all(&delivery, 6, 0), DAYBOOK_ENOTFOUND);
+    dbk_delivery_deinit(&delivery);
+}
+
+static void without_acknowledgement_nothing_is_pending(void **state) {
+    (void)state;
+    dbk_delivery_rules rules = {.ack = DBK_DELIVERY_ACK_NONE, .ack_wait = 1, .max_ack_pending = 1};
+    dbk_delivery delivery;
+    dbk_delivery_init(&delivery, dbk_allocator_default(), &rules, 0);
+    for (uint64_t seq = 1; seq <= 10; seq++) {
+        assert_true(dbk_delivery_has_room(&delivery));
+        assert_true(deliver(&delivery, seq, 0, 0) == seq);
+    }
+    assert_floor(&delivery, 10, 10);
+    dbk_delivery_deinit(&delivery);
+}
+
+static void room_ends_at_max_ack_pending(void **state) {
+    (void)state;
+    dbk_delivery_rules rules = {.ack_wait = 10, .max_ack_pending = 2};
+    dbk_delivery delivery;
+    dbk_delivery_init(&delivery, dbk_allocator_default(), &rules, 0);
+    (void)deliver(&delivery, 1, 0, 0);
+    assert_true(dbk_delivery_has_room(&delivery));
+    (void)deliver(&delivery, 2, 0, 0);
+    assert_false(dbk_delivery_has_room(&delivery));
+    uint64_t deliveries; // what was delivered comes again all the same
+    assert_true(deliver_due(&delivery, 10, &deliveries) == 1);
+    assert_int_equal(dbk_delivery_ack(&delivery, 1, 10), DAYBOOK_OK);
+    assert_true(dbk_delivery_has_room(&delivery));
+    dbk_delivery_deinit(&delivery);
+}
+
+static void an_aggregate_waits_for_its_message_in_flight(void **state) {
+    (void)state;
+    dbk_delivery_rules rules = {.ack_wait = 10, .in_order = true, .max_ack_pending = 3};
+    dbk_delivery delivery;
+    dbk_delivery_init(&delivery, dbk_allocator_default(), &rules, 0);
+    assert_true(deliver(&delivery, 1, 'a', 0) == 1);
+    assert_true(deliver(&delivery, 2, 'a', 0) == 0);
+    assert_true(deliver(&delivery, 3, 'b', 0) == 2);
+    assert_true(deliver(&delivery, 4, 'a', 0) == 0);
+    assert_int_equal(dbk_delivery_pending_count(&delivery), 2);
+    assert_int_equal(dbk_delivery_ack(&delivery, 2, 0), DAYBOOK_ENOTFOUND); // it was not delivered
+    uint64_t deliveries = 0;
+    assert_true(deliver_due(&delivery, 1, &deliveries) == 0);
+    assert_int_equal(dbk_delivery_ack(&delivery, 1, 1), DAYBOOK_OK);
+    assert_true(deliver_due(&delivery, 1, &deliveries) == 2 && deliveries == 1);
+    assert_true(deliver_due(&delivery, 1, &deliveries) == 0);
+    assert_floor(&delivery, 1, 1);
+    // It comes again before the next of its aggregate.
+    assert_true(deliver_due(&delivery, 11, &deliveries) == 3);
+    assert_true(deliver_due(&delivery, 11, &deliveries) == 2 && deliveries == 2);
+    assert_int_equal(dbk_delivery_term(&delivery, 2), DAYBOOK_OK);
+    assert_true(deliver_due(&delivery, 11, &deliveries) == 4 && deliveries == 1);
+    // Messages without aggregate wait for nobody.
+    assert_int_equal(dbk_delivery_ack(&delivery, 3, 11), DAYBOOK_OK);
+    assert_true(deliver(&delivery, 5, 0, 11) != 0);
+    assert_true(deliver(&delivery, 6, 0, 11) != 0);
+    dbk_delivery_deinit(&delivery);
+}
+
+static void a_claimed_message_is_nobody_elses(void **state) {
+    (void)state;
+    dbk_delivery delivery;
+    dbk_delivery_init(&delivery, dbk_allocator_default(), &plain, 0);
+    (void)deliver(&delivery, 1, 0, 0);
+    (void)deliver(&delivery, 2, 0, 0);
+    assert_int_equal(dbk_delivery_claim(&delivery, 1), DAYBOOK_OK);
+    assert_int_equal(dbk_delivery_claim(&delivery, 1), DAYBOOK_ENOTFOUND);
+    assert_int_equal(dbk_delivery_ack(&delivery, 1, 0), DAYBOOK_ENOTFOUND);
+    assert_int_equal(dbk_delivery_nak(&delivery, 1, 0, 0), DAYBOOK_ENOTFOUND);
+    uint64_t deliveries;
+    assert_true(deliver_due(&delivery, 500, &deliveries) == 2);
+    assert_true(deliver_due(&delivery, 500, &deliveries) == 0);
+    dbk_delivery_unclaim(&delivery, 1); // its time ran out meanwhile
+    assert_true(deliver_due(&delivery, 500, &deliveries) == 1);
+    // Claimed between being taken and being given.
+    dbk_delivery_due due;
+    (void)dbk_delivery_expire(&delivery, 1000);
+    assert_int_equal(dbk_delivery_take(&delivery, &due), DAYBOOK_OK);
+    assert_int_equal(dbk_delivery_claim(&delivery, due.seq), DAYBOOK_OK);
+    uint64_t number;
+    assert_int_equal(dbk_delivery_give(&delivery, due.seq, 1000, &number, &deliveries), DAYBOOK_ENOTFOUND);
+    dbk_delivery_settle_claimed(&delivery, due.seq, 1000);
+    assert_null(dbk_pending_find(&delivery.pending, due.seq).entry);
+    dbk_delivery_deinit(&delivery);
+}
+
+static void what_is_put_back_comes_first(void **state) {
+    (void)state;
+    dbk_delivery delivery;
+    dbk_delivery_init(&delivery, dbk_allocator_default(), &plain, 0);
+    for (uint64_t seq = 1; seq <= 3; seq++) (void)deliver(&delivery, seq, 0, 0);
+    (void)dbk_delivery_expire(&delivery, 100);
+    dbk_delivery_due first, second;
+    assert_int_equal(dbk_delivery_take(&delivery, &first), DAYBOOK_OK);
+    assert_int_equal(dbk_delivery_take(&delivery, &second), DAYBOOK_OK);
+    dbk_delivery_drop(&delivery, first.seq); // its event was removed
+    dbk_delivery_put_back(&delivery, second.seq);
+    uint64_t deliveries;
+    assert_true(deliver_due(&delivery, 100, &deliveries) + deliver_due(&delivery, 100, &deliveries) == 5);
+    assert_int_equal(dbk_delivery_pending_count(&delivery), 2);
+    dbk_delivery_deinit(&delivery);
+}
+
+static void deadlines_outlive_half_the_range_of_ticks(void **state) {
+    (void)state;
+    dbk_delivery delivery;
+    dbk_delivery_init(&delivery, dbk_allocator_default(), &plain, 5);
+    uint64_t now = 5, deliveries;
+    (void)deliver(&delivery, 1, 0, now);
+    for (int i = 0; i < 12; i++) {
+        now += UINT64_C(1) << 30;
+        assert_true(deliver_due(&delivery, now, &deliveries) == 1);
+        assert_true(deliver_due(&delivery, now + 99, &deliveries) == 0);
+    }
+    dbk_delivery_deinit(&delivery);
+}
+
+// Everything a consumer does, with the n-th allocation failing: refused or done, and sound either way.
+static daybook_status run_all(dbk_delivery *delivery) {
+    uint64_t number;
+    for (uint64_t seq = 1; seq <= 40; seq++) DBK_TRY(dbk_delivery_next(delivery, seq, seq % 3, 0, &number));
+    for (uint64_t now = 10; now < 2000; now += 10) {
+        dbk_delivery_due due;
+        (void)dbk_delivery_expire(delivery, now);
+        while (dbk_delivery_take(delivery, &due) == DAYBOOK_OK) {
+            if (due.gave_up) continue;
+            uint64_t deliveries;
+            (void)dbk_delivery_give(delivery, due.seq, now, &number, &deliveries);
+            if (due.seq % 2 == 0) (void)dbk_delivery_ack(delivery, due.seq, now);
+        }
+    }
+    return DAYBOOK_OK;
+}
+
+static void memory_may_run_out_anywhere(void **state) {
+    (void)state;
+    dbk_delivery_rules rules = {.ack_wait = 7, .in_order = true, .max_deliver = 5};
+    for (uint64_t step = 1;; step++) {
+        fault_allocator faults;
+        fault_allocator_init(&faults);
+        dbk_changes changes;
+        dbk_changes_init(&changes, &faults.allocator, 1 << 20);
+        dbk_delivery delivery;
+        dbk_delivery_init(&delivery, &faults.allocator, &rules, 0);
+        delivery.changes = &changes;
+        fault_allocator_fail(&faults, step, false);
+        daybook_status status = run_all(&delivery);
+        bool failed = fault_allocator_has_failed(&faults);
+        assert_true(dbk_pending_is_sound(&delivery.pending));
+        assert_true(failed || status == DAYBOOK_OK);
+        assert_true(status == DAYBOOK_OK || status == DAYBOOK_ENOMEM);
+        // Nothing is forgotten: each was acknowledged or given up in the end.
+        if (status == DAYBOOK_OK) {
+            assert_int_equal(delivery.pending.count, 0);
+            assert_int_equal(delivery.given_up_count, 20);
+        }
+        dbk_delivery_deinit(&delivery);
+        dbk_changes_deinit(&changes);
+        assert_int_equal(fault_allocator_live(&faults), 0);
+        if (!failed) break;
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(floors_move_with_the_lowest_pending),
+        cmocka_unit_test(unanswered_messages_come_again_until_given_up),
+        cmocka_unit_test(acknowledging_all_settles_what_came_before),
+        cmocka_unit_test(without_acknowledgement_nothing_is_pending),
+        cmocka_unit_test(room_ends_at_max_ack_pending),
+        cmocka_unit_test(an_aggregate_waits_for_its_message_in_flight),
+        cmocka_unit_test(a_claimed_message_is_nobody_elses),
+        cmocka_unit_test(what_is_put_back_comes_first),
+        cmocka_unit_test(deadlines_outlive_half_the_range_of_ticks),
+        cmocka_unit_test(memory_may_run_out_anywhere),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
