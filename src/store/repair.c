@@ -4,7 +4,8 @@
 // In this order, each step durable before the next, under the lock:
 //   1. the bytes of every file that will be changed or left out are linked or copied to damaged-<time>/
 //   2. manifest missing or damaged: rebuilt from what segments and journal say of themselves (rebuild.c);
-//      damage to one of its copies: both are written anew
+//      damage to one of its copies: both are written anew. Up to where positions are spent a lost manifest may
+//      have been the only one to say, so as many are skipped as are reserved at once
 //   3. a damaged segment: its readable events go to a new segment; one that cannot be opened at all is left
 //      out. A damaged deletion file: which events were removed is unknown, they are visible again (told, so
 //      that they can be removed again)
@@ -31,6 +32,7 @@ typedef struct repairing {
     daybook_store *store; // for recovery: no journal, commit or maintenance
     bool dry_run;
     bool distrusts_manifest; // it is made anew however sound it is
+    bool is_rebuilt;         // it was made anew
     daybook_report report;
     void *report_context;
     size_t damage_count;
@@ -564,9 +566,10 @@ static daybook_status begin_journal(repairing *repair, daybook_error *error) {
         map.pieces = pieces;
         dbk_manifest_edit_set_journal(&edit, map.first_lsn, map.first_lsn, &map);
         dbk_manifest_edit_set_flushed(&edit, cut.position_last, cut.last_recorded_ns);
-        // What said that further positions were spent may be lost with the journal.
-        if (cut.positions_end > 0)
-            dbk_manifest_edit_set_positions_end(&edit, cut.positions_end + DBK_RESERVED_POSITIONS);
+        // What said that further positions were spent may be lost with the journal, or with the manifest.
+        uint64_t spent_end = cut.positions_end;
+        if (repair->is_rebuilt && spent_end <= cut.position_last) spent_end = cut.position_last + 1;
+        if (spent_end > 0) dbk_manifest_edit_set_positions_end(&edit, spent_end + DBK_RESERVED_POSITIONS);
         dbk_manifest_edit_set_next_ids(&edit, repair->next_segment_id, cut.next_stream_id);
         dbk_manifest_edit_set_closed_clean(&edit, false);
         int result = store->vfs->sync_directory(store->vfs, store->path);
@@ -713,6 +716,7 @@ static daybook_status load(repairing *repair, bool *rebuilt_out, daybook_error *
         return status;
     }
     *rebuilt_out = true;
+    repair->is_rebuilt = true;
     return rebuild(repair, &detail, error);
 }
 

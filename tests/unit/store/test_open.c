@@ -690,6 +690,63 @@ static void positions_of_events_in_memory_are_not_given_again(void **state) {
     end(&at);
 }
 
+static int add_manifest_name(void *context, const daybook_vfs_entry *entry) {
+    char(*names)[64] = context;
+    if (strncmp(entry->name, "manifest-", 9) != 0) return 0;
+    for (size_t i = 0; i < 4; i++) {
+        if (names[i][0] != '\0') continue;
+        (void)snprintf(names[i], sizeof names[i], "/s/%.50s", entry->name);
+        break;
+    }
+    return 0;
+}
+
+static void remove_manifest(fixture *at) {
+    char names[4][64] = {""};
+    assert_int_equal(at->vfs->list(at->vfs, "/s", add_manifest_name, names), 0);
+    for (size_t i = 0; i < 4 && names[i][0] != '\0'; i++)
+        assert_int_equal(at->vfs->unlink(at->vfs, names[i]), 0);
+}
+
+// Up to where positions are spent only the manifest said, and it is lost, or set aside: what comes lies behind
+// them all the same.
+static void a_rebuilt_manifest_gives_no_position_again(void **state) {
+    (void)state;
+    for (int is_lost = 0; is_lost < 2; is_lost++) {
+        fixture at;
+        begin(&at, 9);
+        daybook_store *store = open_store(&at, 0);
+        daybook_stream_config config;
+        daybook_stream_config_init(&config);
+        daybook_slice subjects = daybook_text("mem.>");
+        config.name = daybook_text("MEM");
+        config.subjects = &subjects;
+        config.subject_count = 1;
+        config.storage = DAYBOOK_STORAGE_MEMORY;
+        assert_int_equal(daybook_stream_add(store, &config, NULL), DAYBOOK_OK);
+        (void)position_of_append(store, "mem.1"); // reserves
+        for (int i = 0; i < 600; i++)
+            (void)position_of_append(store, "orders.1.placed"); // pages of the journal
+        // Flushes, and overwrites what the journal has given up: the reservation, too.
+        assert_int_equal(daybook_event_remove(store, daybook_text("ORDERS"), 1, 1, NULL), DAYBOOK_OK);
+        uint64_t last = 0;
+        for (int i = 0; i < 300; i++) last = position_of_append(store, "mem.1");
+        dbk_sim_stop_now(at.sim);
+        (void)daybook_close(store, NULL);
+        dbk_sim_crash(at.sim, DBK_SIM_KILL);
+        if (is_lost != 0) {
+            remove_manifest(&at);
+            assert_int_equal(daybook_repair("/s", &at.options, 0, NULL, NULL, &at.error), DAYBOOK_OK);
+        } else {
+            assert_int_equal(daybook_rebuild("/s", &at.options, 0, NULL, NULL, &at.error), DAYBOOK_OK);
+        }
+        store = open_store(&at, 0);
+        assert_true(position_of_append(store, "orders.1.placed") > last);
+        assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+        end(&at);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_store_is_made_and_found_again),
@@ -713,6 +770,7 @@ int main(void) {
         cmocka_unit_test(a_flush_while_opening_leaves_limits_owed),
         cmocka_unit_test(limits_that_are_being_enforced_are_said),
         cmocka_unit_test(positions_of_events_in_memory_are_not_given_again),
+        cmocka_unit_test(a_rebuilt_manifest_gives_no_position_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
