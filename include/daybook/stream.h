@@ -106,7 +106,14 @@ typedef struct daybook_purge_options {
 
 DAYBOOK_API void daybook_purge_options_init(daybook_purge_options *options);
 
-/** Remove events; durable when it returns, and then no read returns them. */
+/**
+ * Remove events; durable when it returns, and then no read returns them.
+ *
+ * Snapshots that may have folded any of them are removed in the same commit. A purge of tens of thousands of
+ * events that do not lie together takes several commits. `*removed_count_out` is what was removed, also where
+ * a status other than OK is returned; 0: nothing was. With `erase` an error may come behind the removal: the
+ * message says so, and the same call again erases what is left of the bytes.
+ */
 DAYBOOK_API daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name,
                                                 const daybook_purge_options *options,
                                                 uint64_t *removed_count_out, daybook_error *error);
@@ -114,7 +121,9 @@ DAYBOOK_API daybook_status daybook_stream_purge(daybook_store *store, daybook_sl
 /**
  * Remove one event. With `erase` it returns once no segment, journal page or snapshot of the store
  * holds its bytes (the device may keep old copies of its own). Snapshots that folded the event are
- * removed in the same commit. ENOTFOUND where there is no such event.
+ * removed in the same commit. An error says that the event is still there, or, with `erase`, that it is
+ * removed and not all its bytes are overwritten: the message tells, and the same call again erases them.
+ * ENOTFOUND where there is no such event; with `erase` only if there never was.
  */
 DAYBOOK_API daybook_status daybook_event_remove(daybook_store *store, daybook_slice stream, uint64_t seq,
                                                 int erase, daybook_error *error);

@@ -257,9 +257,10 @@ static void publish(daybook_store *store) {
     commit->pending = NULL;
     if (commit->group_position > store->published_position)
         store->published_position = commit->group_position;
-    pthread_mutex_unlock(&store->state_lock);
+    // Under the lock: who finds a seq published there can read the event.
     if (commit->group_position > atomic_load_explicit(&store->durable_position, memory_order_relaxed))
         atomic_store_explicit(&store->durable_position, commit->group_position, memory_order_release);
+    pthread_mutex_unlock(&store->state_lock);
 }
 
 static void announce(daybook_store *store) {
@@ -444,6 +445,12 @@ static daybook_status add_to_group(daybook_store *store, collecting *group, dbk_
         return status;
     }
     group->defer = false;
+    if (operation->holds != NULL) {
+        pthread_mutex_lock(&store->state_lock);
+        bool holds = operation->holds(operation->apply_context);
+        pthread_mutex_unlock(&store->state_lock);
+        if (!holds) return DAYBOOK_ECONFLICT;
+    }
     group->last = true;
     if (operation->records.size == 0) return DAYBOOK_OK;
     return dbk_journal_group_append(store->commit->group, operation->records.data, operation->records.size);
@@ -695,11 +702,19 @@ static daybook_status run(daybook_store *store, dbk_operation *operation, dayboo
     return status;
 }
 
+daybook_status dbk_commit_records_if(daybook_store *store, dbk_slice records, bool (*holds)(void *context),
+                                     void (*apply)(void *context), void *context, daybook_error *error) {
+    dbk_operation operation = {.kind = DBK_OPERATION_RECORDS,
+                               .records = records,
+                               .holds = holds,
+                               .apply = apply,
+                               .apply_context = context};
+    return run(store, &operation, error);
+}
+
 daybook_status dbk_commit_records(daybook_store *store, dbk_slice records, void (*apply)(void *context),
                                   void *context, daybook_error *error) {
-    dbk_operation operation = {
-        .kind = DBK_OPERATION_RECORDS, .records = records, .apply = apply, .apply_context = context};
-    return run(store, &operation, error);
+    return dbk_commit_records_if(store, records, NULL, apply, context, error);
 }
 
 daybook_status dbk_commit_lazily(daybook_store *store, dbk_slice records) {

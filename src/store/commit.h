@@ -114,6 +114,7 @@ typedef struct dbk_operation {
     dbk_append *append;
     daybook_append_chain *chain; // of a submitted append; may be NULL. Read and broken by whoever leads
     dbk_slice records;
+    bool (*holds)(void *context); // RECORDS: what they rest on, asked under state_lock; NULL: nothing
     void (*apply)(void *context);
     void *apply_context;
     // ROTATE: `apply` captures what the cut says, under the locks.

@@ -17,7 +17,7 @@
 #include "store/commit.h"
 #include "store/ranges.h"
 
-enum { RANGES_PER_RECORD = 50000 };
+enum { RANGES_PER_RECORD = 50000, SNAPSHOT_TRIES_MAX = 100 };
 static const char snapshots_stream[] = "KV_SNAPSHOTS";
 static const char snapshots_prefix[] = "$KV.SNAPSHOTS.";
 
@@ -70,6 +70,8 @@ typedef struct removal {
     dbk_stream *stream;
     dbk_remove_reason reason;
     dbk_ranges ranges; // ascending, or descending while collected backwards
+    uint64_t *bytes;   // by users: of the events of each range
+    size_t bytes_capacity;
     uint64_t removed_count;
     uint64_t removed_bytes;
     uint64_t first_seq;
@@ -80,6 +82,33 @@ static daybook_status add_event(removal *removed, const dbk_event *event) {
     removed->removed_count++;
     removed->removed_bytes += dbk_event_cost(event);
     return dbk_ranges_add(&removed->ranges, removed->store->allocator, event->position);
+}
+
+// The same, with what each range holds, so that the list can be committed in parts.
+static daybook_status add_counted(removal *removed, const dbk_event *event) {
+    size_t count = removed->ranges.count;
+    uint64_t *bytes = dbk_grow_array(removed->store->allocator, removed->bytes, &removed->bytes_capacity,
+                                     count + 1, sizeof *bytes);
+    if (bytes == NULL) return DAYBOOK_ENOMEM;
+    removed->bytes = bytes;
+    DBK_TRY(add_event(removed, event));
+    if (removed->ranges.count > count) bytes[count] = 0;
+    bytes[removed->ranges.count - 1] += dbk_event_cost(event);
+    return DAYBOOK_OK;
+}
+
+static void reverse_counted(removal *removed) {
+    dbk_ranges_reverse(&removed->ranges);
+    for (size_t i = 0, j = removed->ranges.count; i + 1 < j; i++) {
+        uint64_t swap = removed->bytes[i];
+        removed->bytes[i] = removed->bytes[--j];
+        removed->bytes[j] = swap;
+    }
+}
+
+static void deinit_removal(removal *removed) {
+    dbk_ranges_deinit(&removed->ranges, removed->store->allocator);
+    dbk_free(removed->store->allocator, removed->bytes);
 }
 
 static daybook_status encode_removal(const removal *removed, dbk_buf *buf) {
@@ -409,23 +438,34 @@ daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_
 
 // ---- By users ---------------------------------------------------------------------------------------------
 
+// What users remove goes together with the snapshots that may have folded it. Somebody may store one between
+// our looking for them and our turn: then we look again, at what is new. One stored later is noticed by whoever
+// took it, because the removal is applied before anything later is decided.
 typedef struct commit_context {
     daybook_store *store;
     dbk_slice records;
+    dbk_stream *snapshots; // NULL: none are concerned
+    uint64_t snapshots_seq;
 } commit_context;
+
+static bool saw_snapshots(void *context) {
+    const commit_context *committed = context;
+    return committed->snapshots == NULL || committed->snapshots->last_seq == committed->snapshots_seq;
+}
 
 static void apply_committed(void *context) {
     const commit_context *committed = context;
     dbk_store_apply_removals(committed->store, committed->records);
 }
 
-// Commit encoded removals; applied when it returns OK.
-static daybook_status commit(daybook_store *store, const dbk_buf *records, daybook_error *error) {
+// Commit encoded removals; applied when it returns OK. ECONFLICT: there are snapshots behind snapshots_seq.
+static daybook_status commit(daybook_store *store, const dbk_buf *records, dbk_stream *snapshots,
+                             uint64_t snapshots_seq, daybook_error *error) {
     if (dbk_buf_status(records) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory removing events");
     if (records->size == 0) return DAYBOOK_OK;
-    commit_context committed = {store, daybook_bytes(records->data, records->size)};
-    return dbk_commit_records(store, committed.records, apply_committed, &committed, error);
+    commit_context committed = {store, daybook_bytes(records->data, records->size), snapshots, snapshots_seq};
+    return dbk_commit_records_if(store, committed.records, saw_snapshots, apply_committed, &committed, error);
 }
 
 // Both streams' trim locks, ascending by id; `snapshots` may be NULL or the stream itself.
@@ -452,13 +492,13 @@ static daybook_status collect(daybook_store *store, dbk_stream *stream, const da
     while ((status = daybook_cursor_next(cursor, 0, &unused, error)) == DAYBOOK_OK) {
         if (skip > 0) {
             skip--;
-        } else if ((status = add_event(removed, dbk_cursor_event(cursor))) != DAYBOOK_OK) {
+        } else if ((status = add_counted(removed, dbk_cursor_event(cursor))) != DAYBOOK_OK) {
             (void)dbk_fail(error, status, "out of memory removing events");
             break;
         }
     }
     daybook_cursor_close(cursor);
-    if ((query->flags & DAYBOOK_QUERY_REVERSE) != 0) dbk_ranges_reverse(&removed->ranges);
+    if ((query->flags & DAYBOOK_QUERY_REVERSE) != 0) reverse_counted(removed);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
@@ -480,11 +520,11 @@ static bool concerns(const dbk_stream *stream, dbk_slice filter, dbk_slice snaps
     return false;
 }
 
-// Snapshots that may have folded removed events go in the same commit.
+// The snapshots at or behind position_from that may have folded events of `stream` matching `filter`, as one
+// record more.
 static daybook_status remove_snapshots(daybook_store *store, dbk_stream *snapshots, const dbk_stream *stream,
                                        dbk_slice filter, uint64_t position_from, dbk_buf *records,
                                        daybook_error *error) {
-    if (snapshots == NULL || snapshots == stream) return DAYBOOK_OK;
     daybook_query query;
     daybook_query_init(&query);
     query.position_from = position_from;
@@ -506,24 +546,44 @@ static daybook_status remove_snapshots(daybook_store *store, dbk_stream *snapsho
     return status;
 }
 
-// Remove the snapshots at or behind position_from that may have folded events of `stream` matching `filter`.
-static daybook_status forget_snapshots(daybook_store *store, const dbk_stream *stream, dbk_slice filter,
-                                       uint64_t position_from, daybook_error *error) {
-    dbk_stream *snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream));
-    if (snapshots == NULL || snapshots == stream) return DAYBOOK_OK;
-    dbk_buf records;
-    dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
-    dbk_stream_lock_trim(snapshots);
-    daybook_status status =
-        remove_snapshots(store, snapshots, stream, filter, position_from, &records, error);
-    if (status == DAYBOOK_OK) status = commit(store, &records, error);
-    dbk_stream_unlock_trim(store, snapshots);
-    dbk_buf_deinit(&records);
-    return status;
+// Where snapshots are that removing from `stream` concerns, and how many of them were looked at.
+typedef struct folded {
+    dbk_stream *snapshots; // its trim lock is held; NULL: there are none
+    const dbk_stream *stream;
+    dbk_slice filter;
+    uint64_t position_from; // not looked at yet
+} folded;
+
+// Commit what `records` say, with the snapshots concerned.
+static daybook_status commit_with_snapshots(daybook_store *store, folded *of, dbk_buf *records,
+                                            daybook_error *error) {
+    if (of->snapshots == NULL || of->snapshots == of->stream) return commit(store, records, NULL, 0, error);
+    for (int tries = 0; tries < SNAPSHOT_TRIES_MAX; tries++) {
+        pthread_mutex_lock(&store->state_lock);
+        uint64_t seq = atomic_load(&of->snapshots->published_seq);
+        uint64_t position_end = store->published_position + 1;
+        pthread_mutex_unlock(&store->state_lock);
+        DBK_TRY(remove_snapshots(store, of->snapshots, of->stream, of->filter, of->position_from, records,
+                                 error));
+        of->position_from = position_end;
+        daybook_status status = commit(store, records, of->snapshots, seq, error);
+        if (status != DAYBOOK_ECONFLICT) return status;
+    }
+    return dbk_fail(error, DAYBOOK_EIO,
+                    "snapshots were stored again and again while events were being removed; try again");
 }
 
 daybook_status dbk_stream_forget_snapshots(daybook_store *store, dbk_stream *stream, daybook_error *error) {
-    return forget_snapshots(store, stream, daybook_bytes(NULL, 0), 0, error);
+    folded of = {.snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream)),
+                 .stream = stream};
+    if (of.snapshots == NULL || of.snapshots == stream) return DAYBOOK_OK;
+    dbk_buf records;
+    dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
+    dbk_stream_lock_trim(of.snapshots);
+    daybook_status status = commit_with_snapshots(store, &of, &records, error);
+    dbk_stream_unlock_trim(store, of.snapshots);
+    dbk_buf_deinit(&records);
+    return status;
 }
 
 static daybook_status writable_stream(daybook_store *store, dbk_slice name, uint32_t denied_flag,
@@ -541,8 +601,7 @@ static daybook_status writable_stream(daybook_store *store, dbk_slice name, uint
 }
 
 static daybook_status remove_one(daybook_store *store, dbk_stream *stream, dbk_stream *snapshots,
-                                 uint64_t seq, removal *removed, char subject_out[DAYBOOK_SUBJECT_SIZE_MAX],
-                                 size_t *subject_size_out, daybook_error *error) {
+                                 uint64_t seq, uint64_t *position_out, daybook_error *error) {
     daybook_query query;
     daybook_query_init(&query);
     query.seq_from = query.seq_to = seq;
@@ -550,6 +609,7 @@ static daybook_status remove_one(daybook_store *store, dbk_stream *stream, dbk_s
     DBK_TRY(dbk_cursor_open(store, &query, stream, &cursor, error));
     daybook_recorded_event unused;
     daybook_status status = daybook_cursor_next(cursor, 0, &unused, error);
+    removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_DELETE};
     dbk_buf records;
     dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
     if (status == DAYBOOK_END) {
@@ -557,17 +617,32 @@ static daybook_status remove_one(daybook_store *store, dbk_stream *stream, dbk_s
                           (int)stream->name.size, (const char *)stream->name.data, (unsigned long long)seq);
     } else if (status == DAYBOOK_OK) {
         const dbk_event *event = dbk_cursor_event(cursor);
-        *subject_size_out = event->subject.size;
-        memcpy(subject_out, event->subject.data, event->subject.size);
-        status = add_event(removed, event);
-        if (status == DAYBOOK_OK) status = encode_removal(removed, &records);
-        if (status == DAYBOOK_OK && event->aggregate_size > 0)
-            status = remove_snapshots(store, snapshots, stream, event->subject, 0, &records, error);
-        if (status == DAYBOOK_OK) status = commit(store, &records, error);
+        *position_out = event->position;
+        status = add_event(&removed, event);
+        if (status == DAYBOOK_OK) status = encode_removal(&removed, &records);
+        if (status == DAYBOOK_ENOMEM) (void)dbk_fail(error, status, "out of memory removing an event");
+        folded of = {.snapshots = event->aggregate_size > 0 ? snapshots : NULL,
+                     .stream = stream,
+                     .filter = event->subject};
+        if (status == DAYBOOK_OK) status = commit_with_snapshots(store, &of, &records, error);
     }
     dbk_buf_deinit(&records);
+    deinit_removal(&removed);
     daybook_cursor_close(cursor);
     return status;
+}
+
+// What is durable is done, whatever becomes of the bytes: say so, and how to go on.
+static daybook_status erase_removed(daybook_store *store, uint64_t position_from, daybook_error *error) {
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status status = dbk_maintenance_erase(store, position_from, UINT64_MAX, &detail);
+    if (status == DAYBOOK_OK) return DAYBOOK_OK;
+    return dbk_fail(
+        error, status,
+        "the events are removed, but their bytes are not all overwritten: %.300s; call it again with "
+        "erase to have that done",
+        detail.message);
 }
 
 daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, uint64_t seq, int erase,
@@ -577,24 +652,17 @@ daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, ui
         return dbk_fail(error, DAYBOOK_EMISUSE, "an event is removed by stream and seq; seq begins at 1");
     DBK_TRY(writable_stream(store, name, DAYBOOK_STREAM_DENY_DELETE, "deleting events", &stream, error));
     dbk_stream *snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream));
-    removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_DELETE};
-    char subject[DAYBOOK_SUBJECT_SIZE_MAX];
-    size_t subject_size = 0;
-    uint64_t seen = atomic_load(&store->durable_position);
+    uint64_t position = 0;
     lock_both(stream, snapshots);
-    daybook_status status =
-        remove_one(store, stream, snapshots, seq, &removed, subject, &subject_size, error);
+    daybook_status status = remove_one(store, stream, snapshots, seq, &position, error);
     unlock_both(store, stream, snapshots);
-    // A snapshot stored between our looking and the removal's being applied may hold the event; one stored later is
-    // noticed by whoever takes it.
-    if (status == DAYBOOK_OK)
-        status = forget_snapshots(store, stream, daybook_bytes(subject, subject_size), seen + 1, error);
+    // Removed before, and the bytes may still be there.
+    bool was_there = erase && status == DAYBOOK_ENOTFOUND && seq <= atomic_load(&stream->published_seq);
+    if (status != DAYBOOK_OK && !was_there) return status;
     // Snapshots lie behind the event they folded: erase from there to the end.
-    if (status == DAYBOOK_OK && erase)
-        status = dbk_maintenance_erase(store, removed.ranges.items[0].first, UINT64_MAX, error);
-    dbk_ranges_deinit(&removed.ranges, store->allocator);
-    if (status == DAYBOOK_OK) dbk_maintenance_free_space(store);
-    return status;
+    if (erase) DBK_TRY(erase_removed(store, position, error));
+    dbk_maintenance_free_space(store);
+    return DAYBOOK_OK;
 }
 
 // ---- Purge ------------------------------------------------------------------------------------------------
@@ -604,7 +672,7 @@ void daybook_purge_options_init(daybook_purge_options *options) {
 }
 
 // Everything there is: a mark, whatever the number of events.
-static daybook_status purge_all(daybook_store *store, removal *removed, dbk_stream *snapshots,
+static daybook_status purge_all(daybook_store *store, removal *removed, folded *of, uint64_t *done_out,
                                 daybook_error *error) {
     dbk_stream *stream = removed->stream;
     pthread_mutex_lock(&store->state_lock);
@@ -617,40 +685,51 @@ static daybook_status purge_all(daybook_store *store, removal *removed, dbk_stre
     dbk_buf records;
     dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
     daybook_status status = encode_removal(removed, &records);
-    if (status == DAYBOOK_OK)
-        status = remove_snapshots(store, snapshots, stream, daybook_bytes(NULL, 0), 0, &records, error);
-    if (status == DAYBOOK_OK) status = commit(store, &records, error);
+    if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory removing events");
+    if (status == DAYBOOK_OK) status = commit_with_snapshots(store, of, &records, error);
+    if (status == DAYBOOK_OK) *done_out = removed->removed_count;
     dbk_buf_deinit(&records);
     return status;
 }
 
-// Commit the collected positions, the snapshots with the first record. Counts go with the last.
-static daybook_status commit_ranges(daybook_store *store, const removal *removed, dbk_stream *snapshots,
-                                    dbk_slice filter, daybook_error *error) {
+// Some of the collected ranges, with their share of the counts.
+static removal part_of(const removal *removed, size_t first, size_t count) {
+    removal part = *removed; // borrows its ranges
+    part.ranges = (dbk_ranges){.items = removed->ranges.items + first, .count = count};
+    part.removed_count = part.removed_bytes = 0;
+    for (size_t i = first; i < first + count; i++) {
+        const dbk_position_range *range = &removed->ranges.items[i];
+        part.removed_count += range->last - range->first + 1; // each of them was added
+        part.removed_bytes += removed->bytes[i];
+    }
+    return part;
+}
+
+// Commit the collected positions, in as many records as it takes; what was removed is counted also when the
+// next record fails.
+static daybook_status commit_ranges(daybook_store *store, const removal *removed, folded *of,
+                                    uint64_t *done_out, daybook_error *error) {
     daybook_status status = DAYBOOK_OK;
     for (size_t done = 0; status == DAYBOOK_OK && done < removed->ranges.count;) {
         size_t left = removed->ranges.count - done;
         size_t count = left < RANGES_PER_RECORD ? left : RANGES_PER_RECORD;
-        removal part = *removed; // borrows its ranges
-        part.ranges = (dbk_ranges){.items = removed->ranges.items + done, .count = count};
-        bool last = count == left;
-        if (!last) part.removed_count = part.removed_bytes = 0;
+        removal part = part_of(removed, done, count);
         dbk_buf records;
         dbk_buf_init(&records, store->allocator, DBK_RECORD_SIZE_MAX);
         status = encode_removal(&part, &records);
-        if (status == DAYBOOK_OK && done == 0)
-            status = remove_snapshots(store, snapshots, removed->stream, filter, 0, &records, error);
-        if (status == DAYBOOK_OK) status = commit(store, &records, error);
+        if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory removing events");
+        if (status == DAYBOOK_OK) status = commit_with_snapshots(store, of, &records, error);
+        if (status == DAYBOOK_OK) *done_out += part.removed_count;
         dbk_buf_deinit(&records);
         done += count;
     }
     return status;
 }
 
-static daybook_status purge(daybook_store *store, removal *removed, dbk_stream *snapshots,
-                            const daybook_purge_options *options, daybook_error *error) {
+static daybook_status purge(daybook_store *store, removal *removed, folded *of,
+                            const daybook_purge_options *options, uint64_t *done_out, daybook_error *error) {
     if (options->filter.size == 0 && options->seq_to == 0 && options->keep == 0)
-        return purge_all(store, removed, snapshots, error);
+        return purge_all(store, removed, of, done_out, error);
     daybook_query query;
     daybook_query_init(&query);
     query.filters = &options->filter;
@@ -659,7 +738,15 @@ static daybook_status purge(daybook_store *store, removal *removed, dbk_stream *
     if (options->seq_to == 1) return DAYBOOK_OK;
     if (options->seq_to > 0) query.seq_to = options->seq_to - 1;
     DBK_TRY(collect(store, removed->stream, &query, options->keep, removed, error));
-    return commit_ranges(store, removed, snapshots, options->filter, error);
+    return commit_ranges(store, removed, of, done_out, error);
+}
+
+// Some of it is done, and stays so.
+static daybook_status say_done(daybook_status status, uint64_t done, daybook_error *error) {
+    if (status == DAYBOOK_OK || done == 0 || error == NULL) return status;
+    daybook_error detail = *error;
+    return dbk_fail(error, status, "%llu events were removed, then: %.400s", (unsigned long long)done,
+                    detail.message);
 }
 
 daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name,
@@ -668,6 +755,7 @@ daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name,
     daybook_purge_options defaults;
     daybook_purge_options_init(&defaults);
     if (options == NULL) options = &defaults;
+    if (removed_count_out != NULL) *removed_count_out = 0;
     if (store == NULL || (options->keep > 0 && options->seq_to > 0))
         return dbk_fail(error, DAYBOOK_EMISUSE,
                         "a purge takes either a seq or a number of events to keep, not both");
@@ -677,21 +765,21 @@ daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name,
                         (const char *)options->filter.data);
     dbk_stream *stream;
     DBK_TRY(writable_stream(store, name, DAYBOOK_STREAM_DENY_PURGE, "purging", &stream, error));
-    dbk_stream *snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream));
+    folded of = {.snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream)),
+                 .stream = stream,
+                 .filter = options->filter};
     removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_PURGE};
     uint64_t erase_from = atomic_load(&stream->first_position);
-    uint64_t seen = atomic_load(&store->durable_position);
-    lock_both(stream, snapshots);
-    daybook_status status = purge(store, &removed, snapshots, options, error);
-    unlock_both(store, stream, snapshots);
-    if (status == DAYBOOK_OK && removed.removed_count > 0)
-        status = forget_snapshots(store, stream, options->filter, seen + 1, error);
-    if (status == DAYBOOK_OK && options->erase && removed.removed_count > 0) {
-        if (removed.ranges.count > 0) erase_from = removed.ranges.items[0].first;
-        status = dbk_maintenance_erase(store, erase_from, UINT64_MAX, error);
-    }
-    dbk_ranges_deinit(&removed.ranges, store->allocator);
-    if (status == DAYBOOK_OK) dbk_maintenance_free_space(store);
-    if (status == DAYBOOK_OK && removed_count_out != NULL) *removed_count_out = removed.removed_count;
-    return status;
+    uint64_t done = 0;
+    lock_both(stream, of.snapshots);
+    daybook_status status = purge(store, &removed, &of, options, &done, error);
+    unlock_both(store, stream, of.snapshots);
+    if (removed.ranges.count > 0) erase_from = removed.ranges.items[0].first;
+    deinit_removal(&removed);
+    if (removed_count_out != NULL) *removed_count_out = done;
+    if (status != DAYBOOK_OK) return say_done(status, done, error);
+    // Nothing left to remove: removed before, and the bytes may still be there.
+    if (options->erase) DBK_TRY(erase_removed(store, done > 0 ? erase_from : 0, error));
+    dbk_maintenance_free_space(store);
+    return DAYBOOK_OK;
 }

@@ -146,6 +146,9 @@ void dbk_commit_free(daybook_store *store);
 /// applied.
 daybook_status dbk_commit_records(daybook_store *store, dbk_slice records, void (*apply)(void *context),
                                   void *context, daybook_error *error);
+/// The same, unless `holds` says no when it is their turn (under state_lock): ECONFLICT, nothing was written.
+daybook_status dbk_commit_records_if(daybook_store *store, dbk_slice records, bool (*holds)(void *context),
+                                     void (*apply)(void *context), void *context, daybook_error *error);
 /// Records to ride along with the next group, not waited for (copied): trims by limits. The caller holds
 /// removal_lock and applies them to memory before letting go of it, so that every cut of dbk_commit_rotate
 /// sees both or neither.

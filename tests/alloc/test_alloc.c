@@ -30,6 +30,7 @@ enum {
     STEPS_TO_LOOK_AT_ALL = 24, // every one of the first; then every REOPEN_EVERY-th
     REOPEN_EVERY = 32,
     MAINTAIN_EVERY = 16,
+    VICTIM_COUNT = 6,
 };
 
 typedef struct world {
@@ -40,6 +41,8 @@ typedef struct world {
     daybook_error error;
     unsigned number; // of the next thing to be named
     char name[32];
+    bool has_purged; // `purged` is what the call said it removed of the victims
+    uint64_t purged;
 } world;
 
 typedef struct call {
@@ -272,6 +275,19 @@ static daybook_status act_maintain(world *at) {
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
+// What a purge says it removed is gone, and nothing else, whatever its status.
+static void check_purged(world *at, const call *what, uint64_t step) {
+    if (!at->has_purged) return;
+    at->has_purged = false;
+    daybook_stream_info *info = NULL;
+    assert_int_equal(daybook_stream_get_info(at->store, daybook_text(at->name), &info, NULL), DAYBOOK_OK);
+    uint64_t left = info->message_count;
+    daybook_stream_info_release(at->store, info);
+    if (left != VICTIM_COUNT - at->purged)
+        fail_msg("%s, step %d: says it removed %d of %d events, and %d are left", what->name, (int)step,
+                 (int)at->purged, VICTIM_COUNT, (int)left);
+}
+
 // ---- The loop -----------------------------------------------------------------------------------------------
 
 static void check_reopened(world *at, const call *what, uint64_t step, uint64_t said) {
@@ -314,6 +330,7 @@ static bool try_step(world *at, const call *what, uint64_t step, bool is_forever
         fail_msg("%s, step %d%s: %s: %s", what->name, (int)step, is_forever ? " and later" : "",
                  daybook_status_name(status), at->error.message);
     if (at->store == NULL) at->store = open_with(at, 0);
+    check_purged(at, what, step);
     uint64_t after = is_looked_at || !has_failed ? fingerprint(at, at->store) : 0;
     if (!is_looked_at) before = after;
     bool stays = (what->flags & READS) != 0 || (status != DAYBOOK_OK && (what->flags & PARTIAL) == 0);
@@ -930,7 +947,7 @@ static void prepare_limited(world *at) {
 static void prepare_victim(world *at) {
     (void)snprintf(at->name, sizeof at->name, "victim%u", at->number++);
     assert_int_equal(add_stream(at, at->name, NULL), DAYBOOK_OK);
-    for (unsigned i = 0; i < 6; i++) {
+    for (unsigned i = 0; i < VICTIM_COUNT; i++) {
         char subject[64];
         (void)snprintf(subject, sizeof subject, "%s.%u", at->name, i % 2);
         append_named(at, subject, "", "", "{}");
@@ -949,8 +966,8 @@ static daybook_status purge(world *at, const char *filter, uint64_t seq_to, uint
     options.seq_to = seq_to;
     options.keep = keep;
     options.erase = erase;
-    uint64_t removed = 0;
-    return daybook_stream_purge(at->store, daybook_text(at->name), &options, &removed, &at->error);
+    at->has_purged = true;
+    return daybook_stream_purge(at->store, daybook_text(at->name), &options, &at->purged, &at->error);
 }
 
 static daybook_status act_purge(world *at) {
@@ -1022,13 +1039,13 @@ static const call stream_calls[] = {
     {"stream add", act_stream_add, NULL, 0},
     {"stream update", act_stream_update, prepare_limited, PARTIAL},
     {"stream remove", act_stream_remove, prepare_victim, 0},
-    {"purge", act_purge, prepare_victim, PARTIAL},
-    {"purge filter", act_purge_filter, prepare_victim, PARTIAL},
-    {"purge seq", act_purge_seq, prepare_victim, PARTIAL},
+    {"purge", act_purge, prepare_victim, 0},
+    {"purge filter", act_purge_filter, prepare_victim, 0},
+    {"purge seq", act_purge_seq, prepare_victim, 0},
     {"purge erase", act_purge_erase, prepare_victim, PARTIAL},
-    {"remove event", act_remove_event, prepare_victim, PARTIAL},
+    {"remove event", act_remove_event, prepare_victim, 0},
     {"erase event", act_erase_event, prepare_victim, PARTIAL},
-    {"remove folded event", act_remove_folded, prepare_folded, PARTIAL},
+    {"remove folded event", act_remove_folded, prepare_folded, 0},
     {"stream info", act_stream_info, NULL, READS},
     {"stream list", act_stream_list, NULL, READS},
     {"stream find", act_stream_find, NULL, READS},
