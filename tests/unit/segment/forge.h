@@ -30,12 +30,15 @@ typedef struct forge {
                           uint32_t count); // what the page of the block index will say
     dbk_segment_stream streams[4];
     uint32_t stream_count;
-    uint64_t base; // position of number 0
+    uint64_t base;   // position of number 0
+    bool is_failing; // the disk or the memory is: ENOMEM and EIO are answers, too
 } forge;
 
 /// `count` events of one stream (id 7), nothing written but the head.
 void forge_begin(forge *made, size_t count);
 void forge_end(forge *made);
+/// Instead of all that follows: segment 1 as the writer makes it of these events, with a dictionary.
+void forge_written(forge *made, size_t count);
 /// Blocks of `count` events each, not compressed, and their page.
 void forge_blocks(forge *made, size_t count);
 /// A chunk anywhere behind the blocks; where it lies.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Parts of a segment that contradict one another under right checksums: each is told as damage by whoever meets
 // it, and harms nobody.
+#include <errno.h>
 #include <stdlib.h>
 
 #include "forge.h"
+#include "lib/fault_allocator.h"
 
 static void what_is_forged_without_a_lie_is_sound(void **state) {
     (void)state;
@@ -690,6 +692,81 @@ static void blocks_of_a_dictionary_that_is_none_are_damage(void **state) {
     assert_int_equal(use_block_with_dictionary(3, true), DAYBOOK_EDAMAGED);
 }
 
+// ---- The disk and the memory fail -------------------------------------------------------------------------
+
+static void make_tree_with_dictionaries(forged_tree *tree) {
+    memset(tree, 0, sizeof *tree);
+    begin_tree(tree);
+    add_child(tree, "", 0);
+    add_child(tree, "\x08", 1);
+    end_tree(tree);
+}
+
+static void check_failing_reads(forge *made) {
+    made->is_failing = true;
+    for (uint64_t nth = 1;; nth++) {
+        for (int is_forever = 0; is_forever < 2; is_forever++) {
+            dbk_sim_fault fault = {.kind = DBK_SIM_READ,
+                                   .nth = nth,
+                                   .error = is_forever ? ENOMEM : EIO,
+                                   .is_forever = is_forever};
+            uint64_t hits = dbk_sim_fault_hits(made->world.sim);
+            assert_int_equal(dbk_sim_fail(made->world.sim, &fault), DAYBOOK_OK);
+            (void)forge_use(made);
+            dbk_sim_clear_faults(made->world.sim);
+            assert_int_equal(dbk_sim_open_files(made->world.sim), 0);
+            if (dbk_sim_fault_hits(made->world.sim) == hits) return;
+        }
+    }
+}
+
+static void check_failing_memory(forge *made, unsigned stride) {
+    fault_allocator faults;
+    fault_allocator_init(&faults);
+    const daybook_allocator *before = made->world.allocator;
+    made->world.allocator = &faults.allocator;
+    made->is_failing = true;
+    for (uint64_t nth = 1;; nth += nth < 300 ? 1 : stride) {
+        fault_allocator_fail(&faults, nth, false);
+        (void)forge_use(made);
+        bool has_failed = fault_allocator_has_failed(&faults);
+        assert_int_equal(fault_allocator_live(&faults), 0);
+        if (!has_failed) break;
+    }
+    made->world.allocator = before;
+}
+
+static void each_read_that_fails_is_told(void **state) {
+    (void)state;
+    static forged_tree tree;
+    make_tree_with_dictionaries(&tree);
+    check_failing_reads(&tree.made);
+    forge_end(&tree.made);
+    forge made;
+    forge_written(&made, 160);
+    check_failing_reads(&made);
+    forge_end(&made);
+}
+
+static void each_allocation_that_fails_is_told(void **state) {
+    (void)state;
+    static forged_tree tree;
+    make_tree_with_dictionaries(&tree);
+    check_failing_memory(&tree.made, 3);
+    // Also where a page of the block index must be made again.
+    dbk_segment *segment = world_open(&tree.made.world, 1);
+    uint64_t offset = segment->footer.block_pages[0].offset;
+    dbk_segment_unref(segment);
+    forge_write(&tree.made, offset, "\xff\xff\xff", 3, false);
+    check_failing_memory(&tree.made, 3);
+    check_failing_reads(&tree.made);
+    forge_end(&tree.made);
+    forge made;
+    forge_written(&made, 160);
+    check_failing_memory(&made, 7);
+    forge_end(&made);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_forged_without_a_lie_is_sound),
@@ -702,6 +779,8 @@ int main(void) {
         cmocka_unit_test(pages_with_many_parents_end_a_walk),
         cmocka_unit_test(dictionaries_in_wrong_places_are_damage),
         cmocka_unit_test(blocks_of_a_dictionary_that_is_none_are_damage),
+        cmocka_unit_test(each_read_that_fails_is_told),
+        cmocka_unit_test(each_allocation_that_fails_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
