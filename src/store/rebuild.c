@@ -35,6 +35,8 @@ typedef struct rebuilding {
     const char *directory;
     dbk_cache *cache;
     dbk_manifest *manifest;
+    dbk_rebuild_report report;
+    void *report_context;
     uint64_t *ids; // of segments
     size_t id_count;
     struct deletion_name {
@@ -89,6 +91,12 @@ static daybook_status fail_memory(const rebuilding *work, daybook_error *error) 
 // ---- The journal's pages --------------------------------------------------------------------------------
 
 // What a page says of itself; its checksum is left to recovery, a page that lies finds no neighbours.
+// Bytes that are gone, as against a lack of means to look at them.
+static bool is_lost(daybook_status status) {
+    return status == DAYBOOK_EDAMAGED || status == DAYBOOK_EFOREIGN || status == DAYBOOK_ENOTFOUND ||
+           status == DAYBOOK_EIO;
+}
+
 static void look_at_page(rebuilding *work, const uint8_t *page, uint64_t number) {
     static const uint8_t magic[4] = {'D', 'B', 'J', 'P'};
     if (memcmp(page, magic, sizeof magic) != 0) return;
@@ -124,11 +132,15 @@ static daybook_status look_at_journal(rebuilding *work, daybook_error *error) {
     if (work->bases == NULL || pages == NULL) status = fail_memory(work, error);
     uint64_t count = (uint64_t)work->piece_count * DBK_JOURNAL_PIECE_PAGES;
     for (uint64_t first = 0; status == DAYBOOK_OK && first < count; first += PAGE_BATCH) {
-        // What cannot be read tells nothing.
-        if (dbk_read_exactly(work->vfs, file, path, pages, PAGE_BATCH * DBK_JOURNAL_PAGE_SIZE,
-                             first * DBK_JOURNAL_PAGE_SIZE, NULL) != DAYBOOK_OK) {
+        daybook_error detail;
+        status = dbk_read_exactly(work->vfs, file, path, pages, PAGE_BATCH * DBK_JOURNAL_PAGE_SIZE,
+                                  first * DBK_JOURNAL_PAGE_SIZE, &detail);
+        if (is_lost(status)) {
+            status = DAYBOOK_OK; // what cannot be read tells nothing
             continue;
         }
+        if (status != DAYBOOK_OK && error != NULL) *error = detail;
+        if (status != DAYBOOK_OK) break;
         for (uint64_t i = 0; i < PAGE_BATCH; i++)
             look_at_page(work, pages + i * DBK_JOURNAL_PAGE_SIZE, first + i);
     }
@@ -222,11 +234,21 @@ static daybook_status take_segment(rebuilding *work, uint64_t segment_id, dayboo
     dbk_segment_config config = config_of(work, segment_id);
     dbk_segment *segment = NULL;
     if (segment_id >= manifest->next_segment_id) manifest->next_segment_id = segment_id + 1;
-    if (dbk_segment_open(&config, work->cache, &segment, NULL) != DAYBOOK_OK)
-        return DAYBOOK_OK; // stays where it is
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status status = dbk_segment_open(&config, work->cache, &segment, &detail);
+    if (is_lost(status)) { // stays where it is
+        char name[40];
+        dbk_segment_name(segment_id, name);
+        work->report(work->report_context, name, &detail);
+        return DAYBOOK_OK;
+    }
+    if (status != DAYBOOK_OK) {
+        if (error != NULL) *error = detail;
+        return status;
+    }
     dbk_manifest_segment entry = {.summary = *dbk_segment_get_summary(segment),
                                   .deletion_generation = newest_generation(work, segment_id)};
-    daybook_status status = DAYBOOK_OK;
     if (!overlaps(manifest, &entry.summary)) {
         dbk_manifest_edit edit;
         dbk_manifest_edit_init(&edit, work->allocator);
@@ -362,9 +384,14 @@ static daybook_status rebuild(rebuilding *work, daybook_error *error) {
 
 daybook_status dbk_rebuild_manifest(const daybook_allocator *allocator, daybook_vfs *vfs,
                                     const char *directory, dbk_cache *cache, dbk_manifest *manifest,
-                                    daybook_error *error) {
-    rebuilding work = {
-        .allocator = allocator, .vfs = vfs, .directory = directory, .cache = cache, .manifest = manifest};
+                                    dbk_rebuild_report report, void *report_context, daybook_error *error) {
+    rebuilding work = {.allocator = allocator,
+                       .vfs = vfs,
+                       .directory = directory,
+                       .cache = cache,
+                       .manifest = manifest,
+                       .report = report,
+                       .report_context = report_context};
     daybook_status status = rebuild(&work, error);
     dbk_free(allocator, work.ids);
     dbk_free(allocator, work.deletions);

@@ -608,7 +608,7 @@ static daybook_status count_segment(daybook_store *store, dbk_source *source, da
     return status;
 }
 
-// Counts of a rebuilt manifest are guesses: look at every event.
+// Look at every event.
 static daybook_status recount(daybook_store *store, daybook_error *error) {
     dbk_stream **streams = NULL;
     size_t count = 0;
@@ -650,11 +650,14 @@ static bool goes_on_behind_its_end(repairing *repair) {
            goes_on;
 }
 
-static daybook_status repair_journal(repairing *repair, bool begin_anew, daybook_error *error) {
+static daybook_status repair_journal(repairing *repair, bool rebuilt, daybook_error *error) {
+    // Counts of a rebuilt manifest are guesses, those of a segment that was replaced too high; they are written with a
+    // new beginning of the journal.
+    bool begin_anew = rebuilt || repair->changes_segments;
     if (repair->store->manifest.journal_piece_count == 0) return DAYBOOK_OK; // a backup
     bool damaged = false;
     DBK_TRY(recover_memory(repair, error));
-    DBK_TRY(replay_over_damage(repair, begin_anew, &damaged, error));
+    DBK_TRY(replay_over_damage(repair, rebuilt, &damaged, error));
     if (!damaged && !begin_anew && goes_on_behind_its_end(repair)) {
         damaged = true;
         tell(repair, true, "journal", 0, repair->store->manifest.flushed_position + 1, 0,
@@ -674,6 +677,10 @@ static int keep_manifest(void *context, const daybook_vfs_entry *entry) {
     return remove_later(repair, entry->name, NULL) == DAYBOOK_OK ? 0 : 1;
 }
 
+static void tell_left_out(void *context, const char *name, const daybook_error *why) {
+    tell(context, true, name, why->offset, 0, 0, "it is left out, with all its events: %s", why->message);
+}
+
 // The manifest is lost: what the other files say of themselves becomes a new one.
 static daybook_status rebuild(repairing *repair, const daybook_error *why, daybook_error *error) {
     daybook_store *store = repair->store;
@@ -683,7 +690,7 @@ static daybook_status rebuild(repairing *repair, const daybook_error *why, daybo
     dbk_manifest_deinit(&store->manifest);
     dbk_manifest_init(&store->manifest, store->allocator, store->vfs, store->path);
     DBK_TRY(dbk_rebuild_manifest(store->allocator, store->vfs, store->path, store->cache, &store->manifest,
-                                 error));
+                                 tell_left_out, repair, error));
     store->uuid = store->manifest.store_uuid;
     store->incarnation = store->manifest.incarnation;
     if (repair->dry_run) return DAYBOOK_OK;

@@ -110,7 +110,21 @@ class Maintenance(Case):
         self.assertEqual(DAMAGED, self.run_program("-s", "restored", "verify").status)
         self.ok("-s", "restored", "repair", "--force")
         self.ok("-s", "restored", "verify")
+        counted = sum(stream["messages"] for stream in self.ok("-s", "restored", "stream", "ls", "--json").objects())
+        self.assertEqual(f"{counted}\n", self.ok("-s", "restored", "read", "--all", "--count").out)
         self.ok("-s", "restored", "append", "a.1.after")
+
+    def test_what_cannot_be_opened_without_a_manifest_is_told(self):
+        self.ok("backup", "copy")
+        self.ok("-s", "restored", "restore", "copy", "--force")
+        for manifest in glob.glob(self.path("restored", "manifest-*")):
+            os.unlink(manifest)
+        segment, = glob.glob(self.path("restored", "segment-*"))
+        with open(segment, "r+b") as file:
+            file.truncate(os.path.getsize(segment) - 100)
+        result = self.ok("-s", "restored", "repair", "--force", "--json")
+        told = [finding for finding in result.objects() if finding.get("file") == os.path.basename(segment)]
+        self.assertTrue(any(finding["damage"] and "left out" in finding["message"] for finding in told), result.out)
 
     def test_a_missing_manifest_is_named(self):
         self.append("a.1.x", "1")
