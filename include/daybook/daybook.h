@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Everything: the store (libdaybook) and the toolkit (libdaybook-toolkit: causation.h, kv.h,
+/** Everything: the store (libdaybook) and the toolkit (libdaybook-toolkit: aggregate.h, causation.h, kv.h,
  *  snapshot.h, state.h). */
 #ifndef DAYBOOK_DAYBOOK_H
 #define DAYBOOK_DAYBOOK_H
 
+#include "daybook/aggregate.h"
 #include "daybook/append.h"
 #include "daybook/causation.h"
 #include "daybook/engine.h"

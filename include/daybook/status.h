@@ -47,7 +47,8 @@ extern "C" {
     X(EUNSUPPORTED, -24, "not supported by this build or engine")                  \
     X(EPERMISSION, -25, "permission denied")                                       \
     X(ECLOSED, -26, "the store is closing")                                        \
-    X(ESKIPPED, -27, "an earlier append of its chain was refused")
+    X(ESKIPPED, -27, "an earlier append of its chain was refused")                 \
+    X(EREFUSED, -28, "a rule of the domain says no")
 
 typedef enum daybook_status {
 #define DAYBOOK_STATUS_ENUM(name, number, text) DAYBOOK_##name = number,

@@ -22,6 +22,7 @@ int cli_exit_of(daybook_status status) {
         return CLI_USAGE;
     case DAYBOOK_ECONFLICT:
     case DAYBOOK_EMIXED:
+    case DAYBOOK_EREFUSED:
         return CLI_CONFLICT;
     case DAYBOOK_ENOTFOUND:
     case DAYBOOK_ENOSTREAM:

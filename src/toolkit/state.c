@@ -62,15 +62,15 @@ daybook_status dbk_fold_give_state(const dbk_fold *fold, const dbk_aggregate *ag
     memcpy(name, aggregate->name, name_size + 1);
     state->size = sizeof *state;
     state->aggregate = daybook_bytes(name, name_size);
-    state->version = fold->version;
-    state->seq = fold->seq;
-    state->position = fold->position;
-    state->time_ns = fold->time_ns;
-    state->time_max_ns = fold->time_max_ns;
-    state->recorded_ns = fold->recorded_ns;
-    state->event_count = fold->event_count;
+    state->version = fold->place.version;
+    state->seq = fold->place.seq;
+    state->position = fold->place.position;
+    state->time_ns = fold->place.time_ns;
+    state->time_max_ns = fold->place.time_max_ns;
+    state->recorded_ns = fold->place.recorded_ns;
+    state->event_count = fold->place.event_count;
     state->skipped_count = fold->skipped_count;
-    state->snapshot_version = fold->snapshot_version;
+    state->snapshot_version = fold->place.snapshot_version;
     *state_out = state;
     return DAYBOOK_OK;
 }
@@ -108,13 +108,12 @@ static daybook_status write_changes(history_walk *history, const json_t *patch) 
     return dbk_buf_status(&history->changes);
 }
 
-static daybook_status visit_event(history_walk *history, const daybook_recorded_event *event, int *stop_out,
-                                  daybook_error *error) {
-    DBK_TRY(dbk_event_check_aggregate(history->aggregate, event, error));
+static daybook_status visit_event(void *context, const daybook_recorded_event *event, daybook_error *error) {
+    history_walk *history = context;
     json_t *patch = NULL;
     daybook_status status = dbk_event_patch(&event->event, &patch);
     if (status == DAYBOOK_OK) status = write_changes(history, patch);
-    if (status == DAYBOOK_OK) status = dbk_fold_add(&history->fold, event, patch);
+    if (status == DAYBOOK_OK) status = dbk_fold_merge(&history->fold, patch);
     // An event without JSON leaves the state as it was, and so its text.
     if (status == DAYBOOK_OK && (patch != NULL || history->state.size == 0)) {
         dbk_buf_reset(&history->state);
@@ -123,37 +122,25 @@ static daybook_status visit_event(history_walk *history, const daybook_recorded_
     }
     json_decref(patch);
     if (status != DAYBOOK_OK) return out_of_memory(error, history->aggregate);
-    *stop_out = history->visit(history->context, event,
-                               daybook_bytes(history->changes.data, history->changes.size),
-                               daybook_bytes(history->state.data, history->state.size));
-    return DAYBOOK_OK;
+    int stop = history->visit(history->context, event,
+                              daybook_bytes(history->changes.data, history->changes.size),
+                              daybook_bytes(history->state.data, history->state.size));
+    return stop ? DAYBOOK_END : DAYBOOK_OK;
 }
 
-static daybook_status visit_cursor(history_walk *history, daybook_engine_cursor *cursor, uint64_t version_to,
-                                   int *stop_out, daybook_error *error) {
-    while (!*stop_out) {
-        daybook_recorded_event event;
-        daybook_status status = daybook_engine_next(cursor, 0, &event, error);
-        if (status == DAYBOOK_END) return DAYBOOK_OK;
-        DBK_TRY(status);
-        if (version_to > 0 && event.version > version_to) return DAYBOOK_OK;
-        DBK_TRY(visit_event(history, &event, stop_out, error));
-    }
+static daybook_status begin_nothing(void *context, daybook_error *error) {
+    (void)context; // It was begun before.
+    (void)error;
     return DAYBOOK_OK;
 }
 
 static daybook_status visit_history(daybook_engine *engine, const daybook_moment *moment,
                                     history_walk *history, daybook_error *error) {
-    daybook_query query;
-    dbk_moment_query(history->aggregate, moment, &query);
-    daybook_engine_cursor *cursor = NULL;
-    DBK_TRY(daybook_engine_read(engine, &query, &cursor, error));
-    int stop = 0;
-    daybook_status status = visit_cursor(history, cursor, moment == NULL ? 0 : moment->version, &stop, error);
-    daybook_engine_cursor_close(cursor);
-    if (status != DAYBOOK_OK || stop) return status;
-    DBK_TRY(dbk_moment_check_version(engine, history->aggregate, moment, history->fold.version, error));
-    return history->fold.version == 0 ? dbk_moment_not_found(history->aggregate, moment, error) : DAYBOOK_OK;
+    // Without a schema it has no snapshots: every event is visited.
+    const dbk_folder folder = {.context = history, .begin = begin_nothing, .add = visit_event};
+    dbk_place place;
+    DBK_TRY(dbk_replay(engine, history->aggregate, moment, &folder, &place, error));
+    return place.version == 0 ? dbk_moment_not_found(history->aggregate, moment, error) : DAYBOOK_OK;
 }
 
 daybook_status daybook_state_history(daybook_engine *engine, daybook_slice name, const daybook_moment *moment,
@@ -169,7 +156,6 @@ daybook_status daybook_state_history(daybook_engine *engine, daybook_slice name,
     history.aggregate = &aggregate;
     history.visit = visit;
     history.context = context;
-    history.fold.time_max_ns = INT64_MIN;
     dbk_buf_init(&history.changes, dbk_allocator_default(), DBK_STATE_TEXT_SIZE_MAX);
     dbk_buf_init(&history.state, dbk_allocator_default(), DBK_STATE_TEXT_SIZE_MAX);
     history.fold.state = json_object();

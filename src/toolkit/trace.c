@@ -18,7 +18,7 @@
 #include "base/hash_map.h"
 #include "daybook/causation.h"
 #include "daybook/subject.h"
-#include "toolkit/fold.h"
+#include "toolkit/replay.h"
 
 enum {
     WHY_STEP_COUNT_MAX = 1000,
