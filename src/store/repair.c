@@ -651,8 +651,8 @@ static bool goes_on_behind_its_end(repairing *repair) {
 }
 
 static daybook_status repair_journal(repairing *repair, bool rebuilt, daybook_error *error) {
-    // Counts of a rebuilt manifest are guesses, those of a segment that was replaced too high; they are written with a
-    // new beginning of the journal.
+    // Counts of a rebuilt manifest are guesses, those of a segment that was replaced too high; they are written
+    // with a new beginning of the journal.
     bool begin_anew = rebuilt || repair->changes_segments;
     if (repair->store->manifest.journal_piece_count == 0) return DAYBOOK_OK; // a backup
     bool damaged = false;
