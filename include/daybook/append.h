@@ -112,11 +112,12 @@ typedef struct daybook_receipt {
  *         ECONFLICT   a condition does not hold; error.condition, expected, actual; nothing written
  *         EMIXED      stored and new ids in one batch, or an id twice; nothing written
  *         ENOSTREAM   no stream captures a subject and auto_stream is off
- *         ELIMIT      max_msg_size, discard new, batch size; nothing written
+ *         ELIMIT      max_msg_size, discard new, batch size, larger than the journal takes; nothing written
  *         EINVALID, ESUBJECT  malformed; error.event says which
  *         EUNCERTAIN  the sync failed: whether the events are stored is unknown until reopened
  *         EPOISONED   an earlier sync failed; nothing written
- *         ENOSPC      no room to accept more; nothing written; resumes when space returns
+ *         ENOSPC      no room to accept more; nothing written; resumes when space returns (with
+ *                     OPEN_NO_BACKGROUND also a full journal: call daybook_maintain)
  * Any thread; a group of concurrent appends shares one sync. O(bytes); index look-ups only for
  * conditions, supplied ids and aggregates not seen lately.
  * Source: docs/design/append.md; dcb.events specification; NATS ADR-50 for batches.

@@ -179,6 +179,25 @@ static daybook_status find_room(daybook_store *store, size_t bytes, dbk_operatio
     return DAYBOOK_OK;
 }
 
+// No room that waiting would bring: ELIMIT where there never will be, ENOSPC where there is none now.
+static daybook_status explain_no_room(daybook_store *store, size_t bytes, daybook_status status,
+                                      daybook_error *error) {
+    uint64_t journal_bytes = store->options.journal_max_bytes;
+    if (status != DAYBOOK_ELIMIT && status != DAYBOOK_ENOSPC) return status;
+    if (dbk_journal_pages_for(bytes) > journal_bytes / DBK_JOURNAL_PAGE_SIZE / 2)
+        return dbk_fail(
+            error, DAYBOOK_ELIMIT,
+            "a batch of %zu bytes does not fit the journal of %llu bytes: raise journal_max_bytes", bytes,
+            (unsigned long long)journal_bytes);
+    if (status == DAYBOOK_ENOSPC) return status;
+    return dbk_fail(
+        error, DAYBOOK_ENOSPC, "the journal of %llu bytes is full and %s; nothing was written; %s",
+        (unsigned long long)journal_bytes,
+        dbk_commit_has_background(store) ? "could not be written out" : "no background work writes it out",
+        dbk_commit_has_background(store) ? "it resumes by itself when there is space"
+                                         : "call daybook_maintain");
+}
+
 // Room for `bytes` more in the memory table and in the journal behind what the group holds. The leader holds
 // no lock. DBK_COMMIT_YIELD where an urgent operation should go first.
 daybook_status dbk_commit_make_room(daybook_store *store, size_t bytes, dbk_operation *operation) {
@@ -201,13 +220,8 @@ daybook_status dbk_commit_make_room(daybook_store *store, size_t bytes, dbk_oper
         status = find_room(store, bytes, operation);
         if ((status != DAYBOOK_ELIMIT && status != DAYBOOK_ENOSPC) || !dbk_commit_has_background(store))
             break;
-        if (dbk_journal_pages_for(bytes) > store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2) {
-            status = dbk_fail(
-                error, DAYBOOK_ELIMIT,
-                "a batch of %zu bytes does not fit the journal of %llu bytes: raise journal_max_bytes", bytes,
-                (unsigned long long)store->options.journal_max_bytes);
+        if (dbk_journal_pages_for(bytes) > store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE / 2)
             break;
-        }
         if (!operation->urgent && dbk_commit_urgent_waits(commit)) return DBK_COMMIT_YIELD; // and come back
         // The second round to end from now has begun behind our wish, flushed everything and freed what it
         // could; what does not fit then does not fit the disk.
@@ -226,5 +240,5 @@ daybook_status dbk_commit_make_room(daybook_store *store, size_t bytes, dbk_oper
         if (status != DAYBOOK_OK) break;
     }
     atomic_store(&commit->room_wanted, false);
-    return status;
+    return explain_no_room(store, bytes, status, error);
 }

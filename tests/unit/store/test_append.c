@@ -463,6 +463,40 @@ static void nothing_of_a_chain_is_stored_behind_a_refusal(void **state) {
     assert_int_equal(count_of("orders.2.>"), 1);
 }
 
+// Without background work nobody writes the journal out but who is asked to: the answer says whom to ask.
+static void a_full_journal_without_background_work_names_the_call_that_empties_it(void **state) {
+    (void)state;
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    daybook_open_options options;
+    daybook_open_options_init(&options);
+    options.flags = DAYBOOK_OPEN_NO_BACKGROUND;
+    options.journal_max_bytes = 4 << 20;
+    options.memtable_bytes = 64 << 20;
+    assert_int_equal(daybook_open(":memory:", &options, &store, NULL), DAYBOOK_OK);
+    static char text[200 << 10];
+    memset(text, 'd', sizeof text - 1);
+    daybook_event event = event_of("large.1.came", text);
+    daybook_status status = DAYBOOK_OK;
+    uint64_t accepted = 0;
+    for (; status == DAYBOOK_OK && accepted < 100; accepted++) status = append(&event, 1, NULL, 0, NULL);
+    accepted--;
+    assert_int_equal(status, DAYBOOK_ENOSPC);
+    assert_true(accepted > 10 && accepted < 21);
+    assert_non_null(strstr(failure.message, "nothing was written"));
+    assert_non_null(strstr(failure.message, "daybook_maintain"));
+    assert_int_equal(count_of("large.>"), accepted);
+    status = daybook_maintain(store, NULL);
+    assert_true(status == DAYBOOK_OK || status == DAYBOOK_END);
+    assert_int_equal(append(&event, 1, NULL, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(count_of("large.>"), accepted + 1);
+    // What never fits is another matter.
+    static char large[3 << 20];
+    memset(large, 'd', sizeof large - 1);
+    event.data = daybook_text(large);
+    assert_int_equal(append(&event, 1, NULL, 0, NULL), DAYBOOK_ELIMIT);
+    assert_non_null(strstr(failure.message, "journal_max_bytes"));
+}
+
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
     const struct CMUnitTest tests[] = {
@@ -485,6 +519,7 @@ int main(void) {
         CASE(a_subject_nobody_captures_is_refused),
         CASE(submitted_appends_complete_in_order),
         CASE(nothing_of_a_chain_is_stored_behind_a_refusal),
+        CASE(a_full_journal_without_background_work_names_the_call_that_empties_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
