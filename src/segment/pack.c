@@ -167,6 +167,13 @@ static daybook_status collect_samples(const dbk_slice *bodies, size_t count, dbk
     return dbk_buf_status(samples);
 }
 
+size_t dbk_dictionary_trained_size(const dbk_slice *bodies, size_t count) {
+    uint64_t total = 0;
+    for (size_t i = 0; i < count; i++) total += bodies[i].size;
+    uint64_t size = total / DICTIONARY_SHARE;
+    return size < DBK_DICTIONARY_SIZE_MAX ? (size_t)size : DBK_DICTIONARY_SIZE_MAX;
+}
+
 daybook_status dbk_dictionary_train(const daybook_allocator *allocator, const dbk_slice *bodies, size_t count,
                                     dbk_buf *buf) {
     if (count == 0) return DAYBOOK_OK;

@@ -30,6 +30,8 @@ daybook_status dbk_pack_page(dbk_packer *packer, dbk_slice page, dbk_buf *buf);
 daybook_status dbk_dictionary_encoder_new(const daybook_allocator *allocator, dbk_slice dictionary,
                                           dbk_dictionary_encoder **encoder_out);
 void dbk_dictionary_encoder_free(const daybook_allocator *allocator, dbk_dictionary_encoder *encoder);
+/// How large a dictionary trained on such bodies may be.
+size_t dbk_dictionary_trained_size(const dbk_slice *bodies, size_t count);
 /// A dictionary for blocks of such bodies into `buf`; left empty where it would not pay. ENOMEM.
 daybook_status dbk_dictionary_train(const daybook_allocator *allocator, const dbk_slice *bodies, size_t count,
                                     dbk_buf *buf);

@@ -45,6 +45,25 @@ typedef struct dbk_segment_config {
 /// "segment-0000000000000001.dbs" into name_out.
 void dbk_segment_name(uint64_t segment_id, char name_out[40]);
 
+// ---- Dictionaries (dictionary.c) --------------------------------------------------------------------------
+
+/// A compression dictionary that one segment after the other uses.
+typedef struct dbk_dictionary {
+    dbk_buf bytes;   // empty: none
+    uint64_t packed; // what it makes of a million bytes of such bodies as it was trained on
+    uint32_t uses;
+} dbk_dictionary;
+
+void dbk_dictionary_init(dbk_dictionary *dictionary, const daybook_allocator *allocator);
+void dbk_dictionary_deinit(dbk_dictionary *dictionary);
+/// None from now on.
+void dbk_dictionary_forget(dbk_dictionary *dictionary);
+/// Make it one for such bodies: itself where it does nearly as well as a new one, else a new one. *is_used_out is
+/// false where there is too little to learn from. Best given bodies from all over the segment. ENOMEM, with the
+/// dictionary as it was.
+daybook_status dbk_dictionary_choose(const daybook_allocator *allocator, const dbk_slice *bodies,
+                                     size_t count, dbk_dictionary *dictionary, bool *is_used_out);
+
 // ---- Writing ----------------------------------------------------------------------------------------------
 
 /// An id whose event is no longer stored, remembered for duplicates.
@@ -67,6 +86,9 @@ daybook_status dbk_segment_writer_new(const dbk_segment_config *config, uint64_t
 /// evenly spread, are used); below 32 KB none is made. `bodies` borrowed during the call.
 daybook_status dbk_segment_writer_train(dbk_segment_writer *writer, const dbk_slice *bodies, size_t count,
                                         daybook_error *error);
+/// Instead: compress with this one.
+daybook_status dbk_segment_writer_use_dictionary(dbk_segment_writer *writer, dbk_slice dictionary,
+                                                 daybook_error *error);
 /// Events in order of position, within the range: else EMISUSE. `event->body` is copied. After a failure all
 /// further calls return it.
 daybook_status dbk_segment_writer_add(dbk_segment_writer *writer, const dbk_event *event,
@@ -95,6 +117,10 @@ daybook_status dbk_segment_open(const dbk_segment_config *config, dbk_cache *cac
                                 daybook_error *error);
 dbk_segment *dbk_segment_ref(dbk_segment *segment);
 void dbk_segment_unref(dbk_segment *segment);
+/// A hash of each compression dictionary's bytes, equal for equal ones, into `hashes_out` of that many.
+uint32_t dbk_segment_dictionary_count(const dbk_segment *segment);
+daybook_status dbk_segment_hash_dictionaries(const dbk_segment *segment, uint64_t *hashes_out,
+                                             daybook_error *error);
 const dbk_segment_summary *dbk_segment_get_summary(const dbk_segment *segment);
 /// Where the bytes of the file go, checksums counted; of a sound file they add up to file_bytes. No I/O.
 typedef struct dbk_segment_sizes {

@@ -120,24 +120,36 @@ fail:
     return status;
 }
 
+static bool may_have_dictionary(dbk_segment_writer *writer) {
+    return !writer->has_events && writer->encoder == NULL;
+}
+
+static daybook_status use_dictionary(dbk_segment_writer *writer, dbk_slice dictionary, daybook_error *error) {
+    daybook_status status = dbk_dictionary_encoder_new(writer->allocator, dictionary, &writer->encoder);
+    if (status != DAYBOOK_OK) return out_of_memory(writer, error);
+    return dbk_assembly_add_dictionary(&writer->assembly, dictionary, &writer->dictionary, error);
+}
+
+daybook_status dbk_segment_writer_use_dictionary(dbk_segment_writer *writer, dbk_slice dictionary,
+                                                 daybook_error *error) {
+    if (writer->status != DAYBOOK_OK) return writer->status;
+    DBK_ASSERT(may_have_dictionary(writer));
+    writer->status = use_dictionary(writer, dictionary, error);
+    return writer->status;
+}
+
 daybook_status dbk_segment_writer_train(dbk_segment_writer *writer, const dbk_slice *bodies, size_t count,
                                         daybook_error *error) {
     if (writer->status != DAYBOOK_OK) return writer->status;
-    if (writer->has_events || writer->encoder != NULL)
+    if (!may_have_dictionary(writer))
         return dbk_fail(error, DAYBOOK_EMISUSE, "a dictionary is trained once, before the first event");
     dbk_buf dictionary;
     dbk_buf_init(&dictionary, writer->allocator, DBK_DICTIONARY_SIZE_MAX);
     daybook_status status = dbk_dictionary_train(writer->allocator, bodies, count, &dictionary);
-    if (status == DAYBOOK_OK && dictionary.size > 0) {
-        dbk_slice bytes = daybook_bytes(dictionary.data, dictionary.size);
-        status = dbk_dictionary_encoder_new(writer->allocator, bytes, &writer->encoder);
-        if (status == DAYBOOK_OK)
-            status = dbk_assembly_add_dictionary(&writer->assembly, bytes, &writer->dictionary, error);
-        else
-            status = out_of_memory(writer, error);
-    } else if (status != DAYBOOK_OK) {
+    if (status != DAYBOOK_OK)
         status = out_of_memory(writer, error);
-    }
+    else if (dictionary.size > 0)
+        status = use_dictionary(writer, daybook_bytes(dictionary.data, dictionary.size), error);
     dbk_buf_deinit(&dictionary);
     writer->status = status;
     return status;

@@ -268,6 +268,17 @@ static daybook_status sample_event(void *context, const dbk_event *event, dbk_li
     return DAYBOOK_OK;
 }
 
+static daybook_status use_dictionary(daybook_store *store, const survey *found, daybook_error *error) {
+    dbk_dictionary *dictionary = &store->maintenance->dictionary;
+    bool is_used;
+    if (dbk_dictionary_choose(store->allocator, found->samples, found->sample_count, dictionary, &is_used) !=
+        DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while writing a segment");
+    if (!is_used) return DAYBOOK_OK;
+    dbk_slice bytes = daybook_bytes(dictionary->bytes.data, dictionary->bytes.size);
+    return dbk_segment_writer_use_dictionary(found->writer, bytes, error);
+}
+
 static daybook_status train(const flushing *flush, survey *found, daybook_error *error) {
     uint64_t by_bytes = found->live_bytes / TRAIN_BYTES_MAX + 1;
     uint64_t by_count = found->live_count / TRAIN_COUNT_MAX + 1;
@@ -277,9 +288,7 @@ static daybook_status train(const flushing *flush, survey *found, daybook_error 
     if (found->samples == NULL)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while writing a segment");
     daybook_status status = visit_events(flush, sample_event, found, error);
-    if (status == DAYBOOK_OK) {
-        status = dbk_segment_writer_train(found->writer, found->samples, found->sample_count, error);
-    }
+    if (status == DAYBOOK_OK) status = use_dictionary(flush->store, found, error);
     dbk_free(allocator, found->samples);
     return status;
 }
@@ -678,4 +687,11 @@ daybook_status dbk_flush(daybook_store *store, bool force, bool *did_out, dayboo
     if (dbk_reserve_is_lent(store)) dbk_reserve_restore(store);
     pthread_mutex_unlock(&maintenance->flush_lock);
     return status;
+}
+
+void dbk_flush_forget_dictionary(daybook_store *store) {
+    struct dbk_maintenance *maintenance = store->maintenance;
+    pthread_mutex_lock(&maintenance->flush_lock);
+    dbk_dictionary_forget(&maintenance->dictionary);
+    pthread_mutex_unlock(&maintenance->flush_lock);
 }

@@ -340,6 +340,7 @@ daybook_status dbk_maintenance_new(daybook_store *store, daybook_error *error) {
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while opening %s", store->path);
     pthread_mutex_init(&maintenance->merge_lock, NULL);
     pthread_mutex_init(&maintenance->flush_lock, NULL);
+    dbk_dictionary_init(&maintenance->dictionary, store->allocator);
     pthread_mutex_init(&maintenance->doubtful_lock, NULL);
     pthread_mutex_init(&maintenance->round_lock, NULL);
     pthread_mutex_init(&maintenance->discard_lock, NULL);
@@ -376,6 +377,7 @@ void dbk_maintenance_free(daybook_store *store) {
     if (maintenance == NULL) return;
     dbk_discard_all(store);
     dbk_cut_deinit(store, &maintenance->cut);
+    dbk_dictionary_deinit(&maintenance->dictionary);
     dbk_free(store->allocator, maintenance->doubtful);
     pthread_mutex_destroy(&maintenance->merge_lock);
     pthread_mutex_destroy(&maintenance->flush_lock);
@@ -408,6 +410,7 @@ daybook_status dbk_maintenance_erase(daybook_store *store, uint64_t position_fir
                                      daybook_error *error) {
     struct dbk_maintenance *maintenance = store->maintenance;
     pthread_mutex_lock(&maintenance->merge_lock);
+    dbk_flush_forget_dictionary(store); // what is written from here on holds nothing of what was removed
     // Now every event concerned lies in a segment or nowhere, and the journal begins behind them.
     daybook_status status = dbk_maintenance_flush(store, error);
     if (status == DAYBOOK_OK) status = dbk_merge_erase(store, position_first, position_last, error);

@@ -20,7 +20,8 @@ struct dbk_maintenance {
     pthread_mutex_t flush_lock;                       // one flush at a time
     dbk_unmergeable unmergeable[DBK_UNMERGEABLE_MAX]; // guarded by merge_lock
     size_t unmergeable_count;                         // ... too
-    dbk_cut cut; // guarded by flush_lock: frozen tables wait to be written up to here
+    dbk_cut cut;               // guarded by flush_lock: frozen tables wait to be written up to here
+    dbk_dictionary dictionary; // ... too: of the segment written last
     _Atomic uint64_t next_segment_id;
     _Atomic uint64_t next_generation;
 
@@ -65,6 +66,8 @@ bool dbk_make_space(daybook_store *store);
 // ---- flush.c --------------------------------------------------------------------------------------------
 /// Write out what is frozen and, with `force` or when due, what is active. *did_out: something was written.
 daybook_status dbk_flush(daybook_store *store, bool force, bool *did_out, daybook_error *error);
+/// The next segment written does not share its dictionary with an earlier one.
+void dbk_flush_forget_dictionary(daybook_store *store);
 /// A copy of the removed events of a source.
 typedef struct dbk_dead_copy {
     roaring_bitmap_t *removed;
@@ -122,8 +125,8 @@ daybook_status dbk_tail_write(const dbk_tail *tail, const dbk_segment_config *co
 /// One merge or rewrite where one is due; END when none is. With `removed_only` only the rewrite of a segment more
 /// than half of whose events are removed. merge_lock is taken inside.
 daybook_status dbk_merge_once(daybook_store *store, bool removed_only, daybook_error *error);
-/// Rewrite the segments that hold removed events with positions within [first, last]; merge_lock is held by
-/// the caller.
+/// Rewrite the segments that hold removed events with positions within [first, last], and those that share a
+/// dictionary made of them; merge_lock is held by the caller.
 daybook_status dbk_merge_erase(daybook_store *store, uint64_t first, uint64_t last, daybook_error *error);
 
 #endif

@@ -641,20 +641,85 @@ static bool has_marked(const daybook_store *store, const dbk_source *source, uin
     return false;
 }
 
+// Segments share dictionaries (segment/dictionary.c), which are made of pieces of events: of events in the first
+// segment that has it, or none of it is left. What of the others has one in common with a segment that is
+// rewritten, and first had it, is rewritten too.
+typedef struct erasing {
+    daybook_store *store;
+    dbk_view *view;
+    bool *is_due;      // of each segment
+    uint64_t **hashes; // of each segment's dictionaries
+} erasing;
+
+static daybook_status begin_erasing(erasing *work, daybook_error *error) {
+    const daybook_allocator *allocator = work->store->allocator;
+    size_t count = work->view->segment_count;
+    work->is_due = dbk_alloc_zeroed(allocator, count * sizeof *work->is_due + 1);
+    work->hashes = dbk_alloc_zeroed(allocator, count * sizeof *work->hashes + 1);
+    bool has_memory = work->is_due != NULL && work->hashes != NULL;
+    for (size_t i = 0; has_memory && i < count; i++) {
+        const dbk_segment *segment = work->view->sources[i]->segment;
+        size_t dictionaries = dbk_segment_dictionary_count(segment);
+        work->hashes[i] = dbk_resize_array(allocator, NULL, dictionaries, sizeof **work->hashes);
+        has_memory = work->hashes[i] != NULL;
+        if (has_memory) DBK_TRY(dbk_segment_hash_dictionaries(segment, work->hashes[i], error));
+    }
+    return has_memory ? DAYBOOK_OK : dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while erasing");
+}
+
+static void release_view(erasing *work) {
+    const daybook_allocator *allocator = work->store->allocator;
+    for (size_t i = 0; work->hashes != NULL && i < work->view->segment_count; i++)
+        dbk_free(allocator, work->hashes[i]);
+    dbk_free(allocator, work->hashes);
+    dbk_view_unref(work->view);
+}
+
+static bool has_dictionary(const erasing *work, size_t index, uint64_t hash) {
+    uint32_t count = dbk_segment_dictionary_count(work->view->sources[index]->segment);
+    for (uint32_t i = 0; i < count; i++) {
+        if (work->hashes[index][i] == hash) return true;
+    }
+    return false;
+}
+
+static void mark_sharers(erasing *work, size_t index) {
+    uint32_t count = dbk_segment_dictionary_count(work->view->sources[index]->segment);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t hash = work->hashes[index][i];
+        bool is_first = true;
+        for (size_t before = 0; before < index && is_first; before++)
+            is_first = !has_dictionary(work, before, hash);
+        for (size_t behind = index + 1; is_first && behind < work->view->segment_count; behind++) {
+            if (has_dictionary(work, behind, hash)) work->is_due[behind] = true;
+        }
+    }
+}
+
+static daybook_status find_due(erasing *work, uint64_t first, uint64_t last, daybook_error *error) {
+    DBK_TRY(begin_erasing(work, error));
+    for (size_t i = 0; i < work->view->segment_count; i++) {
+        dbk_source *source = work->view->sources[i];
+        if (!has_removed(source, first, last) && !has_marked(work->store, source, first, last)) continue;
+        work->is_due[i] = true;
+        mark_sharers(work, i);
+    }
+    return DAYBOOK_OK;
+}
+
 daybook_status dbk_merge_erase(daybook_store *store, uint64_t first, uint64_t last, daybook_error *error) {
-    daybook_status status = DAYBOOK_OK;
-    dbk_view *view = dbk_store_get_view(store);
-    size_t count = view->segment_count;
-    dbk_view_unref(view);
+    erasing work = {.store = store, .view = dbk_store_get_view(store)};
+    daybook_status status = find_due(&work, first, last, error);
+    size_t count = work.view->segment_count;
+    release_view(&work); // it would keep the files that are replaced
     // Rewriting keeps the number and order of segments; a flush meanwhile adds some behind, which hold
     // nothing removed before.
     for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
-        view = dbk_store_get_view(store);
-        dbk_source *source = view->sources[i];
-        if (has_removed(source, first, last) || has_marked(store, source, first, last)) {
-            status = merge_range(store, view, i, 1, true, error);
-        }
+        if (!work.is_due[i]) continue;
+        dbk_view *view = dbk_store_get_view(store);
+        status = merge_range(store, view, i, 1, true, error);
         dbk_view_unref(view);
     }
+    dbk_free(store->allocator, work.is_due);
     return status;
 }

@@ -434,13 +434,17 @@ static bool holds(fixture *at, const char *path, const char *text) {
     return false;
 }
 
-static unsigned files_holding(fixture *at, const char *text) {
+// Of files whose names end with `ending`.
+static unsigned files_holding(fixture *at, const char *ending, const char *text) {
     file_list list = {.count = 0};
     assert_int_equal(at->vfs->list(at->vfs, "/s", add_file, &list), 0);
     unsigned count = 0;
     for (size_t i = 0; i < list.count; i++) {
         char path[300];
-        (void)snprintf(path, sizeof path, "/s/%s", list.entries[i].name);
+        const char *name = list.entries[i].name;
+        size_t size = strlen(name), ending_size = strlen(ending);
+        if (size < ending_size || strcmp(name + size - ending_size, ending) != 0) continue;
+        (void)snprintf(path, sizeof path, "/s/%s", name);
         count += holds(at, path, text);
     }
     return count;
@@ -467,14 +471,14 @@ static void erased_events_leave_no_bytes(void **state) {
         assert_int_equal(daybook_append(store, &event, 1, &options, NULL, NULL), DAYBOOK_OK);
         if (i % 200 == 99) assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
     }
-    assert_true(files_holding(&at, secret) >= 2);
+    assert_true(files_holding(&at, "", secret) >= 2);
     daybook_purge_options purge;
     daybook_purge_options_init(&purge);
     purge.erase = 1;
     uint64_t removed = 0;
     assert_int_equal(daybook_stream_purge(store, daybook_text("PEOPLE"), &purge, &removed, NULL), DAYBOOK_OK);
     assert_int_equal(removed, 900);
-    assert_int_equal(files_holding(&at, secret), 0);
+    assert_int_equal(files_holding(&at, "", secret), 0);
     assert_int_equal(read_all(store).count, 900);
     assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
     unsigned findings = 0;
@@ -483,6 +487,48 @@ static void erased_events_leave_no_bytes(void **state) {
     assert_int_equal(daybook_event_remove(store, daybook_text("ORDERS"), 3, 1, NULL), DAYBOOK_OK);
     assert_int_equal(read_all(store).count, 899);
     assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
+// Dictionaries are made of pieces of events, and segments share them: what is erased from the first is in those of
+// the others.
+static void erased_events_leave_no_bytes_in_shared_dictionaries(void **state) {
+    (void)state;
+    static const char secret[] = "XyZzY-5f3a9c-PlUgH";
+    fixture at;
+    begin(&at, 6);
+    daybook_store *store = open_store(&at, "/s", 0);
+    char data[300];
+    for (unsigned i = 0; i < 800; i++) {
+        append_one(store, i);
+        if (i < 400 && i % 4 == 0) {
+            (void)snprintf(data, sizeof data, "{\"name\":\"%s\",\"number\":%u}", secret, i);
+            daybook_event event;
+            daybook_event_init(&event);
+            event.subject = daybook_text("people.1.named");
+            event.data = daybook_text(data);
+            daybook_append_options options;
+            daybook_append_options_init(&options);
+            options.auto_stream = 1;
+            assert_int_equal(daybook_append(store, &event, 1, &options, NULL, NULL), DAYBOOK_OK);
+        }
+        if (i % 400 == 399) assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    }
+    assert_int_equal(files_holding(&at, ".dbs", secret), 2);
+    daybook_purge_options purge;
+    daybook_purge_options_init(&purge);
+    purge.erase = 1;
+    uint64_t removed = 0;
+    assert_int_equal(daybook_stream_purge(store, daybook_text("PEOPLE"), &purge, &removed, NULL), DAYBOOK_OK);
+    assert_int_equal(removed, 100);
+    assert_int_equal(files_holding(&at, "", secret), 0);
+    for (unsigned i = 800; i < 1200; i++) append_one(store, i);
+    assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    assert_int_equal(files_holding(&at, "", secret), 0);
+    assert_int_equal(read_all(store).count, 1200);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    unsigned findings = 0;
+    assert_int_equal(verify(&at, "/s", &findings), DAYBOOK_OK);
     end(&at);
 }
 
@@ -543,6 +589,7 @@ int main(void) {
         cmocka_unit_test(files_of_a_twin_are_not_mixed),
         cmocka_unit_test(an_older_manifest_is_told_and_repaired),
         cmocka_unit_test(erased_events_leave_no_bytes),
+        cmocka_unit_test(erased_events_leave_no_bytes_in_shared_dictionaries),
         cmocka_unit_test(missing_and_short_files_are_told_contained_and_repaired),
         cmocka_unit_test(flipped_bytes_are_told_contained_and_repaired),
         cmocka_unit_test(segments_are_merged_around_a_damaged_one),

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/fault_allocator.h"
+#include "segment/segment.h"
+
+enum { BODIES = 2000, BODY_SIZE = 160, USES_MAX = 32 };
+
+typedef struct bodies {
+    dbk_slice slices[BODIES];
+    char text[BODIES][BODY_SIZE];
+} bodies;
+
+enum kind { ORDERS, READINGS };
+
+static bodies *make_bodies(enum kind kind, unsigned seed) {
+    bodies *made = malloc(sizeof *made);
+    assert_non_null(made);
+    for (unsigned i = 0; i < BODIES; i++) {
+        unsigned a = (seed + i) * 2654435761u, b = a / 7, c = a / 77;
+        int size = kind == ORDERS
+                       ? snprintf(made->text[i], BODY_SIZE,
+                                  "{\"customer\":\"%08x\",\"status\":\"confirmed and waiting for payment\","
+                                  "\"amount\":%u,\"reference\":%u}",
+                                  a, b, c)
+                       : snprintf(made->text[i], BODY_SIZE,
+                                  "<measurement station='harbour' id='%08x'><temperature>%u</temperature>"
+                                  "<wind>%u</wind></measurement>",
+                                  a, b, c);
+        made->slices[i] = daybook_bytes(made->text[i], (size_t)size);
+    }
+    return made;
+}
+
+static bool choose(dbk_dictionary *dictionary, const bodies *from, size_t count) {
+    bool is_used;
+    assert_int_equal(
+        dbk_dictionary_choose(dbk_allocator_default(), from->slices, count, dictionary, &is_used),
+        DAYBOOK_OK);
+    return is_used;
+}
+
+static dbk_slice bytes_of(const dbk_dictionary *dictionary) {
+    return daybook_bytes(dictionary->bytes.data, dictionary->bytes.size);
+}
+
+static void one_dictionary_serves_segments_of_a_kind(void **state) {
+    (void)state;
+    dbk_dictionary dictionary;
+    dbk_dictionary_init(&dictionary, dbk_allocator_default());
+    bodies *first = make_bodies(ORDERS, 1), *second = make_bodies(ORDERS, 1000000);
+    assert_true(choose(&dictionary, first, BODIES));
+    assert_true(dictionary.bytes.size > 1000);
+    uint8_t *kept = malloc(dictionary.bytes.size);
+    size_t size = dictionary.bytes.size;
+    memcpy(kept, dictionary.bytes.data, size);
+    for (unsigned i = 2; i <= USES_MAX; i++) {
+        assert_true(choose(&dictionary, i % 2 == 0 ? second : first, BODIES));
+        assert_int_equal(dictionary.uses, i);
+        assert_true(dbk_slice_equal(bytes_of(&dictionary), daybook_bytes(kept, size)));
+    }
+    // What is erased must not mean to rewrite the whole store.
+    assert_true(choose(&dictionary, second, BODIES));
+    assert_int_equal(dictionary.uses, 1);
+    assert_false(dbk_slice_equal(bytes_of(&dictionary), daybook_bytes(kept, size)));
+    dbk_dictionary_forget(&dictionary);
+    assert_int_equal(dictionary.bytes.size, 0);
+    assert_true(choose(&dictionary, first, BODIES));
+    assert_int_equal(dictionary.uses, 1);
+    assert_true(dbk_slice_equal(bytes_of(&dictionary), daybook_bytes(kept, size)));
+    free(kept);
+    free(first);
+    free(second);
+    dbk_dictionary_deinit(&dictionary);
+}
+
+static void other_events_get_a_dictionary_of_their_own(void **state) {
+    (void)state;
+    dbk_dictionary dictionary;
+    dbk_dictionary_init(&dictionary, dbk_allocator_default());
+    bodies *first = make_bodies(ORDERS, 1), *second = make_bodies(READINGS, 1);
+    assert_true(choose(&dictionary, first, BODIES));
+    assert_true(choose(&dictionary, second, BODIES));
+    assert_int_equal(dictionary.uses, 1);
+    bool has_learnt = false;
+    for (size_t i = 0; i + 11 <= dictionary.bytes.size && !has_learnt; i++)
+        has_learnt = memcmp(dictionary.bytes.data + i, "measurement", 11) == 0;
+    assert_true(has_learnt);
+    free(first);
+    free(second);
+    dbk_dictionary_deinit(&dictionary);
+}
+
+// A few events are not worth one: neither their own nor a large one of others.
+static void few_events_get_none(void **state) {
+    (void)state;
+    dbk_dictionary dictionary;
+    dbk_dictionary_init(&dictionary, dbk_allocator_default());
+    bodies *from = make_bodies(ORDERS, 1);
+    assert_false(choose(&dictionary, from, 0));
+    assert_false(choose(&dictionary, from, 20));
+    assert_int_equal(dictionary.uses, 0);
+    assert_true(choose(&dictionary, from, BODIES));
+    assert_false(choose(&dictionary, from, 20));
+    assert_int_equal(dictionary.uses, 1);
+    assert_true(dictionary.bytes.size > 1000);
+    // Far fewer, but enough for a small one.
+    size_t large = dictionary.bytes.size;
+    assert_true(choose(&dictionary, from, BODIES / 4));
+    assert_true(dictionary.bytes.size < large / 2);
+    free(from);
+    dbk_dictionary_deinit(&dictionary);
+}
+
+static void without_memory_it_stays_as_it_was(void **state) {
+    (void)state;
+    bodies *first = make_bodies(ORDERS, 1), *second = make_bodies(READINGS, 1);
+    unsigned failed = 0;
+    for (unsigned n = 1; failed + 1 == n; n++) {
+        fault_allocator faults;
+        fault_allocator_init(&faults);
+        dbk_dictionary dictionary;
+        dbk_dictionary_init(&dictionary, &faults.allocator);
+        bool is_used;
+        assert_int_equal(
+            dbk_dictionary_choose(&faults.allocator, first->slices, BODIES, &dictionary, &is_used),
+            DAYBOOK_OK);
+        uint32_t checksum = dictionary.bytes.data[dictionary.bytes.size / 2];
+        size_t size = dictionary.bytes.size;
+        fault_allocator_fail(&faults, n, true);
+        daybook_status status =
+            dbk_dictionary_choose(&faults.allocator, second->slices, BODIES, &dictionary, &is_used);
+        if (status != DAYBOOK_OK) {
+            assert_int_equal(status, DAYBOOK_ENOMEM);
+            assert_false(is_used);
+            assert_int_equal(dictionary.uses, 1);
+            assert_int_equal(dictionary.bytes.size, size);
+            assert_int_equal(dictionary.bytes.data[size / 2], checksum);
+            failed++;
+        }
+        dbk_dictionary_deinit(&dictionary);
+        fault_allocator_fail(&faults, 0, false);
+        assert_int_equal(fault_allocator_live(&faults), 0);
+    }
+    assert_true(failed >= 5);
+    free(first);
+    free(second);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_dictionary_serves_segments_of_a_kind),
+        cmocka_unit_test(other_events_get_a_dictionary_of_their_own),
+        cmocka_unit_test(few_events_get_none),
+        cmocka_unit_test(without_memory_it_stays_as_it_was),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
