@@ -36,7 +36,30 @@ class Store(Case):
 
 class Golden(Store):
     def test_there_is_one(self):
-        self.assertIn("1", FORMATS)
+        self.assertEqual(["1", "2"], FORMATS)
+
+    def test_a_manifest_of_one_copy_becomes_two(self):
+        """Format 1 kept the manifest once; whoever writes next keeps it twice, and looking changes nothing."""
+        store = self.unpack("1", "one-copy")
+        self.ok("-s", store, "verify")
+        self.assertEqual(1, len([name for name in os.listdir(store) if name.startswith("manifest-")]))
+        self.ok("-s", store, "append", "orders.1.reopened")
+        names = sorted(name for name in os.listdir(store) if name.startswith("manifest-"))
+        self.assertEqual([names[0], names[0] + ".copy"], names)
+        self.assertEqual(content(os.path.join(store, names[0])), content(os.path.join(store, names[1])))
+        self.ok("-s", store, "verify")
+
+    def test_a_copy_of_the_manifest_is_made_good(self):
+        store = self.unpack("2", "copies")
+        names = sorted(name for name in os.listdir(store) if name.startswith("manifest-"))
+        with open(os.path.join(store, names[0]), "r+b") as file:
+            file.seek(70)
+            file.write(b"??")
+        found = self.fails(DAMAGED, "-s", store, "verify")
+        self.assertIn(f"{names[0]} at 70: ", found.out)
+        self.assertEqual(self.expected("2"), self.ok("-s", store, "--read-only", "export", "--all").out_bytes)
+        self.ok("-s", store, "append", "orders.1.reopened")
+        self.ok("-s", store, "verify")
 
     def test_events_are_those_that_were_stored(self):
         for number in FORMATS:
