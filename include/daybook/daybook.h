@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** Everything: the store (libdaybook) and the toolkit (libdaybook-toolkit: aggregate.h, causation.h, kv.h,
- *  snapshot.h, state.h). */
+ *  machine.h, snapshot.h, state.h). */
 #ifndef DAYBOOK_DAYBOOK_H
 #define DAYBOOK_DAYBOOK_H
 
@@ -11,6 +11,7 @@
 #include "daybook/event.h"
 #include "daybook/id.h"
 #include "daybook/kv.h"
+#include "daybook/machine.h"
 #include "daybook/read.h"
 #include "daybook/slice.h"
 #include "daybook/snapshot.h"

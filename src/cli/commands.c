@@ -156,6 +156,29 @@ static const cli_option state_options[] = {
     END,
 };
 
+static const cli_option machine_draw_options[] = {
+    CHOICE("format", "mermaid|dot", "language of the drawing (default mermaid)"),
+    END,
+};
+
+static const cli_option machine_state_options[] = {
+    NUMBER("at", "VERSION", "as of this version"),
+    TIME("at-time", "of the events that had happened by then"),
+    TIME("known-at", "of the events the store had recorded by then"),
+    END,
+};
+
+static const cli_option machine_move_options[] = {
+    TEXT("from", "STATE", "fail unless it is in this state"),
+    TEXT("actor", "WHO", "who did it"),
+    TEXT("reason", "TEXT", "why"),
+    TEXT("correlation", "ID", "what it belongs to"),
+    TEXT("causation", "ID", "the event that caused it"),
+    TEXT("data", "JSON", "an object whose members join the event's"),
+    FLAG("skip-guards", "move although a guard, which is code of a program, cannot be asked here"),
+    END,
+};
+
 #define STREAM_OPTIONS                                                                                      \
     TEXTS("subjects", "FILTER", "subjects it captures; several: again, or joined by commas"),               \
         NUMBER("max-msgs", "N", "keep at most N events"), BYTES("max-bytes", "keep at most so many bytes"), \
@@ -413,6 +436,55 @@ const cli_command cli_commands[] = {
      .flags = CLI_ASKS,
      .positional_min = 1,
      .positional_max = 1},
+    {.name = "machine check",
+     .usage = "FILE",
+     .summary = "check the state machine that a JSON file declares",
+     .description =
+         "FILE holds one object: {\"machine\": NAME, \"category\": CATEGORY, \"initial\": STATE, "
+         "\"states\": [STATE...], \"transitions\": [{\"from\": STATE, \"to\": STATE, \"event\": TYPE, "
+         "\"guard\": NAME}...]}. States may be left out, then they are those of the transitions; so may "
+         "event (default: NAME.state.changed) and guard.\n\n"
+         "Says what is allowed but probably not meant, such as a state that cannot be reached.",
+     .run = cli_run_machine_check,
+     .flags = CLI_WITHOUT_STORE,
+     .positional_min = 1,
+     .positional_max = 1},
+    {.name = "machine draw",
+     .usage = "FILE",
+     .summary = "draw a state machine as text for Mermaid or Graphviz",
+     .examples = "daybook machine draw issue.json --format dot | dot -Tsvg >issue.svg",
+     .options = machine_draw_options,
+     .run = cli_run_machine_draw,
+     .flags = CLI_WITHOUT_STORE,
+     .positional_min = 1,
+     .positional_max = 1},
+    {.name = "machine state",
+     .usage = "FILE ID",
+     .summary = "the state of one, now or as of a moment",
+     .examples = "daybook machine state issue.json 7",
+     .options = machine_state_options,
+     .run = cli_run_machine_state,
+     .positional_min = 2,
+     .positional_max = 2},
+    {.name = "machine history",
+     .usage = "FILE ID",
+     .summary = "the moves of one",
+     .run = cli_run_machine_history,
+     .flags = CLI_TABLE,
+     .positional_min = 2,
+     .positional_max = 2},
+    {.name = "machine move",
+     .usage = "FILE ID TO",
+     .summary = "move one to another state",
+     .description =
+         "Appends the event of the transition from the present state to TO. A move that is not declared is "
+         "refused, naming what is allowed; so is one from a state it is not in (--from). Both exit with 3.",
+     .examples =
+         "daybook machine move issue.json 7 in_progress --from open --actor alice --reason 'it is mine'",
+     .options = machine_move_options,
+     .run = cli_run_machine_move,
+     .positional_min = 3,
+     .positional_max = 3},
     {.name = "stream ls",
      .usage = "",
      .summary = "list streams",
