@@ -92,22 +92,21 @@ static void tell(verifying *verify, bool is_damage, const char *file, uint64_t o
     keep(verify, &finding);
 }
 
-// Damage becomes a finding; what keeps us from reading on (memory, permissions) ends it.
+// What keeps us from reading on (memory, permissions, descriptors), as against damage.
+static bool ends_it(daybook_status status) {
+    return status != DAYBOOK_OK && status != DAYBOOK_EDAMAGED && status != DAYBOOK_EFOREIGN &&
+           status != DAYBOOK_ENOTFOUND && status != DAYBOOK_EIO;
+}
+
+// Damage becomes a finding; what keeps us from reading on ends it.
 static daybook_status absorb(verifying *verify, daybook_status status, const daybook_error *detail,
                              const char *file, uint64_t first, uint64_t last, daybook_error *error) {
-    switch (status) {
-    case DAYBOOK_OK:
-        return DAYBOOK_OK;
-    case DAYBOOK_EDAMAGED:
-    case DAYBOOK_EFOREIGN:
-    case DAYBOOK_ENOTFOUND:
-    case DAYBOOK_EIO:
-        tell(verify, true, file, detail->offset, first, last, "%s", detail->message);
-        return DAYBOOK_OK;
-    default:
+    if (ends_it(status)) {
         if (error != NULL) *error = *detail;
         return status;
     }
+    if (status != DAYBOOK_OK) tell(verify, true, file, detail->offset, first, last, "%s", detail->message);
+    return DAYBOOK_OK;
 }
 
 static daybook_status advance(verifying *verify, uint64_t bytes, daybook_error *error) {
@@ -156,19 +155,22 @@ static dbk_segment_config segment_config(const verifying *verify, uint64_t segme
 }
 
 // What the manifest says of a segment against what it is; and what is lost where it cannot be opened.
-static void compare_summary(verifying *verify, const char *name, const dbk_segment_summary *said) {
+static daybook_status compare_summary(verifying *verify, const char *name, const dbk_segment_summary *said,
+                                      daybook_error *error) {
     dbk_segment_config config = segment_config(verify, said->segment_id);
     dbk_cache *cache = NULL;
     dbk_segment *segment = NULL;
     if (dbk_cache_new(verify->allocator, 1 << 20, &cache) != DAYBOOK_OK) {
         verify->out_of_memory = true;
-        return;
+        return DAYBOOK_OK;
+    }
+    daybook_status status = dbk_segment_open(&config, cache, &segment, error);
+    if (ends_it(status)) {
+        dbk_cache_free(cache);
+        return status;
     }
     // Why it cannot be opened was told by dbk_segment_verify.
-    daybook_status status = dbk_segment_open(&config, cache, &segment, NULL);
-    if (status == DAYBOOK_ENOMEM) {
-        verify->out_of_memory = true;
-    } else if (status != DAYBOOK_OK) {
+    if (status != DAYBOOK_OK) {
         tell(verify, true, name, 0, said->position_first, said->position_last,
              "cannot be opened: none of its %llu events can be read", (unsigned long long)said->event_count);
     } else {
@@ -184,6 +186,7 @@ static void compare_summary(verifying *verify, const char *name, const dbk_segme
         dbk_segment_unref(segment);
     }
     dbk_cache_free(cache);
+    return DAYBOOK_OK;
 }
 
 static daybook_status verify_deletions(verifying *verify, const dbk_manifest_segment *entry,
@@ -237,7 +240,7 @@ static daybook_status verify_segment(verifying *verify, const dbk_manifest_segme
         DBK_TRY(
             absorb(verify, status, &detail, name, summary->position_first, summary->position_last, error));
     }
-    compare_summary(verify, name, summary);
+    DBK_TRY(compare_summary(verify, name, summary, error));
     DBK_TRY(verify_deletions(verify, entry, error));
     return advance(verify, summary->file_bytes, error);
 }
