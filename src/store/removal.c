@@ -647,7 +647,7 @@ static daybook_status erase_removed(daybook_store *store, uint64_t position_from
 
 daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, uint64_t seq, int erase,
                                     daybook_error *error) {
-    dbk_stream *stream;
+    dbk_stream *stream = NULL;
     if (store == NULL || seq == 0)
         return dbk_fail(error, DAYBOOK_EMISUSE, "an event is removed by stream and seq; seq begins at 1");
     DBK_TRY(writable_stream(store, name, DAYBOOK_STREAM_DENY_DELETE, "deleting events", &stream, error));
@@ -763,7 +763,7 @@ daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name,
         return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter",
                         (int)(options->filter.size < 200 ? options->filter.size : 200),
                         (const char *)options->filter.data);
-    dbk_stream *stream;
+    dbk_stream *stream = NULL;
     DBK_TRY(writable_stream(store, name, DAYBOOK_STREAM_DENY_PURGE, "purging", &stream, error));
     folded of = {.snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream)),
                  .stream = stream,
