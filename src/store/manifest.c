@@ -17,7 +17,6 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
-#include "io/io.h"
 #include "store/manifest_edit.h"
 
 enum { REWRITE_BYTES_MIN = 64 * 1024, LOAD_ATTEMPTS_MAX = 20 };
@@ -162,7 +161,7 @@ done:
 // ---- Loading --------------------------------------------------------------------------------------------
 
 static daybook_status load_frame(dbk_manifest *manifest, const dbk_manifest_frame *frame, bool is_first,
-                                 const char *path, daybook_error *error) {
+                                 const char *name, daybook_error *error) {
     dbk_manifest_plan plan = {0};
     daybook_status status = DAYBOOK_EDAMAGED;
     if (frame->kind == (is_first ? DBK_MANIFEST_SNAPSHOT : DBK_MANIFEST_EDIT)) {
@@ -176,25 +175,23 @@ static daybook_status load_frame(dbk_manifest *manifest, const dbk_manifest_fram
     if (status == DAYBOOK_EDAMAGED) {
         // The checksum is right: written by a program that knows more, or by a bug.
         return dbk_fail_damaged(
-            error, path, frame->offset,
-            "%s has an edit this program does not understand at byte %llu; use a newer daybook", path,
+            error, name, frame->offset,
+            "%s has an edit this program does not understand at byte %llu; use a newer daybook", name,
             (unsigned long long)frame->offset);
     }
-    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while reading %s", path);
+    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while reading %s", name);
     return DAYBOOK_OK;
 }
 
 static daybook_status load_frames(dbk_manifest *manifest, dbk_slice content, daybook_error *error) {
     char name[DBK_MANIFEST_NAME_SIZE];
-    char path[DBK_PATH_SIZE_MAX];
     dbk_manifest_name(manifest->number, 0, name);
-    DBK_TRY(dbk_path_join(manifest->directory, name, path, error));
     dbk_manifest_frame frame;
     uint64_t offset = 0;
     for (bool is_first = true; dbk_manifest_file_next(content, &offset, &frame); is_first = false)
-        DBK_TRY(load_frame(manifest, &frame, is_first, path, error));
+        DBK_TRY(load_frame(manifest, &frame, is_first, name, error));
     if (!dbk_manifest_is_consistent(manifest)) {
-        return dbk_fail_damaged(error, path, 0, "%s contradicts itself; run daybook verify", path);
+        return dbk_fail_damaged(error, name, 0, "%s contradicts itself; run daybook verify", name);
     }
     return DAYBOOK_OK;
 }

@@ -523,7 +523,7 @@ static void apply_record(dbk_manifest *manifest, record_value *value, dbk_manife
     case RECORD_ENTRY:
         apply_entry(manifest, &plan->entries[(*entries_used)++], sorted);
         break;
-    case RECORD_NO_ENTRY:
+    default: // RECORD_NO_ENTRY: nothing else passes read_record
         apply_no_entry(manifest, &value->entry, sorted);
         break;
     }

@@ -84,6 +84,7 @@ bool dbk_manifest_parse_name(const char *name, uint64_t *number_out) {
     return *number_out > 0;
 }
 
+// Fails where the directory's name is too long; never again for a file that was made or found.
 static daybook_status path_of(const dbk_manifest_place *place, uint64_t number, unsigned copy,
                               char path_out[DBK_PATH_SIZE_MAX], daybook_error *error) {
     char name[DBK_MANIFEST_NAME_SIZE];
@@ -167,8 +168,8 @@ static void open_copies(dbk_manifest_file *file, const dbk_manifest_place *place
     daybook_status status = DAYBOOK_OK;
     for (unsigned copy = 0; status == DAYBOOK_OK && copy < DBK_MANIFEST_COPY_COUNT; copy++) {
         char path[DBK_PATH_SIZE_MAX];
-        status = path_of(place, place->number, copy, path, NULL);
-        if (status == DAYBOOK_OK) status = open_copy(file, place, copy, path, NULL);
+        (void)path_of(place, place->number, copy, path, NULL);
+        status = open_copy(file, place, copy, path, NULL);
     }
     if (status != DAYBOOK_OK) dbk_manifest_file_close(file, place->vfs);
 }
@@ -213,7 +214,7 @@ static daybook_status write_to_copies(dbk_manifest_file *file, const dbk_manifes
     daybook_vfs *vfs = place->vfs;
     char paths[DBK_MANIFEST_COPY_COUNT][DBK_PATH_SIZE_MAX];
     for (unsigned copy = 0; copy < DBK_MANIFEST_COPY_COUNT; copy++) {
-        DBK_TRY(path_of(place, place->number, copy, paths[copy], error));
+        (void)path_of(place, place->number, copy, paths[copy], NULL);
         DBK_TRY(dbk_write_exactly(vfs, file->copies[copy], paths[copy], frame->data, frame->size, file->size,
                                   error));
     }
@@ -252,8 +253,8 @@ void dbk_manifest_file_remove_older(const dbk_manifest_place *place, uint64_t nu
     for (uint64_t gone = number - 1; gone > 0 && gone + OLDER_COUNT >= number; gone--) {
         for (unsigned copy = 0; copy < DBK_MANIFEST_COPY_COUNT; copy++) {
             char path[DBK_PATH_SIZE_MAX];
-            if (path_of(place, gone, copy, path, NULL) == DAYBOOK_OK)
-                (void)place->vfs->unlink(place->vfs, path);
+            (void)path_of(place, gone, copy, path, NULL);
+            (void)place->vfs->unlink(place->vfs, path);
         }
     }
 }
@@ -685,7 +686,7 @@ void dbk_manifest_file_describe(const dbk_manifest_file *file, unsigned copy, ch
         (void)snprintf(text_out, size, "it is damaged at byte %llu; the other copy has what is there",
                        offset);
         break;
-    case DBK_MANIFEST_COPY_FOREIGN:
+    default: // DBK_MANIFEST_COPY_FOREIGN
         (void)snprintf(text_out, size,
                        "it is of another store or another file; the other copy has everything");
         break;

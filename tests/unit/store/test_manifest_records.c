@@ -62,6 +62,8 @@ static void each_contradiction_of_a_record_is_refused(void **state) {
         {true, 4, {12, 1, 1, 'k'}},                                   // no entry
         {false, 4, {12, 0, 1, 'k'}},                                  //
         {true, 2, {13, 5}},                                           // trim from
+        {true, 2, {14, INT64_MAX}},                                   // positions spent
+        {false, 2, {14, UINT64_C(1) << 63}},                          //
         {false, 2, {0, 1}},                                           // no such records
         {false, 2, {100, 1}},                                         //
     };
@@ -72,6 +74,8 @@ static void each_contradiction_of_a_record_is_refused(void **state) {
             if (decode(cases[i].numbers, cut) != DAYBOOK_EDAMAGED) fail_msg("case %zu cut at %zu", i, cut);
     }
     assert_int_equal(decode(NULL, 0), DAYBOOK_OK);
+    static const uint64_t two_kinds[] = {11, 2, 1, 'k', 0, 11, 1, 1, 'k', 0};
+    assert_int_equal(decode(two_kinds, 10), DAYBOOK_OK);
 }
 
 static void each_contradiction_of_a_segment_is_refused(void **state) {
