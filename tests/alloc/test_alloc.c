@@ -24,6 +24,7 @@
 #include "daybook/daybook.h"
 #include "io/sim/sim.h"
 #include "lib/fault_allocator.h"
+#include "lib/ignore.h"
 
 enum {
     STEP_COUNT_MAX = 20000,
@@ -473,6 +474,10 @@ static daybook_status act_repair(world *at) {
     return daybook_repair("/s", &at->options, 0, report_nothing, NULL, &at->error);
 }
 
+static daybook_status act_confirm_clock(world *at) {
+    return daybook_confirm_clock(at->store, &at->error);
+}
+
 static daybook_status act_backup(world *at) {
     char path[32];
     (void)snprintf(path, sizeof path, "/backup-%u", at->number++);
@@ -503,6 +508,7 @@ static const call store_calls[] = {
     {"maintain", act_maintain, prepare_merge, READS},
     {"verify", act_verify, NULL, READS},
     {"repair", act_repair, NULL, IN_PLACE},
+    {"confirm clock", act_confirm_clock, NULL, READS},
     {"backup", act_backup, NULL, READS},
     {"restore", act_restore, prepare_restore, READS},
 };
@@ -1157,29 +1163,6 @@ static const call kv_calls[] = {
 // ---- State --------------------------------------------------------------------------------------------------
 
 #define ORDER daybook_text("orders.1")
-
-static int ignore_history(void *context, const daybook_recorded_event *event, daybook_slice changes,
-                          daybook_slice state) {
-    (void)context;
-    (void)event;
-    (void)changes;
-    (void)state;
-    return 0;
-}
-
-static int ignore_step(void *context, unsigned depth, const daybook_recorded_event *event) {
-    (void)context;
-    (void)depth;
-    (void)event;
-    return 0;
-}
-
-static int ignore_snapshot(void *context, daybook_slice aggregate, daybook_slice json) {
-    (void)context;
-    (void)aggregate;
-    (void)json;
-    return 0;
-}
 
 static daybook_status act_state_load(world *at) {
     daybook_state *state = NULL;

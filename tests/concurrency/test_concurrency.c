@@ -13,7 +13,6 @@
 #include <ftw.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,38 +22,10 @@
 #include <unistd.h>
 
 #include "daybook/daybook.h"
+#include "lib/real_store.h"
 #include "model/random.h"
 
 enum { WRITER_COUNT = 6, FOLLOWER_COUNT = 3, AGGREGATE_COUNT = 12, SEAT_COUNT = 400, SEATS_PER_COURSE = 5 };
-
-static char path[32] = "threads-test-XXXXXX";
-
-static void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
-static void fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    (void)fprintf(stderr, "\nFAILED: ");
-    (void)vfprintf(stderr, format, arguments);
-    (void)fprintf(stderr, "\n");
-    va_end(arguments);
-    abort();
-}
-
-static uint64_t number_from(const char *name, uint64_t otherwise) {
-    const char *text = getenv(name);
-    return text == NULL || *text == '\0' ? otherwise : strtoull(text, NULL, 10);
-}
-
-static int64_t now_ns(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static int remove_entry(const char *entry, const struct stat *facts, int kind, struct FTW *place) {
-    (void)facts, (void)kind, (void)place;
-    return remove(entry);
-}
 
 static void log_message(void *context, int level, daybook_slice message) {
     (void)context;
@@ -69,11 +40,7 @@ static daybook_store *open_store(uint64_t memtable_bytes, uint64_t journal_bytes
     options.memtable_bytes = memtable_bytes;
     options.journal_max_bytes = journal_bytes;
     options.log = log_message;
-    daybook_error error;
-    daybook_error_init(&error);
-    daybook_store *store;
-    if (daybook_open(path, &options, &store, &error) != DAYBOOK_OK) fail("open: %s", error.message);
-    return store;
+    return real_open(&options);
 }
 
 static void close_store(daybook_store *store) {
@@ -416,7 +383,7 @@ static void run_threads(uint64_t seconds, uint64_t seed) {
            " groups, %" PRIu64 " flushes, %" PRIu64 " merges, followers saw %" PRIu64 " each\n",
            acknowledged, atomic_load(&submitted_events), conflicts, info.group_count, info.flush_count,
            info.merge_count, followers[0].seen);
-    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    real_end();
 }
 
 // ---- Buckets ---------------------------------------------------------------------------------------------
@@ -467,8 +434,7 @@ static void *put_values(void *context) {
 }
 
 static void run_buckets(unsigned buckets, uint64_t puts) {
-    strcpy(path, "bucket-test-XXXXXX");
-    if (mkdtemp(path) == NULL) fail("no directory");
+    real_begin("bucket-test");
     daybook_store *store = open_store(1 << 20, 16 << 20);
     int64_t begin = now_ns();
     for (unsigned i = 0; i < buckets; i++) {
@@ -489,7 +455,7 @@ static void run_buckets(unsigned buckets, uint64_t puts) {
         if (putters[i].slowest_ns > slowest) slowest = putters[i].slowest_ns;
     }
     int64_t done = now_ns();
-    (void)nftw(path, count_file, 16, FTW_PHYS);
+    (void)nftw(real_path, count_file, 16, FTW_PHYS);
     daybook_store_info info;
     memset(&info, 0, sizeof info);
     info.size = sizeof info;
@@ -515,7 +481,7 @@ static void run_buckets(unsigned buckets, uint64_t puts) {
             fail("bucket %u holds %" PRIu64 " values of %" PRIu64 " keys", i, all, distinct);
     }
     close_store(store);
-    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    real_end();
 }
 
 // ---- Large batches through the smallest journal -----------------------------------------------------------
@@ -558,8 +524,7 @@ static void *lift_batches(void *context) {
 // Each batch is a quarter of the journal: appends must wait for room, but go on by themselves, and none may
 // be refused.
 static void run_large(unsigned batches) {
-    strcpy(path, "large-test-XXXXXX");
-    if (mkdtemp(path) == NULL) fail("no directory");
+    real_begin("large-test");
     daybook_store *store = open_store(256 << 10, 4 << 20);
     add_stream(store, "LARGE", "large.>", 2, 0);
     lifter lifters[LIFTER_COUNT];
@@ -582,7 +547,7 @@ static void run_large(unsigned batches) {
     printf("large: %u batches of %d KiB through 4 MiB in %.2f s, slowest %.0f ms\n", LIFTER_COUNT * batches,
            LIFTED_EVENTS * LIFTED_SIZE / 1024, (double)(now_ns() - begin) / 1e9, (double)slowest / 1e6);
     if (slowest > INT64_C(10000000000)) fail("an append waited for %.1f s", (double)slowest / 1e9);
-    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    real_end();
 }
 
 // ---- A stream made anew ----------------------------------------------------------------------------------
@@ -590,8 +555,7 @@ static void run_large(unsigned batches) {
 // While one thread reads, a stream is deleted and made anew again and again: its reader must never see data
 // of a predecessor behind that of a successor, and counts and sequences begin anew.
 static void run_anew(unsigned rounds) {
-    strcpy(path, "anew-test-XXXXXX");
-    if (mkdtemp(path) == NULL) fail("no directory");
+    real_begin("anew-test");
     daybook_store *store = open_store(256 << 10, 4 << 20);
     daybook_error error;
     daybook_error_init(&error);
@@ -638,14 +602,14 @@ static void run_anew(unsigned rounds) {
     }
     close_store(store);
     printf("made anew: %u times\n", rounds);
-    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    real_end();
 }
 
 int main(void) {
-    uint64_t seed = number_from("DAYBOOK_SEED", (uint64_t)time(NULL));
-    printf("seed %" PRIu64 "\n", seed);
-    if (mkdtemp(path) == NULL) fail("no directory");
-    run_threads(number_from("DAYBOOK_SECONDS", 3), seed);
+    real_seed = number_from("DAYBOOK_SEED", (uint64_t)time(NULL));
+    printf("seed %" PRIu64 "\n", real_seed);
+    real_begin("threads-test");
+    run_threads(number_from("DAYBOOK_SECONDS", 3), real_seed);
     run_large((unsigned)number_from("DAYBOOK_BATCHES", 8));
     run_anew((unsigned)number_from("DAYBOOK_ROUNDS", 20));
     run_buckets((unsigned)number_from("DAYBOOK_BUCKETS", 1500), number_from("DAYBOOK_PUTS", 15000));

@@ -5,13 +5,11 @@
 // never stopped measures how long after its acknowledgement an event reaches it.
 //
 // DAYBOOK_SEED, DAYBOOK_SECONDS (of writing; default 10; more where 50 laps take longer)
-#define _XOPEN_SOURCE 700 // mkdtemp, nftw
+#define _XOPEN_SOURCE 700
 #define _DEFAULT_SOURCE   // MAP_ANONYMOUS
 
-#include <ftw.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +20,7 @@
 #include <unistd.h>
 
 #include "daybook/daybook.h"
+#include "lib/real_store.h"
 #include "model/random.h"
 
 enum { READER_COUNT = 8, EVENTS_MAX = 4000000, LATENCIES_MAX = 1 << 20, STOP_MS_MAX = 900 };
@@ -37,25 +36,6 @@ typedef struct shared_state {
 } shared_state;
 
 static shared_state *state;
-static char path[] = "follow-test-XXXXXX";
-static uint64_t seed;
-
-static void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
-static void fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    (void)fprintf(stderr, "\nFAILED: seed %" PRIu64 ": ", seed);
-    (void)vfprintf(stderr, format, arguments);
-    (void)fprintf(stderr, "\n");
-    va_end(arguments);
-    _exit(1);
-}
-
-static int64_t now_ns(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static void sleep_ms(uint64_t milliseconds) {
     struct timespec pause = {.tv_sec = (time_t)(milliseconds / 1000),
@@ -65,16 +45,11 @@ static void sleep_ms(uint64_t milliseconds) {
 
 static daybook_store *open_store(unsigned flags) {
     daybook_open_options options;
-    daybook_open_options_init(&options);
+    real_options(&options);
     options.flags = flags;
-    options.memory_budget_bytes = 16 << 20;
     options.memtable_bytes = 1 << 20;
     options.journal_max_bytes = JOURNAL_BYTES;
-    daybook_error error;
-    daybook_error_init(&error);
-    daybook_store *store;
-    if (daybook_open(path, &options, &store, &error) != DAYBOOK_OK) fail("open: %s", error.message);
-    return store;
+    return real_open(&options);
 }
 
 // Event `number` of the stream, from 1. Every third is large, so that the journal is lapped by few enough events
@@ -158,7 +133,7 @@ static uint64_t laps(void) {
 static void run_writer(uint64_t seconds) {
     daybook_store *store = open_store(0);
     random_source random;
-    random_init(&random, seed);
+    random_init(&random, real_seed);
     int64_t begin = now_ns(), end = begin + (int64_t)seconds * 1000000000;
     uint64_t number = 1;
     // On a busy machine longer, for the laps; but not for ever.
@@ -211,11 +186,6 @@ static void report_latency(uint64_t paced) {
     free(waits);
 }
 
-static int remove_entry(const char *entry, const struct stat *facts, int kind, struct FTW *place) {
-    (void)facts, (void)kind, (void)place;
-    return remove(entry);
-}
-
 static void add_stream(void) {
     daybook_store *store = open_store(0);
     daybook_stream_config config;
@@ -229,12 +199,11 @@ static void add_stream(void) {
 }
 
 int main(void) {
-    const char *text = getenv("DAYBOOK_SEED"), *time_text = getenv("DAYBOOK_SECONDS");
-    seed = text == NULL ? (uint64_t)time(NULL) : strtoull(text, NULL, 10);
-    uint64_t seconds = time_text == NULL ? 10 : strtoull(time_text, NULL, 10);
-    printf("seed %" PRIu64 "\n", seed);
+    real_seed = number_from("DAYBOOK_SEED", (uint64_t)time(NULL));
+    uint64_t seconds = number_from("DAYBOOK_SECONDS", 10);
+    printf("seed %" PRIu64 "\n", real_seed);
     (void)fflush(stdout);
-    if (mkdtemp(path) == NULL) fail("no directory");
+    real_begin("follow-test");
     state = mmap(NULL, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (state == MAP_FAILED) fail("no shared memory");
     add_stream();
@@ -245,7 +214,7 @@ int main(void) {
         if (readers[i] == 0) run_reader(i);
     }
     random_source random;
-    random_init(&random, seed + 1);
+    random_init(&random, real_seed + 1);
     int64_t begin = now_ns(), deadline = begin + (int64_t)(seconds * 5 + 60) * 1000000000;
     uint64_t paced = 0, stops = 0;
     while (!atomic_load(&state->finished)) {
@@ -279,6 +248,6 @@ int main(void) {
     printf("followers: %d readers, %" PRIu64 " stops, %" PRIu64 " events each, about %" PRIu64
            " laps of the journal, %d failed\n",
            READER_COUNT, stops, atomic_load(&state->written), laps(), failures);
-    if (failures == 0) (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    if (failures == 0) real_end();
     return failures == 0 ? 0 : 1;
 }

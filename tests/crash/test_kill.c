@@ -15,15 +15,12 @@
 // Now and then the child is stopped for a while (SIGSTOP) before its end.
 //
 // DAYBOOK_SEED, DAYBOOK_CYCLES (default: as many as fit into DAYBOOK_SECONDS, default 30)
-#define _XOPEN_SOURCE 700 // mkdtemp, nftw
-#define _DEFAULT_SOURCE   // usleep
+#define _DEFAULT_SOURCE // usleep
 
 #include <errno.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +30,7 @@
 #include <unistd.h>
 
 #include "daybook/daybook.h"
+#include "lib/real_store.h"
 #include "model/random.h"
 
 enum {
@@ -64,39 +62,14 @@ typedef struct writer {
 } writer;
 
 static writer writers[WRITER_COUNT];
-#define PATH_PATTERN "kill-test-XXXXXX"
-static char path[] = PATH_PATTERN;
-static uint64_t seed;
+#define DIRECTORY_NAME "kill-test"
 static int acknowledgements = -1; // the child's end
-
-static void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
-static void fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    (void)fprintf(stderr, "\nFAILED: seed %" PRIu64 " in %s: ", seed, path);
-    (void)vfprintf(stderr, format, arguments);
-    (void)fprintf(stderr, "\n");
-    va_end(arguments);
-    abort();
-}
-
-static uint64_t number_from(const char *name, uint64_t otherwise) {
-    const char *text = getenv(name);
-    return text == NULL || *text == '\0' ? otherwise : strtoull(text, NULL, 10);
-}
 
 static daybook_store *open_store(void) {
     daybook_open_options options;
-    daybook_open_options_init(&options);
-    options.memory_budget_bytes = 16 << 20;
-    options.memtable_bytes = 256 << 10;
-    options.journal_max_bytes = 4 << 20;
+    real_options(&options);
     options.lock_wait_ms = 5000;
-    daybook_error error;
-    daybook_error_init(&error);
-    daybook_store *store;
-    if (daybook_open(path, &options, &store, &error) != DAYBOOK_OK) fail("open: %s", error.message);
-    return store;
+    return real_open(&options);
 }
 
 // ---- The child -------------------------------------------------------------------------------------------
@@ -419,15 +392,9 @@ static void add_stream(daybook_store *store, const char *name, const char *subje
     if (daybook_stream_add(store, &config, &error) != DAYBOOK_OK) fail("stream: %s", error.message);
 }
 
-static int remove_entry(const char *entry, const struct stat *facts, int kind, struct FTW *place) {
-    (void)facts, (void)kind, (void)place;
-    return remove(entry);
-}
-
 // A fresh store and fresh counts: what is checked after each kill stays small.
 static void begin_store(void) {
-    memcpy(path, PATH_PATTERN, sizeof path);
-    if (mkdtemp(path) == NULL) fail("no directory");
+    real_begin(DIRECTORY_NAME);
     for (unsigned i = 0; i < WRITER_COUNT; i++) {
         free(writers[i].operations);
         writers[i].next = 0;
@@ -442,7 +409,7 @@ static void begin_store(void) {
 }
 
 static void end_store(void) {
-    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    real_end();
 }
 
 static void pause_ms(uint64_t ms) {
@@ -497,11 +464,11 @@ static uint64_t run_cycle(random_source *random) {
 }
 
 int main(void) {
-    seed = number_from("DAYBOOK_SEED", (uint64_t)time(NULL));
+    real_seed = number_from("DAYBOOK_SEED", (uint64_t)time(NULL));
     uint64_t cycles = number_from("DAYBOOK_CYCLES", 0), seconds = number_from("DAYBOOK_SECONDS", 30);
     random_source random;
-    random_init(&random, seed);
-    printf("seed %" PRIu64 "\n", seed);
+    random_init(&random, real_seed);
+    printf("seed %" PRIu64 "\n", real_seed);
     (void)fflush(stdout);
     uint64_t done = 0, acknowledged = 0, event_count = 0, stored = 0;
     time_t end = time(NULL) + (time_t)seconds;

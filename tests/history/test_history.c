@@ -8,14 +8,12 @@
 //
 // DAYBOOK_SECONDS  all rounds together; default 6
 // DAYBOOK_SEED     printed; the schedule of threads is the machine's all the same
-#define _XOPEN_SOURCE 700 // mkdtemp, nftw
-#define _DEFAULT_SOURCE   // MAP_ANONYMOUS, usleep
+#define _XOPEN_SOURCE 700
+#define _DEFAULT_SOURCE // MAP_ANONYMOUS, usleep
 
-#include <ftw.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +25,7 @@
 
 #include "daybook/daybook.h"
 #include "history/history.h"
+#include "lib/real_store.h"
 #include "model/random.h"
 
 enum {
@@ -55,39 +54,14 @@ typedef struct shared {
 } shared;
 
 static shared *all;
-static char path[32] = "history-test-XXXXXX";
-static uint64_t seed;
-
-__attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    (void)fprintf(stderr, "\nFAILED (seed %" PRIu64 ", store kept in %s): ", seed, path);
-    (void)vfprintf(stderr, format, arguments);
-    (void)fprintf(stderr, "\n");
-    va_end(arguments);
-    _exit(1);
-}
-
-static int64_t now_ns(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 // ---- The store ---------------------------------------------------------------------------------------------
 
 static daybook_store *open_store(void) {
     daybook_open_options options;
-    daybook_open_options_init(&options);
-    options.memory_budget_bytes = 16 << 20;
-    options.memtable_bytes = 256 << 10;
-    options.journal_max_bytes = 4 << 20;
+    real_options(&options);
     options.lock_wait_ms = 5000;
-    daybook_error error;
-    daybook_error_init(&error);
-    daybook_store *store;
-    if (daybook_open(path, &options, &store, &error) != DAYBOOK_OK) fail("open: %s", error.message);
-    return store;
+    return real_open(&options);
 }
 
 static void add_streams(void) {
@@ -380,7 +354,7 @@ static void run_round(uint64_t round) {
     client clients[CLIENTS + FOLLOWERS];
     for (unsigned i = 0; i < CLIENTS + FOLLOWERS; i++) {
         clients[i] = (client){.store = store, .number = i < CLIENTS ? i : i - CLIENTS};
-        random_init(&clients[i].random, seed * 1000003 + round * 101 + i);
+        random_init(&clients[i].random, real_seed * 1000003 + round * 101 + i);
         void *(*run)(void *) = i < APPENDERS ? run_appender : i < CLIENTS ? run_reader : run_follower;
         if (pthread_create(&clients[i].thread, NULL, run, &clients[i]) != 0) fail("no thread");
     }
@@ -392,7 +366,7 @@ static void run_round(uint64_t round) {
 
 static void play(double seconds, uint64_t *rounds_out) {
     random_source random;
-    random_init(&random, seed);
+    random_init(&random, real_seed);
     int64_t end_ns = now_ns() + (int64_t)(seconds * 1e9);
     for (uint64_t round = 1;; round++) {
         pid_t child = fork();
@@ -472,22 +446,18 @@ static void check(uint64_t rounds) {
     free(log);
 }
 
-static int remove_entry(const char *entry, const struct stat *facts, int kind, struct FTW *place) {
-    (void)facts, (void)kind, (void)place;
-    return remove(entry);
-}
-
 int main(void) {
-    const char *seconds = getenv("DAYBOOK_SECONDS"), *given = getenv("DAYBOOK_SEED");
-    seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)now_ns() % 1000000;
-    (void)printf("seed %" PRIu64 "\n", seed);
+    const char *seconds = getenv("DAYBOOK_SECONDS");
+    real_seed = number_from("DAYBOOK_SEED", (uint64_t)now_ns() % 1000000);
+    (void)printf("seed %" PRIu64 "\n", real_seed);
     (void)fflush(stdout);
     all = mmap(NULL, sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (all == MAP_FAILED || mkdtemp(path) == NULL) fail("no memory or no folder");
+    if (all == MAP_FAILED) fail("no memory");
+    real_begin("history-test");
     add_streams();
     uint64_t rounds = 0;
     play(seconds != NULL ? strtod(seconds, NULL) : 6, &rounds);
     check(rounds);
-    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    real_end();
     return 0;
 }

@@ -14,6 +14,7 @@
 
 #include "daybook/daybook.h"
 #include "lib/fault_allocator.h"
+#include "lib/ignore.h"
 
 enum { STEP_COUNT_MAX = 2000 };
 
@@ -32,29 +33,6 @@ static daybook_status append(daybook_store *store, const char *id, const char *c
     daybook_append_options_init(&options);
     options.auto_stream = 1;
     return daybook_append(store, &event, 1, &options, NULL, NULL);
-}
-
-static int ignore_history(void *context, const daybook_recorded_event *event, daybook_slice changes,
-                          daybook_slice state) {
-    (void)context;
-    (void)event;
-    (void)changes;
-    (void)state;
-    return 0;
-}
-
-static int ignore_event(void *context, unsigned depth, const daybook_recorded_event *event) {
-    (void)context;
-    (void)depth;
-    (void)event;
-    return 0;
-}
-
-static int ignore_snapshot(void *context, daybook_slice aggregate, daybook_slice json) {
-    (void)context;
-    (void)aggregate;
-    (void)json;
-    return 0;
 }
 
 static daybook_status do_load(daybook_store *store) {
@@ -81,11 +59,11 @@ static daybook_status do_diff(daybook_store *store) {
 }
 
 static daybook_status do_why(daybook_store *store) {
-    return daybook_why(daybook_store_engine(store), daybook_text("two"), ignore_event, NULL, NULL);
+    return daybook_why(daybook_store_engine(store), daybook_text("two"), ignore_step, NULL, NULL);
 }
 
 static daybook_status do_trace(daybook_store *store) {
-    return daybook_trace(daybook_store_engine(store), daybook_text("all"), ignore_event, NULL, NULL);
+    return daybook_trace(daybook_store_engine(store), daybook_text("all"), ignore_step, NULL, NULL);
 }
 
 static daybook_status do_take(daybook_store *store) {
