@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** Everything: the store (libdaybook) and the toolkit (libdaybook-toolkit: aggregate.h, causation.h, kv.h,
- *  machine.h, snapshot.h, state.h). */
+ *  machine.h, snapshot.h, state.h, testkit.h). */
 #ifndef DAYBOOK_DAYBOOK_H
 #define DAYBOOK_DAYBOOK_H
 
@@ -20,6 +20,7 @@
 #include "daybook/store.h"
 #include "daybook/stream.h"
 #include "daybook/subject.h"
+#include "daybook/testkit.h"
 #include "daybook/time.h"
 #include "daybook/version.h"
 

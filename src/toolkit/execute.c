@@ -161,13 +161,17 @@ daybook_status daybook_decision_add(daybook_decision *decision, const char *type
     return daybook_decision_add_event(decision, &event, error);
 }
 
-// One decision, from nothing.
-static daybook_status decide_once(daybook_decision *decision, daybook_decide decide, const void *state,
-                                  const void *command, uint64_t version, daybook_error *error) {
+void dbk_decision_reset(daybook_decision *decision, uint64_t version) {
     dbk_arena_reset(decision->arena);
     decision->count = 0;
     decision->failed = DAYBOOK_OK;
     decision->version = version;
+}
+
+// One decision, from nothing.
+static daybook_status decide_once(daybook_decision *decision, daybook_decide decide, const void *state,
+                                  const void *command, uint64_t version, daybook_error *error) {
+    dbk_decision_reset(decision, version);
     DBK_TRY(decide(state, command, decision, error));
     return decision->failed;
 }

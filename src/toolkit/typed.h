@@ -46,6 +46,8 @@ struct daybook_decision {
 daybook_status dbk_decision_init(daybook_decision *decision, const daybook_execute_options *options,
                                  daybook_error *error);
 void dbk_decision_deinit(daybook_decision *decision);
+/// Empty again, on a state of this version.
+void dbk_decision_reset(daybook_decision *decision, uint64_t version);
 
 /// What one command asks for; see daybook_execute.
 typedef struct dbk_command {
