@@ -714,6 +714,8 @@ static daybook_status mark_closed(daybook_store *store, daybook_error *error) {
     daybook_status status = dbk_commit_edit(store, &edit, error);
     pthread_mutex_unlock(&store->manifest_lock);
     dbk_manifest_edit_deinit(&edit);
+    // A flush or merge that found commits closed had written its file already.
+    if (status == DAYBOOK_OK) dbk_remove_doubtful(store);
     return status;
 }
 
