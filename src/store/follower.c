@@ -702,24 +702,6 @@ static daybook_status check_present(daybook_store *store, daybook_error *error) 
     return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no store in %s; check the path", store->path);
 }
 
-// Damage to a copy of the manifest, which stays until a writer opens the store. Beside one, a copy may be
-// missing because it is just being replaced.
-static void tell_copies(daybook_store *store) {
-    uint64_t session = 0;
-    const dbk_manifest *manifest = &store->manifest;
-    for (unsigned copy = 0; copy < DBK_MANIFEST_COPY_COUNT; copy++) {
-        const dbk_manifest_copy_state *state = &manifest->file.states[copy];
-        if (!dbk_manifest_copy_is_damage(state) || dbk_lock_is_held(store->vfs, store->path, &session))
-            continue;
-        char name[DBK_MANIFEST_NAME_SIZE];
-        char text[256];
-        dbk_manifest_name(manifest->number, copy, name);
-        dbk_manifest_file_describe(&manifest->file, copy, text, sizeof text);
-        dbk_store_log(store, DAYBOOK_LOG_WARNING, "%s: %s; the next writer writes both copies anew", name,
-                      text);
-    }
-}
-
 daybook_status dbk_follower_open(daybook_store *store, daybook_error *error) {
     DBK_TRY(check_present(store, error));
     struct dbk_follower *follower = dbk_alloc_zeroed(store->allocator, sizeof *follower);
@@ -730,7 +712,9 @@ daybook_status dbk_follower_open(daybook_store *store, daybook_error *error) {
     store->follower = follower;
     dbk_manifest_init(&store->manifest, store->allocator, store->vfs, store->path);
     DBK_TRY(start_over(store, error));
-    tell_copies(store);
+    // Beside a writer a copy of the manifest may be missing because it is just being replaced.
+    uint64_t session = 0;
+    if (!dbk_lock_is_held(store->vfs, store->path, &session)) dbk_recovery_log_copies(store, true);
     return DAYBOOK_OK;
 }
 

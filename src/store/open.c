@@ -480,25 +480,10 @@ static void publish_recovered(daybook_store *store) {
     atomic_store(&store->manifest_edit, store->manifest.edit_count);
 }
 
-// What is wrong with copies of the manifest, which the next edit mends.
-static void tell_copies(daybook_store *store) {
-    const dbk_manifest *manifest = &store->manifest;
-    for (unsigned copy = 0; copy < DBK_MANIFEST_COPY_COUNT; copy++) {
-        const dbk_manifest_copy_state *state = &manifest->file.states[copy];
-        if (state->kind == DBK_MANIFEST_COPY_SOUND) continue;
-        char name[DBK_MANIFEST_NAME_SIZE];
-        char text[256];
-        dbk_manifest_name(manifest->number, copy, name);
-        dbk_manifest_file_describe(&manifest->file, copy, text, sizeof text);
-        dbk_store_log(store, dbk_manifest_copy_is_damage(state) ? DAYBOOK_LOG_WARNING : DAYBOOK_LOG_INFO,
-                      "%s: %s; both copies are written anew", name, text);
-    }
-}
-
 static daybook_status open_journal(daybook_store *store, const dbk_journal_recovery *recovery,
                                    daybook_error *error) {
     dbk_manifest *manifest = &store->manifest;
-    tell_copies(store);
+    dbk_recovery_log_copies(store, false);
     if (manifest->closed_clean || !dbk_manifest_file_is_whole(&manifest->file)) {
         // From now on the journal may hold more than the manifest knows of. And where something is wrong with
         // a copy of the manifest, any edit writes both anew.

@@ -150,6 +150,23 @@ dbk_journal_config dbk_store_journal_config(const daybook_store *store, char pat
     };
 }
 
+// ---- The manifest ---------------------------------------------------------------------------------------
+
+void dbk_recovery_log_copies(daybook_store *store, bool damage_only) {
+    const dbk_manifest *manifest = &store->manifest;
+    for (unsigned copy = 0; copy < DBK_MANIFEST_COPY_COUNT; copy++) {
+        const dbk_manifest_copy_state *state = &manifest->file.states[copy];
+        bool is_damage = dbk_manifest_copy_is_damage(state);
+        if (state->kind == DBK_MANIFEST_COPY_SOUND || (damage_only && !is_damage)) continue;
+        char name[DBK_MANIFEST_NAME_SIZE];
+        char text[256];
+        dbk_manifest_name(manifest->number, copy, name);
+        dbk_manifest_file_describe(&manifest->file, copy, text, sizeof text);
+        dbk_store_log(store, is_damage ? DAYBOOK_LOG_WARNING : DAYBOOK_LOG_INFO,
+                      "%s: %s; a writer writes both copies anew", name, text);
+    }
+}
+
 // ---- Streams --------------------------------------------------------------------------------------------
 
 static void set_state(dbk_stream *stream, const dbk_manifest_stream *state) {

@@ -42,6 +42,9 @@ void dbk_store_free_bare(daybook_store *store);
 dbk_segment_config dbk_store_segment_config(const daybook_store *store, uint64_t segment_id);
 dbk_journal_config dbk_store_journal_config(const daybook_store *store, char path[DBK_PATH_SIZE_MAX]);
 
+/// Log which copies of the manifest are not as they should be; with `damage_only` not what a crash leaves.
+/// The next edit of a writer writes both anew.
+void dbk_recovery_log_copies(daybook_store *store, bool damage_only);
 /// Make the table of streams equal to what the manifest says, states included; streams it does not know are
 /// removed.
 daybook_status dbk_recovery_load_streams(daybook_store *store, const dbk_manifest *manifest,
@@ -56,8 +59,8 @@ daybook_status dbk_recovery_open_segments(daybook_store *store, const dbk_manife
 /// store->view and store->active. Takes over references and array on success.
 daybook_status dbk_recovery_begin_view(daybook_store *store, dbk_source **sources, size_t segment_count,
                                        uint64_t position_first, uint64_t generation, daybook_error *error);
-/// Put a fresh active memory table behind the present one. It begins at `position_first`, at or behind the end
-/// of that one.
+/// Put a fresh active memory table behind the present one. It begins at `position_first`, at or behind the
+/// end of that one.
 daybook_status dbk_recovery_roll(daybook_store *store, uint64_t position_first);
 /// Let next_position be `position`, at or behind the end of the active table.
 daybook_status dbk_recovery_skip_to(daybook_store *store, uint64_t position);

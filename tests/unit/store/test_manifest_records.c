@@ -76,6 +76,8 @@ static void each_contradiction_of_a_record_is_refused(void **state) {
     assert_int_equal(decode(NULL, 0), DAYBOOK_OK);
     static const uint64_t two_kinds[] = {11, 2, 1, 'k', 0, 11, 1, 1, 'k', 0};
     assert_int_equal(decode(two_kinds, 10), DAYBOOK_OK);
+    static const uint64_t other_way[] = {11, 1, 1, 'k', 0, 11, 2, 1, 'k', 0};
+    assert_int_equal(decode(other_way, 10), DAYBOOK_OK);
 }
 
 static void each_contradiction_of_a_segment_is_refused(void **state) {

@@ -268,6 +268,41 @@ static void flip_in_both_copies(fixture *at, size_t offset, uint8_t mask) {
     assert_int_equal(dbk_sim_flip(at->sim, "/s/manifest-0000000000000001.copy", offset, mask), DAYBOOK_OK);
 }
 
+typedef struct told_log {
+    unsigned warnings;
+    char text[300];
+} told_log;
+
+static void take_log(void *context, int level, daybook_slice message) {
+    told_log *told = context;
+    if (level != DAYBOOK_LOG_WARNING) return;
+    told->warnings++;
+    (void)snprintf(told->text, sizeof told->text, "%.*s", (int)message.size, (const char *)message.data);
+}
+
+static void damage_to_a_copy_of_the_manifest_is_logged_and_healed(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 5);
+    daybook_store *store = open_store(&at, 0);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    assert_int_equal(dbk_sim_flip(at.sim, "/s/manifest-0000000000000001.copy", 70, 1), DAYBOOK_OK);
+    told_log told = {0};
+    at.options.log = take_log;
+    at.options.log_context = &told;
+    // A reader tells and leaves it, a writer tells and mends it; then nothing is left to tell.
+    static const struct {
+        unsigned flags, warnings;
+    } steps[] = {{DAYBOOK_OPEN_READ_ONLY, 1}, {0, 2}, {DAYBOOK_OPEN_READ_ONLY, 2}, {0, 2}};
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        assert_int_equal(try_open(&at, steps[i].flags, &store), DAYBOOK_OK);
+        assert_int_equal(told.warnings, steps[i].warnings);
+        assert_non_null(strstr(told.text, "manifest-0000000000000001.copy: it is damaged at byte 70"));
+        assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    }
+    end(&at);
+}
+
 static void a_newer_format_is_refused(void **state) {
     (void)state;
     fixture at;
@@ -756,6 +791,7 @@ int main(void) {
         cmocka_unit_test(info_tells_what_segments_hold_and_cost),
         cmocka_unit_test(merging_writes_each_byte_a_few_times),
         cmocka_unit_test(a_stream_in_memory_that_was_purged_opens_again),
+        cmocka_unit_test(damage_to_a_copy_of_the_manifest_is_logged_and_healed),
         cmocka_unit_test(a_newer_format_is_refused),
         cmocka_unit_test(what_makes_a_format_unknown_is_said),
         cmocka_unit_test(a_store_in_memory_needs_no_files),
