@@ -129,14 +129,16 @@ void dbk_tree_begin_term(dbk_tree_builder *tree) {
     tree->is_paged = false;
 }
 
-static daybook_status begin_pages(dbk_tree_builder *tree) {
+// What was held is less than a page and writes none.
+static void begin_pages(dbk_tree_builder *tree) {
     tree->is_paged = true;
     tree->page_count = 0;
     dbk_buf_reset(&tree->directory);
     dbk_postings_encoder_init(&tree->encoder, emit_page, tree);
+    daybook_status status = DAYBOOK_OK;
     for (uint64_t i = 0; i < tree->count; i++)
-        DBK_TRY(dbk_postings_encoder_add(&tree->encoder, tree->held[i]));
-    return DAYBOOK_OK;
+        status = dbk_postings_encoder_add(&tree->encoder, tree->held[i]);
+    DBK_ASSERT(status == DAYBOOK_OK);
 }
 
 daybook_status dbk_tree_add_postings(dbk_tree_builder *tree, const uint32_t *numbers, size_t count,
@@ -146,7 +148,7 @@ daybook_status dbk_tree_add_postings(dbk_tree_builder *tree, const uint32_t *num
     if (!tree->is_paged && tree->count + count <= DBK_POSTINGS_INLINE_COUNT_MAX) {
         memcpy(tree->held + tree->count, numbers, count * sizeof *numbers);
     } else {
-        if (!tree->is_paged) DBK_TRY(begin_pages(tree));
+        if (!tree->is_paged) begin_pages(tree);
         for (size_t i = 0; i < count; i++) DBK_TRY(dbk_postings_encoder_add(&tree->encoder, numbers[i]));
     }
     tree->count += count;
@@ -192,7 +194,7 @@ static daybook_status end_postings(dbk_tree_builder *tree, dbk_term_value *value
             value->inline_size = (uint8_t)size;
             return DAYBOOK_OK;
         }
-        DBK_TRY(begin_pages(tree));
+        begin_pages(tree);
     }
     DBK_TRY(dbk_postings_encoder_finish(&tree->encoder));
     value->first = tree->first_page_first;
@@ -205,8 +207,9 @@ static daybook_status end_postings(dbk_tree_builder *tree, dbk_term_value *value
 
 // ---- Filters ----------------------------------------------------------------------------------------------
 
+// At least one term has come since the last.
 static daybook_status write_filter(dbk_tree_builder *tree, daybook_error *error) {
-    if (tree->hash_count == 0) return DAYBOOK_OK;
+    DBK_ASSERT(tree->hash_count > 0);
     dbk_buf_reset(&tree->filter);
     if (dbk_filter_build(tree->allocator, tree->hashes, tree->hash_count, &tree->filter) != DAYBOOK_OK)
         return out_of_memory(tree, error);

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs of terms in the temporary file: written in chunks, and refused where they are not what was written, also
+// under right checksums.
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "fixture.h"
+#include "segment/gather.h"
+
+#define TERMS_PATH "/terms.tmp"
+
+enum { RUN_CHUNK = 32 * 1024, TAGS = 100, TAG_SIZE = 250 };
+
+static int no_entropy(daybook_vfs *vfs, void *bytes, size_t size) {
+    (void)vfs;
+    memset(bytes, 0, size); // the seed of the chunks is known: 0
+    return 0;
+}
+
+static int failing_entropy(daybook_vfs *vfs, void *bytes, size_t size) {
+    (void)vfs, (void)bytes, (void)size;
+    return -EIO;
+}
+
+typedef struct run {
+    test_world world;
+    daybook_vfs vfs;
+    dbk_gather *gather;
+    dbk_buf body;
+    dbk_event event;
+    dbk_term_source *const *sources;
+    size_t source_count;
+} run;
+
+// An event whose terms take more than a chunk.
+static void begin(run *made, size_t memory_max) {
+    test_world *world = &made->world;
+    world_init(world, 61);
+    made->vfs = *world->vfs;
+    made->vfs.entropy = no_entropy;
+    static char text[TAGS][TAG_SIZE + 1];
+    daybook_slice tags[TAGS];
+    for (size_t i = 0; i < TAGS; i++) {
+        memset(text[i], 't', TAG_SIZE);
+        (void)snprintf(text[i], 8, "%05zu", i);
+        text[i][5] = 't';
+        tags[i] = daybook_bytes(text[i], TAG_SIZE);
+    }
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("orders.7.placed");
+    event.id = daybook_text("an id");
+    event.tags = tags;
+    event.tag_count = TAGS;
+    dbk_buf_init(&made->body, world->allocator, 1 << 20);
+    assert_int_equal(dbk_event_encode_body(&event, 8, (const uint8_t *)"0123456789abcdef", &made->body, NULL),
+                     DAYBOOK_OK);
+    memset(&made->event, 0, sizeof made->event);
+    made->event.stream_id = 7;
+    made->event.version = 5;
+    made->event.seq = 3;
+    assert_int_equal(dbk_event_decode_body(daybook_bytes(made->body.data, made->body.size), &made->event),
+                     DAYBOOK_OK);
+    assert_int_equal(dbk_gather_new(world->allocator, &made->vfs, TERMS_PATH, memory_max, &made->gather),
+                     DAYBOOK_OK);
+}
+
+static daybook_status add(run *made, uint32_t number) {
+    return dbk_gather_event(made->gather, &made->event, number, 1, &made->world.error);
+}
+
+// Dead ids end the batch; the next one writes it as a run.
+static daybook_status add_dead(run *made, uint8_t name, int64_t removed_ns, bool for_ever) {
+    dbk_dead_id dead = {.stream_id = 7, .removed_ns = removed_ns, .for_ever = for_ever};
+    memset(dead.hash, name, sizeof dead.hash);
+    return dbk_gather_dead_id(made->gather, &dead, &made->world.error);
+}
+
+static void end(run *made) {
+    dbk_gather_free(made->gather);
+    dbk_buf_deinit(&made->body);
+    world_deinit(&made->world);
+}
+
+static void finish(run *made) {
+    assert_ok(&made->world,
+              dbk_gather_finish(made->gather, &made->sources, &made->source_count, &made->world.error));
+}
+
+static daybook_status read_source(run *made, size_t index, size_t *terms_out) {
+    dbk_term_source *source = made->sources[index];
+    daybook_status status;
+    *terms_out = 0;
+    while ((status = source->next(source, &made->world.error)) == DAYBOOK_OK) {
+        size_t count;
+        uint32_t numbers[DBK_TERM_TAKE_MAX];
+        do {
+            status = source->take(source, numbers, DBK_TERM_TAKE_MAX, &count, &made->world.error);
+        } while (status == DAYBOOK_OK && count > 0);
+        if (status != DAYBOOK_OK) return status;
+        ++*terms_out;
+    }
+    return status;
+}
+
+static void make_run(run *made) {
+    begin(made, 4096);
+    assert_int_equal(add(made, 0), DAYBOOK_OK);
+    assert_int_equal(add(made, 0), DAYBOOK_OK); // counts once for each term
+    assert_int_equal(add(made, 9), DAYBOOK_OK);
+    assert_int_equal(add_dead(made, 1, 5, false), DAYBOOK_OK);
+    assert_int_equal(add_dead(made, 2, 5, false), DAYBOOK_OK);
+    finish(made);
+}
+
+static void runs_of_several_chunks_come_back(void **state) {
+    (void)state;
+    run made;
+    make_run(&made);
+    assert_true(made.source_count >= 2);
+    size_t terms, total = 0;
+    for (size_t i = 0; i < made.source_count; i++) {
+        assert_int_equal(read_source(&made, i, &terms), DAYBOOK_END);
+        total += terms;
+    }
+    assert_true(total >= TAGS + 8);
+    end(&made);
+}
+
+// The first chunk of the first run becomes `bytes`, and zeros behind them.
+static daybook_status read_forged(const uint8_t *bytes, size_t size, size_t at) {
+    run made;
+    make_run(&made);
+    static uint8_t chunk[RUN_CHUNK + 8];
+    memset(chunk, 0, sizeof chunk);
+    memcpy(chunk + at, bytes, size);
+    if (at > 0) { // one term with many numbers, all of distance 0, up to there
+        static const uint8_t head[] = {1, 9, 0xff, 0xff, 0x7f, 0, 0};
+        memcpy(chunk, head, sizeof head);
+    }
+    dbk_put_u64(chunk + RUN_CHUNK, dbk_chunk_checksum(0, 0, chunk, RUN_CHUNK));
+    assert_int_equal(dbk_sim_overwrite(made.world.sim, TERMS_PATH, 0, chunk, sizeof chunk), DAYBOOK_OK);
+    size_t terms;
+    daybook_status status = read_source(&made, 0, &terms);
+    end(&made);
+    return status;
+}
+
+static void runs_that_are_no_terms_are_damage(void **state) {
+    (void)state;
+    static const uint8_t nothing[] = {0}, huge_term[] = {0xff, 0xff, 0x7f},
+                         endless[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+                         many[] = {1, 9, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0},
+                         bad_number[] = {1,    9,    3,    0,    0,    0xff, 0xff, 0xff,
+                                         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    assert_int_equal(read_forged(nothing, sizeof nothing, 0), DAYBOOK_EDAMAGED);
+    assert_int_equal(read_forged(huge_term, sizeof huge_term, 0), DAYBOOK_EDAMAGED);
+    assert_int_equal(read_forged(endless, sizeof endless, 0), DAYBOOK_EDAMAGED);
+    assert_int_equal(read_forged(many, sizeof many, 0), DAYBOOK_EDAMAGED);
+    assert_int_equal(read_forged(bad_number, sizeof bad_number, 0), DAYBOOK_EDAMAGED);
+    // A number that begins at the end of a chunk, and a run that ends among numbers.
+    assert_int_equal(read_forged(endless, 5, RUN_CHUNK - 5), DAYBOOK_EDAMAGED);
+    assert_int_equal(read_forged(nothing, 1, RUN_CHUNK - 5), DAYBOOK_EDAMAGED);
+}
+
+static void changed_runs_are_damage(void **state) {
+    (void)state;
+    run made;
+    make_run(&made);
+    assert_int_equal(dbk_sim_flip(made.world.sim, TERMS_PATH, 100, 1), DAYBOOK_OK);
+    size_t terms;
+    assert_int_equal(read_source(&made, 0, &terms), DAYBOOK_EDAMAGED);
+    end(&made);
+}
+
+static void numbers_left_behind_are_told(void **state) {
+    (void)state;
+    run made;
+    make_run(&made);
+    dbk_term_source *source = made.sources[0];
+    assert_int_equal(source->next(source, &made.world.error), DAYBOOK_OK);
+    assert_int_equal(source->next(source, &made.world.error), DAYBOOK_EDAMAGED);
+    end(&made);
+}
+
+static void without_random_bytes_there_is_no_run(void **state) {
+    (void)state;
+    run made;
+    begin(&made, 4096);
+    made.vfs.entropy = failing_entropy;
+    assert_int_equal(add(&made, 0), DAYBOOK_OK);
+    assert_int_equal(add_dead(&made, 1, 5, false), DAYBOOK_EIO);
+    end(&made);
+}
+
+static void of_equal_dead_ids_the_strongest_stays(void **state) {
+    (void)state;
+    run made;
+    begin(&made, 1 << 30);
+    assert_int_equal(add_dead(&made, 1, 5, true), DAYBOOK_OK);
+    assert_int_equal(add_dead(&made, 1, 9, false), DAYBOOK_OK);
+    assert_int_equal(add_dead(&made, 1, 7, false), DAYBOOK_OK);
+    // The same of an aggregate's version: the greatest.
+    assert_int_equal(dbk_gather_version(made.gather, &made.event, &made.world.error), DAYBOOK_OK);
+    made.event.version = 3;
+    assert_int_equal(dbk_gather_version(made.gather, &made.event, &made.world.error), DAYBOOK_OK);
+    assert_int_equal(add(&made, 0), DAYBOOK_OK); // of version 3: 5 stays
+    finish(&made);
+    dbk_term_source *source = made.sources[0];
+    bool has_dead = false, has_version = false;
+    while (source->next(source, &made.world.error) == DAYBOOK_OK) {
+        uint8_t kind = *(const uint8_t *)source->term.data;
+        has_dead = has_dead || (kind == DBK_TERM_DEAD_ID && source->value.dead_for_ever &&
+                                source->value.dead_removed_ns == 9);
+        has_version = has_version || (kind == DBK_TERM_AGGREGATE && source->value.last_version == 5);
+    }
+    assert_true(has_dead && has_version);
+    end(&made);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(runs_of_several_chunks_come_back),
+        cmocka_unit_test(runs_that_are_no_terms_are_damage),
+        cmocka_unit_test(changed_runs_are_damage),
+        cmocka_unit_test(numbers_left_behind_are_told),
+        cmocka_unit_test(without_random_bytes_there_is_no_run),
+        cmocka_unit_test(of_equal_dead_ids_the_strongest_stays),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
