@@ -75,16 +75,20 @@ static daybook_status add(const void *state, const void *command, daybook_decisi
     return daybook_decision_add(decision, "added", daybook_text(data), error);
 }
 
+// Into a category of its own, so that commands meet only what commands wrote.
 static void append(const char *id) {
     char subject[64];
-    (void)snprintf(subject, sizeof subject, "counters.%s.added", id);
+    (void)snprintf(subject, sizeof subject, "appends.%s.added", id);
     daybook_error error;
     daybook_error_init(&error);
     daybook_event event;
     daybook_event_init(&event);
     event.subject = daybook_text(subject);
     event.data = daybook_text(data);
-    check(daybook_append(store, &event, 1, NULL, NULL, &error), &error);
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.auto_stream = 1;
+    check(daybook_append(store, &event, 1, &options, NULL, &error), &error);
 }
 
 static void execute(const char *id) {
