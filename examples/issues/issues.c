@@ -114,7 +114,7 @@ static daybook_status work(tracker *of) {
 }
 
 // The subscriber follows the changes of all issues and executions, whoever makes them, from the first on: he misses none,
-// also where he comes late. He ends when issue 7 is closed.
+// also where he comes late. He ends when issues.7 is closed.
 
 typedef struct subscriber {
     daybook_store *store;
@@ -164,7 +164,7 @@ static daybook_status run(tracker *of) {
     if (pthread_create(&thread, NULL, follow, &to) != 0) return DAYBOOK_ENOMEM;
     status = work(of);
     (void)pthread_join(thread, NULL);
-    printf("the subscriber heard:\n%shistory of issue 7:\n", to.told);
+    printf("the subscriber heard:\n%shistory of issues.7:\n", to.told);
     if (status == DAYBOOK_OK)
         status =
             daybook_machine_history(of->issues, of->engine, daybook_text("7"), show_change, NULL, &of->error);
