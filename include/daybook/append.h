@@ -67,12 +67,27 @@ typedef struct daybook_append_chain {
     int is_broken; /* read it when nothing is under way */
 } daybook_append_chain;
 
+typedef struct daybook_consumer daybook_consumer; /* consumer.h */
+
+/** A message whose acknowledgement commits with an append. */
+typedef struct daybook_append_ack {
+    size_t size;                /* sizeof; in arrays, of the first element: the stride */
+    daybook_consumer *consumer; /* that acknowledges explicitly */
+    uint64_t seq;
+} daybook_append_ack;
+
 typedef struct daybook_append_options {
     size_t size;
     const daybook_condition *conditions; /* all must hold in the state before this call */
     size_t condition_count;
     int auto_stream;             /* a subject nobody captures creates the stream of its first token */
     daybook_append_chain *chain; /* daybook_append_submit only; NULL: the append stands for itself */
+    int durable;                 /* wait for the sync also where the streams have a sync_interval */
+    /** Messages of consumers that are acknowledged in the same atomic commit. Where one is not pending any
+     *  more: ECONFLICT, error.condition is its index here, nothing was written. Where all events are
+     *  stored already (flag DUPLICATE) they are acknowledged by themselves. Not with daybook_append_submit. */
+    const daybook_append_ack *acks;
+    size_t ack_count;
 } daybook_append_options;
 
 DAYBOOK_API void daybook_append_options_init(daybook_append_options *options);

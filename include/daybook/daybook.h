@@ -7,6 +7,7 @@
 #include "daybook/aggregate.h"
 #include "daybook/append.h"
 #include "daybook/causation.h"
+#include "daybook/consumer.h"
 #include "daybook/engine.h"
 #include "daybook/event.h"
 #include "daybook/id.h"

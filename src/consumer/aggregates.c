@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Order per aggregate: the table and the lists (aggregates.h says what for).
 #include "consumer/aggregates.h"
 
 #include "base/assert.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Changes as bytes: the format is in changes.h.
 #include "consumer/changes.h"
 
 #include "base/error.h"

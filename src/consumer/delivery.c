@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// The rules of delivery: states and invariants are in delivery.h. A change is noted where it happens, so that
+// what is saved can say nothing else than what happened.
 #include "consumer/delivery.h"
 
 #include "base/assert.h"

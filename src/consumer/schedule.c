@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// The timer wheel: levels and slots are in schedule.h. Time leaps from one occupied slot to the next, so that an
+// idle hour costs nothing.
 #include "consumer/schedule.h"
 
 #include "base/assert.h"

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/uuid.h"
 #include "store/commit.h"
+#include "store/consumer.h"
 #include "store/recovery.h"
 
 enum { STREAM_GONE_TRIES_MAX = 3 };
@@ -155,14 +156,25 @@ static daybook_status append_once(dbk_append *append, const daybook_event *event
     return status;
 }
 
+static bool has_acks(const daybook_append_options *options) {
+    return options != NULL && options->size >= sizeof *options && options->ack_count > 0;
+}
+
 daybook_status daybook_append(daybook_store *store, const daybook_event *events, size_t count,
                               const daybook_append_options *options, daybook_receipt *receipts,
                               daybook_error *error) {
     if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store");
+    if (has_acks(options)) return dbk_consumer_append(store, events, count, options, receipts, error);
+    return dbk_append_with_riders(store, events, count, 0, options, receipts, error);
+}
+
+daybook_status dbk_append_with_riders(daybook_store *store, const daybook_event *events, size_t count,
+                                      size_t rider_count, const daybook_append_options *options,
+                                      daybook_receipt *receipts, daybook_error *error) {
     daybook_status status = DAYBOOK_OK;
     for (size_t i = 0; receipts != NULL && i < count; i++) receipts[i].flags = 0;
     for (int tries = 0; tries < STREAM_GONE_TRIES_MAX; tries++) {
-        dbk_append append = {.store = store, .receipts = receipts};
+        dbk_append append = {.store = store, .receipts = receipts, .rider_count = rider_count};
         status = append_once(&append, events, count, options, error);
         if (status == DAYBOOK_OK) {
             trim(&append);
@@ -209,6 +221,9 @@ daybook_status daybook_append_submit(daybook_store *store, const daybook_event *
     if (count > DAYBOOK_BATCH_COUNT_MAX)
         return dbk_fail(error, DAYBOOK_ELIMIT, "a batch of %zu events: at most %d are allowed; split it",
                         count, DAYBOOK_BATCH_COUNT_MAX);
+    if (has_acks(options))
+        return dbk_fail(error, DAYBOOK_EUNSUPPORTED,
+                        "an append that acknowledges cannot be submitted: use daybook_append");
     submission *submitted =
         dbk_alloc_zeroed(store->allocator, sizeof *submitted + count * sizeof(daybook_receipt));
     if (submitted == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory submitting an append");

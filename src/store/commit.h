@@ -85,6 +85,7 @@ typedef struct dbk_append {
     struct dbk_append *older_untrimmed, *newer_untrimmed;
     dbk_arena *copies;   // of conditions, for submitted appends; else NULL
     bool deferrable;     // all streams acknowledge before the sync
+    size_t rider_count;  // the last events, of which no id is asked: a duplicate batch is one but for them
     bool duplicate;      // decided: all ids are stored
     size_t record_bytes; // upper bound of what it adds to the group
     int64_t recorded_ns;
@@ -140,6 +141,12 @@ void dbk_commit_owe_trim(daybook_store *store, uint64_t position_from);
 daybook_status dbk_commit_trim_owed(daybook_store *store, daybook_error *error);
 /// dbk_commit_trim_from of a store that is closing: also what was trimmed but did not reach the journal.
 uint64_t dbk_commit_closed_trim_from(daybook_store *store);
+
+/// daybook_append of a batch whose last `rider_count` events ride along: they are written where the others are, and
+/// are left out where the others are stored already. (append.c)
+daybook_status dbk_append_with_riders(daybook_store *store, const daybook_event *events, size_t count,
+                                      size_t rider_count, const daybook_append_options *options,
+                                      daybook_receipt *receipts, daybook_error *error);
 
 // ---- prepare.c: from what the caller says to a dbk_append -------------------------------------------------
 

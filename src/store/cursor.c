@@ -873,6 +873,17 @@ void daybook_cursor_interrupt(daybook_cursor *cursor) {
     store->vfs->wake(store->vfs, (const volatile uint32_t *)(uintptr_t)&store->publish_count, INT32_MAX, 0);
 }
 
+daybook_status dbk_cursor_count(daybook_cursor *cursor, uint64_t *count_out, daybook_error *error) {
+    daybook_error own;
+    daybook_error_init(&own);
+    uint64_t count = 0;
+    daybook_status status;
+    while ((status = next_event(cursor, 0, error != NULL ? error : &own)) == DAYBOOK_OK) count++;
+    if (status != DAYBOOK_END) return status;
+    *count_out = count;
+    return DAYBOOK_OK;
+}
+
 daybook_status daybook_count(daybook_store *store, const daybook_query *query, uint64_t *count_out,
                              daybook_error *error) {
     if (query == NULL || count_out == NULL)
@@ -881,13 +892,7 @@ daybook_status daybook_count(daybook_store *store, const daybook_query *query, u
     once.flags &= ~(unsigned)DAYBOOK_QUERY_FOLLOW;
     daybook_cursor *cursor;
     DBK_TRY(daybook_read(store, &once, &cursor, error));
-    daybook_error own;
-    daybook_error_init(&own);
-    uint64_t count = 0;
-    daybook_status status;
-    while ((status = next_event(cursor, 0, error != NULL ? error : &own)) == DAYBOOK_OK) count++;
+    daybook_status status = dbk_cursor_count(cursor, count_out, error);
     daybook_cursor_close(cursor);
-    if (status != DAYBOOK_END) return status;
-    *count_out = count;
-    return DAYBOOK_OK;
+    return status;
 }

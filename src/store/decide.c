@@ -58,7 +58,7 @@ static daybook_status decide_duplicates(dbk_append *append, dbk_view *view, dayb
             find_stored(append, view, event);
         if (event->stored_position != 0 || event->dead) stored++;
     }
-    append->duplicate = stored == append->count;
+    append->duplicate = stored > 0 && stored == append->count - append->rider_count;
     if (stored > 0 && !append->duplicate) return fail_mixed(append, error);
     return DAYBOOK_OK;
 }

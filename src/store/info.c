@@ -31,7 +31,8 @@ static daybook_status add_streams(daybook_store *store, daybook_store_info *info
         uint64_t expired_count, expired_bytes, live = atomic_load(&streams[i]->message_count);
         status = dbk_store_count_expired(store, streams[i], &expired_count, &expired_bytes, error);
         info->event_count += live - (expired_count < live ? expired_count : live);
-        info->sync_interval_streams += config->sync_interval_ns > 0;
+        bool is_internal = (config->flags & DAYBOOK_STREAM_INTERNAL) != 0; // it promises nothing to anybody
+        info->sync_interval_streams += config->sync_interval_ns > 0 && !is_internal;
     }
     dbk_free(store->allocator, streams);
     return status;

@@ -309,6 +309,28 @@ static size_t literal_size(const listing *list) {
     return size;
 }
 
+// Visit what the listing asks for. Its kind, stream, filter and bound are set.
+static daybook_status run(listing *list, int (*visit)(void *context, const daybook_list_entry *entry),
+                          void *context, daybook_error *error) {
+    uint8_t prefix[5 + DAYBOOK_SUBJECT_SIZE_MAX] = {term_kind(list->kind)};
+    list->prefix = daybook_bytes(prefix, 1);
+    if (list->stream != NULL && list->kind != DAYBOOK_LIST_TYPES) {
+        for (int i = 0; i < 4; i++) prefix[1 + i] = (uint8_t)(list->stream->id >> (24 - 8 * i));
+        size_t size = literal_size(list);
+        if (size > 0) memcpy(prefix + 5, list->filter.data, size);
+        list->prefix.size = 5 + size;
+    }
+    if (dbk_arena_new(list->store->allocator, 1 << 14, &list->arena) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory listing");
+    dbk_view *view = dbk_store_get_view(list->store);
+    daybook_status status = open_inputs(list, view, error);
+    if (status == DAYBOOK_OK) status = visit_terms(list, visit, context, error);
+    close_inputs(list);
+    dbk_view_unref(view);
+    dbk_arena_free(list->arena);
+    return status;
+}
+
 daybook_status daybook_list(daybook_store *store, int kind, daybook_slice stream, daybook_slice filter,
                             int (*visit)(void *context, const daybook_list_entry *entry), void *context,
                             daybook_error *error) {
@@ -322,21 +344,21 @@ daybook_status daybook_list(daybook_store *store, int kind, daybook_slice stream
             return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no stream '%.*s'",
                             (int)(stream.size < 255 ? stream.size : 255), (const char *)stream.data);
     }
-    uint8_t prefix[5 + DAYBOOK_SUBJECT_SIZE_MAX] = {term_kind(kind)};
-    list.prefix = daybook_bytes(prefix, 1);
-    if (list.stream != NULL && kind != DAYBOOK_LIST_TYPES) {
-        for (int i = 0; i < 4; i++) prefix[1 + i] = (uint8_t)(list.stream->id >> (24 - 8 * i));
-        size_t size = literal_size(&list);
-        if (size > 0) memcpy(prefix + 5, filter.data, size);
-        list.prefix.size = 5 + size;
-    }
-    if (dbk_arena_new(store->allocator, 1 << 14, &list.arena) != DAYBOOK_OK)
-        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory listing");
-    dbk_view *view = dbk_store_get_view(store);
-    daybook_status status = open_inputs(&list, view, error);
-    if (status == DAYBOOK_OK) status = visit_terms(&list, visit, context, error);
-    close_inputs(&list);
-    dbk_view_unref(view);
-    dbk_arena_free(list.arena);
-    return status;
+    return run(&list, visit, context, error);
+}
+
+static int add_count(void *context, const daybook_list_entry *entry) {
+    *(uint64_t *)context += entry->event_count;
+    return 0;
+}
+
+daybook_status dbk_list_count(daybook_store *store, dbk_stream *stream, dbk_slice filter, uint64_t durable,
+                              uint64_t *count_out, daybook_error *error) {
+    listing list = {.store = store,
+                    .kind = DAYBOOK_LIST_SUBJECTS,
+                    .stream = stream,
+                    .filter = filter,
+                    .durable = durable};
+    *count_out = 0;
+    return run(&list, add_count, count_out, error);
 }

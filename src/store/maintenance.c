@@ -15,6 +15,7 @@
 #include <limits.h>
 
 #include "base/time.h"
+#include "store/consumer.h"
 #include "store/directory.h"
 #include "store/maintenance.h"
 #include "store/reserve.h"
@@ -442,6 +443,9 @@ daybook_status daybook_maintain(daybook_store *store, daybook_error *error) {
     daybook_status status = round_once(store, &did, error);
     atomic_store(&store->maintenance_status, status);
     pthread_mutex_unlock(&maintenance->round_lock);
+    struct dbk_consumers *consumers = atomic_load(&store->consumers);
+    if (status == DAYBOOK_OK && consumers != NULL && !consumers->keeper_runs)
+        (void)dbk_consumers_keep(consumers, false);
     if (status == DAYBOOK_OK) {
         status = dbk_merge_once(store, false, error);
         if (status == DAYBOOK_END && did) status = DAYBOOK_OK;

@@ -33,6 +33,7 @@
 #include "base/time.h"
 #include "io/memory.h"
 #include "store/commit.h"
+#include "store/consumer.h"
 #include "store/directory.h"
 #include "store/follower.h"
 #include "store/maintenance.h"
@@ -105,6 +106,7 @@ static daybook_status new_store(const daybook_open_options *given, daybook_store
     pthread_mutex_init(&store->state_lock, NULL);
     pthread_mutex_init(&store->removal_lock, NULL);
     pthread_mutex_init(&store->catalogue_lock, NULL);
+    pthread_mutex_init(&store->consumers_lock, NULL);
     pthread_mutex_init(&store->view_lock, NULL);
     pthread_mutex_init(&store->maintenance_lock, NULL);
     pthread_mutex_init(&store->manifest_lock, NULL);
@@ -125,6 +127,7 @@ static daybook_status new_store(const daybook_open_options *given, daybook_store
 // Everything in memory; files are closed without writing. Half-built is fine.
 static void free_store(daybook_store *store) {
     if (store == NULL) return;
+    dbk_consumers_free(store);
     dbk_follower_free(store);
     dbk_maintenance_free(store);
     dbk_commit_free(store);
@@ -143,6 +146,7 @@ static void free_store(daybook_store *store) {
     pthread_mutex_destroy(&store->state_lock);
     pthread_mutex_destroy(&store->removal_lock);
     pthread_mutex_destroy(&store->catalogue_lock);
+    pthread_mutex_destroy(&store->consumers_lock);
     pthread_mutex_destroy(&store->view_lock);
     pthread_mutex_destroy(&store->maintenance_lock);
     pthread_mutex_destroy(&store->manifest_lock);
@@ -706,6 +710,7 @@ static daybook_status mark_closed(daybook_store *store, daybook_error *error) {
 
 static daybook_status close_writer(daybook_store *store, daybook_error *error) {
     daybook_status status = DAYBOOK_OK;
+    dbk_consumers_stop(store);
     bool poisoned = atomic_load(&store->poisoned);
     if (!poisoned) {
         (void)dbk_commit_trim_owed(store, NULL); // or the next opening does it

@@ -381,7 +381,9 @@ daybook_status dbk_append_init(dbk_append *append, daybook_store *store, const d
                                size_t count, const daybook_append_options *options, bool copy,
                                daybook_error *error) {
     daybook_receipt *receipts = append->receipts;
-    *append = (dbk_append){.store = store, .receipts = receipts, .deferrable = true};
+    bool durable = options != NULL && options->size >= sizeof *options && options->durable != 0;
+    *append = (dbk_append){
+        .store = store, .receipts = receipts, .rider_count = append->rider_count, .deferrable = !durable};
     dbk_buf_init(&append->bodies, store->allocator, DAYBOOK_BATCH_SIZE_MAX);
     dbk_buf_init(&append->removals, store->allocator, DBK_RECORD_SIZE_MAX);
     if (store->read_only) return dbk_fail(error, DAYBOOK_EREADONLY, "the store is open for reading only");

@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "daybook/subject.h"
 #include "store/commit.h"
+#include "store/consumer.h"
 #include "store/ranges.h"
 
 enum { RANGES_PER_RECORD = 50000, SNAPSHOT_TRIES_MAX = 100 };
@@ -61,6 +62,8 @@ void dbk_store_apply_remove(daybook_store *store, const dbk_remove *remove) {
     if (for_ever) raise_mark(&stream->purged_position, remove->first_position);
     lower(&stream->message_count, remove->removed_count);
     lower(&stream->byte_count, remove->removed_bytes);
+    dbk_consumers_note_removed(store, stream->id,
+                               end > remove->first_position ? end : remove->first_position);
 }
 
 // ---- Lists of positions -----------------------------------------------------------------------------------

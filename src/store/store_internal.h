@@ -43,6 +43,7 @@ struct dbk_commit;      // commit.c
 struct dbk_maintenance; // maintenance.c
 struct dbk_follower;    // follower.c: refreshing a read-only store behind a live writer
 struct dbk_reserve;     // reserve.c
+struct dbk_consumers;   // consumer.c
 
 /// Positions an append spares for events in memory that follow: few of them need a record of their own.
 enum { DBK_RESERVED_POSITIONS = 65536 };
@@ -105,6 +106,10 @@ struct daybook_store {
     struct dbk_follower *follower;
     struct dbk_reserve *reserve; // room on the disk that appends may not use; NULL in memory, for readers
     atomic_uint_fast64_t round_count; // rounds of the flusher, for appends that wait for room
+
+    pthread_mutex_t consumers_lock; // making and loading the registry; taken before everything else
+    bool consumers_loaded;          // guarded by it
+    _Atomic(struct dbk_consumers *) consumers; // NULL until somebody asks for consumers
 
     // Maintenance.
     pthread_mutex_t maintenance_lock;
@@ -247,6 +252,11 @@ daybook_status dbk_maintenance_grow_journal(daybook_store *store, uint64_t pages
 /// `position_last`.
 daybook_status dbk_cursor_open(daybook_store *store, const daybook_query *query, dbk_stream *stream,
                                daybook_cursor **cursor_out, daybook_error *error);
+/// The number of events still to come up to the cursor's bound, which it then has passed. Not following.
+daybook_status dbk_cursor_count(daybook_cursor *cursor, uint64_t *count_out, daybook_error *error);
+/// Live events of `stream` that match `filter`, up to position `durable`, from the index (list.c).
+daybook_status dbk_list_count(daybook_store *store, dbk_stream *stream, dbk_slice filter, uint64_t durable,
+                              uint64_t *count_out, daybook_error *error);
 /// The current event in decoded form, borrowed like the public one; valid after a next that gave OK.
 const dbk_event *dbk_cursor_event(const daybook_cursor *cursor);
 /// Newest live position matching any item of a query in the segments of `view` (memory tables excluded) at or

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "store/commit.h"
+#include "store/consumer.h"
 #include "subject/subject.h"
 
 enum { SUBJECT_TOKEN_SIZE_MAX = DAYBOOK_STREAM_NAME_SIZE_MAX };
@@ -241,6 +242,7 @@ daybook_status daybook_stream_remove(daybook_store *store, daybook_slice name, d
     pthread_mutex_lock(&store->catalogue_lock);
     daybook_status status = remove_stream(store, name, error);
     pthread_mutex_unlock(&store->catalogue_lock);
+    if (status == DAYBOOK_OK) dbk_consumers_drop_stream(store, stream);
     if (status == DAYBOOK_OK) dbk_maintenance_free_space(store);
     return status;
 }

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Consumers: who reads a stream, and how far it got. A consumer gives each message to one of those that fetch
+ * from it, remembers what was answered, and gives again what was not. JetStream's rules and words.
+ *
+ *     daybook_consumer_config config;
+ *     daybook_consumer_config_init(&config);
+ *     config.name = daybook_text("mailer");
+ *     daybook_consumer *consumer;
+ *     daybook_consumer_add(store, daybook_text("ORDERS"), &config, &consumer, NULL);
+ *     daybook_fetch_options options;
+ *     daybook_fetch_options_init(&options);
+ *     daybook_batch *batch;
+ *     while (daybook_consumer_fetch(consumer, &options, &batch, NULL) == DAYBOOK_OK) {
+ *         for (size_t i = 0; i < batch->count; i++) {
+ *             send(&batch->messages[i].event);
+ *             daybook_consumer_ack(consumer, batch->messages[i].event.seq, 0, NULL);
+ *         }
+ *         daybook_batch_release(batch);
+ *     }
+ *     daybook_consumer_close(consumer);
+ *
+ * A message is answered by its seq. What is not answered within `ack_wait_ns` is delivered again, so that each
+ * is delivered at least once. An acknowledgement is durable within 100 ms; a confirmed one when it returns; one
+ * given to daybook_append (daybook_append_options.acks) in the same atomic commit as the events, so that what
+ * a message causes in the store happens exactly once.
+ *
+ * Threads: any thread may use a consumer; several that fetch compete. Consumers are closed before their store.
+ */
+#ifndef DAYBOOK_CONSUMER_H
+#define DAYBOOK_CONSUMER_H
+
+#include "daybook/append.h"
+#include "daybook/stream.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DAYBOOK_CONSUMER_NAME_SIZE_MAX 255
+#define DAYBOOK_CONSUMER_FILTER_COUNT_MAX 64
+#define DAYBOOK_CONSUMER_BACKOFF_COUNT_MAX 64
+#define DAYBOOK_FETCH_COUNT_MAX 65535
+
+/** Where a new consumer begins. */
+enum daybook_consumer_deliver {
+    DAYBOOK_DELIVER_ALL = 0,
+    DAYBOOK_DELIVER_LAST = 1,            /* at the newest matching event */
+    DAYBOOK_DELIVER_NEW = 2,             /* at what is appended from now on */
+    DAYBOOK_DELIVER_BY_START_SEQ = 3,    /* at `start_seq` */
+    DAYBOOK_DELIVER_BY_START_TIME = 4,   /* at the first event recorded at or after `start_time_ns` */
+    DAYBOOK_DELIVER_LAST_PER_SUBJECT = 5 /* the newest of each subject, then what is appended from now on */
+};
+
+enum daybook_consumer_ack_policy {
+    DAYBOOK_ACK_EXPLICIT = 0, /* each message */
+    DAYBOOK_ACK_ALL = 1,      /* an acknowledgement is for all before it, too */
+    DAYBOOK_ACK_NONE = 2      /* delivered is acknowledged */
+};
+
+enum daybook_consumer_replay {
+    DAYBOOK_REPLAY_INSTANT = 0,
+    DAYBOOK_REPLAY_ORIGINAL = 1 /* at the pace at which the events were recorded */
+};
+
+enum daybook_consumer_flag {
+    DAYBOOK_CONSUMER_DURABLE = 1,      /* kept until removed; else until the store is closed */
+    DAYBOOK_CONSUMER_HEADERS_ONLY = 2, /* messages have no data; `data_size` says how much there is */
+    /** Of one aggregate at most one message is in flight; the next comes when it is settled. Explicit
+     *  acknowledgement only. */
+    DAYBOOK_CONSUMER_IN_ORDER = 4
+};
+
+/** 0 means no limit where a limit is meant. Borrowed by the calls; in daybook_consumer_info borrowed from it. */
+typedef struct daybook_consumer_config {
+    size_t size;
+    daybook_slice name; /* as a stream's; empty for an ephemeral one: it is made */
+    daybook_slice description;
+    unsigned flags;
+    int deliver;           /* fixed, as start_seq, start_time_ns, ack, replay, DURABLE and IN_ORDER */
+    uint64_t start_seq;    /* BY_START_SEQ */
+    int64_t start_time_ns; /* BY_START_TIME */
+    int ack;
+    int replay;
+    const daybook_slice *filters; /* subjects wanted, none overlapping another; none: all of the stream */
+    size_t filter_count;
+    int64_t ack_wait_ns;       /* default 30 s */
+    uint64_t max_deliver;      /* then the message is given up */
+    const int64_t *backoff_ns; /* instead of ack_wait_ns, by number of deliveries; the last for all later */
+    size_t backoff_count;      /* at most max_deliver, where that is set */
+    uint64_t max_ack_pending;  /* default 1,000; nothing new is delivered while so many wait for an answer */
+    uint64_t max_waiting;      /* fetches that wait at the same time; default 512 */
+    int64_t
+        inactive_threshold_ns; /* without a handle so long, it is removed; default 5 s for an ephemeral one */
+    int64_t pause_until_ns;    /* nothing is delivered before; answers are taken */
+} daybook_consumer_config;
+
+/** Defaults: DURABLE, deliver all, acknowledge explicitly. */
+DAYBOOK_API void daybook_consumer_config_init(daybook_consumer_config *config);
+
+/* daybook_consumer is declared in append.h. */
+
+/**
+ * Make a consumer of `stream`. The same name with the same configuration is fine and changes nothing. A
+ * durable one is durable when it returns; one of a stream in memory ends with the store, as its events do.
+ * @param consumer_out  opened, to be closed with daybook_consumer_close; NULL: not wanted
+ * @return OK; EEXISTS: there is one of that name, of another configuration; ENOTFOUND (stream), EINVALID,
+ *         ESUBJECT, EREADONLY, and what an append gives
+ */
+DAYBOOK_API daybook_status daybook_consumer_add(daybook_store *store, daybook_slice stream,
+                                                const daybook_consumer_config *config,
+                                                daybook_consumer **consumer_out, daybook_error *error);
+/** Replace the changeable parts. ENOTFOUND, EINVALID. */
+DAYBOOK_API daybook_status daybook_consumer_update(daybook_store *store, daybook_slice stream,
+                                                   const daybook_consumer_config *config,
+                                                   daybook_error *error);
+/** Deliver nothing before `until_ns`; 0: go on. */
+DAYBOOK_API daybook_status daybook_consumer_pause(daybook_store *store, daybook_slice stream,
+                                                  daybook_slice name, int64_t until_ns, daybook_error *error);
+/** Handles of it get ENOTFOUND from then on. */
+DAYBOOK_API daybook_status daybook_consumer_remove(daybook_store *store, daybook_slice stream,
+                                                   daybook_slice name, daybook_error *error);
+
+typedef struct daybook_consumer_info {
+    size_t size;
+    daybook_slice stream;
+    daybook_consumer_config config;
+    int64_t created_ns;
+    uint64_t delivered_number; /* deliveries so far, repeated ones too */
+    uint64_t delivered_seq;    /* greatest seq delivered */
+    int64_t delivered_ns;      /* when last; 0: never */
+    uint64_t floor_number;     /* everything up to here is settled */
+    uint64_t floor_seq;
+    int64_t acked_ns;           /* last acknowledgement; 0: never */
+    uint64_t ack_pending_count; /* delivered and not settled */
+    uint64_t redelivered_count; /* of these, delivered more than once */
+    uint64_t pending_count;     /* matching events not delivered yet: exact */
+    uint64_t given_up_count;    /* delivered max_deliver times without an answer, ever */
+    uint64_t waiting_count;     /* fetches that wait now */
+    int is_paused;
+} daybook_consumer_info;
+
+/** `*info_out` is owned by the caller until daybook_consumer_info_release. ENOTFOUND. Also in readers. */
+DAYBOOK_API daybook_status daybook_consumer_get_info(daybook_store *store, daybook_slice stream,
+                                                     daybook_slice name, daybook_consumer_info **info_out,
+                                                     daybook_error *error);
+DAYBOOK_API void daybook_consumer_info_release(daybook_store *store, daybook_consumer_info *info);
+/** Each consumer of `stream` (empty: of all) in order of stream and name; a non-zero return stops it. */
+DAYBOOK_API daybook_status daybook_consumer_list(daybook_store *store, daybook_slice stream,
+                                                 int (*visit)(void *context,
+                                                              const daybook_consumer_info *info),
+                                                 void *context, daybook_error *error);
+
+/** ENOTFOUND, EREADONLY. */
+DAYBOOK_API daybook_status daybook_consumer_open(daybook_store *store, daybook_slice stream,
+                                                 daybook_slice name, daybook_consumer **consumer_out,
+                                                 daybook_error *error);
+/** NULL is fine. No call on it may be running. */
+DAYBOOK_API void daybook_consumer_close(daybook_consumer *consumer);
+/** Its name, made where it was empty. Valid until closed. */
+DAYBOOK_API daybook_slice daybook_consumer_name(const daybook_consumer *consumer);
+/** Make running and coming fetches on this handle return ECLOSED; any thread. */
+DAYBOOK_API void daybook_consumer_interrupt(daybook_consumer *consumer);
+
+enum daybook_fetch_flag {
+    DAYBOOK_FETCH_FILL = 1 /* wait for a full batch, not for the first message only */
+};
+
+typedef struct daybook_fetch_options {
+    size_t size;
+    size_t count;       /* at most so many; default 1 */
+    uint64_t max_bytes; /* of data, headers and subjects; a first message is given whatever its size */
+    int timeout_ms;     /* 0: do not wait; negative (default): for ever */
+    unsigned flags;
+} daybook_fetch_options;
+
+DAYBOOK_API void daybook_fetch_options_init(daybook_fetch_options *options);
+
+typedef struct daybook_message {
+    size_t size;
+    daybook_recorded_event event; /* answer by event.seq */
+    uint64_t delivery;            /* number of this delivery */
+    uint64_t delivery_count;      /* how often this message was delivered, this time included */
+    uint64_t pending_count;       /* matching events that were not delivered yet after this one */
+    uint64_t data_size;
+} daybook_message;
+
+/** Everything in it is borrowed until it is released. */
+typedef struct daybook_batch {
+    size_t size;
+    const daybook_message *messages;
+    size_t count;
+} daybook_batch;
+
+/**
+ * Take messages: first what is due again, then what is new.
+ * @return OK: at least one message; TIMEOUT; ELIMIT: max_waiting; ENOTFOUND: consumer or stream was removed;
+ *         ECLOSED: interrupted; EDAMAGED: the next event cannot be read, and the consumer stays before it
+ */
+DAYBOOK_API daybook_status daybook_consumer_fetch(daybook_consumer *consumer,
+                                                  const daybook_fetch_options *options,
+                                                  daybook_batch **batch_out, daybook_error *error);
+DAYBOOK_API void daybook_batch_release(daybook_batch *batch);
+
+/*
+ * Answers. ENOTFOUND: the message is not pending: it was answered, given up or removed, or never delivered;
+ * nothing changes then.
+ */
+
+enum daybook_ack_flag {
+    DAYBOOK_ACK_CONFIRMED = 1 /* durable when it returns; many at the same time share one commit */
+};
+
+/** Done. With policy ALL: with everything before it. */
+DAYBOOK_API daybook_status daybook_consumer_ack(daybook_consumer *consumer, uint64_t seq, unsigned flags,
+                                                daybook_error *error);
+/** Not done: deliver again, at once or after `delay_ns`. */
+DAYBOOK_API daybook_status daybook_consumer_nak(daybook_consumer *consumer, uint64_t seq, int64_t delay_ns,
+                                                daybook_error *error);
+/** Being worked on: its time begins anew. */
+DAYBOOK_API daybook_status daybook_consumer_progress(daybook_consumer *consumer, uint64_t seq,
+                                                     daybook_error *error);
+/** Never deliver it again. Advisory `$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.<stream>.<consumer>`. */
+DAYBOOK_API daybook_status daybook_consumer_term(daybook_consumer *consumer, uint64_t seq,
+                                                 daybook_slice reason, daybook_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

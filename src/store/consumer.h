@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// Consumers inside the store: what the files consumer*.c share.
+//
+//   consumer.c          the registry: add, update, remove, open, list, info; loading
+//   consumer_log.c      saving: changes, states, the keeper thread
+//   consumer_fetch.c    reading and handing out, num_pending
+//   consumer_answer.c   answers, and acknowledgements that commit with an append
+//
+// The registry exists from the first call on consumers on (store->consumers); a store without pays a look at that
+// pointer where events are removed, and nothing else.
+//
+// Locks, behind those of store_internal.h that are taken for longer than a moment (an append may wait for anything):
+//   change_lock        of the registry: one configuration changes at a time; appends under it
+//   fetch_lock         of a consumer: who reads ahead; reads events under it
+//   registry->lock     the list and its references; a leaf, also under removal_lock
+//   consumer->lock     the consumer's state; a leaf
+//
+// Saving (consumer_log.c). What happens is noted as changes (consumer/changes.h) and written as events of the
+// internal stream $CONSUMERS, which acknowledges before the sync and is written within 100 ms:
+//   $CONSUMER.<stream id>.<name>.config   the configuration, replaced by roll-up
+//   $CONSUMER.<stream id>.<name>.state    type checkpoint: a whole state, which removes all older ones of the subject
+//                                         by roll-up; type changes: what happened since
+// One thread at a time saves a consumer (`saving`). An acknowledgement that commits with an append is an event of its
+// own in the append's batch, made by whoever appends; a checkpoint would remove it unseen, so none is made while there
+// are claims, and none is claimed while one is made.
+#ifndef DBK_STORE_CONSUMER_H
+#define DBK_STORE_CONSUMER_H
+
+#include "consumer/config.h"
+#include "consumer/state.h"
+#include "store/store_internal.h"
+
+/// Something to be told of a message: given up, or terminated.
+typedef struct dbk_advisory {
+    struct dbk_advisory *next;
+    bool terminated;
+    uint64_t seq;
+    uint64_t deliveries;
+    size_t reason_size;
+    char reason[];
+} dbk_advisory;
+
+typedef struct dbk_consumer {
+    // Fixed.
+    daybook_store *store;
+    dbk_stream *stream;
+    char *name;
+    int64_t created_ns;
+    bool is_saved; // durable, of a stream on disk
+    char *damage;  // why its state cannot be used, or NULL
+
+    // Guarded by registry->lock.
+    struct dbk_consumer *next;
+    unsigned refs;
+    unsigned handle_count;
+    int64_t idle_since_ns; // monotonic; without handles
+
+    // Guarded by fetch_lock.
+    pthread_mutex_t fetch_lock;
+    daybook_cursor *cursor; // of new messages; NULL: to be opened
+    bool has_next;          // next_event is the cursor's, and not yet delivered
+    bool is_listing;        // ... and of the list
+    daybook_recorded_event next_event;
+    size_t list_at;            // of start.list
+    uint64_t ahead;            // matching events up to counted_position that were not delivered
+    uint64_t counted_position; // 0: to be counted
+    int64_t pace_recorded_ns;  // replay original: of the last message
+    int64_t pace_at_ns;        // ... and when it was delivered
+
+    // Guarded by lock.
+    pthread_mutex_t lock;
+    daybook_consumer_config *config;
+    uint64_t backoff[DAYBOOK_CONSUMER_BACKOFF_COUNT_MAX]; // ticks
+    dbk_delivery delivery;
+    dbk_consumer_start start;
+    unsigned waiting_count;
+    dbk_advisory *advisories;
+    // ... saving
+    dbk_changes changes;
+    uint64_t change_count;  // made
+    uint64_t queued_count;  // in the commit queue, or beyond
+    uint64_t durable_count; // known to be on disk
+    int64_t changed_at_ns;  // monotonic, of the first change that is not queued; 0: none
+    uint64_t changes_bytes; // queued since the last checkpoint
+    uint64_t checkpoint_bytes;
+    bool saving;
+    bool checkpoint_waits; // no claims from now on
+    unsigned claim_count;
+    pthread_cond_t saved; // with lock: saving ended, claims ended, checkpoint made
+
+    atomic_bool removed;
+    atomic_bool recount; // something ahead was removed
+    atomic_uint_fast64_t delivered_position;
+} dbk_consumer;
+
+struct dbk_consumers {
+    daybook_store *store;
+    pthread_mutex_t change_lock;
+    pthread_mutex_t lock;
+    dbk_consumer *first; // guarded by lock
+    uint64_t ephemeral_count;
+    int64_t real_offset_ns; // from the monotonic clock to the time of deadlines
+    // The keeper.
+    bool keeper_runs;
+    pthread_t keeper;
+    atomic_bool stop;
+    _Atomic uint32_t keeper_word;
+    atomic_bool keeper_sleeps;
+};
+
+struct daybook_consumer {
+    dbk_consumer *consumer;
+    atomic_bool interrupted;
+};
+
+// ---- consumer.c -------------------------------------------------------------------------------------------
+
+/// The registry, loaded where it is not yet; in a reader loaded anew each time.
+daybook_status dbk_consumers_get(daybook_store *store, struct dbk_consumers **registry_out,
+                                 daybook_error *error);
+/// A reference on every consumer, into an allocated array. ENOMEM.
+daybook_status dbk_consumers_all(struct dbk_consumers *registry, dbk_consumer ***consumers_out,
+                                 size_t *count_out);
+void dbk_consumer_unref(dbk_consumer *consumer);
+/// For deadlines: goes on evenly, whatever happens to the clock.
+uint64_t dbk_consumer_now(const dbk_consumer *consumer);
+/// Wake those that wait for a message, if any do. The consumer's lock is not needed.
+void dbk_consumer_wake(dbk_consumer *consumer);
+daybook_status dbk_consumer_fail_removed(const dbk_consumer *consumer, daybook_error *error);
+/// Remove an ephemeral consumer, or a durable one with a threshold, that nobody used for long.
+void dbk_consumers_remove_idle(struct dbk_consumers *registry);
+
+/// Before the commit queue closes: save everything, end the keeper. NULL is fine.
+void dbk_consumers_stop(daybook_store *store);
+void dbk_consumers_free(daybook_store *store);
+/// Events of the stream up to `position_last` were removed. removal_lock is held.
+void dbk_consumers_note_removed(daybook_store *store, uint32_t stream_id, uint64_t position_last);
+/// The stream was removed, and so are its consumers.
+void dbk_consumers_drop_stream(daybook_store *store, dbk_stream *stream);
+
+// ---- consumer_log.c ---------------------------------------------------------------------------------------
+
+enum { DBK_CONSUMER_SUBJECT_SIZE_MAX = 16 + 12 + DAYBOOK_CONSUMER_NAME_SIZE_MAX + 16 };
+/// "$CONSUMER.<id>.<name>.<what>".
+dbk_slice dbk_consumer_subject(uint32_t stream_id, dbk_slice name, const char *what,
+                               char text[DBK_CONSUMER_SUBJECT_SIZE_MAX]);
+extern const char dbk_consumers_stream[]; // its name
+/// Make the internal stream unless it is there.
+daybook_status dbk_consumer_make_stream(daybook_store *store, daybook_error *error);
+/// Store the configuration, and with `fresh` a first state, in one commit.
+daybook_status dbk_consumer_save_config(dbk_consumer *consumer, const daybook_consumer_config *config,
+                                        bool fresh, daybook_error *error);
+/// Read the state back, into a consumer nobody else sees.
+daybook_status dbk_consumer_load_state(dbk_consumer *consumer, daybook_error *error);
+/// Everything that happened before the call is in the commit queue, or, `durable`, on disk.
+daybook_status dbk_consumer_save(dbk_consumer *consumer, bool durable, daybook_error *error);
+/// A change was noted; the lock is held.
+void dbk_consumer_note_change(dbk_consumer *consumer);
+/// What the acknowledgement of `seq` looks like as an event; `buf` holds its data.
+daybook_status dbk_consumer_encode_ack(dbk_consumer *consumer, const uint64_t *seqs, size_t count,
+                                       dbk_buf *buf);
+/// Tell of what was given up or terminated.
+void dbk_consumer_send_advisories(dbk_consumer *consumer);
+/// Start the keeper, where the store may have threads.
+void dbk_consumers_start_keeper(struct dbk_consumers *registry);
+/// What the keeper does, once: save what has waited long enough, or `at_once`. Returns when to do it again
+/// (monotonic clock).
+int64_t dbk_consumers_keep(struct dbk_consumers *registry, bool at_once);
+
+// ---- consumer_fetch.c -------------------------------------------------------------------------------------
+
+/// Matching events that were not delivered yet: exact for the moment. fetch_lock is held.
+daybook_status dbk_consumer_count_ahead(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error);
+/// Where a new consumer begins.
+daybook_status dbk_consumer_find_start(dbk_consumer *consumer, daybook_error *error);
+/// The cursor is of another configuration now. fetch_lock is held.
+void dbk_consumer_close_cursor(dbk_consumer *consumer);
+
+// ---- consumer_answer.c ------------------------------------------------------------------------------------
+
+/// daybook_append with acknowledgements in its options.
+daybook_status dbk_consumer_append(daybook_store *store, const daybook_event *events, size_t count,
+                                   const daybook_append_options *options, daybook_receipt *receipts,
+                                   daybook_error *error);
+
+#endif

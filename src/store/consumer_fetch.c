@@ -1,0 +1,566 @@
+// SPDX-License-Identifier: Apache-2.0
+// Handing out messages: first what is due again, then what is new.
+//
+// Whoever fetches holds fetch_lock while it reads, so that new messages are met in order of seq and each once; the
+// state is asked and changed under the consumer's lock, for moments. Who finds nothing sleeps on what is published
+// (store->publish_count), which answers bump as well where somebody waits; or until the next message falls due.
+//
+// A message is copied before it counts as delivered: where memory is out, nothing happened. A damaged event stops the
+// consumer in front of it, each time it is asked: passing over it would skip what repair may bring back.
+//
+// num_pending, the number of matching events not delivered yet, is counted once and kept: `ahead` holds for the events
+// up to `counted_position`; what came since is counted when it is asked for, each delivery takes one off, and where
+// something ahead was removed (`recount`) all is counted anew. At first the index counts, not the events: the stream's
+// own count without filters, the entries of the subjects' terms with them.
+#include "base/assert.h"
+#include "base/time.h"
+#include "store/commit.h"
+#include "store/consumer.h"
+#include "store/query.h"
+
+enum { ARENA_CHUNK = 16 << 10 };
+
+void daybook_fetch_options_init(daybook_fetch_options *options) {
+    *options = (daybook_fetch_options){.size = sizeof *options, .count = 1, .timeout_ms = -1};
+}
+
+// ---- Reading ----------------------------------------------------------------------------------------------
+
+void dbk_consumer_close_cursor(dbk_consumer *consumer) {
+    daybook_cursor_close(consumer->cursor);
+    consumer->cursor = NULL;
+    if (consumer->has_next && consumer->is_listing) consumer->list_at--; // it comes again
+    consumer->has_next = consumer->is_listing = false;
+}
+
+// All that the consumer wants. What it borrows is good as long as the configuration is (fetch_lock).
+static void init_query(const dbk_consumer *consumer, daybook_query *query) {
+    daybook_query_init(query);
+    query->filters = consumer->config->filters;
+    query->filter_count = consumer->config->filter_count;
+}
+
+// The first seq that was not looked at.
+static uint64_t next_seq(const dbk_consumer *consumer) {
+    uint64_t seq = consumer->delivery.delivered_seq + 1;
+    return seq > consumer->start.first_seq ? seq : consumer->start.first_seq;
+}
+
+// One event by its seq. END where it is not stored any more, or no longer wanted.
+static daybook_status read_one(dbk_consumer *consumer, uint64_t seq, daybook_cursor **cursor_out,
+                               daybook_recorded_event *event_out, daybook_error *error) {
+    daybook_query query;
+    daybook_query_init(&query);
+    query.seq_from = query.seq_to = seq;
+    query.limit = 1;
+    DBK_TRY(dbk_cursor_open(consumer->store, &query, consumer->stream, cursor_out, error));
+    daybook_status status = daybook_cursor_next(*cursor_out, 0, event_out, error);
+    if (status == DAYBOOK_OK) return status;
+    daybook_cursor_close(*cursor_out);
+    *cursor_out = NULL;
+    return status;
+}
+
+static daybook_status open_cursor(dbk_consumer *consumer, daybook_error *error) {
+    daybook_query query;
+    init_query(consumer, &query);
+    query.flags = DAYBOOK_QUERY_FOLLOW;
+    query.seq_from = next_seq(consumer);
+    return dbk_cursor_open(consumer->store, &query, consumer->stream, &consumer->cursor, error);
+}
+
+// The next new message into next_event; TIMEOUT where there is none yet.
+static daybook_status peek(dbk_consumer *consumer, daybook_error *error) {
+    if (consumer->has_next) return DAYBOOK_OK;
+    // The last of each subject when the consumer was made, each by itself.
+    const dbk_consumer_start *start = &consumer->start;
+    for (; consumer->list_at < start->list_count; consumer->list_at++) {
+        uint64_t seq = start->list[consumer->list_at];
+        if (seq <= consumer->delivery.delivered_seq) continue;
+        dbk_consumer_close_cursor(consumer);
+        daybook_status status = read_one(consumer, seq, &consumer->cursor, &consumer->next_event, error);
+        if (status == DAYBOOK_END) continue;
+        if (status != DAYBOOK_OK) return status;
+        consumer->has_next = consumer->is_listing = true;
+        consumer->list_at++;
+        return DAYBOOK_OK;
+    }
+    if (consumer->is_listing) dbk_consumer_close_cursor(consumer); // it was for one event of the list
+    if (consumer->cursor == NULL) DBK_TRY(open_cursor(consumer, error));
+    daybook_status status = daybook_cursor_next(consumer->cursor, 0, &consumer->next_event, error);
+    if (status == DAYBOOK_OK) consumer->has_next = true;
+    if (status != DAYBOOK_OK && status != DAYBOOK_TIMEOUT) dbk_consumer_close_cursor(consumer);
+    return status;
+}
+
+// ---- Batches ----------------------------------------------------------------------------------------------
+
+typedef struct batch {
+    daybook_batch said; // first: it is what callers see
+    dbk_arena *arena;
+    const daybook_allocator *allocator;
+    daybook_message *messages;
+    size_t capacity;
+    uint64_t bytes;
+} batch;
+
+void daybook_batch_release(daybook_batch *released) {
+    if (released == NULL) return;
+    batch *of = (batch *)(void *)released;
+    dbk_arena_free(of->arena);
+    dbk_free(of->allocator, of->messages);
+    dbk_free(of->allocator, of);
+}
+
+static batch *new_batch(const daybook_allocator *allocator) {
+    batch *made = dbk_alloc_zeroed(allocator, sizeof *made);
+    if (made == NULL) return NULL;
+    made->said.size = sizeof made->said;
+    made->allocator = allocator;
+    if (dbk_arena_new(allocator, ARENA_CHUNK, &made->arena) == DAYBOOK_OK) return made;
+    dbk_free(allocator, made);
+    return NULL;
+}
+
+static daybook_status copy_tags(batch *into, daybook_event *event) {
+    dbk_slice *tags = dbk_arena_alloc(into->arena, event->tag_count * sizeof *tags);
+    if (tags == NULL) return DAYBOOK_ENOMEM;
+    for (size_t i = 0; i < event->tag_count; i++) {
+        tags[i] = event->tags[i];
+        DBK_TRY(dbk_copy_slice(into->arena, &tags[i]));
+    }
+    event->tags = tags;
+    daybook_header *headers = dbk_arena_alloc(into->arena, event->header_count * sizeof *headers);
+    if (headers == NULL) return DAYBOOK_ENOMEM;
+    for (size_t i = 0; i < event->header_count; i++) {
+        headers[i] = event->headers[i];
+        DBK_TRY(dbk_copy_slice(into->arena, &headers[i].name));
+        DBK_TRY(dbk_copy_slice(into->arena, &headers[i].value));
+    }
+    event->headers = headers;
+    return DAYBOOK_OK;
+}
+
+static uint64_t size_of(const daybook_recorded_event *event) {
+    uint64_t size = event->event.subject.size + event->event.data.size;
+    for (size_t i = 0; i < event->event.header_count; i++)
+        size += event->event.headers[i].name.size + event->event.headers[i].value.size;
+    return size;
+}
+
+// A copy behind the last message; it counts once `said.count` says so. ENOMEM.
+static daybook_status copy_message(batch *into, const daybook_recorded_event *event, bool headers_only) {
+    size_t at = into->said.count;
+    daybook_message *messages =
+        dbk_grow_array(into->allocator, into->messages, &into->capacity, at + 1, sizeof *messages);
+    if (messages == NULL) return DAYBOOK_ENOMEM;
+    into->messages = messages;
+    into->said.messages = messages;
+    daybook_message *message = &messages[at];
+    *message =
+        (daybook_message){.size = sizeof *message, .event = *event, .data_size = event->event.data.size};
+    daybook_event *copy = &message->event.event;
+    if (headers_only) copy->data = daybook_bytes(NULL, 0);
+    dbk_slice *slices[] = {&copy->subject, &copy->data,        &copy->id,        &copy->type,
+                           &copy->schema,  &copy->correlation, &copy->causation, &copy->actor};
+    for (size_t i = 0; i < sizeof slices / sizeof *slices; i++)
+        DBK_TRY(dbk_copy_slice(into->arena, slices[i]));
+    message->event.aggregate.data = copy->subject.data; // its leading tokens
+    return copy_tags(into, copy);
+}
+
+static bool is_full(const batch *into, const daybook_fetch_options *options) {
+    return into->said.count >= options->count;
+}
+
+static bool fits(const batch *into, const daybook_fetch_options *options, uint64_t size) {
+    return options->max_bytes == 0 || into->said.count == 0 || into->bytes + size <= options->max_bytes;
+}
+
+// ---- num_pending ------------------------------------------------------------------------------------------
+
+static daybook_status count_by_cursor(dbk_consumer *consumer, uint64_t position_from, uint64_t position_to,
+                                      uint64_t *count_out, daybook_error *error) {
+    daybook_query query;
+    init_query(consumer, &query);
+    query.seq_from = next_seq(consumer);
+    query.position_from = position_from;
+    query.position_to = position_to;
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(consumer->store, &query, consumer->stream, &cursor, error));
+    daybook_status status = dbk_cursor_count(cursor, count_out, error);
+    daybook_cursor_close(cursor);
+    return status;
+}
+
+// What of the list is still to come and stored.
+static daybook_status count_list(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error) {
+    const dbk_consumer_start *start = &consumer->start;
+    *count_out = 0;
+    for (size_t i = 0; i < start->list_count; i++) {
+        if (start->list[i] <= consumer->delivery.delivered_seq) continue;
+        daybook_cursor *cursor;
+        daybook_recorded_event event;
+        daybook_status status = read_one(consumer, start->list[i], &cursor, &event, error);
+        daybook_cursor_close(cursor);
+        if (status == DAYBOOK_OK) ++*count_out;
+        if (status != DAYBOOK_OK && status != DAYBOOK_END) return status;
+    }
+    return DAYBOOK_OK;
+}
+
+// Without filters, and without removed events but the oldest, the stream's numbers say it. They are of one moment,
+// which *durable_out becomes. False where they do not.
+static bool count_by_numbers(dbk_consumer *consumer, uint64_t *durable_out, uint64_t *count_out) {
+    daybook_store *store = consumer->store;
+    dbk_stream *stream = consumer->stream;
+    uint64_t seq = next_seq(consumer);
+    pthread_mutex_lock(&store->state_lock);
+    uint64_t first_seq = atomic_load(&stream->first_seq);
+    uint64_t behind = atomic_load(&stream->published_seq) + 1;
+    bool whole = atomic_load(&stream->message_count) == behind - first_seq;
+    uint64_t durable = store->published_position;
+    pthread_mutex_unlock(&store->state_lock);
+    if (seq < first_seq) seq = first_seq;
+    if (seq < behind && (!whole || consumer->config->filter_count > 0)) return false;
+    *durable_out = durable;
+    *count_out = seq < behind ? behind - seq : 0;
+    return true;
+}
+
+// Everything ahead up to *durable, by the cheapest way there is.
+static daybook_status count_all(dbk_consumer *consumer, uint64_t *durable, uint64_t *count_out,
+                                daybook_error *error) {
+    if (!consumer->store->read_only && count_by_numbers(consumer, durable, count_out)) return DAYBOOK_OK;
+    if (next_seq(consumer) > 1) return count_by_cursor(consumer, 0, *durable, count_out, error);
+    const daybook_consumer_config *config = consumer->config;
+    static const dbk_slice everything = {">", 1};
+    const dbk_slice *filters = config->filter_count == 0 ? &everything : config->filters;
+    *count_out = 0;
+    for (size_t i = 0; i < config->filter_count || i == 0; i++) {
+        uint64_t count;
+        DBK_TRY(dbk_list_count(consumer->store, consumer->stream, filters[i], *durable, &count, error));
+        *count_out += count;
+    }
+    // A flush meanwhile: segments may hold more than was asked for.
+    if (atomic_load(&consumer->store->flushed_position) <= *durable) return DAYBOOK_OK;
+    return count_by_cursor(consumer, 0, *durable, count_out, error);
+}
+
+daybook_status dbk_consumer_count_ahead(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error) {
+    uint64_t durable = atomic_load_explicit(&consumer->store->durable_position, memory_order_acquire);
+    bool recount = atomic_exchange(&consumer->recount, false) || consumer->counted_position == 0;
+    daybook_status status = DAYBOOK_OK;
+    uint64_t count = 0;
+    if (recount) {
+        uint64_t listed = 0;
+        status = durable == 0 ? DAYBOOK_OK : count_all(consumer, &durable, &count, error);
+        if (status == DAYBOOK_OK && consumer->start.list_count > 0)
+            status = count_list(consumer, &listed, error);
+        consumer->ahead = count + listed;
+    } else if (durable > consumer->counted_position) {
+        status = count_by_cursor(consumer, consumer->counted_position + 1, durable, &count, error);
+        consumer->ahead += count;
+    }
+    consumer->counted_position = status == DAYBOOK_OK ? durable : 0;
+    *count_out = consumer->ahead;
+    return status;
+}
+
+// A new message was read: it is no longer ahead. One behind what was counted never
+// was: what is counted next begins behind it.
+static void take_off(dbk_consumer *consumer, uint64_t position) {
+    atomic_store(&consumer->delivered_position, position);
+    if (position <= consumer->counted_position && consumer->ahead > 0) consumer->ahead--;
+}
+
+// ---- Where it begins --------------------------------------------------------------------------------------
+
+static daybook_status first_of(dbk_consumer *consumer, const daybook_query *query, uint64_t *seq_out,
+                               daybook_error *error) {
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(consumer->store, query, consumer->stream, &cursor, error));
+    daybook_recorded_event event;
+    daybook_status status = daybook_cursor_next(cursor, 0, &event, error);
+    if (status == DAYBOOK_OK) *seq_out = event.seq;
+    daybook_cursor_close(cursor);
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+static daybook_status list_last(dbk_consumer *consumer, daybook_query *query, daybook_error *error) {
+    const daybook_allocator *allocator = consumer->store->allocator;
+    dbk_consumer_start *start = &consumer->start;
+    query->flags = DAYBOOK_QUERY_LAST_PER_SUBJECT;
+    query->seq_to = start->first_seq - 1;
+    if (query->seq_to == 0) return DAYBOOK_OK;
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(consumer->store, query, consumer->stream, &cursor, error));
+    daybook_recorded_event event;
+    daybook_status status;
+    size_t capacity = 0;
+    while ((status = daybook_cursor_next(cursor, 0, &event, error)) == DAYBOOK_OK) {
+        uint64_t *list =
+            dbk_grow_array(allocator, start->list, &capacity, start->list_count + 1, sizeof *list);
+        if (list == NULL) {
+            status = dbk_fail(error, DAYBOOK_ENOMEM, "out of memory listing the last event of each subject");
+            break;
+        }
+        start->list = list;
+        start->list[start->list_count++] = event.seq;
+    }
+    daybook_cursor_close(cursor);
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+daybook_status dbk_consumer_find_start(dbk_consumer *consumer, daybook_error *error) {
+    const daybook_consumer_config *config = consumer->config;
+    uint64_t behind = atomic_load(&consumer->stream->published_seq) + 1;
+    consumer->start.first_seq = behind;
+    daybook_query query;
+    init_query(consumer, &query);
+    query.limit = 1;
+    switch (config->deliver) {
+    case DAYBOOK_DELIVER_ALL:
+        consumer->start.first_seq = 1;
+        return DAYBOOK_OK;
+    case DAYBOOK_DELIVER_BY_START_SEQ:
+        consumer->start.first_seq = config->start_seq;
+        return DAYBOOK_OK;
+    case DAYBOOK_DELIVER_LAST:
+        query.flags = DAYBOOK_QUERY_REVERSE;
+        return first_of(consumer, &query, &consumer->start.first_seq, error);
+    case DAYBOOK_DELIVER_BY_START_TIME:
+        query.filter_count = 0;
+        query.recorded_since_ns = config->start_time_ns;
+        return first_of(consumer, &query, &consumer->start.first_seq, error);
+    case DAYBOOK_DELIVER_LAST_PER_SUBJECT:
+        query.limit = 0;
+        return list_last(consumer, &query, error);
+    default:
+        return DAYBOOK_OK;
+    }
+}
+
+// ---- Collecting -------------------------------------------------------------------------------------------
+
+typedef struct fetching {
+    dbk_consumer *consumer;
+    const daybook_fetch_options *options;
+    batch *into;
+    int64_t wake_ns; // monotonic: when to look again at the latest
+} fetching;
+
+static void note_given_up(dbk_consumer *consumer, const dbk_delivery_due *due) {
+    dbk_advisory *advisory = dbk_alloc_zeroed(consumer->store->allocator, sizeof *advisory);
+    if (advisory == NULL) return; // the message is given up all the same, and counted
+    advisory->seq = due->seq;
+    advisory->deliveries = due->deliveries;
+    advisory->next = consumer->advisories;
+    consumer->advisories = advisory;
+}
+
+static void add_delivered(fetching *fetch, uint64_t size, uint64_t number, uint64_t deliveries) {
+    batch *into = fetch->into;
+    daybook_message *message = &into->messages[into->said.count++];
+    message->delivery = number;
+    message->delivery_count = deliveries;
+    message->pending_count = fetch->consumer->ahead + fetch->consumer->delivery.held_count;
+    into->bytes += size;
+}
+
+// The message that was taken. The lock is held before and after.
+static daybook_status give_again(fetching *fetch, uint64_t seq, daybook_error *error) {
+    dbk_consumer *consumer = fetch->consumer;
+    bool headers_only = (consumer->config->flags & DAYBOOK_CONSUMER_HEADERS_ONLY) != 0;
+    pthread_mutex_unlock(&consumer->lock);
+    daybook_cursor *cursor = NULL;
+    daybook_recorded_event event;
+    daybook_status status = read_one(consumer, seq, &cursor, &event, error);
+    uint64_t size = status == DAYBOOK_OK ? size_of(&event) : 0;
+    bool too_large = status == DAYBOOK_OK && !fits(fetch->into, fetch->options, size);
+    if (status == DAYBOOK_OK && !too_large) status = copy_message(fetch->into, &event, headers_only);
+    daybook_cursor_close(cursor);
+    pthread_mutex_lock(&consumer->lock);
+    uint64_t number, deliveries;
+    if (status == DAYBOOK_END) {
+        dbk_delivery_drop(&consumer->delivery, seq); // removed since
+        dbk_consumer_note_change(consumer);
+        return DAYBOOK_OK;
+    }
+    if (status != DAYBOOK_OK || too_large) {
+        dbk_delivery_put_back(&consumer->delivery, seq);
+        return too_large ? DAYBOOK_END : status;
+    }
+    status = dbk_delivery_give(&consumer->delivery, seq, dbk_consumer_now(consumer), &number, &deliveries);
+    if (status == DAYBOOK_ENOTFOUND) return DAYBOOK_OK; // answered meanwhile
+    dbk_consumer_note_change(consumer);
+    add_delivered(fetch, size, number, deliveries);
+    return DAYBOOK_OK;
+}
+
+// The lock is held. END: the batch is full.
+static daybook_status collect_due(fetching *fetch, daybook_error *error) {
+    dbk_consumer *consumer = fetch->consumer;
+    (void)dbk_delivery_expire(&consumer->delivery, dbk_consumer_now(consumer));
+    dbk_delivery_due due;
+    while (!is_full(fetch->into, fetch->options) &&
+           dbk_delivery_take(&consumer->delivery, &due) == DAYBOOK_OK) {
+        if (due.gave_up) {
+            note_given_up(consumer, &due);
+            dbk_consumer_note_change(consumer);
+        } else {
+            DBK_TRY(give_again(fetch, due.seq, error));
+        }
+    }
+    return is_full(fetch->into, fetch->options) ? DAYBOOK_END : DAYBOOK_OK;
+}
+
+// Replay at the original pace: is it too early for this one?
+static bool is_early(fetching *fetch, int64_t recorded_ns) {
+    dbk_consumer *consumer = fetch->consumer;
+    if (consumer->config->replay != DAYBOOK_REPLAY_ORIGINAL || consumer->pace_at_ns == 0) return false;
+    int64_t due_ns = consumer->pace_at_ns + (recorded_ns - consumer->pace_recorded_ns);
+    if (consumer->store->vfs->clock_monotonic_ns(consumer->store->vfs) >= due_ns) return false;
+    if (due_ns < fetch->wake_ns) fetch->wake_ns = due_ns;
+    return true;
+}
+
+static uint64_t aggregate_hash(const daybook_recorded_event *event) {
+    if (event->aggregate.size == 0) return 0;
+    uint64_t hash = dbk_checksum(event->aggregate.data, event->aggregate.size, 0);
+    return hash == 0 ? 1 : hash;
+}
+
+// The lock is held before and after. TIMEOUT: there is nothing new yet.
+static daybook_status give_new(fetching *fetch, daybook_error *error) {
+    dbk_consumer *consumer = fetch->consumer;
+    bool headers_only = (consumer->config->flags & DAYBOOK_CONSUMER_HEADERS_ONLY) != 0;
+    pthread_mutex_unlock(&consumer->lock);
+    daybook_status status = peek(consumer, error);
+    const daybook_recorded_event *event = &consumer->next_event;
+    uint64_t size = 0;
+    if (status == DAYBOOK_OK && is_early(fetch, event->recorded_ns)) status = DAYBOOK_TIMEOUT;
+    if (status == DAYBOOK_OK) {
+        size = size_of(event);
+        status = fits(fetch->into, fetch->options, size) ? copy_message(fetch->into, event, headers_only)
+                                                         : DAYBOOK_END;
+    }
+    pthread_mutex_lock(&consumer->lock);
+    DBK_TRY(status);
+    uint64_t number;
+    DBK_TRY(dbk_delivery_next(&consumer->delivery, event->seq, aggregate_hash(event),
+                              dbk_consumer_now(consumer), &number));
+    consumer->has_next = false;
+    consumer->pace_recorded_ns = event->recorded_ns;
+    consumer->pace_at_ns = consumer->store->vfs->clock_monotonic_ns(consumer->store->vfs);
+    take_off(consumer, event->position);
+    dbk_consumer_note_change(consumer);
+    if (number != 0) add_delivered(fetch, size, number, 1);
+    return DAYBOOK_OK;
+}
+
+// Everything that can be given now. fetch_lock is held. OK also where that is nothing.
+static daybook_status collect(fetching *fetch, daybook_error *error) {
+    dbk_consumer *consumer = fetch->consumer;
+    daybook_vfs *vfs = consumer->store->vfs;
+    if (atomic_load(&consumer->removed)) return dbk_consumer_fail_removed(consumer, error);
+    if (atomic_load(&consumer->stream->removed))
+        return dbk_fail(error, DAYBOOK_ENOTFOUND, "stream %.*s was removed", (int)consumer->stream->name.size,
+                        (const char *)consumer->stream->name.data);
+    int64_t pause_left_ns = consumer->config->pause_until_ns - vfs->clock_real_ns(vfs);
+    fetch->wake_ns = INT64_MAX;
+    if (pause_left_ns > 0) {
+        int64_t now_ns = vfs->clock_monotonic_ns(vfs);
+        fetch->wake_ns = pause_left_ns < INT64_MAX - now_ns ? now_ns + pause_left_ns : INT64_MAX;
+        return DAYBOOK_OK;
+    }
+    uint64_t unused;
+    DBK_TRY(dbk_consumer_count_ahead(consumer, &unused, error));
+    pthread_mutex_lock(&consumer->lock);
+    daybook_status status = collect_due(fetch, error);
+    while (status == DAYBOOK_OK && !is_full(fetch->into, fetch->options) &&
+           dbk_delivery_has_room(&consumer->delivery))
+        status = give_new(fetch, error);
+    uint64_t now = dbk_consumer_now(consumer);
+    uint64_t next = dbk_delivery_expire(&consumer->delivery, now);
+    if (next != UINT64_MAX) {
+        int64_t left_ns = next > now ? (int64_t)(next - now) * DBK_TICK_NS : 0;
+        int64_t due_ns = vfs->clock_monotonic_ns(vfs) + left_ns;
+        if (due_ns < fetch->wake_ns) fetch->wake_ns = due_ns;
+    }
+    pthread_mutex_unlock(&consumer->lock);
+    if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory delivering messages");
+    return status == DAYBOOK_END || status == DAYBOOK_TIMEOUT ? DAYBOOK_OK : status;
+}
+
+// ---- Fetching ---------------------------------------------------------------------------------------------
+
+static bool is_enough(const fetching *fetch) {
+    size_t count = fetch->into->said.count;
+    return (fetch->options->flags & DAYBOOK_FETCH_FILL) != 0 ? count >= fetch->options->count : count > 0;
+}
+
+static daybook_status run(fetching *fetch, const atomic_bool *interrupted, daybook_error *error) {
+    dbk_consumer *consumer = fetch->consumer;
+    daybook_store *store = consumer->store;
+    daybook_vfs *vfs = store->vfs;
+    int timeout_ms = fetch->options->timeout_ms;
+    int64_t deadline_ns = timeout_ms < 0 ? INT64_MAX
+                                         : vfs->clock_monotonic_ns(vfs) + timeout_ms * DBK_MILLISECOND_NS;
+    for (;;) {
+        uint32_t seen = atomic_load_explicit(&store->publish_count, memory_order_acquire);
+        if (atomic_load(interrupted)) return dbk_fail(error, DAYBOOK_ECLOSED, "the consumer was interrupted");
+        pthread_mutex_lock(&consumer->fetch_lock);
+        daybook_status status = collect(fetch, error);
+        pthread_mutex_unlock(&consumer->fetch_lock);
+        if (status != DAYBOOK_OK || is_enough(fetch)) return status;
+        int64_t now_ns = vfs->clock_monotonic_ns(vfs);
+        if (now_ns >= deadline_ns) return dbk_fail(error, DAYBOOK_TIMEOUT, "no message came in time");
+        int64_t until_ns = fetch->wake_ns < deadline_ns ? fetch->wake_ns : deadline_ns;
+        dbk_store_wait_published(store, seen,
+                                 until_ns == INT64_MAX ? -1
+                                 : until_ns > now_ns   ? until_ns - now_ns
+                                                       : 0);
+    }
+}
+
+static daybook_status begin_waiting(dbk_consumer *consumer, daybook_error *error) {
+    pthread_mutex_lock(&consumer->lock);
+    uint64_t max = consumer->config->max_waiting;
+    bool allowed = max == 0 || consumer->waiting_count < max;
+    if (allowed) consumer->waiting_count++;
+    pthread_mutex_unlock(&consumer->lock);
+    if (allowed) return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_ELIMIT, "%llu fetches wait for consumer %s already: raise max_waiting",
+                    (unsigned long long)max, consumer->name);
+}
+
+daybook_status daybook_consumer_fetch(daybook_consumer *consumer, const daybook_fetch_options *options,
+                                      daybook_batch **batch_out, daybook_error *error) {
+    if (batch_out != NULL) *batch_out = NULL;
+    daybook_fetch_options defaults;
+    daybook_fetch_options_init(&defaults);
+    if (options == NULL) options = &defaults;
+    if (consumer == NULL || batch_out == NULL || options->size < sizeof *options)
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "a fetch needs a consumer, initialised options and a place for the batch");
+    if (options->count == 0 || options->count > DAYBOOK_FETCH_COUNT_MAX)
+        return dbk_fail(error, DAYBOOK_EINVALID, "a fetch of %zu messages: ask for 1 to %d", options->count,
+                        DAYBOOK_FETCH_COUNT_MAX);
+    dbk_consumer *of = consumer->consumer;
+    DBK_TRY(begin_waiting(of, error));
+    fetching fetch = {.consumer = of, .options = options, .into = new_batch(of->store->allocator)};
+    daybook_status status = fetch.into == NULL
+                                ? dbk_fail(error, DAYBOOK_ENOMEM, "out of memory delivering messages")
+                                : run(&fetch, &consumer->interrupted, error);
+    pthread_mutex_lock(&of->lock);
+    of->waiting_count--;
+    pthread_mutex_unlock(&of->lock);
+    // What was delivered is given, whatever came then.
+    if (fetch.into != NULL && fetch.into->said.count > 0) {
+        *batch_out = &fetch.into->said;
+        return DAYBOOK_OK;
+    }
+    daybook_batch_release(fetch.into == NULL ? NULL : &fetch.into->said);
+    return status;
+}

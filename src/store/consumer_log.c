@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: Apache-2.0
+// Saving consumers: what is noted becomes events of the internal stream $CONSUMERS.
+//
+//   noted --save--> in the commit queue --group written--> on disk
+//
+// A save takes all that was noted and appends it as one event; meanwhile the next changes collect, and who wants to
+// know them saved waits for the save under way and makes or waits for the next. So confirmed acknowledgements that
+// come at the same time share one event and one sync. The stream acknowledges before the sync: a plain save costs no
+// sync of its own and rides with the next group.
+//
+// Where what was taken could not be appended it is not put back: the next save is of the whole state, a checkpoint.
+// A checkpoint is also made where the changes behind the last one have grown beyond it. Its data: u64 count of
+// events ahead, u64 position up to which they were counted, u64 events of the stream removed by then (0, 0, 0:
+// unknown), then the state (consumer/state.h).
+//
+// The keeper is a thread of the store, started by its first consumer: it saves what is older than 100 ms and removes
+// consumers nobody uses. It must not be the flusher: an append may wait for that.
+#include <stdio.h>
+
+#include "base/time.h"
+#include "store/commit.h"
+#include "store/consumer.h"
+
+enum {
+    SAVE_AFTER_MS = 100,
+    RETRY_MS = 1000,
+    IDLE_MS = 1000, // how often unused consumers are looked for
+    CHECKPOINT_BYTES_MIN = 64 << 10,
+    CHANGES_SIZE_MAX = 4 << 20,
+    CHECKPOINT_SIZE_MAX = DAYBOOK_BATCH_SIZE_MAX - (64 << 10),
+    COUNT_HEAD_SIZE = 24,
+    ADVISORY_SIZE_MAX = 4096,
+    ADVISORIES_KEPT = 100000
+};
+
+const char dbk_consumers_stream[] = "$CONSUMERS";
+static const char advisories_stream[] = "$ADVISORIES";
+
+dbk_slice dbk_consumer_subject(uint32_t stream_id, dbk_slice name, const char *what,
+                               char text[DBK_CONSUMER_SUBJECT_SIZE_MAX]) {
+    int size = snprintf(text, DBK_CONSUMER_SUBJECT_SIZE_MAX, "$CONSUMER.%u.%.*s.%s", (unsigned)stream_id,
+                        (int)name.size, (const char *)name.data, what);
+    return daybook_bytes(text, (size_t)size);
+}
+
+// ---- Streams ----------------------------------------------------------------------------------------------
+
+static daybook_status make_stream(daybook_store *store, const char *name, const char *subject,
+                                  uint64_t max_msgs, const char *description, daybook_error *error) {
+    if (dbk_stream_table_find(store->streams, daybook_text(name)) != NULL) return DAYBOOK_OK;
+    dbk_slice subjects = daybook_text(subject);
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    config.name = daybook_text(name);
+    config.subjects = &subjects;
+    config.subject_count = 1;
+    config.aggregate_tokens = 0;
+    config.flags = DAYBOOK_STREAM_ALLOW_ROLLUP | DAYBOOK_STREAM_INTERNAL;
+    config.sync_interval_ns = SAVE_AFTER_MS * DBK_MILLISECOND_NS;
+    config.duplicate_window_ns = 0;
+    config.max_msgs = max_msgs;
+    config.description = daybook_text(description);
+    daybook_status status = daybook_stream_add(store, &config, error);
+    return status == DAYBOOK_EEXISTS ? DAYBOOK_OK : status; // another thread was faster
+}
+
+daybook_status dbk_consumer_make_stream(daybook_store *store, daybook_error *error) {
+    return make_stream(store, dbk_consumers_stream, "$CONSUMER.>", 0, "consumers: configuration and state",
+                       error);
+}
+
+// ---- Events -----------------------------------------------------------------------------------------------
+
+static daybook_status append(daybook_store *store, const daybook_event *events, size_t count, bool durable,
+                             daybook_error *error) {
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.durable = durable;
+    return daybook_append(store, events, count, &options, NULL, error);
+}
+
+static const daybook_header replaces_older = {{"Nats-Rollup", 11}, {"sub", 3}};
+
+static void init_event(daybook_event *event, dbk_slice subject, const char *type, const dbk_buf *data) {
+    daybook_event_init(event);
+    event->subject = subject;
+    event->type = daybook_text(type);
+    event->data = daybook_bytes(data->data, data->size);
+}
+
+static void init_replacing(daybook_event *event, dbk_slice subject, const char *type, const dbk_buf *data) {
+    init_event(event, subject, type, data);
+    event->headers = &replaces_older;
+    event->header_count = 1;
+}
+
+static dbk_slice name_of(const dbk_consumer *consumer) {
+    return daybook_text(consumer->name);
+}
+
+static uint64_t removed_count(const dbk_stream *stream) {
+    dbk_stream *of = (dbk_stream *)(uintptr_t)stream;
+    return atomic_load(&of->published_seq) - atomic_load(&of->message_count);
+}
+
+// The lock is held. The count of what is ahead is somebody else's (fetch_lock): it is left out.
+static daybook_status encode_checkpoint(dbk_consumer *consumer, dbk_buf *buf) {
+    for (size_t i = 0; i < COUNT_HEAD_SIZE / 8; i++) dbk_buf_append_u64(buf, 0);
+    return dbk_consumer_state_encode(&consumer->delivery, &consumer->start, buf);
+}
+
+daybook_status dbk_consumer_encode_ack(dbk_consumer *consumer, const uint64_t *seqs, size_t count,
+                                       dbk_buf *buf) {
+    dbk_changes changes;
+    dbk_changes_init(&changes, consumer->store->allocator, CHANGES_SIZE_MAX);
+    for (size_t i = 0; i < count; i++) {
+        dbk_change change = {.kind = DBK_CHANGE_SETTLE, .seq = seqs[i]};
+        dbk_changes_add(&changes, &change);
+    }
+    daybook_status status = changes.lost ? DAYBOOK_ENOMEM : DAYBOOK_OK;
+    if (status == DAYBOOK_OK) {
+        dbk_buf_append_slice(buf, dbk_changes_finish(&changes, 0, dbk_consumer_now(consumer)));
+        status = dbk_buf_status(buf);
+    }
+    dbk_changes_deinit(&changes);
+    return status;
+}
+
+daybook_status dbk_consumer_save_config(dbk_consumer *consumer, const daybook_consumer_config *config,
+                                        bool fresh, daybook_error *error) {
+    if (!consumer->is_saved) return DAYBOOK_OK;
+    daybook_store *store = consumer->store;
+    DBK_TRY(dbk_consumer_make_stream(store, error));
+    dbk_buf record, state;
+    dbk_buf_init(&record, store->allocator, DAYBOOK_BATCH_SIZE_MAX);
+    dbk_buf_init(&state, store->allocator, CHECKPOINT_SIZE_MAX);
+    daybook_status status = dbk_consumer_config_encode(config, consumer->created_ns, &record);
+    if (status == DAYBOOK_OK && fresh) status = encode_checkpoint(consumer, &state);
+    if (status != DAYBOOK_OK) {
+        (void)dbk_fail(error, status, "out of memory saving a consumer");
+    } else {
+        char config_text[DBK_CONSUMER_SUBJECT_SIZE_MAX], state_text[DBK_CONSUMER_SUBJECT_SIZE_MAX];
+        daybook_event events[2];
+        uint32_t id = consumer->stream->id;
+        init_replacing(&events[0], dbk_consumer_subject(id, config->name, "config", config_text), "config",
+                       &record);
+        init_replacing(&events[1], dbk_consumer_subject(id, config->name, "state", state_text), "checkpoint",
+                       &state);
+        status = append(store, events, fresh ? 2 : 1, true, error);
+    }
+    dbk_buf_deinit(&record);
+    dbk_buf_deinit(&state);
+    return status;
+}
+
+// ---- Loading ----------------------------------------------------------------------------------------------
+
+static daybook_status load_event(dbk_consumer *consumer, const daybook_recorded_event *event, bool *begun) {
+    dbk_slice data = event->event.data;
+    if (dbk_slice_equal(event->event.type, daybook_text("checkpoint"))) {
+        if (*begun || data.size < COUNT_HEAD_SIZE) return DAYBOOK_EDAMAGED;
+        *begun = true;
+        dbk_slice state =
+            daybook_bytes((const uint8_t *)data.data + COUNT_HEAD_SIZE, data.size - COUNT_HEAD_SIZE);
+        DBK_TRY(dbk_consumer_state_decode(state, &consumer->delivery, &consumer->start));
+        uint64_t removed = dbk_get_u64((const uint8_t *)data.data + 16);
+        consumer->counted_position = 0;
+        if (removed == removed_count(consumer->stream)) {
+            consumer->ahead = dbk_get_u64(data.data);
+            consumer->counted_position = dbk_get_u64((const uint8_t *)data.data + 8);
+        }
+        consumer->checkpoint_bytes = data.size;
+        return DAYBOOK_OK;
+    }
+    if (!*begun) return DAYBOOK_EDAMAGED;
+    uint64_t delivered_seq = consumer->delivery.delivered_seq;
+    DBK_TRY(dbk_consumer_changes_replay(data, &consumer->delivery));
+    if (consumer->delivery.delivered_seq != delivered_seq) consumer->counted_position = 0;
+    consumer->changes_bytes += data.size;
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_consumer_load_state(dbk_consumer *consumer, daybook_error *error) {
+    daybook_store *store = consumer->store;
+    dbk_stream *stream = dbk_stream_table_find(store->streams, daybook_text(dbk_consumers_stream));
+    if (stream == NULL) return dbk_fail(error, DAYBOOK_EDAMAGED, "the stream of consumers is not there");
+    char text[DBK_CONSUMER_SUBJECT_SIZE_MAX];
+    dbk_slice filter = dbk_consumer_subject(consumer->stream->id, name_of(consumer), "state", text);
+    daybook_query query;
+    daybook_query_init(&query);
+    query.filters = &filter;
+    query.filter_count = 1;
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(store, &query, stream, &cursor, error));
+    bool begun = false;
+    daybook_recorded_event event;
+    daybook_status status;
+    while ((status = daybook_cursor_next(cursor, 0, &event, error)) == DAYBOOK_OK) {
+        status = load_event(consumer, &event, &begun);
+        if (status == DAYBOOK_OK) continue;
+        (void)dbk_fail(
+            error, status,
+            "the state of consumer %s of stream %.*s cannot be used (event at position %llu); remove the "
+            "consumer and add it anew",
+            consumer->name, (int)consumer->stream->name.size, (const char *)consumer->stream->name.data,
+            (unsigned long long)event.position);
+        break;
+    }
+    daybook_cursor_close(cursor);
+    if (status != DAYBOOK_END) return status;
+    if (begun) return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_EDAMAGED, "consumer %s has no state: remove it and add it anew",
+                    consumer->name);
+}
+
+static const volatile uint32_t *word_of(const _Atomic uint32_t *word) {
+    return (const volatile uint32_t *)(uintptr_t)word;
+}
+
+// ---- Saving -----------------------------------------------------------------------------------------------
+
+void dbk_consumer_note_change(dbk_consumer *consumer) {
+    consumer->change_count++;
+    if (consumer->changed_at_ns != 0 || !consumer->is_saved) return;
+    daybook_store *store = consumer->store;
+    struct dbk_consumers *registry = atomic_load(&store->consumers);
+    consumer->changed_at_ns = store->vfs->clock_monotonic_ns(store->vfs);
+    atomic_fetch_add(&registry->keeper_word, 1);
+    if (atomic_load(&registry->keeper_sleeps))
+        store->vfs->wake(store->vfs, word_of(&registry->keeper_word), 1, 0);
+}
+
+// What one save takes along.
+typedef struct taken {
+    dbk_buf data;
+    uint64_t change_count;
+    bool checkpoint;
+} taken;
+
+static bool wants_checkpoint(const dbk_consumer *consumer) {
+    uint64_t half = consumer->checkpoint_bytes / 2;
+    uint64_t allowed = half > CHECKPOINT_BYTES_MIN ? half : CHECKPOINT_BYTES_MIN;
+    return consumer->changes.lost || consumer->changes_bytes > allowed;
+}
+
+// The lock is held, and no other save is under way.
+static daybook_status take(dbk_consumer *consumer, taken *into) {
+    into->checkpoint = wants_checkpoint(consumer);
+    if (into->checkpoint) {
+        // A claim is stored by its own event, which the checkpoint would remove.
+        consumer->checkpoint_waits = true;
+        while (consumer->claim_count > 0) pthread_cond_wait(&consumer->saved, &consumer->lock);
+    }
+    into->change_count = consumer->change_count;
+    consumer->changed_at_ns = 0;
+    daybook_status status;
+    if (into->checkpoint) {
+        status = encode_checkpoint(consumer, &into->data);
+    } else if (dbk_changes_is_empty(&consumer->changes)) {
+        return DAYBOOK_OK;
+    } else {
+        const dbk_delivery *delivery = &consumer->delivery;
+        dbk_buf_append_slice(
+            &into->data, dbk_changes_finish(&consumer->changes, delivery->delivered_at, delivery->acked_at));
+        status = dbk_buf_status(&into->data);
+    }
+    if (status == DAYBOOK_OK) dbk_changes_reset(&consumer->changes);
+    return status;
+}
+
+static daybook_status write_taken(dbk_consumer *consumer, const taken *what, bool durable,
+                                  daybook_error *error) {
+    daybook_store *store = consumer->store;
+    if (what->data.size == 0) return durable ? dbk_commit_write_deferred(store, true, error) : DAYBOOK_OK;
+    char text[DBK_CONSUMER_SUBJECT_SIZE_MAX];
+    dbk_slice subject = dbk_consumer_subject(consumer->stream->id, name_of(consumer), "state", text);
+    daybook_event event;
+    if (what->checkpoint) {
+        init_replacing(&event, subject, "checkpoint", &what->data);
+    } else {
+        init_event(&event, subject, "changes", &what->data);
+    }
+    return append(store, &event, 1, durable, error);
+}
+
+// The lock is held before and after, and not meanwhile.
+static daybook_status save_once(dbk_consumer *consumer, bool durable, daybook_error *error) {
+    taken what = {0};
+    dbk_buf_init(&what.data, consumer->store->allocator, CHECKPOINT_SIZE_MAX);
+    consumer->saving = true;
+    daybook_status status = take(consumer, &what);
+    pthread_mutex_unlock(&consumer->lock);
+    if (status == DAYBOOK_OK) {
+        status = write_taken(consumer, &what, durable, error);
+    } else {
+        (void)dbk_fail(error, status, "out of memory saving consumer %s", consumer->name);
+    }
+    pthread_mutex_lock(&consumer->lock);
+    if (status == DAYBOOK_OK) {
+        if (what.checkpoint) consumer->checkpoint_bytes = what.data.size;
+        consumer->changes_bytes = what.checkpoint ? 0 : consumer->changes_bytes + what.data.size;
+        consumer->queued_count = what.change_count;
+        if (durable) consumer->durable_count = what.change_count;
+    } else {
+        // What was taken is part of the state, which is saved as a whole next.
+        dbk_changes_reset(&consumer->changes);
+        consumer->changes.lost = true;
+        if (consumer->changed_at_ns == 0)
+            consumer->changed_at_ns = consumer->store->vfs->clock_monotonic_ns(consumer->store->vfs);
+    }
+    consumer->saving = false;
+    consumer->checkpoint_waits = false;
+    pthread_cond_broadcast(&consumer->saved);
+    dbk_buf_deinit(&what.data);
+    return status;
+}
+
+daybook_status dbk_consumer_save(dbk_consumer *consumer, bool durable, daybook_error *error) {
+    if (!consumer->is_saved) return DAYBOOK_OK;
+    daybook_status status = DAYBOOK_OK;
+    pthread_mutex_lock(&consumer->lock);
+    uint64_t mine = consumer->change_count;
+    while (status == DAYBOOK_OK && (durable ? consumer->durable_count : consumer->queued_count) < mine &&
+           !atomic_load(&consumer->removed)) {
+        if (consumer->saving) {
+            pthread_cond_wait(&consumer->saved, &consumer->lock);
+        } else {
+            status = save_once(consumer, durable, error);
+        }
+    }
+    pthread_mutex_unlock(&consumer->lock);
+    return status;
+}
+
+// ---- Advisories -------------------------------------------------------------------------------------------
+
+// A text of a name or a reason, as JSON has it: nothing of them is a control character.
+static void append_json_text(dbk_buf *buf, dbk_slice text) {
+    dbk_buf_append_u8(buf, '"');
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t byte = ((const uint8_t *)text.data)[i];
+        if (byte == '"' || byte == '\\') dbk_buf_append_u8(buf, '\\');
+        dbk_buf_append_u8(buf, byte);
+    }
+    dbk_buf_append_u8(buf, '"');
+}
+
+static void append_plain(dbk_buf *buf, const char *text) {
+    dbk_buf_append(buf, text, strlen(text));
+}
+
+// As nats-server says it: io.nats.jetstream.advisory.v1.max_deliver, .terminated.
+static void encode_advisory(const dbk_consumer *consumer, const dbk_advisory *advisory, dbk_buf *buf) {
+    char numbers[96];
+    append_plain(buf, "{\"type\":\"io.nats.jetstream.advisory.v1.");
+    append_plain(buf, advisory->terminated ? "terminated\",\"stream\":" : "max_deliver\",\"stream\":");
+    append_json_text(buf, consumer->stream->name);
+    append_plain(buf, ",\"consumer\":");
+    append_json_text(buf, name_of(consumer));
+    (void)snprintf(numbers, sizeof numbers, ",\"stream_seq\":%llu,\"deliveries\":%llu",
+                   (unsigned long long)advisory->seq, (unsigned long long)advisory->deliveries);
+    append_plain(buf, numbers);
+    if (advisory->reason_size > 0) {
+        append_plain(buf, ",\"reason\":");
+        append_json_text(buf, daybook_bytes(advisory->reason, advisory->reason_size));
+    }
+    append_plain(buf, "}");
+}
+
+static daybook_status send_advisory(dbk_consumer *consumer, const dbk_advisory *advisory,
+                                    daybook_error *error) {
+    daybook_store *store = consumer->store;
+    char subject[64 + DAYBOOK_STREAM_NAME_SIZE_MAX + DAYBOOK_CONSUMER_NAME_SIZE_MAX];
+    int size = snprintf(subject, sizeof subject, "$JS.EVENT.ADVISORY.CONSUMER.%s.%.*s.%s",
+                        advisory->terminated ? "MSG_TERMINATED" : "MAX_DELIVERIES",
+                        (int)consumer->stream->name.size, (const char *)consumer->stream->name.data,
+                        consumer->name);
+    dbk_slice on = daybook_bytes(subject, (size_t)size);
+    if (dbk_stream_table_capture(store->streams, on) == NULL)
+        DBK_TRY(make_stream(store, advisories_stream, "$JS.EVENT.ADVISORY.>", ADVISORIES_KEPT,
+                            "advisories, as JetStream publishes them", error));
+    dbk_buf data;
+    dbk_buf_init(&data, store->allocator, ADVISORY_SIZE_MAX);
+    encode_advisory(consumer, advisory, &data);
+    daybook_event event;
+    init_event(&event, on, "", &data);
+    daybook_status status = dbk_buf_status(&data);
+    status = status == DAYBOOK_OK ? append(store, &event, 1, false, error)
+                                  : dbk_fail(error, status, "out of memory sending an advisory");
+    dbk_buf_deinit(&data);
+    return status;
+}
+
+void dbk_consumer_send_advisories(dbk_consumer *consumer) {
+    pthread_mutex_lock(&consumer->lock);
+    dbk_advisory *advisory = consumer->advisories;
+    consumer->advisories = NULL;
+    pthread_mutex_unlock(&consumer->lock);
+    dbk_advisory *ordered = NULL; // oldest first
+    while (advisory != NULL) {
+        dbk_advisory *next = advisory->next;
+        advisory->next = ordered;
+        ordered = advisory;
+        advisory = next;
+    }
+    while (ordered != NULL) {
+        dbk_advisory *next = ordered->next;
+        daybook_error error;
+        daybook_error_init(&error);
+        if (send_advisory(consumer, ordered, &error) != DAYBOOK_OK)
+            dbk_store_log(consumer->store, DAYBOOK_LOG_WARNING, "an advisory of consumer %s is lost: %s",
+                          consumer->name, error.message);
+        dbk_free(consumer->store->allocator, ordered);
+        ordered = next;
+    }
+}
+
+// ---- The keeper -------------------------------------------------------------------------------------------
+
+// Save the consumer where its time has come; returns when it will have, INT64_MAX where nothing waits.
+static int64_t keep(dbk_consumer *consumer, bool at_once) {
+    daybook_store *store = consumer->store;
+    dbk_consumer_send_advisories(consumer);
+    pthread_mutex_lock(&consumer->lock);
+    int64_t changed_ns = consumer->changed_at_ns;
+    pthread_mutex_unlock(&consumer->lock);
+    if (changed_ns == 0 || atomic_load(&store->poisoned)) return INT64_MAX;
+    int64_t due_ns = changed_ns + SAVE_AFTER_MS * DBK_MILLISECOND_NS;
+    int64_t now_ns = store->vfs->clock_monotonic_ns(store->vfs);
+    if (!at_once && now_ns < due_ns) return due_ns;
+    daybook_error error;
+    daybook_error_init(&error);
+    if (dbk_consumer_save(consumer, false, &error) == DAYBOOK_OK) return INT64_MAX;
+    dbk_store_log(store, DAYBOOK_LOG_WARNING, "consumer %s is not saved: %s; it is tried again",
+                  consumer->name, error.message);
+    return now_ns + RETRY_MS * DBK_MILLISECOND_NS;
+}
+
+int64_t dbk_consumers_keep(struct dbk_consumers *registry, bool at_once) {
+    daybook_store *store = registry->store;
+    dbk_consumer **consumers;
+    size_t count;
+    int64_t next_ns = store->vfs->clock_monotonic_ns(store->vfs) + IDLE_MS * DBK_MILLISECOND_NS;
+    if (dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK) return next_ns;
+    for (size_t i = 0; i < count; i++) {
+        int64_t due_ns = keep(consumers[i], at_once);
+        if (due_ns < next_ns) next_ns = due_ns;
+        dbk_consumer_unref(consumers[i]);
+    }
+    dbk_free(store->allocator, consumers);
+    dbk_consumers_remove_idle(registry);
+    return next_ns;
+}
+
+static void *run_keeper(void *context) {
+    struct dbk_consumers *registry = context;
+    daybook_vfs *vfs = registry->store->vfs;
+    while (!atomic_load(&registry->stop)) {
+        atomic_store(&registry->keeper_sleeps, true); // or is about to
+        uint32_t seen = atomic_load(&registry->keeper_word);
+        int64_t left_ns = dbk_consumers_keep(registry, false) - vfs->clock_monotonic_ns(vfs);
+        if (atomic_load(&registry->stop)) break;
+        if (left_ns > 0) (void)vfs->wait(vfs, word_of(&registry->keeper_word), seen, left_ns, 0);
+        atomic_store(&registry->keeper_sleeps, false);
+    }
+    return NULL;
+}
+
+void dbk_consumers_start_keeper(struct dbk_consumers *registry) {
+    daybook_store *store = registry->store;
+    if (store->read_only || (store->options.flags & DAYBOOK_OPEN_NO_BACKGROUND) != 0) return;
+    registry->keeper_runs = pthread_create(&registry->keeper, NULL, run_keeper, registry) == 0;
+    if (!registry->keeper_runs)
+        dbk_store_log(
+            store, DAYBOOK_LOG_WARNING,
+            "the thread that saves consumers could not be started: answers are durable when confirmed, "
+            "or when the store is closed");
+}

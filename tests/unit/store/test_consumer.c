@@ -1,0 +1,750 @@
+// SPDX-License-Identifier: Apache-2.0
+// Consumers of a store, on a simulated machine whose clock does as it is told and which crashes on request.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/time.h"
+#include "daybook/daybook.h"
+#include "io/sim/sim.h"
+
+typedef struct fixture {
+    dbk_sim *sim;
+    daybook_store *store;
+} fixture;
+
+static void open_store(fixture *at) {
+    daybook_open_options options;
+    daybook_open_options_init(&options);
+    options.vfs = dbk_sim_vfs(at->sim);
+    options.flags = DAYBOOK_OPEN_NO_BACKGROUND;
+    options.journal_max_bytes = 8 << 20;
+    daybook_error error;
+    daybook_error_init(&error);
+    if (daybook_open("/s", &options, &at->store, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
+}
+
+static void add_stream(fixture *at, const char *name, const char *subjects_text) {
+    daybook_slice subject = daybook_text(subjects_text);
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    config.name = daybook_text(name);
+    config.subjects = &subject;
+    config.subject_count = 1;
+    assert_int_equal(daybook_stream_add(at->store, &config, NULL), DAYBOOK_OK);
+}
+
+static int set_up(void **state) {
+    static fixture only;
+    fixture *at = &only;
+    memset(at, 0, sizeof *at);
+    if (dbk_sim_new(7, &at->sim) != DAYBOOK_OK) return -1;
+    open_store(at);
+    add_stream(at, "S", "s.>");
+    *state = at;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    fixture *at = *state;
+    daybook_status status = daybook_close(at->store, NULL);
+    dbk_sim_free(at->sim);
+    return status == DAYBOOK_OK ? 0 : -1;
+}
+
+static void reopen(fixture *at) {
+    assert_int_equal(daybook_close(at->store, NULL), DAYBOOK_OK);
+    open_store(at);
+}
+
+// What was not synced is gone.
+static void crash(fixture *at) {
+    dbk_sim_crash(at->sim, DBK_SIM_POWER_LOSS_DROP_ALL);
+    (void)daybook_close(at->store, NULL); // its handles are dead
+    open_store(at);
+}
+
+static void pass(fixture *at, int64_t ns) {
+    dbk_sim_advance_ns(at->sim, ns);
+    daybook_status status = daybook_maintain(at->store, NULL);
+    assert_true(status == DAYBOOK_OK || status == DAYBOOK_END);
+}
+
+static uint64_t append(fixture *at, const char *subject) {
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text(subject);
+    event.data = daybook_text("data");
+    daybook_receipt receipt;
+    assert_int_equal(daybook_append(at->store, &event, 1, NULL, &receipt, NULL), DAYBOOK_OK);
+    return receipt.seq;
+}
+
+static daybook_consumer_config named(const char *name) {
+    daybook_consumer_config config;
+    daybook_consumer_config_init(&config);
+    config.name = daybook_text(name);
+    return config;
+}
+
+static daybook_consumer *add(fixture *at, const daybook_consumer_config *config) {
+    daybook_consumer *consumer = NULL;
+    daybook_error error;
+    daybook_error_init(&error);
+    if (daybook_consumer_add(at->store, daybook_text("S"), config, &consumer, &error) != DAYBOOK_OK)
+        fail_msg("%s", error.message);
+    return consumer;
+}
+
+static daybook_consumer *open_again(fixture *at, const char *name) {
+    daybook_consumer *consumer = NULL;
+    assert_int_equal(daybook_consumer_open(at->store, daybook_text("S"), daybook_text(name), &consumer, NULL),
+                     DAYBOOK_OK);
+    return consumer;
+}
+
+static daybook_batch *fetch(daybook_consumer *consumer, size_t count) {
+    daybook_fetch_options options;
+    daybook_fetch_options_init(&options);
+    options.count = count;
+    options.timeout_ms = 0;
+    daybook_batch *batch;
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_status status = daybook_consumer_fetch(consumer, &options, &batch, &error);
+    if (status != DAYBOOK_OK && status != DAYBOOK_TIMEOUT) fail_msg("%s", error.message);
+    return batch;
+}
+
+// The seqs fetched, as text: "1 2 5", with "x<n>" behind one that was delivered before.
+static const char *fetched(daybook_consumer *consumer, size_t count) {
+    static char text[4096];
+    daybook_batch *batch = fetch(consumer, count);
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; batch != NULL && i < batch->count; i++) {
+        const daybook_message *message = &batch->messages[i];
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%llu", i > 0 ? " " : "",
+                                 (unsigned long long)message->event.seq);
+        if (message->delivery_count > 1)
+            used += (size_t)snprintf(text + used, sizeof text - used, "x%llu",
+                                     (unsigned long long)message->delivery_count);
+    }
+    daybook_batch_release(batch);
+    return text;
+}
+
+static daybook_consumer_info info_of(fixture *at, const char *name) {
+    daybook_consumer_info *info;
+    assert_int_equal(daybook_consumer_get_info(at->store, daybook_text("S"), daybook_text(name), &info, NULL),
+                     DAYBOOK_OK);
+    daybook_consumer_info copy = *info;
+    daybook_consumer_info_release(at->store, info);
+    return copy;
+}
+
+// ---- Delivering -------------------------------------------------------------------------------------------
+
+static void messages_come_once_and_are_acknowledged(void **state) {
+    fixture *at = *state;
+    for (int i = 0; i < 5; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("c");
+    daybook_consumer *consumer = add(at, &config);
+    assert_int_equal(info_of(at, "c").pending_count, 5);
+    daybook_batch *batch = fetch(consumer, 3);
+    assert_int_equal(batch->count, 3);
+    const daybook_message *first = &batch->messages[0];
+    assert_int_equal(first->event.seq, 1);
+    assert_int_equal(first->delivery, 1);
+    assert_int_equal(first->pending_count, 4);
+    assert_memory_equal(first->event.event.data.data, "data", 4);
+    assert_memory_equal(first->event.aggregate.data, "s.1", 3);
+    assert_memory_equal(first->event.stream.data, "S", 1);
+    daybook_batch_release(batch);
+    assert_int_equal(daybook_consumer_ack(consumer, 1, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_ack(consumer, 2, DAYBOOK_ACK_CONFIRMED, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_ack(consumer, 2, 0, NULL), DAYBOOK_ENOTFOUND);
+    assert_int_equal(daybook_consumer_ack(consumer, 4, 0, NULL), DAYBOOK_ENOTFOUND);
+    daybook_consumer_info info = info_of(at, "c");
+    assert_int_equal(info.floor_seq, 2);
+    assert_int_equal(info.ack_pending_count, 1);
+    assert_int_equal(info.pending_count, 2);
+    assert_string_equal(fetched(consumer, 10), "4 5");
+    assert_string_equal(fetched(consumer, 10), "");
+    assert_int_equal(append(at, "s.2.x"), 6);
+    assert_int_equal(info_of(at, "c").pending_count, 1);
+    assert_string_equal(fetched(consumer, 10), "6");
+    daybook_consumer_close(consumer);
+}
+
+static void unanswered_messages_come_again(void **state) {
+    fixture *at = *state;
+    for (int i = 0; i < 4; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("c");
+    config.ack_wait_ns = 2 * DBK_SECOND_NS;
+    config.max_deliver = 3;
+    daybook_consumer *consumer = add(at, &config);
+    assert_string_equal(fetched(consumer, 3), "1 2 3");
+    assert_int_equal(daybook_consumer_nak(consumer, 2, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_nak(consumer, 1, DBK_SECOND_NS, NULL), DAYBOOK_OK);
+    assert_string_equal(fetched(consumer, 10), "2x2 4");
+    pass(at, DBK_SECOND_NS + 10 * DBK_MILLISECOND_NS);
+    assert_string_equal(fetched(consumer, 10), "1x2");
+    assert_int_equal(daybook_consumer_term(consumer, 4, daybook_text("not \"mine\""), NULL), DAYBOOK_OK);
+    pass(at, DBK_SECOND_NS);
+    assert_int_equal(daybook_consumer_progress(consumer, 2, NULL), DAYBOOK_OK);
+    assert_string_equal(fetched(consumer, 10), "3x2");
+    pass(at, 2 * DBK_SECOND_NS);
+    assert_string_equal(fetched(consumer, 10), "1x3 2x3 3x3");
+    pass(at, 3 * DBK_SECOND_NS);
+    assert_string_equal(fetched(consumer, 10), "");
+    daybook_consumer_info info = info_of(at, "c");
+    assert_int_equal(info.given_up_count, 3);
+    assert_int_equal(info.ack_pending_count, 0);
+    // What became of them is told.
+    pass(at, DBK_SECOND_NS);
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = daybook_text("$ADVISORIES");
+    uint64_t count;
+    assert_int_equal(daybook_count(at->store, &query, &count, NULL), DAYBOOK_OK);
+    assert_true(count < 4); // they are written with the next group
+    (void)append(at, "s.9.x");
+    assert_int_equal(daybook_count(at->store, &query, &count, NULL), DAYBOOK_OK);
+    assert_int_equal(count, 4);
+    daybook_cursor *cursor;
+    daybook_recorded_event event;
+    assert_int_equal(daybook_read(at->store, &query, &cursor, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_cursor_next(cursor, 0, &event, NULL), DAYBOOK_OK);
+    static const char subject[] = "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.S.c";
+    assert_int_equal(event.event.subject.size, sizeof subject - 1);
+    assert_memory_equal(event.event.subject.data, subject, sizeof subject - 1);
+    static const char data[] =
+        "{\"type\":\"io.nats.jetstream.advisory.v1.terminated\",\"stream\":\"S\",\"consumer\":\"c\","
+        "\"stream_seq\":4,\"deliveries\":0,\"reason\":\"not \\\"mine\\\"\"}";
+    assert_int_equal(event.event.data.size, sizeof data - 1);
+    assert_memory_equal(event.event.data.data, data, sizeof data - 1);
+    daybook_cursor_close(cursor);
+    daybook_consumer_close(consumer);
+}
+
+static void each_policy_begins_where_it_says(void **state) {
+    fixture *at = *state;
+    (void)append(at, "s.1.a");
+    (void)append(at, "s.2.a");
+    dbk_sim_advance_ns(at->sim, DBK_SECOND_NS);
+    int64_t middle_ns = dbk_sim_vfs(at->sim)->clock_real_ns(dbk_sim_vfs(at->sim));
+    (void)append(at, "s.1.a");
+    (void)append(at, "s.3.b");
+    static const struct {
+        int deliver;
+        const char *name, *first, *second;
+    } rows[] = {
+        {DAYBOOK_DELIVER_ALL, "all", "1 2 3 4", "5 6"},
+        {DAYBOOK_DELIVER_LAST, "last", "4", "5 6"},
+        {DAYBOOK_DELIVER_NEW, "new", "", "5 6"},
+        {DAYBOOK_DELIVER_BY_START_SEQ, "seq", "2 3 4", "5 6"},
+        {DAYBOOK_DELIVER_BY_START_TIME, "time", "3 4", "5 6"},
+        {DAYBOOK_DELIVER_LAST_PER_SUBJECT, "subject", "2 3 4", "5 6"},
+    };
+    daybook_consumer *consumers[6];
+    for (size_t i = 0; i < 6; i++) {
+        daybook_consumer_config config = named(rows[i].name);
+        config.deliver = rows[i].deliver;
+        if (config.deliver == DAYBOOK_DELIVER_BY_START_SEQ) config.start_seq = 2;
+        if (config.deliver == DAYBOOK_DELIVER_BY_START_TIME) config.start_time_ns = middle_ns;
+        consumers[i] = add(at, &config);
+    }
+    for (int again = 0; again < 2; again++) {
+        for (size_t i = 0; i < 6; i++) {
+            size_t expected = again ? 2 : (strlen(rows[i].first) + 1) / 2;
+            assert_int_equal(info_of(at, rows[i].name).pending_count, expected);
+            assert_string_equal(fetched(consumers[i], 10), again ? rows[i].second : rows[i].first);
+            assert_int_equal(info_of(at, rows[i].name).pending_count, 0);
+        }
+        if (again) break;
+        (void)append(at, "s.1.a");
+        (void)append(at, "s.2.a");
+    }
+    for (size_t i = 0; i < 6; i++) daybook_consumer_close(consumers[i]);
+}
+
+static void filters_pass_what_matches_one_of_them(void **state) {
+    fixture *at = *state;
+    static const char *const subjects[] = {"s.1.a", "s.1.b", "s.2.a", "s.3.c"};
+    for (int i = 0; i < 12; i++) (void)append(at, subjects[i % 4]);
+    daybook_slice filters[] = {daybook_text("s.*.a"), daybook_text("s.3.c")};
+    daybook_consumer_config config = named("c");
+    config.filters = filters;
+    config.filter_count = 2;
+    config.flags |= DAYBOOK_CONSUMER_HEADERS_ONLY;
+    daybook_consumer *consumer = add(at, &config);
+    assert_int_equal(info_of(at, "c").pending_count, 9);
+    daybook_batch *batch = fetch(consumer, 1);
+    assert_int_equal(batch->messages[0].event.event.data.size, 0);
+    assert_int_equal(batch->messages[0].data_size, 4);
+    daybook_batch_release(batch);
+    assert_string_equal(fetched(consumer, 4), "3 4 5 7");
+    assert_int_equal(info_of(at, "c").pending_count, 4);
+    // Another filter: what was delivered stays so.
+    config.filters = filters + 1;
+    config.filter_count = 1;
+    assert_int_equal(daybook_consumer_update(at->store, daybook_text("S"), &config, NULL), DAYBOOK_OK);
+    assert_int_equal(info_of(at, "c").pending_count, 2);
+    assert_string_equal(fetched(consumer, 9), "8 12");
+    filters[0] = daybook_text("t.1");
+    config.filters = filters;
+    assert_int_equal(daybook_consumer_update(at->store, daybook_text("S"), &config, NULL), DAYBOOK_EINVALID);
+    daybook_consumer_close(consumer);
+}
+
+static void order_is_kept_per_aggregate(void **state) {
+    fixture *at = *state;
+    for (int i = 0; i < 3; i++) {
+        (void)append(at, "s.1.x");
+        (void)append(at, "s.2.x");
+    }
+    daybook_consumer_config config = named("c");
+    config.flags |= DAYBOOK_CONSUMER_IN_ORDER;
+    daybook_consumer *consumer = add(at, &config);
+    assert_string_equal(fetched(consumer, 10), "1 2");
+    assert_string_equal(fetched(consumer, 10), "");
+    assert_int_equal(info_of(at, "c").pending_count, 4);
+    assert_int_equal(daybook_consumer_ack(consumer, 2, 0, NULL), DAYBOOK_OK);
+    assert_string_equal(fetched(consumer, 10), "4");
+    assert_int_equal(daybook_consumer_nak(consumer, 4, 0, NULL), DAYBOOK_OK);
+    assert_string_equal(fetched(consumer, 10), "4x2");
+    daybook_consumer_close(consumer);
+    reopen(at); // what waits behind others is remembered
+    consumer = open_again(at, "c");
+    assert_string_equal(fetched(consumer, 10), "");
+    assert_int_equal(info_of(at, "c").pending_count, 3);
+    assert_int_equal(daybook_consumer_ack(consumer, 1, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_ack(consumer, 4, 0, NULL), DAYBOOK_OK);
+    assert_string_equal(fetched(consumer, 10), "3 6");
+    daybook_consumer_close(consumer);
+}
+
+static void limits_hold(void **state) {
+    fixture *at = *state;
+    for (int i = 0; i < 5; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("c");
+    config.max_ack_pending = 2;
+    daybook_consumer *consumer = add(at, &config);
+    assert_string_equal(fetched(consumer, 10), "1 2");
+    assert_string_equal(fetched(consumer, 10), "");
+    assert_int_equal(daybook_consumer_ack(consumer, 1, 0, NULL), DAYBOOK_OK);
+    daybook_fetch_options options;
+    daybook_fetch_options_init(&options);
+    options.count = 10;
+    options.timeout_ms = 0;
+    options.max_bytes = 1; // the first is given whatever its size
+    daybook_batch *batch;
+    assert_int_equal(daybook_consumer_fetch(consumer, &options, &batch, NULL), DAYBOOK_OK);
+    assert_int_equal(batch->count, 1);
+    daybook_batch_release(batch);
+    assert_int_equal(daybook_consumer_ack(consumer, 3, 0, NULL), DAYBOOK_OK);
+    // Paused: nothing comes, answers are taken.
+    int64_t now_ns = dbk_sim_vfs(at->sim)->clock_real_ns(dbk_sim_vfs(at->sim));
+    daybook_slice stream = daybook_text("S"), name = daybook_text("c");
+    assert_int_equal(daybook_consumer_pause(at->store, stream, name, now_ns + DBK_SECOND_NS, NULL),
+                     DAYBOOK_OK);
+    assert_true(info_of(at, "c").is_paused);
+    assert_string_equal(fetched(consumer, 10), "");
+    assert_int_equal(daybook_consumer_ack(consumer, 2, 0, NULL), DAYBOOK_OK);
+    pass(at, DBK_SECOND_NS);
+    assert_string_equal(fetched(consumer, 10), "4 5");
+    daybook_consumer_interrupt(consumer);
+    options.timeout_ms = -1;
+    assert_int_equal(daybook_consumer_fetch(consumer, &options, &batch, NULL), DAYBOOK_ECLOSED);
+    daybook_consumer_close(consumer);
+}
+
+static void removed_events_are_passed_over(void **state) {
+    fixture *at = *state;
+    for (int i = 0; i < 8; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("c");
+    config.ack_wait_ns = DBK_SECOND_NS;
+    daybook_consumer *consumer = add(at, &config);
+    assert_string_equal(fetched(consumer, 3), "1 2 3");
+    daybook_slice stream = daybook_text("S");
+    assert_int_equal(daybook_event_remove(at->store, stream, 2, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(info_of(at, "c").pending_count, 5);
+    assert_int_equal(daybook_event_remove(at->store, stream, 5, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(info_of(at, "c").pending_count, 4);
+    pass(at, 2 * DBK_SECOND_NS);
+    assert_string_equal(fetched(consumer, 2), "1x2 3x2");
+    assert_int_equal(info_of(at, "c").ack_pending_count, 2);
+    daybook_purge_options purge;
+    daybook_purge_options_init(&purge);
+    purge.keep = 1;
+    assert_int_equal(daybook_stream_purge(at->store, stream, &purge, NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(info_of(at, "c").pending_count, 1);
+    assert_string_equal(fetched(consumer, 9), "8");
+    daybook_consumer_close(consumer);
+}
+
+// ---- Keeping ----------------------------------------------------------------------------------------------
+
+static void a_durable_consumer_goes_on_where_it_was(void **state) {
+    fixture *at = *state;
+    for (int i = 0; i < 6; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("c");
+    config.ack_wait_ns = 10 * DBK_SECOND_NS;
+    daybook_consumer *consumer = add(at, &config);
+    assert_string_equal(fetched(consumer, 4), "1 2 3 4");
+    assert_int_equal(daybook_consumer_ack(consumer, 1, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_ack(consumer, 3, 0, NULL), DAYBOOK_OK);
+    daybook_consumer_close(consumer);
+    reopen(at);
+    daybook_consumer_info info = info_of(at, "c");
+    assert_int_equal(info.delivered_number, 4);
+    assert_int_equal(info.ack_pending_count, 2);
+    assert_int_equal(info.floor_seq, 1);
+    assert_int_equal(info.pending_count, 2);
+    consumer = open_again(at, "c");
+    assert_string_equal(fetched(consumer, 1), "5");
+    pass(at, 10 * DBK_SECOND_NS);
+    assert_string_equal(fetched(consumer, 9), "2x2 4x2 5x2 6");
+    daybook_consumer_close(consumer);
+}
+
+static void a_confirmed_acknowledgement_survives_a_crash(void **state) {
+    fixture *at = *state;
+    for (int i = 0; i < 4; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("c");
+    config.ack_wait_ns = DBK_SECOND_NS;
+    daybook_consumer *consumer = add(at, &config);
+    assert_string_equal(fetched(consumer, 3), "1 2 3");
+    assert_int_equal(daybook_consumer_ack(consumer, 2, DAYBOOK_ACK_CONFIRMED, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_ack(consumer, 3, 0, NULL), DAYBOOK_OK); // not confirmed
+    daybook_consumer_close(consumer);
+    crash(at);
+    pass(at, 2 * DBK_SECOND_NS);
+    consumer = open_again(at, "c");
+    assert_string_equal(fetched(consumer, 9), "1x2 3x2 4");
+    daybook_consumer_close(consumer);
+}
+
+// A plain answer rides with what is written next, at the latest after 100 ms.
+static void a_plain_acknowledgement_is_saved_soon(void **state) {
+    fixture *at = *state;
+    for (int i = 0; i < 2; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("c");
+    config.ack_wait_ns = DBK_SECOND_NS;
+    daybook_consumer *consumer = add(at, &config);
+    assert_string_equal(fetched(consumer, 2), "1 2");
+    assert_int_equal(daybook_consumer_ack(consumer, 1, 0, NULL), DAYBOOK_OK);
+    pass(at, 110 * DBK_MILLISECOND_NS); // saved
+    pass(at, 110 * DBK_MILLISECOND_NS); // written
+    daybook_consumer_close(consumer);
+    crash(at);
+    pass(at, 2 * DBK_SECOND_NS);
+    consumer = open_again(at, "c");
+    assert_string_equal(fetched(consumer, 9), "2x2");
+    daybook_consumer_close(consumer);
+}
+
+// So much is answered that whole states are saved between.
+static void states_replace_changes(void **state) {
+    fixture *at = *state;
+    daybook_consumer_config config = named("c");
+    config.max_ack_pending = 0;
+    daybook_consumer *consumer = add(at, &config);
+    uint64_t acked = 0;
+    for (int round = 0; round < 200; round++) {
+        daybook_event events[200];
+        for (int i = 0; i < 200; i++) {
+            daybook_event_init(&events[i]);
+            events[i].subject = daybook_text("s.1.x");
+        }
+        assert_int_equal(daybook_append(at->store, events, 200, NULL, NULL, NULL), DAYBOOK_OK);
+        daybook_batch *batch = fetch(consumer, 200);
+        assert_int_equal(batch->count, 200);
+        for (size_t i = 0; i < batch->count; i++) {
+            // In an order that makes no runs.
+            uint64_t seq = batch->messages[(i * 77) % 200].event.seq;
+            if (seq % 5 == 0) continue;
+            assert_int_equal(daybook_consumer_ack(consumer, seq, 0, NULL), DAYBOOK_OK);
+            acked++;
+        }
+        daybook_batch_release(batch);
+        assert_int_equal(
+            daybook_consumer_ack(consumer, (uint64_t)round * 200 + 5, DAYBOOK_ACK_CONFIRMED, NULL),
+            DAYBOOK_OK);
+        acked++;
+    }
+    daybook_stream_info *stream;
+    assert_int_equal(daybook_stream_get_info(at->store, daybook_text("$CONSUMERS"), &stream, NULL),
+                     DAYBOOK_OK);
+    assert_true(stream->last_seq > 200 && stream->message_count < 150); // a state replaced those before it
+    daybook_stream_info_release(at->store, stream);
+    daybook_consumer_close(consumer);
+    crash(at);
+    daybook_consumer_info info = info_of(at, "c");
+    assert_int_equal(info.delivered_seq, 40000);
+    assert_int_equal(info.ack_pending_count, 40000 - acked);
+    assert_int_equal(info.pending_count, 0);
+}
+
+static void an_ephemeral_consumer_ends(void **state) {
+    fixture *at = *state;
+    (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("");
+    config.flags = 0;
+    daybook_consumer *consumer = add(at, &config);
+    char name[64] = "";
+    memcpy(name, daybook_consumer_name(consumer).data, daybook_consumer_name(consumer).size);
+    assert_string_equal(fetched(consumer, 9), "1");
+    pass(at, 20 * DBK_SECOND_NS);
+    assert_int_equal(info_of(at, name).delivered_seq, 1);
+    daybook_consumer_close(consumer);
+    pass(at, 6 * DBK_SECOND_NS);
+    daybook_consumer_info *info;
+    assert_int_equal(daybook_consumer_get_info(at->store, daybook_text("S"), daybook_text(name), &info, NULL),
+                     DAYBOOK_ENOTFOUND);
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = daybook_text("$CONSUMERS"); // it touched neither catalogue nor journal
+    uint64_t count;
+    assert_int_equal(daybook_count(at->store, &query, &count, NULL), DAYBOOK_ENOTFOUND);
+}
+
+static int count_consumers(void *context, const daybook_consumer_info *info) {
+    (void)info;
+    ++*(int *)context;
+    return 0;
+}
+
+static void names_and_configurations(void **state) {
+    fixture *at = *state;
+    daybook_slice stream = daybook_text("S");
+    daybook_consumer_config config = named("c");
+    daybook_consumer_close(add(at, &config));
+    daybook_consumer_close(add(at, &config)); // the same again
+    config.ack_wait_ns = DBK_SECOND_NS;
+    assert_int_equal(daybook_consumer_add(at->store, stream, &config, NULL, NULL), DAYBOOK_EEXISTS);
+    assert_int_equal(daybook_consumer_update(at->store, stream, &config, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_add(at->store, stream, &config, NULL, NULL), DAYBOOK_OK);
+    config.ack = DAYBOOK_ACK_ALL;
+    assert_int_equal(daybook_consumer_update(at->store, stream, &config, NULL), DAYBOOK_EINVALID);
+    config = named("a.b");
+    assert_int_equal(daybook_consumer_add(at->store, stream, &config, NULL, NULL), DAYBOOK_EINVALID);
+    config = named("d");
+    assert_int_equal(daybook_consumer_add(at->store, daybook_text("NONE"), &config, NULL, NULL),
+                     DAYBOOK_ENOTFOUND);
+    daybook_slice overlapping[] = {daybook_text("s.1.>"), daybook_text("s.*.x")};
+    config.filters = overlapping;
+    config.filter_count = 2;
+    assert_int_equal(daybook_consumer_add(at->store, stream, &config, NULL, NULL), DAYBOOK_EINVALID);
+    config = named("b");
+    daybook_consumer_close(add(at, &config));
+    reopen(at);
+    int count = 0;
+    assert_int_equal(daybook_consumer_list(at->store, stream, count_consumers, &count, NULL), DAYBOOK_OK);
+    assert_int_equal(count, 2);
+    daybook_consumer *consumer = open_again(at, "b");
+    assert_int_equal(daybook_consumer_remove(at->store, stream, daybook_text("b"), NULL), DAYBOOK_OK);
+    daybook_batch *batch;
+    assert_int_equal(daybook_consumer_fetch(consumer, NULL, &batch, NULL), DAYBOOK_ENOTFOUND);
+    assert_int_equal(daybook_consumer_ack(consumer, 1, 0, NULL), DAYBOOK_ENOTFOUND);
+    daybook_consumer_close(consumer);
+    // A stream takes its consumers with it; a new one of its name begins without.
+    consumer = open_again(at, "c");
+    assert_int_equal(daybook_stream_remove(at->store, stream, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_fetch(consumer, NULL, &batch, NULL), DAYBOOK_ENOTFOUND);
+    daybook_consumer_close(consumer);
+    add_stream(at, "S", "s.>");
+    reopen(at);
+    count = 0;
+    assert_int_equal(daybook_consumer_list(at->store, daybook_bytes(NULL, 0), count_consumers, &count, NULL),
+                     DAYBOOK_OK);
+    assert_int_equal(count, 0);
+}
+
+static void a_reader_sees_consumers(void **state) {
+    fixture *at = *state;
+    for (int i = 0; i < 4; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("c");
+    daybook_consumer *consumer = add(at, &config);
+    assert_string_equal(fetched(consumer, 3), "1 2 3");
+    assert_int_equal(daybook_consumer_ack(consumer, 1, DAYBOOK_ACK_CONFIRMED, NULL), DAYBOOK_OK);
+    daybook_open_options options;
+    daybook_open_options_init(&options);
+    options.vfs = dbk_sim_vfs(at->sim);
+    options.flags = DAYBOOK_OPEN_READ_ONLY;
+    fixture reader = {.sim = at->sim};
+    assert_int_equal(daybook_open("/s", &options, &reader.store, NULL), DAYBOOK_OK);
+    daybook_consumer_info info = info_of(&reader, "c");
+    assert_int_equal(info.ack_pending_count, 2);
+    assert_int_equal(info.pending_count, 1);
+    assert_int_equal(daybook_consumer_ack(consumer, 2, DAYBOOK_ACK_CONFIRMED, NULL), DAYBOOK_OK);
+    assert_int_equal(info_of(&reader, "c").ack_pending_count, 1);
+    daybook_consumer *none;
+    assert_int_equal(daybook_consumer_open(reader.store, daybook_text("S"), daybook_text("c"), &none, NULL),
+                     DAYBOOK_EREADONLY);
+    assert_int_equal(daybook_close(reader.store, NULL), DAYBOOK_OK);
+    daybook_consumer_close(consumer);
+}
+
+// ---- Append and acknowledge -------------------------------------------------------------------------------
+
+static daybook_status append_and_ack(fixture *at, const char *id, daybook_consumer *consumer, uint64_t seq,
+                                     daybook_receipt *receipt) {
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("out.1.done");
+    event.id = daybook_text(id);
+    daybook_append_ack ack = {.size = sizeof ack, .consumer = consumer, .seq = seq};
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.acks = &ack;
+    options.ack_count = 1;
+    return daybook_append(at->store, &event, 1, &options, receipt, NULL);
+}
+
+static void an_append_acknowledges_in_the_same_commit(void **state) {
+    fixture *at = *state;
+    add_stream(at, "OUT", "out.>");
+    for (int i = 0; i < 3; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("c");
+    config.ack_wait_ns = DBK_SECOND_NS;
+    daybook_consumer *consumer = add(at, &config);
+    assert_string_equal(fetched(consumer, 3), "1 2 3");
+    daybook_receipt receipt = {0};
+    assert_int_equal(append_and_ack(at, "one", consumer, 2, &receipt), DAYBOOK_OK);
+    assert_int_equal(receipt.seq, 1);
+    assert_int_equal(append_and_ack(at, "two", consumer, 2, &receipt), DAYBOOK_ECONFLICT);
+    assert_int_equal(append_and_ack(at, "two", consumer, 9, &receipt), DAYBOOK_ECONFLICT);
+    // The same event again, another message: the event is there, the message is acknowledged.
+    assert_int_equal(append_and_ack(at, "one", consumer, 3, &receipt), DAYBOOK_OK);
+    assert_true((receipt.flags & DAYBOOK_RECEIPT_DUPLICATE) != 0);
+    assert_int_equal(info_of(at, "c").ack_pending_count, 1);
+    daybook_consumer_close(consumer);
+    crash(at);
+    pass(at, 2 * DBK_SECOND_NS);
+    consumer = open_again(at, "c");
+    assert_string_equal(fetched(consumer, 9), "1x2");
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = daybook_text("OUT");
+    uint64_t count;
+    assert_int_equal(daybook_count(at->store, &query, &count, NULL), DAYBOOK_OK);
+    assert_int_equal(count, 1);
+    daybook_consumer_close(consumer);
+}
+
+// Where the append fails the message stays pending.
+static void a_refused_append_acknowledges_nothing(void **state) {
+    fixture *at = *state;
+    add_stream(at, "OUT", "out.>");
+    (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("c");
+    config.ack_wait_ns = DBK_SECOND_NS;
+    daybook_consumer *consumer = add(at, &config);
+    assert_string_equal(fetched(consumer, 3), "1");
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("out.1.done");
+    daybook_condition condition;
+    daybook_condition_init(&condition, DAYBOOK_EXPECT_VERSION);
+    condition.expected = 7;
+    daybook_append_ack ack = {.size = sizeof ack, .consumer = consumer, .seq = 1};
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.conditions = &condition;
+    options.condition_count = 1;
+    options.acks = &ack;
+    options.ack_count = 1;
+    assert_int_equal(daybook_append(at->store, &event, 1, &options, NULL, NULL), DAYBOOK_ECONFLICT);
+    assert_int_equal(info_of(at, "c").ack_pending_count, 1);
+    pass(at, 2 * DBK_SECOND_NS);
+    assert_string_equal(fetched(consumer, 3), "1x2");
+    condition.expected = 0;
+    assert_int_equal(daybook_append(at->store, &event, 1, &options, NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(info_of(at, "c").ack_pending_count, 0);
+    daybook_consumer_close(consumer);
+}
+
+// num_pending equals a count of everything after each of many random steps.
+static void pending_is_exact(void **state) {
+    fixture *at = *state;
+    uint64_t random = 1;
+    static const char *const subjects[] = {"s.1.a", "s.1.b", "s.2.a", "s.2.c"};
+    daybook_slice filters[] = {daybook_text("s.*.a"), daybook_text("s.2.c")};
+    daybook_consumer *consumers[2];
+    static const char *const names[] = {"all", "some"};
+    uint64_t looked[2] = {0, 0};
+    for (int i = 0; i < 2; i++) {
+        daybook_consumer_config config = named(names[i]);
+        config.max_ack_pending = 0;
+        if (i == 1) config.filters = filters;
+        if (i == 1) config.filter_count = 2;
+        consumers[i] = add(at, &config);
+    }
+    uint64_t last = 0;
+    for (int step = 0; step < 1500; step++) {
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        uint64_t dice = random >> 33;
+        int which = (int)(dice >> 8) % 2;
+        if (dice % 16 < 8) {
+            last = append(at, subjects[(dice >> 4) % 4]);
+        } else if (dice % 16 < 12) {
+            daybook_batch *batch = fetch(consumers[which], 1 + (dice >> 5) % 4);
+            if (batch != NULL) looked[which] = batch->messages[batch->count - 1].event.seq;
+            daybook_batch_release(batch);
+        } else if (dice % 16 < 14 && last > 0) {
+            (void)daybook_event_remove(at->store, daybook_text("S"), 1 + (dice >> 4) % last, 0, NULL);
+        } else if (dice % 64 == 15) {
+            assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+        } else if (dice % 256 == 14) {
+            daybook_purge_options purge;
+            daybook_purge_options_init(&purge);
+            purge.seq_to = last > 20 ? last - 20 : 1;
+            assert_int_equal(daybook_stream_purge(at->store, daybook_text("S"), &purge, NULL, NULL),
+                             DAYBOOK_OK);
+        }
+        for (int i = 0; i < 2; i++) {
+            daybook_query query;
+            daybook_query_init(&query);
+            query.stream = daybook_text("S");
+            query.seq_from = looked[i] + 1;
+            query.filters = filters;
+            query.filter_count = i == 1 ? 2 : 0;
+            uint64_t count;
+            assert_int_equal(daybook_count(at->store, &query, &count, NULL), DAYBOOK_OK);
+            assert_int_equal(info_of(at, names[i]).pending_count, count);
+        }
+    }
+    for (int i = 0; i < 2; i++) daybook_consumer_close(consumers[i]);
+}
+
+int main(void) {
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        CASE(messages_come_once_and_are_acknowledged),
+        CASE(unanswered_messages_come_again),
+        CASE(each_policy_begins_where_it_says),
+        CASE(filters_pass_what_matches_one_of_them),
+        CASE(order_is_kept_per_aggregate),
+        CASE(limits_hold),
+        CASE(removed_events_are_passed_over),
+        CASE(a_durable_consumer_goes_on_where_it_was),
+        CASE(a_confirmed_acknowledgement_survives_a_crash),
+        CASE(a_plain_acknowledgement_is_saved_soon),
+        CASE(states_replace_changes),
+        CASE(an_ephemeral_consumer_ends),
+        CASE(names_and_configurations),
+        CASE(a_reader_sees_consumers),
+        CASE(an_append_acknowledges_in_the_same_commit),
+        CASE(a_refused_append_acknowledges_nothing),
+        CASE(pending_is_exact),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
