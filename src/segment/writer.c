@@ -100,7 +100,7 @@ daybook_status dbk_segment_writer_new(const dbk_segment_config *config, uint64_t
     writer->id_seed = dbk_get_u64(config->store_uuid.bytes);
     dbk_hash_map_init(&writer->stream_map, config->allocator);
     dbk_buf_init(&writer->streams, config->allocator, SIZE_MAX / 2);
-    size_t memory_max = config->memory_max == 0 ? DBK_SEGMENT_MEMORY_DEFAULT : config->memory_max;
+    size_t memory_max = dbk_segment_memory_max(config);
 
     daybook_status status =
         dbk_assembly_open(&writer->assembly, config, position_first, position_last, error);
@@ -307,7 +307,7 @@ static daybook_status carry_terms(dbk_segment_writer *writer, dbk_segment *from,
         if (status != DAYBOOK_OK) break;
     }
     dbk_term_walk_close(walk);
-    return status == DAYBOOK_END || status == DAYBOOK_EDAMAGED ? DAYBOOK_OK : status;
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
 static daybook_status carry_streams(dbk_segment_writer *writer, const dbk_segment *from,
