@@ -82,10 +82,12 @@ static daybook_status grow(daybook_store *store, uint32_t piece_count, daybook_e
     return status;
 }
 
-// How many pieces to grow by, so that growth is rare but a small disk is not filled with an empty journal.
+// How many pieces to grow by, so that growth is rare but a small disk is not filled with an empty journal. A
+// small journal doubles: filling more with zeros would take longer than appends take for what is left of it.
 static uint32_t growth(daybook_store *store, uint32_t most) {
     uint64_t free_bytes = 0;
-    uint64_t pieces = GROW_PIECES;
+    uint32_t count = store->manifest.journal_piece_count;
+    uint64_t pieces = count < GROW_PIECES ? count : GROW_PIECES;
     if (store->vfs->free_bytes(store->vfs, store->path, &free_bytes) == 0 &&
         free_bytes / DBK_JOURNAL_PIECE_SIZE / GROW_DISK_SHARE < pieces) {
         pieces = free_bytes / DBK_JOURNAL_PIECE_SIZE / GROW_DISK_SHARE;
@@ -121,10 +123,9 @@ static daybook_status grow_ahead(daybook_store *store, bool *did, daybook_error 
     pthread_mutex_lock(&store->manifest_lock);
     uint32_t count = store->manifest.journal_piece_count;
     uint32_t most = pieces_max(store);
-    uint64_t allocated = (uint64_t)count * DBK_JOURNAL_PIECE_PAGES;
     daybook_status status = DAYBOOK_OK;
     bool grew = false;
-    if (count < most && dbk_journal_used_pages(store->journal) > allocated / 2) {
+    if (count < most && dbk_commit_is_journal_half_used(store)) {
         status = grow(store, growth(store, most - count), error);
         grew = status == DAYBOOK_OK;
     }

@@ -104,11 +104,17 @@ bool dbk_commit_wants_flush(daybook_store *store) {
     return used >= pages_max / 2 || (used > 0 && atomic_load(&store->commit->room_wanted));
 }
 
+bool dbk_commit_is_journal_half_used(const daybook_store *store) {
+    return dbk_journal_used_pages(store->journal) > dbk_journal_room_pages(store->journal);
+}
+
 bool dbk_commit_wants_growth(daybook_store *store) {
     uint64_t used = dbk_journal_used_pages(store->journal);
     uint64_t room = dbk_journal_room_pages(store->journal);
     uint64_t pages_max = store->options.journal_max_bytes / DBK_JOURNAL_PAGE_SIZE;
-    if (room >= GROWTH_ROOM_PAGES || used + room + DBK_JOURNAL_PIECE_PAGES > pages_max) return false;
+    // Not before the flusher would grow it: a wish it finds too early is not told again for this size.
+    if (room >= GROWTH_ROOM_PAGES || !dbk_commit_is_journal_half_used(store)) return false;
+    if (used + room + DBK_JOURNAL_PIECE_PAGES > pages_max) return false;
     uint64_t end_lsn = dbk_journal_durable_lsn(store->journal) + room;
     if (end_lsn == store->commit->growth_end_lsn) return false;
     store->commit->growth_end_lsn = end_lsn;

@@ -188,6 +188,8 @@ void dbk_commit_hold_trim(daybook_store *store, dbk_trim_hold *hold, uint64_t po
 void dbk_commit_release_trim(daybook_store *store, dbk_trim_hold *hold);
 /// Should a flush be started? (active table above memtable_bytes, or journal half used)
 bool dbk_commit_wants_flush(daybook_store *store);
+/// Is less of the journal left than is used? Then it is grown ahead, by the flusher. Any thread.
+bool dbk_commit_is_journal_half_used(const daybook_store *store);
 /// True once per size of the journal: when little room is left in it and it may grow. For the leader.
 bool dbk_commit_wants_growth(daybook_store *store);
 /// Wake appenders that wait for memory or journal room; also after errors went away.

@@ -18,6 +18,7 @@
 
 #include "base/time.h"
 #include "daybook/daybook.h"
+#include "store/commit_internal.h"
 #include "store/maintenance.h"
 
 // The real vfs, watched.
@@ -209,6 +210,34 @@ static void no_append_waits_for_a_whole_flush(void **state) {
     atomic_store(&watch.write_ns, 0);
 }
 
+// ---- The journal ------------------------------------------------------------------------------------------
+
+static uint64_t journal_bytes(fixture *self) {
+    daybook_store_info info = {.size = sizeof info};
+    assert_int_equal(daybook_info(self->store, &info, NULL), DAYBOOK_OK);
+    return info.journal_bytes;
+}
+
+// Asked before, the flusher would find nothing to do, and as it is asked once for each size, the leader of some
+// later group would have to fill megabytes with zeros itself.
+static void the_journal_is_asked_to_grow_once_half_of_it_is_used(void **state) {
+    fixture *self = *state;
+    self->options.flags |= DAYBOOK_OPEN_NO_BACKGROUND;
+    open_store(self);
+    uint64_t first_bytes = journal_bytes(self);
+    uint64_t appended_bytes = 0;
+    for (unsigned i = 0; appended_bytes < first_bytes / 2; i++) {
+        assert_int_equal(self->store->commit->growth_end_lsn, 0);
+        (void)append_batch(self, i);
+        appended_bytes = dbk_journal_used_pages(self->store->journal) * DBK_JOURNAL_PAGE_SIZE;
+    }
+    assert_int_not_equal(self->store->commit->growth_end_lsn, 0);
+    assert_int_equal(journal_bytes(self), first_bytes);
+    // Filling more than there is takes longer than appends take for the other half.
+    while (daybook_maintain(self->store, NULL) == DAYBOOK_OK) continue;
+    assert_int_equal(journal_bytes(self), 2 * first_bytes);
+}
+
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void) {
@@ -216,6 +245,7 @@ int main(void) {
         WITH_FOLDER(space_of_a_removed_file_comes_back_in_steps),
         WITH_FOLDER(a_removed_file_that_somebody_sees_is_left_whole),
         WITH_FOLDER(no_append_waits_for_a_whole_flush),
+        WITH_FOLDER(the_journal_is_asked_to_grow_once_half_of_it_is_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
