@@ -204,7 +204,7 @@ DAYBOOK_API daybook_status daybook_execute_over(daybook_engine *engine, const da
 
 /* Snapshots of a repository. */
 
-/** Take one now, in this call. `forced`: also where the newest is of this version. ENOTFOUND. */
+/** Take one now, in this call. `forced`: as daybook_snapshot_force does it. ENOTFOUND. */
 DAYBOOK_API daybook_status daybook_aggregate_snapshot(daybook_repository *repository, daybook_slice id,
                                                       int forced, daybook_error *error);
 /** Wait until the snapshots that are due are taken. */

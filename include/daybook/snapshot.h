@@ -15,9 +15,13 @@ extern "C" {
 
 /* Stored as {"aggregate","version","seq","position","schema","time","time_max","recorded","state"}. */
 
-/** Fold and store a snapshot; `*state_out` may be NULL. ENOTFOUND. */
+/** Fold and store a snapshot, unless the newest is of this version; `*state_out` may be NULL. ENOTFOUND. */
 DAYBOOK_API daybook_status daybook_snapshot_take(daybook_engine *engine, daybook_slice aggregate,
                                                  daybook_state **state_out, daybook_error *error);
+/** The same whatever the newest is, folded from the first event that is stored, without any snapshot: to supersede
+ *  one that is suspected. What limits of the stream have removed is then not in it any more. */
+DAYBOOK_API daybook_status daybook_snapshot_force(daybook_engine *engine, daybook_slice aggregate,
+                                                  daybook_state **state_out, daybook_error *error);
 /** The stored JSON of the newest snapshot. ENOTFOUND. */
 DAYBOOK_API daybook_status daybook_snapshot_show(daybook_engine *engine, daybook_slice aggregate,
                                                  char **json_out, daybook_error *error);
@@ -27,6 +31,14 @@ DAYBOOK_API daybook_status daybook_snapshot_list(daybook_engine *engine, daybook
                                                  void *context, daybook_error *error);
 DAYBOOK_API daybook_status daybook_snapshot_remove(daybook_engine *engine, daybook_slice aggregate,
                                                    daybook_error *error);
+
+/**
+ * Remove all but the newest `keep` snapshots of each aggregate that matches the filter (empty: of all). At most 5 of
+ * each are kept anyhow. `dry_run` only counts.
+ */
+DAYBOOK_API daybook_status daybook_snapshot_prune(daybook_engine *engine, daybook_slice filter, uint64_t keep,
+                                                  int dry_run, uint64_t *removed_count_out,
+                                                  daybook_error *error);
 
 #ifdef __cplusplus
 }

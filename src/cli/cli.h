@@ -233,6 +233,7 @@ int cli_run_snapshot_take(cli_context *context);
 int cli_run_snapshot_show(cli_context *context);
 int cli_run_snapshot_ls(cli_context *context);
 int cli_run_snapshot_rm(cli_context *context);
+int cli_run_snapshot_prune(cli_context *context);
 int cli_run_machine_check(cli_context *context);
 int cli_run_machine_draw(cli_context *context);
 int cli_run_machine_state(cli_context *context);

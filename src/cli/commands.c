@@ -156,6 +156,16 @@ static const cli_option state_options[] = {
     END,
 };
 
+static const cli_option snapshot_take_options[] = {
+    FLAG("anew", "fold every event that is stored, whatever snapshots there are"),
+    END,
+};
+
+static const cli_option snapshot_prune_options[] = {
+    NUMBER("keep", "N", "leave the newest N of each aggregate (default 1)"),
+    END,
+};
+
 static const cli_option machine_draw_options[] = {
     CHOICE("format", "mermaid|dot", "language of the drawing (default mermaid)"),
     END,
@@ -414,6 +424,7 @@ const cli_command cli_commands[] = {
     {.name = "snapshot take",
      .usage = "AGGREGATE",
      .summary = "store the state, so that later folds are short",
+     .options = snapshot_take_options,
      .run = cli_run_snapshot_take,
      .positional_min = 1,
      .positional_max = 1},
@@ -435,6 +446,16 @@ const cli_command cli_commands[] = {
      .run = cli_run_snapshot_rm,
      .flags = CLI_ASKS,
      .positional_min = 1,
+     .positional_max = 1},
+    {.name = "snapshot prune",
+     .usage = "[FILTER]",
+     .summary = "remove older snapshots",
+     .description =
+         "Leaves the newest of each aggregate, or the newest N with --keep. Nothing is lost by it but time: "
+         "what a snapshot held is folded from the events. At most 5 of each aggregate are kept anyhow.",
+     .options = snapshot_prune_options,
+     .run = cli_run_snapshot_prune,
+     .flags = CLI_ASKS,
      .positional_max = 1},
     {.name = "machine check",
      .usage = "FILE",

@@ -135,7 +135,7 @@ void cli_print_manual(cli_output *out) {
              ".TP\n0\nFine, also where a read finds nothing.\n"
              ".TP\n1\nOperating error: disk full, input or output failed, a limit, a malformed input file.\n"
              ".TP\n2\nMalformed argument, subject or time.\n"
-             ".TP\n3\nA condition failed, or stored and new ids are mixed.\n"
+             ".TP\n3\nA condition failed, a rule refused, or stored and new ids are mixed.\n"
              ".TP\n4\nNo such store, stream, aggregate, version or key.\n"
              ".TP\n5\nDamage found.\n"
              ".TP\n6\nLocked, unreachable, poisoned or not built in.\n"

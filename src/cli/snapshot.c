@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `snapshot take|show|ls|rm`. A snapshot is stored as JSON with aggregate, version, seq, position, schema,
+// `snapshot take|show|ls|rm|prune`. A snapshot is stored as JSON with aggregate, version, seq, position, schema,
 // time, time_max, recorded and state; `show --json` prints it as it is.
 
 #include "cli/event_text.h"
@@ -36,8 +36,10 @@ int cli_run_snapshot_take(cli_context *context) {
     daybook_state *state = NULL;
     daybook_error error;
     daybook_error_init(&error);
-    daybook_status taken =
-        daybook_snapshot_take(cli_engine(context), daybook_text(context->positionals[0]), &state, &error);
+    daybook_slice aggregate = daybook_text(context->positionals[0]);
+    daybook_status taken = cli_given(context, "anew")
+                               ? daybook_snapshot_force(cli_engine(context), aggregate, &state, &error)
+                               : daybook_snapshot_take(cli_engine(context), aggregate, &state, &error);
     if (taken != DAYBOOK_OK) return cli_fail_error(context, taken, &error, NULL);
     if (!had_bucket) cli_note_created(context, "stream", daybook_text("KV_SNAPSHOTS"));
     cli_output *out = context->out;
@@ -159,5 +161,32 @@ int cli_run_snapshot_rm(cli_context *context) {
     if (done != DAYBOOK_OK) return cli_fail_error(context, done, &error, NULL);
     cli_note(context, "%s the snapshot of %s", context->dry_run ? "would remove" : "removed",
              context->positionals[0]);
+    return CLI_FINE;
+}
+
+int cli_run_snapshot_prune(cli_context *context) {
+    daybook_slice filter = {NULL, 0};
+    if (context->positional_count != 0) filter = daybook_text(context->positionals[0]);
+    if (filter.size != 0 && !daybook_filter_is_valid(filter))
+        return cli_fail(context, DAYBOOK_ESUBJECT,
+                        "cannot use the filter '%s': it is not a subject filter; give tokens joined by dots",
+                        context->positionals[0]);
+    uint64_t keep = cli_number(context, "keep", 1);
+    int status = cli_confirm(context, "remove all but the newest %llu snapshots of each aggregate",
+                             (unsigned long long)keep);
+    if (status == CLI_FINE) status = cli_open_store(context, context->dry_run ? CLI_READ : CLI_WRITE);
+    if (status != CLI_FINE) return status;
+    uint64_t removed_count = 0;
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_status pruned =
+        daybook_snapshot_prune(cli_engine(context), filter, keep, context->dry_run, &removed_count, &error);
+    if (pruned != DAYBOOK_OK) return cli_fail_error(context, pruned, &error, NULL);
+    if (context->json)
+        cli_put_format(context->out, "{\"%s\":%llu}\n", context->dry_run ? "would_remove" : "removed",
+                       (unsigned long long)removed_count);
+    else
+        cli_put_format(context->out, "%s %llu snapshots\n", context->dry_run ? "would remove" : "removed",
+                       (unsigned long long)removed_count);
     return CLI_FINE;
 }

@@ -385,10 +385,12 @@ static daybook_status take_once(daybook_engine *engine, const dbk_aggregate *agg
         DBK_TRY(set_mark(engine, aggregate, &before, NULL, error));
         moment.seq = before.seq_to;
     }
-    DBK_TRY(dbk_replay(engine, aggregate, &moment, folder, place_out, error));
+    dbk_folder begins_anew = *folder;
+    if (work->is_forced) begins_anew.schema = daybook_bytes(NULL, 0); // No snapshot is looked for.
+    DBK_TRY(dbk_replay(engine, aggregate, &moment, &begins_anew, place_out, error));
     if (place_out->version == 0) return dbk_moment_not_found(aggregate, NULL, error);
     work->is_done = true;
-    if (place_out->snapshot_version == place_out->version && !work->is_forced) return DAYBOOK_OK;
+    if (place_out->snapshot_version == place_out->version) return DAYBOOK_OK;
     DBK_TRY(store_state(engine, aggregate, folder, place_out, error));
     work->is_stored = true;
     removal_mark after = before;
@@ -419,21 +421,31 @@ daybook_status dbk_snapshot_take(daybook_engine *engine, const dbk_aggregate *ag
                     DBK_TEXT(aggregate->name_slice));
 }
 
-daybook_status daybook_snapshot_take(daybook_engine *engine, daybook_slice name, daybook_state **state_out,
-                                     daybook_error *error) {
+static daybook_status take(daybook_engine *engine, daybook_slice name, bool is_forced,
+                           daybook_state **state_out, daybook_error *error) {
     if (state_out != NULL) *state_out = NULL;
     dbk_aggregate aggregate;
     dbk_fold fold;
     dbk_folder folder;
+    dbk_place place;
     DBK_TRY(dbk_aggregate_find(engine, name, &aggregate, error));
     dbk_fold_folder(&fold, &folder);
-    dbk_place place;
-    daybook_status status = dbk_snapshot_take(engine, &aggregate, &folder, false, &place, NULL, error);
-    fold.place = place;
+    daybook_status status = dbk_snapshot_take(engine, &aggregate, &folder, is_forced, &place, NULL, error);
+    if (status == DAYBOOK_OK) fold.place = place;
     if (status == DAYBOOK_OK && state_out != NULL)
         status = dbk_fold_give_state(&fold, &aggregate, state_out, error);
     dbk_fold_deinit(&fold);
     return status;
+}
+
+daybook_status daybook_snapshot_take(daybook_engine *engine, daybook_slice name, daybook_state **state_out,
+                                     daybook_error *error) {
+    return take(engine, name, false, state_out, error);
+}
+
+daybook_status daybook_snapshot_force(daybook_engine *engine, daybook_slice name, daybook_state **state_out,
+                                      daybook_error *error) {
+    return take(engine, name, true, state_out, error);
 }
 
 // Looking at them, and removing.
@@ -484,4 +496,57 @@ daybook_status daybook_snapshot_remove(daybook_engine *engine, daybook_slice nam
     DBK_TRY(status);
     daybook_engine_cursor_close(cursor);
     return daybook_kv_delete(engine, bucket_name(), name, 1, 0, NULL, error);
+}
+
+// Pruning.
+
+typedef struct pruning {
+    daybook_engine *engine;
+    uint64_t keep;
+    int dry_run;
+    uint64_t removed_count;
+    daybook_status status;
+    daybook_error *error;
+} pruning;
+
+static daybook_status prune_key(pruning *work, daybook_slice aggregate) {
+    snapshot_subject subject;
+    size_t prefix_size = sizeof subject_prefix - 1;
+    memcpy(subject.text, subject_prefix, prefix_size);
+    memcpy(subject.text + prefix_size, aggregate.data, aggregate.size);
+    daybook_slice filter = daybook_bytes(subject.text, prefix_size + aggregate.size);
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = stream_name();
+    query.filters = &filter;
+    query.filter_count = 1;
+    uint64_t count = 0;
+    DBK_TRY(daybook_engine_count(work->engine, &query, &count, work->error));
+    if (count <= work->keep) return DAYBOOK_OK;
+    uint64_t removed_count = count - work->keep;
+    daybook_purge_options options;
+    daybook_purge_options_init(&options);
+    options.filter = filter;
+    options.keep = work->keep;
+    if (!work->dry_run)
+        DBK_TRY(
+            daybook_engine_stream_purge(work->engine, stream_name(), &options, &removed_count, work->error));
+    work->removed_count += removed_count;
+    return DAYBOOK_OK;
+}
+
+static int prune(void *context, daybook_slice aggregate, daybook_slice json) {
+    (void)json;
+    pruning *work = context;
+    work->status = prune_key(work, aggregate);
+    return work->status != DAYBOOK_OK;
+}
+
+daybook_status daybook_snapshot_prune(daybook_engine *engine, daybook_slice filter, uint64_t keep,
+                                      int dry_run, uint64_t *removed_count_out, daybook_error *error) {
+    pruning work = {.engine = engine, .keep = keep, .dry_run = dry_run, .error = error};
+    daybook_status status = daybook_snapshot_list(engine, filter, prune, &work, error);
+    if (status == DAYBOOK_OK) status = work.status;
+    if (removed_count_out != NULL) *removed_count_out = work.removed_count;
+    return status;
 }

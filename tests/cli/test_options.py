@@ -8,7 +8,7 @@ import subprocess
 
 from support import FINE, NOT_FOUND, UNAVAILABLE, USAGE, Case, main
 
-VERBS = ("append read ls state diff why trace snapshot+take snapshot+show snapshot+ls snapshot+rm machine+check "
+VERBS = ("append read ls state diff why trace snapshot+take snapshot+show snapshot+ls snapshot+rm snapshot+prune machine+check "
          "machine+draw machine+state machine+history machine+move stream+ls stream+add "
          "stream+info stream+edit stream+rm stream+purge stream+delete kv+add kv+ls kv+put kv+get kv+create kv+update "
          "kv+del kv+purge kv+keys kv+history kv+watch kv+rm import+csv import+ndjson import+xes import+git export demo "

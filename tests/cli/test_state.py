@@ -102,6 +102,18 @@ class State(Case):
         self.ok("snapshot", "rm", "orders.1", "--force")
         self.assertEqual([], self.ok("snapshot", "ls", "--json").objects())
 
+    def test_snapshots_are_taken_anew_and_pruned(self):
+        self.ok("snapshot", "take", "orders.1")
+        self.ok("snapshot", "take", "orders.1", "--anew")
+        self.assertEqual(2, len(self.ok("kv", "history", "SNAPSHOTS", "orders.1", "--json").objects()))
+        self.fails(USAGE, "snapshot", "prune", says="--force")
+        self.fails(USAGE, "snapshot", "prune", "a..b", "--force")
+        self.assertEqual({"would_remove": 1}, self.ok("snapshot", "prune", "--dry-run", "--json").object())
+        self.assertEqual("removed 1 snapshots\n", self.ok("snapshot", "prune", "orders.>", "--force").out)
+        self.assertEqual({"removed": 0}, self.ok("snapshot", "prune", "--keep", "3", "--force", "--json").object())
+        self.assertEqual({"removed": 1}, self.ok("snapshot", "prune", "--keep", "0", "--force", "--json").object())
+        self.assertEqual([], self.ok("snapshot", "ls", "--json").objects())
+
     def test_purge_removes_the_snapshot_that_folded_it(self):
         self.ok("snapshot", "take", "orders.1")
         self.ok("stream", "delete", "ORDERS", "2", "--force")

@@ -295,6 +295,58 @@ static void a_snapshot_survives_its_events_going_by_a_limit(void **context) {
     daybook_state_release(state);
 }
 
+static void one_taken_by_force_does_not_look_at_others(void **context) {
+    fixture *store = *context;
+    daybook_engine *engine = daybook_store_engine(store->store);
+    for (int n = 1; n <= 3; n++) step(store, n);
+    assert_ok(store, daybook_snapshot_take(engine, ORDER, NULL, &store->error));
+    char *json = show(store);
+    char wrong[1024];
+    // Sound in every respect but what it says.
+    const char *at = strstr(json, "\"n\":3");
+    assert_non_null(at);
+    (void)snprintf(wrong, sizeof wrong, "%.*s\"n\":8%s", (int)(at - json), json, at + 5);
+    put_text(store, wrong);
+    daybook_text_release(json);
+    daybook_state *state = NULL;
+    assert_ok(store, daybook_snapshot_take(engine, ORDER, &state, &store->error));
+    assert_int_equal(state->snapshot_version, 3);
+    daybook_state_release(state);
+    assert_ok(store, daybook_snapshot_force(engine, ORDER, &state, &store->error));
+    assert_int_equal(state->snapshot_version, 0);
+    assert_int_equal(state->event_count, 3);
+    daybook_state_release(state);
+    check_load(store, NULL, 3, 3);
+    assert_status(store, daybook_snapshot_force(engine, daybook_text("orders.9"), NULL, &store->error),
+                  DAYBOOK_ENOTFOUND);
+}
+
+static void older_ones_are_pruned(void **context) {
+    fixture *store = *context;
+    daybook_engine *engine = daybook_store_engine(store->store);
+    uint64_t count = 7;
+    assert_ok(store, daybook_snapshot_prune(engine, daybook_text(""), 1, 0, &count, &store->error));
+    assert_int_equal(count, 0);
+    for (int n = 1; n <= 4; n++) {
+        step(store, n);
+        assert_ok(store, daybook_snapshot_take(engine, ORDER, NULL, &store->error));
+        fixture_append(store, "orders.2.step", "{\"n\":1}", NULL);
+        assert_ok(store, daybook_snapshot_take(engine, daybook_text("orders.2"), NULL, &store->error));
+    }
+    assert_ok(store, daybook_snapshot_prune(engine, ORDER, 2, 1, &count, &store->error));
+    assert_int_equal(count, 2);
+    assert_ok(store, daybook_snapshot_prune(engine, ORDER, 2, 0, &count, &store->error));
+    assert_int_equal(count, 2);
+    assert_ok(store, daybook_snapshot_prune(engine, daybook_text(""), 1, 0, &count, &store->error));
+    assert_int_equal(count, 4);
+    fixture_reopen(store);
+    check_load(store, NULL, 4, 4);
+    daybook_moment moment;
+    daybook_moment_init(&moment);
+    moment.version = 3;
+    check_load(store, &moment, 3, 0);
+}
+
 typedef struct names {
     char text[256];
 } names;
@@ -372,6 +424,8 @@ int main(void) {
         FIXTURE_TEST(a_snapshot_does_not_bring_back_a_removed_event),
         FIXTURE_TEST(a_snapshot_survives_its_events_going_by_a_limit),
         FIXTURE_TEST(a_snapshot_under_way_does_not_bring_back_what_is_removed),
+        FIXTURE_TEST(one_taken_by_force_does_not_look_at_others),
+        FIXTURE_TEST(older_ones_are_pruned),
         FIXTURE_TEST(snapshots_are_shown_listed_and_removed),
         FIXTURE_TEST(a_store_open_for_reading_uses_snapshots_and_takes_none),
     };
