@@ -121,8 +121,8 @@ daybook_status dbk_chunk_damaged(const dbk_file_reader *reader, uint64_t offset,
 
 static daybook_status check_range(const dbk_file_reader *reader, uint64_t offset, size_t size,
                                   const char *what, daybook_error *error) {
-    if (size <= SIZE_MAX - DBK_CHUNK_CHECKSUM_SIZE && offset <= reader->size &&
-        size + DBK_CHUNK_CHECKSUM_SIZE <= reader->size - offset)
+    if (offset <= reader->size && reader->size - offset >= DBK_CHUNK_CHECKSUM_SIZE &&
+        size <= reader->size - offset - DBK_CHUNK_CHECKSUM_SIZE)
         return DAYBOOK_OK;
     return dbk_fail_damaged(error, reader->path, offset,
                             "%s of %s is said to lie at byte %llu, outside of the file; run daybook verify",

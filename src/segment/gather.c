@@ -181,6 +181,7 @@ static void *heap_at(const unit_heap *heap, uint32_t name) {
 }
 
 static bool heap_grow(unit_heap *heap) {
+    // defensive: 32 GiB of terms in memory
     if (heap->chunk_count == UINT32_MAX >> HEAP_CHUNK_BITS) return false;
     if (heap->chunk_count == heap->chunk_capacity) {
         size_t capacity = heap->chunk_capacity * 2 + 16;
@@ -327,6 +328,7 @@ static term_record *find_record(dbk_gather *gather, uint64_t hash, dbk_slice ter
         if (slot->record == NOTHING) return add_record(gather, slot, hash, term);
         if (slot->hash_high != (uint32_t)(hash >> 32)) continue;
         term_record *record = record_at(gather, slot->record);
+        // defensive: two terms of which 32 bits of hash and the place agree
         if (record->size == term.size && memcmp(record_term(record), term.data, term.size) == 0)
             return record;
     }

@@ -69,11 +69,17 @@ struct dbk_dictionary_encoder {
 };
 
 static bool set_up(ZSTD_CCtx *context, int level) {
-    return !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)) &&
-           !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_format, ZSTD_f_zstd1_magicless)) &&
-           !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0)) &&
-           !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0)) &&
-           !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 0));
+    static const struct {
+        ZSTD_cParameter name;
+        int value;
+    } fixed[] = {{ZSTD_c_format, ZSTD_f_zstd1_magicless},
+                 {ZSTD_c_contentSizeFlag, 0},
+                 {ZSTD_c_checksumFlag, 0},
+                 {ZSTD_c_dictIDFlag, 0}};
+    size_t failures = ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level));
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
+        failures += ZSTD_isError(ZSTD_CCtx_setParameter(context, fixed[i].name, fixed[i].value));
+    return failures == 0;
 }
 
 daybook_status dbk_packer_new(const daybook_allocator *allocator, int level, dbk_packer **packer_out) {
@@ -82,6 +88,7 @@ daybook_status dbk_packer_new(const daybook_allocator *allocator, int level, dbk
     if (packer == NULL) return DAYBOOK_ENOMEM;
     packer->allocator = allocator;
     packer->context = ZSTD_createCCtx_advanced(zstd_memory(allocator));
+    // defensive: a zstd that does not know these parameters
     if (packer->context == NULL || !set_up(packer->context, level)) {
         dbk_packer_free(packer);
         return DAYBOOK_ENOMEM;
@@ -102,9 +109,11 @@ size_t dbk_pack_bound(size_t size) {
 
 size_t dbk_pack(dbk_packer *packer, const dbk_dictionary_encoder *encoder, dbk_slice raw, uint8_t *out) {
     ZSTD_CCtx *context = packer->context;
-    if (ZSTD_isError(ZSTD_CCtx_reset(context, ZSTD_reset_session_only)) ||
-        ZSTD_isError(ZSTD_CCtx_refCDict(context, encoder == NULL ? NULL : encoder->digested)))
-        return SIZE_MAX;
+    const ZSTD_CDict *dictionary = encoder == NULL ? NULL : encoder->digested;
+    // defensive: a context between two calls takes this
+    if (ZSTD_isError(ZSTD_CCtx_reset(context, ZSTD_reset_session_only))) return SIZE_MAX;
+    // defensive: and this
+    if (ZSTD_isError(ZSTD_CCtx_refCDict(context, dictionary))) return SIZE_MAX;
     size_t size = ZSTD_compress2(context, out, ZSTD_compressBound(raw.size), raw.data, raw.size);
     if (ZSTD_isError(size)) return SIZE_MAX; // With room for the bound only memory can be missing.
     return size < raw.size - raw.size / 32 ? size : 0;
@@ -237,6 +246,7 @@ static ZSTD_DCtx *use_context(void *memory) {
     if (scratch->context != NULL) return scratch->context;
     ZSTD_DCtx *context =
         ZSTD_initStaticDCtx((uint8_t *)memory + align8(sizeof *scratch), align8(ZSTD_estimateDCtxSize()));
+    // defensive: the memory is of the size that zstd asked for, and zstd knows the parameter
     if (context == NULL ||
         ZSTD_isError(ZSTD_DCtx_setParameter(context, ZSTD_d_format, ZSTD_f_zstd1_magicless)))
         return NULL;
@@ -246,9 +256,11 @@ static ZSTD_DCtx *use_context(void *memory) {
 
 bool dbk_unpack(dbk_slice packed, const void *decoder, void *scratch, void *out, size_t size) {
     ZSTD_DCtx *context = use_context(scratch);
-    if (context == NULL || ZSTD_isError(ZSTD_DCtx_reset(context, ZSTD_reset_session_only)) ||
-        ZSTD_isError(ZSTD_DCtx_refDDict(context, decoder)))
-        return false;
+    if (context == NULL) return false; // defensive: use_context says why
+    // defensive: a context between two calls takes this
+    if (ZSTD_isError(ZSTD_DCtx_reset(context, ZSTD_reset_session_only))) return false;
+    // defensive: and this
+    if (ZSTD_isError(ZSTD_DCtx_refDDict(context, decoder))) return false;
     size_t got = ZSTD_decompressDCtx(context, out, size, packed.data, packed.size);
     (void)ZSTD_DCtx_refDDict(context, NULL); // The dictionary may leave the cache; removing it cannot fail.
     return got == size;

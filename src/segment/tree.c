@@ -242,7 +242,7 @@ static daybook_status add_to_filter(dbk_tree_builder *tree, dbk_slice term, dayb
 
 static daybook_status open_level(dbk_tree_builder *tree, uint32_t level, daybook_error *error) {
     if (level < tree->height) return DAYBOOK_OK;
-    if (level == DBK_TREE_LEVELS_MAX)
+    if (level == DBK_TREE_LEVELS_MAX) // defensive: at least four children each, millions of pages of 4 KiB
         return dbk_fail(error, DAYBOOK_ELIMIT, "the index of %s exceeds %d levels", tree->file->path,
                         DBK_TREE_LEVELS_MAX);
     tree->levels[level] = dbk_alloc(tree->allocator, sizeof *tree->levels[level]);
