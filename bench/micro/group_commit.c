@@ -159,9 +159,10 @@ int main(int count, char **arguments) {
     pthread_join(writer, NULL);
     for (unsigned i = 0; i < threads; i++) pthread_join(callers[i], NULL);
     double commits = (double)atomic_load(&commit_count);
-    printf("floor %.0f writes/s; %.0f commits/s (%.1f x), %.1f a group, %.2f us of processor each, %.2f cores\n",
-           floor, commits / took, commits / took / floor, commits / (double)group_count,
-           busy * 1e6 / commits, busy / took);
+    printf(
+        "floor %.0f writes/s; %.0f commits/s (%.1f x), %.1f a group, %.2f us of processor each, %.2f cores\n",
+        floor, commits / took, commits / took / floor, commits / (double)group_count, busy * 1e6 / commits,
+        busy / took);
     (void)close(file);
     (void)unlink(arguments[1]);
     free(pages);
