@@ -224,6 +224,38 @@ DAYBOOK_API daybook_status daybook_consumer_progress(daybook_consumer *consumer,
 DAYBOOK_API daybook_status daybook_consumer_term(daybook_consumer *consumer, uint64_t seq,
                                                  daybook_slice reason, daybook_error *error);
 
+/* Consuming: messages come to a handler, in one thread or several. */
+
+/** What a handler says of a message. */
+enum daybook_verdict {
+    DAYBOOK_VERDICT_ACK = 0,
+    DAYBOOK_VERDICT_ACK_CONFIRMED = 1,
+    DAYBOOK_VERDICT_NAK = 2, /* again, after nak_delay_ns */
+    DAYBOOK_VERDICT_TERM = 3,
+    DAYBOOK_VERDICT_NONE = 4 /* the handler has answered, or will */
+};
+
+typedef struct daybook_consume_options {
+    size_t size;
+    unsigned
+        worker_count;     /* threads that call the handler, the caller's among them; default 1, at most 256 */
+    size_t fetch_count;   /* messages a worker takes at a time; default 16 */
+    int64_t nak_delay_ns; /* default 0 */
+} daybook_consume_options;
+
+DAYBOOK_API void daybook_consume_options_init(daybook_consume_options *options);
+
+/**
+ * Call `handler` for each message until daybook_consumer_interrupt, which the handler may call. Messages that
+ * were taken and not handled by then are given back at once. With several workers messages are handled side by
+ * side; with IN_ORDER never two of one aggregate, and those of an aggregate in order.
+ * @return OK when interrupted; what a fetch or an answer failed with, after all workers have ended. An answer to
+ *         what is not pending any more is no failure. EINVALID; ENOMEM, where no thread could be started.
+ */
+DAYBOOK_API daybook_status daybook_consumer_consume(
+    daybook_consumer *consumer, const daybook_consume_options *options,
+    int (*handler)(void *context, const daybook_message *message), void *context, daybook_error *error);
+
 #ifdef __cplusplus
 }
 #endif

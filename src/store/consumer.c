@@ -107,6 +107,13 @@ void dbk_consumer_unref(dbk_consumer *consumer) {
     if (last) free_consumer(consumer);
 }
 
+int dbk_consumer_ack_policy(dbk_consumer *consumer) {
+    pthread_mutex_lock(&consumer->lock);
+    int policy = consumer->config->ack;
+    pthread_mutex_unlock(&consumer->lock);
+    return policy;
+}
+
 daybook_status dbk_consumer_fail_removed(const dbk_consumer *consumer, daybook_error *error) {
     return dbk_fail(error, DAYBOOK_ENOTFOUND, "consumer %s of stream %.*s was removed", consumer->name,
                     (int)consumer->stream->name.size, (const char *)consumer->stream->name.data);

@@ -5,6 +5,7 @@
 //   consumer_log.c      saving: changes, states, the keeper thread
 //   consumer_fetch.c    reading and handing out, num_pending
 //   consumer_answer.c   answers, and acknowledgements that commit with an append
+//   consumer_consume.c  a handler called by several workers
 //
 // The registry exists from the first call on consumers on (store->consumers); a store without pays a look at that
 // pointer where events are removed, and nothing else.
@@ -84,7 +85,8 @@ typedef struct dbk_consumer {
     uint64_t changes_bytes; // queued since the last checkpoint
     uint64_t checkpoint_bytes;
     bool saving;
-    bool checkpoint_waits; // no claims from now on
+    bool checkpoint_waits; // for claims to end: no append begins to claim
+    bool checkpoint_runs;  // what it says is decided: nothing is claimed
     unsigned claim_count;
     pthread_cond_t saved; // with lock: saving ended, claims ended, checkpoint made
 
@@ -126,6 +128,8 @@ void dbk_consumer_unref(dbk_consumer *consumer);
 uint64_t dbk_consumer_now(const dbk_consumer *consumer);
 /// Wake those that wait for a message, if any do. The consumer's lock is not needed.
 void dbk_consumer_wake(dbk_consumer *consumer);
+/// DAYBOOK_ACK_EXPLICIT and so on.
+int dbk_consumer_ack_policy(dbk_consumer *consumer);
 daybook_status dbk_consumer_fail_removed(const dbk_consumer *consumer, daybook_error *error);
 /// Remove an ephemeral consumer, or a durable one with a threshold, that nobody used for long.
 void dbk_consumers_remove_idle(struct dbk_consumers *registry);

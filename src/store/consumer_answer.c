@@ -15,6 +15,8 @@
 #include "store/commit.h"
 #include "store/consumer.h"
 
+enum { ACK_EVENT_BYTES = 64 }; // about: what an acknowledgement adds to what is read when the store is opened
+
 // ---- Answers ----------------------------------------------------------------------------------------------
 
 static daybook_status fail_not_pending(const dbk_consumer *consumer, uint64_t seq, daybook_error *error) {
@@ -138,7 +140,7 @@ static daybook_status check_acks(const claims *said, daybook_error *error) {
     for (size_t i = 0; i < said->count; i++) {
         if (ack_at(said, i)->consumer == NULL || consumer_at(said, i)->store != said->store)
             return dbk_fail(error, DAYBOOK_EMISUSE, "acknowledgement %zu names no consumer of this store", i);
-        if (consumer_at(said, i)->config->ack != DAYBOOK_ACK_EXPLICIT)
+        if (dbk_consumer_ack_policy(consumer_at(said, i)) != DAYBOOK_ACK_EXPLICIT)
             return dbk_fail(
                 error, DAYBOOK_EINVALID,
                 "consumer %s does not acknowledge explicitly: an append cannot acknowledge its messages",
@@ -156,10 +158,12 @@ static daybook_status queue_deliveries(const claims *said, daybook_error *error)
     return DAYBOOK_OK;
 }
 
-static daybook_status claim(dbk_consumer *consumer, uint64_t seq) {
+// Who has claims already does not wait for a checkpoint that may be waiting for them; one that runs waits for nobody.
+static daybook_status claim(dbk_consumer *consumer, uint64_t seq, bool has_claims) {
     if (atomic_load(&consumer->removed)) return DAYBOOK_ENOTFOUND;
     pthread_mutex_lock(&consumer->lock);
-    while (consumer->checkpoint_waits) pthread_cond_wait(&consumer->saved, &consumer->lock);
+    while (consumer->checkpoint_runs || (consumer->checkpoint_waits && !has_claims))
+        pthread_cond_wait(&consumer->saved, &consumer->lock);
     daybook_status status = dbk_delivery_claim(&consumer->delivery, seq);
     if (status == DAYBOOK_OK) consumer->claim_count++;
     pthread_mutex_unlock(&consumer->lock);
@@ -170,6 +174,7 @@ static void end_claim(dbk_consumer *consumer, uint64_t seq, bool settles) {
     pthread_mutex_lock(&consumer->lock);
     if (settles) {
         dbk_delivery_settle_claimed(&consumer->delivery, seq, dbk_consumer_now(consumer));
+        consumer->changes_bytes += ACK_EVENT_BYTES;
     } else {
         dbk_delivery_unclaim(&consumer->delivery, seq);
     }
@@ -189,7 +194,7 @@ static void end_claims(claims *said, bool settles) {
 static daybook_status claim_all(claims *said, daybook_error *error) {
     for (; said->claimed < said->count; said->claimed++) {
         size_t at = said->claimed;
-        if (claim(consumer_at(said, at), ack_at(said, at)->seq) == DAYBOOK_OK) continue;
+        if (claim(consumer_at(said, at), ack_at(said, at)->seq, at > 0) == DAYBOOK_OK) continue;
         end_claims(said, false);
         (void)dbk_fail(
             error, DAYBOOK_ECONFLICT,

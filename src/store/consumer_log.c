@@ -250,6 +250,7 @@ static daybook_status take(dbk_consumer *consumer, taken *into) {
         // A claim is stored by its own event, which the checkpoint would remove.
         consumer->checkpoint_waits = true;
         while (consumer->claim_count > 0) pthread_cond_wait(&consumer->saved, &consumer->lock);
+        consumer->checkpoint_runs = true;
     }
     into->change_count = consumer->change_count;
     consumer->changed_at_ns = 0;
@@ -309,7 +310,7 @@ static daybook_status save_once(dbk_consumer *consumer, bool durable, daybook_er
             consumer->changed_at_ns = consumer->store->vfs->clock_monotonic_ns(consumer->store->vfs);
     }
     consumer->saving = false;
-    consumer->checkpoint_waits = false;
+    consumer->checkpoint_waits = consumer->checkpoint_runs = false;
     pthread_cond_broadcast(&consumer->saved);
     dbk_buf_deinit(&what.data);
     return status;
