@@ -6,7 +6,7 @@
 //
 // DAYBOOK_SEED, DAYBOOK_SECONDS (of writing; default 10; more where 50 laps take longer)
 #define _XOPEN_SOURCE 700
-#define _DEFAULT_SOURCE   // MAP_ANONYMOUS
+#define _DEFAULT_SOURCE // MAP_ANONYMOUS
 
 #include <inttypes.h>
 #include <signal.h>
