@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A store as an engine: each call is one of the public API.
 //
-// Nothing is allocated: the engine lies in the store, the head of an engine's cursor in the store's cursor
+// Nothing is allocated: the engine lies in the store, the heads of an engine's cursor and consumer in the store's
 // (store/engine_slot.h), so that a read through the engine costs one indirect call more than one without.
 #include "daybook/engine.h"
 #include "store/engine_slot.h"
@@ -84,6 +84,109 @@ static daybook_status purge_stream(daybook_engine *engine, daybook_slice name,
     return daybook_stream_purge(dbk_store_of_engine(engine), name, options, removed_count_out, error);
 }
 
+// Consumers.
+
+static daybook_consumer *consumer_of(const daybook_engine_consumer *consumer) {
+    return (daybook_consumer *)(uintptr_t)consumer; // Its head; see engine_slot.h.
+}
+
+static void give_consumer(daybook_engine *engine, daybook_consumer *consumer,
+                          daybook_engine_consumer **consumer_out) {
+    if (consumer_out == NULL) return;
+    *consumer_out = dbk_consumer_head(consumer);
+    (*consumer_out)->calls = engine->calls;
+}
+
+static daybook_status add_consumer(daybook_engine *engine, daybook_slice stream,
+                                   const daybook_consumer_config *config,
+                                   daybook_engine_consumer **consumer_out, daybook_error *error) {
+    daybook_consumer *consumer = NULL;
+    daybook_status status = daybook_consumer_add(dbk_store_of_engine(engine), stream, config,
+                                                 consumer_out == NULL ? NULL : &consumer, error);
+    if (status == DAYBOOK_OK) give_consumer(engine, consumer, consumer_out);
+    return status;
+}
+
+static daybook_status update_consumer(daybook_engine *engine, daybook_slice stream,
+                                      const daybook_consumer_config *config, daybook_error *error) {
+    return daybook_consumer_update(dbk_store_of_engine(engine), stream, config, error);
+}
+
+static daybook_status pause_consumer(daybook_engine *engine, daybook_slice stream, daybook_slice name,
+                                     int64_t until_ns, daybook_error *error) {
+    return daybook_consumer_pause(dbk_store_of_engine(engine), stream, name, until_ns, error);
+}
+
+static daybook_status remove_consumer(daybook_engine *engine, daybook_slice stream, daybook_slice name,
+                                      daybook_error *error) {
+    return daybook_consumer_remove(dbk_store_of_engine(engine), stream, name, error);
+}
+
+static daybook_status get_consumer_info(daybook_engine *engine, daybook_slice stream, daybook_slice name,
+                                        daybook_consumer_info **info_out, daybook_error *error) {
+    return daybook_consumer_get_info(dbk_store_of_engine(engine), stream, name, info_out, error);
+}
+
+static void release_consumer_info(daybook_engine *engine, daybook_consumer_info *info) {
+    daybook_consumer_info_release(dbk_store_of_engine(engine), info);
+}
+
+static daybook_status list_consumers(daybook_engine *engine, daybook_slice stream,
+                                     int (*visit)(void *context, const daybook_consumer_info *info),
+                                     void *context, daybook_error *error) {
+    return daybook_consumer_list(dbk_store_of_engine(engine), stream, visit, context, error);
+}
+
+static daybook_status open_consumer(daybook_engine *engine, daybook_slice stream, daybook_slice name,
+                                    daybook_engine_consumer **consumer_out, daybook_error *error) {
+    daybook_consumer *consumer = NULL;
+    daybook_status status =
+        daybook_consumer_open(dbk_store_of_engine(engine), stream, name, &consumer, error);
+    if (status == DAYBOOK_OK) give_consumer(engine, consumer, consumer_out);
+    return status;
+}
+
+static void close_consumer(daybook_engine_consumer *consumer) {
+    daybook_consumer_close(consumer_of(consumer));
+}
+
+static daybook_slice name_of_consumer(const daybook_engine_consumer *consumer) {
+    return daybook_consumer_name(consumer_of(consumer));
+}
+
+static void interrupt_consumer(daybook_engine_consumer *consumer) {
+    daybook_consumer_interrupt(consumer_of(consumer));
+}
+
+static daybook_status fetch(daybook_engine_consumer *consumer, const daybook_fetch_options *options,
+                            daybook_batch **batch_out, daybook_error *error) {
+    return daybook_consumer_fetch(consumer_of(consumer), options, batch_out, error);
+}
+
+static void release_batch(daybook_engine_consumer *consumer, daybook_batch *batch) {
+    (void)consumer;
+    daybook_batch_release(batch);
+}
+
+static daybook_status ack(daybook_engine_consumer *consumer, uint64_t seq, unsigned flags,
+                          daybook_error *error) {
+    return daybook_consumer_ack(consumer_of(consumer), seq, flags, error);
+}
+
+static daybook_status nak(daybook_engine_consumer *consumer, uint64_t seq, int64_t delay_ns,
+                          daybook_error *error) {
+    return daybook_consumer_nak(consumer_of(consumer), seq, delay_ns, error);
+}
+
+static daybook_status progress(daybook_engine_consumer *consumer, uint64_t seq, daybook_error *error) {
+    return daybook_consumer_progress(consumer_of(consumer), seq, error);
+}
+
+static daybook_status term(daybook_engine_consumer *consumer, uint64_t seq, daybook_slice reason,
+                           daybook_error *error) {
+    return daybook_consumer_term(consumer_of(consumer), seq, reason, error);
+}
+
 static const daybook_engine_calls calls = {
     .size = sizeof calls,
     .append = append,
@@ -100,6 +203,23 @@ static const daybook_engine_calls calls = {
     .stream_info_release = release_stream_info,
     .stream_find = find_stream,
     .stream_purge = purge_stream,
+    .consumer_add = add_consumer,
+    .consumer_update = update_consumer,
+    .consumer_pause = pause_consumer,
+    .consumer_remove = remove_consumer,
+    .consumer_info = get_consumer_info,
+    .consumer_info_release = release_consumer_info,
+    .consumer_list = list_consumers,
+    .consumer_open = open_consumer,
+    .consumer_close = close_consumer,
+    .consumer_name = name_of_consumer,
+    .consumer_interrupt = interrupt_consumer,
+    .consumer_fetch = fetch,
+    .batch_release = release_batch,
+    .consumer_ack = ack,
+    .consumer_nak = nak,
+    .consumer_progress = progress,
+    .consumer_term = term,
 };
 
 enum {

@@ -80,6 +80,7 @@ uint64_t daybook_engine_query_needs(const daybook_query *query) {
 uint64_t daybook_engine_append_needs(const daybook_append_options *options) {
     if (options == NULL) return 0;
     uint64_t needs = options->condition_count > 1 ? (uint64_t)DAYBOOK_ENGINE_CONDITIONS : 0;
+    if (options->ack_count > 0) needs |= DAYBOOK_ENGINE_APPEND_AND_ACK;
     const unsigned char *at = (const unsigned char *)options->conditions;
     for (size_t i = 0; i < options->condition_count; i++) {
         const daybook_condition *condition = (const daybook_condition *)(const void *)at;
@@ -88,6 +89,10 @@ uint64_t daybook_engine_append_needs(const daybook_append_options *options) {
         at += options->conditions->size;
     }
     return needs;
+}
+
+uint64_t daybook_engine_consumer_needs(const daybook_consumer_config *config) {
+    return (config->flags & DAYBOOK_CONSUMER_IN_ORDER) != 0 ? (uint64_t)DAYBOOK_ENGINE_IN_ORDER : 0;
 }
 
 // The calls.
@@ -194,4 +199,123 @@ daybook_status daybook_engine_stream_purge(daybook_engine *engine, daybook_slice
     if (options != NULL && options->erase)
         DBK_TRY(daybook_engine_require(engine, DAYBOOK_ENGINE_ERASE, "this purge", error));
     return engine->calls->stream_purge(engine, name, options, removed_count_out, error);
+}
+
+// Consumers.
+
+static daybook_status check_consumer(const daybook_engine *engine, const daybook_consumer_config *config,
+                                     daybook_error *error) {
+    if (engine == NULL) return no_engine(error);
+    if (config == NULL || config->size < sizeof *config)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "consumer not made by daybook_consumer_config_init");
+    return daybook_engine_require(engine, daybook_engine_consumer_needs(config), "this consumer", error);
+}
+
+static daybook_status no_consumer(daybook_error *error) {
+    return dbk_fail(error, DAYBOOK_EMISUSE, "no consumer given");
+}
+
+daybook_status daybook_engine_consumer_add(daybook_engine *engine, daybook_slice stream,
+                                           const daybook_consumer_config *config,
+                                           daybook_engine_consumer **consumer_out, daybook_error *error) {
+    if (consumer_out != NULL) *consumer_out = NULL;
+    DBK_TRY(check_consumer(engine, config, error));
+    return engine->calls->consumer_add(engine, stream, config, consumer_out, error);
+}
+
+daybook_status daybook_engine_consumer_update(daybook_engine *engine, daybook_slice stream,
+                                              const daybook_consumer_config *config, daybook_error *error) {
+    DBK_TRY(check_consumer(engine, config, error));
+    return engine->calls->consumer_update(engine, stream, config, error);
+}
+
+daybook_status daybook_engine_consumer_pause(daybook_engine *engine, daybook_slice stream, daybook_slice name,
+                                             int64_t until_ns, daybook_error *error) {
+    return engine == NULL ? no_engine(error)
+                          : engine->calls->consumer_pause(engine, stream, name, until_ns, error);
+}
+
+daybook_status daybook_engine_consumer_remove(daybook_engine *engine, daybook_slice stream,
+                                              daybook_slice name, daybook_error *error) {
+    return engine == NULL ? no_engine(error) : engine->calls->consumer_remove(engine, stream, name, error);
+}
+
+daybook_status daybook_engine_consumer_info(daybook_engine *engine, daybook_slice stream, daybook_slice name,
+                                            daybook_consumer_info **info_out, daybook_error *error) {
+    if (engine == NULL) return no_engine(error);
+    if (info_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the consumer's facts given");
+    return engine->calls->consumer_info(engine, stream, name, info_out, error);
+}
+
+void daybook_engine_consumer_info_release(daybook_engine *engine, daybook_consumer_info *info) {
+    if (engine != NULL && info != NULL) engine->calls->consumer_info_release(engine, info);
+}
+
+daybook_status daybook_engine_consumer_list(daybook_engine *engine, daybook_slice stream,
+                                            int (*visit)(void *context, const daybook_consumer_info *info),
+                                            void *context, daybook_error *error) {
+    if (visit == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no visitor given");
+    uint64_t needs = stream.size == 0 ? (uint64_t)DAYBOOK_ENGINE_POSITION : 0;
+    DBK_TRY(daybook_engine_require(engine, needs, "this list", error));
+    return engine->calls->consumer_list(engine, stream, visit, context, error);
+}
+
+daybook_status daybook_engine_consumer_open(daybook_engine *engine, daybook_slice stream, daybook_slice name,
+                                            daybook_engine_consumer **consumer_out, daybook_error *error) {
+    if (consumer_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the consumer given");
+    *consumer_out = NULL;
+    if (engine == NULL) return no_engine(error);
+    return engine->calls->consumer_open(engine, stream, name, consumer_out, error);
+}
+
+void daybook_engine_consumer_close(daybook_engine_consumer *consumer) {
+    if (consumer != NULL) consumer->calls->consumer_close(consumer);
+}
+
+daybook_slice daybook_engine_consumer_name(const daybook_engine_consumer *consumer) {
+    return consumer == NULL ? daybook_bytes(NULL, 0) : consumer->calls->consumer_name(consumer);
+}
+
+void daybook_engine_consumer_interrupt(daybook_engine_consumer *consumer) {
+    if (consumer != NULL) consumer->calls->consumer_interrupt(consumer);
+}
+
+daybook_status daybook_engine_consumer_fetch(daybook_engine_consumer *consumer,
+                                             const daybook_fetch_options *options, daybook_batch **batch_out,
+                                             daybook_error *error) {
+    if (batch_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the batch given");
+    *batch_out = NULL;
+    if (consumer == NULL) return no_consumer(error);
+    return consumer->calls->consumer_fetch(consumer, options, batch_out, error);
+}
+
+void daybook_engine_batch_release(daybook_engine_consumer *consumer, daybook_batch *batch) {
+    if (consumer != NULL && batch != NULL) consumer->calls->batch_release(consumer, batch);
+}
+
+daybook_status daybook_engine_consumer_ack(daybook_engine_consumer *consumer, uint64_t seq, unsigned flags,
+                                           daybook_error *error) {
+    return consumer == NULL ? no_consumer(error) : consumer->calls->consumer_ack(consumer, seq, flags, error);
+}
+
+daybook_status daybook_engine_consumer_nak(daybook_engine_consumer *consumer, uint64_t seq, int64_t delay_ns,
+                                           daybook_error *error) {
+    return consumer == NULL ? no_consumer(error)
+                            : consumer->calls->consumer_nak(consumer, seq, delay_ns, error);
+}
+
+daybook_status daybook_engine_consumer_progress(daybook_engine_consumer *consumer, uint64_t seq,
+                                                daybook_error *error) {
+    return consumer == NULL ? no_consumer(error) : consumer->calls->consumer_progress(consumer, seq, error);
+}
+
+daybook_status daybook_engine_consumer_term(daybook_engine_consumer *consumer, uint64_t seq,
+                                            daybook_slice reason, daybook_error *error) {
+    return consumer == NULL ? no_consumer(error)
+                            : consumer->calls->consumer_term(consumer, seq, reason, error);
+}
+
+// What daybook_append_options.acks names comes back to the engine it is of, which alone knows what it is.
+daybook_consumer *daybook_engine_consumer_for_ack(daybook_engine_consumer *consumer) {
+    return (daybook_consumer *)(void *)consumer;
 }

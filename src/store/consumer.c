@@ -433,6 +433,12 @@ daybook_status daybook_consumer_open(daybook_store *store, daybook_slice stream,
     return new_handle(atomic_load(&store->consumers), consumer, consumer_out, error);
 }
 
+_Static_assert(offsetof(daybook_consumer, head) == 0, "embedded.c converts between a consumer and its head");
+
+daybook_engine_consumer *dbk_consumer_head(daybook_consumer *consumer) {
+    return &consumer->head;
+}
+
 void daybook_consumer_close(daybook_consumer *consumer) {
     if (consumer == NULL) return;
     dbk_consumer *of = consumer->consumer;

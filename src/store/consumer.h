@@ -111,6 +111,7 @@ struct dbk_consumers {
 };
 
 struct daybook_consumer {
+    daybook_engine_consumer head; // First: engine_slot.h.
     dbk_consumer *consumer;
     atomic_bool interrupted;
 };

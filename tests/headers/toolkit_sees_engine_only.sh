@@ -8,10 +8,10 @@ shift 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# One declaration per line, of functions that name daybook_store or daybook_cursor before their end.
+# One declaration per line, of functions that name a type of the store; those of the engine may, they are the way.
 printf '#define DAYBOOK_API DBK_EXPORTED\n#include <daybook/daybook.h>\n' | "$cc" -E -P -I "$include" -x c - |
-    tr '\n' ' ' | grep -oE 'DBK_EXPORTED[^;]*;' | grep -E '\bdaybook_(store|cursor)\b' |
-    grep -oE 'daybook_[a-z0-9_]+ *\(' | tr -d ' (' | sort -u >"$work/of_store"
+    tr '\n' ' ' | grep -oE 'DBK_EXPORTED[^;]*;' | grep -E '\bdaybook_(store|cursor|consumer|batch)\b' |
+    grep -oE 'daybook_[a-z0-9_]+ *\(' | tr -d ' (' | grep -v '^daybook_engine_' | sort -u >"$work/of_store"
 nm -u "$@" | awk 'NF == 2 && $1 == "U" { print $2 }' | grep '^daybook_' | sort -u >"$work/called"
 
 comm -12 "$work/of_store" "$work/called" >"$work/wrong"

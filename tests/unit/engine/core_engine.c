@@ -111,6 +111,26 @@ static daybook_status purge_stream(daybook_engine *engine, daybook_slice name,
     return daybook_stream_purge(store_of(engine), name, options, removed_count_out, error);
 }
 
+// Consumers are in the core: the handles are the store's own, so only what makes them is here.
+
+static daybook_status add_consumer(daybook_engine *engine, daybook_slice stream,
+                                   const daybook_consumer_config *config,
+                                   daybook_engine_consumer **consumer_out, daybook_error *error) {
+    return daybook_engine_consumer_add(daybook_store_engine(store_of(engine)), stream, config, consumer_out,
+                                       error);
+}
+
+static daybook_status remove_consumer(daybook_engine *engine, daybook_slice stream, daybook_slice name,
+                                      daybook_error *error) {
+    return daybook_consumer_remove(store_of(engine), stream, name, error);
+}
+
+static daybook_status open_consumer(daybook_engine *engine, daybook_slice stream, daybook_slice name,
+                                    daybook_engine_consumer **consumer_out, daybook_error *error) {
+    return daybook_engine_consumer_open(daybook_store_engine(store_of(engine)), stream, name, consumer_out,
+                                        error);
+}
+
 static const daybook_engine_calls calls = {
     .size = sizeof calls,
     .append = append,
@@ -127,6 +147,9 @@ static const daybook_engine_calls calls = {
     .stream_info_release = release_stream_info,
     .stream_find = find_stream,
     .stream_purge = purge_stream,
+    .consumer_add = add_consumer,
+    .consumer_remove = remove_consumer,
+    .consumer_open = open_consumer,
 };
 
 daybook_engine *core_engine_new(daybook_store *store) {

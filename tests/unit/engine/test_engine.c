@@ -233,6 +233,128 @@ static void an_append_beyond_the_core_is_refused_and_writes_nothing(void **conte
     assert_non_null(strstr(at.error.message, "'erase'"));
 }
 
+// Consumers.
+
+static daybook_engine_consumer *add_consumer(daybook_engine *engine, const char *name) {
+    daybook_consumer_config config;
+    daybook_consumer_config_init(&config);
+    config.name = daybook_text(name);
+    daybook_engine_consumer *consumer = NULL;
+    assert_int_equal(
+        daybook_engine_consumer_add(engine, daybook_text("ORDERS"), &config, &consumer, &at.error),
+        DAYBOOK_OK);
+    assert_non_null(consumer);
+    return consumer;
+}
+
+static uint64_t fetch_one(daybook_engine_consumer *consumer) {
+    daybook_fetch_options options;
+    daybook_fetch_options_init(&options);
+    options.timeout_ms = 0;
+    daybook_batch *batch = NULL;
+    daybook_status status = daybook_engine_consumer_fetch(consumer, &options, &batch, &at.error);
+    if (status == DAYBOOK_TIMEOUT) return 0;
+    assert_int_equal(status, DAYBOOK_OK);
+    assert_int_equal(batch->count, 1);
+    uint64_t seq = batch->messages[0].event.seq;
+    daybook_engine_batch_release(consumer, batch);
+    return seq;
+}
+
+static int count_consumer(void *context, const daybook_consumer_info *info) {
+    assert_true(info->config.name.size > 0);
+    ++*(int *)context;
+    return 0;
+}
+
+static void a_consumer_works_through_the_engine(void **context) {
+    (void)context;
+    daybook_slice orders_stream = daybook_text("ORDERS"), name = daybook_text("mailer");
+    for (int i = 0; i < 5; i++) append(at.engine, "orders.1.placed");
+    daybook_engine_consumer *consumer = add_consumer(at.engine, "mailer");
+    daybook_slice said = daybook_engine_consumer_name(consumer);
+    assert_true(said.size == 6 && memcmp(said.data, "mailer", 6) == 0);
+    assert_int_equal(fetch_one(consumer), 1);
+    assert_int_equal(daybook_engine_consumer_ack(consumer, 1, DAYBOOK_ACK_CONFIRMED, &at.error), DAYBOOK_OK);
+    assert_int_equal(fetch_one(consumer), 2);
+    assert_int_equal(daybook_engine_consumer_nak(consumer, 2, 0, &at.error), DAYBOOK_OK);
+    assert_int_equal(fetch_one(consumer), 2);
+    assert_int_equal(daybook_engine_consumer_progress(consumer, 2, &at.error), DAYBOOK_OK);
+    assert_int_equal(daybook_engine_consumer_term(consumer, 2, daybook_text("no"), &at.error), DAYBOOK_OK);
+    assert_int_equal(daybook_engine_consumer_ack(consumer, 2, 0, &at.error), DAYBOOK_ENOTFOUND);
+    // Answered in the commit of an append.
+    assert_int_equal(fetch_one(consumer), 3);
+    daybook_append_ack ack = {
+        .size = sizeof ack, .consumer = daybook_engine_consumer_for_ack(consumer), .seq = 3};
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.acks = &ack;
+    options.ack_count = 1;
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("orders.2.placed");
+    assert_int_equal(daybook_engine_append(at.core, &event, 1, &options, NULL, &at.error),
+                     DAYBOOK_EUNSUPPORTED);
+    assert_non_null(strstr(at.error.message, "'append-and-ack'"));
+    assert_int_equal(daybook_engine_append(at.engine, &event, 1, &options, NULL, &at.error), DAYBOOK_OK);
+    daybook_consumer_info *info = NULL;
+    assert_int_equal(daybook_engine_consumer_info(at.engine, orders_stream, name, &info, &at.error),
+                     DAYBOOK_OK);
+    assert_int_equal(info->ack_pending_count, 0);
+    assert_int_equal(info->pending_count, 3);
+    daybook_engine_consumer_info_release(at.engine, info);
+    int count = 0;
+    assert_int_equal(
+        daybook_engine_consumer_list(at.engine, orders_stream, count_consumer, &count, &at.error),
+        DAYBOOK_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(daybook_engine_consumer_pause(at.engine, orders_stream, name, INT64_MAX - 1, &at.error),
+                     DAYBOOK_OK);
+    assert_int_equal(fetch_one(consumer), 0);
+    assert_int_equal(daybook_engine_consumer_pause(at.engine, orders_stream, name, 0, &at.error), DAYBOOK_OK);
+    daybook_engine_consumer_close(consumer);
+    assert_int_equal(daybook_engine_consumer_open(at.engine, orders_stream, name, &consumer, &at.error),
+                     DAYBOOK_OK);
+    daybook_consumer_config config;
+    daybook_consumer_config_init(&config);
+    config.name = name;
+    config.max_ack_pending = 7;
+    assert_int_equal(daybook_engine_consumer_update(at.engine, orders_stream, &config, &at.error),
+                     DAYBOOK_OK);
+    assert_int_equal(fetch_one(consumer), 4);
+    daybook_engine_consumer_interrupt(consumer);
+    daybook_batch *batch = NULL;
+    assert_int_equal(daybook_engine_consumer_fetch(consumer, NULL, &batch, &at.error), DAYBOOK_ECLOSED);
+    assert_null(batch);
+    daybook_engine_consumer_close(consumer);
+    assert_int_equal(daybook_engine_consumer_remove(at.engine, orders_stream, name, &at.error), DAYBOOK_OK);
+    assert_int_equal(daybook_engine_consumer_open(at.engine, orders_stream, name, &consumer, &at.error),
+                     DAYBOOK_ENOTFOUND);
+    assert_null(consumer);
+}
+
+static void consumers_are_in_the_core_and_their_order_is_not(void **context) {
+    (void)context;
+    append(at.core, "orders.1.placed");
+    daybook_engine_consumer *consumer = add_consumer(at.core, "mailer");
+    assert_int_equal(fetch_one(consumer), 1);
+    assert_int_equal(daybook_engine_consumer_ack(consumer, 1, 0, &at.error), DAYBOOK_OK);
+    daybook_engine_consumer_close(consumer);
+    daybook_consumer_config config;
+    daybook_consumer_config_init(&config);
+    config.name = daybook_text("other");
+    config.flags |= DAYBOOK_CONSUMER_IN_ORDER;
+    assert_int_equal(
+        daybook_engine_consumer_add(at.core, daybook_text("ORDERS"), &config, &consumer, &at.error),
+        DAYBOOK_EUNSUPPORTED);
+    assert_null(consumer);
+    assert_non_null(strstr(at.error.message, "'in-order'"));
+    int count = 0;
+    assert_int_equal(
+        daybook_engine_consumer_list(at.core, daybook_bytes(NULL, 0), count_consumer, &count, &at.error),
+        DAYBOOK_EUNSUPPORTED);
+}
+
 static void a_capability_is_required_by_name(void **context) {
     (void)context;
     uint64_t both = DAYBOOK_ENGINE_POSITION | DAYBOOK_ENGINE_TRACING;
@@ -283,6 +405,26 @@ static void misuse_is_said_and_changes_nothing(void **context) {
     assert_int_equal(daybook_engine_stream_update(NULL, NULL, &at.error), DAYBOOK_EMISUSE);
     assert_int_equal(daybook_engine_stream_remove(NULL, none, &at.error), DAYBOOK_EMISUSE);
     daybook_engine_stream_info_release(NULL, NULL);
+    daybook_engine_consumer *consumer;
+    daybook_batch *batch;
+    assert_int_equal(daybook_engine_consumer_add(at.engine, none, NULL, &consumer, &at.error),
+                     DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_engine_consumer_open(NULL, none, none, &consumer, &at.error), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_engine_consumer_open(at.engine, none, none, NULL, &at.error), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_engine_consumer_pause(NULL, none, none, 0, &at.error), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_engine_consumer_remove(NULL, none, none, &at.error), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_engine_consumer_info(at.engine, none, none, NULL, &at.error), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_engine_consumer_list(at.engine, none, NULL, NULL, &at.error), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_engine_consumer_fetch(NULL, NULL, &batch, &at.error), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_engine_consumer_ack(NULL, 1, 0, &at.error), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_engine_consumer_nak(NULL, 1, 0, &at.error), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_engine_consumer_progress(NULL, 1, &at.error), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_engine_consumer_term(NULL, 1, none, &at.error), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_engine_consumer_name(NULL).size, 0);
+    daybook_engine_consumer_close(NULL);
+    daybook_engine_consumer_interrupt(NULL);
+    daybook_engine_batch_release(NULL, NULL);
+    daybook_engine_consumer_info_release(NULL, NULL);
 }
 
 int main(void) {
@@ -293,6 +435,8 @@ int main(void) {
         CASE(the_core_is_there_on_an_engine_without_capabilities),
         CASE(a_read_beyond_the_core_is_refused_by_name),
         CASE(an_append_beyond_the_core_is_refused_and_writes_nothing),
+        CASE(a_consumer_works_through_the_engine),
+        CASE(consumers_are_in_the_core_and_their_order_is_not),
         CASE(a_capability_is_required_by_name),
         CASE(misuse_is_said_and_changes_nothing),
     };
