@@ -339,6 +339,60 @@ static const cli_option bench_options[] = {
     "were changed is said at the end, and the data keeps them.\n\n"                                          \
     "An id that is not given is made from the content, so importing the same source again adds nothing."
 
+#define CONSUMER_OPTIONS                                                                                     \
+    {.name = "filter",                                                                                       \
+     .argument = "FILTER",                                                                                   \
+     .help = "only these subjects; given again: or those",                                                   \
+     .kind = CLI_FILTER,                                                                                     \
+     .repeats = 1},                                                                                          \
+        DURATION("ack-wait", "deliver again what is not answered within this (default 30s)"),                \
+        NUMBER("max-deliver", "N", "give a message up after N deliveries"),                                  \
+        TEXTS("backoff", "DURATION", "wait so long instead of --ack-wait; again for the second, third ..."), \
+        NUMBER("max-ack-pending", "N", "deliver nothing new while N wait for an answer (default 1000)"),     \
+        NUMBER("max-waiting", "N", "fetches that may wait at the same time (default 512)"),                  \
+        DURATION("inactive-threshold", "remove it when nobody uses it for so long"),                         \
+        FLAG("headers-only", "deliver messages without their data"), DESCRIPTION
+
+static const cli_option consumer_add_options[] = {
+    CHOICE("deliver", "all|last|new|last-per-subject", "where it begins (default all)"),
+    NUMBER("start-seq", "N", "begin at this seq of the stream"),
+    TIME("start-time", "begin at the first event recorded at or after this time"),
+    CHOICE("ack", "explicit|all|none", "what an acknowledgement is for (default explicit)"),
+    CHOICE("replay", "instant|original", "at once, or at the pace of recording (default instant)"),
+    FLAG("in-order", "of an aggregate one message at a time, in order"),
+    CONSUMER_OPTIONS,
+    END,
+};
+
+static const cli_option consumer_edit_options[] = {
+    CONSUMER_OPTIONS,
+    FLAG("no-headers-only", "deliver data again"),
+    FLAG("no-filter", "all of the stream"),
+    FLAG("no-backoff", "--ack-wait counts again"),
+    END,
+};
+
+static const cli_option consumer_next_options[] = {
+    NUMBER("batch", "N", "up to N messages (default 1)"),
+    DURATION("timeout", "wait so long for them (default 0)"),
+    FLAG("no-ack", "do not answer: they come again when their time is over"),
+    FLAG("nak", "answer that they are not done, so that they come again"),
+    DURATION("delay", "with --nak: not before this"),
+    FLAG("term", "answer that they are never to come again"),
+    TEXT("reason", "TEXT", "with --term: why"),
+    FLAG("data", "print the data only, a newline behind each"),
+    END,
+};
+
+static const cli_option consumer_ack_options[] = {
+    FLAG("nak", "not done: deliver again"),
+    DURATION("delay", "with --nak: not before this"),
+    FLAG("term", "never deliver again"),
+    TEXT("reason", "TEXT", "with --term: why"),
+    FLAG("progress", "being worked on: its time begins anew"),
+    END,
+};
+
 const cli_command cli_commands[] = {
     {.name = "append",
      .usage = "SUBJECT [DATA|-]",
@@ -555,6 +609,83 @@ const cli_command cli_commands[] = {
      .summary = "remove one event",
      .options = stream_delete_options,
      .run = cli_run_stream_delete,
+     .flags = CLI_ASKS,
+     .positional_min = 2,
+     .positional_max = 2},
+    {.name = "consumer ls",
+     .usage = "[STREAM]",
+     .summary = "list consumers: how far they are, what is to come",
+     .run = cli_run_consumer_ls,
+     .flags = CLI_TABLE,
+     .positional_max = 1},
+    {.name = "consumer add",
+     .usage = "STREAM NAME",
+     .summary = "add a durable consumer",
+     .description =
+         "A consumer remembers which messages of a stream were delivered and answered. Those that fetch from "
+         "it share its messages; what is not answered in time is delivered again. The same name with the "
+         "same "
+         "settings is fine and changes nothing. Where it begins, --ack, --replay and --in-order stay as they "
+         "are.",
+     .examples = "daybook consumer add ORDERS mailer --filter 'orders.*.placed' --max-deliver 5\n"
+                 "daybook consumer add ORDERS audit --deliver new --in-order",
+     .options = consumer_add_options,
+     .run = cli_run_consumer_add,
+     .positional_min = 2,
+     .positional_max = 2},
+    {.name = "consumer info",
+     .usage = "STREAM NAME",
+     .summary = "show a consumer",
+     .run = cli_run_consumer_info,
+     .positional_min = 2,
+     .positional_max = 2},
+    {.name = "consumer next",
+     .usage = "STREAM NAME",
+     .summary = "fetch messages, print and acknowledge them",
+     .description =
+         "Prints first what is due again, then what is new, and answers when it is printed: with an "
+         "acknowledgement unless told otherwise. Prints nothing where there is no message; the exit status "
+         "is "
+         "0 all the same.",
+     .examples = "daybook consumer next ORDERS mailer --batch 10 --timeout 5s --json\n"
+                 "daybook consumer next ORDERS mailer --no-ack",
+     .options = consumer_next_options,
+     .run = cli_run_consumer_next,
+     .positional_min = 2,
+     .positional_max = 2},
+    {.name = "consumer ack",
+     .usage = "STREAM NAME SEQ...",
+     .summary = "answer messages that were fetched",
+     .examples = "daybook consumer ack ORDERS mailer 17 18\n"
+                 "daybook consumer ack ORDERS mailer 19 --nak --delay 1m",
+     .options = consumer_ack_options,
+     .run = cli_run_consumer_ack,
+     .positional_min = 3,
+     .positional_max = CLI_ANY},
+    {.name = "consumer edit",
+     .usage = "STREAM NAME",
+     .summary = "change settings of a consumer",
+     .options = consumer_edit_options,
+     .run = cli_run_consumer_edit,
+     .positional_min = 2,
+     .positional_max = 2},
+    {.name = "consumer pause",
+     .usage = "STREAM NAME TIME",
+     .summary = "deliver nothing before a time",
+     .examples = "daybook consumer pause ORDERS mailer +1h",
+     .run = cli_run_consumer_pause,
+     .positional_min = 3,
+     .positional_max = 3},
+    {.name = "consumer resume",
+     .usage = "STREAM NAME",
+     .summary = "go on before the pause is over",
+     .run = cli_run_consumer_resume,
+     .positional_min = 2,
+     .positional_max = 2},
+    {.name = "consumer rm",
+     .usage = "STREAM NAME",
+     .summary = "remove a consumer; the stream's events stay",
+     .run = cli_run_consumer_rm,
      .flags = CLI_ASKS,
      .positional_min = 2,
      .positional_max = 2},
