@@ -124,8 +124,10 @@ static daybook_status refuse_way(const move_command *command, daybook_slice from
     dbk_buf ways;
     dbk_buf_init(&ways, dbk_allocator_default(), DBK_STATE_TEXT_SIZE_MAX);
     list_ways(machine, from, &ways);
-    daybook_status status;
-    if (dbk_machine_find_state(machine, from) == machine->state_count)
+    daybook_status status = dbk_buf_status(&ways);
+    if (status != DAYBOOK_OK)
+        (void)dbk_fail(error, status, "out of memory: ways of machine '%.*s'", DBK_TEXT(machine->name));
+    else if (dbk_machine_find_state(machine, from) == machine->state_count)
         status =
             dbk_fail(error, DAYBOOK_EREFUSED,
                      "%.*s.%.*s cannot go to '%.*s': it is in '%.*s', which machine '%.*s' does not know",

@@ -229,15 +229,16 @@ static bool has_command(daybook_scenario *scenario) {
     return false;
 }
 
-static bool is_same_data(daybook_slice got, const char *expected) {
+static bool is_same_data(daybook_scenario *scenario, daybook_slice got, const char *expected) {
     if (expected == NULL || dbk_slice_equal(got, daybook_text(expected))) return true;
     json_t *left = NULL, *right = NULL;
-    bool is_same = dbk_json_parse(got, &left, NULL) == DAYBOOK_OK &&
-                   dbk_json_parse(daybook_text(expected), &right, NULL) == DAYBOOK_OK &&
-                   json_equal(left, right);
+    daybook_status status = dbk_json_parse(got, &left, NULL);
+    if (status == DAYBOOK_OK) status = dbk_json_parse(daybook_text(expected), &right, NULL);
+    bool is_same = status == DAYBOOK_OK && json_equal(left, right);
     json_decref(left);
     json_decref(right);
-    return is_same;
+    if (status == DAYBOOK_ENOMEM) break_off(scenario, status, "a comparison", "out of memory");
+    return is_same || status == DAYBOOK_ENOMEM;
 }
 
 void daybook_then(daybook_scenario *scenario, const char *type, const char *data) {
@@ -255,7 +256,7 @@ void daybook_then(daybook_scenario *scenario, const char *type, const char *data
     }
     const daybook_event *event = &scenario->decision.events[index];
     daybook_slice got = type_of(scenario, event);
-    if (dbk_slice_equal(got, daybook_text(type)) && is_same_data(event->data, data)) return;
+    if (dbk_slice_equal(got, daybook_text(type)) && is_same_data(scenario, event->data, data)) return;
     char text[DAYBOOK_TEXT_SIZE_MAX + 1] = "";
     memcpy(text, got.data, got.size < sizeof text ? got.size : sizeof text - 1);
     put_expected(scenario, type, daybook_text(data));
@@ -314,7 +315,7 @@ void daybook_then_state_json(daybook_scenario *scenario, const char *json) {
     if (status == DAYBOOK_OK) status = dbk_buf_status(&got);
     if (status != DAYBOOK_OK) {
         break_off(scenario, status, "the state could not be encoded", error.message);
-    } else if (!is_same_data(daybook_bytes(got.data, got.size), json)) {
+    } else if (!is_same_data(scenario, daybook_bytes(got.data, got.size), json)) {
         put_expected(scenario, "state", daybook_text(json));
         put_got(scenario, "state", daybook_bytes(got.data, got.size));
     }
