@@ -23,6 +23,13 @@ extern "C" {
 #define DAYBOOK_STREAM_SUBJECT_COUNT_MAX 256
 
 enum daybook_discard { DAYBOOK_DISCARD_OLD = 0, DAYBOOK_DISCARD_NEW = 1 };
+/** When events go beside the limits. Fixed. */
+enum daybook_retention {
+    DAYBOOK_RETENTION_LIMITS = 0, /* never */
+    DAYBOOK_RETENTION_INTEREST =
+        1, /* when every consumer that wants them has settled them; at once where none does */
+    DAYBOOK_RETENTION_WORKQUEUE = 2 /* when they are acknowledged; each is for one consumer */
+};
 enum daybook_storage { DAYBOOK_STORAGE_FILE = 0, DAYBOOK_STORAGE_MEMORY = 1 };
 
 enum daybook_stream_flag {
@@ -52,6 +59,7 @@ typedef struct daybook_stream_config {
     int64_t duplicate_window_ns; /* default 2 minutes */
     int64_t sync_interval_ns;    /* 0: acknowledge when durable; else when queued, written within this */
     daybook_slice description;
+    int retention;
 } daybook_stream_config;
 
 /** Defaults; name and subjects are left empty. */

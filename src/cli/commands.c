@@ -208,6 +208,8 @@ static const cli_option stream_add_options[] = {
     STREAM_OPTIONS,
     NUMBER("aggregate", "TOKENS", "leading tokens that name the aggregate; 0: none (default 2)"),
     CHOICE("storage", "file|memory", "where events are kept (default file)"),
+    CHOICE("retention", "limits|interest|workqueue",
+           "what removes events beside the limits (default limits)"),
     END,
 };
 

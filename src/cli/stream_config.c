@@ -91,6 +91,12 @@ int cli_take_stream_config(cli_context *context, daybook_stream_config *config,
                             "cannot use --aggregate %llu: it is more than 64 tokens; give 0 to 64",
                             (unsigned long long)tokens);
         config->aggregate_tokens = (uint32_t)tokens;
+        if (cli_given(context, "retention"))
+            config->retention = strcmp(cli_text(context, "retention"), "interest") == 0
+                                    ? DAYBOOK_RETENTION_INTEREST
+                                : strcmp(cli_text(context, "retention"), "limits") == 0
+                                    ? DAYBOOK_RETENTION_LIMITS
+                                    : DAYBOOK_RETENTION_WORKQUEUE;
         if (cli_given(context, "storage"))
             config->storage = strcmp(cli_text(context, "storage"), "memory") == 0 ? DAYBOOK_STORAGE_MEMORY
                                                                                   : DAYBOOK_STORAGE_FILE;
@@ -103,6 +109,8 @@ int cli_take_stream_config(cli_context *context, daybook_stream_config *config,
 }
 
 // --- Shown ---
+
+static const char *const retention_names[] = {"limits", "interest", "workqueue"};
 
 const char *cli_duration_text(int64_t duration_ns, char out[48]) {
     static const struct {
@@ -170,6 +178,7 @@ static void put_json(cli_output *out, const daybook_stream_info *info) {
     cli_puts(out,
              config->storage == DAYBOOK_STORAGE_MEMORY ? ",\"storage\":\"memory\"" : ",\"storage\":\"file\"");
     cli_puts(out, config->discard == DAYBOOK_DISCARD_NEW ? ",\"discard\":\"new\"" : ",\"discard\":\"old\"");
+    cli_put_format(out, ",\"retention\":\"%s\"", retention_names[config->retention]);
     put_member(out, "max_msgs", config->max_msgs);
     put_member(out, "max_bytes", config->max_bytes);
     put_duration_member(out, "max_age", config->max_age_ns);
@@ -265,6 +274,10 @@ static void put_text(cli_context *context, const daybook_stream_info *info) {
         cli_put_format(out, "the first %u tokens\n", config->aggregate_tokens);
     put_label(out, "storage");
     cli_puts(out, config->storage == DAYBOOK_STORAGE_MEMORY ? "memory\n" : "file\n");
+    if (config->retention != DAYBOOK_RETENTION_LIMITS) {
+        put_label(out, "retention");
+        cli_put_format(out, "%s\n", retention_names[config->retention]);
+    }
     put_label(out, "discard");
     cli_puts(out, config->discard == DAYBOOK_DISCARD_NEW ? "new\n" : "old\n");
     put_limit(out, "max msgs", config->max_msgs, 0);

@@ -22,7 +22,8 @@ void dbk_delivery_deinit(dbk_delivery *delivery) {
     dbk_schedule_deinit(&delivery->schedule);
     dbk_aggregates_deinit(&delivery->aggregates);
     dbk_free(delivery->allocator, delivery->due.items);
-    delivery->due = (dbk_seq_ranges){0};
+    dbk_free(delivery->allocator, delivery->settled.items);
+    delivery->due = delivery->settled = (dbk_seq_ranges){0};
 }
 
 void dbk_delivery_set_rules(dbk_delivery *delivery, const dbk_delivery_rules *rules) {
@@ -154,6 +155,24 @@ uint64_t dbk_delivery_expire(dbk_delivery *delivery, uint64_t now) {
 
 // ---- Settling ---------------------------------------------------------------------------------------------
 
+void dbk_delivery_keep_settled(dbk_delivery *delivery, uint64_t first, uint64_t last) {
+    dbk_seq_ranges *settled = &delivery->settled;
+    if (settled->count > 0 && settled->items[settled->count - 1].last + 1 == first) {
+        settled->items[settled->count - 1].last = last;
+        return;
+    }
+    dbk_seq_range *items = dbk_grow_array(delivery->allocator, settled->items, &settled->capacity,
+                                          settled->count + 1, sizeof *items);
+    if (items == NULL) return;
+    settled->items = items;
+    settled->items[settled->count++] = (dbk_seq_range){first, last};
+}
+
+// Answered, as opposed to given up or no longer stored.
+static void note_answered(dbk_delivery *delivery, uint64_t seq) {
+    if (delivery->keeps_settled) dbk_delivery_keep_settled(delivery, seq, seq);
+}
+
 // Out of what is pending; who waited behind it is due.
 static void settle(dbk_delivery *delivery, const dbk_pending_place *place) {
     uint64_t aggregate = dbk_pending_aggregate(&delivery->pending, place);
@@ -186,6 +205,7 @@ static daybook_status settle_noted(dbk_delivery *delivery, uint64_t seq) {
     dbk_pending_place place;
     DBK_TRY(find_answerable(delivery, seq, &place));
     note(delivery, DBK_CHANGE_SETTLE, seq, 0, 0, 0);
+    note_answered(delivery, seq);
     settle(delivery, &place);
     return DAYBOOK_OK;
 }
@@ -208,6 +228,7 @@ static bool settle_up_to(dbk_delivery *delivery, uint64_t seq) {
         if (place.entry == NULL || place.seq > seq) return any;
         from = place.seq + 1;
         if ((place.entry->flags & DBK_PENDING_CLAIMED) != 0) continue;
+        note_answered(delivery, place.seq);
         settle(delivery, &place);
         any = true;
     }
@@ -264,6 +285,7 @@ daybook_status dbk_delivery_claim(dbk_delivery *delivery, uint64_t seq) {
 void dbk_delivery_settle_claimed(dbk_delivery *delivery, uint64_t seq, uint64_t now) {
     dbk_pending_place place = dbk_pending_find(&delivery->pending, seq);
     DBK_ASSERT(place.entry != NULL && (place.entry->flags & DBK_PENDING_CLAIMED) != 0);
+    note_answered(delivery, seq);
     settle(delivery, &place);
     delivery->acked_at = now;
 }
@@ -326,6 +348,8 @@ daybook_status dbk_delivery_next(dbk_delivery *delivery, uint64_t seq, uint64_t 
         DBK_TRY(add_delivered(delivery, seq, aggregate, &place));
         tick = now + wait_after(delivery, 1);
         set_deadline(delivery, &place, tick);
+    } else {
+        note_answered(delivery, seq);
     }
     delivery->delivered_seq = seq;
     delivery->delivered_at = now;
@@ -509,6 +533,7 @@ daybook_status dbk_delivery_replay(dbk_delivery *delivery, const dbk_change *cha
     case DBK_CHANGE_GIVE_UP:
         delivery->given_up_count++; // fall through
     case DBK_CHANGE_SETTLE:
+        if (change->kind == DBK_CHANGE_SETTLE) note_answered(delivery, change->seq);
         if (place.entry != NULL) settle(delivery, &place);
         return DAYBOOK_OK;
     case DBK_CHANGE_SETTLE_ALL:

@@ -64,6 +64,8 @@ typedef struct dbk_delivery {
     uint64_t delivered_at;   // ticks; 0: never
     uint64_t acked_at;
     bool rescan;
+    bool keeps_settled;     // what is acknowledged or terminated collects in `settled`, also when replayed
+    dbk_seq_ranges settled; // until it is taken; where memory is out some is missing
 } dbk_delivery;
 
 void dbk_delivery_init(dbk_delivery *delivery, const daybook_allocator *allocator,
@@ -114,6 +116,9 @@ daybook_status dbk_delivery_claim(dbk_delivery *delivery, uint64_t seq);
 /// Committed: settled, and not noted as a change.
 void dbk_delivery_settle_claimed(dbk_delivery *delivery, uint64_t seq, uint64_t now);
 void dbk_delivery_unclaim(dbk_delivery *delivery, uint64_t seq);
+
+/// Enter settled messages once more.
+void dbk_delivery_keep_settled(dbk_delivery *delivery, uint64_t first, uint64_t last);
 
 // ---- Looking ----------------------------------------------------------------------------------------------
 

@@ -88,6 +88,8 @@ static void trim(dbk_append *append) {
     for (size_t i = 0; !append->duplicate && i < append->count; i++) {
         const dbk_append_event *event = &append->events[i];
         const daybook_stream_config *config = atomic_load(&event->stream->config);
+        if (config->retention == DAYBOOK_RETENTION_INTEREST)
+            dbk_consumers_note_appended(store, event->stream, dbk_append_subject(append, event));
         bool counts = config->max_msgs > 0 || config->max_bytes > 0;
         bool per_subject = config->max_msgs_per_subject > 0;
         if (!per_subject && (!counts || event->stream == trimmed)) continue;

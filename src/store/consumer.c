@@ -92,6 +92,7 @@ static dbk_consumer *new_consumer(struct dbk_consumers *registry, dbk_stream *st
     dbk_delivery_rules rules = rules_of(consumer, config);
     dbk_delivery_init(&consumer->delivery, store->allocator, &rules, dbk_consumer_now(consumer));
     if (consumer->is_saved) consumer->delivery.changes = &consumer->changes;
+    consumer->delivery.keeps_settled = dbk_consumer_retention(stream) != DAYBOOK_RETENTION_LIMITS;
     if (consumer->config == NULL || consumer->name == NULL) {
         free_consumer(consumer);
         return NULL;
@@ -235,6 +236,8 @@ static daybook_status load_one(struct dbk_consumers *registry, const daybook_rec
             consumer->damage = dbk_copy_text(store->allocator, daybook_text(detail.message));
             dbk_store_log(store, DAYBOOK_LOG_ERROR, "%s", detail.message);
         }
+        // Acknowledgements that committed with appends, and what a crash may have left: removed once more.
+        if (consumer->delivery.settled.count > 0) dbk_consumer_note_change(consumer);
         enter(registry, consumer);
         return DAYBOOK_OK;
     }
@@ -306,6 +309,7 @@ static daybook_status get(daybook_store *store, daybook_error *error) {
         return status;
     }
     store->consumers_loaded = true;
+    atomic_store(&registry->sweeps, true);
     if (!registry->keeper_runs) dbk_consumers_start_keeper(registry);
     return DAYBOOK_OK;
 }
@@ -507,6 +511,7 @@ static daybook_status add(struct dbk_consumers *registry, dbk_stream *stream,
         *consumer_out = consumer;
         return DAYBOOK_OK;
     }
+    DBK_TRY(dbk_consumer_check_retention(registry, stream, &config, error));
     consumer = new_consumer(registry, stream, &config, store->vfs->clock_real_ns(store->vfs));
     if (consumer == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory making a consumer");
     daybook_status status = dbk_consumer_find_start(consumer, error);
@@ -551,6 +556,7 @@ static daybook_status update(dbk_consumer *consumer, const daybook_consumer_conf
             error, DAYBOOK_EINVALID,
             "%s cannot be changed for consumer %s: remove it and add it anew, or choose another name", what,
             consumer->name);
+    DBK_TRY(dbk_consumer_check_retention(atomic_load(&store->consumers), consumer->stream, config, error));
     daybook_consumer_config *copy = dbk_consumer_config_copy(store->allocator, config);
     if (copy == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory changing a consumer");
     daybook_status status = dbk_consumer_save_config(consumer, config, false, error);
@@ -637,6 +643,9 @@ static daybook_status remove_consumer(struct dbk_consumers *registry, dbk_consum
         if (status != DAYBOOK_OK) return status;
     }
     (void)leave(registry, consumer);
+    // What only it wanted.
+    atomic_store(&consumer->stream->is_swept, false);
+    atomic_store(&registry->sweeps, true);
     return DAYBOOK_OK;
 }
 

@@ -5,6 +5,7 @@
 //   consumer_log.c      saving: changes, states, the keeper thread
 //   consumer_fetch.c    reading and handing out, num_pending
 //   consumer_answer.c   answers, and acknowledgements that commit with an append
+//   consumer_retention.c  removing what is settled, of streams that retain by it
 //   consumer_consume.c  a handler called by several workers
 //
 // The registry exists from the first call on consumers on (store->consumers); a store without pays a look at that
@@ -108,6 +109,7 @@ struct dbk_consumers {
     atomic_bool stop;
     _Atomic uint32_t keeper_word;
     atomic_bool keeper_sleeps;
+    atomic_bool sweeps; // a stream by interest may hold what nobody wants
 };
 
 struct daybook_consumer {
@@ -166,6 +168,7 @@ daybook_status dbk_consumer_encode_ack(dbk_consumer *consumer, const uint64_t *s
                                        dbk_buf *buf);
 /// Tell of what was given up or terminated.
 void dbk_consumer_send_advisories(dbk_consumer *consumer);
+void dbk_consumers_wake_keeper(struct dbk_consumers *registry);
 /// Start the keeper, where the store may have threads.
 void dbk_consumers_start_keeper(struct dbk_consumers *registry);
 /// What the keeper does, once: save what has waited long enough, or `at_once`. Returns when to do it again
@@ -180,6 +183,21 @@ daybook_status dbk_consumer_count_ahead(dbk_consumer *consumer, uint64_t *count_
 daybook_status dbk_consumer_find_start(dbk_consumer *consumer, daybook_error *error);
 /// The cursor is of another configuration now. fetch_lock is held.
 void dbk_consumer_close_cursor(dbk_consumer *consumer);
+
+// ---- consumer_retention.c ---------------------------------------------------------------------------------
+
+/// DAYBOOK_RETENTION_...
+int dbk_consumer_retention(const dbk_stream *stream);
+/// What the stream's retention demands of a consumer's configuration. change_lock is held.
+daybook_status dbk_consumer_check_retention(struct dbk_consumers *registry, const dbk_stream *stream,
+                                            const daybook_consumer_config *config, daybook_error *error);
+/// Remove what it has settled, before that is saved.
+daybook_status dbk_consumer_remove_settled(dbk_consumer *consumer, daybook_error *error);
+/// Remove what no consumer wants of a stream by interest; and of all that may hold some, by the keeper.
+daybook_status dbk_consumers_sweep(struct dbk_consumers *registry, dbk_stream *stream, daybook_error *error);
+void dbk_consumers_sweep_all(struct dbk_consumers *registry);
+/// An event was appended to a stream by interest.
+void dbk_consumers_note_appended(daybook_store *store, dbk_stream *stream, dbk_slice subject);
 
 // ---- consumer_answer.c ------------------------------------------------------------------------------------
 

@@ -175,6 +175,7 @@ static void end_claim(dbk_consumer *consumer, uint64_t seq, bool settles) {
     if (settles) {
         dbk_delivery_settle_claimed(&consumer->delivery, seq, dbk_consumer_now(consumer));
         consumer->changes_bytes += ACK_EVENT_BYTES;
+        if (consumer->delivery.keeps_settled) dbk_consumer_note_change(consumer); // it is to be removed
     } else {
         dbk_delivery_unclaim(&consumer->delivery, seq);
     }

@@ -219,15 +219,19 @@ static const volatile uint32_t *word_of(const _Atomic uint32_t *word) {
 
 // ---- Saving -----------------------------------------------------------------------------------------------
 
+void dbk_consumers_wake_keeper(struct dbk_consumers *registry) {
+    daybook_vfs *vfs = registry->store->vfs;
+    atomic_fetch_add(&registry->keeper_word, 1);
+    if (atomic_load(&registry->keeper_sleeps)) vfs->wake(vfs, word_of(&registry->keeper_word), 1, 0);
+}
+
 void dbk_consumer_note_change(dbk_consumer *consumer) {
     consumer->change_count++;
-    if (consumer->changed_at_ns != 0 || !consumer->is_saved) return;
+    if (consumer->changed_at_ns != 0 || (!consumer->is_saved && !consumer->delivery.keeps_settled)) return;
     daybook_store *store = consumer->store;
     struct dbk_consumers *registry = atomic_load(&store->consumers);
     consumer->changed_at_ns = store->vfs->clock_monotonic_ns(store->vfs);
-    atomic_fetch_add(&registry->keeper_word, 1);
-    if (atomic_load(&registry->keeper_sleeps))
-        store->vfs->wake(store->vfs, word_of(&registry->keeper_word), 1, 0);
+    dbk_consumers_wake_keeper(registry);
 }
 
 // What one save takes along.
@@ -291,9 +295,11 @@ static daybook_status save_once(dbk_consumer *consumer, bool durable, daybook_er
     consumer->saving = true;
     daybook_status status = take(consumer, &what);
     pthread_mutex_unlock(&consumer->lock);
+    if (status == DAYBOOK_OK && consumer->delivery.keeps_settled)
+        status = dbk_consumer_remove_settled(consumer, error);
     if (status == DAYBOOK_OK) {
         status = write_taken(consumer, &what, durable, error);
-    } else {
+    } else if (status == DAYBOOK_ENOMEM) {
         (void)dbk_fail(error, status, "out of memory saving consumer %s", consumer->name);
     }
     pthread_mutex_lock(&consumer->lock);
@@ -316,8 +322,17 @@ static daybook_status save_once(dbk_consumer *consumer, bool durable, daybook_er
     return status;
 }
 
+// Of a consumer that is not saved.
+static daybook_status remove_settled_only(dbk_consumer *consumer, daybook_error *error) {
+    if (!consumer->delivery.keeps_settled) return DAYBOOK_OK;
+    pthread_mutex_lock(&consumer->lock);
+    consumer->changed_at_ns = 0;
+    pthread_mutex_unlock(&consumer->lock);
+    return dbk_consumer_remove_settled(consumer, error);
+}
+
 daybook_status dbk_consumer_save(dbk_consumer *consumer, bool durable, daybook_error *error) {
-    if (!consumer->is_saved) return DAYBOOK_OK;
+    if (!consumer->is_saved) return remove_settled_only(consumer, error);
     daybook_status status = DAYBOOK_OK;
     pthread_mutex_lock(&consumer->lock);
     uint64_t mine = consumer->change_count;
@@ -442,6 +457,7 @@ int64_t dbk_consumers_keep(struct dbk_consumers *registry, bool at_once) {
     dbk_consumer **consumers;
     size_t count;
     int64_t next_ns = store->vfs->clock_monotonic_ns(store->vfs) + IDLE_MS * DBK_MILLISECOND_NS;
+    dbk_consumers_sweep_all(registry);
     if (dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK) return next_ns;
     for (size_t i = 0; i < count; i++) {
         int64_t due_ns = keep(consumers[i], at_once);

@@ -317,6 +317,47 @@ daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slic
     return status;
 }
 
+// The trim lock is held.
+static daybook_status remove_settled(removal *removed, const daybook_query *query,
+                                     bool (*may_go)(void *context, const dbk_event *event), void *context,
+                                     daybook_error *error) {
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(removed->store, query, removed->stream, &cursor, error));
+    daybook_status status;
+    daybook_recorded_event unused;
+    while ((status = daybook_cursor_next(cursor, 0, &unused, error)) == DAYBOOK_OK) {
+        const dbk_event *event = dbk_cursor_event(cursor);
+        if (may_go != NULL && !may_go(context, event)) continue;
+        status = add_event(removed, event);
+        if (status == DAYBOOK_OK && removed->ranges.count >= RANGES_PER_RECORD) {
+            status = trim_now(removed, error);
+            removed->ranges.count = 0;
+            removed->removed_count = removed->removed_bytes = 0;
+        }
+        if (status != DAYBOOK_OK) break;
+    }
+    daybook_cursor_close(cursor);
+    return status == DAYBOOK_END ? trim_now(removed, error) : status;
+}
+
+daybook_status dbk_store_remove_settled(daybook_store *store, dbk_stream *stream, uint64_t seq_first,
+                                        uint64_t seq_last,
+                                        bool (*may_go)(void *context, const dbk_event *event), void *context,
+                                        daybook_error *error) {
+    removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_LIMIT};
+    daybook_query query;
+    daybook_query_init(&query);
+    query.seq_from = seq_first;
+    query.seq_to = seq_last;
+    dbk_stream_lock_trim(stream);
+    daybook_status status = DAYBOOK_OK;
+    if (!atomic_load(&stream->removed)) status = remove_settled(&removed, &query, may_go, context, error);
+    dbk_stream_unlock_trim(store, stream);
+    dbk_ranges_deinit(&removed.ranges, store->allocator);
+    if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory removing settled messages");
+    return status;
+}
+
 daybook_status dbk_store_count_expired(daybook_store *store, dbk_stream *stream, uint64_t *count_out,
                                        uint64_t *bytes_out, daybook_error *error) {
     *count_out = *bytes_out = 0;

@@ -210,6 +210,12 @@ void dbk_store_apply_remove(daybook_store *store, const dbk_remove *remove);
 /// lock on return.
 daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject,
                               daybook_error *error);
+/// Remove the live events of a stream from seq_first to seq_last that `may_go` (NULL: all of them), as limits do. Waits
+/// for others who remove from the stream: not for the commit thread.
+daybook_status dbk_store_remove_settled(daybook_store *store, dbk_stream *stream, uint64_t seq_first,
+                                        uint64_t seq_last,
+                                        bool (*may_go)(void *context, const dbk_event *event), void *context,
+                                        daybook_error *error);
 /// What a reader's counts of a stream hold too much: the events max_age hides that no writer has removed yet.
 /// 0 in a writer, whose maintenance removes them. Reads as many events.
 daybook_status dbk_store_count_expired(daybook_store *store, dbk_stream *stream, uint64_t *count_out,

@@ -7,6 +7,7 @@
 //   u8 1, u32 id, u32 aggregate_tokens, u32 flags, u8 discard, u8 storage, u64 max_msgs, max_bytes,
 //   max_msgs_per_subject, max_msg_size, i64 max_age_ns, duplicate_window_ns, sync_interval_ns, created_ns,
 //   text name, text description, varint subject count, text subjects
+// Version 2, of a stream that retains otherwise than by limits: the same, and u8 retention (1, 2) behind it.
 #include "store/streams.h"
 
 #include <stdio.h>
@@ -18,7 +19,7 @@
 #include "store/filter_tree.h"
 #include "subject/subject.h"
 
-enum { STREAM_VALUE_VERSION = 1 };
+enum { STREAM_VALUE_VERSION = 1, STREAM_VALUE_RETENTION = 2 };
 #define DUPLICATE_WINDOW_DEFAULT_NS (INT64_C(120) * 1000 * 1000 * 1000)
 
 struct dbk_stream_table {
@@ -137,6 +138,9 @@ daybook_status dbk_stream_config_validate(const daybook_stream_config *config, d
                         config->aggregate_tokens);
     if (config->discard != DAYBOOK_DISCARD_OLD && config->discard != DAYBOOK_DISCARD_NEW)
         return dbk_fail(error, DAYBOOK_EINVALID, "discard is %d: use old (0) or new (1)", config->discard);
+    if (config->retention < DAYBOOK_RETENTION_LIMITS || config->retention > DAYBOOK_RETENTION_WORKQUEUE)
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "retention is %d: use limits (0), interest (1) or workqueue (2)", config->retention);
     if (config->storage != DAYBOOK_STORAGE_FILE && config->storage != DAYBOOK_STORAGE_MEMORY)
         return dbk_fail(error, DAYBOOK_EINVALID, "storage is %d: use file (0) or memory (1)",
                         config->storage);
@@ -194,7 +198,8 @@ dbk_slice dbk_stream_key(uint32_t id, char text[16]) {
 
 daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *config, int64_t created_ns,
                                  dbk_buf *buf) {
-    dbk_buf_append_u8(buf, STREAM_VALUE_VERSION);
+    bool by_limits = config->retention == DAYBOOK_RETENTION_LIMITS;
+    dbk_buf_append_u8(buf, by_limits ? STREAM_VALUE_VERSION : STREAM_VALUE_RETENTION);
     dbk_buf_append_u32(buf, id);
     dbk_buf_append_u32(buf, config->aggregate_tokens);
     dbk_buf_append_u32(buf, config->flags);
@@ -212,6 +217,7 @@ daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *confi
     dbk_buf_append_text(buf, config->description);
     dbk_buf_append_varint(buf, config->subject_count);
     for (size_t i = 0; i < config->subject_count; i++) dbk_buf_append_text(buf, config->subjects[i]);
+    if (!by_limits) dbk_buf_append_u8(buf, (uint8_t)config->retention);
     return dbk_buf_status(buf);
 }
 
@@ -219,7 +225,8 @@ daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stre
                                  int64_t *created_ns_out, dbk_slice *subjects) {
     dbk_reader reader;
     dbk_reader_init(&reader, value);
-    if (dbk_read_u8(&reader) != STREAM_VALUE_VERSION)
+    uint8_t version = dbk_read_u8(&reader);
+    if (version != STREAM_VALUE_VERSION && version != STREAM_VALUE_RETENTION)
         return reader.failed ? DAYBOOK_EDAMAGED : DAYBOOK_EFORMAT;
     daybook_stream_config config = {.size = sizeof config};
     uint32_t id = dbk_read_u32(&reader);
@@ -240,6 +247,10 @@ daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stre
     uint64_t count = dbk_read_varint(&reader);
     if (reader.failed || count > DAYBOOK_STREAM_SUBJECT_COUNT_MAX) return DAYBOOK_EDAMAGED;
     for (uint64_t i = 0; i < count; i++) subjects[i] = dbk_read_text(&reader);
+    if (version == STREAM_VALUE_RETENTION) {
+        config.retention = dbk_read_u8(&reader);
+        if (config.retention == DAYBOOK_RETENTION_LIMITS) return DAYBOOK_EDAMAGED;
+    }
     if (reader.failed || dbk_reader_left(&reader) != 0) return DAYBOOK_EDAMAGED;
     config.subjects = subjects;
     config.subject_count = (size_t)count;
@@ -435,10 +446,12 @@ static daybook_status check(dbk_stream_table *table, const dbk_stream *stream,
         return dbk_fail(error, DAYBOOK_EEXISTS, "stream %.*s exists already; edit it, or choose another name",
                         (int)config->name.size, (const char *)config->name.data);
     if (stream != NULL &&
-        (config->aggregate_tokens != stream->aggregate_tokens || config->storage != stream->storage))
-        return dbk_fail(error, DAYBOOK_EINVALID,
-                        "aggregate and storage of stream %.*s are fixed at creation; make another stream",
-                        (int)config->name.size, (const char *)config->name.data);
+        (config->aggregate_tokens != stream->aggregate_tokens || config->storage != stream->storage ||
+         config->retention != config_of(stream)->retention))
+        return dbk_fail(
+            error, DAYBOOK_EINVALID,
+            "aggregate, storage and retention of stream %.*s are fixed at creation; make another stream",
+            (int)config->name.size, (const char *)config->name.data);
     return check_overlap(table, stream, config, error);
 }
 

@@ -47,6 +47,7 @@ typedef struct dbk_stream {
     struct dbk_trim_request
         *trim_requests; // left by those who found trim_lock taken; under store->removal_lock
     int64_t created_ns;
+    atomic_bool is_swept; // by interest: holds nothing that no consumer wants, as far as is known
 } dbk_stream;
 
 typedef struct dbk_stream_table dbk_stream_table;

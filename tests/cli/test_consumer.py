@@ -92,6 +92,18 @@ class Consumer(Case):
         self.ok("stream", "rm", "A", "--force")
         self.assertEqual([], self.ok("consumer", "ls", "--json").objects())
 
+    def test_retention(self):
+        self.ok("stream", "add", "JOBS", "jobs.>", "--retention", "workqueue")
+        self.assertEqual("workqueue", self.ok("stream", "info", "JOBS", "--json").object()["retention"])
+        self.assertIn("workqueue", self.ok("stream", "info", "JOBS").out)
+        self.assertEqual("limits", self.ok("stream", "info", "A", "--json").object()["retention"])
+        for n in range(3):
+            self.ok("append", f"jobs.{n}.asked", str(n))
+        self.ok("consumer", "add", "JOBS", "c")
+        self.fails(USAGE, "consumer", "add", "JOBS", "d")
+        self.ok("consumer", "next", "JOBS", "c", "--batch", "2")
+        self.assertEqual([2], [event["data"] for event in self.ok("read", "--stream", "JOBS", "--json").objects()])
+
     def test_refused(self):
         self.fails(NOT_FOUND, "consumer", "add", "B", "c")
         self.fails(USAGE, "consumer", "add", "A", "c.d")

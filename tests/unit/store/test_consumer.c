@@ -672,6 +672,125 @@ static void a_refused_append_acknowledges_nothing(void **state) {
     daybook_consumer_close(consumer);
 }
 
+// ---- Retention --------------------------------------------------------------------------------------------
+
+static void add_retaining(fixture *at, int retention) {
+    assert_int_equal(daybook_stream_remove(at->store, daybook_text("S"), NULL), DAYBOOK_OK);
+    daybook_slice subject = daybook_text("s.>");
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    config.name = daybook_text("S");
+    config.subjects = &subject;
+    config.subject_count = 1;
+    config.retention = retention;
+    assert_int_equal(daybook_stream_add(at->store, &config, NULL), DAYBOOK_OK);
+    config.retention = DAYBOOK_RETENTION_LIMITS;
+    assert_int_equal(daybook_stream_update(at->store, &config, NULL), DAYBOOK_EINVALID);
+}
+
+// The seqs the stream holds.
+static const char *held(fixture *at) {
+    static char text[256];
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = daybook_text("S");
+    daybook_cursor *cursor;
+    daybook_recorded_event event;
+    assert_int_equal(daybook_read(at->store, &query, &cursor, NULL), DAYBOOK_OK);
+    size_t used = 0;
+    text[0] = '\0';
+    while (daybook_cursor_next(cursor, 0, &event, NULL) == DAYBOOK_OK)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%llu", used > 0 ? " " : "",
+                                 (unsigned long long)event.seq);
+    daybook_cursor_close(cursor);
+    return text;
+}
+
+static void a_work_queue_keeps_what_is_not_done(void **state) {
+    fixture *at = *state;
+    add_retaining(at, DAYBOOK_RETENTION_WORKQUEUE);
+    add_stream(at, "OUT", "out.>");
+    for (int i = 0; i < 8; i++) (void)append(at, i % 2 == 0 ? "s.1.a" : "s.1.b");
+    daybook_slice filters[] = {daybook_text("s.*.a"), daybook_text("s.*.b"), daybook_text("s.1.>")};
+    daybook_slice stream = daybook_text("S");
+    daybook_consumer_config config = named("a");
+    config.filters = filters;
+    config.filter_count = 1;
+    config.ack_wait_ns = DBK_SECOND_NS;
+    config.max_deliver = 2;
+    config.deliver = DAYBOOK_DELIVER_NEW;
+    assert_int_equal(daybook_consumer_add(at->store, stream, &config, NULL, NULL), DAYBOOK_EINVALID);
+    config.deliver = DAYBOOK_DELIVER_ALL;
+    daybook_consumer *consumer = add(at, &config);
+    config.name = daybook_text("b");
+    config.filters = &filters[2];
+    assert_int_equal(daybook_consumer_add(at->store, stream, &config, NULL, NULL), DAYBOOK_EINVALID);
+    config.filters = &filters[1];
+    daybook_consumer_close(add(at, &config));
+    assert_string_equal(fetched(consumer, 9), "1 3 5 7");
+    assert_int_equal(daybook_consumer_ack(consumer, 3, DAYBOOK_ACK_CONFIRMED, NULL), DAYBOOK_OK);
+    assert_string_equal(held(at), "1 2 4 5 6 7 8");
+    assert_int_equal(daybook_consumer_term(consumer, 1, daybook_bytes(NULL, 0), NULL), DAYBOOK_OK);
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "2 4 5 6 7 8");
+    // With an append; a crash behind it, before anything is removed.
+    daybook_receipt receipt;
+    assert_int_equal(append_and_ack(at, "one", consumer, 5, &receipt), DAYBOOK_OK);
+    daybook_consumer_close(consumer);
+    crash(at);
+    consumer = open_again(at, "a");
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "2 4 6 7 8");
+    // Given up: it stays.
+    pass(at, 2 * DBK_SECOND_NS);
+    assert_string_equal(fetched(consumer, 9), "7x2");
+    pass(at, 2 * DBK_SECOND_NS);
+    assert_string_equal(fetched(consumer, 9), "");
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "2 4 6 7 8");
+    daybook_consumer_close(consumer);
+    reopen(at);
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "2 4 6 7 8");
+    assert_int_equal(info_of(at, "b").pending_count, 4);
+}
+
+static void interest_keeps_what_somebody_wants(void **state) {
+    fixture *at = *state;
+    add_retaining(at, DAYBOOK_RETENTION_INTEREST);
+    (void)append(at, "s.1.a"); // nobody is there
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "");
+    daybook_slice filter = daybook_text("s.*.a");
+    daybook_consumer_config config = named("all");
+    daybook_consumer *all = add(at, &config);
+    config = named("some");
+    config.filters = &filter;
+    config.filter_count = 1;
+    daybook_consumer *some = add(at, &config);
+    for (int i = 0; i < 4; i++) (void)append(at, i % 2 == 0 ? "s.1.a" : "s.1.b");
+    assert_string_equal(held(at), "2 3 4 5");
+    assert_string_equal(fetched(all, 9), "2 3 4 5");
+    for (uint64_t seq = 2; seq <= 4; seq++)
+        assert_int_equal(daybook_consumer_ack(all, seq, 0, NULL), DAYBOOK_OK);
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "2 4 5");
+    assert_string_equal(fetched(some, 1), "2");
+    assert_int_equal(daybook_consumer_ack(some, 2, DAYBOOK_ACK_CONFIRMED, NULL), DAYBOOK_OK);
+    assert_string_equal(held(at), "4 5");
+    daybook_consumer_close(some);
+    assert_int_equal(daybook_consumer_remove(at->store, daybook_text("S"), daybook_text("some"), NULL),
+                     DAYBOOK_OK);
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "5");
+    daybook_consumer_close(all);
+    reopen(at);
+    all = open_again(at, "all");
+    assert_int_equal(daybook_consumer_ack(all, 5, DAYBOOK_ACK_CONFIRMED, NULL), DAYBOOK_OK);
+    assert_string_equal(held(at), "");
+    daybook_consumer_close(all);
+}
+
 // num_pending equals a count of everything after each of many random steps.
 static void pending_is_exact(void **state) {
     fixture *at = *state;
@@ -744,6 +863,8 @@ int main(void) {
         CASE(a_reader_sees_consumers),
         CASE(an_append_acknowledges_in_the_same_commit),
         CASE(a_refused_append_acknowledges_nothing),
+        CASE(a_work_queue_keeps_what_is_not_done),
+        CASE(interest_keeps_what_somebody_wants),
         CASE(pending_is_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

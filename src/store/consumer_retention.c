@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// Retention by consumers: what of a stream goes when its messages are settled.
+//
+//   work queue   a message goes when its consumer has settled it; no two consumers want the same one
+//   interest     it goes when no consumer that wants it is without answer, and at once where none wants it
+//
+// A message that is given up stays: somebody should look at it. What goes is removed like what limits remove: applied
+// at once, its record rides with the next group.
+//
+// Settled messages collect with the consumer (consumer/delivery.h) and are removed before the changes that settle them
+// are saved, so that a crash cannot leave one that nobody asks for any more. An acknowledgement that committed with an
+// append is saved before; when the store is opened, what was settled since the last checkpoint is removed once more,
+// which does nothing where it is gone. A stream by interest is looked through as a whole then, and where a consumer is
+// removed: all it holds are messages somebody waits for.
+//
+// Nobody removes in the thread that appends: the commit thread must not wait for a removal. The keeper does it.
+#include "daybook/subject.h"
+#include "store/commit.h"
+#include "store/consumer.h"
+
+int dbk_consumer_retention(const dbk_stream *stream) {
+    const daybook_stream_config *config = atomic_load(&((dbk_stream *)(uintptr_t)stream)->config);
+    return config->retention;
+}
+
+static bool wants_subject(const daybook_consumer_config *config, dbk_slice subject) {
+    for (size_t i = 0; i < config->filter_count; i++) {
+        if (daybook_filter_matches(config->filters[i], subject)) return true;
+    }
+    return config->filter_count == 0;
+}
+
+static bool is_listed(const dbk_consumer_start *start, uint64_t seq) {
+    for (size_t i = 0; i < start->list_count; i++) {
+        if (start->list[i] == seq) return true;
+    }
+    return false;
+}
+
+// Will the consumer get the message, or does it owe an answer?
+static bool needs(dbk_consumer *consumer, uint64_t seq, dbk_slice subject) {
+    pthread_mutex_lock(&consumer->lock);
+    bool needed = wants_subject(consumer->config, subject);
+    if (needed && seq <= consumer->delivery.delivered_seq) {
+        needed = dbk_pending_find(&consumer->delivery.pending, seq).entry != NULL;
+    } else if (needed) {
+        needed = seq >= consumer->start.first_seq || is_listed(&consumer->start, seq);
+    }
+    pthread_mutex_unlock(&consumer->lock);
+    return needed;
+}
+
+typedef struct interest {
+    dbk_stream *stream;
+    dbk_consumer **consumers;
+    size_t count;
+} interest;
+
+// dbk_store_remove_settled asks: may the event go?
+static bool is_nobodys(void *context, const dbk_event *event) {
+    const interest *of = context;
+    for (size_t i = 0; i < of->count; i++) {
+        if (of->consumers[i]->stream == of->stream && needs(of->consumers[i], event->seq, event->subject))
+            return false;
+    }
+    return true;
+}
+
+static daybook_status remove_ranges(struct dbk_consumers *registry, dbk_stream *stream,
+                                    const dbk_seq_ranges *ranges, daybook_error *error) {
+    interest of = {.stream = stream};
+    bool by_interest = dbk_consumer_retention(stream) == DAYBOOK_RETENTION_INTEREST;
+    if (by_interest && dbk_consumers_all(registry, &of.consumers, &of.count) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory removing settled messages");
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = 0; status == DAYBOOK_OK && i < ranges->count; i++)
+        status = dbk_store_remove_settled(registry->store, stream, ranges->items[i].first,
+                                          ranges->items[i].last, by_interest ? is_nobodys : NULL, &of, error);
+    for (size_t i = 0; i < of.count; i++) dbk_consumer_unref(of.consumers[i]);
+    dbk_free(registry->store->allocator, of.consumers);
+    return status;
+}
+
+daybook_status dbk_consumer_remove_settled(dbk_consumer *consumer, daybook_error *error) {
+    daybook_store *store = consumer->store;
+    pthread_mutex_lock(&consumer->lock);
+    dbk_seq_ranges ranges = consumer->delivery.settled;
+    consumer->delivery.settled = (dbk_seq_ranges){0};
+    pthread_mutex_unlock(&consumer->lock);
+    if (ranges.count == 0) return DAYBOOK_OK;
+    daybook_status status = remove_ranges(atomic_load(&store->consumers), consumer->stream, &ranges, error);
+    if (status != DAYBOOK_OK) { // once more with what is settled next
+        pthread_mutex_lock(&consumer->lock);
+        for (size_t i = 0; i < ranges.count; i++)
+            dbk_delivery_keep_settled(&consumer->delivery, ranges.items[i].first, ranges.items[i].last);
+        pthread_mutex_unlock(&consumer->lock);
+    }
+    dbk_free(store->allocator, ranges.items);
+    return status;
+}
+
+daybook_status dbk_consumers_sweep(struct dbk_consumers *registry, dbk_stream *stream, daybook_error *error) {
+    dbk_seq_range all = {1, atomic_load(&stream->published_seq)};
+    dbk_seq_ranges ranges = {.items = &all, .count = all.last > 0};
+    return remove_ranges(registry, stream, &ranges, error);
+}
+
+void dbk_consumers_note_appended(daybook_store *store, dbk_stream *stream, dbk_slice subject) {
+    struct dbk_consumers *registry;
+    dbk_consumer **consumers;
+    size_t count;
+    if (dbk_consumers_get(store, &registry, NULL) != DAYBOOK_OK ||
+        dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK)
+        return; // the next opening looks through the stream
+    bool wanted = false;
+    for (size_t i = 0; i < count; i++) {
+        if (!wanted && consumers[i]->stream == stream) {
+            pthread_mutex_lock(&consumers[i]->lock);
+            wanted = wants_subject(consumers[i]->config, subject);
+            pthread_mutex_unlock(&consumers[i]->lock);
+        }
+        dbk_consumer_unref(consumers[i]);
+    }
+    dbk_free(store->allocator, consumers);
+    if (wanted) return;
+    atomic_store(&stream->is_swept, false);
+    atomic_store(&registry->sweeps, true);
+    dbk_consumers_wake_keeper(registry);
+}
+
+// By the keeper: streams by interest that may hold what nobody wants.
+void dbk_consumers_sweep_all(struct dbk_consumers *registry) {
+    daybook_store *store = registry->store;
+    dbk_stream **streams;
+    size_t count;
+    if (!atomic_exchange(&registry->sweeps, false)) return;
+    if (dbk_stream_table_all(store->streams, &streams, &count) != DAYBOOK_OK) return;
+    for (size_t i = 0; i < count; i++) {
+        if (dbk_consumer_retention(streams[i]) != DAYBOOK_RETENTION_INTEREST ||
+            atomic_exchange(&streams[i]->is_swept, true))
+            continue;
+        daybook_error error;
+        daybook_error_init(&error);
+        if (dbk_consumers_sweep(registry, streams[i], &error) == DAYBOOK_OK) continue;
+        atomic_store(&streams[i]->is_swept, false);
+        dbk_store_log(store, DAYBOOK_LOG_WARNING, "messages nobody wants stay for now: %s", error.message);
+    }
+    dbk_free(store->allocator, streams);
+}
+
+// ---- Rules ------------------------------------------------------------------------------------------------
+
+static bool overlap(const daybook_consumer_config *a, const daybook_consumer_config *b) {
+    if (a->filter_count == 0 || b->filter_count == 0) return true;
+    for (size_t i = 0; i < a->filter_count; i++) {
+        for (size_t j = 0; j < b->filter_count; j++) {
+            if (daybook_filters_overlap(a->filters[i], b->filters[j])) return true;
+        }
+    }
+    return false;
+}
+
+static daybook_status check_others(struct dbk_consumers *registry, const dbk_stream *stream,
+                                   const daybook_consumer_config *config, daybook_error *error) {
+    dbk_consumer **consumers;
+    size_t count;
+    if (dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory making a consumer");
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = 0; i < count; i++) {
+        const dbk_consumer *other = consumers[i];
+        bool is_other = other->stream == stream && !dbk_slice_equal(daybook_text(other->name), config->name);
+        if (status == DAYBOOK_OK && is_other && overlap(other->config, config))
+            status = dbk_fail(
+                error, DAYBOOK_EINVALID,
+                "consumer %s of the work queue %.*s wants some of the same messages: each is for one "
+                "consumer only; give both filters that do not overlap",
+                other->name, (int)stream->name.size, (const char *)stream->name.data);
+        dbk_consumer_unref(consumers[i]);
+    }
+    dbk_free(registry->store->allocator, consumers);
+    return status;
+}
+
+daybook_status dbk_consumer_check_retention(struct dbk_consumers *registry, const dbk_stream *stream,
+                                            const daybook_consumer_config *config, daybook_error *error) {
+    if (dbk_consumer_retention(stream) != DAYBOOK_RETENTION_WORKQUEUE) return DAYBOOK_OK;
+    if (config->ack != DAYBOOK_ACK_EXPLICIT || config->deliver != DAYBOOK_DELIVER_ALL)
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "stream %.*s is a work queue: its consumers deliver all and acknowledge explicitly",
+                        (int)stream->name.size, (const char *)stream->name.data);
+    return check_others(registry, stream, config, error);
+}
