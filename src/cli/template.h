@@ -38,7 +38,8 @@ typedef struct cli_template {
     char *memory;
 } cli_template;
 
-// EINVALID with error->message (not naming the template), also where no values could make a subject of it; ENOMEM. Release with cli_template_deinit.
+// EINVALID with error->message (not naming the template), also where no values could make a subject of it;
+// ENOMEM. Release with cli_template_deinit.
 daybook_status cli_template_parse(const char *text, cli_template_kind kind, cli_template *template_out,
                                   daybook_error *error);
 void cli_template_deinit(cli_template *parsed);
