@@ -9,7 +9,7 @@
 # The shared toolkit carries its own hidden copy of the base module, because libdaybook does not export it. The static one
 # does not: there libdaybook.a answers.
 set(DAYBOOK_SOVERSION 0)
-set(DAYBOOK_STORE_MODULES base subject io record index journal consumer segment store engine)
+set(DAYBOOK_STORE_MODULES base subject io record index journal consumer publish segment store engine)
 set(DAYBOOK_STORE_LIBRARIES PkgConfig::ZSTD PkgConfig::XXHASH roaring Threads::Threads)
 
 # Objects of those of the named modules that exist.

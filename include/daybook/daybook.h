@@ -13,6 +13,7 @@
 #include "daybook/id.h"
 #include "daybook/kv.h"
 #include "daybook/machine.h"
+#include "daybook/publish.h"
 #include "daybook/read.h"
 #include "daybook/slice.h"
 #include "daybook/snapshot.h"
