@@ -10,6 +10,7 @@
 #include "store/commit.h"
 #include "store/consumer.h"
 #include "store/recovery.h"
+#include "store/salvage.h"
 
 enum { STREAM_GONE_TRIES_MAX = 3 };
 
@@ -253,6 +254,15 @@ daybook_status daybook_append_submit(daybook_store *store, const daybook_event *
 
 // ---- Replay -----------------------------------------------------------------------------------------------
 
+// Its stream is removed later on; or, where catalogues are lost, not known any more.
+static daybook_status note_without_stream(daybook_store *store, const dbk_event *event,
+                                          daybook_error *error) {
+    if (store->salvage == NULL) return DAYBOOK_OK;
+    daybook_status status = dbk_salvage_note_event(store->salvage, store->allocator, event);
+    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory replaying the journal");
+    return DAYBOOK_OK;
+}
+
 static daybook_status replay_event(daybook_store *store, dbk_slice record, daybook_error *error) {
     dbk_event event;
     if (dbk_event_decode(record, &event) != DAYBOOK_OK)
@@ -269,9 +279,10 @@ static daybook_status replay_event(daybook_store *store, dbk_slice record, daybo
     store->next_position = event.position + 1;
     if (event.recorded_ns > store->last_recorded_ns) store->last_recorded_ns = event.recorded_ns;
     dbk_stream *stream = dbk_stream_table_find_id(store->streams, event.stream_id);
-    if (stream == NULL) return DAYBOOK_OK; // removed later on
-    stream->last_seq = event.seq;
-    atomic_store(&stream->published_seq, event.seq);
+    if (stream == NULL) return note_without_stream(store, &event, error);
+    // A rebuilt state may be younger than the event.
+    if (store->salvage == NULL || event.seq > stream->last_seq) stream->last_seq = event.seq;
+    atomic_store(&stream->published_seq, stream->last_seq);
     atomic_store(&stream->last_recorded_ns, event.recorded_ns);
     atomic_fetch_add(&stream->message_count, 1);
     atomic_fetch_add(&stream->byte_count, dbk_event_cost(&event));
@@ -317,6 +328,16 @@ static bool is_of_memory(daybook_store *store, const dbk_remove *remove) {
     return stream != NULL && stream->storage == DAYBOOK_STORAGE_MEMORY;
 }
 
+// Counts of a rebuilt manifest may know of the removal already; repair counts anew in the end.
+static void bound_by_guesses(daybook_store *store, dbk_remove *remove) {
+    const dbk_stream *stream = dbk_stream_table_find_id(store->streams, remove->stream_id);
+    if (store->salvage == NULL || stream == NULL) return;
+    uint64_t count = atomic_load(&stream->message_count);
+    uint64_t bytes = atomic_load(&stream->byte_count);
+    if (remove->removed_count > count) remove->removed_count = count;
+    if (remove->removed_bytes > bytes) remove->removed_bytes = bytes;
+}
+
 static bool removes_what_is_there(daybook_store *store, const dbk_remove *remove) {
     dbk_stream *stream = dbk_stream_table_find_id(store->streams, remove->stream_id);
     return stream == NULL || atomic_load(&stream->removed) ||
@@ -340,6 +361,7 @@ daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_
     case DBK_RECORD_REMOVE:
         status = dbk_remove_decode(record, &remove);
         if (status == DAYBOOK_OK && is_of_memory(store, &remove)) return DAYBOOK_OK;
+        if (status == DAYBOOK_OK) bound_by_guesses(store, &remove);
         if (status != DAYBOOK_OK || !removes_what_is_there(store, &remove))
             return dbk_fail(error, DAYBOOK_EDAMAGED,
                             "a removal in the journal is malformed although its checksum holds");
@@ -351,7 +373,10 @@ daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_
         if (dbk_catalogue_decode(record, &entry) != DAYBOOK_OK)
             return dbk_fail(error, DAYBOOK_EDAMAGED,
                             "a catalogue entry in the journal cannot be decoded although its checksum holds");
-        if (entry.kind == DBK_CATALOGUE_STREAM) return replay_stream(store, &entry, error);
+        if (entry.kind == DBK_CATALOGUE_STREAM) {
+            // Repair has put what all of them say together into the table.
+            return store->salvage != NULL ? DAYBOOK_OK : replay_stream(store, &entry, error);
+        }
         return dbk_fail(error, DAYBOOK_EFORMAT,
                         "the journal holds a catalogue entry of kind %d: a newer daybook wrote it",
                         entry.kind);

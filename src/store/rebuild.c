@@ -6,7 +6,8 @@
 //   segments   every one that can be opened; where two overlap (inputs of a merge that were not removed
 //              yet) the one with the greater id. Deletions: the highest generation there is of each
 //   streams    the catalogue copies in the segments, later ones over earlier; of two that claim one name or
-//              subject the one with the greater id. last_seq is the greatest any segment knows
+//              subject the one with the greater id. last_seq is the greatest any segment knows. Repair puts
+//              what the journal says of streams over them (salvage.c)
 //   journal    every page names its LSN, and a page belongs where LSN and place agree within the piece: the
 //              greatest such LSN of a piece says which LSNs it holds. The start is the lowest from which
 //              pieces follow each other without a gap to the newest; it may be too low: events that are in
@@ -25,7 +26,7 @@
 #include "store/deletions.h"
 #include "store/directory.h"
 #include "store/identity.h"
-#include "store/streams.h"
+#include "store/salvage.h"
 
 enum { PAGE_BATCH = 64 };
 
@@ -315,50 +316,6 @@ static daybook_status take_catalogue(rebuilding *work, const dbk_manifest_segmen
     return status;
 }
 
-// Streams that cannot live beside a younger one are what it replaced.
-static daybook_status drop_replaced(rebuilding *work, daybook_error *error) {
-    dbk_manifest *manifest = work->manifest;
-    dbk_stream_table *table = NULL;
-    dbk_manifest_edit edit;
-    dbk_manifest_edit_init(&edit, work->allocator);
-    dbk_slice *subjects =
-        dbk_resize_array(work->allocator, NULL, DAYBOOK_STREAM_SUBJECT_COUNT_MAX, sizeof *subjects);
-    daybook_status status = subjects == NULL ? DAYBOOK_ENOMEM : dbk_stream_table_new(work->allocator, &table);
-    uint64_t *ids = dbk_resize_array(work->allocator, NULL, manifest->entry_count, sizeof *ids);
-    if (ids == NULL) status = DAYBOOK_ENOMEM;
-    for (size_t i = 0; status == DAYBOOK_OK && i < manifest->entry_count; i++) {
-        char key[16] = "";
-        if (manifest->entries[i].key.size < sizeof key)
-            memcpy(key, manifest->entries[i].key.data, manifest->entries[i].key.size);
-        ids[i] = strtoull(key, NULL, 10) << 32 | i;
-    }
-    if (status == DAYBOOK_OK && manifest->entry_count > 0)
-        qsort(ids, manifest->entry_count, sizeof *ids, newest_first);
-    for (size_t i = 0; status == DAYBOOK_OK && i < manifest->entry_count; i++) {
-        const dbk_manifest_entry *entry = &manifest->entries[ids[i] & UINT32_MAX];
-        uint32_t id = 0;
-        daybook_stream_config config;
-        int64_t created_ns = 0;
-        dbk_stream *stream = NULL;
-        daybook_status added = dbk_stream_decode(entry->value, &id, &config, &created_ns, subjects);
-        // The table takes ids in ascending order; here it only says whether two can live together.
-        uint32_t rank = (uint32_t)i + 1;
-        if (added == DAYBOOK_OK)
-            added = dbk_stream_table_add(table, rank, &config, created_ns, &stream, NULL);
-        if (added == DAYBOOK_ENOMEM) status = added;
-        if (id >= manifest->next_stream_id) manifest->next_stream_id = id + 1;
-        if (added == DAYBOOK_OK) continue;
-        dbk_manifest_edit_remove_entry(&edit, entry->kind, entry->key);
-        dbk_manifest_edit_remove_stream(&edit, (uint32_t)(ids[i] >> 32));
-    }
-    if (status == DAYBOOK_OK) status = dbk_manifest_apply(manifest, &edit);
-    dbk_manifest_edit_deinit(&edit);
-    dbk_stream_table_free(table);
-    dbk_free(work->allocator, subjects);
-    dbk_free(work->allocator, ids);
-    return status == DAYBOOK_OK ? status : fail_memory(work, error);
-}
-
 // ---- All of it ------------------------------------------------------------------------------------------
 
 static daybook_status rebuild(rebuilding *work, daybook_error *error) {
@@ -378,7 +335,7 @@ static daybook_status rebuild(rebuilding *work, daybook_error *error) {
     for (size_t i = 0; i < work->id_count; i++) DBK_TRY(take_segment(work, work->ids[i], error));
     for (size_t i = 0; i < work->manifest->segment_count; i++)
         DBK_TRY(take_catalogue(work, &work->manifest->segments[i], error));
-    DBK_TRY(drop_replaced(work, error));
+    if (dbk_salvage_drop_replaced(work->manifest) != DAYBOOK_OK) return fail_memory(work, error);
     return derive_map(work, error);
 }
 

@@ -10,7 +10,8 @@
 //      out. A damaged deletion file: which events were removed is unknown, they are visible again (told, so
 //      that they can be removed again)
 //   4. a damaged journal: what can be replayed, also behind the damage, becomes a segment, and the journal
-//      begins anew behind every LSN it ever used, so that nothing of it can come back
+//      begins anew behind every LSN it ever used, so that nothing of it can come back. It is replayed under the
+//      streams all of it together leaves (salvage.c), and everything is counted anew
 // A crash on the way leaves the damaged store or a repaired one; repairing again is fine.
 //
 // With dry_run the same is looked for, and nothing is written.
@@ -25,6 +26,7 @@
 #include "store/finding.h"
 #include "store/maintenance.h"
 #include "store/rebuild.h"
+#include "store/salvage.h"
 
 enum { JOURNAL_PIECES_FIRST = 4, NAME_SIZE = 64 };
 
@@ -41,6 +43,7 @@ typedef struct repairing {
     dbk_manifest_edit edit; // of the segments
     bool changes_segments;
     bool has_foreign_journal;
+    dbk_salvage salvage;
     uint64_t next_segment_id;
     uint64_t next_generation;
     char (*gone)[NAME_SIZE]; // files to be removed when the edit is durable
@@ -386,6 +389,19 @@ static daybook_status repair_segments(repairing *repair, daybook_error *error) {
 
 // ---- The journal ----------------------------------------------------------------------------------------
 
+// Streams as they are at the end of the journal.
+static daybook_status load_streams(repairing *repair, daybook_error *error) {
+    daybook_store *store = repair->store;
+    dbk_manifest last;
+    daybook_status status = dbk_manifest_copy(&store->manifest, &last);
+    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while repairing %s", store->path);
+    store->salvage = &repair->salvage;
+    status = dbk_salvage_catalogue(store, &repair->salvage, &last, error);
+    if (status == DAYBOOK_OK) status = dbk_recovery_load_streams(store, &last, error);
+    dbk_manifest_deinit(&last);
+    return status;
+}
+
 static daybook_status recover_memory(repairing *repair, daybook_error *error) {
     daybook_store *store = repair->store;
     dbk_source **sources = NULL;
@@ -393,7 +409,7 @@ static daybook_status recover_memory(repairing *repair, daybook_error *error) {
     atomic_store(&store->flushed_position, store->manifest.flushed_position);
     store->last_recorded_ns = store->manifest.last_recorded_ns;
     store->positions_end = store->manifest.positions_end;
-    DBK_TRY(dbk_recovery_load_streams(store, &store->manifest, error));
+    DBK_TRY(load_streams(repair, error));
     // Damaged segments were replaced before; in a dry run they are still there, and only the journal
     // matters now.
     daybook_status status =
@@ -651,20 +667,27 @@ static bool goes_on_behind_its_end(repairing *repair) {
 }
 
 static daybook_status repair_journal(repairing *repair, bool rebuilt, daybook_error *error) {
-    // Counts of a rebuilt manifest are guesses, those of a segment that was replaced too high; they are written
-    // with a new beginning of the journal.
+    // Counts of a rebuilt manifest are guesses, those of a segment that was replaced too high, and what lies
+    // behind damage may count what was lost in it; they are written with a new beginning of the journal.
     bool begin_anew = rebuilt || repair->changes_segments;
     if (repair->store->manifest.journal_piece_count == 0) return DAYBOOK_OK; // a backup
     bool damaged = false;
     DBK_TRY(recover_memory(repair, error));
     DBK_TRY(replay_over_damage(repair, rebuilt, &damaged, error));
+    if (repair->salvage.is_cut_short && !damaged) {
+        return dbk_fail(
+            error, DAYBOOK_EIO,
+            "%s/journal could be read only at the second try, and streams may be missing: nothing "
+            "of it was changed; look at the device, then repair again",
+            repair->store->path);
+    }
     if (!damaged && !begin_anew && goes_on_behind_its_end(repair)) {
         damaged = true;
         tell(repair, true, "journal", 0, repair->store->manifest.flushed_position + 1, 0,
              "the manifest says that it ended earlier: the manifest is an older one; all of it was read");
     }
     if ((!damaged && !begin_anew) || repair->dry_run) return DAYBOOK_OK;
-    if (begin_anew) DBK_TRY(recount(repair->store, error));
+    DBK_TRY(recount(repair->store, error));
     return begin_journal(repair, error);
 }
 
@@ -817,6 +840,7 @@ static daybook_status run(repairing *repair, const char *path, const daybook_ope
     }
     dbk_manifest_edit_deinit(&repair->edit);
     dbk_free(store->allocator, repair->gone);
+    dbk_salvage_deinit(&repair->salvage, store->allocator);
     dbk_store_free_bare(store);
     return status;
 }

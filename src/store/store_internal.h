@@ -104,6 +104,7 @@ struct daybook_store {
     struct dbk_commit *commit;
     struct dbk_maintenance *maintenance;
     struct dbk_follower *follower;
+    struct dbk_salvage *salvage; // while repair replays (salvage.h), else NULL
     struct dbk_reserve *reserve; // room on the disk that appends may not use; NULL in memory, for readers
     atomic_uint_fast64_t round_count; // rounds of the flusher, for appends that wait for room
 
@@ -197,7 +198,9 @@ void dbk_commit_room_changed(daybook_store *store);
 
 // ---- append.c: apply one journal record to the memory state, used by recovery and by followers ------------
 /// `record` is one record of a group. Events enter the active memory table; removals and catalogue entries
-/// are applied. Not thread-safe against itself; publishes nothing (the caller sets durable_position).
+/// are applied. Not thread-safe against itself; publishes nothing (the caller sets durable_position). With
+/// store->salvage (repair) catalogue entries are passed over, what removals say too much of is taken for counted
+/// already, and events without a stream are noted there.
 daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_error *error);
 
 // ---- removal.c --------------------------------------------------------------------------------------------
