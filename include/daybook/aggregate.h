@@ -165,6 +165,7 @@ typedef struct daybook_execute_options {
     daybook_slice actor; /* for events that bring none; so are the other two */
     daybook_slice correlation;
     daybook_slice causation;
+    int auto_stream; /* over query items; for aggregates their repository says it */
 } daybook_execute_options;
 
 DAYBOOK_API void daybook_execute_options_init(daybook_execute_options *options);

@@ -318,6 +318,7 @@ typedef struct boundary {
     dbk_typed typed;
     uint64_t position; // of the newest event seen
     uint64_t seq;
+    int auto_stream;
     daybook_decision decision;
 } boundary;
 
@@ -359,7 +360,8 @@ static daybook_status run_over(boundary *work, daybook_decide decide, const void
         condition.after = work->position;
         daybook_receipt last;
         memset(&last, 0, sizeof last);
-        daybook_status status = append(work->engine, &work->decision, &condition, 1, &last, error);
+        daybook_status status =
+            append(work->engine, &work->decision, &condition, work->auto_stream, &last, error);
         if (status == DAYBOOK_OK) {
             note_result(result, &work->decision, &last, 0);
             result->version = 0;
@@ -377,6 +379,8 @@ daybook_status daybook_execute_over(daybook_engine *engine, const daybook_aggreg
     DBK_TRY(dbk_type_check(type, false, error));
     if (decide == NULL || items == NULL || item_count == 0)
         return dbk_fail(error, DAYBOOK_EMISUSE, "no decider or no query items given");
+    if (options != NULL && options->size < sizeof *options)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "options not made by daybook_execute_options_init");
     DBK_TRY(daybook_engine_require(engine, DAYBOOK_ENGINE_EVENTS_MATCH | DAYBOOK_ENGINE_POSITION,
                                    "a decision over a query", error));
     boundary work;
@@ -384,6 +388,7 @@ daybook_status daybook_execute_over(daybook_engine *engine, const daybook_aggreg
     work.engine = engine;
     work.items = items;
     work.item_count = item_count;
+    work.auto_stream = options != NULL && options->auto_stream;
     daybook_execute_result result = {.size = sizeof result};
     DBK_TRY(dbk_typed_init(&work.typed, type, error));
     daybook_status status = dbk_decision_init(&work.decision, options, error);

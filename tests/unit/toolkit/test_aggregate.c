@@ -415,6 +415,24 @@ static void a_decision_over_a_query_sees_what_matches_and_nothing_else(void **co
     query.type_count = 1;
     assert_ok(store, daybook_count(store->store, &query, &stored, &store->error));
     assert_int_equal(stored, 2);
+    // A stream is made only where that is asked for.
+    daybook_aggregate_type any;
+    daybook_aggregate_type_init(&any);
+    any.state_size = sizeof(uint64_t);
+    any.evolve = count_student;
+    daybook_query_item all;
+    daybook_query_item_init(&all);
+    all.types = &type;
+    all.type_count = 1;
+    daybook_execute_options options;
+    daybook_execute_options_init(&options);
+    assert_status(store,
+                  daybook_execute_over(engine, &any, &all, 1, other_aggregate, "new.1.made", &options, NULL,
+                                       &store->error),
+                  DAYBOOK_ENOSTREAM);
+    options.auto_stream = 1;
+    assert_ok(store, daybook_execute_over(engine, &any, &all, 1, other_aggregate, "new.1.made", &options,
+                                          NULL, &store->error));
     daybook_engine *core = core_engine_new(store->store);
     assert_status(store, try_subscribe(store, core, &first, &result), DAYBOOK_EUNSUPPORTED);
     assert_non_null(strstr(store->error.message, "a decision over a query needs"));
@@ -485,6 +503,34 @@ static void no_update_is_lost_among_threads(void **context) {
     for (int i = 0; i < 2; i++) daybook_repository_free(of[i].accounts);
 }
 
+static void threads_of_one_repository_take_turns(void **context) {
+    fixture *store = *context;
+    books of = begin(store, daybook_store_engine(store->store));
+    for (int i = 0; i < ACCOUNT_COUNT; i++) {
+        char id[2] = {(char)('1' + i), '\0'};
+        const account_command command = {.owner = "ada"};
+        assert_ok(store, daybook_execute(of.accounts, daybook_text(id), account_open, &command, NULL, NULL,
+                                         &store->error));
+    }
+    pthread_t threads[THREAD_COUNT];
+    worker workers[THREAD_COUNT];
+    for (unsigned i = 0; i < THREAD_COUNT; i++) {
+        workers[i] = (worker){.accounts = of.accounts, .number = i};
+        assert_int_equal(pthread_create(&threads[i], NULL, pay_all_the_time, &workers[i]), 0);
+    }
+    for (unsigned i = 0; i < THREAD_COUNT; i++) {
+        void *failed = NULL;
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_null(failed);
+        assert_int_equal(workers[i].given_up, 0);
+    }
+    daybook_repository_info info;
+    daybook_repository_get_info(of.accounts, &info);
+    assert_int_equal(info.execute_count, ACCOUNT_COUNT + THREAD_COUNT * ROUND_COUNT);
+    assert_int_equal(info.conflict_count, 0);
+    daybook_repository_free(of.accounts);
+}
+
 static void misuse_is_said(void **context) {
     fixture *store = *context;
     daybook_engine *engine = daybook_store_engine(store->store);
@@ -532,6 +578,7 @@ int main(void) {
         FIXTURE_TEST(history_visits_each_event_with_its_state),
         FIXTURE_TEST(a_decision_over_a_query_sees_what_matches_and_nothing_else),
         FIXTURE_TEST(no_update_is_lost_among_threads),
+        FIXTURE_TEST(threads_of_one_repository_take_turns),
         FIXTURE_TEST(misuse_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
