@@ -93,16 +93,3 @@ uint32_t dbk_hash_map_find(const dbk_hash_map *map, uint64_t hash, size_t *step)
     }
     return DBK_HASH_MAP_EMPTY;
 }
-
-void dbk_hash_map_replace(dbk_hash_map *map, uint64_t hash, uint32_t old_value, uint32_t new_value) {
-    DBK_ASSERT(new_value != DBK_HASH_MAP_EMPTY);
-    uint32_t hash_high = (uint32_t)(hash >> 32);
-    for (size_t i = 0; i < map->capacity; i++) {
-        slot *at = &map->slots[(hash_high + i) & (map->capacity - 1)];
-        if (at->value == DBK_HASH_MAP_EMPTY) break;
-        if (at->hash_high != hash_high || at->value != old_value) continue;
-        at->value = new_value;
-        return;
-    }
-    DBK_UNREACHABLE();
-}

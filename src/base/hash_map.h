@@ -30,7 +30,5 @@ daybook_status dbk_hash_map_insert(dbk_hash_map *map, uint64_t hash, uint32_t va
 /// The first value with this hash at or after probe step *step (begin with 0; advanced past the hit);
 /// DBK_HASH_MAP_EMPTY when there is none.
 uint32_t dbk_hash_map_find(const dbk_hash_map *map, uint64_t hash, size_t *step);
-/// Replace the value the last find gave (same hash, `old_value`) by `new_value`.
-void dbk_hash_map_replace(dbk_hash_map *map, uint64_t hash, uint32_t old_value, uint32_t new_value);
 
 #endif

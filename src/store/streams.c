@@ -455,14 +455,6 @@ static daybook_status check(dbk_stream_table *table, const dbk_stream *stream,
     return check_overlap(table, stream, config, error);
 }
 
-daybook_status dbk_stream_table_check(dbk_stream_table *table, const dbk_stream *stream,
-                                      const daybook_stream_config *config, daybook_error *error) {
-    pthread_rwlock_rdlock(&table->lock);
-    daybook_status status = check(table, stream, config, error);
-    pthread_rwlock_unlock(&table->lock);
-    return status;
-}
-
 static daybook_status reserve_stream(dbk_stream_table *table) {
     dbk_stream **streams =
         dbk_grow_array(table->allocator, table->streams, &table->capacity, table->count + 1, sizeof *streams);

@@ -75,9 +75,6 @@ daybook_status dbk_stream_table_prepare(dbk_stream_table *table, uint32_t id,
                                         dbk_stream **stream_out, daybook_error *error);
 void dbk_stream_table_insert(dbk_stream_table *table, dbk_stream *stream);
 void dbk_stream_table_discard(dbk_stream_table *table, dbk_stream *stream);
-/// Check an addition or, `stream` not NULL, an update without doing it.
-daybook_status dbk_stream_table_check(dbk_stream_table *table, const dbk_stream *stream,
-                                      const daybook_stream_config *config, daybook_error *error);
 daybook_status dbk_stream_table_update(dbk_stream_table *table, dbk_stream *stream,
                                        const daybook_stream_config *config, daybook_error *error);
 /// The update in two steps, likewise: replace (takes the copy over) or discard_update.

@@ -80,21 +80,6 @@ static void values_of_one_hash_are_all_given(void **state) {
     dbk_hash_map_deinit(&map);
 }
 
-static void replacing_changes_only_the_named_value(void **state) {
-    (void)state;
-    dbk_hash_map map;
-    dbk_hash_map_init(&map, dbk_allocator_default());
-    const uint64_t hash = UINT64_C(42) << 32;
-    for (uint32_t i = 0; i < 3; i++) assert_int_equal(insert(&map, hash, i), DAYBOOK_OK);
-    dbk_hash_map_replace(&map, hash, 1, 77);
-    assert_true(contains(&map, hash, 0));
-    assert_false(contains(&map, hash, 1));
-    assert_true(contains(&map, hash, 2));
-    assert_true(contains(&map, hash, 77));
-    assert_int_equal(map.count, 3);
-    dbk_hash_map_deinit(&map);
-}
-
 static void reserved_inserts_cannot_fail(void **state) {
     (void)state;
     fault_allocator faults;
@@ -137,7 +122,6 @@ int main(void) {
         cmocka_unit_test(an_empty_map_holds_nothing),
         cmocka_unit_test(all_inserted_values_are_found_while_it_grows),
         cmocka_unit_test(values_of_one_hash_are_all_given),
-        cmocka_unit_test(replacing_changes_only_the_named_value),
         cmocka_unit_test(reserved_inserts_cannot_fail),
         cmocka_unit_test(running_out_of_memory_leaves_the_map_as_it_was),
     };
