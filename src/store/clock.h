@@ -31,7 +31,7 @@ int64_t dbk_clock_expiry_ns(struct daybook_store *store);
 /// where nothing ages.
 bool dbk_clock_has_expired(struct daybook_store *store, const struct dbk_stream *stream, int64_t recorded_ns);
 /// The same at a time that was looked up before; at 0 nothing has expired.
-bool dbk_clock_had_expired(int64_t now_ns, const struct dbk_stream *stream, int64_t recorded_ns);
+bool dbk_clock_has_expired_at(int64_t now_ns, const struct dbk_stream *stream, int64_t recorded_ns);
 /// By how much the real clock is ahead of that time, 0 unless it jumped and is not confirmed.
 int64_t dbk_clock_held_ns(struct daybook_store *store);
 

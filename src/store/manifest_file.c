@@ -4,9 +4,8 @@
 //
 // Head, 64 bytes, little-endian:
 //    0 u8[4] "DBMF"   4 u16 format (2)   6 u8 checksum id (1 = XXH3-64)   7 u8 zero
-//    8 u8[16] store UUID   24 u64 incarnation (of the store when the file was begun)   32 u64 number of the
-//      file
-//   40 u8[16] zero   56 u64 checksum of the 56 bytes before
+//    8 u8[16] store UUID   24 u64 incarnation (of the store when the file was begun)
+//   32 u64 number of the file   40 u8[16] zero   56 u64 checksum of the 56 bytes before
 // Frame, at a multiple of 8:
 //    0 u32 magic "DBME"   4 u32 payload bytes   8 u64 number of the edit (grows over all files)
 //   16 u64 checksum of bytes 0-15 and all from 24 on, seeded with a mix of UUID, file number and offset

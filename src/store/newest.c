@@ -30,7 +30,7 @@ static bool event_counts(const search *searching, dbk_source *source, const dbk_
     if (!dbk_stream_is_asked_for(stream, searching->stream, false)) return false;
     if (event->position < atomic_load(&stream->first_position) || dbk_source_is_dead(source, event->position))
         return false;
-    if (dbk_clock_had_expired(searching->now_ns, stream, event->recorded_ns)) return false;
+    if (dbk_clock_has_expired_at(searching->now_ns, stream, event->recorded_ns)) return false;
     for (size_t i = 0; i < searching->item_count; i++) {
         const daybook_query_item *item =
             (const daybook_query_item *)(const void *)((const char *)searching->items +
@@ -43,7 +43,7 @@ static bool event_counts(const search *searching, dbk_source *source, const dbk_
 // Has every event of the one stream asked for aged that was recorded then, or earlier?
 static bool has_aged(const search *searching, int64_t recorded_ns) {
     return searching->stream != NULL &&
-           dbk_clock_had_expired(searching->now_ns, searching->stream, recorded_ns);
+           dbk_clock_has_expired_at(searching->now_ns, searching->stream, recorded_ns);
 }
 
 // Does a candidate's being there say everything? (Removal of single events is known without reading.)
@@ -57,8 +57,8 @@ static bool index_decides(const search *searching, const dbk_source *source) {
         if (i >= STREAMS_CHECKED_MAX || !dbk_stream_is_asked_for(stream, searching->stream, false))
             return false;
         if (in.first_position < atomic_load(&stream->first_position)) return false;
-        if (dbk_clock_had_expired(searching->now_ns, stream,
-                                  dbk_segment_get_summary(source->segment)->recorded_first_ns))
+        if (dbk_clock_has_expired_at(searching->now_ns, stream,
+                                     dbk_segment_get_summary(source->segment)->recorded_first_ns))
             return false;
     }
     return true;

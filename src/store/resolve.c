@@ -61,7 +61,7 @@ bool dbk_append_knows(const dbk_append *append, const dbk_stream *stream, dbk_so
                       const dbk_event *stored, bool *dead_out) {
     dbk_liveness liveness = dbk_source_liveness(source, stored->position);
     if (liveness == DBK_LIVE) liveness = dbk_stream_liveness(stream, stored->position);
-    if (liveness == DBK_LIVE && dbk_clock_had_expired(append->expiry_ns, stream, stored->recorded_ns))
+    if (liveness == DBK_LIVE && dbk_clock_has_expired_at(append->expiry_ns, stream, stored->recorded_ns))
         liveness = DBK_REMOVED;
     *dead_out = liveness != DBK_LIVE;
     return liveness != DBK_REMOVED || in_window(append, stream, stored->recorded_ns);
