@@ -70,23 +70,9 @@ typedef struct faulty {
     const shown *before, *after;
 } faulty;
 
-static bool is_operating_error(daybook_status status) {
-    switch (status) {
-    case DAYBOOK_EIO:
-    case DAYBOOK_ENOSPC:
-    case DAYBOOK_EMFILE:
-    case DAYBOOK_ENOMEM:
-    case DAYBOOK_EUNCERTAIN:
-    case DAYBOOK_EPOISONED:
-    case DAYBOOK_EDAMAGED: // what cannot be read is damage until it can
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void check_error(faulty *at, const char *what, daybook_status status) {
-    if (!is_operating_error(status) || at->work.error.status != status || at->work.error.message[0] == '\0')
+    if (!workload_is_operating_error(status) || at->work.error.status != status ||
+        at->work.error.message[0] == '\0')
         workload_fail(&at->work, at->where, "%s gives %s", what, daybook_status_name(status));
 }
 

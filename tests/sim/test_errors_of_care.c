@@ -63,21 +63,6 @@ static const struct {
     const char *name;
 } errors[] = {{EIO, "EIO"}, {ENOSPC, "ENOSPC"}, {EMFILE, "EMFILE"}, {EINTR, "EINTR"}};
 
-static bool is_operating_error(daybook_status status) {
-    switch (status) {
-    case DAYBOOK_EIO:
-    case DAYBOOK_ENOSPC:
-    case DAYBOOK_EMFILE:
-    case DAYBOOK_ENOMEM:
-    case DAYBOOK_EUNCERTAIN:
-    case DAYBOOK_EPOISONED:
-    case DAYBOOK_EDAMAGED: // what cannot be read is damage until it can
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void must(care *at, const char *what, daybook_status status) {
     if (status != DAYBOOK_OK)
         workload_fail(&at->work, at->where, "%s: %s", what, daybook_status_name(status));
@@ -268,7 +253,8 @@ static bool run_case(phase *in, dbk_sim *disk, const dbk_sim_fault *fault, chanc
     if (status != DAYBOOK_OK) {
         in->failed++;
         if (!has_struck) must(&at, "without a fault", status);
-        if (!is_operating_error(status) || at.work.error.status != status || at.work.error.message[0] == '\0')
+        if (!workload_is_operating_error(status) || at.work.error.status != status ||
+            at.work.error.message[0] == '\0')
             workload_fail(&at.work, at.where, "the call gives %s", daybook_status_name(status));
         must(&at, "when the fault is over", in->act(&at));
     }

@@ -23,6 +23,21 @@ _Noreturn void workload_fail(workload *work, const char *where, const char *form
     abort();
 }
 
+bool workload_is_operating_error(daybook_status status) {
+    switch (status) {
+    case DAYBOOK_EIO:
+    case DAYBOOK_ENOSPC:
+    case DAYBOOK_EMFILE:
+    case DAYBOOK_ENOMEM:
+    case DAYBOOK_EUNCERTAIN:
+    case DAYBOOK_EPOISONED:
+    case DAYBOOK_EDAMAGED: // what cannot be read is damage until it can
+        return true;
+    default:
+        return false;
+    }
+}
+
 uint64_t number_from(const char *name, uint64_t otherwise) {
     const char *text = getenv(name);
     return text == NULL || *text == '\0' ? otherwise : strtoull(text, NULL, 10);

@@ -86,6 +86,9 @@ void shown_copy(shown *to, const shown *from);
 /// What differs, on stderr.
 void shown_explain(const shown *expected, const shown *actual, bool exactly);
 
+/// May a failing system lead to this status? Anything else would be an answer about the store.
+bool workload_is_operating_error(daybook_status status);
+
 _Noreturn void workload_fail(workload *work, const char *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
