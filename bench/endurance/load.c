@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The load of the endurance run: writers, followers, point loads and purges on one store, for as long as told, on
-// the public API alone. One JSON line per slice of time on standard output, one of the whole at the end; `run`
-// makes a table and a picture of them.
+// The load of the endurance run: writers, followers, point loads and purges on one store, for as long as
+// told, on the public API alone. One JSON line per slice of time on standard output, one of the whole at the
+// end; `run` makes a table and a picture of them.
 //
 //     bench_endurance DIR SECONDS SLICES EVENTS_PER_SECOND KEEP
 //
-// DIR must not exist. The writers share a rate, so that a run of an hour needs as much disk as one of a minute:
-// the store keeps the newest KEEP events. What an append waits for is told apart by what ran in the background
-// when it began or ended; a thread looks a thousand times a second.
+// DIR must not exist. The writers share a rate, so that a run of an hour needs as much disk as one of a
+// minute: the store keeps the newest KEEP events. What an append waits for is told apart by what ran in the
+// background when it began or ended; a thread looks a thousand times a second.
 #define _POSIX_C_SOURCE 200809L
 
 #include <daybook/daybook.h>

@@ -3,9 +3,10 @@
 //
 //     execute DIRECTORY [SECONDS]
 //
-// In a fresh store in DIRECTORY, which must not exist: appends and commands by 1 and 64 threads, each for SECONDS (5),
-// spread over 10,000 aggregates; then loads of one aggregate of 10,000 events with and without a snapshot, and of one
-// of 10 events. A line per row: name, value per second or microseconds (p50 p99), and how it compares.
+// In a fresh store in DIRECTORY, which must not exist: appends and commands by 1 and 64 threads, each for
+// SECONDS (5), spread over 10,000 aggregates; then loads of one aggregate of 10,000 events with and without a
+// snapshot, and of one of 10 events. A line per row: name, value per second or microseconds (p50 p99), and
+// how it compares.
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -4,9 +4,10 @@
 //
 //     group_commit FILE [THREADS [SECONDS [WORK [dry]]]]
 //
-// A commit is 300 bytes of a group that is overwritten directly and synchronously, as the journal does it; WORK
-// is how many steps of arithmetic (a few ns each) its caller does before. With `dry` nothing is written: what
-// is left is the scheduler. Callers sleep on a condition variable of their round, woken by one broadcast.
+// A commit is 300 bytes of a group that is overwritten directly and synchronously, as the journal does it;
+// WORK is how many steps of arithmetic (a few ns each) its caller does before. With `dry` nothing is written:
+// what is left is the scheduler. Callers sleep on a condition variable of their round, woken by one
+// broadcast.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE // O_DIRECT
 #endif

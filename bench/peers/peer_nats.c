@@ -2,9 +2,9 @@
 // NATS JetStream by its C client: a file stream on orders.<aggregate>, expected last sequence per subject,
 // ids by Nats-Msg-Id (remembered for two minutes). The server of `run` is reached at --mode, as
 // "<settings>=<url>". Weaker than what the others promise: a batch is published without waiting in between,
-// so it is not atomic, and only the first event of an aggregate carries an expectation in it; ids are forgotten.
-// An aggregate is loaded by one direct get after the other, the way these versions offer to a reader without
-// a consumer.
+// so it is not atomic, and only the first event of an aggregate carries an expectation in it; ids are
+// forgotten. An aggregate is loaded by one direct get after the other, the way these versions offer to a
+// reader without a consumer.
 #include "peer.h"
 
 #include <nats/nats.h>

@@ -20,8 +20,8 @@ void *dbk_alloc(const daybook_allocator *allocator, size_t size);
 void *dbk_alloc_zeroed(const daybook_allocator *allocator, size_t size);
 /// NULL when memory is out or count * size overflows; `data` then stays as it was.
 void *dbk_resize_array(const daybook_allocator *allocator, void *data, size_t count, size_t size);
-/// Room for `needed` elements of `size` bytes: `data` where it has room for *capacity of them or where it is moved
-/// to, twice as large at least. NULL when memory is out; `data` and *capacity then stay as they were.
+/// Room for `needed` elements of `size` bytes: `data` where it has room for *capacity of them or where it is
+/// moved to, twice as large at least. NULL when memory is out; `data` and *capacity then stay as they were.
 void *dbk_grow_array(const daybook_allocator *allocator, void *data, size_t *capacity, size_t needed,
                      size_t size);
 void dbk_free(const daybook_allocator *allocator, void *data);

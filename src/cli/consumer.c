@@ -2,8 +2,9 @@
 //
 // `consumer add|ls|info|next|ack|edit|pause|resume|rm`.
 //
-// The program ends after each verb, so whatever a verb changed is on disk when it returns: the store writes it when
-// it is closed. `next` answers behind the output, so that what was printed may come again and nothing is lost.
+// The program ends after each verb, so whatever a verb changed is on disk when it returns: the store writes
+// it when it is closed. `next` answers behind the output, so that what was printed may come again and nothing
+// is lost.
 
 #include "cli/event_text.h"
 #include "cli/progress.h"

@@ -9,8 +9,8 @@
 
 #define WIDTH 100
 
-// Text wrapped to WIDTH columns with `indent` blanks before each line but the first, which began at `column`. A
-// blank is written with the word behind it, so that no line ends with one.
+// Text wrapped to WIDTH columns with `indent` blanks before each line but the first, which began at `column`.
+// A blank is written with the word behind it, so that no line ends with one.
 static void put_wrapped(cli_output *out, const char *text, size_t indent, size_t column) {
     size_t blank = 0;
     while (*text != '\0') {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Single appends with many in flight. Each event is an append of its own (so that a stored one is skipped and
-// the next one is not), but thousands wait at the same time and share their syncs. They are one chain: behind one
-// that was refused none is stored, so that importing again puts nothing out of order.
+// the next one is not), but thousands wait at the same time and share their syncs. They are one chain: behind
+// one that was refused none is stored, so that importing again puts nothing out of order.
 //
 // Threads: the importing thread submits and waits; completions come on the store's commit thread. The mutex
 // guards all they share, and a completion lets go of it last: when the importing thread, holding it, sees

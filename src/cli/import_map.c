@@ -5,9 +5,9 @@
 //
 // A missing or blank column gives no type, id, actor or tag. A missing part of the subject or a missing time
 // is malformed input. Type, actor and tags take no control characters in the store, but logs have activities
-// with line breaks: there they become spaces, which is counted, and the data keeps the value. Not in an id or a
-// correlation, where two values must not become one. Data is the JSON object of the record's visible values; a source hides what it
-// does not want there, as CSV does with empty cells.
+// with line breaks: there they become spaces, which is counted, and the data keeps the value. Not in an id or
+// a correlation, where two values must not become one. Data is the JSON object of the record's visible
+// values; a source hides what it does not want there, as CSV does with empty cells.
 //
 // Results are borrowed from buffers of the map and last until the next call. One thread.
 #include "cli/import.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `verify`, `repair`, `rebuild`, `backup`, `restore`: the library does the work and reports; here it is shown. Findings
-// go to standard output, because they are what was asked for; the verdict is the exit status.
+// `verify`, `repair`, `rebuild`, `backup`, `restore`: the library does the work and reports; here it is
+// shown. Findings go to standard output, because they are what was asked for; the verdict is the exit status.
 
 #include "cli/progress.h"
 

@@ -3,9 +3,9 @@
 // From argv to a context. Options may stand before or after the verb and between positionals; `--` ends
 // them; `--name=value` and `--name value` are the same; short letters may be joined. An argument that begins
 // with a minus and a digit is a positional (`-5` is JSON). The verb is found first, because it decides which
-// options take a value; before the verb only global options are known. An empty value or positional is refused
-// where it names something: for the library an empty name is one that was not given, so `--stream ""` (a shell
-// variable that is not set) would ask for everything.
+// options take a value; before the verb only global options are known. An empty value or positional is
+// refused where it names something: for the library an empty name is one that was not given, so `--stream ""`
+// (a shell variable that is not set) would ask for everything.
 
 #include "cli/cli.h"
 

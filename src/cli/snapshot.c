@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `snapshot take|show|ls|rm|prune`. A snapshot is stored as JSON with aggregate, version, seq, position, schema,
-// time, time_max, recorded and state; `show --json` prints it as it is.
+// `snapshot take|show|ls|rm|prune`. A snapshot is stored as JSON with aggregate, version, seq, position,
+// schema, time, time_max, recorded and state; `show --json` prints it as it is.
 
 #include "cli/event_text.h"
 #include "cli/json.h"

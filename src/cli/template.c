@@ -59,7 +59,8 @@ static daybook_status add_placeholder(cli_template *parsed, const char *name, si
     return DAYBOOK_OK;
 }
 
-// The text around the placeholders must be that of a subject, whatever the values: each stands for one byte here.
+// The text around the placeholders must be that of a subject, whatever the values: each stands for one byte
+// here.
 static daybook_status check_subject(const cli_template *parsed, const char *text, size_t size,
                                     daybook_error *error) {
     cli_output subject;

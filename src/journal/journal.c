@@ -23,7 +23,8 @@
 // witness and be reopened a few times.
 //
 // Growing asks for the disk's room first, so that a full disk says no at once instead of after megabytes of
-// zeros; then come the zeros, because room that was never written costs a commit of the file system each time.
+// zeros; then come the zeros, because room that was never written costs a commit of the file system each
+// time.
 //
 // Zero-filling and wiping use a second handle without synchronous writes, and one sync at their end.
 //

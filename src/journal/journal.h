@@ -95,8 +95,8 @@ daybook_status dbk_journal_recover(const dbk_journal_config *config, const dbk_j
                                    daybook_error *error);
 
 /// Does a group of this journal begin at `lsn`: is an intact first page there? Tells an end that the manifest
-/// names from one that was passed since. (Remains of a torn group can lie there, but not its first page: an epoch
-/// has begun in its place.) EDAMAGED where the file is shorter than the map.
+/// names from one that was passed since. (Remains of a torn group can lie there, but not its first page: an
+/// epoch has begun in its place.) EDAMAGED where the file is shorter than the map.
 daybook_status dbk_journal_has_group(const dbk_journal_config *config, const dbk_journal_map *map,
                                      uint64_t lsn, bool *has_out, daybook_error *error);
 

@@ -14,7 +14,8 @@ enum { SHOWN_SIZE_MAX = 64 }; // bytes of a refused value in a message
 static const int64_t time_first_ns = INT64_C(-9214560000) * DBK_SECOND_NS;
 static const int64_t time_end_ns = INT64_C(9214646400) * DBK_SECOND_NS;
 
-// Bytes of `text` (well-formed UTF-8, so a character begins within four bytes) to show, cut between characters.
+// Bytes of `text` (well-formed UTF-8, so a character begins within four bytes) to show, cut between
+// characters.
 static int shown_size(dbk_slice text) {
     const uint8_t *bytes = text.data;
     size_t size = text.size;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which dictionary a segment compresses its blocks with: one of an earlier segment as long as that does nearly
-// as well as a new one would.
+// Which dictionary a segment compresses its blocks with: one of an earlier segment as long as that does
+// nearly as well as a new one would.
 //
 // A digested dictionary takes 40 KiB when read, most of it tables that every block goes through. With one for
-// each segment that was ever flushed, loading an aggregate spread over the store meets others in each block, and
-// the more there are the fewer stay in the processor's caches: unpacking a block of 2 KiB takes 3.4 us with one
-// dictionary, 4.4 with eleven in turn, 6.5 with a hundred and ten (measured alone, blocks from all over 95 MB).
-// Training also costs more than trying the one at hand.
+// each segment that was ever flushed, loading an aggregate spread over the store meets others in each block,
+// and the more there are the fewer stay in the processor's caches: unpacking a block of 2 KiB takes 3.4 us
+// with one dictionary, 4.4 with eleven in turn, 6.5 with a hundred and ten (measured alone, blocks from all
+// over 95 MB). Training also costs more than trying the one at hand.
 //
 // "Nearly as well" is measured on pieces of the bodies, as large as blocks. Where the one at hand packs them
-// as well as it packed those it was trained on, nothing is trained. Else one is trained and both are measured,
-// because it may be the data that packs worse; the new one is taken where it gains more than a fiftieth.
+// as well as it packed those it was trained on, nothing is trained. Else one is trained and both are
+// measured, because it may be the data that packs worse; the new one is taken where it gains more than a
+// fiftieth.
 //
 // A dictionary consists of pieces of events. So after USES_MAX segments there is a new one: erasing an event
 // means to rewrite all segments that share a dictionary made of it (store/merge.c).

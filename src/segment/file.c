@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writing a segment file front to back, and reading its chunks.
 //
-// The writer collects 256 KiB before each write (less where its memory is less), and has each written out at once, in the background; after
-// every SYNC_INTERVAL it syncs. So neither a sync nor the end of a merge of gigabytes finds much to write,
-// which would hold up the journal on the same device. The SHA-256 runs along; it covers exactly the bytes handed to the file.
+// The writer collects 256 KiB before each write (less where its memory is less), and has each written out at
+// once, in the background; after every SYNC_INTERVAL it syncs. So neither a sync nor the end of a merge of
+// gigabytes finds much to write, which would hold up the journal on the same device. The SHA-256 runs along;
+// it covers exactly the bytes handed to the file.
 //
 // Failure modes: errors of the vfs come back as statuses naming path and offset; the writer is then useless
 // and its owner removes the file. Reading: a chunk is bounded by the file's size before anything is read or

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loading what is compressed: blocks of events and pages of terms, read, verified, unpacked into the cache.
 //
-// A decompressed block, a page and a digested dictionary are each one piece of memory in the cache (under the offset
-// of their chunk), so the cache's bound is the bound of all of them. Decompression works in scratch memory
-// that the cache keeps for the next one. Blocks that one read does not fit into the scratch (events of more
-// than about 60 KiB, stored) get a buffer of their own. Any thread; two that miss the same block both read
-// it, and one result stays.
+// A decompressed block, a page and a digested dictionary are each one piece of memory in the cache (under the
+// offset of their chunk), so the cache's bound is the bound of all of them. Decompression works in scratch
+// memory that the cache keeps for the next one. Blocks that one read does not fit into the scratch (events of
+// more than about 60 KiB, stored) get a buffer of their own. Any thread; two that miss the same block both
+// read it, and one result stays.
 //
 // Reads are few: dictionaries come with their neighbours, and a block comes with the page of the block index
 // that lies behind it where that is near.
@@ -92,9 +92,9 @@ static dbk_cache_entry *keep_bytes(dbk_segment *segment, uint64_t offset, const 
                          offset | DBK_CACHED_DICTIONARY_BYTES, entry);
 }
 
-// A merged segment has many dictionaries, and an aggregate spread over it needs several: their copies lie side
-// by side, so one read fetches a few. They are kept as they are, to be digested when asked for. Whatever is not
-// as it should be is left to reading one alone (NULL).
+// A merged segment has many dictionaries, and an aggregate spread over it needs several: their copies lie
+// side by side, so one read fetches a few. They are kept as they are, to be digested when asked for. Whatever
+// is not as it should be is left to reading one alone (NULL).
 static dbk_cache_entry *read_neighbours(dbk_segment *segment, uint32_t number) {
     const dbk_footer *footer = &segment->footer;
     const dbk_file_reader *reader = &segment->reader;
@@ -230,8 +230,8 @@ static daybook_status read_block(dbk_segment *segment, const dbk_block_place *pl
 
 // ---- A block with its page --------------------------------------------------------------------------------
 
-// From where on to read so that the block for `position` is there when the page's end is; the page's own offset
-// where it is too far in front. Blocks hold about as many positions each, so the place is guessed.
+// From where on to read so that the block for `position` is there when the page's end is; the page's own
+// offset where it is too far in front. Blocks hold about as many positions each, so the place is guessed.
 static uint64_t guess_begin(const dbk_segment *segment, uint32_t page_index, uint64_t position) {
     const dbk_block_page *page = &segment->footer.block_pages[page_index];
     uint64_t base = segment->footer.summary.position_first, begin = page->first_block_offset;
@@ -247,8 +247,8 @@ static uint64_t guess_begin(const dbk_segment *segment, uint32_t page_index, uin
     return end - begin <= NEAR_SIZE ? begin : page->offset;
 }
 
-// Decode the block for `position` into the cache where all of it was read. What is wrong with it is said to who
-// reads it alone.
+// Decode the block for `position` into the cache where all of it was read. What is wrong with it is said to
+// who reads it alone.
 static void keep_block(dbk_segment *segment, const dbk_block_info *blocks, uint32_t count, uint64_t position,
                        const uint8_t *bytes, uint64_t begin, uint64_t end, void *scratch) {
     uint32_t i = 0;

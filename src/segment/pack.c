@@ -2,8 +2,8 @@
 // zstd for blocks of events and pages of terms.
 //
 // Everything is a zstd frame without magic, size, checksum or dictionary id: who stores it knows them. Blocks
-// with level 3: an eighth slower than level 1, but smaller by a twentieth and faster to read again. Pages with
-// level 1, which does as well for them. Contexts are kept: setting one up costs more than using it once.
+// with level 3: an eighth slower than level 1, but smaller by a twentieth and faster to read again. Pages
+// with level 1, which does as well for them. Contexts are kept: setting one up costs more than using it once.
 //
 // A page of terms (index/term_page.h) is stored as it is, beginning with its level, or packed:
 //

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compression of what a segment stores: zstd with our memory, dictionaries, and packed pages of the index. The
-// formats stand at the heads of pack.c (pages) and block.c.
+// Compression of what a segment stores: zstd with our memory, dictionaries, and packed pages of the index.
+// The formats stand at the heads of pack.c (pages) and block.c.
 #ifndef DBK_SEGMENT_PACK_H
 #define DBK_SEGMENT_PACK_H
 
@@ -20,8 +20,8 @@ daybook_status dbk_packer_new(const daybook_allocator *allocator, int level, dbk
 void dbk_packer_free(dbk_packer *packer);
 /// Room that packing so many bytes needs.
 size_t dbk_pack_bound(size_t size);
-/// Bytes written to `out`, which has room for the bound; 0 where they are no gain (less than a thirty-second),
-/// SIZE_MAX where memory is out. `encoder` NULL: without dictionary.
+/// Bytes written to `out`, which has room for the bound; 0 where they are no gain (less than a
+/// thirty-second), SIZE_MAX where memory is out. `encoder` NULL: without dictionary.
 size_t dbk_pack(dbk_packer *packer, const dbk_dictionary_encoder *encoder, dbk_slice raw, uint8_t *out);
 /// A page of terms as it is stored, appended to `buf`. ENOMEM.
 daybook_status dbk_pack_page(dbk_packer *packer, dbk_slice page, dbk_buf *buf);

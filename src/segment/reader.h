@@ -43,8 +43,8 @@ uint64_t dbk_segment_id_seed(const dbk_segment *segment);
 /// A chunk's payload, pinned in the cache. Release with dbk_cache_release.
 daybook_status dbk_segment_load(dbk_segment *segment, uint64_t offset, size_t size, const char *what,
                                 dbk_cache_entry **entry_out, daybook_error *error);
-/// A page of the dictionary, stored in `size` bytes, opened and pinned in the cache. EDAMAGED also where it is
-/// of another level.
+/// A page of the dictionary, stored in `size` bytes, opened and pinned in the cache. EDAMAGED also where it
+/// is of another level.
 daybook_status dbk_segment_load_page(dbk_segment *segment, uint32_t level, uint64_t offset, uint32_t size,
                                      dbk_cache_entry **entry_out, dbk_term_page *page_out,
                                      daybook_error *error);
@@ -60,8 +60,8 @@ void dbk_segment_value_to_entry(const dbk_segment *segment, const dbk_term_value
 const dbk_filter_part *dbk_segment_filter_part(const dbk_segment *segment, dbk_slice term);
 daybook_status dbk_segment_page_damaged(const dbk_segment *segment, uint64_t offset, daybook_error *error);
 
-/// What the cache keeps of a page of the block index: positions relative to the segment's first, the offset to
-/// that of the page's first block.
+/// What the cache keeps of a page of the block index: positions relative to the segment's first, the offset
+/// to that of the page's first block.
 typedef struct dbk_page_row {
     uint32_t position_first, position_last;
     uint32_t offset;
@@ -90,7 +90,8 @@ bool dbk_segment_read_page_and_block(dbk_segment *segment, uint32_t page_index, 
                                      dbk_block_info blocks_out[DBK_BLOCK_PAGE_COUNT]);
 /// Error text for a block, naming its positions.
 daybook_status dbk_block_damaged(dbk_segment *segment, uint64_t offset, daybook_error *error);
-/// Whether what the head of a block says is what the block index says. Loading by place compares positions only.
+/// Whether what the head of a block says is what the block index says. Loading by place compares positions
+/// only.
 bool dbk_block_head_matches(const dbk_block_head *head, const dbk_block_info *info);
 bool dbk_block_is_loaded(const dbk_block_view *view, const dbk_segment *segment, uint32_t block_number);
 /// What precedes a block's stored bytes; false where it is not what index and footer say.

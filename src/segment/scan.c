@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Going through the blocks of a segment in order: a window of the file is read at once, the page of the block
-// index and the dictionary of the moment stay pinned, and blocks are decoded into memory of the scan's own. So a
-// block costs its checksum and its decompression and little else, and the cache keeps what look-ups need.
+// index and the dictionary of the moment stay pinned, and blocks are decoded into memory of the scan's own.
+// So a block costs its checksum and its decompression and little else, and the cache keeps what look-ups
+// need.
 //
 // What is unusual in any way, a large block, one that cannot be read or is damaged, is left to the way that
 // reads one block (load.c), so that errors are the same and none spoils its neighbours.
 //
-// Memory: WINDOW_SIZE and BLOCK_SIZE_MAX at most, a page of the block index and a dictionary of the cache. Scans
-// are for segments that would not stay in the cache anyway; smaller ones are better kept there. One thread.
+// Memory: WINDOW_SIZE and BLOCK_SIZE_MAX at most, a page of the block index and a dictionary of the cache.
+// Scans are for segments that would not stay in the cache anyway; smaller ones are better kept there. One
+// thread.
 #include "segment/reader.h"
 
 enum {

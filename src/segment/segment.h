@@ -58,9 +58,9 @@ void dbk_dictionary_init(dbk_dictionary *dictionary, const daybook_allocator *al
 void dbk_dictionary_deinit(dbk_dictionary *dictionary);
 /// None from now on.
 void dbk_dictionary_forget(dbk_dictionary *dictionary);
-/// Make it one for such bodies: itself where it does nearly as well as a new one, else a new one. *is_used_out is
-/// false where there is too little to learn from. Best given bodies from all over the segment. ENOMEM, with the
-/// dictionary as it was.
+/// Make it one for such bodies: itself where it does nearly as well as a new one, else a new one.
+/// *is_used_out is false where there is too little to learn from. Best given bodies from all over the
+/// segment. ENOMEM, with the dictionary as it was.
 daybook_status dbk_dictionary_choose(const daybook_allocator *allocator, const dbk_slice *bodies,
                                      size_t count, dbk_dictionary *dictionary, bool *is_used_out);
 

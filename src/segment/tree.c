@@ -2,8 +2,9 @@
 // Builds the dictionary, streaming.
 //
 // Pages of all levels are open at once, one per level. A leaf that is full is packed (pack.c), written as a
-// chunk and named in the open page above it by the shortest separator between its first term and the last one before it; that
-// page, when full, goes the same way. A lookup compares with separators only, so they need not be terms.
+// chunk and named in the open page above it by the shortest separator between its first term and the last one
+// before it; that page, when full, goes the same way. A lookup compares with separators only, so they need
+// not be terms.
 //
 // Postings of a term are held back while they might fit the leaf (DBK_POSTINGS_INLINE_COUNT_MAX numbers);
 // beyond, they go through the page encoder. The first page waits until there is a second: a list of one page

@@ -457,8 +457,8 @@ static daybook_status write_manifest(copying *copy, dbk_manifest *manifest, uint
     return dbk_manifest_create(manifest, error);
 }
 
-// An id above all that either side uses, and with bit 62 above what the store will soon give. A store that was
-// restored from a backup has such segments of its own, so its next id alone says too little.
+// An id above all that either side uses, and with bit 62 above what the store will soon give. A store that
+// was restored from a backup has such segments of its own, so its next id alone says too little.
 static uint64_t tail_id(const dbk_manifest *manifest, const dbk_directory *target) {
     uint64_t id = manifest->next_segment_id;
     if (id <= target->segment_id_max) id = target->segment_id_max + 1;

@@ -3,10 +3,10 @@
 // root, which is the empty beginning. Every node has a parent with one token less, so that a look-up may stop
 // at the first token nobody has.
 //
-// A subject is captured by a filter at one of its own leading token sequences. Two filters can share a subject
-// only where the beginning of one is a beginning of the other: the candidates for a filter are those on the way
-// to its node, and those below it. With ten thousand streams `orders-17.>` that is one. Nodes stay when their
-// filters go; a subtree without filters is not entered.
+// A subject is captured by a filter at one of its own leading token sequences. Two filters can share a
+// subject only where the beginning of one is a beginning of the other: the candidates for a filter are those
+// on the way to its node, and those below it. With ten thousand streams `orders-17.>` that is one. Nodes stay
+// when their filters go; a subtree without filters is not entered.
 #include "store/filter_tree.h"
 
 #include <string.h>

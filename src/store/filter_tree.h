@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The filters of all streams, to find who captures a subject and what overlaps a filter: a tree of the literal
-// tokens filters begin with. Filters are borrowed: they must live as long as the tree, also when removed. Not
-// thread-safe: the table of streams locks around it.
+// The filters of all streams, to find who captures a subject and what overlaps a filter: a tree of the
+// literal tokens filters begin with. Filters are borrowed: they must live as long as the tree, also when
+// removed. Not thread-safe: the table of streams locks around it.
 #ifndef DBK_STORE_FILTER_TREE_H
 #define DBK_STORE_FILTER_TREE_H
 
@@ -33,8 +33,8 @@ void dbk_filter_tree_remove(dbk_filter_tree *tree, dbk_slice filter, const struc
 struct dbk_stream *dbk_filter_tree_match(const dbk_filter_tree *tree, dbk_slice subject);
 
 /// Calls `visit` for every filter that shares a subject with `filter`, until it returns non-zero. Returns the
-/// number of filters compared: those that begin with the literal tokens `filter` begins with, or with fewer of
-/// them and a wildcard.
+/// number of filters compared: those that begin with the literal tokens `filter` begins with, or with fewer
+/// of them and a wildcard.
 size_t dbk_filter_tree_overlaps(const dbk_filter_tree *tree, dbk_slice filter,
                                 int (*visit)(void *context, dbk_slice overlapping, struct dbk_stream *stream),
                                 void *context);

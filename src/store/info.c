@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a store says of itself. Numbers are taken one after the other while others work: each is right,
-// together they may be of slightly different moments. Any thread. Also its room for an engine (engine_slot.h).
+// together they may be of slightly different moments. Any thread. Also its room for an engine
+// (engine_slot.h).
 #include "base/error.h"
 #include "store/store_internal.h"
 

@@ -122,8 +122,8 @@ daybook_status dbk_tail_write(const dbk_tail *tail, const dbk_segment_config *co
                               dbk_segment_summary *summary_out, daybook_error *error);
 
 // ---- merge.c --------------------------------------------------------------------------------------------
-/// One merge or rewrite where one is due; END when none is. With `removed_only` only the rewrite of a segment more
-/// than half of whose events are removed. merge_lock is taken inside.
+/// One merge or rewrite where one is due; END when none is. With `removed_only` only the rewrite of a segment
+/// more than half of whose events are removed. merge_lock is taken inside.
 daybook_status dbk_merge_once(daybook_store *store, bool removed_only, daybook_error *error);
 /// Rewrite the segments that hold removed events with positions within [first, last], and those that share a
 /// dictionary made of them; merge_lock is held by the caller.

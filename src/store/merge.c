@@ -5,13 +5,14 @@
 // Choice: segments have a level, the base-4 logarithm of their size over LEVEL_BYTES. From the lowest level
 // up, the first run of at least FAN_IN_MIN neighbours at or below that level is merged (at most FAN_IN_MAX
 // of them, and never beyond segment_max_bytes or SEGMENT_EVENTS_MAX), if the result has at least GROWTH times
-// the bytes of the largest: else a few small neighbours would have a large one rewritten again and again. So a
-// byte is rewritten a logarithmic number of times, and the sizes of segments left over fall off as a
-// geometric series. A segment more than half of whose events are removed is rewritten alone: that is what frees
-// space, and may use the reserve for it; a run is only merged where the disk has room for the result.
+// the bytes of the largest: else a few small neighbours would have a large one rewritten again and again. So
+// a byte is rewritten a logarithmic number of times, and the sizes of segments left over fall off as a
+// geometric series. A segment more than half of whose events are removed is rewritten alone: that is what
+// frees space, and may use the reserve for it; a run is only merged where the disk has room for the result.
 //
-// A segment that cannot be read (damage, I/O errors) is left out for a while: its neighbours on either side are
-// merged without it. Else one bad block would keep all others from being merged, until the store is repaired.
+// A segment that cannot be read (damage, I/O errors) is left out for a while: its neighbours on either side
+// are merged without it. Else one bad block would keep all others from being merged, until the store is
+// repaired.
 //
 // As a flush, a merge works on a copy of what is removed when it begins, and hands on what was removed
 // meanwhile when it takes effect: into a deletion file of the new segment (its inputs' files may hold
@@ -641,9 +642,9 @@ static bool has_marked(const daybook_store *store, const dbk_source *source, uin
     return false;
 }
 
-// Segments share dictionaries (segment/dictionary.c), which are made of pieces of events: of events in the first
-// segment that has it, or none of it is left. What of the others has one in common with a segment that is
-// rewritten, and first had it, is rewritten too.
+// Segments share dictionaries (segment/dictionary.c), which are made of pieces of events: of events in the
+// first segment that has it, or none of it is left. What of the others has one in common with a segment that
+// is rewritten, and first had it, is rewritten too.
 typedef struct erasing {
     daybook_store *store;
     dbk_view *view;

@@ -395,8 +395,8 @@ daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error) {
     return status;
 }
 
-// A damaged block is told to whoever reads it. It must not keep a store from being opened for writing, nor the
-// limits of others from being enforced.
+// A damaged block is told to whoever reads it. It must not keep a store from being opened for writing, nor
+// the limits of others from being enforced.
 static daybook_status pass_damage(daybook_store *store, daybook_status status, const daybook_error *detail,
                                   daybook_error *error) {
     if (status == DAYBOOK_EDAMAGED) {
@@ -483,8 +483,8 @@ daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_
 // ---- By users ---------------------------------------------------------------------------------------------
 
 // What users remove goes together with the snapshots that may have folded it. Somebody may store one between
-// our looking for them and our turn: then we look again, at what is new. One stored later is noticed by whoever
-// took it, because the removal is applied before anything later is decided.
+// our looking for them and our turn: then we look again, at what is new. One stored later is noticed by
+// whoever took it, because the removal is applied before anything later is decided.
 typedef struct commit_context {
     daybook_store *store;
     dbk_slice records;

@@ -19,12 +19,13 @@ daybook_status dbk_reserve_for(daybook_store *store, size_t bytes, daybook_error
 /// again makes no sense. Until dbk_reserve_restore no append and no growth of the journal may take of it.
 bool dbk_reserve_lend(daybook_store *store);
 bool dbk_reserve_is_lent(const daybook_store *store);
-/// What was lent has been used, or was of no use: take from the disk again what is missing, or as much as there
-/// is.
+/// What was lent has been used, or was of no use: take from the disk again what is missing, or as much as
+/// there is.
 void dbk_reserve_restore(daybook_store *store);
 /// The journal could not grow: what frees space should be done now.
 void dbk_reserve_note_full(daybook_store *store);
-/// The disk is full: an append was refused for want of space, or less is held than an empty store should have.
+/// The disk is full: an append was refused for want of space, or less is held than an empty store should
+/// have.
 bool dbk_reserve_is_short(const daybook_store *store);
 /// The same, or nearly: less is free than is held and may be accepted while a table is written out.
 bool dbk_reserve_is_tight(const daybook_store *store);

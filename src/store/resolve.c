@@ -4,8 +4,8 @@
 // tables only. Where the list of segments changed meanwhile, or something was removed, the leader has this
 // done again (commit.c).
 //
-// Events past their stream's max_age, and ids past its window, are judged by the time looked up here, once for
-// the whole append: by the clock of reads, so that conditions count what reads give.
+// Events past their stream's max_age, and ids past its window, are judged by the time looked up here, once
+// for the whole append: by the clock of reads, so that conditions count what reads give.
 #include "base/assert.h"
 #include "store/commit.h"
 #include "subject/subject.h"

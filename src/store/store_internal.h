@@ -199,8 +199,8 @@ void dbk_commit_room_changed(daybook_store *store);
 // ---- append.c: apply one journal record to the memory state, used by recovery and by followers ------------
 /// `record` is one record of a group. Events enter the active memory table; removals and catalogue entries
 /// are applied. Not thread-safe against itself; publishes nothing (the caller sets durable_position). With
-/// store->salvage (repair) catalogue entries are passed over, what removals say too much of is taken for counted
-/// already, and events without a stream are noted there.
+/// store->salvage (repair) catalogue entries are passed over, what removals say too much of is taken for
+/// counted already, and events without a stream are noted there.
 daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_error *error);
 
 // ---- removal.c --------------------------------------------------------------------------------------------
@@ -213,8 +213,8 @@ void dbk_store_apply_remove(daybook_store *store, const dbk_remove *remove);
 /// lock on return.
 daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject,
                               daybook_error *error);
-/// Remove the live events of a stream from seq_first to seq_last that `may_go` (NULL: all of them), as limits do. Waits
-/// for others who remove from the stream: not for the commit thread.
+/// Remove the live events of a stream from seq_first to seq_last that `may_go` (NULL: all of them), as limits
+/// do. Waits for others who remove from the stream: not for the commit thread.
 daybook_status dbk_store_remove_settled(daybook_store *store, dbk_stream *stream, uint64_t seq_first,
                                         uint64_t seq_last,
                                         bool (*may_go)(void *context, const dbk_event *event), void *context,
@@ -251,8 +251,8 @@ unsigned dbk_maintenance_running(const daybook_store *store);
 daybook_status dbk_maintenance_flush(daybook_store *store, daybook_error *error);
 daybook_status dbk_maintenance_erase(daybook_store *store, uint64_t position_first, uint64_t position_last,
                                      daybook_error *error);
-/// After events were removed: where the disk is full, do at once what gives their space back. Its failures are
-/// told to the log: the removal is done.
+/// After events were removed: where the disk is full, do at once what gives their space back. Its failures
+/// are told to the log: the removal is done.
 void dbk_maintenance_free_space(daybook_store *store);
 /// More journal pieces, when allowed by journal_max_bytes: called when a group does not fit. ELIMIT at the
 /// maximum.

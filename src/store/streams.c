@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of streams: one array that only grows (a stream keeps its place for ever, so that pointers stay
-// good), ascending by id, a map of the live ones by name, and the tree of their filters (filter_tree.c), which
-// says who captures a subject and what a new filter overlaps, however many streams there are.
+// good), ascending by id, a map of the live ones by name, and the tree of their filters (filter_tree.c),
+// which says who captures a subject and what a new filter overlaps, however many streams there are.
 //
 // Catalogue value of a stream, version 1, little-endian:
 //   u8 1, u32 id, u32 aggregate_tokens, u32 flags, u8 discard, u8 storage, u64 max_msgs, max_bytes,

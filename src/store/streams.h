@@ -99,8 +99,8 @@ dbk_stream *dbk_stream_table_find_id(dbk_stream_table *table, uint32_t id);
 /// The stream that captures a valid subject; NULL when none does. A few hash look-ups, whatever the number of
 /// streams.
 dbk_stream *dbk_stream_table_capture(dbk_stream_table *table, dbk_slice subject);
-/// The live streams that may capture a subject the filter matches, each once, into *streams_out (allocated; the
-/// caller frees the array). ENOMEM.
+/// The live streams that may capture a subject the filter matches, each once, into *streams_out (allocated;
+/// the caller frees the array). ENOMEM.
 daybook_status dbk_stream_table_overlapping(dbk_stream_table *table, dbk_slice filter,
                                             dbk_stream ***streams_out, size_t *count_out);
 /// The live streams ascending by id into *streams_out (allocated; the caller frees the array).

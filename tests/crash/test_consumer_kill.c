@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Exactly once inside the store: workers fetch messages and append what follows from each together with its
-// acknowledgement; the process is killed at random moments, measured in what was done. The parent is the oracle: it knows how many inputs it
-// appended, and after each kill opens the store and looks.
+// acknowledgement; the process is killed at random moments, measured in what was done. The parent is the
+// oracle: it knows how many inputs it appended, and after each kill opens the store and looks.
 //
 //   - each input has at most one output, at any moment; at the end exactly one
 //   - an append that returned to the worker (told through a pipe before the kill) left its output
 //   - an input with an output is not pending, one without is pending or still to come
 //
-// One more consumer is acknowledged plainly, and nothing appended for it: there each message is delivered at least
-// once.
+// One more consumer is acknowledged plainly, and nothing appended for it: there each message is delivered at
+// least once.
 //
 // DAYBOOK_SEED, DAYBOOK_KILLS (default 40)
 #define _DEFAULT_SOURCE // usleep

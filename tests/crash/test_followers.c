@@ -52,8 +52,8 @@ static daybook_store *open_store(unsigned flags) {
     return real_open(&options);
 }
 
-// Event `number` of the stream, from 1. Every third is large, so that the journal is lapped by few enough events
-// for eight readers on two cores.
+// Event `number` of the stream, from 1. Every third is large, so that the journal is lapped by few enough
+// events for eight readers on two cores.
 static size_t make_data(uint64_t number, char *data) {
     int size = sprintf(data, "%" PRIu64 " ", number);
     size_t filler = (size_t)(number % 3 == 0 ? number * 7919 % (DATA_SIZE_MAX - 32) : number * 31 % 700);

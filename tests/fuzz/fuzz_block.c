@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A block of a segment, compressed or not, with every event in it; or a packed page of terms, which begins with
-// 255.
+// A block of a segment, compressed or not, with every event in it; or a packed page of terms, which begins
+// with 255.
 #include "fuzz.h"
 #include "segment/block.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// State machines from a file: whatever the bytes are, they are refused with a message, or make a machine whose every way
-// leads from one of its states to another, and which can be checked and drawn.
+// State machines from a file: whatever the bytes are, they are refused with a message, or make a machine
+// whose every way leads from one of its states to another, and which can be checked and drawn.
 #include "daybook/machine.h"
 #include "fuzz.h"
 

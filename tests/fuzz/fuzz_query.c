@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Queries of a store whose events lie in two segments and the memory table, some of them removed. Input: a byte
-// of flags, two of bounds, then texts separated by zero bytes, each with a first byte that says what it is: a
-// filter, type, tag, correlation, actor, id, stream, or the begin of a further item. A query is refused with a
-// message, or gives what a naive walk over all events gives, in both directions, and counts as many.
+// Queries of a store whose events lie in two segments and the memory table, some of them removed. Input: a
+// byte of flags, two of bounds, then texts separated by zero bytes, each with a first byte that says what it
+// is: a filter, type, tag, correlation, actor, id, stream, or the begin of a further item. A query is refused
+// with a message, or gives what a naive walk over all events gives, in both directions, and counts as many.
 #include "daybook/daybook.h"
 #include "fuzz.h"
 #include "io/memory.h"

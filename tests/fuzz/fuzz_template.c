@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Templates of `import`, and the lists in its columns. Input: a template, then values, separated by zero bytes.
-// What parses puts in what is a subject's token and can be undone; lists come to an end.
+// Templates of `import`, and the lists in its columns. Input: a template, then values, separated by zero
+// bytes. What parses puts in what is a subject's token and can be undone; lists come to an end.
 #include "cli/template.h"
 #include "fuzz.h"
 

@@ -241,7 +241,8 @@ static size_t index_behind(const checker *own, uint64_t position) {
     return low;
 }
 
-// Was an entry that was cut off asked for again? Then it may be the retry, without the condition, that did it.
+// Was an entry that was cut off asked for again? Then it may be the retry, without the condition, that did
+// it.
 static bool was_repeated(const checker *own, const history_entry *entry) {
     const history_entry *next = entry + 1;
     return entry->returned_ns == 0 && next < own->history->entries + own->history->entry_count &&

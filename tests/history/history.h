@@ -3,8 +3,8 @@
 //
 // The store promises one order for everything: that of positions. So a history need not be searched for an
 // order that explains it, as a checker of linearizability has to: the log *is* the order, and every answer is
-// held against it. An operation takes effect at one moment between its invocation and its return. For a moment
-// only bounds are known:
+// held against it. An operation takes effect at one moment between its invocation and its return. For a
+// moment only bounds are known:
 //
 //     settled(t)   the last position acknowledged to anybody before t: the state has at least it
 //     possible(t)  the last position asked for by anybody before t: the state has at most it
@@ -20,7 +20,8 @@
 //  8 reads     a read gives the matching events of a prefix of the log, within the bounds, and a later read no less
 //  9 follower  sees a prefix of the log, each event once, and all of it that was settled when it stopped
 //
-// Entries live in memory shared with processes that are killed: an entry without return is of unknown outcome.
+// Entries live in memory shared with processes that are killed: an entry without return is of unknown
+// outcome.
 #ifndef DBK_TESTS_HISTORY_H
 #define DBK_TESTS_HISTORY_H
 

@@ -12,8 +12,9 @@
 
 enum { ENTRIES = 6, EVENTS = 5 };
 
-// Two streams (aggregates 0 and 2 in the first, 1 in the second). Client A appends 1, then a batch of 2 and 3;
-// client B is refused at version 0, appends 4 on a tag, reads; 5 was in flight when the process was killed.
+// Two streams (aggregates 0 and 2 in the first, 1 in the second). Client A appends 1, then a batch of 2 and
+// 3; client B is refused at version 0, appends 4 on a tag, reads; 5 was in flight when the process was
+// killed.
 typedef struct small_history {
     history_entry entries[ENTRIES];
     history_log_event log[EVENTS];

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Concurrent clients on a store that is killed again and again; what they asked and were told lies in memory
-// shared with the processes that are killed, and is held against the log in the end (history.h has the rules).
+// shared with the processes that are killed, and is held against the log in the end (history.h has the
+// rules).
 //
-// Each round is a process: it opens the store, its clients append (plainly, under each kind of condition, once
-// more with the same ids), read and follow, until it is killed with SIGKILL in the middle; the last one ends in
-// peace. Memory table and journal are small, so that flushes, merges and laps happen all the while.
+// Each round is a process: it opens the store, its clients append (plainly, under each kind of condition,
+// once more with the same ids), read and follow, until it is killed with SIGKILL in the middle; the last one
+// ends in peace. Memory table and journal are small, so that flushes, merges and laps happen all the while.
 //
 // DAYBOOK_SECONDS  all rounds together; default 6
 // DAYBOOK_SEED     printed; the schedule of threads is the machine's all the same

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A store driven from outside, one command per line of standard input, one line of answer each: for tests that
-// change the world under a living process. An answer is "<status name> <number> <message>".
+// A store driven from outside, one command per line of standard input, one line of answer each: for tests
+// that change the world under a living process. An answer is "<status name> <number> <message>".
 //
 //   open PATH rw|ro|sync [JOURNAL_MIB] [MEMTABLE_KIB]   sync: without background threads
 //   append COUNT BYTES [WRITERS]   COUNT events by each of WRITERS threads, one by one, until one is refused;

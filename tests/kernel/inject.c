@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// A library to be preloaded: lets one system call of the library's posix side fail, chosen by name and number.
+// A library to be preloaded: lets one system call of the library's posix side fail, chosen by name and
+// number.
 //
 //   INJECT=<call>:<nth>:<error>[+]    the nth call (from 1) fails with EIO, ENOSPC, EMFILE, EINTR ... or, SHORT,
 //                                     moves less than asked; with + every later one, too
 //   INJECT_REPORT=<path>              at the end: "<calls> <failed>", decimal
 //
-// A failing write may have moved nothing; a failing sync has not synced: what it should have synced stays in the
-// page cache, as after a real failure. Any thread.
+// A failing write may have moved nothing; a failing sync has not synced: what it should have synced stays in
+// the page cache, as after a real failure. Any thread.
 #define _GNU_SOURCE // RTLD_NEXT, fallocate
 
 #include <dlfcn.h>

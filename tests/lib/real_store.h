@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What suites with a store in a real directory, in several threads or processes, share: the directory, its removal,
-// the seed, and the way to end with a message.
+// What suites with a store in a real directory, in several threads or processes, share: the directory, its
+// removal, the seed, and the way to end with a message.
 //
 //     number_from("DAYBOOK_SECONDS", 6);
 //     real_seed = number_from("DAYBOOK_SEED", (uint64_t)now_ns() % 1000000);

@@ -13,8 +13,8 @@
 #include "daybook/daybook.h"
 #include "io/sim/sim.h"
 
-// The index of each segment, then each block, which brings its page of the block index along; dictionaries come
-// several at once.
+// The index of each segment, then each block, which brings its page of the block index along; dictionaries
+// come several at once.
 enum { READS_MAX = 16, PER_AGGREGATE = 5, BATCH = 500 };
 
 static dbk_sim *sim;
@@ -176,7 +176,8 @@ int main(void) {
     if (daybook_close(store, &error) != DAYBOOK_OK) fail("close");
     dbk_sim_reset_counts(sim);
     open_store();
-    // Head, tail, footer and root of the index of each segment; a read of event blocks would grow with the events.
+    // Head, tail, footer and root of the index of each segment; a read of event blocks would grow with the
+    // events.
     check("opening", 4 * info.segment_count);
     daybook_query query;
     char together[64];

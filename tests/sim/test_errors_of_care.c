@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The system fails whoever reads, follows, closes, verifies, repairs, rebuilds, backs up or restores: each call of
-// the vfs with each error, once or from then on, half of the cases with transfers that move less than asked.
-// (test_errors.c does the same to what changes a store.) Whatever happens:
+// The system fails whoever reads, follows, closes, verifies, repairs, rebuilds, backs up or restores: each
+// call of the vfs with each error, once or from then on, half of the cases with transfers that move less than
+// asked. (test_errors.c does the same to what changes a store.) Whatever happens:
 //
 //   - the status is OK or one for operating errors, with a message
 //   - when the fault is over the same call is answered, and the store shows what it showed before (or what a

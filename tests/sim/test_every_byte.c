@@ -17,7 +17,8 @@
 // The store is broken twice over: closed, and as a killed process leaves it.
 //
 // DAYBOOK_SEED    where sampling begins; default: from the clock, printed
-// DAYBOOK_STRIDE  every how manyth byte; default 151, 601 under address sanitizer; 1: all (of the pages of the
+// DAYBOOK_STRIDE  every how manyth byte; default 151, 601 under address sanitizer; 1: all (of the pages of
+// the
 //                 journal that are not in use, a few)
 // DAYBOOK_TRACE   set: names each case before it runs
 // DAYBOOK_ONLY    only files whose name begins so

@@ -3,10 +3,10 @@
 // yet synced; then up to three crashes more while recovering, one right after recovery, and life goes on.
 //
 // The workload runs once. In each of its I/O steps the disk is cloned, when the effect of the step is in the
-// page cache only; each clone loses power in its own way, or its process is killed. What such a disk must show
-// after opening is exactly what the store showed before the step of the workload that was under way, or what
-// it shows after it: so everything acknowledged is there, batches are whole, what survived is a prefix, and
-// nothing removed is back. Counts, verify and the ids of deleted events are checked too.
+// page cache only; each clone loses power in its own way, or its process is killed. What such a disk must
+// show after opening is exactly what the store showed before the step of the workload that was under way, or
+// what it shows after it: so everything acknowledged is there, batches are whole, what survived is a prefix,
+// and nothing removed is back. Counts, verify and the ids of deleted events are checked too.
 //
 // With a directory as argument it is the store of an older version, one file of which is to be opened here
 // ("upgrade").

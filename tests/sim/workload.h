@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A fixed piece of work on a simulated disk, cut into steps each of which either happens wholly or not at all,
-// and what a store shows, boiled down to a few numbers, so that thousands of states can be compared in a
+// A fixed piece of work on a simulated disk, cut into steps each of which either happens wholly or not at
+// all, and what a store shows, boiled down to a few numbers, so that thousands of states can be compared in a
 // second. Both for the suites that break each step in every place: test_every_step.c, test_errors.c.
 //
 // It covers creation, streams with every limit, appends (alone, in batches over streams, under conditions,
@@ -74,8 +74,8 @@ typedef struct shown {
 } shown;
 
 shown_event shown_event_of(const daybook_recorded_event *recorded);
-/// Reads everything and checks that all counts agree. False, with work->error, where reading fails; `where` is
-/// for complaints.
+/// Reads everything and checks that all counts agree. False, with work->error, where reading fails; `where`
+/// is for complaints.
 bool shown_take(workload *work, shown *shown_out, const char *where);
 void shown_deinit(shown *what);
 bool shown_same(const shown *one, const shown *other, bool exactly);

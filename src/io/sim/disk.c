@@ -12,8 +12,8 @@
 // Power loss: every change meets its fate in order, unmarked ones by chance, and `durable` becomes what is
 // seen. Any subset of overlapping writes may survive, which gives every outcome that reordering them could.
 //
-// Bytes lie in pages that images share until written, and zeros take none: a clone of the disk costs a list of
-// pointers, so that thousands of crashes can be tried from one run.
+// Bytes lie in pages that images share until written, and zeros take none: a clone of the disk costs a list
+// of pointers, so that thousands of crashes can be tried from one run.
 //
 // A mapped page is the truth for its bytes while mapped: it is copied into `view` before anything looks at
 // that, word by word with atomic loads, because other threads write there. Nobody syncs it, so at a power

@@ -17,8 +17,9 @@
 // directory. A file's sync does not make its name durable. A rename is one change: kept or lost as a whole.
 //
 // A sync that fails (by dbk_sim_fail) loses what it should have written: reads go on showing it (direct ones
-// do not, nor any after dbk_sim_evict), a later sync succeeds, and a crash takes it away (PostgreSQL's "fsyncgate"; ext4 and XFS do this). A write that
-// fails with EIO may have arrived wholly, in part or not at all, and what arrived is not durable.
+// do not, nor any after dbk_sim_evict), a later sync succeeds, and a crash takes it away (PostgreSQL's
+// "fsyncgate"; ext4 and XFS do this). A write that fails with EIO may have arrived wholly, in part or not at
+// all, and what arrived is not durable.
 //
 // Not part of the library: module io_sim, for tests. Every function may be called from any thread; one mutex.
 // Memory running out in the simulation itself is -ENOMEM.
@@ -130,8 +131,8 @@ void dbk_sim_set_open_files_max(dbk_sim *sim, unsigned count);
 /// Whether DAYBOOK_VFS_DIRECT is honoured by later opens (default) or dropped. Direct files refuse offsets,
 /// sizes and addresses that are not multiples of 4096 with -EINVAL.
 void dbk_sim_set_direct(dbk_sim *sim, bool is_supported);
-/// The page cache forgets all it need not write: what failed syncs lost is no longer shown to anybody, as when
-/// memory got short before the files were opened again. A file mapped at the time is left out.
+/// The page cache forgets all it need not write: what failed syncs lost is no longer shown to anybody, as
+/// when memory got short before the files were opened again. A file mapped at the time is left out.
 void dbk_sim_evict(dbk_sim *sim);
 /// What a failed sync leaves durable of each 4 KiB sector, as a chance in percent. Default 0: it all is lost.
 void dbk_sim_set_failed_sync_kept(dbk_sim *sim, unsigned percent);

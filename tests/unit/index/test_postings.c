@@ -269,8 +269,8 @@ static void a_page_refused_ends_the_encoding(void **state) {
     }
 }
 
-// Whatever fills a page is told of its refusal: n runs, three numbers, perhaps a run; for every n that a page has
-// room for.
+// Whatever fills a page is told of its refusal: n runs, three numbers, perhaps a run; for every n that a page
+// has room for.
 static void a_refusal_is_told_wherever_a_page_is_full(void **state) {
     (void)state;
     static dbk_postings_encoder encoder;

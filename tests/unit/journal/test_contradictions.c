@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pages whose checksums fit and whose fields cannot be: no crash leaves them, so recovery must call them damage; and
-// what recovery does when the system fails it at one call or another.
+// Pages whose checksums fit and whose fields cannot be: no crash leaves them, so recovery must call them
+// damage; and what recovery does when the system fails it at one call or another.
 #include <errno.h>
 
 #include "fixture.h"
@@ -11,7 +11,8 @@ static dbk_journal_identity identity_of(const test_log *log) {
     return identity;
 }
 
-// A journal of two pieces: an epoch page, groups of one page, and one of several pages across the pieces' border.
+// A journal of two pieces: an epoch page, groups of one page, and one of several pages across the pieces'
+// border.
 static void make_log(test_log *log) {
     log_init(log, 71, 2);
     log_reopen(log);

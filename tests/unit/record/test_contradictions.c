@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What decoders of events and records refuse, one contradiction after the other, in bytes made by hand; and each field
-// by which events can differ.
+// What decoders of events and records refuse, one contradiction after the other, in bytes made by hand; and
+// each field by which events can differ.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

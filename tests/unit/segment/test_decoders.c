@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the decoders of blocks, block index, footer, head and tail refuse, one contradiction after the other, in
-// bytes made by hand: checksums would hide most of these from tests that change files.
+// What the decoders of blocks, block index, footer, head and tail refuse, one contradiction after the other,
+// in bytes made by hand: checksums would hide most of these from tests that change files.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -102,8 +102,8 @@ static void a_failing_disk_leaves_no_file_when_merging(void **state) {
     world_deinit(&world);
 }
 
-// With memory for a few bytes each call that writes is one that can fail. The last writes (footers, tails) are
-// taken one by one, the others at a stride.
+// With memory for a few bytes each call that writes is one that can fail. The last writes (footers, tails)
+// are taken one by one, the others at a stride.
 typedef daybook_status (*write_step_of)(test_world *world);
 
 static void check_each_write(test_world *world, write_step_of write, const char *name, unsigned stride) {

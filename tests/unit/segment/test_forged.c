@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parts of a segment that contradict one another under right checksums: each is told as damage by whoever meets
-// it, and harms nobody.
+// Parts of a segment that contradict one another under right checksums: each is told as damage by whoever
+// meets it, and harms nobody.
 #include <errno.h>
 #include <stdlib.h>
 
@@ -508,8 +508,8 @@ static void end_tree(forged_tree *tree) {
     forge_finish(&tree->made);
 }
 
-// Each byte of each part, changed in a few ways: whatever it becomes, nobody is harmed and all that is answered
-// is one of a few statuses (forge_use asserts it).
+// Each byte of each part, changed in a few ways: whatever it becomes, nobody is harmed and all that is
+// answered is one of a few statuses (forge_use asserts it).
 static void change_each_byte(forge *made, uint64_t offset, size_t size) {
     uint8_t *bytes = malloc(size);
     assert_non_null(bytes);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Building a dictionary of terms: each write and each allocation fails once, with lists of every form, pages of
-// pages, and filters.
+// Building a dictionary of terms: each write and each allocation fails once, with lists of every form, pages
+// of pages, and filters.
 #include <errno.h>
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Background work beside appends: what is held back and for how long, and what becomes of removed files. On the
-// real vfs, in a folder of its own below the working directory, because it is about threads and time.
+// Background work beside appends: what is held back and for how long, and what becomes of removed files. On
+// the real vfs, in a folder of its own below the working directory, because it is about threads and time.
 #define _POSIX_C_SOURCE 200809L // mkdtemp, nanosleep
 
 #include <pthread.h>
@@ -218,8 +218,8 @@ static uint64_t journal_bytes(fixture *self) {
     return info.journal_bytes;
 }
 
-// Asked before, the flusher would find nothing to do, and as it is asked once for each size, the leader of some
-// later group would have to fill megabytes with zeros itself.
+// Asked before, the flusher would find nothing to do, and as it is asked once for each size, the leader of
+// some later group would have to fill megabytes with zeros itself.
 static void the_journal_is_asked_to_grow_once_half_of_it_is_used(void **state) {
     fixture *self = *state;
     self->options.flags |= DAYBOOK_OPEN_NO_BACKGROUND;

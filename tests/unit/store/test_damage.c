@@ -391,8 +391,8 @@ static void copy_manifest(fixture *at, const char *from, const char *to) {
     }
 }
 
-// A manifest from before says that the store was closed where the journal goes on. Believed, it would make what
-// came later vanish, and be overwritten.
+// A manifest from before says that the store was closed where the journal goes on. Believed, it would make
+// what came later vanish, and be overwritten.
 static void an_older_manifest_is_told_and_repaired(void **state) {
     (void)state;
     fixture at;
@@ -490,8 +490,8 @@ static void erased_events_leave_no_bytes(void **state) {
     end(&at);
 }
 
-// Dictionaries are made of pieces of events, and segments share them: what is erased from the first is in those of
-// the others.
+// Dictionaries are made of pieces of events, and segments share them: what is erased from the first is in
+// those of the others.
 static void erased_events_leave_no_bytes_in_shared_dictionaries(void **state) {
     (void)state;
     static const char secret[] = "XyZzY-5f3a9c-PlUgH";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An id that comes again is answered from the stored event, whose segment may be replaced at that very moment.
+// An id that comes again is answered from the stored event, whose segment may be replaced at that very
+// moment.
 //
 // The steps are put in order by completions of submitted appends, which hold the commit thread, and by a vfs
 // that holds its read of the event's block:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tree of filters: compared with looking at every filter, over random filters that come and go, and what a
-// look costs where there are many.
+// The tree of filters: compared with looking at every filter, over random filters that come and go, and what
+// a look costs where there are many.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

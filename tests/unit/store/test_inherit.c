@@ -5,8 +5,8 @@
 //   flush           writes the manifest | hands removals over ........... | its view is the store's
 //   removal         commits, held in the vfs ... | goes on, is applied    |
 //
-// Where removals are applied under removal_lock the flush is through before; else the removal has looked up its
-// source while the flush stands between both, which the linker lets us hold (--wrap).
+// Where removals are applied under removal_lock the flush is through before; else the removal has looked up
+// its source while the flush stands between both, which the linker lets us hold (--wrap).
 #include <pthread.h>
 #include <roaring/roaring.h>
 #include <setjmp.h>

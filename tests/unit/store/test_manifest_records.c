@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the decoder of the manifest's records refuses, one contradiction after the other, in bytes made by hand; and what
-// an edit does that changes one thing twice.
+// What the decoder of the manifest's records refuses, one contradiction after the other, in bytes made by
+// hand; and what an edit does that changes one thing twice.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -223,8 +223,8 @@ static void merging_writes_each_byte_a_few_times(void **state) {
         assert_int_equal(daybook_info(store, &info, NULL), DAYBOOK_OK);
         assert_true(info.segment_count <= 9);
     }
-    // Four at once: each of the four levels of 128 = 2 * 4 * 4 * 4 segments rewrites a byte once, not quite so
-    // neatly. Taking up small segments into a large one again and again would be 20 times.
+    // Four at once: each of the four levels of 128 = 2 * 4 * 4 * 4 segments rewrites a byte once, not quite
+    // so neatly. Taking up small segments into a large one again and again would be 20 times.
     assert_true(info.merged_bytes < 4 * info.flushed_bytes);
     assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
     end(&at);
@@ -743,8 +743,8 @@ static void remove_manifest(fixture *at) {
         assert_int_equal(at->vfs->unlink(at->vfs, names[i]), 0);
 }
 
-// Up to where positions are spent only the manifest said, and it is lost, or set aside: what comes lies behind
-// them all the same.
+// Up to where positions are spent only the manifest said, and it is lost, or set aside: what comes lies
+// behind them all the same.
 static void a_rebuilt_manifest_gives_no_position_again(void **state) {
     (void)state;
     for (int is_lost = 0; is_lost < 2; is_lost++) {
