@@ -99,7 +99,7 @@ static void make_event(uint64_t aggregate, unsigned version, char *data, peer_ev
     event->data_size = DATA_SIZE;
 }
 
-// ---- Reporting ---------------------------------------------------------------------------------------------
+// ---- Reporting --------------------------------------------------------------------------------------------
 
 static int compare(const void *left, const void *right) {
     uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
@@ -120,7 +120,7 @@ static void report(const char *row, unsigned clients, double value, const char *
     fflush(stdout);
 }
 
-// ---- Appending ---------------------------------------------------------------------------------------------
+// ---- Appending --------------------------------------------------------------------------------------------
 
 static uint64_t fill(void *store, uint64_t event_count) {
     void *client = peer_here.join(store);
@@ -226,7 +226,7 @@ static uint64_t append_with(void *store, unsigned client_count, double seconds) 
     return count;
 }
 
-// ---- Reading -----------------------------------------------------------------------------------------------
+// ---- Reading ----------------------------------------------------------------------------------------------
 
 typedef struct loaded {
     unsigned count;

@@ -20,7 +20,7 @@ static daybook_store *store;
 static daybook_recorded_event all[EVENTS]; // what is not removed; their memory is never given back
 static size_t all_count;
 
-// ---- The store -----------------------------------------------------------------------------------------------
+// ---- The store --------------------------------------------------------------------------------------------
 
 static dbk_slice keep(dbk_slice text) {
     char *copy = malloc(text.size + 1);
@@ -94,7 +94,7 @@ static void make_store(void) {
     FUZZ_CHECK(all_count > EVENTS / 2);
 }
 
-// ---- The naive answer ----------------------------------------------------------------------------------------
+// ---- The naive answer -------------------------------------------------------------------------------------
 
 static bool is_among(dbk_slice text, const dbk_slice *list, size_t count) {
     for (size_t i = 0; i < count; i++)
@@ -132,7 +132,7 @@ static bool is_wanted(const daybook_query *query, const daybook_recorded_event *
            (query->position_to == 0 || recorded->position <= query->position_to);
 }
 
-// ---- Comparing -------------------------------------------------------------------------------------------------
+// ---- Comparing --------------------------------------------------------------------------------------------
 
 static void compare(const daybook_query *query) {
     daybook_error error;

@@ -43,7 +43,7 @@ uint64_t history_hash(uint64_t hash, uint64_t position) {
     return (hash ^ position) * 0x9E3779B97F4A7C15u + 0x632BE59BD9B4E019u;
 }
 
-// ---- Preparing ---------------------------------------------------------------------------------------------
+// ---- Preparing --------------------------------------------------------------------------------------------
 
 static int compare_places(const void *left, const void *right) {
     const place *a = left, *b = right;
@@ -107,7 +107,7 @@ static void collect_moments(checker *own) {
     sort_moments(own->settled, own->settled_count);
 }
 
-// ---- 1: the log --------------------------------------------------------------------------------------------
+// ---- 1: the log -------------------------------------------------------------------------------------------
 
 static bool check_log(checker *own) {
     uint32_t aggregate_max = 0;
@@ -137,7 +137,7 @@ static bool check_log(checker *own) {
     return holds;
 }
 
-// ---- 2 to 4: origin, receipts, batches ---------------------------------------------------------------------
+// ---- 2 to 4: origin, receipts, batches --------------------------------------------------------------------
 
 static bool check_receipt(const checker *own, const history_entry *entry, size_t n) {
     const history_log_event *found = find(own, entry->events[n].id);
@@ -191,7 +191,7 @@ static bool check_origins(checker *own) {
     return true;
 }
 
-// ---- 5: time -----------------------------------------------------------------------------------------------
+// ---- 5: time ----------------------------------------------------------------------------------------------
 
 static bool check_time(const checker *own) {
     int64_t latest_invoked_ns = 0;
@@ -205,7 +205,7 @@ static bool check_time(const checker *own) {
     return true;
 }
 
-// ---- 6 and 7: conditions -----------------------------------------------------------------------------------
+// ---- 6 and 7: conditions ----------------------------------------------------------------------------------
 
 // What a condition looks at, in the state just before log index `end`: last version or seq of an aggregate,
 // or the newest position of a tag. The first index of that state goes to *since_out.
@@ -289,7 +289,7 @@ static bool check_conditions(const checker *own) {
     return true;
 }
 
-// ---- 8: reads ----------------------------------------------------------------------------------------------
+// ---- 8: reads ---------------------------------------------------------------------------------------------
 
 static bool check_read(const checker *own, const history_entry *entry) {
     uint64_t hash = 0, count = 0, last = 0;
@@ -343,7 +343,7 @@ static bool check_reads(const checker *own) {
     return result;
 }
 
-// ---- 9: followers ------------------------------------------------------------------------------------------
+// ---- 9: followers -----------------------------------------------------------------------------------------
 
 static bool check_follower(const checker *own, const history_follower *follower) {
     if (follower->count > own->log_count) return violated(own, "follower: it saw more than the log holds");
@@ -358,7 +358,7 @@ static bool check_follower(const checker *own, const history_follower *follower)
     return true;
 }
 
-// ---- All ---------------------------------------------------------------------------------------------------
+// ---- All --------------------------------------------------------------------------------------------------
 
 static bool check_all(checker *own) {
     for (size_t i = 0; i < own->log_count; i++) own->places[i] = (place){own->log[i].event.id, i};

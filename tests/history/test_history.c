@@ -56,7 +56,7 @@ typedef struct shared {
 
 static shared *all;
 
-// ---- The store ---------------------------------------------------------------------------------------------
+// ---- The store --------------------------------------------------------------------------------------------
 
 static daybook_store *open_store(void) {
     daybook_open_options options;
@@ -107,7 +107,7 @@ static history_log_event to_log(const daybook_recorded_event *event) {
     return out;
 }
 
-// ---- Clients -----------------------------------------------------------------------------------------------
+// ---- Clients ----------------------------------------------------------------------------------------------
 
 typedef struct client {
     daybook_store *store;
@@ -348,7 +348,7 @@ static void *run_follower(void *context) {
     return NULL;
 }
 
-// ---- Rounds ------------------------------------------------------------------------------------------------
+// ---- Rounds -----------------------------------------------------------------------------------------------
 
 static void run_round(uint64_t round) {
     daybook_store *store = open_store();
