@@ -515,22 +515,22 @@ daybook_status dbk_gather_dead_id(dbk_gather *gather, const dbk_dead_id *dead, d
 
 // ---- Sorting ----------------------------------------------------------------------------------------------
 
-// Eight bytes from `depth` on; zeros behind the end. Ties between an end and real zeros are settled by the
-// sizes.
+// Eight bytes from `depth` on, which is within the term; zeros behind its end. Ties between an end and real
+// zeros are settled by the sizes.
 static uint64_t key_at(const term_record *record, size_t depth) {
     uint8_t bytes[8] = {0};
-    if (depth < record->size) {
-        size_t left = record->size - depth;
-        memcpy(bytes, record_term(record) + depth, left < 8 ? left : 8);
-    }
+    DBK_ASSERT(depth < record->size);
+    size_t left = record->size - depth;
+    memcpy(bytes, record_term(record) + depth, left < 8 ? left : 8);
     uint64_t key = 0;
     for (int i = 0; i < 8; i++) key = key << 8 | bytes[i];
     return key;
 }
 
 static int compare_from(const term_record *a, const term_record *b, size_t depth) {
-    dbk_slice left = daybook_bytes(record_term(a) + depth, a->size > depth ? a->size - depth : 0);
-    dbk_slice right = daybook_bytes(record_term(b) + depth, b->size > depth ? b->size - depth : 0);
+    DBK_ASSERT(depth < a->size && depth < b->size);
+    dbk_slice left = daybook_bytes(record_term(a) + depth, a->size - depth);
+    dbk_slice right = daybook_bytes(record_term(b) + depth, b->size - depth);
     return dbk_slice_compare(left, right);
 }
 

@@ -67,8 +67,8 @@ static void add_position(dbk_id_lookup *lookup, uint64_t position) {
     size_t capacity = sizeof lookup->positions / sizeof lookup->positions[0];
     size_t at = lookup->count;
     while (at > 0 && lookup->positions[at - 1] < position) at--;
-    if (at < lookup->count && lookup->positions[at] == position) return;
-    if (at == capacity) return; // Full of newer ones.
+    if (at > 0 && lookup->positions[at - 1] == position) return; // by its id and by its time
+    if (at == capacity) return;                                  // Full of newer ones.
     size_t last = lookup->count < capacity ? lookup->count : capacity - 1;
     for (size_t i = last; i > at; i--) lookup->positions[i] = lookup->positions[i - 1];
     lookup->positions[at] = position;

@@ -434,30 +434,27 @@ static bool is_stream_gone(void *context, uint32_t stream_id) {
 
 static daybook_status read_seq(segment_merger *merger, uint64_t position, uint64_t *seq_out,
                                daybook_error *error) {
-    for (size_t i = 0; i < merger->input_count; i++) {
-        dbk_segment *input = merger->inputs[i];
-        if (position > input->footer.summary.position_last) continue;
-        dbk_block_place place;
-        dbk_block_view view;
-        memset(&view, 0, sizeof view);
-        daybook_status status = dbk_segment_find_block(input, position, &place, error);
-        if (status == DAYBOOK_OK) status = dbk_block_load_at(input, &place, &view, error);
-        if (status != DAYBOOK_OK && status != DAYBOOK_END) return status;
-        uint32_t index = status == DAYBOOK_OK ? dbk_block_find(&view, position) : 0;
-        bool is_found = status == DAYBOOK_OK && index < view.event_count;
-        if (is_found) {
-            const dbk_block_row *row = &view.memory->rows[index];
-            is_found = row->position == position;
-            *seq_out = row->seq;
-        }
-        dbk_block_release(&view);
-        if (is_found) return DAYBOOK_OK;
-        return dbk_fail_damaged(error, input->path, 0,
-                                "the index of %s names position %llu, which no block has; run "
-                                "daybook verify",
-                                input->path, (unsigned long long)position);
+    size_t i = 0; // Numbers of terms were compared with their segment's range: one of the inputs has it.
+    while (position > merger->inputs[i]->footer.summary.position_last) i++;
+    DBK_ASSERT(i < merger->input_count);
+    dbk_segment *input = merger->inputs[i];
+    dbk_block_place place;
+    dbk_block_view view;
+    memset(&view, 0, sizeof view);
+    daybook_status status = dbk_segment_find_block(input, position, &place, error);
+    if (status == DAYBOOK_OK) status = dbk_block_load_at(input, &place, &view, error);
+    bool is_found = false;
+    if (status == DAYBOOK_OK) {
+        const dbk_block_row *row = &view.memory->rows[dbk_block_find(&view, position)];
+        is_found = row->position == position;
+        *seq_out = row->seq;
     }
-    return dbk_fail(error, DAYBOOK_EDAMAGED, "no segment has position %llu", (unsigned long long)position);
+    dbk_block_release(&view);
+    if (is_found || (status != DAYBOOK_OK && status != DAYBOOK_END)) return status;
+    return dbk_fail_damaged(error, input->path, 0,
+                            "the index of %s names position %llu, which no block has; run "
+                            "daybook verify",
+                            input->path, (unsigned long long)position);
 }
 
 static daybook_status seq_of(void *context, uint32_t number, uint64_t *seq_out, daybook_error *error) {
@@ -496,7 +493,7 @@ static daybook_status merge_terms(segment_merger *merger, int64_t forget_before_
     dbk_term_source **sources = dbk_resize_array(merger->allocator, NULL, count, sizeof *sources);
     if (sources == NULL) return out_of_memory(merger);
     daybook_status status = DAYBOOK_OK;
-    for (; opened < merger->input_count && status == DAYBOOK_OK; opened++) {
+    for (; opened < merger->input_count; opened++) {
         dbk_segment *input = merger->inputs[opened];
         status = dbk_segment_source_open(input, daybook_bytes(NULL, 0), merger->window_size, &sources[opened],
                                          merger->error);

@@ -674,8 +674,8 @@ static uint32_t search_rows(const uint32_t *lasts, size_t stride, uint32_t count
                             uint32_t position) {
     uint32_t low = 0, high = count - 1; // The answer is one of these and those between.
     uint32_t last = lasts[high * stride];
-    uint64_t span = last < begin ? 1 : (uint64_t)last - begin + 1; // In a hostile file it may lie before.
-    uint64_t behind = position < begin ? 0 : position - begin;
+    DBK_ASSERT(begin <= last && begin <= position); // pages ascend, and each ends where the footer says
+    uint64_t span = (uint64_t)last - begin + 1, behind = position - begin;
     uint32_t probe = (uint32_t)(behind * count / span);
     for (uint32_t step = 0; low < high; step = step * 2 + 1) {
         if (probe >= high) probe = high - 1;

@@ -112,7 +112,8 @@ static daybook_status merge_postings(terms_merger *merger, dbk_term_source *sour
     value->last_seq = source->value.last_seq;
     uint32_t last = dbk_tree_posting_last(merger->tree);
     const dbk_term_filter *filter = merger->filter;
-    if (last == last_taken || filter == NULL || filter->seq_of == NULL) return DAYBOOK_OK;
+    if (last == last_taken) return DAYBOOK_OK;
+    DBK_ASSERT(filter != NULL); // without one nothing is removed
     // Looked up even where a later source replaces it: rare, and simple.
     if (merger->term.bytes[0] == DBK_TERM_ID) return DAYBOOK_OK;
     return filter->seq_of(filter->context, last, &value->last_seq, merger->error);
@@ -130,13 +131,12 @@ static bool is_worth_keeping(const terms_merger *merger, const dbk_term_value *v
     uint8_t kind = merger->term.bytes[0];
     if (kind == DBK_TERM_DEAD_ID) {
         if (filter == NULL) return true;
-        if (filter->is_stream_gone != NULL && filter->is_stream_gone(filter->context, value->dead_stream_id))
-            return false;
+        if (filter->is_stream_gone(filter->context, value->dead_stream_id)) return false;
         return value->dead_for_ever || value->dead_removed_ns >= filter->forget_before_ns;
     }
     if (dbk_tree_posting_count(merger->tree) > 0) return true;
     if (kind != DBK_TERM_AGGREGATE || value->last_version == 0) return false;
-    if (filter == NULL || filter->is_stream_gone == NULL) return true;
+    if (filter == NULL) return true;
     return !filter->is_stream_gone(filter->context, stream_of_term(dbk_term_slice(&merger->term)));
 }
 

@@ -31,13 +31,13 @@ enum { DBK_TERM_TAKE_MAX = 256 };
 /// What a merge leaves out. All NULL or 0 in a writer, which leaves out nothing.
 typedef struct dbk_term_filter {
     void *context;
-    /// Whether the event at this number (rebased) is gone.
+    /// Whether the event at this number (rebased) is gone. May be NULL: none is.
     bool (*is_removed)(void *context, uint32_t number);
     bool (*is_stream_gone)(void *context, uint32_t stream_id);
     /// The seq of the event at this number; asked for only where the last event of a term was removed.
     daybook_status (*seq_of)(void *context, uint32_t number, uint64_t *seq_out, daybook_error *error);
     int64_t forget_before_ns;
-    bool (*interrupted)(void *context);
+    bool (*interrupted)(void *context); // may be NULL
     void *interrupted_context;
 } dbk_term_filter;
 

@@ -50,7 +50,7 @@ static void report_damage(segment_verifier *verifier, uint64_t offset, uint64_t 
 // DAYBOOK_OK where the status is damage, which is then reported; others stop the verification.
 static daybook_status absorb(segment_verifier *verifier, daybook_status status, const daybook_error *detail,
                              uint64_t position_first, uint64_t position_last, daybook_error *error) {
-    if (status == DAYBOOK_OK || status == DAYBOOK_END) return DAYBOOK_OK;
+    if (status == DAYBOOK_OK) return DAYBOOK_OK;
     if (status == DAYBOOK_EDAMAGED) {
         report_damage(verifier, detail->offset, position_first, position_last, detail->message);
         return DAYBOOK_OK;

@@ -77,14 +77,13 @@ static daybook_status enter_next_leaf(dbk_term_walk *walk, daybook_error *error)
         return dbk_segment_page_damaged(walk->segment, walk->leaf_offset, error);
     }
     if (level >= height) return DAYBOOK_END;
-    for (; level > 0; level--) {
+    for (;; level--) {
         const dbk_term_cursor *above = &walk->levels[level].cursor;
         DBK_TRY(enter_page(walk, level - 1, above->child_offset, above->child_size, error));
-        if (level == 1) break;
+        if (level == 1) return DAYBOOK_OK;
         daybook_status status = dbk_term_cursor_next(&walk->levels[level - 1].cursor);
         if (status != DAYBOOK_OK) return dbk_segment_page_damaged(walk->segment, above->child_offset, error);
     }
-    return DAYBOOK_OK;
 }
 
 daybook_status dbk_term_walk_skip_damage(dbk_term_walk *walk) {
@@ -288,20 +287,23 @@ static daybook_status read_page(segment_source *source, daybook_error *error) {
     return DAYBOOK_OK;
 }
 
-static daybook_status decode_inline(segment_source *source, daybook_error *error) {
+// The cursor that read the term has read its numbers once: they decode.
+static void decode_inline(segment_source *source) {
     const dbk_term_value *value = &source->base.value;
     dbk_reader reader;
     dbk_reader_init(&reader, daybook_bytes(value->inline_bytes, value->inline_size));
     dbk_postings_decode_inline(&reader, value->first, (size_t)value->count, source->numbers);
-    if (reader.failed) return dbk_segment_page_damaged(source->segment, source->walk->leaf_offset, error);
+    DBK_ASSERT(!reader.failed);
     source->number_count = (size_t)value->count;
     source->number_index = 0;
-    return DAYBOOK_OK;
 }
 
 // More numbers into `numbers` or the run.
 static daybook_status refill(segment_source *source, daybook_error *error) {
-    if (source->base.value.form == DBK_POSTINGS_INLINE) return decode_inline(source, error);
+    if (source->base.value.form == DBK_POSTINGS_INLINE) {
+        decode_inline(source);
+        return DAYBOOK_OK;
+    }
     if (source->group_index == source->group_count) {
         if (source->base.value.form == DBK_POSTINGS_DIRECTORY && source->page_count == 0)
             DBK_TRY(read_directory(source, error));

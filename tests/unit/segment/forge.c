@@ -184,6 +184,7 @@ void forge_footer(forge *made, void (*change)(dbk_footer *footer)) {
     dbk_footer_encode(&footer, &encoded);
     assert_int_equal(vfs->truncate(vfs, file, tail.footer_offset), 0);
     vfs->close(vfs, file);
+    if (made->is_reseeded) tail.seed = made->assembly.file.seed;
     tail.footer_size = encoded.size;
     tail.footer_copy_offset = tail.footer_offset + encoded.size + DBK_CHUNK_CHECKSUM_SIZE;
     forge_write(made, tail.footer_offset, encoded.data, encoded.size, true);

@@ -30,8 +30,9 @@ typedef struct forge {
                           uint32_t count); // what the page of the block index will say
     dbk_segment_stream streams[4];
     uint32_t stream_count;
-    uint64_t base;   // position of number 0
-    bool is_failing; // the disk or the memory is: ENOMEM and EIO are answers, too
+    uint64_t base;    // position of number 0
+    bool is_failing;  // the disk or the memory is: ENOMEM and EIO are answers, too
+    bool is_reseeded; // forge_footer: the tails take assembly.file.seed
 } forge;
 
 /// `count` events of one stream (id 7), nothing written but the head.

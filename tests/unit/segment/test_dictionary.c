@@ -155,12 +155,65 @@ static void without_memory_it_stays_as_it_was(void **state) {
     free(second);
 }
 
+// Bodies that no dictionary makes smaller, and some that are larger than the pieces that are measured.
+static void bodies_of_noise_and_size_are_measured(void **state) {
+    (void)state;
+    enum { COUNT = 400, NOISE = 700, LARGE = 9000 };
+    static uint8_t noise[COUNT * NOISE], large[LARGE];
+    uint64_t random = 7;
+    for (size_t i = 0; i < sizeof noise; i++) {
+        random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        noise[i] = (uint8_t)(random >> 56);
+    }
+    bodies *orders = make_bodies(ORDERS, 1);
+    dbk_slice slices[COUNT];
+    // Noise: the dictionary at hand is measured, then one of noise's own.
+    for (size_t i = 0; i < COUNT; i++) slices[i] = daybook_bytes(noise + i * NOISE, NOISE);
+    dbk_dictionary dictionary;
+    dbk_dictionary_init(&dictionary, dbk_allocator_default());
+    bool is_used;
+    assert_true(choose(&dictionary, orders, BODIES));
+    assert_int_equal(dbk_dictionary_choose(dbk_allocator_default(), slices, COUNT, &dictionary, &is_used),
+                     DAYBOOK_OK);
+    // The last ones are too large for any piece: they are left out.
+    for (size_t i = 0; i < COUNT; i++)
+        slices[i] = i < COUNT / 2 ? orders->slices[i] : daybook_bytes(large, LARGE);
+    assert_int_equal(dbk_dictionary_choose(dbk_allocator_default(), slices, COUNT, &dictionary, &is_used),
+                     DAYBOOK_OK);
+    // One that is much smaller than what the bodies are worth is not kept.
+    dbk_dictionary_forget(&dictionary);
+    assert_true(choose(&dictionary, orders, BODIES / 4));
+    size_t small = dictionary.bytes.size;
+    assert_true(choose(&dictionary, orders, BODIES));
+    assert_true(dictionary.bytes.size > small);
+    dbk_dictionary_deinit(&dictionary);
+    free(orders);
+}
+
+// The data packs worse, not the dictionary: a new one would do no better.
+static void a_dictionary_stays_where_a_new_one_gains_nothing(void **state) {
+    (void)state;
+    dbk_dictionary dictionary;
+    dbk_dictionary_init(&dictionary, dbk_allocator_default());
+    bodies *from = make_bodies(ORDERS, 1);
+    assert_true(choose(&dictionary, from, BODIES));
+    dictionary.packed /= 2; // as if what it was trained on had packed twice as well
+    uint64_t before = dictionary.packed;
+    assert_true(choose(&dictionary, from, BODIES));
+    assert_int_equal(dictionary.uses, 2);
+    assert_true(dictionary.packed > before);
+    free(from);
+    dbk_dictionary_deinit(&dictionary);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_dictionary_serves_segments_of_a_kind),
         cmocka_unit_test(other_events_get_a_dictionary_of_their_own),
         cmocka_unit_test(few_events_get_none),
         cmocka_unit_test(without_memory_it_stays_as_it_was),
+        cmocka_unit_test(bodies_of_noise_and_size_are_measured),
+        cmocka_unit_test(a_dictionary_stays_where_a_new_one_gains_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs of terms in the temporary file: written in chunks, and refused where they are not what was written, also
-// under right checksums.
+// Runs of terms in the temporary file: written in chunks, and refused where they are not what was written,
+// also under right checksums.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "fixture.h"
+#include "lib/fault_allocator.h"
+#include "segment/file.h"
 #include "segment/gather.h"
 
 #define TERMS_PATH "/terms.tmp"
@@ -128,8 +130,8 @@ static void runs_of_several_chunks_come_back(void **state) {
     end(&made);
 }
 
-// The first chunk of the first run becomes a term without numbers, then zeros up to `at`, then `bytes`, then zeros.
-// Its checksum is right: the term in front is given before anything is refused.
+// The first chunk of the first run becomes a term without numbers, then zeros up to `at`, then `bytes`, then
+// zeros. Its checksum is right: the term in front is given before anything is refused.
 static daybook_status read_forged(const uint8_t *bytes, size_t size, size_t at) {
     static const uint8_t sound[] = {1, 9, 0, 0, 0};
     run made;
@@ -191,6 +193,121 @@ static void numbers_left_behind_are_told(void **state) {
     end(&made);
 }
 
+// A number whose bytes begin at the end of a chunk and do not end in the next.
+static void numbers_that_do_not_end_across_chunks_are_damage(void **state) {
+    (void)state;
+    run made;
+    make_run(&made);
+    static uint8_t chunk[RUN_CHUNK + 8];
+    memset(chunk, 0, sizeof chunk);
+    static const uint8_t many[] = {1, 9, 0xff, 0xff, 0x7f, 0, 0};
+    memcpy(chunk, many, sizeof many);
+    memset(chunk + RUN_CHUNK - 5, 0xff, 5);
+    dbk_put_u64(chunk + RUN_CHUNK, dbk_chunk_checksum(0, 0, chunk, RUN_CHUNK));
+    assert_int_equal(dbk_sim_overwrite(made.world.sim, TERMS_PATH, 0, chunk, sizeof chunk), DAYBOOK_OK);
+    // What follows is the next chunk as it was written, but for its first bytes.
+    dbk_file_reader reader = {.vfs = made.world.vfs, .path = TERMS_PATH};
+    assert_int_equal(reader.vfs->open(reader.vfs, TERMS_PATH, DAYBOOK_VFS_READ, &reader.file), 0);
+    assert_int_equal(reader.vfs->file_size(reader.vfs, reader.file, &reader.size), 0);
+    reader.vfs->close(reader.vfs, reader.file);
+    uint64_t next = RUN_CHUNK + 8;
+    assert_true(reader.size > next + 8);
+    size_t size = 0;
+    for (size_t try = 1; try <= RUN_CHUNK && size == 0;
+         try++) { // the run's last chunk ends where its term does
+        static uint8_t bytes[RUN_CHUNK + 8];
+        if (reader.size - next < try + 8) break;
+        assert_int_equal(reader.vfs->open(reader.vfs, TERMS_PATH, DAYBOOK_VFS_READ, &reader.file), 0);
+        if (dbk_chunk_read(&reader, next, try, "a chunk", bytes, NULL) == DAYBOOK_OK) size = try;
+        reader.vfs->close(reader.vfs, reader.file);
+    }
+    assert_true(size > 12);
+    memset(chunk, 0xff, size);
+    dbk_put_u64(chunk + size, dbk_chunk_checksum(0, next, chunk, size));
+    assert_int_equal(dbk_sim_overwrite(made.world.sim, TERMS_PATH, next, chunk, size + 8), DAYBOOK_OK);
+    size_t terms;
+    assert_int_equal(read_source(&made, 0, &terms), DAYBOOK_EDAMAGED);
+    end(&made);
+}
+
+// Terms of which 128 fill a chunk: nothing is left for a second one.
+static void a_run_may_end_with_its_chunk(void **state) {
+    (void)state;
+    enum { SIZE = 251, COUNT = 128 };
+    run made;
+    begin(&made, 256 * 1024 + 1024 * 8 + COUNT * 16 - 1);
+    uint8_t term[SIZE];
+    memset(term, 'a', sizeof term);
+    term[0] = DBK_TERM_AGGREGATE;
+    for (uint32_t i = 0; i < COUNT + 1; i++) { // size 2, term, count, seq, version
+        dbk_put_u32(term + 1, i);
+        assert_ok(&made.world,
+                  dbk_gather_term_version(made.gather, daybook_bytes(term, SIZE), 5, &made.world.error));
+    }
+    finish(&made);
+    assert_int_equal(made.source_count, 2);
+    size_t terms;
+    assert_int_equal(read_source(&made, 0, &terms), DAYBOOK_END);
+    assert_int_equal(terms, COUNT);
+    end(&made);
+}
+
+// Long tags fill a batch before its events do; and an event counts once for a term.
+static void long_terms_end_a_batch(void **state) {
+    (void)state;
+    run made;
+    begin(&made, 1 << 30);
+    assert_int_equal(add(&made, 4), DAYBOOK_OK);
+    assert_int_equal(add(&made, 4), DAYBOOK_OK);
+    assert_int_equal(add(&made, 5), DAYBOOK_OK);
+    finish(&made);
+    dbk_term_source *source = made.sources[0];
+    while (source->next(source, &made.world.error) == DAYBOOK_OK) assert_int_equal(source->value.count, 2);
+    end(&made);
+}
+
+static daybook_status gather_all(run *made) {
+    DBK_TRY(add(made, 0));
+    DBK_TRY(add_dead(made, 1, 5, false));
+    DBK_TRY(add(made, 3));
+    DBK_TRY(dbk_gather_version(made->gather, &made->event, &made->world.error));
+    DBK_TRY(add(made, 7));
+    return dbk_gather_finish(made->gather, &made->sources, &made->source_count, &made->world.error);
+}
+
+static void each_allocation_and_write_of_gathering_may_fail(void **state) {
+    (void)state;
+    static const size_t memories[] = {64, 1 << 30};
+    for (size_t i = 0; i < 4; i++) {
+        bool is_write = i >= 2;
+        for (uint64_t nth = 1;; nth++) {
+            run made;
+            begin(&made, memories[i % 2]);
+            dbk_gather_free(made.gather);
+            fault_allocator faults;
+            fault_allocator_init(&faults);
+            assert_int_equal(
+                dbk_gather_new(&faults.allocator, &made.vfs, TERMS_PATH, memories[i % 2], &made.gather),
+                DAYBOOK_OK);
+            dbk_sim_fault fault = {.kind = DBK_SIM_WRITE, .nth = nth, .error = EIO};
+            if (is_write)
+                assert_int_equal(dbk_sim_fail(made.world.sim, &fault), DAYBOOK_OK);
+            else
+                fault_allocator_fail(&faults, nth, false);
+            daybook_status status = gather_all(&made);
+            bool has_failed = is_write ? dbk_sim_fault_hits(made.world.sim) > 0
+                                       : fault_allocator_has_failed(&faults);
+            dbk_sim_clear_faults(made.world.sim);
+            assert_int_equal(status, !has_failed ? DAYBOOK_OK : is_write ? DAYBOOK_EIO : DAYBOOK_ENOMEM);
+            dbk_gather_free(made.gather);
+            made.gather = NULL;
+            assert_int_equal(fault_allocator_live(&faults), 0);
+            end(&made);
+            if (!has_failed) break;
+        }
+    }
+}
+
 static void without_random_bytes_there_is_no_run(void **state) {
     (void)state;
     run made;
@@ -234,6 +351,10 @@ int main(void) {
         cmocka_unit_test(numbers_left_behind_are_told),
         cmocka_unit_test(without_random_bytes_there_is_no_run),
         cmocka_unit_test(of_equal_dead_ids_the_strongest_stays),
+        cmocka_unit_test(numbers_that_do_not_end_across_chunks_are_damage),
+        cmocka_unit_test(a_run_may_end_with_its_chunk),
+        cmocka_unit_test(long_terms_end_a_batch),
+        cmocka_unit_test(each_allocation_and_write_of_gathering_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
