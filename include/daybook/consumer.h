@@ -211,7 +211,10 @@ enum daybook_ack_flag {
     DAYBOOK_ACK_CONFIRMED = 1 /* durable when it returns; many at the same time share one commit */
 };
 
-/** Done. With policy ALL: with everything before it. */
+/**
+ * Done. With policy ALL: with everything before it. Where a confirmed one could not be saved the message is
+ * settled all the same, and saved later: called again it gives ENOTFOUND, and what was settled is durable then.
+ */
 DAYBOOK_API daybook_status daybook_consumer_ack(daybook_consumer *consumer, uint64_t seq, unsigned flags,
                                                 daybook_error *error);
 /** Not done: deliver again, at once or after `delay_ns`. */

@@ -76,9 +76,12 @@ static daybook_status check(const daybook_consumer *consumer, daybook_error *err
 daybook_status daybook_consumer_ack(daybook_consumer *consumer, uint64_t seq, unsigned flags,
                                     daybook_error *error) {
     DBK_TRY(check(consumer, error));
-    DBK_TRY(answer(consumer->consumer, ANSWER_ACK, seq, 0, NULL, error));
-    if ((flags & DAYBOOK_ACK_CONFIRMED) == 0) return DAYBOOK_OK;
-    return dbk_consumer_save(consumer->consumer, true, error);
+    daybook_status status = answer(consumer->consumer, ANSWER_ACK, seq, 0, NULL, error);
+    if ((flags & DAYBOOK_ACK_CONFIRMED) == 0 || (status != DAYBOOK_OK && status != DAYBOOK_ENOTFOUND))
+        return status;
+    // Also where it was settled before, perhaps by this call made once already: then that is saved now.
+    DBK_TRY(dbk_consumer_save(consumer->consumer, true, error));
+    return status;
 }
 
 daybook_status daybook_consumer_nak(daybook_consumer *consumer, uint64_t seq, int64_t delay_ns,

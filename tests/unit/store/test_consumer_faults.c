@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory runs out at each allocation of a consumer's life: each call gives OK or ENOMEM, works when it is repeated, and
+// in the end every message was delivered and settled and each output is there once; nothing is left unreleased.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/time.h"
+#include "daybook/daybook.h"
+#include "io/sim/sim.h"
+#include "lib/fault_allocator.h"
+
+enum { EVENTS = 6 };
+
+typedef struct world {
+    dbk_sim *sim;
+    fault_allocator faults;
+    daybook_open_options options;
+    daybook_store *store;
+    daybook_consumer *consumer;
+    unsigned settled[EVENTS + 1];
+} world;
+
+// Once more where memory was out; the fault is over by then.
+#define RETRY(call)                                                                         \
+    do {                                                                                    \
+        daybook_status retried = (call);                                                    \
+        if (retried == DAYBOOK_ENOMEM) retried = (call);                                    \
+        if (retried != DAYBOOK_OK) fail_msg("%s: %s", #call, daybook_status_name(retried)); \
+    } while (0)
+
+static void open_store(world *at) {
+    RETRY(daybook_open("/s", &at->options, &at->store, NULL));
+}
+
+static daybook_status add_stream(world *at, const char *name, const char *filter) {
+    daybook_slice subject = daybook_text(filter);
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    config.name = daybook_text(name);
+    config.subjects = &subject;
+    config.subject_count = 1;
+    return daybook_stream_add(at->store, &config, NULL);
+}
+
+static daybook_status append_inputs(world *at) {
+    daybook_event events[EVENTS];
+    for (int i = 0; i < EVENTS; i++) {
+        daybook_event_init(&events[i]);
+        events[i].subject = daybook_text(i % 2 == 0 ? "in.1.x" : "in.2.x");
+    }
+    return daybook_append(at->store, events, EVENTS, NULL, NULL, NULL);
+}
+
+static daybook_status add_consumer(world *at) {
+    daybook_slice filters[] = {daybook_text("in.1.>"), daybook_text("in.2.x")};
+    daybook_consumer_config config;
+    daybook_consumer_config_init(&config);
+    config.name = daybook_text("c");
+    config.filters = filters;
+    config.filter_count = 2;
+    config.flags |= DAYBOOK_CONSUMER_IN_ORDER;
+    config.ack_wait_ns = DBK_SECOND_NS;
+    return daybook_consumer_add(at->store, daybook_text("IN"), &config, &at->consumer, NULL);
+}
+
+static daybook_status fetch(world *at, daybook_batch **batch_out) {
+    daybook_fetch_options options;
+    daybook_fetch_options_init(&options);
+    options.count = 4;
+    options.timeout_ms = 0;
+    return daybook_consumer_fetch(at->consumer, &options, batch_out, NULL);
+}
+
+static daybook_status append_and_ack(world *at, uint64_t seq) {
+    daybook_append_ack ack = {sizeof ack, at->consumer, seq};
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.acks = &ack;
+    options.ack_count = 1;
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("out.1.x");
+    return daybook_append(at->store, &event, 1, &options, NULL, NULL);
+}
+
+static daybook_status look(world *at) {
+    daybook_consumer_info *info = NULL;
+    daybook_status status =
+        daybook_consumer_get_info(at->store, daybook_text("IN"), daybook_text("c"), &info, NULL);
+    daybook_consumer_info_release(at->store, info);
+    return status;
+}
+
+static void answer(world *at, const daybook_message *message) {
+    uint64_t seq = message->event.seq;
+    if (seq == 3 && message->delivery_count == 1) {
+        RETRY(daybook_consumer_nak(at->consumer, seq, 0, NULL));
+    } else if (seq == 4) {
+        RETRY(daybook_consumer_term(at->consumer, seq, daybook_text("no"), NULL));
+        at->settled[seq]++;
+    } else if (seq % 2 == 0) {
+        RETRY(append_and_ack(at, seq));
+        at->settled[seq]++;
+    } else {
+        unsigned flags = seq == 1 ? DAYBOOK_ACK_CONFIRMED : 0;
+        daybook_status status = daybook_consumer_ack(at->consumer, seq, flags, NULL);
+        // Settled, but not saved: again it is not found, and saved.
+        if (status == DAYBOOK_ENOMEM)
+            assert_int_equal(daybook_consumer_ack(at->consumer, seq, flags, NULL), DAYBOOK_ENOTFOUND);
+        else
+            assert_int_equal(status, DAYBOOK_OK);
+        at->settled[seq]++;
+    }
+}
+
+static void handle_what_comes(world *at, int rounds) {
+    for (int round = 0; round < rounds; round++) {
+        daybook_batch *batch = NULL;
+        daybook_status status = fetch(at, &batch);
+        if (status == DAYBOOK_ENOMEM) status = fetch(at, &batch);
+        assert_true(status == DAYBOOK_OK || status == DAYBOOK_TIMEOUT);
+        for (size_t i = 0; batch != NULL && i < batch->count; i++) answer(at, &batch->messages[i]);
+        daybook_batch_release(batch);
+        dbk_sim_advance_ns(at->sim, DBK_SECOND_NS / 2);
+        status = daybook_maintain(at->store, NULL);
+        assert_true(status == DAYBOOK_OK || status == DAYBOOK_END || status == DAYBOOK_ENOMEM);
+    }
+}
+
+static void close_store(world *at) {
+    daybook_consumer_close(at->consumer);
+    daybook_status status = daybook_close(at->store, NULL);
+    assert_true(status == DAYBOOK_OK || status == DAYBOOK_ENOMEM);
+}
+
+static void live(world *at) {
+    RETRY(add_consumer(at));
+    handle_what_comes(at, 2);
+    RETRY(look(at));
+    close_store(at);
+    open_store(at);
+    RETRY(daybook_consumer_open(at->store, daybook_text("IN"), daybook_text("c"), &at->consumer, NULL));
+    RETRY(daybook_consumer_pause(at->store, daybook_text("IN"), daybook_text("c"), 0, NULL));
+    handle_what_comes(at, 3);
+}
+
+static void expect_all_done(world *at) {
+    fault_allocator_fail(&at->faults, 0, false);
+    handle_what_comes(at, 8);
+    daybook_consumer_info *info;
+    assert_int_equal(daybook_consumer_get_info(at->store, daybook_text("IN"), daybook_text("c"), &info, NULL),
+                     DAYBOOK_OK);
+    assert_int_equal(info->ack_pending_count, 0);
+    assert_int_equal(info->pending_count, 0);
+    assert_int_equal(info->floor_seq, EVENTS);
+    daybook_consumer_info_release(at->store, info);
+    for (int seq = 1; seq <= EVENTS; seq++) assert_in_range(at->settled[seq], 1, 2);
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = daybook_text("OUT");
+    uint64_t count;
+    assert_int_equal(daybook_count(at->store, &query, &count, NULL), DAYBOOK_OK);
+    assert_int_equal(count, 2); // of 2 and 6
+}
+
+static void memory_may_run_out_anywhere(void **state) {
+    (void)state;
+    for (uint64_t n = 1;; n++) {
+        static world at;
+        memset(&at, 0, sizeof at);
+        assert_int_equal(dbk_sim_new(3, &at.sim), DAYBOOK_OK);
+        fault_allocator_init(&at.faults);
+        daybook_open_options_init(&at.options);
+        at.options.vfs = dbk_sim_vfs(at.sim);
+        at.options.allocator = &at.faults.allocator;
+        at.options.flags = DAYBOOK_OPEN_NO_BACKGROUND;
+        at.options.journal_max_bytes = 4 << 20;
+        open_store(&at);
+        RETRY(add_stream(&at, "IN", "in.>"));
+        RETRY(add_stream(&at, "OUT", "out.>"));
+        RETRY(append_inputs(&at));
+        fault_allocator_fail(&at.faults, n, false);
+        live(&at);
+        bool failed = fault_allocator_has_failed(&at.faults);
+        expect_all_done(&at);
+        close_store(&at);
+        assert_int_equal(fault_allocator_live(&at.faults), 0);
+        dbk_sim_free(at.sim);
+        if (!failed) break;
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(memory_may_run_out_anywhere)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
