@@ -33,8 +33,8 @@
 // operations get that status and nothing was written.
 //
 // Streams with sync_interval: a group of nothing but their events is left unwritten, its operations are done
-// at once, and the next group goes on in the same pages; maintenance has it written when the interval is
-// over.
+// at once, and the next group goes on in the same pages; maintenance has it written when the shortest interval
+// of them is over. Their limits are owed (untrimmed.c) until they are durable, and enforced then by maintenance.
 #include "store/commit_internal.h"
 
 #include "base/assert.h"
@@ -497,6 +497,36 @@ static void fail_served(dbk_operation *served, daybook_status status, const dayb
     }
 }
 
+// The group is due when the first of the intervals in it is over.
+static void defer_until(daybook_store *store, int64_t interval_ns) {
+    struct dbk_commit *commit = store->commit;
+    int64_t now_ns = store->vfs->clock_monotonic_ns(store->vfs);
+    int64_t until_ns = interval_ns < INT64_MAX - now_ns ? now_ns + interval_ns : INT64_MAX;
+    if (commit->deferred_until_ns != 0 && commit->deferred_until_ns <= until_ns) return;
+    commit->deferred_until_ns = until_ns;
+    atomic_store(&commit->has_deferred, true);
+    dbk_maintenance_kick(store);
+}
+
+static bool has_limits(const dbk_append *append) {
+    for (size_t i = 0; i < append->count; i++) {
+        const daybook_stream_config *config = atomic_load(&append->events[i].stream->config);
+        if (config->max_msgs > 0 || config->max_bytes > 0 || config->max_msgs_per_subject > 0) return true;
+    }
+    return false;
+}
+
+// Limits apply to what is durable: whoever appended finds nothing to remove yet.
+static void owe_limits(daybook_store *store, const dbk_operation *served) {
+    for (; served != NULL; served = served->next) {
+        const dbk_append *append = served->append;
+        bool is_stored = served->kind == DBK_OPERATION_APPEND && served->status == DAYBOOK_OK;
+        if (is_stored && !append->duplicate && has_limits(append))
+            dbk_commit_owe_trim_until(store, append->events[0].position,
+                                      append->events[append->count - 1].position);
+    }
+}
+
 // One round: a group from what has queued. Returns the operations served.
 static dbk_operation *lead(daybook_store *store) {
     struct dbk_commit *commit = store->commit;
@@ -506,17 +536,17 @@ static dbk_operation *lead(daybook_store *store) {
     if (atomic_load(&store->poisoned)) return served;
     bool wrote = true;
     if (group.defer && served != NULL && group.interval_ns != INT64_MAX) {
-        if (commit->deferred_until_ns == 0) {
-            commit->deferred_until_ns = store->vfs->clock_monotonic_ns(store->vfs) + group.interval_ns;
-            atomic_store(&commit->has_deferred, true);
-            dbk_maintenance_kick(store);
-        }
+        defer_until(store, group.interval_ns);
         wrote = dbk_journal_group_size(commit->group) >= GROUP_SIZE_MAX / 2;
-        if (!wrote) return served;
+        if (!wrote) {
+            owe_limits(store, served);
+            return served;
+        }
     }
     daybook_error error;
     daybook_error_init(&error);
     (void)take_lazy(store); // out of memory: they ride with a later one
+    bool owes_trims = atomic_load(&commit->has_deferred);
     daybook_status status = write_group(store, &error);
     if (status != DAYBOOK_OK) {
         fail_served(served, status, &error);
@@ -530,7 +560,8 @@ static dbk_operation *lead(daybook_store *store) {
             atomic_fetch_add_explicit(&store->commit_count, 1, memory_order_relaxed);
     }
     announce(store);
-    if (dbk_commit_wants_growth(store) || dbk_commit_wants_flush(store)) dbk_maintenance_kick(store);
+    if (owes_trims || dbk_commit_wants_growth(store) || dbk_commit_wants_flush(store))
+        dbk_maintenance_kick(store);
     return served;
 }
 
@@ -812,8 +843,9 @@ void dbk_commit_stop(daybook_store *store) {
     struct dbk_commit *commit = store->commit;
     if (commit == NULL) return;
     // Deferred groups and lazy records go out with a last, empty operation.
-    if (!atomic_load(&store->poisoned))
-        (void)dbk_commit_records(store, daybook_bytes(NULL, 0), NULL, NULL, NULL);
+    // Urgent: it needs no more room than they have. dbk_commit_lost_deferred tells where it failed.
+    dbk_operation last = {.kind = DBK_OPERATION_RECORDS, .urgent = true};
+    if (!atomic_load(&store->poisoned)) (void)dbk_commit_run(store, &last);
     pthread_mutex_lock(&commit->queue_lock);
     commit->closing = true;
     pthread_cond_broadcast(&commit->queue_room);
@@ -825,6 +857,10 @@ void dbk_commit_stop(daybook_store *store) {
         pthread_join(commit->thread, NULL);
         commit->thread_running = false;
     }
+}
+
+bool dbk_commit_lost_deferred(daybook_store *store) {
+    return atomic_load(&store->commit->has_deferred);
 }
 
 void dbk_commit_free(daybook_store *store) {

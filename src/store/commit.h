@@ -138,6 +138,8 @@ void dbk_commit_trimmed(daybook_store *store, dbk_append *append);
 /// Limits of events at or behind this position could not be enforced: dbk_commit_trim_owed tries again, and
 /// until it got through manifests say so.
 void dbk_commit_owe_trim(daybook_store *store, uint64_t position_from);
+/// The same for events up to `position_last` that are not durable yet.
+void dbk_commit_owe_trim_until(daybook_store *store, uint64_t position_from, uint64_t position_last);
 daybook_status dbk_commit_trim_owed(daybook_store *store, daybook_error *error);
 /// dbk_commit_trim_from of a store that is closing: also what was trimmed but did not reach the journal.
 uint64_t dbk_commit_closed_trim_from(daybook_store *store);
@@ -182,5 +184,8 @@ bool dbk_append_knows(const dbk_append *append, const dbk_stream *stream, dbk_so
 /// into the memory table and their records into `group`; on any failure both are as before.
 daybook_status dbk_append_decide(dbk_append *append, dbk_view *view, dbk_journal_group *group,
                                  daybook_error *error);
+
+/// The commit queue has stopped, and what was acknowledged before its sync was not written.
+bool dbk_commit_lost_deferred(daybook_store *store);
 
 #endif

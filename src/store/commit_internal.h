@@ -38,6 +38,7 @@ struct dbk_commit {
     dbk_append *newest_untrimmed;
     dbk_trim_hold *trim_holds; // unordered; under state_lock
     uint64_t owed_from;        // 0, or the oldest event whose limits could not be enforced; under state_lock
+    uint64_t owed_last;        // the newest of these events; under state_lock
     uint64_t owed_count;       // times that happened; under state_lock
     dbk_stream *pending;       // streams with accepted, unpublished events; under state_lock
     uint64_t group_position;   // last position in the group

@@ -15,6 +15,7 @@
 #include <limits.h>
 
 #include "base/time.h"
+#include "store/commit.h"
 #include "store/consumer.h"
 #include "store/directory.h"
 #include "store/maintenance.h"
@@ -230,6 +231,7 @@ static void free_space(daybook_store *store) {
 static daybook_status round_once(daybook_store *store, bool *did, daybook_error *error) {
     if (atomic_load(&store->poisoned)) return DAYBOOK_OK;
     DBK_TRY(dbk_commit_write_deferred(store, false, error));
+    DBK_TRY(dbk_commit_trim_owed(store, error));
     // A journal that cannot grow must not keep a flush from giving back what it has; and for want of space
     // nothing has failed yet.
     daybook_error detail;

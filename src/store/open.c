@@ -708,6 +708,15 @@ static daybook_status mark_closed(daybook_store *store, daybook_error *error) {
     return status;
 }
 
+// What streams with a sync_interval acknowledged last could not be written.
+static daybook_status tell_lost(daybook_store *store, bool poisoned, daybook_error *error) {
+    if (!dbk_commit_lost_deferred(store)) return DAYBOOK_OK;
+    return dbk_fail(error, poisoned ? DAYBOOK_EUNCERTAIN : DAYBOOK_ENOSPC,
+                    "the journal could not be written while the store was closed: what streams with a "
+                    "sync_interval acknowledged last %s; open the store again and look",
+                    poisoned ? "may be lost" : "is lost");
+}
+
 static daybook_status close_writer(daybook_store *store, daybook_error *error) {
     daybook_status status = DAYBOOK_OK;
     dbk_consumers_stop(store);
@@ -721,9 +730,12 @@ static daybook_status close_writer(daybook_store *store, daybook_error *error) {
     dbk_commit_stop(store);
     dbk_maintenance_stop(store);
     poisoned = atomic_load(&store->poisoned);
+    status = tell_lost(store, poisoned, error);
     if (!poisoned) {
-        status = dbk_journal_write_witness(store->journal, error);
-        if (status == DAYBOOK_OK) status = mark_closed(store, error);
+        daybook_error *first = status == DAYBOOK_OK ? error : NULL;
+        daybook_status marked = dbk_journal_write_witness(store->journal, first);
+        if (marked == DAYBOOK_OK) marked = mark_closed(store, first);
+        keep_first(&status, marked);
     }
     dbk_live_values values = {
         .writer_open = false,

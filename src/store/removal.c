@@ -507,7 +507,7 @@ static daybook_status commit(daybook_store *store, const dbk_buf *records, dbk_s
                              uint64_t snapshots_seq, daybook_error *error) {
     if (dbk_buf_status(records) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory removing events");
-    if (records->size == 0) return DAYBOOK_OK;
+    if (records->size == 0 && snapshots == NULL) return DAYBOOK_OK;
     commit_context committed = {store, daybook_bytes(records->data, records->size), snapshots, snapshots_seq};
     return dbk_commit_records_if(store, committed.records, saw_snapshots, apply_committed, &committed, error);
 }

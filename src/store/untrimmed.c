@@ -4,7 +4,8 @@
 // A flush may cut the journal behind such an append. The manifest remembers the oldest such position, and
 // recovery enforces limits from there on. Where enforcing them fails, for want of memory, that position is
 // owed: it counts as the oldest until the background work, which tries again, or the next opening gets
-// through. So it is held where limits are enforced on many events outside an append: while the store is
+// through. So are limits that an append acknowledged before its sync may have broken: they apply to what is
+// durable. A position is held where limits are enforced on many events outside an append: while the store is
 // opened, and after an update of a stream. Guarded by state_lock.
 #include "store/commit_internal.h"
 
@@ -70,8 +71,13 @@ void dbk_commit_release_trim(daybook_store *store, dbk_trim_hold *hold) {
 }
 
 void dbk_commit_owe_trim(daybook_store *store, uint64_t position_from) {
+    dbk_commit_owe_trim_until(store, position_from, position_from);
+}
+
+void dbk_commit_owe_trim_until(daybook_store *store, uint64_t position_from, uint64_t position_last) {
     struct dbk_commit *commit = store->commit;
     pthread_mutex_lock(&store->state_lock);
+    if (position_last > commit->owed_last) commit->owed_last = position_last;
     if (commit->owed_from == 0 || position_from < commit->owed_from) commit->owed_from = position_from;
     commit->owed_count++;
     pthread_mutex_unlock(&store->state_lock);
@@ -83,11 +89,12 @@ daybook_status dbk_commit_trim_owed(daybook_store *store, daybook_error *error) 
     pthread_mutex_lock(&store->state_lock);
     uint64_t from = commit->owed_from;
     uint64_t count = commit->owed_count;
+    uint64_t published = store->published_position;
     pthread_mutex_unlock(&store->state_lock);
-    if (from == 0) return DAYBOOK_OK;
+    if (from == 0 || from > published) return DAYBOOK_OK;
     DBK_TRY(dbk_store_trim_recovered(store, from, error));
     pthread_mutex_lock(&store->state_lock);
-    if (commit->owed_count == count) commit->owed_from = 0;
+    if (commit->owed_count == count) commit->owed_from = commit->owed_last > published ? published + 1 : 0;
     pthread_mutex_unlock(&store->state_lock);
     return DAYBOOK_OK;
 }
