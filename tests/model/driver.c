@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 // ---- Failures --------------------------------------------------------------------------------------------
 
@@ -41,10 +42,12 @@ void driver_print_counts(const driver_counts *counts, const char *title) {
     printf("%s: %" PRIu64 " operations, %" PRIu64 " events, %" PRIu64 " duplicates, %" PRIu64
            " conflicts, %" PRIu64 " mixed, %" PRIu64 " limits, %" PRIu64 " removed, %" PRIu64
            " reads, %" PRIu64 " full checks, %" PRIu64 " restarts, %" PRIu64 " kills, %" PRIu64
-           " flushes, %" PRIu64 " merges, half done %" PRIu64 " there %" PRIu64 " not there\n",
+           " flushes, %" PRIu64 " merges, half done %" PRIu64 " there %" PRIu64 " not there, %" PRIu64
+           " acknowledged before the sync, %" PRIu64 " of them lost\n",
            title, counts->operations, counts->appended, counts->duplicates, counts->conflicts, counts->mixed,
            counts->limits, counts->removed, counts->reads, counts->checks, counts->restarts, counts->kills,
-           counts->flushes, counts->merges, counts->pending_done, counts->pending_undone);
+           counts->flushes, counts->merges, counts->pending_done, counts->pending_undone, counts->deferred,
+           counts->lost);
     (void)fflush(stdout);
 }
 
@@ -392,6 +395,98 @@ static void settle_ages(driver *driven) {
     }
 }
 
+// ---- What is durable -------------------------------------------------------------------------------------
+
+static bool has_background(const driver *driven) {
+    return (driven->options.open_flags & DAYBOOK_OPEN_NO_BACKGROUND) == 0;
+}
+
+// False where the disk stopped.
+static bool ask_durable(driver *driven, uint64_t *position_out) {
+    daybook_store_info info;
+    memset(&info, 0, sizeof info);
+    info.size = sizeof info;
+    daybook_status status = daybook_info(driven->store, &info, &driven->error);
+    if (breaks(driven, status)) return false;
+    if (status != DAYBOOK_OK) driver_fail(driven, "info: %s", daybook_status_name(status));
+    *position_out = info.durable_position;
+    return true;
+}
+
+static void pause_ms(unsigned count) {
+    struct timespec time = {.tv_nsec = (long)count * 1000000};
+    (void)nanosleep(&time, NULL);
+}
+
+// The background threads have the time they need, and not more.
+enum { PATIENCE_MS = 20000 };
+
+static bool wait_until_durable(driver *driven, uint64_t *durable) {
+    for (unsigned waited = 0; *durable < driven->last_position; waited++) {
+        if (is_stopped(driven)) {
+            driven->broken = true;
+            return false;
+        }
+        if (waited == PATIENCE_MS)
+            driver_fail(driven, "position %" PRIu64 " is acknowledged, and durable is %" PRIu64,
+                        driven->last_position, *durable);
+        pause_ms(1);
+        if (!ask_durable(driven, durable)) return false;
+    }
+    return true;
+}
+
+// The limits of a stream apply soon after what broke them has become durable.
+static void wait_for_limits(driver *driven, size_t stream) {
+    for (unsigned waited = 0; waited < PATIENCE_MS && !driven->broken; waited++) {
+        daybook_stream_info *info;
+        const char *name = driven->model.streams[stream]->name;
+        daybook_status status =
+            daybook_stream_get_info(driven->store, daybook_text(name), &info, &driven->error);
+        if (breaks(driven, status)) return;
+        if (status != DAYBOOK_OK) driver_fail(driven, "no info on %s: %s", name, daybook_status_name(status));
+        bool done = info->message_count == model_message_count(&driven->model, stream);
+        daybook_stream_info_release(driven->store, info);
+        if (done) return;
+        pause_ms(1);
+        if (is_stopped(driven)) driven->broken = true;
+    }
+}
+
+static void step_maintain(driver *driven);
+
+// What has become durable is seen from now on, and limits apply to it.
+static void settle_durable(driver *driven) {
+    uint64_t durable, before = driven->settled_position;
+    if (driven->broken || !ask_durable(driven, &durable)) return;
+    if (durable < driven->model.visible_position)
+        driver_fail(driven, "durable is position %" PRIu64 ", it was %" PRIu64, durable, before);
+    if (has_background(driven) && !wait_until_durable(driven, &durable)) return;
+    if (durable >= driven->last_position) driven->deferred_until_ns = 0;
+    model_publish(&driven->model, durable);
+    driven->settled_position = durable;
+    bool maintained = has_background(driven);
+    for (size_t i = driven->model.event_count; i-- > 0 && !driven->broken;) {
+        const model_event *event = &driven->model.events[i];
+        const model_stream *stream = driven->model.streams[event->stream];
+        if (event->position <= before) break;
+        bool is_limited =
+            stream->config.max_msgs + stream->config.max_bytes + stream->config.max_msgs_per_subject > 0;
+        if (event->position > durable || !is_limited || stream->removed) continue;
+        if (!maintained) step_maintain(driven);
+        maintained = true;
+        if (has_background(driven)) wait_for_limits(driven, event->stream);
+    }
+}
+
+// The acknowledged append is durable, whatever its streams' sync_interval.
+static void check_durable(driver *driven, uint64_t position) {
+    uint64_t durable;
+    if (!ask_durable(driven, &durable)) return;
+    if (durable < position)
+        driver_fail(driven, "position %" PRIu64 " is acknowledged, durable is %" PRIu64, position, durable);
+}
+
 // ---- Appending -------------------------------------------------------------------------------------------
 
 typedef struct conditions {
@@ -685,6 +780,36 @@ static void describe_conditions(const daybook_append_options *options) {
     }
 }
 
+// May it be acknowledged before the sync? Then by when it has to be durable after the call, else 0.
+static int64_t deferral_ns(driver *driven, const daybook_append_options *options) {
+    int64_t least_ns = INT64_MAX;
+    if (options->durable) return 0;
+    for (size_t i = 0; i < driven->batch_count; i++) {
+        const model_said *said = driven->batch[i];
+        size_t stream = model_capture(&driven->model, daybook_text(said->subject));
+        if (stream == MODEL_NONE || driven->model.streams[stream]->config.sync_interval_ns == 0) return 0;
+        int64_t interval_ns = driven->model.streams[stream]->config.sync_interval_ns;
+        if (interval_ns < least_ns) least_ns = interval_ns;
+        for (size_t j = 0; j < said->header_count; j++) {
+            if (said->header_names[j][0] == 'N' || said->header_names[j][0] == 'n') return 0; // a roll-up
+        }
+    }
+    return least_ns;
+}
+
+// An append was acknowledged; its last event has this position.
+static void note_acknowledged(driver *driven, int64_t interval_ns, uint64_t position) {
+    if (interval_ns == 0) {
+        check_durable(driven, position);
+        if (!driven->broken) model_publish(&driven->model, position);
+        return;
+    }
+    int64_t until_ns = driven->vfs->clock_monotonic_ns(driven->vfs) + interval_ns;
+    if (driven->deferred_until_ns == 0 || until_ns < driven->deferred_until_ns)
+        driven->deferred_until_ns = until_ns;
+    driven->counts.deferred += driven->batch_count;
+}
+
 static void append_batch(driver *driven) {
     random_source *random = &driven->random;
     static daybook_event events[MODEL_BATCH_MAX];
@@ -694,6 +819,7 @@ static void append_batch(driver *driven) {
     daybook_append_options options;
     daybook_append_options_init(&options);
     options.auto_stream = random_percent(random, 70);
+    options.durable = random_percent(random, 15);
     settle_ages(driven);
     if (random_percent(random, 40)) options.condition_count = random_below(random, 3) + 1;
     options.conditions = made.list;
@@ -704,9 +830,19 @@ static void append_batch(driver *driven) {
     for (size_t i = 0; i < driven->batch_count; i++) receipts[i].size = sizeof *receipts;
     if (driven->broken) return;
     driven->pending = PENDING_APPEND;
+    int64_t interval_ns = deferral_ns(driven, &options);
     daybook_status status =
         daybook_append(driven->store, events, driven->batch_count, &options, receipts, &driven->error);
     if (breaks(driven, status)) return;
+    if (status == DAYBOOK_ENOSPC && !has_background(driven)) {
+        // The journal is full: nobody but us writes it out.
+        step_maintain(driven);
+        settle_durable(driven);
+        if (driven->broken) return;
+        status =
+            daybook_append(driven->store, events, driven->batch_count, &options, receipts, &driven->error);
+        if (breaks(driven, status)) return;
+    }
     settle_auto_streams(driven);
     if (driven->broken && status != DAYBOOK_OK) return;
     driven->pending = PENDING_NOTHING;
@@ -746,10 +882,13 @@ static void append_batch(driver *driven) {
     if (decision.duplicate) {
         driven->counts.duplicates += driven->batch_count;
         check_duplicates(driven, &decision, receipts);
+        for (size_t i = 0; interval_ns == 0 && i < driven->batch_count; i++)
+            check_durable(driven, receipts[i].position);
         return;
     }
     check_positions(driven, receipts);
     model_append(&driven->model, driven->batch, driven->batch_count, receipts);
+    note_acknowledged(driven, interval_ns, driven->last_position);
     driven->counts.appended += driven->batch_count;
     for (size_t i = 0; i < driven->batch_count; i++)
         trace(driven, "position %" PRIu64 " seq %" PRIu64 " %s id %s roll-up %s", receipts[i].position,
@@ -783,11 +922,12 @@ static void step_delete(driver *driven) {
     model_stream *stream = driven->model.streams[event->stream];
     bool denied = (stream->config.flags & DAYBOOK_STREAM_DENY_DELETE) != 0;
     bool erase = random_percent(&driven->random, 10);
-    bool is_live = event->state == MODEL_LIVE;
+    bool is_seen = model_is_visible(&driven->model, event);
+    bool is_live = event->state == MODEL_LIVE && is_seen;
     // The bytes of what was removed before can still be erased. (Unless its stream began anew since.)
-    daybook_status expected = denied             ? DAYBOOK_EPERMISSION
-                              : is_live || erase ? DAYBOOK_OK
-                                                 : DAYBOOK_ENOTFOUND;
+    daybook_status expected = denied                          ? DAYBOOK_EPERMISSION
+                              : is_live || (erase && is_seen) ? DAYBOOK_OK
+                                                              : DAYBOOK_ENOTFOUND;
     size_t index = (size_t)(event - driven->model.events);
     driven->pending = is_live && !denied ? PENDING_DELETE : PENDING_NOTHING;
     driven->pending_event = index;
@@ -916,6 +1056,10 @@ static void set_limits(driver *driven, daybook_stream_config *config, size_t kno
             config->max_msgs_per_subject = known == 7 ? 1 : random_below(random, 5) + 1;
         if (driven->options.has_ages && random_percent(random, 30)) config->max_age_ns = INT64_C(60000000000);
     }
+    static const int64_t intervals_ns[] = {1000000, 10000000, INT64_C(5000000000), INT64_C(3600000000000)};
+    // With background threads the driver waits for the sync.
+    if (config->storage != DAYBOOK_STORAGE_MEMORY && random_percent(random, 35))
+        config->sync_interval_ns = intervals_ns[random_below(random, has_background(driven) ? 2 : 4)];
     if (strcmp(name, "FLAT") != 0 && random_percent(random, 30))
         config->duplicate_window_ns = INT64_C(5000000000);
 }
@@ -1172,7 +1316,7 @@ typedef struct listing {
 
 static bool is_listed(const listing *listed, const model_event *event, const char **name_out) {
     const model *store = &listed->driven->model;
-    if (!model_is_readable(store, event)) return false;
+    if (!model_is_readable(store, event) || !model_is_visible(store, event)) return false;
     bool internal = (store->streams[event->stream]->config.flags & DAYBOOK_STREAM_INTERNAL) != 0;
     if (listed->stream.size > 0 ? !same(listed->stream, store->streams[event->stream]->name) : internal)
         return false;
@@ -1213,9 +1357,10 @@ static int check_entry(void *context, const daybook_list_entry *entry) {
                     "; expected %" PRIu64 " %" PRIu64 " %" PRIu64,
                     listed->kind, text, entry->event_count, entry->last_seq, entry->last_position, count,
                     last == NULL ? 0 : last->seq, last == NULL ? 0 : last->position);
-    if (listed->kind == DAYBOOK_LIST_AGGREGATES && entry->last_version != model_version(store, stream, text))
+    uint64_t version = is_types ? 0 : model_version(store, stream, text, store->visible_position);
+    if (listed->kind == DAYBOOK_LIST_AGGREGATES && entry->last_version != version)
         driver_fail(driven, "list: %s is at version %" PRIu64 ", expected %" PRIu64, text,
-                    entry->last_version, model_version(store, stream, text));
+                    entry->last_version, version);
     if (listed->count > 0 && (stream < listed->last_stream ||
                               (stream == listed->last_stream && strcmp(listed->last_name, text) >= 0)))
         driver_fail(driven, "list: %s behind %s", text, listed->last_name);
@@ -1303,18 +1448,19 @@ static void check_info(driver *driven, size_t index, const daybook_stream_info *
         a->max_msgs != b->max_msgs || a->max_bytes != b->max_bytes ||
         a->max_msgs_per_subject != b->max_msgs_per_subject || a->max_msg_size != b->max_msg_size ||
         a->max_age_ns != b->max_age_ns || a->duplicate_window_ns != b->duplicate_window_ns ||
-        a->description.size != b->description.size)
+        a->sync_interval_ns != b->sync_interval_ns || a->description.size != b->description.size)
         driver_fail(driven, "the configuration of %s differs", stream->name);
     size_t first = model_first_live(store, index);
-    uint64_t first_seq = first == MODEL_NONE ? stream->last_seq + 1 : store->events[first].seq;
+    uint64_t last_seq = model_last_seq(store, index);
+    uint64_t first_seq = first == MODEL_NONE ? last_seq + 1 : store->events[first].seq;
     uint64_t count = model_message_count(store, index), bytes = model_byte_count(store, index);
-    if (info->last_seq != stream->last_seq || info->first_seq != first_seq)
-        driver_fail(
-            driven,
-            "%s: first %" PRIu64 " last %" PRIu64 " count %" PRIu64 " bytes %" PRIu64 ", expected %" PRIu64
-            " %" PRIu64 " %" PRIu64 " %" PRIu64 " (max_msgs %" PRIu64 " max_bytes %" PRIu64 ")",
-            stream->name, info->first_seq, info->last_seq, info->message_count, info->byte_count, first_seq,
-            stream->last_seq, count, bytes, stream->config.max_msgs, stream->config.max_bytes);
+    if (info->last_seq != last_seq || info->first_seq != first_seq)
+        driver_fail(driven,
+                    "%s: first %" PRIu64 " last %" PRIu64 " count %" PRIu64 " bytes %" PRIu64
+                    ", expected %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " (max_msgs %" PRIu64
+                    " max_bytes %" PRIu64 ")",
+                    stream->name, info->first_seq, info->last_seq, info->message_count, info->byte_count,
+                    first_seq, last_seq, count, bytes, stream->config.max_msgs, stream->config.max_bytes);
     bool differs = info->message_count != count || info->byte_count != bytes;
     if (differs) describe_stream(driven, index);
     if (differs)
@@ -1391,7 +1537,7 @@ static void open_cursor(driver *driven, driver_cursor *held) {
         query->tags = &held->tag_slice;
         query->tag_count = 1;
     }
-    held->last = (query->flags & DAYBOOK_QUERY_FOLLOW) != 0 ? UINT64_MAX : driven->last_position;
+    held->last = (query->flags & DAYBOOK_QUERY_FOLLOW) != 0 ? UINT64_MAX : driven->model.visible_position;
     daybook_status status = daybook_read(driven->store, query, &held->cursor, &driven->error);
     if (breaks(driven, status)) return;
     if (status != DAYBOOK_OK) driver_fail(driven, "opening a cursor: %s", daybook_status_name(status));
@@ -1448,10 +1594,15 @@ static void step_cursor(driver *driven) {
 static void step_maintain(driver *driven) {
     driven->operation = "maintain";
     trace(driven, "until done");
+    bool is_due = driven->deferred_until_ns != 0 && !has_background(driven) &&
+                  driven->vfs->clock_monotonic_ns(driven->vfs) > driven->deferred_until_ns;
     for (int i = 0; i < 20; i++) {
         daybook_status status = daybook_maintain(driven->store, &driven->error);
-        if (breaks(driven, status) || status == DAYBOOK_END) return;
-        if (status != DAYBOOK_OK) driver_fail(driven, "maintenance: %s", daybook_status_name(status));
+        if (breaks(driven, status)) return;
+        if (status != DAYBOOK_OK && status != DAYBOOK_END)
+            driver_fail(driven, "maintenance: %s", daybook_status_name(status));
+        if (i == 0 && is_due) check_durable(driven, driven->last_position);
+        if (driven->broken || status == DAYBOOK_END) return;
     }
 }
 
@@ -1473,9 +1624,6 @@ static void keep_room(driver *driven) {
     daybook_status status = daybook_info(driven->store, &info, &driven->error);
     if (breaks(driven, status)) return;
     if (status != DAYBOOK_OK) driver_fail(driven, "info: %s", daybook_status_name(status));
-    if (info.durable_position < driven->last_position)
-        driver_fail(driven, "durable position %" PRIu64 " below the acknowledged %" PRIu64,
-                    info.durable_position, driven->last_position);
     if (info.journal_used_bytes > driven->options.journal_max_bytes / 2) step_maintain(driven);
 }
 
@@ -1492,7 +1640,39 @@ static void renew_memory_streams(driver *driven) {
     }
 }
 
+static daybook_stream_info *info_of(driver *driven, const char *stream);
+
+// Of what was acknowledged before its sync a crash leaves a beginning; a clean close (`is_whole`) all. Returns how
+// much is lost. Opening made durable what is there: driver_recover or the caller says so to the model.
+static uint64_t settle_survivors(driver *driven, bool is_whole) {
+    model *store = &driven->model;
+    uint64_t last = store->visible_position, lost = 0;
+    for (size_t i = 0; i < store->event_count; i++) {
+        const model_event *event = &store->events[i];
+        if (event->position <= store->visible_position) continue;
+        const model_stream *stream = store->streams[event->stream];
+        daybook_stream_info *info = info_of(driven, stream->name);
+        // The stream may have been removed by what was under way, and that comes behind.
+        bool is_there = info == NULL ? driven->pending == PENDING_REMOVE : info->last_seq >= event->seq;
+        daybook_stream_info_release(driven->store, info);
+        if (is_there && lost > 0)
+            driver_fail(driven, "position %" PRIu64 " of %s is there, and what came before it is not",
+                        event->position, stream->name);
+        if (is_there) last = event->position;
+        lost += !is_there;
+    }
+    if (lost > 0 && is_whole)
+        driver_fail(driven, "%" PRIu64 " events behind position %" PRIu64 " are lost by closing", lost, last);
+    trace(driven, "%" PRIu64 " events behind position %" PRIu64 " are lost", lost, last);
+    model_cut(store, last);
+    driven->counts.lost += lost;
+    driven->deferred_until_ns = 0;
+    if (lost > 0) driven->last_position = last;
+    return lost;
+}
+
 static void step_restart(driver *driven) {
+    bool is_killed = false;
     driven->operation = "restart";
     trace(driven, "at random");
     settle_ages(driven);
@@ -1501,6 +1681,7 @@ static void step_restart(driver *driven) {
         driven->operation = "kill";
         trace(driven, "now");
         driven->counts.kills++;
+        is_killed = true;
         count_background(driven);
         dbk_sim_stop_now(driven->options.sim);
         driver_close(driven);
@@ -1519,7 +1700,10 @@ static void step_restart(driver *driven) {
         driven->broken = true;
         return;
     }
+    (void)settle_survivors(driven, !is_killed);
+    model_publish(&driven->model, driven->last_position);
     renew_memory_streams(driven);
+    settle_durable(driven);
     if (!driven->broken) driver_check_all(driven);
 }
 
@@ -1563,7 +1747,9 @@ void driver_change(driver *driven) {
     } else {
         step_maintain(driven);
     }
+    settle_durable(driven);
     if (!driven->broken) keep_room(driven);
+    settle_durable(driven);
 }
 
 void driver_step(driver *driven) {
@@ -1593,6 +1779,7 @@ void driver_step(driver *driven) {
     } else {
         step_restart(driven);
     }
+    settle_durable(driven);
 }
 
 // ---- After a crash ---------------------------------------------------------------------------------------
@@ -1672,28 +1859,68 @@ static bool settle_append(driver *driven) {
     return true;
 }
 
-static bool settle_delete(driver *driven) {
-    const model_event *event = &driven->model.events[driven->pending_event];
-    daybook_receipt receipt;
-    if (read_one(driven, driven->model.streams[event->stream]->name, event->seq, &receipt)) return false;
-    model_delete(&driven->model, driven->pending_event);
-    return true;
+static void restore_states(model *store, const model_state *states) {
+    for (size_t i = 0; i < store->event_count; i++) store->events[i].state = states[i];
 }
 
-static bool settle_purge(driver *driven) {
-    uint64_t count = model_purge(&driven->model, driven->pending_stream, &driven->purge, true);
-    // A stream in memory is empty either way: its snapshots tell, which went in the same commit.
-    size_t told_by = is_in_memory(driven, driven->pending_stream)
-                         ? model_find_stream(&driven->model, daybook_text("KV_SNAPSHOTS"))
-                         : driven->pending_stream;
-    if (told_by == MODEL_NONE) return false;
-    const model_stream *stream = driven->model.streams[told_by];
-    daybook_stream_info *info = info_of(driven, stream->name);
-    if (info == NULL) driver_fail(driven, "stream %s is gone", stream->name);
-    bool done = count > 0 && info->message_count < model_message_count(&driven->model, told_by);
-    daybook_stream_info_release(driven->store, info);
-    if (done) (void)model_purge(&driven->model, driven->pending_stream, &driven->purge, false);
+static model_state *copy_states(const model *store) {
+    model_state *states = malloc((store->event_count + 1) * sizeof *states);
+    if (states == NULL) abort();
+    for (size_t i = 0; i < store->event_count; i++) states[i] = store->events[i].state;
+    return states;
+}
+
+// An event that tells the two outcomes apart; MODEL_NONE: nothing does.
+static size_t telling_event(driver *driven, const model_state *undone) {
+    const model *store = &driven->model;
+    for (size_t i = 0; i < store->event_count; i++) {
+        const model_event *event = &store->events[i];
+        bool differs = (event->state == MODEL_LIVE) != (undone[i] == MODEL_LIVE);
+        if (differs && !store->streams[event->stream]->removed && !is_in_memory(driven, event->stream) &&
+            !model_is_expired(store, i, now_ns(driven)))
+            return i;
+    }
+    return MODEL_NONE;
+}
+
+// Did the removal happen? It worked on what was visible then; what was acknowledged before its sync is durable
+// since, and limits apply to it, either way.
+static bool settle_removal(driver *driven, void (*apply)(driver *driven)) {
+    model *store = &driven->model;
+    uint64_t visible = store->visible_position;
+    model_state *before = copy_states(store);
+    model_publish(store, driven->last_position);
+    model_state *undone = copy_states(store);
+    restore_states(store, before);
+    store->visible_position = visible;
+    apply(driven);
+    model_publish(store, driven->last_position);
+    size_t telling = telling_event(driven, undone);
+    bool done = false;
+    if (telling != MODEL_NONE) {
+        const model_event *event = &store->events[telling];
+        daybook_receipt receipt;
+        bool is_there = read_one(driven, store->streams[event->stream]->name, event->seq, &receipt);
+        done = is_there == (event->state == MODEL_LIVE);
+    }
+    if (!done) restore_states(store, undone);
+    free(before);
+    free(undone);
     return done;
+}
+
+static void apply_delete(driver *driven) {
+    model_delete(&driven->model, driven->pending_event);
+}
+
+static void apply_purge(driver *driven) {
+    (void)model_purge(&driven->model, driven->pending_stream, &driven->purge, false);
+}
+
+// Of a stream that is being removed the snapshots go in a commit of their own, before.
+static void apply_forgetting(driver *driven) {
+    model_remove_stream(&driven->model, driven->pending_stream);
+    driven->model.streams[driven->pending_stream]->removed = false;
 }
 
 static bool settle_stream(driver *driven) {
@@ -1703,15 +1930,8 @@ static bool settle_stream(driver *driven) {
             model_remove_stream(&driven->model, driven->pending_stream);
             return true;
         }
-        // Its snapshots go in a commit of their own, before.
         daybook_stream_info_release(driven->store, info);
-        size_t snapshots = model_find_stream(&driven->model, daybook_text("KV_SNAPSHOTS"));
-        info = snapshots == MODEL_NONE ? NULL : info_of(driven, "KV_SNAPSHOTS");
-        if (info != NULL && info->message_count < model_message_count(&driven->model, snapshots)) {
-            model_remove_stream(&driven->model, driven->pending_stream);
-            driven->model.streams[driven->pending_stream]->removed = false;
-        }
-        daybook_stream_info_release(driven->store, info);
+        (void)settle_removal(driven, apply_forgetting);
         return false;
     }
     char name[64];
@@ -1734,6 +1954,7 @@ static bool settle_stream(driver *driven) {
 void driver_recover(driver *driven) {
     driven->operation = "recovery";
     trace(driven, "pending %d, %zu events", (int)driven->pending, driven->batch_count);
+    uint64_t lost = settle_survivors(driven, false);
     bool done = false;
     switch (driven->pending) {
     case PENDING_NOTHING:
@@ -1742,10 +1963,10 @@ void driver_recover(driver *driven) {
         done = settle_append(driven);
         break;
     case PENDING_DELETE:
-        done = settle_delete(driven);
+        done = settle_removal(driven, apply_delete);
         break;
     case PENDING_PURGE:
-        done = settle_purge(driven);
+        done = settle_removal(driven, apply_purge);
         break;
     case PENDING_ADD:
     case PENDING_UPDATE:
@@ -1754,11 +1975,17 @@ void driver_recover(driver *driven) {
         break;
     }
     trace(driven, "it is %s", done ? "done" : "not done");
+    if (done && lost > 0)
+        driver_fail(driven,
+                    "what was under way is there, and %" PRIu64 " events acknowledged before it are not",
+                    lost);
+    model_publish(&driven->model, driven->last_position);
     if (driven->pending != PENDING_NOTHING) {
         driven->counts.pending_done += done;
         driven->counts.pending_undone += !done;
     }
     driven->pending = PENDING_NOTHING;
     renew_memory_streams(driven);
+    settle_durable(driven);
     if (!driven->broken) driver_check_all(driven);
 }

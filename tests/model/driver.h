@@ -7,6 +7,10 @@
 // broken: its user crashes the disk, calls driver_recover, and the store must hold everything acknowledged
 // and of the operation that failed all or nothing.
 //
+// Streams may have a sync_interval: the driver asks after each operation what is durable, and then wants exactly
+// that to be seen. After a crash it looks how much of what was acknowledged before its sync is there: any beginning
+// of it in the order of commit, and all of it where something behind it is.
+//
 // A difference prints seed, operation and both answers, and ends the program with status 1.
 #ifndef DBK_TESTS_DRIVER_H
 #define DBK_TESTS_DRIVER_H
@@ -59,6 +63,7 @@ typedef struct driver_counts {
     uint64_t operations, appended, duplicates, conflicts, mixed, limits, removed, reads, checks, restarts,
         kills;
     uint64_t flushes, merges, pending_done, pending_undone;
+    uint64_t deferred, lost; // events acknowledged before the sync; of these gone after a crash
 } driver_counts;
 
 typedef struct driver {
@@ -71,7 +76,10 @@ typedef struct driver {
     driver_cursor cursors[DRIVER_CURSORS_MAX];
     const char *operation; // what runs, for failures
     uint64_t last_position, id_count, description_count;
+    uint64_t settled_position; // up to here limits apply to what is durable
     int64_t last_recorded_ns;
+    int64_t
+        deferred_until_ns; // monotonic: by then what was acknowledged before its sync is due; 0: nothing is
     bool broken;
     driver_counts counts;
 

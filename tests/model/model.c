@@ -167,25 +167,40 @@ static uint64_t cost_of(const model_said *said) {
     return cost;
 }
 
+bool model_is_visible(const model *store, const model_event *event) {
+    return event->position <= store->visible_position;
+}
+
+// Live and visible.
+static bool counts_for(const model *store, size_t stream, const model_event *event) {
+    return event->stream == stream && event->state == MODEL_LIVE && model_is_visible(store, event);
+}
+
 uint64_t model_message_count(const model *store, size_t stream) {
     uint64_t count = 0;
-    for (size_t i = 0; i < store->event_count; i++)
-        count += store->events[i].stream == stream && store->events[i].state == MODEL_LIVE;
+    for (size_t i = 0; i < store->event_count; i++) count += counts_for(store, stream, &store->events[i]);
     return count;
+}
+
+uint64_t model_last_seq(const model *store, size_t stream) {
+    for (size_t i = store->event_count; i-- > 0;) {
+        const model_event *event = &store->events[i];
+        if (event->stream == stream && model_is_visible(store, event)) return event->seq;
+    }
+    return 0;
 }
 
 uint64_t model_byte_count(const model *store, size_t stream) {
     uint64_t bytes = 0;
     for (size_t i = 0; i < store->event_count; i++) {
-        if (store->events[i].stream == stream && store->events[i].state == MODEL_LIVE)
-            bytes += cost_of(store->events[i].said);
+        if (counts_for(store, stream, &store->events[i])) bytes += cost_of(store->events[i].said);
     }
     return bytes;
 }
 
 size_t model_first_live(const model *store, size_t stream) {
     for (size_t i = 0; i < store->event_count; i++) {
-        if (store->events[i].stream == stream && store->events[i].state == MODEL_LIVE) return i;
+        if (counts_for(store, stream, &store->events[i])) return i;
     }
     return MODEL_NONE;
 }
@@ -212,9 +227,7 @@ static void trim_subject(model *store, size_t stream, const char *subject) {
     uint64_t kept = 0;
     for (size_t i = store->event_count; i-- > 0;) {
         model_event *event = &store->events[i];
-        if (event->stream != stream || event->state != MODEL_LIVE ||
-            strcmp(event->said->subject, subject) != 0)
-            continue;
+        if (!counts_for(store, stream, event) || strcmp(event->said->subject, subject) != 0) continue;
         if (kept++ >= config->max_msgs_per_subject) event->state = MODEL_GONE_BY_LIMIT;
     }
 }
@@ -225,7 +238,7 @@ static void trim_oldest(model *store, size_t stream) {
     uint64_t count = model_message_count(store, stream), bytes = model_byte_count(store, stream);
     for (size_t i = 0; i < store->event_count; i++) {
         model_event *event = &store->events[i];
-        if (event->stream != stream || event->state != MODEL_LIVE) continue;
+        if (!counts_for(store, stream, event)) continue;
         bool over = (config->max_msgs > 0 && count > config->max_msgs) ||
                     (config->max_bytes > 0 && bytes > config->max_bytes);
         if (!over) break;
@@ -331,10 +344,12 @@ bool model_same_content(const model_said *a, const model_said *b, const model_ev
 
 // ---- Conditions ------------------------------------------------------------------------------------------
 
-uint64_t model_version(const model *store, size_t stream, const char *aggregate) {
+uint64_t model_version(const model *store, size_t stream, const char *aggregate, uint64_t position) {
     for (size_t i = store->event_count; i-- > 0;) {
         const model_event *event = &store->events[i];
-        if (event->stream == stream && strcmp(event->aggregate, aggregate) == 0) return event->version;
+        if (event->position <= position && event->stream == stream &&
+            strcmp(event->aggregate, aggregate) == 0)
+            return event->version;
     }
     return 0;
 }
@@ -379,7 +394,7 @@ static uint64_t version_anywhere(const model *store, const char *aggregate) {
         bool captures = false;
         for (size_t j = 0; !stream->removed && j < stream->config.subject_count; j++)
             captures |= daybook_filters_overlap(stream->config.subjects[j], daybook_text(filter)) != 0;
-        uint64_t version = captures ? model_version(store, i, aggregate) : 0;
+        uint64_t version = captures ? model_version(store, i, aggregate, UINT64_MAX) : 0;
         if (version > greatest) greatest = version;
     }
     return greatest;
@@ -408,7 +423,7 @@ static daybook_status decide_condition(const model *store, const daybook_conditi
                 return *actual_out == said->expected ? DAYBOOK_OK : DAYBOOK_ECONFLICT;
             }
         }
-        *actual_out = stream == MODEL_NONE ? 0 : model_version(store, stream, aggregate);
+        *actual_out = stream == MODEL_NONE ? 0 : model_version(store, stream, aggregate, UINT64_MAX);
         return *actual_out == said->expected ? DAYBOOK_OK : DAYBOOK_ECONFLICT;
     }
     bool is_dcb = said->kind == DAYBOOK_FAIL_IF_EVENTS_MATCH;
@@ -467,13 +482,12 @@ static daybook_status check_limits(const model *store, const model_said *const *
     if (at == MODEL_NONE) return DAYBOOK_OK;
     const daybook_stream_config *config = &store->streams[at]->config;
     if (config->discard != DAYBOOK_DISCARD_NEW) return DAYBOOK_OK;
-    uint64_t count = model_message_count(store, at), bytes = model_byte_count(store, at);
+    uint64_t count = 0, bytes = 0;
     for (size_t i = 0; i < store->event_count; i++) { // what aged takes no room
         const model_event *event = &store->events[i];
-        if (event->stream != at || event->state != MODEL_LIVE || !model_is_expired(store, i, now_ns))
-            continue;
-        count--;
-        bytes -= cost_of(event->said);
+        if (event->stream != at || event->state != MODEL_LIVE || model_is_expired(store, i, now_ns)) continue;
+        count++;
+        bytes += cost_of(event->said);
     }
     uint64_t of_subject = live_of_subject(store, at, said[index]->subject, now_ns);
     for (size_t i = 0; i <= index; i++) {
@@ -593,14 +607,30 @@ void model_append(model *store, const model_said *const *said, size_t count,
         event->type = type_of(said[i], event->aggregate);
         event->seq = ++store->streams[stream]->last_seq;
         event->position = receipts[i].position;
-        event->version = event->aggregate[0] == '\0' ? 0 : model_version(store, stream, event->aggregate) + 1;
+        event->version =
+            event->aggregate[0] == '\0' ? 0 : model_version(store, stream, event->aggregate, UINT64_MAX) + 1;
         event->recorded_ns = receipts[i].recorded_ns;
         store->event_count++;
     }
     for (size_t i = 0; i < count; i++) roll_up(store, first + i);
-    for (size_t i = 0; i < count; i++) {
-        trim_subject(store, store->events[first + i].stream, said[i]->subject);
-        trim_oldest(store, store->events[first + i].stream);
+}
+
+void model_publish(model *store, uint64_t position) {
+    uint64_t before = store->visible_position;
+    if (position <= before) return;
+    store->visible_position = position;
+    size_t first = store->event_count;
+    while (first > 0 && store->events[first - 1].position > before) first--;
+    for (size_t i = first; i < store->event_count && store->events[i].position <= position; i++) {
+        trim_subject(store, store->events[i].stream, store->events[i].said->subject);
+        trim_oldest(store, store->events[i].stream);
+    }
+}
+
+void model_cut(model *store, uint64_t position) {
+    while (store->event_count > 0 && store->events[store->event_count - 1].position > position) {
+        const model_event *lost = &store->events[--store->event_count];
+        store->streams[lost->stream]->last_seq = lost->seq - 1;
     }
 }
 
@@ -609,7 +639,7 @@ void model_append(model *store, const model_said *const *said, size_t count,
 size_t model_find_event(const model *store, size_t stream, uint64_t seq) {
     for (size_t i = 0; i < store->event_count; i++) {
         const model_event *event = &store->events[i];
-        if (event->stream == stream && event->seq == seq && event->state == MODEL_LIVE) return i;
+        if (event->seq == seq && counts_for(store, stream, event)) return i;
     }
     return MODEL_NONE;
 }
@@ -625,7 +655,7 @@ uint64_t model_purge(model *store, size_t stream, const daybook_purge_options *o
     uint64_t kept = 0, removed = 0;
     for (size_t i = store->event_count; i-- > 0;) {
         model_event *event = &store->events[i];
-        if (event->stream != stream || event->state != MODEL_LIVE) continue;
+        if (!counts_for(store, stream, event)) continue;
         if (options->filter.size > 0 && !filter_slice_matches(options->filter, event->said->subject))
             continue;
         if (options->seq_to > 0 && event->seq >= options->seq_to) continue;
@@ -657,7 +687,7 @@ static bool text_is(daybook_slice wanted, const char *text) {
 
 bool model_matches(const model *store, const daybook_query *query, const model_event *event) {
     const model_said *said = event->said;
-    if (!model_is_readable(store, event)) return false;
+    if (!model_is_readable(store, event) || !model_is_visible(store, event)) return false;
     if (model_is_expired(store, (size_t)(event - store->events), store->read_ns)) return false;
     if (query->stream.size > 0
             ? !slice_is(query->stream, store->streams[event->stream]->name)

@@ -3,6 +3,10 @@
 // answer. It keeps every event for ever and knows of each whether it is still there and, if not, whether its
 // id is remembered for ever.
 //
+// What is acknowledged before its sync (streams with sync_interval) counts for appends at once, for reads, limits
+// and removals only up to visible_position: whoever drives both asks the real store what is durable and says so
+// (model_publish).
+//
 // An event that has reached its stream's max_age (model_is_expired) counts for reads and appends no longer. It
 // may or may not have been removed yet: whoever drives both asks the real store and says so
 // (model_expire_before). An id whose event a limit removed is remembered for at least the duplicate window
@@ -59,7 +63,8 @@ typedef struct model {
     size_t event_count, event_capacity;
     void **kept; // memory that lives as long as the model
     size_t kept_count, kept_capacity;
-    int64_t read_ns; // reads at this time do not give what is past its stream's age, trimmed or not
+    uint64_t visible_position; // what lies behind is not durable yet
+    int64_t read_ns;           // reads at this time do not give what is past its stream's age, trimmed or not
 } model;
 
 void model_init(model *store);
@@ -79,8 +84,11 @@ void model_update_stream(model *store, size_t stream, const daybook_stream_confi
 void model_remove_stream(model *store, size_t stream);
 /// What daybook_stream_add would answer as to names and overlaps.
 daybook_status model_check_add(const model *store, const daybook_stream_config *config);
+/// Of visible events, as are the next three.
 uint64_t model_message_count(const model *store, size_t stream);
 uint64_t model_byte_count(const model *store, size_t stream);
+/// The seq assigned last; 0 where there is none.
+uint64_t model_last_seq(const model *store, size_t stream);
 /// Index of the oldest live event, MODEL_NONE.
 size_t model_first_live(const model *store, size_t stream);
 bool model_is_expired(const model *store, size_t event, int64_t now_ns);
@@ -110,7 +118,12 @@ void model_decide(const model *store, const model_said *const *said, size_t coun
                   model_decision *decision_out);
 /// Append what has been decided. `receipts` says the positions, ids made and recorded times.
 void model_append(model *store, const model_said *const *said, size_t count, const daybook_receipt *receipts);
-uint64_t model_version(const model *store, size_t stream, const char *aggregate);
+/// Everything up to this position is durable: it becomes visible, and limits apply to it.
+void model_publish(model *store, uint64_t position);
+/// Everything behind this position is lost: as if it had never been appended.
+void model_cut(model *store, uint64_t position);
+/// Last assigned up to `position`.
+uint64_t model_version(const model *store, size_t stream, const char *aggregate, uint64_t position);
 bool model_same_content(const model_said *a, const model_said *b, const model_event *stored);
 
 // Removing.
@@ -124,6 +137,8 @@ uint64_t model_purge(model *store, size_t stream, const daybook_purge_options *o
 // Reading.
 
 bool model_filter_matches(const char *filter, size_t filter_size, const char *subject);
+bool model_is_visible(const model *store, const model_event *event);
+/// Live, in a stream that is there; visible or not.
 bool model_is_readable(const model *store, const model_event *event);
 /// Indices of what the query gives, in order; the caller frees. FOLLOW is ignored.
 size_t *model_read(const model *store, const daybook_query *query, size_t *count_out);
