@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -112,12 +113,70 @@ static void memory_may_be_out_at_any_step(void **state) {
     }
 }
 
+// ---- Dictionaries -----------------------------------------------------------------------------------------
+
+static void bytes_that_are_no_dictionary_are_refused(void **state) {
+    (void)state;
+    // zstd takes what begins so for a dictionary of its own making, and finds none.
+    uint8_t bad[64] = {0x37, 0xa4, 0x30, 0xec};
+    dbk_dictionary_encoder *encoder;
+    assert_int_equal(
+        dbk_dictionary_encoder_new(dbk_allocator_default(), daybook_bytes(bad, sizeof bad), &encoder),
+        DAYBOOK_EDAMAGED);
+    assert_null(encoder);
+}
+
+// Trained on `count` bodies of which `size_of` says how large they are.
+static size_t train(size_t count, size_t (*size_of)(size_t index)) {
+    enum { SIZE_MAX_OF_ONE = 5000 };
+    static char text[SIZE_MAX_OF_ONE + 4096];
+    for (size_t i = 0; i + 16 <= sizeof text; i += 16) {
+        char word[40];
+        (void)snprintf(word, sizeof word, "word %zu of many, ", i / 7);
+        memcpy(text + i, word, 16);
+    }
+    dbk_slice *bodies = calloc(count, sizeof *bodies);
+    assert_non_null(bodies);
+    for (size_t i = 0; i < count; i++) bodies[i] = daybook_bytes(text + i * 7 % 4096, size_of(i));
+    dbk_buf buf;
+    dbk_buf_init(&buf, dbk_allocator_default(), DBK_DICTIONARY_SIZE_MAX);
+    assert_int_equal(dbk_dictionary_train(dbk_allocator_default(), bodies, count, &buf), DAYBOOK_OK);
+    size_t size = buf.size;
+    dbk_buf_deinit(&buf);
+    free(bodies);
+    return size;
+}
+
+static size_t large(size_t index) {
+    (void)index;
+    return 4000;
+}
+
+static size_t tiny_or_too_large(size_t index) {
+    return index % 2 == 0 ? 7 : 4097;
+}
+
+// Every third one, of which the samples are taken, is large.
+static size_t large_where_it_is_looked(size_t index) {
+    return index % 3 == 0 ? 4000 : 1000;
+}
+
+static void dictionaries_are_trained_on_bodies_of_a_fair_size(void **state) {
+    (void)state;
+    assert_int_equal(train(15, large), 0); // too few
+    assert_true(train(40, large) > 0);
+    assert_int_equal(train(1000, tiny_or_too_large), 0);
+    assert_true(train(2000, large_where_it_is_looked) > 0); // and no more than is needed
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_leaf_packs_and_comes_back),
         cmocka_unit_test(what_does_not_shrink_stays_as_it_is),
         cmocka_unit_test(a_size_beyond_a_page_is_refused),
         cmocka_unit_test(memory_may_be_out_at_any_step),
+        cmocka_unit_test(bytes_that_are_no_dictionary_are_refused),
+        cmocka_unit_test(dictionaries_are_trained_on_bodies_of_a_fair_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
