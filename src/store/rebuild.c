@@ -331,7 +331,7 @@ static daybook_status rebuild(rebuilding *work, daybook_error *error) {
             "no file in %s tells which store it is: nothing can be repaired; restore a backup",
             work->directory);
     }
-    work->manifest->number = work->number_max + 1;
+    work->manifest->number = work->number_max; // the first edit begins the next
     for (size_t i = 0; i < work->id_count; i++) DBK_TRY(take_segment(work, work->ids[i], error));
     for (size_t i = 0; i < work->manifest->segment_count; i++)
         DBK_TRY(take_catalogue(work, &work->manifest->segments[i], error));

@@ -9,9 +9,9 @@
 /// Told of each segment that is left out because it cannot be opened, and why.
 typedef void (*dbk_rebuild_report)(void *context, const char *name, const daybook_error *why);
 
-/// Fill the initialised `manifest` (not yet on disk; its number is above every file's there). EDAMAGED
-/// where neither a segment nor the journal tells which store it is. What merely keeps us from looking (memory,
-/// permissions, too many open files) ends it.
+/// Fill the initialised `manifest` (not yet on disk; its number is the greatest of any file there, so that the
+/// first edit begins the next). EDAMAGED where neither a segment nor the journal tells which store it is. What
+/// merely keeps us from looking (memory, permissions, too many open files) ends it.
 daybook_status dbk_rebuild_manifest(const daybook_allocator *allocator, daybook_vfs *vfs,
                                     const char *directory, dbk_cache *cache, dbk_manifest *manifest,
                                     dbk_rebuild_report report, void *report_context, daybook_error *error);

@@ -12,7 +12,8 @@
 //   4. a damaged journal: what can be replayed, also behind the damage, becomes a segment, and the journal
 //      begins anew behind every LSN it ever used, so that nothing of it can come back. It is replayed under the
 //      streams all of it together leaves (salvage.c), and everything is counted anew
-// A crash on the way leaves the damaged store or a repaired one; repairing again is fine.
+// New files are written first; one edit of the manifest, the last step, makes all of it count at once. A crash
+// or an error on the way leaves the damaged store or a repaired one; repairing again is fine.
 //
 // With dry_run the same is looked for, and nothing is written.
 #include <errno.h>
@@ -48,6 +49,8 @@ typedef struct repairing {
     uint64_t next_generation;
     char (*gone)[NAME_SIZE]; // files to be removed when the edit is durable
     size_t gone_count;
+    uint64_t made_first;  // number of the first segment made
+    bool is_commit_tried; // they may be named since
 } repairing;
 
 static void tell(repairing *repair, bool is_damage, const char *file, uint64_t offset, uint64_t first,
@@ -78,7 +81,7 @@ static daybook_status make_aside(repairing *repair, daybook_error *error) {
     daybook_store *store = repair->store;
     char path[DBK_PATH_SIZE_MAX];
     int64_t now_s = store->vfs->clock_real_ns(store->vfs) / 1000000000;
-    for (int tries = 0; tries < 100; tries++) {
+    for (int tries = 0; tries < 10000; tries++) {
         (void)snprintf(repair->aside, sizeof repair->aside, "damaged-%lld", (long long)(now_s + tries));
         DBK_TRY(dbk_path_join(store->path, repair->aside, path, error));
         int result = store->vfs->make_directory(store->vfs, path);
@@ -154,12 +157,13 @@ static daybook_status keep_aside(repairing *repair, const char *name, bool will_
 // been acknowledged that only they held, its bytes are not lost.
 static daybook_status commit_edit(repairing *repair, const dbk_manifest_edit *edit, daybook_error *error) {
     dbk_manifest *manifest = &repair->store->manifest;
-    for (unsigned copy = 0; copy < DBK_MANIFEST_COPY_COUNT; copy++) {
+    for (unsigned copy = 0; copy < DBK_MANIFEST_COPY_COUNT && !repair->is_rebuilt; copy++) {
         if (manifest->file.states[copy].kind == DBK_MANIFEST_COPY_SOUND) continue;
         char name[DBK_MANIFEST_NAME_SIZE];
         dbk_manifest_name(manifest->number, copy, name);
         DBK_TRY(keep_aside(repair, name, true, error));
     }
+    repair->is_commit_tried = true;
     return dbk_manifest_commit(manifest, edit, error);
 }
 
@@ -317,8 +321,8 @@ static daybook_status replace_segment(repairing *repair, const dbk_manifest_segm
         // Where the file is of another store it is not ours to move.
         return status == DAYBOOK_EFOREIGN ? DAYBOOK_OK : keep_aside(repair, name, false, error);
     }
-    DBK_TRY(keep_aside(repair, name, false, error));
-    status = salvage_segment(&saving, error);
+    status = keep_aside(repair, name, false, error);
+    if (status == DAYBOOK_OK) status = salvage_segment(&saving, error);
     dbk_segment_unref(saving.segment);
     if (status != DAYBOOK_OK) return status;
     tell(repair, false, name, 0, summary->position_first, summary->position_last, "%llu of %llu events %s",
@@ -380,11 +384,23 @@ static daybook_status repair_segments(repairing *repair, daybook_error *error) {
     }
     if (!repair->changes_segments || repair->dry_run) return DAYBOOK_OK;
     dbk_manifest_edit_set_next_ids(&repair->edit, repair->next_segment_id, store->manifest.next_stream_id);
-    int result = store->vfs->sync_directory(store->vfs, store->path);
-    if (result < 0) return dbk_fail_system(error, result, "sync the directory", store->path, 0);
-    DBK_TRY(commit_edit(repair, &repair->edit, error));
-    remove_gone(repair);
+    // In memory only: the last edit says it again.
+    if (dbk_manifest_apply(&store->manifest, &repair->edit) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while repairing %s", store->path);
     return DAYBOOK_OK;
+}
+
+// Segments made for an edit that was not even tried.
+static void remove_made(repairing *repair) {
+    daybook_store *store = repair->store;
+    if (repair->made_first == 0 || repair->is_commit_tried || repair->dry_run) return;
+    for (uint64_t id = repair->made_first; id <= repair->next_segment_id; id++) {
+        char name[40];
+        char path[DBK_PATH_SIZE_MAX];
+        dbk_segment_name(id, name);
+        if (dbk_path_join(store->path, name, path, NULL) == DAYBOOK_OK)
+            (void)store->vfs->unlink(store->vfs, path);
+    }
 }
 
 // ---- The journal ----------------------------------------------------------------------------------------
@@ -568,14 +584,29 @@ static daybook_status flush_recovered(repairing *repair, dbk_manifest_edit *edit
     return status;
 }
 
+// The edit that makes everything count: it begins with what became of the segments.
+static void begin_edit(repairing *repair, dbk_manifest_edit *edit) {
+    dbk_manifest_edit_init(edit, repair->store->allocator);
+    dbk_buf_append(&edit->records, repair->edit.records.data, repair->edit.records.size);
+}
+
+static daybook_status end_edit(repairing *repair, const dbk_manifest_edit *edit, daybook_error *error) {
+    daybook_store *store = repair->store;
+    int result = store->vfs->sync_directory(store->vfs, store->path);
+    if (result < 0) return dbk_fail_system(error, result, "sync the directory", store->path, 0);
+    DBK_TRY(commit_edit(repair, edit, error));
+    remove_gone(repair);
+    return DAYBOOK_OK;
+}
+
 static daybook_status begin_journal(repairing *repair, daybook_error *error) {
     daybook_store *store = repair->store;
     dbk_manifest_edit edit;
-    dbk_manifest_edit_init(&edit, store->allocator);
     dbk_cut cut = {0};
     dbk_journal_map map = {0};
     uint32_t *pieces = NULL;
     DBK_TRY(keep_aside(repair, "journal", true, error));
+    begin_edit(repair, &edit);
     daybook_status status = flush_recovered(repair, &edit, &cut, error);
     if (status == DAYBOOK_OK) status = plan_journal(repair, &map.first_lsn, &pieces, &map.piece_count, error);
     if (status == DAYBOOK_OK) {
@@ -588,11 +619,29 @@ static daybook_status begin_journal(repairing *repair, daybook_error *error) {
         if (spent_end > 0) dbk_manifest_edit_set_positions_end(&edit, spent_end + DBK_RESERVED_POSITIONS);
         dbk_manifest_edit_set_next_ids(&edit, repair->next_segment_id, cut.next_stream_id);
         dbk_manifest_edit_set_closed_clean(&edit, false);
-        int result = store->vfs->sync_directory(store->vfs, store->path);
-        status = result < 0 ? dbk_fail_system(error, result, "sync the directory", store->path, 0)
-                            : commit_edit(repair, &edit, error);
+        status = end_edit(repair, &edit, error);
     }
     dbk_free(store->allocator, pieces);
+    dbk_cut_deinit(store, &cut);
+    dbk_manifest_edit_deinit(&edit);
+    return status;
+}
+
+// A backup has no journal: what its segments hold is all there is.
+static daybook_status finish_backup(repairing *repair, daybook_error *error) {
+    daybook_store *store = repair->store;
+    dbk_manifest_edit edit;
+    dbk_cut cut = {0};
+    begin_edit(repair, &edit);
+    dbk_cut_capture(store, &cut);
+    daybook_status status = cut.status;
+    if (status == DAYBOOK_OK) status = dbk_cut_write(&cut, &store->manifest, &edit);
+    if (status != DAYBOOK_OK) {
+        (void)dbk_fail(error, status, "out of memory while repairing %s", store->path);
+    } else {
+        dbk_manifest_edit_set_next_ids(&edit, repair->next_segment_id, cut.next_stream_id);
+        status = end_edit(repair, &edit, error);
+    }
     dbk_cut_deinit(store, &cut);
     dbk_manifest_edit_deinit(&edit);
     return status;
@@ -670,9 +719,14 @@ static daybook_status repair_journal(repairing *repair, bool rebuilt, daybook_er
     // Counts of a rebuilt manifest are guesses, those of a segment that was replaced too high, and what lies
     // behind damage may count what was lost in it; they are written with a new beginning of the journal.
     bool begin_anew = rebuilt || repair->changes_segments;
-    if (repair->store->manifest.journal_piece_count == 0) return DAYBOOK_OK; // a backup
     bool damaged = false;
+    bool is_backup = repair->store->manifest.journal_piece_count == 0;
+    if (is_backup && (!begin_anew || repair->dry_run)) return DAYBOOK_OK;
     DBK_TRY(recover_memory(repair, error));
+    if (is_backup) {
+        DBK_TRY(recount(repair->store, error));
+        return finish_backup(repair, error);
+    }
     DBK_TRY(replay_over_damage(repair, rebuilt, &damaged, error));
     if (repair->salvage.is_cut_short && !damaged) {
         return dbk_fail(
@@ -721,9 +775,7 @@ static daybook_status rebuild(repairing *repair, const daybook_error *why, daybo
     if (result != 0) return dbk_fail(error, DAYBOOK_EIO, "the files of %s cannot be listed", store->path);
     for (size_t i = 0; i < repair->gone_count; i++)
         DBK_TRY(keep_aside(repair, repair->gone[i], false, error));
-    DBK_TRY(dbk_manifest_create(&store->manifest, error));
-    remove_gone(repair);
-    return DAYBOOK_OK;
+    return DAYBOOK_OK; // written with the last edit
 }
 
 static daybook_status load(repairing *repair, bool *rebuilt_out, daybook_error *error) {
@@ -808,6 +860,7 @@ static daybook_status repair_all(repairing *repair, daybook_error *error) {
     if (!rebuilt) DBK_TRY(repair_copies(repair, error));
     uint64_t next_id = store->manifest.next_segment_id;
     repair->next_segment_id = next_id > found.segment_id_max ? next_id : found.segment_id_max + 1;
+    repair->made_first = repair->next_segment_id;
     repair->next_generation = found.generation_max + 1;
     DBK_TRY(repair_segments(repair, error));
     // A rebuilt manifest only guesses where the journal begins: what it holds is put into segments at once.
@@ -838,6 +891,7 @@ static daybook_status run(repairing *repair, const char *path, const daybook_ope
     if (status == DAYBOOK_OK && repair->has_aside) {
         tell(repair, false, repair->aside, 0, 0, 0, "holds the original bytes of what was changed");
     }
+    if (status != DAYBOOK_OK) remove_made(repair);
     dbk_manifest_edit_deinit(&repair->edit);
     dbk_free(store->allocator, repair->gone);
     dbk_salvage_deinit(&repair->salvage, store->allocator);

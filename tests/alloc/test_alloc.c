@@ -474,6 +474,10 @@ static daybook_status act_repair(world *at) {
     return daybook_repair("/s", &at->options, 0, report_nothing, NULL, &at->error);
 }
 
+static daybook_status act_rebuild(world *at) {
+    return daybook_rebuild("/s", &at->options, 0, report_nothing, NULL, &at->error);
+}
+
 static daybook_status act_confirm_clock(world *at) {
     return daybook_confirm_clock(at->store, &at->error);
 }
@@ -508,6 +512,7 @@ static const call store_calls[] = {
     {"maintain", act_maintain, prepare_merge, READS},
     {"verify", act_verify, NULL, READS},
     {"repair", act_repair, NULL, IN_PLACE},
+    {"rebuild", act_rebuild, NULL, IN_PLACE},
     {"confirm clock", act_confirm_clock, NULL, READS},
     {"backup", act_backup, NULL, READS},
     {"restore", act_restore, prepare_restore, READS},

@@ -313,6 +313,132 @@ static void a_stream_made_again_behind_damage_stays(void **state) {
     }
 }
 
+// ---- Repairs that were stopped --------------------------------------------------------------------------
+
+static int note_name(void *context, const daybook_vfs_entry *entry) {
+    char(*names)[64] = context;
+    for (size_t i = 0; i < NAMES_MAX; i++) {
+        if (names[i][0] != '\0') continue;
+        (void)snprintf(names[i], sizeof names[i], "%.60s", entry->name);
+        break;
+    }
+    return 0;
+}
+
+// Do something to every file whose name begins so.
+static void each_file(fixture *at, const char *directory, const char *prefix,
+                      void (*act)(fixture *at, const char *path)) {
+    char names[NAMES_MAX][64] = {""};
+    assert_int_equal(at->vfs->list(at->vfs, directory, note_name, names), 0);
+    for (size_t i = 0; i < NAMES_MAX && names[i][0] != '\0'; i++) {
+        char path[96];
+        if (strncmp(names[i], prefix, strlen(prefix)) != 0) continue;
+        (void)snprintf(path, sizeof path, "%s/%s", directory, names[i]);
+        act(at, path);
+    }
+}
+
+static void remove_file(fixture *at, const char *path) {
+    assert_int_equal(at->vfs->unlink(at->vfs, path), 0);
+}
+
+static void damage_block(fixture *at, const char *path) {
+    daybook_file *file = NULL;
+    uint8_t byte = 0;
+    assert_int_equal(at->vfs->open(at->vfs, path, DAYBOOK_VFS_READ | DAYBOOK_VFS_WRITE, &file), 0);
+    assert_int_equal(at->vfs->read_at(at->vfs, file, &byte, 1, 200), 1);
+    byte ^= 0x55;
+    assert_int_equal(at->vfs->write_at(at->vfs, file, &byte, 1, 200), 1);
+    assert_int_equal(at->vfs->sync(at->vfs, file), 0);
+    at->vfs->close(at->vfs, file);
+}
+
+enum { DAMAGED_SEGMENT, DAMAGED_BACKUP, LOST_MANIFEST, LOST_MANIFEST_OF_BACKUP, DAMAGE_KIND_COUNT };
+
+static const char *prepare_damage(fixture *at, int kind) {
+    begin(at, 6);
+    daybook_store *store = open_store(at);
+    add_stream(at, store, "ORDERS", "orders.>", DAYBOOK_STORAGE_FILE);
+    add_stream(at, store, "SALES", "sales.>", DAYBOOK_STORAGE_FILE);
+    append(at, store, "orders.1", 7);
+    must(at, "remove", daybook_event_remove(store, daybook_text("ORDERS"), 2, 0, &at->error));
+    flush(at, store);
+    append(at, store, "sales.1", 5);
+    flush(at, store);
+    append(at, store, "orders.2", 3);
+    must(at, "backup", daybook_backup(store, "/backup", NULL, NULL, &at->error));
+    close_store(at, store);
+    const char *path = kind == DAMAGED_BACKUP || kind == LOST_MANIFEST_OF_BACKUP ? "/backup" : "/s";
+    bool is_lost = kind == LOST_MANIFEST || kind == LOST_MANIFEST_OF_BACKUP;
+    if (is_lost)
+        each_file(at, path, "manifest-", remove_file);
+    else
+        each_file(at, path, "segment-", damage_block);
+    return path;
+}
+
+static void check_repaired(fixture *at, const char *path, const char *where) {
+    daybook_status status = repair(at, path);
+    if (status != DAYBOOK_OK) print_error("%s\n", where);
+    must(at, "repair again", status);
+    status = verify(at, path);
+    if (status != DAYBOOK_OK) print_error("%s\n", where);
+    must(at, "verify", status);
+    daybook_store *store = open_path(at, path, strcmp(path, "/s") == 0 ? 0 : DAYBOOK_OPEN_READ_ONLY);
+    daybook_stream_info *info = NULL;
+    static const char *const names[] = {"ORDERS", "SALES"};
+    for (size_t i = 0; i < 2; i++) {
+        if (daybook_stream_get_info(store, daybook_text(names[i]), &info, NULL) != DAYBOOK_OK) continue;
+        daybook_stream_info_release(store, info);
+        (void)count_of(at, store, names[i]);
+    }
+    close_store(at, store);
+}
+
+// Whatever call fails, once or from then on: what a repair after that leaves is sound, and counted right.
+static void a_repair_that_was_stopped_is_done_again(void **state) {
+    (void)state;
+    static const dbk_sim_kind kinds[] = {DBK_SIM_OPEN,   DBK_SIM_READ, DBK_SIM_WRITE,
+                                         DBK_SIM_SYNC,   DBK_SIM_LINK, DBK_SIM_FILE_SIZE,
+                                         DBK_SIM_RENAME, DBK_SIM_LIST, DBK_SIM_SYNC_DIRECTORY};
+    for (int damage = 0; damage < DAMAGE_KIND_COUNT; damage++) {
+        fixture origin;
+        const char *path = prepare_damage(&origin, damage);
+        for (size_t kind = 0; kind < 2 * sizeof kinds / sizeof *kinds; kind++) {
+            dbk_sim_fault fault = {.kind = kinds[kind / 2], .is_forever = kind % 2 != 0, .error = EIO};
+            bool has_struck = true;
+            for (fault.nth = 1; has_struck; fault.nth += kind / 2 < 3 ? 7 : 2) { // opens, reads, writes
+                fixture at = origin;
+                char where[80];
+                (void)snprintf(where, sizeof where, "damage %d, call %d failing %llu%s", damage, fault.kind,
+                               (unsigned long long)fault.nth, fault.is_forever ? " and on" : "");
+                assert_int_equal(dbk_sim_clone(origin.sim, 7, &at.sim), DAYBOOK_OK);
+                at.vfs = dbk_sim_vfs(at.sim);
+                at.options.vfs = at.vfs;
+                assert_int_equal(dbk_sim_fail(at.sim, &fault), DAYBOOK_OK);
+                (void)repair(&at, path);
+                has_struck = dbk_sim_fault_hits(at.sim) > 0;
+                dbk_sim_clear_faults(at.sim);
+                check_repaired(&at, path, where);
+                end(&at);
+            }
+        }
+        // A crash at each of its steps; then it is opened as it is, where it can be.
+        for (uint64_t step = 1, is_over = 0; !is_over; step += 5) {
+            fixture at = origin;
+            assert_int_equal(dbk_sim_clone(origin.sim, step, &at.sim), DAYBOOK_OK);
+            at.vfs = dbk_sim_vfs(at.sim);
+            at.options.vfs = at.vfs;
+            dbk_sim_stop_after(at.sim, step);
+            is_over = repair(&at, path) == DAYBOOK_OK;
+            dbk_sim_crash(at.sim, DBK_SIM_KILL);
+            check_repaired(&at, path, "a crash");
+            end(&at);
+        }
+        end(&origin);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(removals_that_are_counted_already_are_rebuilt),
@@ -320,6 +446,7 @@ int main(void) {
         cmocka_unit_test(streams_that_came_and_went_are_rebuilt),
         cmocka_unit_test(removals_behind_damage_are_replayed),
         cmocka_unit_test(a_stream_made_again_behind_damage_stays),
+        cmocka_unit_test(a_repair_that_was_stopped_is_done_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
