@@ -137,6 +137,7 @@ static daybook_status look_at_journal(rebuilding *work, daybook_error *error) {
         status = dbk_read_exactly(work->vfs, file, path, pages, PAGE_BATCH * DBK_JOURNAL_PAGE_SIZE,
                                   first * DBK_JOURNAL_PAGE_SIZE, &detail);
         if (is_lost(status)) {
+            work->report(work->report_context, "journal", &detail);
             status = DAYBOOK_OK; // what cannot be read tells nothing
             continue;
         }

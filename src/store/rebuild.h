@@ -6,7 +6,7 @@
 #include "index/cache.h"
 #include "store/manifest.h"
 
-/// Told of each segment that is left out because it cannot be opened, and why.
+/// Told of each segment and each part of the journal that is left out because it cannot be read, and why.
 typedef void (*dbk_rebuild_report)(void *context, const char *name, const daybook_error *why);
 
 /// Fill the initialised `manifest` (not yet on disk; its number is the greatest of any file there, so that the

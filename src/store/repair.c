@@ -715,6 +715,16 @@ static bool goes_on_behind_its_end(repairing *repair) {
            goes_on;
 }
 
+// Only a catalogue that is lost knew where these belong. The journal's bytes are kept aside.
+static void tell_lost(repairing *repair) {
+    for (size_t i = 0; i < repair->salvage.lost_count; i++) {
+        const dbk_salvage_lost *lost = &repair->salvage.lost[i];
+        tell(repair, true, "journal", 0, lost->position_first, lost->position_last,
+             "%llu events of stream number %u are left out: no file that can be read knows this stream",
+             (unsigned long long)lost->count, (unsigned)lost->stream_id);
+    }
+}
+
 static daybook_status repair_journal(repairing *repair, bool rebuilt, daybook_error *error) {
     // Counts of a rebuilt manifest are guesses, those of a segment that was replaced too high, and what lies
     // behind damage may count what was lost in it; they are written with a new beginning of the journal.
@@ -735,6 +745,7 @@ static daybook_status repair_journal(repairing *repair, bool rebuilt, daybook_er
             "of it was changed; look at the device, then repair again",
             repair->store->path);
     }
+    tell_lost(repair);
     if (!damaged && !begin_anew && goes_on_behind_its_end(repair)) {
         damaged = true;
         tell(repair, true, "journal", 0, repair->store->manifest.flushed_position + 1, 0,
@@ -755,7 +766,8 @@ static int keep_manifest(void *context, const daybook_vfs_entry *entry) {
 }
 
 static void tell_left_out(void *context, const char *name, const daybook_error *why) {
-    tell(context, true, name, why->offset, 0, 0, "it is left out, with all its events: %s", why->message);
+    tell(context, true, name, why->offset, 0, 0, "what cannot be read is left out, with all its events: %s",
+         why->message);
 }
 
 // The manifest is lost: what the other files say of themselves becomes a new one.

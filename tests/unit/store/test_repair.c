@@ -439,6 +439,40 @@ static void a_repair_that_was_stopped_is_done_again(void **state) {
     }
 }
 
+static void damage_footer(fixture *at, const char *path) {
+    daybook_file *file = NULL;
+    uint64_t size = 0;
+    uint8_t zeros[400] = {0};
+    assert_int_equal(at->vfs->open(at->vfs, path, DAYBOOK_VFS_READ | DAYBOOK_VFS_WRITE, &file), 0);
+    assert_int_equal(at->vfs->file_size(at->vfs, file, &size), 0);
+    assert_int_equal(at->vfs->write_at(at->vfs, file, zeros, sizeof zeros, size - sizeof zeros),
+                     sizeof zeros);
+    assert_int_equal(at->vfs->sync(at->vfs, file), 0);
+    at->vfs->close(at->vfs, file);
+}
+
+// The only catalogue that knew the stream is lost with its segment, the journal holds more of its events.
+static void events_of_a_stream_nobody_knows_are_told(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 8);
+    daybook_store *store = open_store(&at);
+    add_stream(&at, store, "ORDERS", "orders.>", DAYBOOK_STORAGE_FILE);
+    append(&at, store, "orders.1", 2);
+    // Overwrites what the journal has given up: how the stream was made, too.
+    must(&at, "erase", daybook_event_remove(store, daybook_text("ORDERS"), 1, 1, &at.error));
+    append(&at, store, "orders.1", 4);
+    close_store(&at, store);
+    each_file(&at, "/s", "manifest-", remove_file);
+    each_file(&at, "/s", "segment-", damage_footer);
+    must(&at, "repair", repair(&at, "/s"));
+    const told *lost = find_told(&at, "4 events of stream number");
+    assert_non_null(lost);
+    assert_true(lost->is_damage);
+    assert_int_equal(lost->position_last - lost->position_first, 3);
+    end(&at);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(removals_that_are_counted_already_are_rebuilt),
@@ -446,6 +480,7 @@ int main(void) {
         cmocka_unit_test(streams_that_came_and_went_are_rebuilt),
         cmocka_unit_test(removals_behind_damage_are_replayed),
         cmocka_unit_test(a_stream_made_again_behind_damage_stays),
+        cmocka_unit_test(events_of_a_stream_nobody_knows_are_told),
         cmocka_unit_test(a_repair_that_was_stopped_is_done_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
