@@ -114,6 +114,24 @@ class Maintenance(Case):
         self.assertEqual(f"{counted}\n", self.ok("-s", "restored", "read", "--all", "--count").out)
         self.ok("-s", "restored", "append", "a.1.after")
 
+    def test_following_with_a_limit_counts_what_is_readable(self):
+        self.ok("backup", "copy")
+        self.ok("-s", "restored", "restore", "copy", "--force")
+        segment = max(glob.glob(self.path("restored", "segment-*")), key=os.path.getsize)
+        with open(segment, "r+b") as file:
+            file.seek(200)
+            byte = file.read(1)
+            file.seek(200)
+            file.write(bytes([byte[0] ^ 0x55]))
+        readable = len(self.run_program("-s", "restored", "read", "--json").objects())
+        follower = self.start("-s", "restored", "read", "--follow", "--data", "--limit", str(readable + 1))
+        self.assertEqual(readable, len(self.read_lines(follower, readable)))
+        self.assertIsNone(follower.poll())
+        self.ok("-s", "restored", "append", "a.1.after", "1")
+        self.assertEqual(["1"], self.read_lines(follower, 1))
+        self.assertEqual(DAMAGED, follower.wait(20))
+        self.assertIn(os.path.basename(segment).encode(), follower.stderr.read())
+
     def test_what_cannot_be_opened_without_a_manifest_is_told(self):
         self.ok("backup", "copy")
         self.ok("-s", "restored", "restore", "copy", "--force")
