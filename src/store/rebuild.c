@@ -91,13 +91,13 @@ static daybook_status fail_memory(const rebuilding *work, daybook_error *error) 
 
 // ---- The journal's pages --------------------------------------------------------------------------------
 
-// What a page says of itself; its checksum is left to recovery, a page that lies finds no neighbours.
 // Bytes that are gone, as against a lack of means to look at them.
 static bool is_lost(daybook_status status) {
     return status == DAYBOOK_EDAMAGED || status == DAYBOOK_EFOREIGN || status == DAYBOOK_ENOTFOUND ||
            status == DAYBOOK_EIO;
 }
 
+// What a page says of itself; its checksum is left to recovery, a page that lies finds no neighbours.
 static void look_at_page(rebuilding *work, const uint8_t *page, uint64_t number) {
     static const uint8_t magic[4] = {'D', 'B', 'J', 'P'};
     if (memcmp(page, magic, sizeof magic) != 0) return;
@@ -113,6 +113,29 @@ static void look_at_page(rebuilding *work, const uint8_t *page, uint64_t number)
     if (base <= *known) return;
     *known = base;
     work->manifest->incarnation = dbk_get_u64(page + 24);
+}
+
+static daybook_status look_at_pages(rebuilding *work, daybook_file *file, const char *path, uint8_t *pages,
+                                    uint64_t first, uint64_t count, daybook_error *error) {
+    DBK_TRY(dbk_read_exactly(work->vfs, file, path, pages, count * DBK_JOURNAL_PAGE_SIZE,
+                             first * DBK_JOURNAL_PAGE_SIZE, error));
+    for (uint64_t i = 0; i < count; i++) look_at_page(work, pages + i * DBK_JOURNAL_PAGE_SIZE, first + i);
+    return DAYBOOK_OK;
+}
+// A page less would make its piece look like one of an earlier lap: so nothing is left out that can be read, and it
+// is told.
+static daybook_status look_at_page_alone(rebuilding *work, daybook_file *file, const char *path,
+                                         uint8_t *page, uint64_t number, daybook_error *error) {
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status status = look_at_pages(work, file, path, page, number, 1, &detail);
+    if (status == DAYBOOK_OK) return status;
+    if (is_lost(status)) {
+        work->report(work->report_context, "journal", DBK_REBUILD_PAGE, &detail);
+        return DAYBOOK_OK;
+    }
+    if (error != NULL) *error = detail;
+    return status;
 }
 
 static daybook_status look_at_journal(rebuilding *work, daybook_error *error) {
@@ -133,18 +156,11 @@ static daybook_status look_at_journal(rebuilding *work, daybook_error *error) {
     if (work->bases == NULL || pages == NULL) status = fail_memory(work, error);
     uint64_t count = (uint64_t)work->piece_count * DBK_JOURNAL_PIECE_PAGES;
     for (uint64_t first = 0; status == DAYBOOK_OK && first < count; first += PAGE_BATCH) {
-        daybook_error detail;
-        status = dbk_read_exactly(work->vfs, file, path, pages, PAGE_BATCH * DBK_JOURNAL_PAGE_SIZE,
-                                  first * DBK_JOURNAL_PAGE_SIZE, &detail);
-        if (is_lost(status)) {
-            work->report(work->report_context, "journal", &detail);
-            status = DAYBOOK_OK; // what cannot be read tells nothing
-            continue;
-        }
-        if (status != DAYBOOK_OK && error != NULL) *error = detail;
-        if (status != DAYBOOK_OK) break;
-        for (uint64_t i = 0; i < PAGE_BATCH; i++)
-            look_at_page(work, pages + i * DBK_JOURNAL_PAGE_SIZE, first + i);
+        status = look_at_pages(work, file, path, pages, first, PAGE_BATCH, error);
+        if (!is_lost(status)) continue;
+        status = DAYBOOK_OK;
+        for (uint64_t i = 0; status == DAYBOOK_OK && i < PAGE_BATCH; i++)
+            status = look_at_page_alone(work, file, path, pages, first + i, error);
     }
     dbk_free(work->allocator, pages);
     work->vfs->close(work->vfs, file);
@@ -242,7 +258,7 @@ static daybook_status take_segment(rebuilding *work, uint64_t segment_id, dayboo
     if (is_lost(status)) { // stays where it is
         char name[40];
         dbk_segment_name(segment_id, name);
-        work->report(work->report_context, name, &detail);
+        work->report(work->report_context, name, DBK_REBUILD_SEGMENT, &detail);
         return DAYBOOK_OK;
     }
     if (status != DAYBOOK_OK) {
@@ -294,7 +310,17 @@ static daybook_status take_catalogue(rebuilding *work, const dbk_manifest_segmen
     dbk_manifest before;
     daybook_status status = dbk_segment_open(&config, work->cache, &segment, error);
     if (status != DAYBOOK_OK) return status;
-    if (dbk_segment_read_catalogue(segment, &records, NULL) == DAYBOOK_OK) {
+    daybook_error detail;
+    daybook_error_init(&detail);
+    status = dbk_segment_read_catalogue(segment, &records, &detail);
+    if (is_lost(status)) {
+        char name[40];
+        dbk_segment_name(entry->summary.segment_id, name);
+        work->report(work->report_context, name, DBK_REBUILD_CATALOGUE, &detail);
+        status = DAYBOOK_OK;
+    } else if (status != DAYBOOK_OK) {
+        if (error != NULL) *error = detail;
+    } else {
         status = dbk_manifest_copy(work->manifest, &before);
         if (status == DAYBOOK_OK) {
             status = dbk_manifest_apply_records(work->manifest, daybook_bytes(records.data, records.size));

@@ -6,8 +6,16 @@
 #include "index/cache.h"
 #include "store/manifest.h"
 
-/// Told of each segment and each part of the journal that is left out because it cannot be read, and why.
-typedef void (*dbk_rebuild_report)(void *context, const char *name, const daybook_error *why);
+/// What cannot be read and is left out: a segment with all its events, what a segment says of the streams, a page
+/// of the journal.
+typedef enum dbk_rebuild_part {
+    DBK_REBUILD_SEGMENT,
+    DBK_REBUILD_CATALOGUE,
+    DBK_REBUILD_PAGE
+} dbk_rebuild_part;
+/// Told of each, and why.
+typedef void (*dbk_rebuild_report)(void *context, const char *name, dbk_rebuild_part part,
+                                   const daybook_error *why);
 
 /// Fill the initialised `manifest` (not yet on disk; its number is the greatest of any file there, so that the
 /// first edit begins the next). EDAMAGED where neither a segment nor the journal tells which store it is. What

@@ -765,9 +765,13 @@ static int keep_manifest(void *context, const daybook_vfs_entry *entry) {
     return remove_later(repair, entry->name, NULL) == DAYBOOK_OK ? 0 : 1;
 }
 
-static void tell_left_out(void *context, const char *name, const daybook_error *why) {
-    tell(context, true, name, why->offset, 0, 0, "what cannot be read is left out, with all its events: %s",
-         why->message);
+static void tell_left_out(void *context, const char *name, dbk_rebuild_part part, const daybook_error *why) {
+    static const char *const what[] = {
+        [DBK_REBUILD_SEGMENT] = "it is left out, with all its events",
+        [DBK_REBUILD_CATALOGUE] = "what it says of the streams is left out",
+        [DBK_REBUILD_PAGE] = "a page of it is left out",
+    };
+    tell(context, true, name, why->offset, 0, 0, "%s: %s", what[part], why->message);
 }
 
 // The manifest is lost: what the other files say of themselves becomes a new one.
