@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -43,11 +44,12 @@ void driver_print_counts(const driver_counts *counts, const char *title) {
            " conflicts, %" PRIu64 " mixed, %" PRIu64 " limits, %" PRIu64 " removed, %" PRIu64
            " reads, %" PRIu64 " full checks, %" PRIu64 " restarts, %" PRIu64 " kills, %" PRIu64
            " flushes, %" PRIu64 " merges, half done %" PRIu64 " there %" PRIu64 " not there, %" PRIu64
-           " acknowledged before the sync, %" PRIu64 " of them lost\n",
+           " acknowledged before the sync, %" PRIu64 " of them lost, %" PRIu64 " chains, %" PRIu64
+           " skipped in them\n",
            title, counts->operations, counts->appended, counts->duplicates, counts->conflicts, counts->mixed,
            counts->limits, counts->removed, counts->reads, counts->checks, counts->restarts, counts->kills,
            counts->flushes, counts->merges, counts->pending_done, counts->pending_undone, counts->deferred,
-           counts->lost);
+           counts->lost, counts->chains, counts->skipped);
     (void)fflush(stdout);
 }
 
@@ -477,6 +479,8 @@ static void settle_durable(driver *driven) {
         maintained = true;
         if (has_background(driven)) wait_for_limits(driven, event->stream);
     }
+    // Maintenance may have made more of it durable.
+    if (maintained && !has_background(driven)) settle_durable(driven);
 }
 
 // The acknowledged append is durable, whatever its streams' sync_interval.
@@ -906,6 +910,121 @@ static void step_append(driver *driven) {
     driven->operation = "append";
     make_batch(driven);
     append_batch(driven);
+}
+
+// ---- Chains of submitted appends -------------------------------------------------------------------------
+
+enum { CHAIN_LENGTH_MAX = 8 };
+
+// One append of a chain. The commit thread writes what it answers.
+typedef struct chain_link {
+    const model_said *said;
+    daybook_condition condition;
+    daybook_append_options options;
+    bool is_submitted;
+    daybook_status status;
+    daybook_receipt receipt;
+    atomic_uint *done_count;
+    unsigned turn; // 1 for what was told first
+} chain_link;
+
+static void link_done(void *context, daybook_status status, const daybook_receipt *receipts, size_t count,
+                      const daybook_error *error) {
+    (void)error;
+    chain_link *told = context;
+    told->status = status;
+    if (count == 1) told->receipt = receipts[0];
+    told->turn = atomic_fetch_add(told->done_count, 1) + 1;
+}
+
+static void make_link(driver *driven, daybook_append_chain *chain, atomic_uint *done_count,
+                      chain_link *made) {
+    memset(made, 0, sizeof *made);
+    model_said *said = model_alloc(&driven->model, sizeof *said);
+    *said = *make_said(driven);
+    said->header_count = 0; // roll-ups cannot be submitted
+    made->said = said;
+    made->done_count = done_count;
+    daybook_append_options_init(&made->options);
+    made->options.chain = chain;
+    made->options.durable = random_percent(&driven->random, 15);
+    if (!random_percent(&driven->random, 25)) return;
+    size_t stream = model_capture(&driven->model, daybook_text(said->subject));
+    daybook_condition_init(&made->condition, DAYBOOK_EXPECT_STREAM_SEQ);
+    made->condition.expected = stream == MODEL_NONE ? 0 : driven->model.streams[stream]->last_seq;
+    made->options.conditions = &made->condition;
+    made->options.condition_count = 1;
+}
+
+// What a link must answer where nothing before it in the chain was refused; appends it to the model.
+static daybook_status settle_link(driver *driven, const chain_link *told, daybook_status refused_before) {
+    driven->batch[0] = told->said;
+    driven->batch_count = 1;
+    model_decision decision;
+    bool is_duplicate = told->status == DAYBOOK_OK && (told->receipt.flags & DAYBOOK_RECEIPT_DUPLICATE) != 0;
+    model_decide(&driven->model, driven->batch, 1, &told->options, now_ns(driven), true, &decision);
+    if (decision.uncertain && !is_duplicate)
+        model_decide(&driven->model, driven->batch, 1, &told->options, now_ns(driven), false, &decision);
+    daybook_status expected = decision.status;
+    if (told->is_submitted && refused_before != DAYBOOK_OK) expected = DAYBOOK_ESKIPPED;
+    if (told->status != expected || (expected == DAYBOOK_OK && is_duplicate != decision.duplicate))
+        driver_fail(driven, "%s in a chain (%ssubmitted, before it %s): %s%s, expected %s%s",
+                    told->said->subject, told->is_submitted ? "" : "not ",
+                    daybook_status_name(refused_before), daybook_status_name(told->status),
+                    is_duplicate ? " duplicate" : "", daybook_status_name(expected),
+                    decision.duplicate ? " duplicate" : "");
+    driven->counts.skipped += expected == DAYBOOK_ESKIPPED;
+    if (expected != DAYBOOK_OK || decision.duplicate) return expected;
+    int64_t interval_ns = deferral_ns(driven, &told->options);
+    check_positions(driven, &told->receipt);
+    model_append(&driven->model, driven->batch, 1, &told->receipt);
+    check_receipt(driven, 0, &told->receipt, &driven->model.events[driven->model.event_count - 1]);
+    note_acknowledged(driven, interval_ns, driven->last_position);
+    driven->counts.appended++;
+    trace(driven, "position %" PRIu64 " seq %" PRIu64 " %s", told->receipt.position, told->receipt.seq,
+          told->said->subject);
+    return DAYBOOK_OK;
+}
+
+static void step_chain(driver *driven) {
+    driven->operation = "chain";
+    settle_ages(driven);
+    if (driven->broken) return;
+    static chain_link links[CHAIN_LENGTH_MAX];
+    daybook_append_chain chain = {0};
+    atomic_uint done_count = 0;
+    unsigned submitted = 0;
+    size_t count = random_below(&driven->random, CHAIN_LENGTH_MAX) + 1;
+    for (size_t i = 0; i < count; i++) {
+        make_link(driven, &chain, &done_count, &links[i]);
+        event_texts texts;
+        daybook_event event;
+        to_event(links[i].said, &texts, &event);
+        daybook_status status = daybook_append_submit(driven->store, &event, 1, &links[i].options, link_done,
+                                                      &links[i], &driven->error);
+        // Its completion may have come before.
+        if (status != DAYBOOK_OK) links[i].status = status;
+        links[i].is_submitted = status == DAYBOOK_OK;
+        submitted += links[i].is_submitted;
+    }
+    for (unsigned waited = 0; atomic_load(&done_count) < submitted; waited++) {
+        if (waited == PATIENCE_MS)
+            driver_fail(driven, "%u of %u answered", atomic_load(&done_count), submitted);
+        pause_ms(1);
+    }
+    driven->counts.chains++;
+    daybook_status refused = DAYBOOK_OK;
+    unsigned turn = 0;
+    for (size_t i = 0; i < count; i++) {
+        daybook_status status = settle_link(driven, &links[i], refused);
+        if (!links[i].is_submitted) continue;
+        if (links[i].turn != ++turn)
+            driver_fail(driven, "append %zu was answered as number %u", i, links[i].turn);
+        if (refused == DAYBOOK_OK) refused = status;
+    }
+    if ((chain.is_broken != 0) != (refused != DAYBOOK_OK))
+        driver_fail(driven, "the chain says broken: %d, refused is %s", chain.is_broken,
+                    daybook_status_name(refused));
 }
 
 // ---- Removing --------------------------------------------------------------------------------------------
@@ -1760,7 +1879,9 @@ void driver_step(driver *driven) {
     }
     driven->counts.operations++;
     driven->pending = PENDING_NOTHING;
-    if (kind < 800) {
+    if (kind < 660) {
+        step_chain(driven);
+    } else if (kind < 800) {
         step_read(driven);
     } else if (kind < 850) {
         step_count(driven);

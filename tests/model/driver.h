@@ -11,6 +11,8 @@
 // that to be seen. After a crash it looks how much of what was acknowledged before its sync is there: any beginning
 // of it in the order of commit, and all of it where something behind it is.
 //
+// driver_step also submits chains of appends and waits for them: nothing is stored behind the first refused.
+//
 // A difference prints seed, operation and both answers, and ends the program with status 1.
 #ifndef DBK_TESTS_DRIVER_H
 #define DBK_TESTS_DRIVER_H
@@ -63,7 +65,8 @@ typedef struct driver_counts {
     uint64_t operations, appended, duplicates, conflicts, mixed, limits, removed, reads, checks, restarts,
         kills;
     uint64_t flushes, merges, pending_done, pending_undone;
-    uint64_t deferred, lost; // events acknowledged before the sync; of these gone after a crash
+    uint64_t chains, skipped; // chains submitted; appends of them refused behind a refused one
+    uint64_t deferred, lost;  // events acknowledged before the sync; of these gone after a crash
 } driver_counts;
 
 typedef struct driver {
