@@ -28,7 +28,7 @@ typedef struct daybook_store daybook_store;
 enum daybook_open_flag {
     DAYBOOK_OPEN_READ_ONLY = 1,    /* write nothing, take no lock; follows a live writer */
     DAYBOOK_OPEN_MUST_EXIST = 2,   /* ENOTFOUND instead of creating the store */
-    DAYBOOK_OPEN_NO_BACKGROUND = 4 /* no threads: daybook_maintain does flush, merge and limits */
+    DAYBOOK_OPEN_NO_BACKGROUND = 4 /* no threads: daybook_maintain does flush, merge, limits, consumers */
 };
 
 /** Levels of the log hook. */

@@ -7,6 +7,7 @@
 // nothing else.
 //
 // Locks, in the order they may be taken (a later one while holding an earlier one, never the reverse):
+//   consumers_lock, and change_lock and fetch_lock of consumers (consumer.h); the other two there are leaves
 //   catalogue_lock    one change of streams at a time
 //   stream->trim_lock removals of one stream (several: ascending by id)
 //   maintenance_lock  changes of the view: rotation, a flush or merge taking effect; short but for rotation,
