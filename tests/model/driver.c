@@ -806,6 +806,7 @@ static void note_acknowledged(driver *driven, int64_t interval_ns, uint64_t posi
     if (interval_ns == 0) {
         check_durable(driven, position);
         if (!driven->broken) model_publish(&driven->model, position);
+        driven->deferred_until_ns = 0; // with it what was acknowledged before
         return;
     }
     int64_t until_ns = driven->vfs->clock_monotonic_ns(driven->vfs) + interval_ns;
