@@ -128,15 +128,22 @@ int cli_run_consumer_add(cli_context *context) {
     return status;
 }
 
+// What the store says of the consumer that the arguments name; the caller's where it is fine.
+static int get_info(cli_context *context, daybook_consumer_info **info_out) {
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_status status =
+        daybook_consumer_get_info(context->store, stream_of(context), name_of(context), info_out, &error);
+    return status == DAYBOOK_OK ? CLI_FINE : cli_fail_error(context, status, &error, NULL);
+}
+
 int cli_run_consumer_edit(cli_context *context) {
+    daybook_consumer_info *info = NULL;
     int status = cli_open_store(context, CLI_WRITE);
+    if (status == CLI_FINE) status = get_info(context, &info);
     if (status != CLI_FINE) return status;
     daybook_error error;
     daybook_error_init(&error);
-    daybook_consumer_info *info = NULL;
-    daybook_status got =
-        daybook_consumer_get_info(context->store, stream_of(context), name_of(context), &info, &error);
-    if (got != DAYBOOK_OK) return cli_fail_error(context, got, &error, NULL);
     daybook_consumer_config config = info->config; // borrows from info
     daybook_slice *filters = NULL;
     int64_t *backoff_ns = NULL;
@@ -295,14 +302,10 @@ static void put_text(cli_context *context, const daybook_consumer_info *info) {
 }
 
 int cli_run_consumer_info(cli_context *context) {
-    int status = cli_open_store(context, CLI_READ);
-    if (status != CLI_FINE) return status;
-    daybook_error error;
-    daybook_error_init(&error);
     daybook_consumer_info *info = NULL;
-    daybook_status got =
-        daybook_consumer_get_info(context->store, stream_of(context), name_of(context), &info, &error);
-    if (got != DAYBOOK_OK) return cli_fail_error(context, got, &error, NULL);
+    int status = cli_open_store(context, CLI_READ);
+    if (status == CLI_FINE) status = get_info(context, &info);
+    if (status != CLI_FINE) return status;
     if (context->json) {
         put_json(context->out, info);
     } else {
@@ -437,12 +440,9 @@ static int answer_batch(cli_context *context, daybook_consumer *consumer, const 
 }
 
 static int policy_of(cli_context *context, int *ack_out) {
-    daybook_error error;
-    daybook_error_init(&error);
     daybook_consumer_info *info = NULL;
-    daybook_status status =
-        daybook_consumer_get_info(context->store, stream_of(context), name_of(context), &info, &error);
-    if (status != DAYBOOK_OK) return cli_fail_error(context, status, &error, NULL);
+    int status = get_info(context, &info);
+    if (status != CLI_FINE) return status;
     *ack_out = info->config.ack;
     daybook_consumer_info_release(context->store, info);
     return CLI_FINE;
