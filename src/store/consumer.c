@@ -250,13 +250,8 @@ static daybook_status load(struct dbk_consumers *registry, daybook_error *error)
     daybook_store *store = registry->store;
     dbk_stream *stream = dbk_stream_table_find(store->streams, daybook_text(dbk_consumers_stream));
     if (stream == NULL) return DAYBOOK_OK;
-    dbk_slice filter = daybook_text("$CONSUMER.*.*.config");
-    daybook_query query;
-    daybook_query_init(&query);
-    query.filters = &filter;
-    query.filter_count = 1;
     daybook_cursor *cursor;
-    DBK_TRY(dbk_cursor_open(store, &query, stream, &cursor, error));
+    DBK_TRY(dbk_consumer_read_log(store, stream, daybook_text("$CONSUMER.*.*.config"), &cursor, error));
     daybook_recorded_event event;
     daybook_status status;
     while ((status = daybook_cursor_next(cursor, 0, &event, error)) == DAYBOOK_OK) {

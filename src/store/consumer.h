@@ -152,6 +152,9 @@ enum { DBK_CONSUMER_SUBJECT_SIZE_MAX = 16 + 12 + DAYBOOK_CONSUMER_NAME_SIZE_MAX 
 dbk_slice dbk_consumer_subject(uint32_t stream_id, dbk_slice name, const char *what,
                                char text[DBK_CONSUMER_SUBJECT_SIZE_MAX]);
 extern const char dbk_consumers_stream[]; // its name
+/// The events of that stream whose subjects match; the filter is copied.
+daybook_status dbk_consumer_read_log(daybook_store *store, dbk_stream *stream, dbk_slice filter,
+                                     daybook_cursor **cursor_out, daybook_error *error);
 /// Make the internal stream unless it is there.
 daybook_status dbk_consumer_make_stream(daybook_store *store, daybook_error *error);
 /// Store the configuration, and with `fresh` a first state, in one commit.

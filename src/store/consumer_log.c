@@ -180,18 +180,23 @@ static daybook_status load_event(dbk_consumer *consumer, const daybook_recorded_
     return DAYBOOK_OK;
 }
 
+daybook_status dbk_consumer_read_log(daybook_store *store, dbk_stream *stream, dbk_slice filter,
+                                     daybook_cursor **cursor_out, daybook_error *error) {
+    daybook_query query;
+    daybook_query_init(&query);
+    query.filters = &filter;
+    query.filter_count = 1;
+    return dbk_cursor_open(store, &query, stream, cursor_out, error);
+}
+
 daybook_status dbk_consumer_load_state(dbk_consumer *consumer, daybook_error *error) {
     daybook_store *store = consumer->store;
     dbk_stream *stream = dbk_stream_table_find(store->streams, daybook_text(dbk_consumers_stream));
     if (stream == NULL) return dbk_fail(error, DAYBOOK_EDAMAGED, "the stream of consumers is not there");
     char text[DBK_CONSUMER_SUBJECT_SIZE_MAX];
     dbk_slice filter = dbk_consumer_subject(consumer->stream->id, name_of(consumer), "state", text);
-    daybook_query query;
-    daybook_query_init(&query);
-    query.filters = &filter;
-    query.filter_count = 1;
     daybook_cursor *cursor;
-    DBK_TRY(dbk_cursor_open(store, &query, stream, &cursor, error));
+    DBK_TRY(dbk_consumer_read_log(store, stream, filter, &cursor, error));
     bool begun = false;
     daybook_recorded_event event;
     daybook_status status;
