@@ -564,22 +564,31 @@ static bool concerns(const dbk_stream *stream, dbk_slice filter, dbk_slice snaps
     return false;
 }
 
-// The snapshots at or behind position_from that may have folded events of `stream` matching `filter`, as one
-// record more.
-static daybook_status remove_snapshots(daybook_store *store, dbk_stream *snapshots, const dbk_stream *stream,
-                                       dbk_slice filter, uint64_t position_from, dbk_buf *records,
-                                       daybook_error *error) {
+// Where snapshots are that removing from `stream` concerns, and how many of them were looked at.
+typedef struct folded {
+    dbk_stream *snapshots; // its trim lock is held; NULL: there are none
+    const dbk_stream *stream;
+    dbk_slice filter;
+    uint64_t position_from; // not looked at yet
+} folded;
+
+// The snapshots not looked at yet, up to position_to, that may have folded events of the stream matching the
+// filter, as one record more. What is stored behind position_to meanwhile is for the next look: taken now, it
+// would be in both records.
+static daybook_status remove_snapshots(daybook_store *store, const folded *of, uint64_t position_to,
+                                       dbk_buf *records, daybook_error *error) {
     daybook_query query;
     daybook_query_init(&query);
-    query.position_from = position_from;
+    query.position_from = of->position_from;
+    query.position_to = position_to;
     daybook_cursor *cursor;
-    DBK_TRY(dbk_cursor_open(store, &query, snapshots, &cursor, error));
-    removal removed = {.store = store, .stream = snapshots, .reason = DBK_REMOVE_PURGE};
+    DBK_TRY(dbk_cursor_open(store, &query, of->snapshots, &cursor, error));
+    removal removed = {.store = store, .stream = of->snapshots, .reason = DBK_REMOVE_PURGE};
     daybook_status status;
     daybook_recorded_event unused;
     while ((status = daybook_cursor_next(cursor, 0, &unused, error)) == DAYBOOK_OK) {
         const dbk_event *event = dbk_cursor_event(cursor);
-        if (!concerns(stream, filter, event->subject)) continue;
+        if (!concerns(of->stream, of->filter, event->subject)) continue;
         if ((status = add_event(&removed, event)) != DAYBOOK_OK) break;
     }
     daybook_cursor_close(cursor);
@@ -590,14 +599,6 @@ static daybook_status remove_snapshots(daybook_store *store, dbk_stream *snapsho
     return status;
 }
 
-// Where snapshots are that removing from `stream` concerns, and how many of them were looked at.
-typedef struct folded {
-    dbk_stream *snapshots; // its trim lock is held; NULL: there are none
-    const dbk_stream *stream;
-    dbk_slice filter;
-    uint64_t position_from; // not looked at yet
-} folded;
-
 // Commit what `records` say, with the snapshots concerned.
 static daybook_status commit_with_snapshots(daybook_store *store, folded *of, dbk_buf *records,
                                             daybook_error *error) {
@@ -605,11 +606,11 @@ static daybook_status commit_with_snapshots(daybook_store *store, folded *of, db
     for (int tries = 0; tries < SNAPSHOT_TRIES_MAX; tries++) {
         pthread_mutex_lock(&store->state_lock);
         uint64_t seq = atomic_load(&of->snapshots->published_seq);
-        uint64_t position_end = store->published_position + 1;
+        uint64_t position_last = store->published_position;
         pthread_mutex_unlock(&store->state_lock);
-        DBK_TRY(remove_snapshots(store, of->snapshots, of->stream, of->filter, of->position_from, records,
-                                 error));
-        of->position_from = position_end;
+        if (position_last >= of->position_from)
+            DBK_TRY(remove_snapshots(store, of, position_last, records, error));
+        of->position_from = position_last + 1;
         daybook_status status = commit(store, records, of->snapshots, seq, error);
         if (status != DAYBOOK_ECONFLICT) return status;
     }

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a removal says of itself when memory runs out on the way: counts, and what is there after reopening.
+// And what it counts when snapshots that may have folded the event are stored while it looks for them.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -104,7 +109,136 @@ static void a_purge_that_fails_half_way_says_what_it_removed(void **state) {
     dbk_sim_free(sim);
 }
 
+// A memory of which one allocation, the `nth` of one thread, waits until another thread stored a snapshot, or
+// could not because of a lock that is held there.
+enum { ALLOCATIONS_MAX = 24, HOLD_MS = 50 };
+
+typedef struct holding_allocator {
+    daybook_allocator allocator;
+    pthread_t held_thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int nth; // left to count; 0: nothing is held
+    bool is_wanted, is_stored;
+} holding_allocator;
+
+static void *hold_and_resize(void *context, void *data, size_t size) {
+    holding_allocator *holding = context;
+    (void)pthread_mutex_lock(&holding->lock);
+    if (holding->nth > 0 && pthread_equal(pthread_self(), holding->held_thread) && --holding->nth == 0) {
+        holding->is_wanted = true;
+        (void)pthread_cond_broadcast(&holding->changed);
+        struct timespec until;
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += HOLD_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+        while (!holding->is_stored &&
+               pthread_cond_timedwait(&holding->changed, &holding->lock, &until) == 0) {
+        }
+    }
+    (void)pthread_mutex_unlock(&holding->lock);
+    return realloc(data, size);
+}
+
+static void release_held(void *context, void *data) {
+    (void)context;
+    free(data);
+}
+
+typedef struct storing {
+    daybook_store *store;
+    holding_allocator *holding;
+    daybook_status status;
+} storing;
+
+static daybook_status append_one(daybook_store *store, const char *subject) {
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text(subject);
+    event.data = daybook_text("{}");
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.auto_stream = 1;
+    return daybook_append(store, &event, 1, &options, NULL, NULL);
+}
+
+static void *store_when_wanted(void *context) {
+    storing *work = context;
+    holding_allocator *holding = work->holding;
+    (void)pthread_mutex_lock(&holding->lock);
+    while (!holding->is_wanted) (void)pthread_cond_wait(&holding->changed, &holding->lock);
+    (void)pthread_mutex_unlock(&holding->lock);
+    work->status = append_one(work->store, "$KV.SNAPSHOTS.orders.1");
+    (void)pthread_mutex_lock(&holding->lock);
+    holding->is_stored = true;
+    (void)pthread_cond_broadcast(&holding->changed);
+    (void)pthread_mutex_unlock(&holding->lock);
+    return NULL;
+}
+
+static void check_count(daybook_store *store, const char *stream) {
+    daybook_stream_info *info = NULL;
+    assert_int_equal(daybook_stream_get_info(store, daybook_text(stream), &info, NULL), DAYBOOK_OK);
+    uint64_t said = info->message_count;
+    daybook_stream_info_release(store, info);
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = daybook_text(stream);
+    uint64_t found = 0;
+    assert_int_equal(daybook_count(store, &query, &found, NULL), DAYBOOK_OK);
+    assert_int_equal(said, found);
+}
+
+static void snapshots_stored_while_they_are_looked_for_are_counted_once(void **state) {
+    (void)state;
+    holding_allocator holding = {
+        .allocator = {.context = &holding, .resize = hold_and_resize, .release = release_held},
+        .held_thread = pthread_self(),
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .changed = PTHREAD_COND_INITIALIZER,
+    };
+    daybook_open_options options;
+    daybook_open_options_init(&options);
+    options.allocator = &holding.allocator;
+    daybook_store *store = NULL;
+    assert_int_equal(daybook_open(":memory:", &options, &store, NULL), DAYBOOK_OK);
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    config.name = daybook_text("KV_SNAPSHOTS");
+    daybook_slice subject = daybook_text("$KV.SNAPSHOTS.>");
+    config.subjects = &subject;
+    config.subject_count = 1;
+    assert_int_equal(daybook_stream_add(store, &config, NULL), DAYBOOK_OK);
+    for (int nth = 1; nth <= ALLOCATIONS_MAX; nth++) {
+        assert_int_equal(append_one(store, "orders.1.placed"), DAYBOOK_OK);
+        assert_int_equal(append_one(store, "$KV.SNAPSHOTS.orders.1"), DAYBOOK_OK);
+        storing work = {.store = store, .holding = &holding};
+        holding.is_wanted = holding.is_stored = false;
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, store_when_wanted, &work), 0);
+        (void)pthread_mutex_lock(&holding.lock);
+        holding.nth = nth;
+        (void)pthread_mutex_unlock(&holding.lock);
+        assert_int_equal(daybook_event_remove(store, daybook_text("ORDERS"), (uint64_t)nth, 0, NULL),
+                         DAYBOOK_OK);
+        (void)pthread_mutex_lock(&holding.lock);
+        holding.nth = 0;
+        holding.is_wanted = true; // it took fewer allocations: the other thread need not wait any more
+        (void)pthread_cond_broadcast(&holding.changed);
+        (void)pthread_mutex_unlock(&holding.lock);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(work.status, DAYBOOK_OK);
+        check_count(store, "KV_SNAPSHOTS");
+        check_count(store, "ORDERS");
+    }
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_purge_that_fails_half_way_says_what_it_removed)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_purge_that_fails_half_way_says_what_it_removed),
+        cmocka_unit_test(snapshots_stored_while_they_are_looked_for_are_counted_once),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
