@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A projection as its author writes it: one plain SQL file, whose comments say what belongs to what.
 //
-//     -- projection: order_totals           letters, digits and '_', 1 to 63, no digit first
+//     -- projection: order_totals           a to z, 0 to 9 and '_', 1 to 63, a letter first; not daybook…
 //     -- version: 3                         a whole number from 1; raise it when the tables change
 //     -- events: orders.>                   filters; several with white space between, and several lines
 //
@@ -28,6 +28,7 @@
 enum {
     DBK_DEFINITION_SIZE_MAX = 4 << 20, // bytes of the file
     DBK_DEFINITION_NAME_SIZE_MAX = 63,
+    DBK_DEFINITION_HASH_SIZE = 65, // SHA-256 in hex and a NUL
     DBK_DEFINITION_FILTER_COUNT_MAX = 256,
     DBK_DEFINITION_SECTION_COUNT_MAX = 1024,
     DBK_DEFINITION_STATEMENT_COUNT_MAX = 10000
@@ -60,8 +61,10 @@ typedef struct dbk_definition {
     const dbk_section *sections; // [on ...], in the order of the file
     size_t section_count;
     bool is_insert_only; // every section is one plain INSERT: a rebuild may load in bulk
-    uint8_t digest[32];  // SHA-256 of the file: a changed file of the same version can be told
-    dbk_arena *arena;    // owned
+    /// Of all that has a meaning: not of comments and of white space between statements. A file that changed
+    /// without a new version can be told.
+    char hash[DBK_DEFINITION_HASH_SIZE];
+    dbk_arena *arena; // owned
 } dbk_definition;
 
 /**

@@ -23,9 +23,9 @@ typedef enum dbk_value_kind {
     DBK_VALUE_BOOLEAN, // integer 0 or 1; text "false" or "true"
     DBK_VALUE_INTEGER, // integer; text: the digits
     DBK_VALUE_REAL,    // real, finite; text: the number exactly as the event has it, so that no digit is lost
-    DBK_VALUE_TEXT,    // text: valid UTF-8; may hold NUL bytes where the event's data says "\u0000"
-    DBK_VALUE_JSON,    // text: an object or array (the whole data: any value) as the event has it
-    DBK_VALUE_BLOB     // text: any bytes
+    DBK_VALUE_TEXT, // text: valid UTF-8 without NUL (\u0000 in the data fails the event: no database takes it)
+    DBK_VALUE_JSON, // text: an object or array (the whole data: any value) as the event has it
+    DBK_VALUE_BLOB  // text: any bytes
 } dbk_value_kind;
 
 /// All kinds but NULL have `text`, with a NUL behind it that is not counted.
@@ -109,7 +109,7 @@ daybook_status dbk_parameter_plan_new(const dbk_parameter *parameters, size_t co
  * Absent metadata, headers, tags and members, and JSON's null are NULL. Empty data has no members.
  * Of members named twice the last counts.
  * @return OK; EINVALID: the event is not what the projection expects (data that is no JSON, a required value
- *         absent, a number beyond a double): the message says which parameter and why; ENOMEM
+ *         absent, a number beyond a double, a string with a NUL): the message says which parameter and why; ENOMEM
  */
 daybook_status dbk_parameter_plan_evaluate(const dbk_parameter_plan *plan,
                                            const daybook_recorded_event *event, dbk_arena *arena,
