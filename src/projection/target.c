@@ -11,6 +11,7 @@ daybook_status dbk_target_fail(dbk_target *target, dbk_failure_kind kind, const 
                                daybook_status status) {
     target->failure.kind = kind;
     target->failure.step = DBK_FAILURE_STEP_NONE;
+    target->failure.is_lost = false;
     snprintf(target->failure.code, sizeof target->failure.code, "%s", code);
     return status;
 }
@@ -62,6 +63,8 @@ static daybook_status open_postgres(const char *conninfo, const dbk_target_optio
 daybook_status dbk_target_open(const char *url, const dbk_target_options *options, dbk_target **target_out,
                                daybook_error *error) {
     *target_out = NULL;
+    if (options->failure != NULL)
+        *options->failure = (dbk_failure){.kind = DBK_FAILURE_FATAL, .step = DBK_FAILURE_STEP_NONE};
     if (begins_with(url, "postgresql://") || begins_with(url, "postgres://"))
         return open_postgres(url, options, target_out, error);
     if (begins_with(url, "postgresql:"))

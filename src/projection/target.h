@@ -38,9 +38,9 @@ enum { DBK_FAILURE_STEP_NONE = UINT32_MAX };
 typedef struct dbk_failure {
     dbk_failure_kind kind;
     char code[16]; // the database's: "SQLITE_BUSY" is "5", extended codes likewise; SQLSTATE "40001"
-    uint32_t
-        step; // index into the steps of the transaction's `apply` calls, counted from `begin` or the last
-              // savepoint; DBK_FAILURE_STEP_NONE: not known, or not of a step
+    /// Index into the steps of `apply` since `begin` or the last savepoint; DBK_FAILURE_STEP_NONE: not known.
+    uint32_t step;
+    bool is_lost; // the connection is gone: the target is to be closed and opened anew
 } dbk_failure;
 
 /// A section whose statements are to be run, in their order, with the values of one event.
@@ -177,6 +177,7 @@ typedef struct dbk_target_options {
     const daybook_allocator *allocator; // never NULL
     daybook_vfs *vfs;                   // never NULL
     bool is_read_only;                  // for list and status: nothing is created
+    dbk_failure *failure;               // what kind it was where opening fails; may be NULL
 } dbk_target_options;
 
 /// By scheme: "sqlite:PATH" (or a plain path), "postgresql://…", "postgres://…" or "postgresql:KEY=VALUE …". EINVALID;
