@@ -13,6 +13,7 @@
 
 enum {
     DBK_PARAMETER_COUNT_MAX = 1024,    // different ones in one section
+    DBK_PARAMETER_NAME_SIZE_MAX = 255, // bytes of a name in a path, of a header, of a tag's prefix
     DBK_PARAMETER_STEP_COUNT_MAX = 32, // names and indices of one JSON path
     DBK_PARAMETER_INDEX_MAX = 1000000, // [N] of a JSON path
     DBK_DATA_DEPTH_MAX = 2048          // nesting of the data, as everywhere in daybook

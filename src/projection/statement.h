@@ -8,6 +8,7 @@
 #define DBK_PROJECTION_STATEMENT_H
 
 #include "projection/parameter.h"
+#include "projection/sql.h"
 
 enum {
     DBK_STATEMENT_SIZE_MAX = 262144,         // bytes of one statement
@@ -73,5 +74,23 @@ daybook_status dbk_statement_compile(const dbk_statement *statement, dbk_dialect
 
 /// Where byte `offset` of the compiled text stands in the file: for the positions databases report.
 dbk_place dbk_statement_place(const dbk_statement *statement, dbk_dialect dialect, size_t offset);
+
+// For definition.c.
+
+/// The parameters of a section while it is read, each once; grows.
+typedef struct dbk_parameter_set {
+    const daybook_allocator *allocator;
+    dbk_parameter *items;
+    size_t count, capacity;
+} dbk_parameter_set;
+
+/**
+ * The statement that begins with `first`, which the lexer has just given: up to its ';' (taken), the end, or
+ * a section's header (not taken). What hangs on it lies in `arena`, its parameters are added to `parameters`.
+ * @param place_out  on EINVALID and ELIMIT: where the trouble is; the message has no place
+ */
+daybook_status dbk_statement_take(dbk_sql_lexer *lexer, const dbk_sql_token *first, dbk_arena *arena,
+                                  dbk_parameter_set *parameters, dbk_statement *statement_out,
+                                  dbk_place *place_out, daybook_error *error);
 
 #endif
