@@ -176,7 +176,8 @@ struct dbk_target {
 typedef struct dbk_target_options {
     const daybook_allocator *allocator; // never NULL
     daybook_vfs *vfs;                   // never NULL
-    bool is_read_only;                  // for list and status: nothing is created
+    bool is_read_only;                  // for list and status: nothing is written
+    bool must_exist;                    // ENOTFOUND where there is no such database
     dbk_failure *failure;               // what kind it was where opening fails; may be NULL
 } dbk_target_options;
 
