@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Open addressing with linear probing, eight bytes a slot, at most three quarters full.
 //
-// Place and fingerprint both come from the upper half of the hash, which the slot keeps, so growing needs
-// neither keys nor hash_of (the parameter stays for a layout that wants the lower half too). With c slots a
-// foreign value is met with probability 2^-(32 - log2 c) a probe; callers compare keys anyway.
+// Place and fingerprint both come from the upper half of the hash, which the slot keeps, so growing needs no
+// keys. With c slots a foreign value is met with probability 2^-(32 - log2 c) a probe; callers compare keys
+// anyway.
 //
 // Invariants: a free slot ends every probe sequence; values are never removed one by one. Failure mode: out
 // of memory while growing, which leaves the map as it was. Not thread-safe.
@@ -70,10 +70,7 @@ daybook_status dbk_hash_map_reserve(dbk_hash_map *map, size_t count) {
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_hash_map_insert(dbk_hash_map *map, uint64_t hash, uint32_t value,
-                                   uint64_t (*hash_of)(void *context, uint32_t value), void *context) {
-    (void)hash_of;
-    (void)context;
+daybook_status dbk_hash_map_insert(dbk_hash_map *map, uint64_t hash, uint32_t value) {
     DBK_ASSERT(value != DBK_HASH_MAP_EMPTY);
     daybook_status status = dbk_hash_map_reserve(map, 1);
     if (status != DAYBOOK_OK) return status;

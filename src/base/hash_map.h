@@ -20,13 +20,13 @@ typedef struct dbk_hash_map {
 
 void dbk_hash_map_init(dbk_hash_map *map, const daybook_allocator *allocator);
 void dbk_hash_map_deinit(dbk_hash_map *map);
+/// Forget all values; the room stays.
 void dbk_hash_map_reset(dbk_hash_map *map);
 size_t dbk_hash_map_bytes(const dbk_hash_map *map);
 /// Make room for `count` further inserts, which then cannot fail.
 daybook_status dbk_hash_map_reserve(dbk_hash_map *map, size_t count);
-/// Add a value; it must be below DBK_HASH_MAP_EMPTY. ENOMEM. The map rehashes by `hash_of(context, value)`.
-daybook_status dbk_hash_map_insert(dbk_hash_map *map, uint64_t hash, uint32_t value,
-                                   uint64_t (*hash_of)(void *context, uint32_t value), void *context);
+/// Add a value; it must be below DBK_HASH_MAP_EMPTY. ENOMEM.
+daybook_status dbk_hash_map_insert(dbk_hash_map *map, uint64_t hash, uint32_t value);
 /// The first value with this hash at or after probe step *step (begin with 0; advanced past the hit);
 /// DBK_HASH_MAP_EMPTY when there is none.
 uint32_t dbk_hash_map_find(const dbk_hash_map *map, uint64_t hash, size_t *step);

@@ -162,11 +162,6 @@ static uint64_t stream_hash(uint32_t stream_id) {
     return hash ^ hash >> 29;
 }
 
-static uint64_t hash_of_place(void *context, uint32_t place) {
-    const dbk_segment_stream *streams = context;
-    return stream_hash(streams[place].stream_id);
-}
-
 // The stream's entry, made where absent; NULL when memory is out.
 static dbk_segment_stream *find_stream(dbk_segment_writer *writer, uint32_t stream_id) {
     dbk_segment_stream *streams = (void *)writer->streams.data;
@@ -188,8 +183,7 @@ static dbk_segment_stream *find_stream(dbk_segment_writer *writer, uint32_t stre
     if (writer->streams.failed) return NULL;
     streams = (void *)writer->streams.data;
     writer->last_stream = (uint32_t)count;
-    if (dbk_hash_map_insert(&writer->stream_map, stream_hash(stream_id), (uint32_t)count, hash_of_place,
-                            streams) != DAYBOOK_OK)
+    if (dbk_hash_map_insert(&writer->stream_map, stream_hash(stream_id), (uint32_t)count) != DAYBOOK_OK)
         return NULL;
     return &streams[count];
 }

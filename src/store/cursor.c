@@ -162,51 +162,6 @@ daybook_status daybook_read(daybook_store *store, const daybook_query *query, da
 
 // ---- Sources ----------------------------------------------------------------------------------------------
 
-// Position from which events of the stream have seq >= `seq`, in a segment: by halving, reading one event a
-// step.
-static daybook_status narrow_by_seq(daybook_cursor *cursor, const dbk_segment_stream *in, uint64_t seq,
-                                    uint64_t *position_out, daybook_error *error) {
-    dbk_segment *segment = cursor->source->segment;
-    if (seq <= in->first_seq) {
-        *position_out = in->first_position;
-        return DAYBOOK_OK;
-    }
-    // Each event of the stream takes a position at least, which bounds where the seq can lie from both sides.
-    uint64_t low = in->first_position + (seq - in->first_seq);
-    uint64_t high = seq <= in->last_seq ? in->last_position - (in->last_seq - seq) : in->last_position + 1;
-    *position_out = low;
-    if (high <= low + NARROW_SPAN) return DAYBOOK_OK;
-    dbk_term term;
-    dbk_term_entry entry;
-    dbk_term_make(&term, DBK_TERM_STREAM, in->stream_id, daybook_bytes(NULL, 0));
-    DBK_TRY(dbk_segment_find_term(segment, dbk_term_slice(&term), &entry, error));
-    dbk_postings *postings;
-    DBK_TRY(dbk_postings_open(segment, &entry, &postings, error));
-    dbk_block_view block = {0};
-    daybook_status status = DAYBOOK_OK;
-    while (status == DAYBOOK_OK && high > low + NARROW_SPAN) {
-        uint64_t middle = low + (high - low) / 2, position;
-        dbk_event event;
-        status = dbk_postings_seek(postings, middle, &position, error);
-        if (status == DAYBOOK_END || (status == DAYBOOK_OK && position >= high)) {
-            high = middle;
-            status = DAYBOOK_OK;
-            continue;
-        }
-        if (status == DAYBOOK_OK) status = dbk_source_read(cursor->source, position, &block, &event, error);
-        if (status != DAYBOOK_OK) break;
-        if (event.seq < seq) {
-            low = position + 1;
-        } else {
-            high = middle;
-        }
-    }
-    dbk_block_release(&block);
-    dbk_postings_close(postings);
-    *position_out = low;
-    return status;
-}
-
 static bool outside(int64_t first_ns, int64_t last_ns, int64_t since_ns, int64_t until_ns) {
     return (since_ns != DAYBOOK_TIME_NONE && last_ns < since_ns) ||
            (until_ns != DAYBOOK_TIME_NONE && first_ns >= until_ns);
@@ -233,7 +188,7 @@ static daybook_status narrow_segment(daybook_cursor *cursor, bool *skip_out, day
         cursor->source_last = min_u64(cursor->source_last, in.last_position);
         uint64_t position;
         if (query->seq_from > in.first_seq) {
-            DBK_TRY(narrow_by_seq(cursor, &in, query->seq_from, &position, error));
+            DBK_TRY(dbk_source_find_seq(cursor->source, &in, query->seq_from, NARROW_SPAN, &position, error));
             cursor->source_first = max_u64(cursor->source_first, position);
         }
         if (query->seq_to > 0 && query->seq_to < in.last_seq) {
@@ -519,7 +474,6 @@ typedef struct subject_set {
     dbk_hash_map map;
     dbk_arena *arena;
     struct seen_subject {
-        uint64_t hash;
         dbk_slice subject;
         uint32_t stream_id;
     } * seen;
@@ -527,10 +481,6 @@ typedef struct subject_set {
     size_t capacity;
     const daybook_allocator *allocator;
 } subject_set;
-
-static uint64_t seen_hash_of(void *context, uint32_t value) {
-    return ((const subject_set *)context)->seen[value].hash;
-}
 
 // True on *new_out where the subject was not in the set before.
 static daybook_status add_subject(subject_set *set, const dbk_event *event, bool *new_out) {
@@ -551,8 +501,8 @@ static daybook_status add_subject(subject_set *set, const dbk_event *event, bool
     void *copy = dbk_arena_alloc(set->arena, event->subject.size);
     if (copy == NULL) return DAYBOOK_ENOMEM;
     memcpy(copy, event->subject.data, event->subject.size);
-    set->seen[set->count] = (struct seen_subject){hash, {copy, event->subject.size}, event->stream_id};
-    DBK_TRY(dbk_hash_map_insert(&set->map, hash, (uint32_t)set->count, seen_hash_of, set));
+    set->seen[set->count] = (struct seen_subject){{copy, event->subject.size}, event->stream_id};
+    DBK_TRY(dbk_hash_map_insert(&set->map, hash, (uint32_t)set->count));
     set->count++;
     *new_out = true;
     return DAYBOOK_OK;

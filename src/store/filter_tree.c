@@ -50,10 +50,6 @@ static uint64_t prefix_hash(dbk_slice prefix) {
     return dbk_checksum(prefix.data, prefix.size, 0);
 }
 
-static uint64_t hash_of(void *context, uint32_t value) {
-    return prefix_hash(((const dbk_filter_tree *)context)->nodes[value].prefix);
-}
-
 // The literal tokens a filter begins with: all of it, or up to the dot before its first wildcard token.
 static dbk_slice literal_prefix(dbk_slice filter) {
     const char *bytes = filter.data;
@@ -94,7 +90,7 @@ static uint32_t add_node(dbk_filter_tree *tree, dbk_slice prefix, uint32_t paren
         tree->nodes[at].next_sibling = tree->nodes[parent].first_child;
         tree->nodes[parent].first_child = at;
     }
-    daybook_status status = dbk_hash_map_insert(&tree->prefixes, prefix_hash(prefix), at, hash_of, tree);
+    daybook_status status = dbk_hash_map_insert(&tree->prefixes, prefix_hash(prefix), at);
     DBK_ASSERT(status == DAYBOOK_OK);
     return at;
 }

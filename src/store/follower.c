@@ -327,6 +327,7 @@ static uint64_t first_event(const daybook_store *store, uint64_t position) {
 static daybook_status replay_over_damage(daybook_store *store, const dbk_manifest *manifest,
                                          uint64_t stop_lsn, uint64_t *next_lsn,
                                          dbk_journal_recovery *recovery, daybook_error *error) {
+    if (recovery->damaged) dbk_stream_table_note_gap(store->streams);
     while (recovery->damaged) {
         char damage[DBK_PATH_SIZE_MAX + 256];
         uint64_t missing = store->next_position;

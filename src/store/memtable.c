@@ -187,10 +187,6 @@ uint64_t dbk_memtable_id_hash(uint32_t stream_id, dbk_slice id_key) {
     return hash == 0 ? 1 : hash;
 }
 
-static uint64_t key_hash_of(void *context, uint32_t value) {
-    return ((const key_index *)context)->nodes[value].hash;
-}
-
 static daybook_status reserve_keys(dbk_memtable *memtable, key_index *index, size_t count) {
     if (index->count + count > index->capacity) {
         size_t capacity = index->capacity == 0 ? 256 : index->capacity * 2;
@@ -280,8 +276,7 @@ static uint32_t insert_key(key_index *index, uint32_t stream_id, dbk_slice key, 
         node = &index->nodes[index->count];
         *node =
             (key_node){.hash = hash, .key = key.data, .key_size = (uint32_t)key.size, .stream_id = stream_id};
-        daybook_status status =
-            dbk_hash_map_insert(&index->map, hash, (uint32_t)index->count, key_hash_of, index);
+        daybook_status status = dbk_hash_map_insert(&index->map, hash, (uint32_t)index->count);
         DBK_ASSERT(status == DAYBOOK_OK);
         index->count++;
     } else {
@@ -291,19 +286,6 @@ static uint32_t insert_key(key_index *index, uint32_t stream_id, dbk_slice key, 
     node->count++;
     if (version > node->last_version) node->last_version = version;
     return previous;
-}
-
-typedef struct id_hashing {
-    dbk_memtable *memtable;
-} id_hashing;
-
-static uint64_t id_hash_of(void *context, uint32_t value) {
-    dbk_memtable *memtable = ((id_hashing *)context)->memtable;
-    dbk_event event;
-    slot *at = slot_at(memtable, value);
-    daybook_status status = dbk_event_decode(daybook_bytes(at->stored, at->stored_size), &event);
-    DBK_ASSERT(status == DAYBOOK_OK);
-    return dbk_memtable_id_hash(event.stream_id, event.id_key);
 }
 
 void dbk_memtable_insert(dbk_memtable *memtable, const dbk_event *event, const dbk_event_hashes *hashes) {
@@ -325,10 +307,7 @@ void dbk_memtable_insert(dbk_memtable *memtable, const dbk_event *event, const d
                                         hashes->aggregate, (uint32_t)index, event->version);
     }
     if (hashes->id != 0) {
-        id_hashing hashing = {memtable};
-        // The map rehashes by reading events, this one included.
-        daybook_status status =
-            dbk_hash_map_insert(&memtable->ids, hashes->id, (uint32_t)index, id_hash_of, &hashing);
+        daybook_status status = dbk_hash_map_insert(&memtable->ids, hashes->id, (uint32_t)index);
         DBK_ASSERT(status == DAYBOOK_OK);
     }
     atomic_store_explicit(&memtable->published, index + 1, memory_order_release);
@@ -512,10 +491,6 @@ bool dbk_memtable_find_id(dbk_memtable *memtable, uint32_t stream_id, dbk_slice 
 
 // ---- Term index -------------------------------------------------------------------------------------------
 
-static uint64_t term_hash_of(void *context, uint32_t value) {
-    return ((const dbk_memtable *)context)->term_nodes[value].hash;
-}
-
 static term_node *find_term(const dbk_memtable *memtable, dbk_slice term, uint64_t hash) {
     for (size_t step = 0;;) {
         uint32_t at = dbk_hash_map_find(&memtable->terms, hash, &step);
@@ -545,8 +520,7 @@ static daybook_status add_term_node(dbk_memtable *memtable, dbk_slice term, uint
     *node =
         (term_node){.hash = hash, .term = copy, .term_size = (uint32_t)term.size, .capacity = INLINE_SLOTS};
     size_t before = dbk_hash_map_bytes(&memtable->terms);
-    DBK_TRY(
-        dbk_hash_map_insert(&memtable->terms, hash, (uint32_t)memtable->term_count, term_hash_of, memtable));
+    DBK_TRY(dbk_hash_map_insert(&memtable->terms, hash, (uint32_t)memtable->term_count));
     count_bytes(memtable, dbk_hash_map_bytes(&memtable->terms) - before);
     memtable->term_count++;
     *node_out = node;

@@ -161,17 +161,6 @@ static daybook_status encode_event(dbk_append *append, const daybook_event *said
 
 // ---- Within the batch -------------------------------------------------------------------------------------
 
-typedef struct batch_map {
-    dbk_append *append;
-    bool by_id;
-} batch_map;
-
-static uint64_t batch_hash_of(void *context, uint32_t value) {
-    const batch_map *map = context;
-    const dbk_append_event *event = &map->append->events[value];
-    return map->by_id ? event->hashes.id : event->hashes.aggregate;
-}
-
 static bool same_aggregate(const dbk_append *append, const dbk_append_event *a, const dbk_append_event *b) {
     return a->stream == b->stream && a->aggregate_size == b->aggregate_size &&
            memcmp(dbk_append_subject(append, a).data, dbk_append_subject(append, b).data,
@@ -200,7 +189,6 @@ static daybook_status relate_events(dbk_append *append, daybook_error *error) {
     dbk_hash_map aggregates, ids;
     dbk_hash_map_init(&aggregates, append->store->allocator);
     dbk_hash_map_init(&ids, append->store->allocator);
-    batch_map by_aggregate = {append, false}, by_id = {append, true};
     daybook_status status = dbk_hash_map_reserve(&aggregates, append->count);
     for (size_t i = 0; i < append->count && status == DAYBOOK_OK; i++) {
         dbk_append_event *event = &append->events[i];
@@ -211,8 +199,7 @@ static daybook_status relate_events(dbk_append *append, daybook_error *error) {
                 event->first = (uint32_t)last;
                 event->rank = ++append->events[last].rank;
             } else {
-                status = dbk_hash_map_insert(&aggregates, event->hashes.aggregate, (uint32_t)i, batch_hash_of,
-                                             &by_aggregate);
+                status = dbk_hash_map_insert(&aggregates, event->hashes.aggregate, (uint32_t)i);
             }
         }
         if (status != DAYBOOK_OK || !event->id_supplied) continue;
@@ -225,7 +212,7 @@ static daybook_status relate_events(dbk_append *append, daybook_error *error) {
                               (int)id.size, (const char *)id.data, same + 1, i + 1);
             if (error != NULL) error->event = (uint32_t)i;
         } else {
-            status = dbk_hash_map_insert(&ids, event->hashes.id, (uint32_t)i, batch_hash_of, &by_id);
+            status = dbk_hash_map_insert(&ids, event->hashes.id, (uint32_t)i);
         }
     }
     // `rank` of a first event was its counter.

@@ -36,6 +36,7 @@ struct dbk_stream_table {
     size_t retired_capacity;
     uint32_t next_id;
     atomic_bool has_ages; // never taken back; read without lock
+    bool has_gap;         // what a lost record explains is no contradiction
 };
 
 void daybook_stream_config_init(daybook_stream_config *config) {
@@ -290,10 +291,6 @@ static uint64_t text_hash(dbk_slice text) {
     return dbk_checksum(text.data, text.size, 0);
 }
 
-static uint64_t name_hash_of(void *context, uint32_t value) {
-    return text_hash(((const dbk_stream_table *)context)->streams[value]->name);
-}
-
 static dbk_stream *find_name(dbk_stream_table *table, dbk_slice name) {
     uint64_t hash = text_hash(name);
     for (size_t step = 0;;) {
@@ -442,6 +439,7 @@ static daybook_status check_overlap(dbk_stream_table *table, const dbk_stream *s
 static daybook_status check(dbk_stream_table *table, const dbk_stream *stream,
                             const daybook_stream_config *config, daybook_error *error) {
     DBK_TRY(dbk_stream_config_validate(config, error));
+    if (table->has_gap) return DAYBOOK_OK;
     if (stream == NULL && find_name(table, config->name) != NULL)
         return dbk_fail(error, DAYBOOK_EEXISTS, "stream %.*s exists already; edit it, or choose another name",
                         (int)config->name.size, (const char *)config->name.data);
@@ -525,14 +523,39 @@ daybook_status dbk_stream_table_prepare(dbk_stream_table *table, uint32_t id,
     return status;
 }
 
+// Room was reserved.
+static void insert_name(dbk_stream_table *table, size_t at) {
+    daybook_status status =
+        dbk_hash_map_insert(&table->names, text_hash(table->streams[at]->name), (uint32_t)at);
+    DBK_ASSERT(status == DAYBOOK_OK);
+}
+
+static void remove_stream(dbk_stream_table *table, dbk_stream *stream) {
+    if (!atomic_exchange(&stream->removed, true)) drop_filters(table, stream);
+}
+
+// Behind a gap the record that made a stream may be lost, and the first that names it come behind those of
+// younger streams; and the one that removed a stream may be, whose name another has now.
+static void insert_over_gap(dbk_stream_table *table, dbk_stream *stream) {
+    dbk_stream *same_name = find_name(table, stream->name);
+    if (same_name != NULL) remove_stream(table, same_name);
+    size_t at = id_index(table, stream->id);
+    memmove(&table->streams[at + 1], &table->streams[at], (table->count - at) * sizeof *table->streams);
+    table->streams[at] = stream;
+    table->count++;
+    dbk_hash_map_reset(&table->names);
+    for (size_t i = 0; i < table->count; i++) insert_name(table, i);
+}
+
 void dbk_stream_table_insert(dbk_stream_table *table, dbk_stream *stream) {
     pthread_rwlock_wrlock(&table->lock);
-    DBK_ASSERT(table->count == 0 || table->streams[table->count - 1]->id < stream->id);
-    table->streams[table->count] = stream;
-    daybook_status status = dbk_hash_map_insert(&table->names, text_hash(stream->name),
-                                                (uint32_t)table->count, name_hash_of, table);
-    DBK_ASSERT(status == DAYBOOK_OK);
-    table->count++;
+    if (table->has_gap) {
+        insert_over_gap(table, stream);
+    } else {
+        DBK_ASSERT(table->count == 0 || table->streams[table->count - 1]->id < stream->id);
+        table->streams[table->count] = stream;
+        insert_name(table, table->count++);
+    }
     note_age(table, config_of(stream));
     insert_filters(table, stream, config_of(stream));
     if (stream->id >= table->next_id) table->next_id = stream->id + 1;
@@ -599,6 +622,19 @@ daybook_status dbk_stream_table_update(dbk_stream_table *table, dbk_stream *stre
 
 void dbk_stream_table_remove(dbk_stream_table *table, dbk_stream *stream) {
     pthread_rwlock_wrlock(&table->lock);
-    if (!atomic_exchange(&stream->removed, true)) drop_filters(table, stream);
+    remove_stream(table, stream);
     pthread_rwlock_unlock(&table->lock);
+}
+
+void dbk_stream_table_note_gap(dbk_stream_table *table) {
+    pthread_rwlock_wrlock(&table->lock);
+    table->has_gap = true;
+    pthread_rwlock_unlock(&table->lock);
+}
+
+bool dbk_stream_table_has_gap(dbk_stream_table *table) {
+    pthread_rwlock_rdlock(&table->lock);
+    bool has_gap = table->has_gap;
+    pthread_rwlock_unlock(&table->lock);
+    return has_gap;
 }

@@ -84,6 +84,11 @@ daybook_status dbk_stream_table_prepare_update(dbk_stream_table *table, const db
 void dbk_stream_table_replace(dbk_stream_table *table, dbk_stream *stream, const daybook_stream_config *copy);
 void dbk_stream_table_discard_update(dbk_stream_table *table, const daybook_stream_config *copy);
 void dbk_stream_table_remove(dbk_stream_table *table, dbk_stream *stream);
+/// Records of streams are lost: from now on what contradicts the table is taken for what came of them. Ids need
+/// not ascend, a stream takes the place of an older one of its name, and subjects may overlap (the older stream
+/// was removed, or gave them away: its events stay readable). For readers.
+void dbk_stream_table_note_gap(dbk_stream_table *table);
+bool dbk_stream_table_has_gap(dbk_stream_table *table);
 
 /// May a question about `only` (NULL: all streams) meet events of `stream` (NULL: one that is not there)? All
 /// streams are all but the removed, and the internal ones only where it `includes_internal`.

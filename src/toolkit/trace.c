@@ -209,11 +209,6 @@ static bool is_same(digest a, digest b) {
     return a.low == b.low && a.high == b.high;
 }
 
-static uint64_t hash_of_node(void *context, uint32_t value) {
-    const trace *tree = context;
-    return tree->nodes[value].id.low;
-}
-
 static daybook_status out_of_memory(daybook_error *error, const trace *tree) {
     return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory: tree of correlation '%.*s'",
                     DBK_TEXT(tree->correlation));
@@ -249,7 +244,7 @@ static daybook_status add_node(trace *tree, const daybook_recorded_event *event,
     node->causation = digest_of(event->event.causation);
     node->parent = node->first_child = node->next_sibling = NO_NODE;
     tree->count++;
-    if (dbk_hash_map_insert(&tree->by_id, node->id.low, tree->count - 1, hash_of_node, tree) != DAYBOOK_OK)
+    if (dbk_hash_map_insert(&tree->by_id, node->id.low, tree->count - 1) != DAYBOOK_OK)
         return out_of_memory(error, tree);
     return DAYBOOK_OK;
 }

@@ -10,13 +10,12 @@
 #include "base/bytes.h"
 #include "lib/fault_allocator.h"
 
-static uint64_t hash_of(void *context, uint32_t value) {
-    (void)context;
+static uint64_t hash_of(uint32_t value) {
     return dbk_checksum(&value, sizeof value, 0);
 }
 
 static daybook_status insert(dbk_hash_map *map, uint64_t hash, uint32_t value) {
-    return dbk_hash_map_insert(map, hash, value, hash_of, NULL);
+    return dbk_hash_map_insert(map, hash, value);
 }
 
 static bool contains(const dbk_hash_map *map, uint64_t hash, uint32_t value) {
@@ -46,16 +45,16 @@ static void all_inserted_values_are_found_while_it_grows(void **state) {
     dbk_hash_map map;
     dbk_hash_map_init(&map, dbk_allocator_default());
     for (uint32_t i = 0; i < COUNT; i++) {
-        assert_int_equal(insert(&map, hash_of(NULL, i), i), DAYBOOK_OK);
+        assert_int_equal(insert(&map, hash_of(i), i), DAYBOOK_OK);
     }
     assert_int_equal(map.count, COUNT);
     for (uint32_t i = 0; i < COUNT; i++) {
-        if (!contains(&map, hash_of(NULL, i), i)) fail();
-        if (contains(&map, hash_of(NULL, i + COUNT), i + COUNT)) fail();
+        if (!contains(&map, hash_of(i), i)) fail();
+        if (contains(&map, hash_of(i + COUNT), i + COUNT)) fail();
     }
     assert_int_equal(dbk_hash_map_bytes(&map), map.capacity * 8);
     dbk_hash_map_reset(&map);
-    assert_false(contains(&map, hash_of(NULL, 1), 1));
+    assert_false(contains(&map, hash_of(1), 1));
     assert_int_equal(map.count, 0);
     dbk_hash_map_deinit(&map);
 }
@@ -86,14 +85,14 @@ static void reserved_inserts_cannot_fail(void **state) {
     fault_allocator_init(&faults);
     dbk_hash_map map;
     dbk_hash_map_init(&map, &faults.allocator);
-    for (uint32_t i = 0; i < 10; i++) assert_int_equal(insert(&map, hash_of(NULL, i), i), DAYBOOK_OK);
+    for (uint32_t i = 0; i < 10; i++) assert_int_equal(insert(&map, hash_of(i), i), DAYBOOK_OK);
     assert_int_equal(dbk_hash_map_reserve(&map, 5000), DAYBOOK_OK);
     fault_allocator_fail(&faults, 1, true);
     for (uint32_t i = 10; i < 5010; i++) {
-        assert_int_equal(insert(&map, hash_of(NULL, i), i), DAYBOOK_OK);
+        assert_int_equal(insert(&map, hash_of(i), i), DAYBOOK_OK);
     }
     assert_false(fault_allocator_has_failed(&faults));
-    for (uint32_t i = 0; i < 5010; i++) assert_true(contains(&map, hash_of(NULL, i), i));
+    for (uint32_t i = 0; i < 5010; i++) assert_true(contains(&map, hash_of(i), i));
     dbk_hash_map_deinit(&map);
     assert_int_equal(fault_allocator_live(&faults), 0);
 }
@@ -108,10 +107,10 @@ static void running_out_of_memory_leaves_the_map_as_it_was(void **state) {
     assert_int_equal(insert(&map, 1, 1), DAYBOOK_ENOMEM);
     fault_allocator_fail(&faults, 2, true);
     uint32_t count = 0;
-    while (insert(&map, hash_of(NULL, count), count) == DAYBOOK_OK) count++;
+    while (insert(&map, hash_of(count), count) == DAYBOOK_OK) count++;
     assert_int_equal(map.count, count);
     assert_int_equal(count, 12); // three quarters of the first 16 slots
-    for (uint32_t i = 0; i < count; i++) assert_true(contains(&map, hash_of(NULL, i), i));
+    for (uint32_t i = 0; i < count; i++) assert_true(contains(&map, hash_of(i), i));
     assert_int_equal(dbk_hash_map_reserve(&map, SIZE_MAX), DAYBOOK_ENOMEM);
     dbk_hash_map_deinit(&map);
     assert_int_equal(fault_allocator_live(&faults), 0);
