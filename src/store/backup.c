@@ -501,7 +501,10 @@ static daybook_status make_target(daybook_vfs *vfs, const char *path, bool *made
     *made_out = result == 0;
     if (result < 0 && result != -EEXIST)
         return dbk_fail_system(error, result, "create the directory", path, 0);
-    return DAYBOOK_OK;
+    // One that was there may have been made by somebody who died before its name was durable.
+    daybook_status status = dbk_directory_sync_name(vfs, path, *made_out, error);
+    if (status != DAYBOOK_OK && *made_out) (void)vfs->remove_directory(vfs, path);
+    return status;
 }
 
 daybook_status daybook_backup(daybook_store *store, const char *directory, daybook_progress progress,

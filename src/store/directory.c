@@ -138,6 +138,29 @@ void dbk_directory_remove_temporary(daybook_vfs *vfs, const char *path) {
     }
 }
 
+// ---- The directory itself -------------------------------------------------------------------------------
+
+static void parent_of(const char *path, char parent_out[DBK_PATH_SIZE_MAX]) {
+    (void)snprintf(parent_out, DBK_PATH_SIZE_MAX, "%s", path);
+    char *slash = strrchr(parent_out, '/');
+    if (slash == NULL) {
+        (void)snprintf(parent_out, DBK_PATH_SIZE_MAX, ".");
+    } else if (slash == parent_out) {
+        slash[1] = '\0';
+    } else {
+        *slash = '\0';
+    }
+}
+
+daybook_status dbk_directory_sync_name(daybook_vfs *vfs, const char *path, bool is_made_now,
+                                       daybook_error *error) {
+    char parent[DBK_PATH_SIZE_MAX];
+    parent_of(path, parent);
+    int result = vfs->sync_directory(vfs, parent);
+    if (result == 0 || (result == -EACCES && !is_made_now)) return DAYBOOK_OK;
+    return dbk_fail_system(error, result, "sync the directory", parent, 0);
+}
+
 // ---- The lock -------------------------------------------------------------------------------------------
 
 void dbk_sleep_ns(daybook_vfs *vfs, int64_t duration_ns) {

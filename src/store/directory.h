@@ -43,6 +43,11 @@ daybook_status dbk_directory_inspect(daybook_vfs *vfs, const char *path, dbk_dir
 /// Remove unfinished files of ours. Only under the lock.
 void dbk_directory_remove_temporary(daybook_vfs *vfs, const char *path);
 
+/// Make the name of `path` in its parent directory durable: without it everything in `path` may be lost with it.
+/// Where the parent may not be read, somebody else made the name; OK, unless `is_made_now`.
+daybook_status dbk_directory_sync_name(daybook_vfs *vfs, const char *path, bool is_made_now,
+                                       daybook_error *error);
+
 /// Take the lock of the store for writing, trying for wait_ms; ELOCKED naming the holder. The file says who
 /// we are.
 daybook_status dbk_lock_take(daybook_vfs *vfs, const char *path, unsigned wait_ms, uint64_t session,

@@ -410,14 +410,14 @@ void dbk_maintenance_free_space(daybook_store *store) {
     free_space(store);
 }
 
-daybook_status dbk_maintenance_erase(daybook_store *store, uint64_t position_first, uint64_t position_last,
-                                     daybook_error *error) {
+daybook_status dbk_maintenance_erase(daybook_store *store, uint64_t position_first,
+                                     const dbk_dropped *dropped, daybook_error *error) {
     struct dbk_maintenance *maintenance = store->maintenance;
     pthread_mutex_lock(&maintenance->merge_lock);
     dbk_flush_forget_dictionary(store); // what is written from here on holds nothing of what was removed
     // Now every event concerned lies in a segment or nowhere, and the journal begins behind them.
     daybook_status status = dbk_maintenance_flush(store, error);
-    if (status == DAYBOOK_OK) status = dbk_merge_erase(store, position_first, position_last, error);
+    if (status == DAYBOOK_OK) status = dbk_merge_erase(store, position_first, dropped, error);
     if (status == DAYBOOK_OK) status = dbk_journal_wipe_free(store->journal, error);
     pthread_mutex_unlock(&maintenance->merge_lock);
     return status;

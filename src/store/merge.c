@@ -618,23 +618,22 @@ daybook_status dbk_merge_once(daybook_store *store, bool removed_only, daybook_e
 
 // ---- Erasing --------------------------------------------------------------------------------------------
 
-static bool has_removed(dbk_source *source, uint64_t first, uint64_t last) {
-    if (source->position_last < first || source->position_first > last) return false;
+static bool has_removed(dbk_source *source, uint64_t first) {
+    if (source->position_last < first) return false;
     if (first < source->position_first) first = source->position_first;
-    if (last > source->position_last) last = source->position_last;
     pthread_rwlock_rdlock(&source->dead.lock);
     bool found = roaring_bitmap_range_cardinality(source->dead.removed, first - source->position_first,
-                                                  last - source->position_first + 1) > 0;
+                                                  source->position_last - source->position_first + 1) > 0;
     pthread_rwlock_unlock(&source->dead.lock);
     return found;
 }
 
 // Limits and purges of a whole stream leave a mark instead of single removals.
-static bool has_marked(const daybook_store *store, const dbk_source *source, uint64_t first, uint64_t last) {
-    if (source->position_last < first || source->position_first > last) return false;
+static bool has_marked(const daybook_store *store, const dbk_source *source, uint64_t first) {
+    if (source->position_last < first) return false;
     dbk_segment_stream part;
     for (uint32_t i = 0; dbk_segment_get_stream(source->segment, i, &part); i++) {
-        if (part.event_count == 0 || part.last_position < first || part.first_position > last) continue;
+        if (part.event_count == 0 || part.last_position < first) continue;
         const dbk_stream *stream = dbk_stream_table_find_id(store->streams, part.stream_id);
         if (stream == NULL || atomic_load(&stream->removed)) return true;
         if (atomic_load(&stream->first_position) > part.first_position) return true;
@@ -697,20 +696,45 @@ static void mark_sharers(erasing *work, size_t index) {
     }
 }
 
-static daybook_status find_due(erasing *work, uint64_t first, uint64_t last, daybook_error *error) {
+// Did events of the stream within these seqs go to the segment, or to one it was merged from, and are not there
+// any more? Merging copies dictionaries whole.
+static bool has_lost(const erasing *work, size_t index, uint32_t stream_id, uint64_t first, uint64_t last) {
+    dbk_segment_stream part;
+    if (!dbk_segment_find_stream(work->view->sources[index]->segment, stream_id, &part)) return false;
+    uint64_t seq_max = part.seq_max, event_count = part.event_count, seq_before = 0;
+    for (size_t i = 0; i < index; i++) {
+        if (dbk_segment_find_stream(work->view->sources[i]->segment, stream_id, &part) &&
+            part.seq_max > seq_before)
+            seq_before = part.seq_max;
+    }
+    return seq_max >= first && seq_before < last && seq_max > seq_before &&
+           seq_max - seq_before > event_count;
+}
+
+static bool has_dropped(const erasing *work, size_t index, const dbk_dropped *dropped) {
+    if (dropped == NULL) return false;
+    if (has_lost(work, index, dropped->stream_id, dropped->seq_first, dropped->seq_last)) return true;
+    return dropped->snapshots_id != 0 && has_lost(work, index, dropped->snapshots_id, 1, UINT64_MAX);
+}
+
+static daybook_status find_due(erasing *work, uint64_t position_first, const dbk_dropped *dropped,
+                               daybook_error *error) {
     DBK_TRY(begin_erasing(work, error));
     for (size_t i = 0; i < work->view->segment_count; i++) {
         dbk_source *source = work->view->sources[i];
-        if (!has_removed(source, first, last) && !has_marked(work->store, source, first, last)) continue;
+        if (!has_removed(source, position_first) && !has_marked(work->store, source, position_first) &&
+            !has_dropped(work, i, dropped))
+            continue;
         work->is_due[i] = true;
         mark_sharers(work, i);
     }
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_merge_erase(daybook_store *store, uint64_t first, uint64_t last, daybook_error *error) {
+daybook_status dbk_merge_erase(daybook_store *store, uint64_t position_first, const dbk_dropped *dropped,
+                               daybook_error *error) {
     erasing work = {.store = store, .view = dbk_store_get_view(store)};
-    daybook_status status = find_due(&work, first, last, error);
+    daybook_status status = find_due(&work, position_first, dropped, error);
     size_t count = work.view->segment_count;
     release_view(&work); // it would keep the files that are replaced
     // Rewriting keeps the number and order of segments; a flush meanwhile adds some behind, which hold

@@ -196,28 +196,12 @@ void dbk_store_free_bare(daybook_store *store) {
 
 // ---- Creating -------------------------------------------------------------------------------------------
 
-static void parent_of(const char *path, char parent_out[DBK_PATH_SIZE_MAX]) {
-    (void)snprintf(parent_out, DBK_PATH_SIZE_MAX, "%s", path);
-    char *slash = strrchr(parent_out, '/');
-    if (slash == NULL) {
-        (void)snprintf(parent_out, DBK_PATH_SIZE_MAX, ".");
-    } else if (slash == parent_out) {
-        slash[1] = '\0';
-    } else {
-        *slash = '\0';
-    }
-}
-
 static daybook_status make_directory(daybook_store *store, daybook_error *error) {
     int result = store->vfs->make_directory(store->vfs, store->path);
     if (result < 0 && result != -EEXIST)
         return dbk_fail_system(error, result, "create the directory", store->path, 0);
     if (store->owned_vfs != NULL) return DAYBOOK_OK;
-    char parent[DBK_PATH_SIZE_MAX];
-    parent_of(store->path, parent);
-    result = store->vfs->sync_directory(store->vfs, parent);
-    if (result < 0) return dbk_fail_system(error, result, "sync the directory", parent, 0);
-    return DAYBOOK_OK;
+    return dbk_directory_sync_name(store->vfs, store->path, true, error);
 }
 
 // True where the file holds nothing but zeros: an unfinished creation.
@@ -338,16 +322,11 @@ static void undo_creation(daybook_store *store, bool made_directory) {
     (void)store->vfs->remove_directory(store->vfs, store->path);
 }
 
-// Whoever made the directory may have died before its name was durable: then all that is written into it
-// now could vanish with it. A store once closed cleanly has been through here. Where the parent may not be
-// read, nobody here made the name.
+// Whoever made the directory may have died before its name was durable. A store once closed cleanly has been
+// through here.
 static daybook_status sync_name(daybook_store *store, daybook_error *error) {
     if (store->manifest.closed_clean) return DAYBOOK_OK;
-    char parent[DBK_PATH_SIZE_MAX];
-    parent_of(store->path, parent);
-    int result = store->vfs->sync_directory(store->vfs, parent);
-    if (result == 0 || result == -EACCES) return DAYBOOK_OK;
-    return dbk_fail_system(error, result, "sync the directory", parent, 0);
+    return dbk_directory_sync_name(store->vfs, store->path, false, error);
 }
 
 static daybook_status create(daybook_store *store, bool made_directory, daybook_error *error) {

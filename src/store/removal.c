@@ -678,10 +678,11 @@ static daybook_status remove_one(daybook_store *store, dbk_stream *stream, dbk_s
 }
 
 // What is durable is done, whatever becomes of the bytes: say so, and how to go on.
-static daybook_status erase_removed(daybook_store *store, uint64_t position_from, daybook_error *error) {
+static daybook_status erase_removed(daybook_store *store, uint64_t position_from, const dbk_dropped *dropped,
+                                    daybook_error *error) {
     daybook_error detail;
     daybook_error_init(&detail);
-    daybook_status status = dbk_maintenance_erase(store, position_from, UINT64_MAX, &detail);
+    daybook_status status = dbk_maintenance_erase(store, position_from, dropped, &detail);
     if (status == DAYBOOK_OK) return DAYBOOK_OK;
     return dbk_fail(
         error, status,
@@ -704,8 +705,12 @@ daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, ui
     // Removed before, and the bytes may still be there.
     bool was_there = erase && status == DAYBOOK_ENOTFOUND && seq <= atomic_load(&stream->published_seq);
     if (status != DAYBOOK_OK && !was_there) return status;
+    const dbk_dropped dropped = {.stream_id = stream->id,
+                                 .seq_first = seq,
+                                 .seq_last = seq,
+                                 .snapshots_id = snapshots == NULL ? 0 : snapshots->id};
     // Snapshots lie behind the event they folded: erase from there to the end.
-    if (erase) DBK_TRY(erase_removed(store, position, error));
+    if (erase) DBK_TRY(erase_removed(store, position, was_there ? &dropped : NULL, error));
     dbk_maintenance_free_space(store);
     return DAYBOOK_OK;
 }
@@ -824,7 +829,12 @@ daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name,
     if (removed_count_out != NULL) *removed_count_out = done;
     if (status != DAYBOOK_OK) return say_done(status, done, error);
     // Nothing left to remove: removed before, and the bytes may still be there.
-    if (options->erase) DBK_TRY(erase_removed(store, done > 0 ? erase_from : 0, error));
+    const dbk_dropped dropped = {.stream_id = stream->id,
+                                 .seq_first = 1,
+                                 .seq_last = options->seq_to > 1 ? options->seq_to - 1 : UINT64_MAX,
+                                 .snapshots_id = of.snapshots == NULL ? 0 : of.snapshots->id};
+    if (options->erase)
+        DBK_TRY(erase_removed(store, done > 0 ? erase_from : 0, done > 0 ? NULL : &dropped, error));
     dbk_maintenance_free_space(store);
     return DAYBOOK_OK;
 }

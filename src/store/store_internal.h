@@ -247,11 +247,18 @@ void dbk_maintenance_kick(daybook_store *store);
 uint64_t dbk_maintenance_flush_rate(const daybook_store *store);
 /// DAYBOOK_BACKGROUND_* of what runs now.
 unsigned dbk_maintenance_running(const daybook_store *store);
-/// Flush everything durable now and wait. With `wipe`, also rewrite the segments that hold removed events
-/// within [first, last] and overwrite free journal pieces (erase).
+/// Flush everything durable now and wait.
 daybook_status dbk_maintenance_flush(daybook_store *store, daybook_error *error);
-daybook_status dbk_maintenance_erase(daybook_store *store, uint64_t position_first, uint64_t position_last,
-                                     daybook_error *error);
+/// Events removed earlier, whose bytes may still be in dictionaries although merges have dropped them.
+typedef struct dbk_dropped {
+    uint32_t stream_id;
+    uint64_t seq_first, seq_last;
+    uint32_t snapshots_id; // of the stream of snapshots, which may have folded them; 0: there is none
+} dbk_dropped;
+/// The same; then rewrite the segments that hold removed events at or behind position_first or have dropped some
+/// of `dropped` (NULL: none), and overwrite free journal pieces.
+daybook_status dbk_maintenance_erase(daybook_store *store, uint64_t position_first,
+                                     const dbk_dropped *dropped, daybook_error *error);
 /// After events were removed: where the disk is full, do at once what gives their space back. Its failures
 /// are told to the log: the removal is done.
 void dbk_maintenance_free_space(daybook_store *store);

@@ -44,8 +44,10 @@ typedef struct verifying {
     daybook_progress progress;
     void *progress_context;
     uint64_t done, total;
-    // The journal's records.
-    uint64_t last_position;
+    uint64_t last_position; // of the journal's records
+    // What ended looking at the names.
+    daybook_status names_status;
+    daybook_error names_error;
 } verifying;
 
 static void drop_findings(verifying *verify) {
@@ -384,6 +386,36 @@ static daybook_status verify_journal(verifying *verify, daybook_error *error) {
 
 // ---- Names ----------------------------------------------------------------------------------------------
 
+static void leave_untold(void *context, const daybook_finding *finding) {
+    (void)context;
+    (void)finding;
+}
+
+// Sound, a crash left it behind, and it holds nothing that is not elsewhere. Else the manifest was perhaps made
+// without it, because it could not be read. No damage of the store as it is: nothing in it is served.
+static daybook_status look_at_unnamed(verifying *verify, const char *name, uint64_t id,
+                                      daybook_error *error) {
+    dbk_segment_config config = segment_config(verify, id);
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status status = dbk_segment_verify(&config, leave_untold, NULL, &detail);
+    if (status == DAYBOOK_ENOTFOUND) return DAYBOOK_OK; // gone since
+    if (ends_it(status)) {
+        if (error != NULL) *error = detail;
+        return status;
+    }
+    if (status == DAYBOOK_OK)
+        tell(verify, false, name, 0, 0, 0,
+             "the manifest does not name this segment: left behind by an interrupted flush or merge");
+    else
+        tell(verify, false, name, detail.offset, 0, 0,
+             "the manifest does not name this segment, and it cannot be read (%s): what it held is not part "
+             "of "
+             "the store; if a repair left it out, put a sound copy in its place and run daybook rebuild",
+             detail.message);
+    return DAYBOOK_OK;
+}
+
 static int look_at_name(void *context, const daybook_vfs_entry *entry) {
     verifying *verify = context;
     uint64_t id = 0;
@@ -392,8 +424,8 @@ static int look_at_name(void *context, const daybook_vfs_entry *entry) {
     switch (dbk_file_classify(entry->name, &id, &generation)) {
     case DBK_FILE_SEGMENT:
         if (dbk_manifest_find_segment(&verify->manifest, id) != NULL) break;
-        tell(verify, false, entry->name, 0, 0, 0,
-             "the manifest does not name this segment: left behind by an interrupted flush or merge");
+        verify->names_status = look_at_unnamed(verify, entry->name, id, &verify->names_error);
+        if (verify->names_status != DAYBOOK_OK) return 1;
         break;
     case DBK_FILE_DELETIONS:
         known = dbk_manifest_find_segment(&verify->manifest, id);
@@ -422,7 +454,13 @@ static int look_at_name(void *context, const daybook_vfs_entry *entry) {
 }
 
 static daybook_status verify_names(verifying *verify, daybook_error *error) {
+    verify->names_status = DAYBOOK_OK;
+    daybook_error_init(&verify->names_error);
     int result = verify->vfs->list(verify->vfs, verify->path, look_at_name, verify);
+    if (verify->names_status != DAYBOOK_OK) {
+        if (error != NULL) *error = verify->names_error;
+        return verify->names_status;
+    }
     return result < 0 ? dbk_fail_system(error, result, "list", verify->path, 0) : DAYBOOK_OK;
 }
 
