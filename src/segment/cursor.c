@@ -231,9 +231,9 @@ static daybook_status seek_in_page(dbk_postings *postings, uint32_t number, uint
     return DAYBOOK_OK;
 }
 
-static daybook_status seek_in_directory(dbk_postings *postings, uint32_t number, uint32_t *number_out,
-                                        daybook_error *error) {
-    uint32_t low = 0, high = postings->page_count; // The first page that ends at or behind it.
+// The first page of the directory that ends at or behind `number`.
+static uint32_t find_page(const dbk_postings *postings, uint32_t number) {
+    uint32_t low = 0, high = postings->page_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (page_last(postings, middle) < number)
@@ -241,6 +241,12 @@ static daybook_status seek_in_directory(dbk_postings *postings, uint32_t number,
         else
             high = middle;
     }
+    return low;
+}
+
+static daybook_status seek_in_directory(dbk_postings *postings, uint32_t number, uint32_t *number_out,
+                                        daybook_error *error) {
+    uint32_t low = find_page(postings, number);
     if (low == postings->page_count) return damaged(postings, postings->offset, error);
     if (number <= page_first(postings, low)) {
         *number_out = page_first(postings, low);
@@ -338,5 +344,44 @@ daybook_status dbk_postings_seek_back(dbk_postings *postings, uint64_t position,
     uint32_t found;
     DBK_TRY(seek_number_back(postings, (uint32_t)number, &found, error));
     *position_out = base + found;
+    return DAYBOOK_OK;
+}
+
+// ---- Counting ---------------------------------------------------------------------------------------------
+
+static daybook_status count_in_page(dbk_postings *postings, uint32_t number, uint64_t *count,
+                                    daybook_error *error) {
+    for (uint32_t i = find_group(postings, number); i < postings->group_count; i++) {
+        const dbk_postings_group *group = &postings->groups[i];
+        if (group->first >= number) {
+            *count += group->count;
+        } else if (group->is_run) {
+            uint32_t before = number - group->first;
+            *count += before < group->count ? group->count - before : 0;
+        } else {
+            DBK_TRY(load_group(postings, i, error));
+            *count += postings->number_count - count_below(postings, number);
+        }
+    }
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_postings_count(dbk_postings *postings, uint64_t position, uint64_t *count_out,
+                                  daybook_error *error) {
+    uint64_t base = postings->segment->footer.summary.position_first;
+    uint64_t above = position < base ? 0 : position - base;
+    *count_out = 0;
+    if (postings->form == DBK_POSTINGS_NONE || above > postings->last) return DAYBOOK_OK;
+    uint32_t number = (uint32_t)above;
+    if (postings->form == DBK_POSTINGS_INLINE) {
+        *count_out = postings->number_count - count_below(postings, number);
+        return DAYBOOK_OK;
+    }
+    bool has_directory = postings->form == DBK_POSTINGS_DIRECTORY;
+    uint32_t page_count = has_directory ? postings->page_count : 1;
+    for (uint32_t page = has_directory ? find_page(postings, number) : 0; page < page_count; page++) {
+        DBK_TRY(load_page(postings, page, error));
+        DBK_TRY(count_in_page(postings, number, count_out, error));
+    }
     return DAYBOOK_OK;
 }

@@ -181,6 +181,9 @@ daybook_status dbk_postings_seek(dbk_postings *postings, uint64_t position, uint
 /// The last position <= `position`; END when there is none.
 daybook_status dbk_postings_seek_back(dbk_postings *postings, uint64_t position, uint64_t *position_out,
                                       daybook_error *error);
+/// How many positions are >= `position` (absolute). Adds up groups: numbers are decoded of one of them at most.
+daybook_status dbk_postings_count(dbk_postings *postings, uint64_t position, uint64_t *count_out,
+                                  daybook_error *error);
 void dbk_postings_close(dbk_postings *postings);
 
 /// Walk all terms with a given prefix (a kind byte, perhaps more) in byte order.

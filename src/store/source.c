@@ -109,6 +109,58 @@ daybook_status dbk_source_read(dbk_source *source, uint64_t position, dbk_block_
     return event_out->position == position ? DAYBOOK_OK : DAYBOOK_ENOTFOUND;
 }
 
+daybook_status dbk_source_find_seq(dbk_source *source, const dbk_segment_stream *in, uint64_t seq,
+                                   uint64_t slack, uint64_t *position_out, daybook_error *error) {
+    dbk_segment *segment = source->segment;
+    if (seq <= in->first_seq) {
+        *position_out = in->first_position;
+        return DAYBOOK_OK;
+    }
+    // Each event of the stream takes a position at least, which bounds where the seq can lie from both sides.
+    uint64_t low = in->first_position + (seq - in->first_seq);
+    uint64_t high = seq <= in->last_seq ? in->last_position - (in->last_seq - seq) : in->last_position + 1;
+    *position_out = low;
+    if (high <= low + slack) return DAYBOOK_OK;
+    dbk_term term;
+    dbk_term_entry entry;
+    dbk_term_make(&term, DBK_TERM_STREAM, in->stream_id, daybook_bytes(NULL, 0));
+    DBK_TRY(dbk_segment_find_term(segment, dbk_term_slice(&term), &entry, error));
+    dbk_postings *postings;
+    DBK_TRY(dbk_postings_open(segment, &entry, &postings, error));
+    dbk_block_view block = {0};
+    daybook_status status = DAYBOOK_OK;
+    while (status == DAYBOOK_OK && high > low + slack) {
+        uint64_t middle = low + (high - low) / 2, position;
+        dbk_event event;
+        status = dbk_postings_seek(postings, middle, &position, error);
+        if (status == DAYBOOK_END || (status == DAYBOOK_OK && position >= high)) {
+            high = middle;
+            status = DAYBOOK_OK;
+            continue;
+        }
+        if (status == DAYBOOK_OK) status = dbk_source_read(source, position, &block, &event, error);
+        if (status != DAYBOOK_OK) break;
+        if (event.seq < seq) {
+            low = position + 1;
+        } else {
+            high = middle;
+        }
+    }
+    dbk_block_release(&block);
+    dbk_postings_close(postings);
+    *position_out = low;
+    return status;
+}
+
+daybook_status dbk_source_copy_dead(dbk_source *source, roaring_bitmap_t **dead_out) {
+    *dead_out = NULL;
+    if (atomic_load_explicit(&source->dead.count, memory_order_acquire) == 0) return DAYBOOK_OK;
+    pthread_rwlock_rdlock(&source->dead.lock);
+    *dead_out = roaring_bitmap_copy(source->dead.removed);
+    pthread_rwlock_unlock(&source->dead.lock);
+    return *dead_out == NULL ? DAYBOOK_ENOMEM : DAYBOOK_OK;
+}
+
 void dbk_source_mark_dead(dbk_source *source, uint64_t first, uint64_t last, bool for_ever) {
     if (first < source->position_first) first = source->position_first;
     if (last > source->position_last) last = source->position_last;
