@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Members of JSON text by path, all wanted ones in one pass, without building a tree.
 //
-// jansson is not used here for two reasons: a number has to reach a NUMERIC column with all its digits, and
-// building every value of every event took five times as long as looking (docs/reference/benchmarks.md).
+// No tree is built, for two reasons: a number has to reach a NUMERIC column with all its digits, and of an
+// order of 229 bytes four members cost 0.9 us this way, values by toolkit/json_parse.c 3.5, jansson's parser 11.
 //
 // Pure. A wanted tree is read-only once made.
 #ifndef DBK_PROJECTION_DATA_SCAN_H
