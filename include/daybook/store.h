@@ -62,7 +62,7 @@ DAYBOOK_API daybook_status daybook_open(const char *path, const daybook_open_opt
 /**
  * Close. Cursors must be closed before. Waits for running appends; writes the witness that makes
  * the journal's end certain, and what streams with a sync_interval acknowledged. Where that cannot be written:
- * EUNCERTAIN or ENOSPC. NULL is fine. The store is gone whatever is returned.
+ * EUNCERTAIN or ENOSPC (not again where the store was poisoned before). NULL is fine. The store is gone whatever is returned.
  */
 DAYBOOK_API daybook_status daybook_close(daybook_store *store, daybook_error *error);
 

@@ -116,7 +116,7 @@ daybook_status dbk_commit_edit(daybook_store *store, const dbk_manifest_edit *ed
     if (status == DAYBOOK_ENOSPC && dbk_make_space(store))
         status = dbk_manifest_commit(&store->manifest, edit, error);
     if (status == DAYBOOK_OK) {
-        atomic_store(&store->manifest_edit, store->manifest.edit_count);
+        dbk_store_note_manifest(store);
         dbk_publish_edit(store);
     }
     return status;

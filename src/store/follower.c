@@ -172,8 +172,8 @@ static void adopt_manifest(daybook_store *store, dbk_manifest *fresh) {
     dbk_manifest_deinit(&store->manifest);
     store->manifest = *fresh;
     dbk_manifest_init(fresh, store->allocator, store->vfs, store->path);
+    dbk_store_note_manifest(store);
     pthread_mutex_unlock(&store->manifest_lock);
-    atomic_store(&store->manifest_edit, store->manifest.edit_count);
     atomic_store(&store->flushed_position, store->manifest.flushed_position);
 }
 

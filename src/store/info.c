@@ -39,14 +39,15 @@ static daybook_status add_streams(daybook_store *store, daybook_store_info *info
     return status;
 }
 
-static void add_manifest(daybook_store *store, daybook_store_info *info) {
-    pthread_mutex_lock(&store->manifest_lock);
+void dbk_store_note_manifest(daybook_store *store) {
     const dbk_manifest *manifest = &store->manifest;
-    info->segment_count = manifest->segment_count;
+    uint64_t segment_bytes = 0;
     for (size_t i = 0; i < manifest->segment_count; i++)
-        info->segment_bytes += manifest->segments[i].summary.file_bytes;
-    info->journal_bytes = (uint64_t)manifest->journal_piece_count * DBK_JOURNAL_PIECE_SIZE;
-    pthread_mutex_unlock(&store->manifest_lock);
+        segment_bytes += manifest->segments[i].summary.file_bytes;
+    atomic_store(&store->segment_count, manifest->segment_count);
+    atomic_store(&store->segment_bytes, segment_bytes);
+    atomic_store(&store->journal_bytes, (uint64_t)manifest->journal_piece_count * DBK_JOURNAL_PIECE_SIZE);
+    atomic_store(&store->manifest_edit, manifest->edit_count);
 }
 
 daybook_engine *dbk_store_engine_slot(daybook_store *store, const daybook_engine *head) {
@@ -72,7 +73,10 @@ daybook_status daybook_info(daybook_store *store, daybook_store_info *info_out, 
     info.durable_position = atomic_load(&store->durable_position);
     info.flushed_position = atomic_load(&store->flushed_position);
     DBK_TRY(add_streams(store, &info, error));
-    add_manifest(store, &info);
+    // Not from the manifest: its lock is held while the journal is filled with zeros.
+    info.segment_count = atomic_load(&store->segment_count);
+    info.segment_bytes = atomic_load(&store->segment_bytes);
+    info.journal_bytes = atomic_load(&store->journal_bytes);
     if (store->journal != NULL)
         info.journal_used_bytes = dbk_journal_used_pages(store->journal) * DBK_JOURNAL_PAGE_SIZE;
     if (store->journal == NULL) info.journal_used_bytes = store->open_replayed_bytes;

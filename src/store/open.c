@@ -460,7 +460,7 @@ static daybook_status skip_spent_positions(daybook_store *store, daybook_error *
 
 static void publish_recovered(daybook_store *store) {
     atomic_store(&store->durable_position, store->next_position - 1);
-    atomic_store(&store->manifest_edit, store->manifest.edit_count);
+    dbk_store_note_manifest(store);
 }
 
 static daybook_status open_journal(daybook_store *store, const dbk_journal_recovery *recovery,
@@ -699,8 +699,8 @@ static daybook_status tell_lost(daybook_store *store, bool poisoned, daybook_err
 static daybook_status close_writer(daybook_store *store, daybook_error *error) {
     daybook_status status = DAYBOOK_OK;
     dbk_consumers_stop(store);
-    bool poisoned = atomic_load(&store->poisoned);
-    if (!poisoned) {
+    bool was_poisoned = atomic_load(&store->poisoned);
+    if (!was_poisoned) {
         (void)dbk_commit_trim_owed(store, NULL); // or the next opening does it
         uint64_t replay_bytes = dbk_journal_used_pages(store->journal) * DBK_JOURNAL_PAGE_SIZE;
         // What fails here is found again in the journal: the store is whole either way.
@@ -708,8 +708,14 @@ static daybook_status close_writer(daybook_store *store, daybook_error *error) {
     }
     dbk_commit_stop(store);
     dbk_maintenance_stop(store);
-    poisoned = atomic_load(&store->poisoned);
+    bool poisoned = atomic_load(&store->poisoned);
     status = tell_lost(store, poisoned, error);
+    if (status == DAYBOOK_OK && poisoned && !was_poisoned) {
+        // Removals by limits were under way, which the next opening finds out again.
+        status = dbk_fail(error, DAYBOOK_EUNCERTAIN,
+                          "the journal could not be written while the store was closed: nothing acknowledged "
+                          "is lost, and the next opening for writing sets it right; look after the disk");
+    }
     if (!poisoned) {
         daybook_error *first = status == DAYBOOK_OK ? error : NULL;
         daybook_status marked = dbk_journal_write_witness(store->journal, first);

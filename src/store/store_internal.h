@@ -90,7 +90,8 @@ struct daybook_store {
         publish_count;           // bumped after every publish: followers sleep on it (vfs->wait, not shared)
     atomic_uint publish_waiters; // followers that sleep on it, or are about to
     atomic_uint_fast64_t flushed_position;
-    atomic_uint_fast64_t manifest_edit; // manifest.edit_count, for the live page
+    // Of the manifest, for the live page and for info.
+    atomic_uint_fast64_t manifest_edit, segment_count, segment_bytes, journal_bytes;
     atomic_bool poisoned;
 
     pthread_mutex_t removal_lock;
@@ -126,6 +127,10 @@ struct daybook_store {
     atomic_uint_fast64_t flushed_bytes, merged_bytes; // of segments written
     uint64_t open_replayed_bytes, open_torn_pages;
 };
+
+// ---- info.c -----------------------------------------------------------------------------------------------
+/// The manifest has changed; manifest_lock is held.
+void dbk_store_note_manifest(daybook_store *store);
 
 // ---- view (source.c) --------------------------------------------------------------------------------------
 dbk_view *dbk_store_get_view(daybook_store *store); // a reference

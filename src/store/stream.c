@@ -210,13 +210,19 @@ daybook_status daybook_stream_update(daybook_store *store, const daybook_stream_
     pthread_mutex_lock(&store->catalogue_lock);
     daybook_status status = update(store, config, &stream, error);
     pthread_mutex_unlock(&store->catalogue_lock);
-    if (status == DAYBOOK_OK) {
-        status = dbk_stream_trim_subjects(store, stream, error);
-        if (status != DAYBOOK_OK) dbk_commit_owe_trim(store, first_position > 0 ? first_position : 1);
-    }
+    bool is_done = status == DAYBOOK_OK;
+    if (is_done) status = dbk_stream_trim_subjects(store, stream, error);
+    if (status == DAYBOOK_OK) status = dbk_store_trim(store, stream, daybook_bytes(NULL, 0), error);
+    bool is_owed = is_done && status != DAYBOOK_OK;
+    if (is_owed) dbk_commit_owe_trim(store, first_position > 0 ? first_position : 1);
     if (config->max_msgs_per_subject > 0) dbk_commit_release_trim(store, &hold);
-    if (status != DAYBOOK_OK) return status;
-    return dbk_store_trim(store, stream, daybook_bytes(NULL, 0), error);
+    if (!is_owed || error == NULL) return status;
+    daybook_error detail = *error;
+    return dbk_fail(
+        error, status,
+        "stream %.*s is changed, but its new limits are not enforced on all it holds yet: %.300s; "
+        "the store tries again by itself",
+        (int)stream->name.size, (const char *)stream->name.data, detail.message);
 }
 
 static void apply_removal(void *context) {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A store that is closed while it flushes leaves no file behind that its manifest does not name.
+// Closing: while it flushes, which leaves no file behind that the manifest does not name; and where limits could
+// not be enforced, or what enforces them not be written.
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -90,7 +92,95 @@ static void a_flush_cut_short_by_closing_leaves_no_file(void **state) {
     dbk_sim_free(sim);
 }
 
+// ---- Limits that an update made tighter --------------------------------------------------------------------
+
+static void configure(daybook_stream_config *config, daybook_slice *subjects, uint64_t max_msgs) {
+    daybook_stream_config_init(config);
+    *subjects = daybook_text("orders.>");
+    config->name = daybook_text("ORDERS");
+    config->subjects = subjects;
+    config->subject_count = 1;
+    config->max_msgs = max_msgs;
+}
+
+static daybook_store *begin_with_events(unsigned count) {
+    assert_int_equal(dbk_sim_new(9, &sim), DAYBOOK_OK);
+    daybook_store *store = open_store(dbk_sim_vfs(sim), DAYBOOK_OPEN_NO_BACKGROUND);
+    daybook_stream_config config;
+    daybook_slice subjects;
+    configure(&config, &subjects, 0);
+    assert_int_equal(daybook_stream_add(store, &config, NULL), DAYBOOK_OK);
+    for (unsigned i = 0; i < count; i++) {
+        daybook_event event;
+        daybook_event_init(&event);
+        event.subject = daybook_text("orders.1.placed");
+        assert_int_equal(daybook_append(store, &event, 1, NULL, NULL, NULL), DAYBOOK_OK);
+    }
+    return store;
+}
+
+static uint64_t message_count(daybook_store *store) {
+    daybook_stream_info *info = NULL;
+    assert_int_equal(daybook_stream_get_info(store, daybook_text("ORDERS"), &info, NULL), DAYBOOK_OK);
+    uint64_t count = info->message_count;
+    daybook_stream_info_release(store, info);
+    return count;
+}
+
+// What limits removed is not written yet when the disk fails: closing says so, and nothing is lost.
+static void closing_tells_that_the_journal_failed(void **state) {
+    (void)state;
+    daybook_store *store = begin_with_events(9);
+    daybook_stream_config config;
+    daybook_slice subjects;
+    configure(&config, &subjects, 3);
+    assert_int_equal(daybook_stream_update(store, &config, NULL), DAYBOOK_OK);
+    assert_int_equal(message_count(store), 3);
+    dbk_sim_fault fault = {.kind = DBK_SIM_WRITE, .suffix = "journal", .nth = 1, .error = EIO};
+    assert_int_equal(dbk_sim_fail(sim, &fault), DAYBOOK_OK);
+    daybook_error error;
+    daybook_error_init(&error);
+    assert_int_equal(daybook_close(store, &error), DAYBOOK_EUNCERTAIN);
+    assert_non_null(strstr(error.message, "nothing acknowledged is lost"));
+    dbk_sim_clear_faults(sim);
+    store = open_store(dbk_sim_vfs(sim), DAYBOOK_OPEN_NO_BACKGROUND);
+    assert_int_equal(message_count(store), 3);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    dbk_sim_free(sim);
+}
+
+// The update is durable, a read of what it has to remove fails: it is told, and made good by itself.
+static void an_update_whose_limits_cannot_be_enforced_says_so(void **state) {
+    (void)state;
+    daybook_store *store = begin_with_events(9);
+    assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    store = open_store(dbk_sim_vfs(sim), DAYBOOK_OPEN_NO_BACKGROUND); // with an empty cache
+    dbk_sim_fault fault = {
+        .kind = DBK_SIM_READ, .suffix = ".dbs", .nth = 1, .is_forever = true, .error = EIO};
+    assert_int_equal(dbk_sim_fail(sim, &fault), DAYBOOK_OK);
+    daybook_stream_config config;
+    daybook_slice subjects;
+    configure(&config, &subjects, 0);
+    config.max_msgs_per_subject = 3;
+    daybook_error error;
+    daybook_error_init(&error);
+    assert_int_equal(daybook_stream_update(store, &config, &error), DAYBOOK_EIO);
+    assert_non_null(strstr(error.message, "is changed"));
+    dbk_sim_clear_faults(sim);
+    daybook_status status = DAYBOOK_OK;
+    for (int i = 0; i < 10 && status == DAYBOOK_OK; i++) status = daybook_maintain(store, NULL);
+    assert_int_equal(status, DAYBOOK_END);
+    assert_int_equal(message_count(store), 3);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    dbk_sim_free(sim);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_flush_cut_short_by_closing_leaves_no_file)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_flush_cut_short_by_closing_leaves_no_file),
+        cmocka_unit_test(closing_tells_that_the_journal_failed),
+        cmocka_unit_test(an_update_whose_limits_cannot_be_enforced_says_so),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
