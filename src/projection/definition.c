@@ -384,11 +384,7 @@ static daybook_status take_file(parser *parsed) {
     for (; token.kind != DBK_SQL_END; token = dbk_sql_next(&parsed->lexer))
         DBK_TRY(take_token(parsed, &token));
     if (parsed->part == PART_HEAD) DBK_TRY(check_head(parsed, place_of(&token)));
-    DBK_TRY(end_section(parsed));
-    if (parsed->sections.count == 0)
-        return fail_at(parsed, place_of(&token), "the projection has no section for events", nothing,
-                       ": write -- [on SUBJECT-PATTERN] and the statements for them");
-    return DAYBOOK_OK;
+    return end_section(parsed);
 }
 
 static void hash_text(dbk_sha256 *hash, dbk_slice text) {

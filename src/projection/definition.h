@@ -16,6 +16,7 @@
 //     -- [teardown]                         when the read model is removed
 //     DROP TABLE order_totals;
 //
+// A file may have no [on ...] section: that is for projections whose events go to a callback.
 // To editors and databases it is SQL with comments. Sections may come in any order and more than once; an
 // event goes through all sections that match it, in the order of the file. Parameters: parameter.h.
 //
