@@ -181,7 +181,9 @@ typedef struct daybook_message {
     daybook_recorded_event event; /* answer by event.seq */
     uint64_t delivery;            /* number of this delivery */
     uint64_t delivery_count;      /* how often this message was delivered, this time included */
-    uint64_t pending_count;       /* matching events that were not delivered yet after this one */
+    /** Matching events that were not delivered yet after this one. Where events ahead are removed again and
+     *  again, or cannot be read, it may be an earlier count: daybook_consumer_info has the exact one. */
+    uint64_t pending_count;
     uint64_t data_size;
 } daybook_message;
 

@@ -561,8 +561,8 @@ static daybook_status update(dbk_consumer *consumer, const daybook_consumer_conf
     }
     pthread_mutex_lock(&consumer->fetch_lock);
     dbk_consumer_close_cursor(consumer);
-    consumer->counted_position = 0;
     pthread_mutex_lock(&consumer->lock);
+    consumer->is_counted = false;
     daybook_consumer_config *old = consumer->config;
     consumer->config = copy;
     dbk_delivery_rules rules = rules_of(consumer, copy);

@@ -3,7 +3,8 @@
 //
 //   consumer.c          the registry: add, update, remove, open, list, info; loading
 //   consumer_log.c      saving: changes, states, the keeper thread
-//   consumer_fetch.c    reading and handing out, num_pending
+//   consumer_fetch.c    reading and handing out
+//   consumer_count.c    num_pending
 //   consumer_answer.c   answers, and acknowledgements that commit with an append
 //   consumer_retention.c  removing what is settled, of streams that retain by it
 //   consumer_consume.c  a handler called by several workers
@@ -63,11 +64,15 @@ typedef struct dbk_consumer {
     bool has_next;          // next_event is the cursor's, and not yet delivered
     bool is_listing;        // ... and of the list
     daybook_recorded_event next_event;
-    size_t list_at;            // of start.list
-    uint64_t ahead;            // matching events up to counted_position that were not delivered
-    uint64_t counted_position; // 0: to be counted
-    int64_t pace_recorded_ns;  // replay original: of the last message
-    int64_t pace_at_ns;        // ... and when it was delivered
+    size_t list_at;           // of start.list
+    int64_t pace_recorded_ns; // replay original: of the last message
+    int64_t pace_at_ns;       // ... and when it was delivered
+    int64_t recount_after_ns; // monotonic: deliveries do not count anew before
+
+    // Changed under both fetch_lock and lock.
+    bool is_counted;
+    uint64_t ahead;       // matching events up to counted_seq that were not delivered
+    uint64_t counted_seq; // UINT64_MAX in a reader
 
     // Guarded by lock.
     pthread_mutex_t lock;
@@ -180,12 +185,25 @@ int64_t dbk_consumers_keep(struct dbk_consumers *registry, bool at_once);
 
 // ---- consumer_fetch.c -------------------------------------------------------------------------------------
 
-/// Matching events that were not delivered yet: exact for the moment. fetch_lock is held.
-daybook_status dbk_consumer_count_ahead(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error);
+/// The first seq that was not looked at.
+uint64_t dbk_consumer_next_seq(const dbk_consumer *consumer);
+/// One event by its seq. END where it is not stored any more.
+daybook_status dbk_consumer_read_one(dbk_consumer *consumer, uint64_t seq, daybook_cursor **cursor_out,
+                                     daybook_recorded_event *event_out, daybook_error *error);
 /// Where a new consumer begins.
 daybook_status dbk_consumer_find_start(dbk_consumer *consumer, daybook_error *error);
 /// The cursor is of another configuration now. fetch_lock is held.
 void dbk_consumer_close_cursor(dbk_consumer *consumer);
+
+// ---- consumer_count.c -------------------------------------------------------------------------------------
+
+/// Matching events that were not delivered yet: exact for the moment. fetch_lock is held.
+daybook_status dbk_consumer_count_ahead(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error);
+/// The same for messages being delivered: into consumer->ahead, as exact as it can be had cheaply. ENOMEM.
+daybook_status dbk_consumer_update_count(dbk_consumer *consumer, daybook_error *error);
+/// A new message was read: it is no longer ahead. One behind what was counted never was: what is counted next begins
+/// behind it. Both locks are held.
+void dbk_consumer_take_off(dbk_consumer *consumer, uint64_t seq);
 
 // ---- consumer_retention.c ---------------------------------------------------------------------------------
 

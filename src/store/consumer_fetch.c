@@ -7,11 +7,6 @@
 //
 // A message is copied before it counts as delivered: where memory is out, nothing happened. A damaged event stops the
 // consumer in front of it, each time it is asked: passing over it would skip what repair may bring back.
-//
-// num_pending, the number of matching events not delivered yet, is counted once and kept: `ahead` holds for the events
-// up to `counted_position`; what came since is counted when it is asked for, each delivery takes one off, and where
-// something ahead was removed (`recount`) all is counted anew. At first the index counts, not the events: the stream's
-// own count without filters, the entries of the subjects' terms with them.
 #include "base/assert.h"
 #include "base/time.h"
 #include "store/commit.h"
@@ -40,15 +35,13 @@ static void init_query(const dbk_consumer *consumer, daybook_query *query) {
     query->filter_count = consumer->config->filter_count;
 }
 
-// The first seq that was not looked at.
-static uint64_t next_seq(const dbk_consumer *consumer) {
+uint64_t dbk_consumer_next_seq(const dbk_consumer *consumer) {
     uint64_t seq = consumer->delivery.delivered_seq + 1;
     return seq > consumer->start.first_seq ? seq : consumer->start.first_seq;
 }
 
-// One event by its seq. END where it is not stored any more, or no longer wanted.
-static daybook_status read_one(dbk_consumer *consumer, uint64_t seq, daybook_cursor **cursor_out,
-                               daybook_recorded_event *event_out, daybook_error *error) {
+daybook_status dbk_consumer_read_one(dbk_consumer *consumer, uint64_t seq, daybook_cursor **cursor_out,
+                                     daybook_recorded_event *event_out, daybook_error *error) {
     daybook_query query;
     daybook_query_init(&query);
     query.seq_from = query.seq_to = seq;
@@ -65,7 +58,7 @@ static daybook_status open_cursor(dbk_consumer *consumer, daybook_error *error) 
     daybook_query query;
     init_query(consumer, &query);
     query.flags = DAYBOOK_QUERY_FOLLOW;
-    query.seq_from = next_seq(consumer);
+    query.seq_from = dbk_consumer_next_seq(consumer);
     return dbk_cursor_open(consumer->store, &query, consumer->stream, &consumer->cursor, error);
 }
 
@@ -78,7 +71,8 @@ static daybook_status peek(dbk_consumer *consumer, daybook_error *error) {
         uint64_t seq = start->list[consumer->list_at];
         if (seq <= consumer->delivery.delivered_seq) continue;
         dbk_consumer_close_cursor(consumer);
-        daybook_status status = read_one(consumer, seq, &consumer->cursor, &consumer->next_event, error);
+        daybook_status status =
+            dbk_consumer_read_one(consumer, seq, &consumer->cursor, &consumer->next_event, error);
         if (status == DAYBOOK_END) continue;
         if (status != DAYBOOK_OK) return status;
         consumer->has_next = consumer->is_listing = true;
@@ -175,103 +169,6 @@ static bool is_full(const batch *into, const daybook_fetch_options *options) {
 
 static bool fits(const batch *into, const daybook_fetch_options *options, uint64_t size) {
     return options->max_bytes == 0 || into->said.count == 0 || into->bytes + size <= options->max_bytes;
-}
-
-// ---- num_pending ------------------------------------------------------------------------------------------
-
-static daybook_status count_by_cursor(dbk_consumer *consumer, uint64_t position_from, uint64_t position_to,
-                                      uint64_t *count_out, daybook_error *error) {
-    daybook_query query;
-    init_query(consumer, &query);
-    query.seq_from = next_seq(consumer);
-    query.position_from = position_from;
-    query.position_to = position_to;
-    daybook_cursor *cursor;
-    DBK_TRY(dbk_cursor_open(consumer->store, &query, consumer->stream, &cursor, error));
-    daybook_status status = dbk_cursor_count(cursor, count_out, error);
-    daybook_cursor_close(cursor);
-    return status;
-}
-
-// What of the list is still to come and stored.
-static daybook_status count_list(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error) {
-    const dbk_consumer_start *start = &consumer->start;
-    *count_out = 0;
-    for (size_t i = 0; i < start->list_count; i++) {
-        if (start->list[i] <= consumer->delivery.delivered_seq) continue;
-        daybook_cursor *cursor;
-        daybook_recorded_event event;
-        daybook_status status = read_one(consumer, start->list[i], &cursor, &event, error);
-        daybook_cursor_close(cursor);
-        if (status == DAYBOOK_OK) ++*count_out;
-        if (status != DAYBOOK_OK && status != DAYBOOK_END) return status;
-    }
-    return DAYBOOK_OK;
-}
-
-// Without filters, and without removed events but the oldest, the stream's numbers say it. They are of one moment,
-// which *durable_out becomes. False where they do not.
-static bool count_by_numbers(dbk_consumer *consumer, uint64_t *durable_out, uint64_t *count_out) {
-    daybook_store *store = consumer->store;
-    dbk_stream *stream = consumer->stream;
-    uint64_t seq = next_seq(consumer);
-    pthread_mutex_lock(&store->state_lock);
-    uint64_t first_seq = atomic_load(&stream->first_seq);
-    uint64_t behind = atomic_load(&stream->published_seq) + 1;
-    bool whole = atomic_load(&stream->message_count) == behind - first_seq;
-    uint64_t durable = store->published_position;
-    pthread_mutex_unlock(&store->state_lock);
-    if (seq < first_seq) seq = first_seq;
-    if (seq < behind && (!whole || consumer->config->filter_count > 0)) return false;
-    *durable_out = durable;
-    *count_out = seq < behind ? behind - seq : 0;
-    return true;
-}
-
-// Everything ahead up to *durable, by the cheapest way there is.
-static daybook_status count_all(dbk_consumer *consumer, uint64_t *durable, uint64_t *count_out,
-                                daybook_error *error) {
-    if (!consumer->store->read_only && count_by_numbers(consumer, durable, count_out)) return DAYBOOK_OK;
-    if (next_seq(consumer) > 1) return count_by_cursor(consumer, 0, *durable, count_out, error);
-    const daybook_consumer_config *config = consumer->config;
-    static const dbk_slice everything = {">", 1};
-    const dbk_slice *filters = config->filter_count == 0 ? &everything : config->filters;
-    *count_out = 0;
-    for (size_t i = 0; i < config->filter_count || i == 0; i++) {
-        uint64_t count;
-        DBK_TRY(dbk_list_count(consumer->store, consumer->stream, filters[i], *durable, &count, error));
-        *count_out += count;
-    }
-    // A flush meanwhile: segments may hold more than was asked for.
-    if (atomic_load(&consumer->store->flushed_position) <= *durable) return DAYBOOK_OK;
-    return count_by_cursor(consumer, 0, *durable, count_out, error);
-}
-
-daybook_status dbk_consumer_count_ahead(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error) {
-    uint64_t durable = atomic_load_explicit(&consumer->store->durable_position, memory_order_acquire);
-    bool recount = atomic_exchange(&consumer->recount, false) || consumer->counted_position == 0;
-    daybook_status status = DAYBOOK_OK;
-    uint64_t count = 0;
-    if (recount) {
-        uint64_t listed = 0;
-        status = durable == 0 ? DAYBOOK_OK : count_all(consumer, &durable, &count, error);
-        if (status == DAYBOOK_OK && consumer->start.list_count > 0)
-            status = count_list(consumer, &listed, error);
-        consumer->ahead = count + listed;
-    } else if (durable > consumer->counted_position) {
-        status = count_by_cursor(consumer, consumer->counted_position + 1, durable, &count, error);
-        consumer->ahead += count;
-    }
-    consumer->counted_position = status == DAYBOOK_OK ? durable : 0;
-    *count_out = consumer->ahead;
-    return status;
-}
-
-// A new message was read: it is no longer ahead. One behind what was counted never
-// was: what is counted next begins behind it.
-static void take_off(dbk_consumer *consumer, uint64_t position) {
-    atomic_store(&consumer->delivered_position, position);
-    if (position <= consumer->counted_position && consumer->ahead > 0) consumer->ahead--;
 }
 
 // ---- Where it begins --------------------------------------------------------------------------------------
@@ -375,7 +272,7 @@ static daybook_status give_again(fetching *fetch, uint64_t seq, daybook_error *e
     pthread_mutex_unlock(&consumer->lock);
     daybook_cursor *cursor = NULL;
     daybook_recorded_event event;
-    daybook_status status = read_one(consumer, seq, &cursor, &event, error);
+    daybook_status status = dbk_consumer_read_one(consumer, seq, &cursor, &event, error);
     uint64_t size = status == DAYBOOK_OK ? size_of(&event) : 0;
     bool too_large = status == DAYBOOK_OK && !fits(fetch->into, fetch->options, size);
     if (status == DAYBOOK_OK && !too_large) status = copy_message(fetch->into, &event, headers_only);
@@ -453,7 +350,8 @@ static daybook_status give_new(fetching *fetch, daybook_error *error) {
     consumer->has_next = false;
     consumer->pace_recorded_ns = event->recorded_ns;
     consumer->pace_at_ns = consumer->store->vfs->clock_monotonic_ns(consumer->store->vfs);
-    take_off(consumer, event->position);
+    atomic_store(&consumer->delivered_position, event->position);
+    dbk_consumer_take_off(consumer, event->seq);
     dbk_consumer_note_change(consumer);
     if (number != 0) add_delivered(fetch, size, number, 1);
     return DAYBOOK_OK;
@@ -474,8 +372,7 @@ static daybook_status collect(fetching *fetch, daybook_error *error) {
         fetch->wake_ns = pause_left_ns < INT64_MAX - now_ns ? now_ns + pause_left_ns : INT64_MAX;
         return DAYBOOK_OK;
     }
-    uint64_t unused;
-    DBK_TRY(dbk_consumer_count_ahead(consumer, &unused, error));
+    DBK_TRY(dbk_consumer_update_count(consumer, error));
     pthread_mutex_lock(&consumer->lock);
     daybook_status status = collect_due(fetch, error);
     while (status == DAYBOOK_OK && !is_full(fetch->into, fetch->options) &&

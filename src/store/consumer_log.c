@@ -98,11 +98,6 @@ static dbk_slice name_of(const dbk_consumer *consumer) {
     return daybook_text(consumer->name);
 }
 
-static uint64_t removed_count(const dbk_stream *stream) {
-    dbk_stream *of = (dbk_stream *)(uintptr_t)stream;
-    return atomic_load(&of->published_seq) - atomic_load(&of->message_count);
-}
-
 // The lock is held. The count of what is ahead is somebody else's (fetch_lock): it is left out.
 static daybook_status encode_checkpoint(dbk_consumer *consumer, dbk_buf *buf) {
     for (size_t i = 0; i < COUNT_HEAD_SIZE / 8; i++) dbk_buf_append_u64(buf, 0);
@@ -163,19 +158,11 @@ static daybook_status load_event(dbk_consumer *consumer, const daybook_recorded_
         dbk_slice state =
             daybook_bytes((const uint8_t *)data.data + COUNT_HEAD_SIZE, data.size - COUNT_HEAD_SIZE);
         DBK_TRY(dbk_consumer_state_decode(state, &consumer->delivery, &consumer->start));
-        uint64_t removed = dbk_get_u64((const uint8_t *)data.data + 16);
-        consumer->counted_position = 0;
-        if (removed == removed_count(consumer->stream)) {
-            consumer->ahead = dbk_get_u64(data.data);
-            consumer->counted_position = dbk_get_u64((const uint8_t *)data.data + 8);
-        }
         consumer->checkpoint_bytes = data.size;
         return DAYBOOK_OK;
     }
     if (!*begun) return DAYBOOK_EDAMAGED;
-    uint64_t delivered_seq = consumer->delivery.delivered_seq;
     DBK_TRY(dbk_consumer_changes_replay(data, &consumer->delivery));
-    if (consumer->delivery.delivered_seq != delivered_seq) consumer->counted_position = 0;
     consumer->changes_bytes += data.size;
     return DAYBOOK_OK;
 }

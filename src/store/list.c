@@ -346,19 +346,3 @@ daybook_status daybook_list(daybook_store *store, int kind, daybook_slice stream
     }
     return run(&list, visit, context, error);
 }
-
-static int add_count(void *context, const daybook_list_entry *entry) {
-    *(uint64_t *)context += entry->event_count;
-    return 0;
-}
-
-daybook_status dbk_list_count(daybook_store *store, dbk_stream *stream, dbk_slice filter, uint64_t durable,
-                              uint64_t *count_out, daybook_error *error) {
-    listing list = {.store = store,
-                    .kind = DAYBOOK_LIST_SUBJECTS,
-                    .stream = stream,
-                    .filter = filter,
-                    .durable = durable};
-    *count_out = 0;
-    return run(&list, add_count, count_out, error);
-}

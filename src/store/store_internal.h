@@ -278,9 +278,17 @@ daybook_status dbk_cursor_open(daybook_store *store, const daybook_query *query,
                                daybook_cursor **cursor_out, daybook_error *error);
 /// The number of events still to come up to the cursor's bound, which it then has passed. Not following.
 daybook_status dbk_cursor_count(daybook_cursor *cursor, uint64_t *count_out, daybook_error *error);
-/// Live events of `stream` that match `filter`, up to position `durable`, from the index (list.c).
-daybook_status dbk_list_count(daybook_store *store, dbk_stream *stream, dbk_slice filter, uint64_t durable,
-                              uint64_t *count_out, daybook_error *error);
+/// What a count holds for: events up to here. In a reader the seq is not known (UINT64_MAX).
+typedef struct dbk_count_bound {
+    uint64_t seq;
+    uint64_t position;
+} dbk_count_bound;
+/// Live events of `stream` from `seq_from` on that match one of the filters, none of which overlaps another (no
+/// filters: all), up to *bound_out; from the index (count.c). What is removed meanwhile may be counted or not. EDAMAGED
+/// where neither the index nor the events can be read.
+daybook_status dbk_count_matching(daybook_store *store, dbk_stream *stream, const dbk_slice *filters,
+                                  size_t filter_count, uint64_t seq_from, dbk_count_bound *bound_out,
+                                  uint64_t *count_out, daybook_error *error);
 /// The current event in decoded form, borrowed like the public one; valid after a next that gave OK.
 const dbk_event *dbk_cursor_event(const daybook_cursor *cursor);
 /// Newest live position matching any item of a query in the segments of `view` (memory tables excluded) at or

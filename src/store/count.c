@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// How many events of a stream match subject filters from a seq on, without reading them: the index is asked.
+//
+// Without filters, and without removed events but the oldest, the stream's own numbers say it. Else each segment is
+// asked for its terms: the stream's where there is no filter, the subject's for a filter without wildcards, else
+// each subject the dictionary lists that matches. A term's entry says how many events have it; where only a part of
+// the segment counts (the first that is in question), or events of it were removed, its posting list is counted: by
+// groups of numbers, or number by number against the removed ones. What memory tables hold is walked by a cursor.
+//
+// Cost: one look-up for each segment and filter without wildcards, mostly answered by the segment's filter; with
+// wildcards a step for each subject below the filter's literal tokens in each segment. Where events of a segment were
+// removed, a step for each event that matches or for each that was removed, whichever is less.
+//
+// Failure: where a part of the index cannot be read, the events of that segment are counted by reading them.
+#include "base/assert.h"
+#include "daybook/subject.h"
+#include "store/query.h"
+#include "subject/subject.h"
+
+enum { SEEK_FACTOR = 16 }; // so many steps along a list cost what finding one number in it does
+
+typedef struct counting {
+    daybook_store *store;
+    dbk_stream *stream;
+    const dbk_slice *filters;
+    size_t filter_count;
+    uint64_t seq_from;
+    // The segment being asked.
+    dbk_source *source;
+    uint64_t first;         // position from which events count
+    bool all;               // every event of the stream in it counts
+    roaring_bitmap_t *dead; // NULL: none
+    uint64_t count;         // of it
+} counting;
+
+// ---- One term ---------------------------------------------------------------------------------------------
+
+static uint64_t position_of(const counting *of, uint32_t dead) {
+    return of->source->position_first + dead;
+}
+
+// Removed ones among the list's numbers, each looked for.
+static daybook_status count_dead(const counting *of, dbk_postings *postings, uint64_t *count_out,
+                                 daybook_error *error) {
+    *count_out = 0;
+    daybook_status status = DAYBOOK_OK;
+    roaring_uint32_iterator_t *at = roaring_create_iterator(of->dead);
+    if (at == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory counting events");
+    for (; status == DAYBOOK_OK && at->has_value; roaring_advance_uint32_iterator(at)) {
+        uint64_t position = position_of(of, at->current_value), found;
+        if (position < of->first) continue;
+        status = dbk_postings_seek(postings, position, &found, error);
+        if (status == DAYBOOK_OK) *count_out += found == position;
+    }
+    roaring_free_uint32_iterator(at);
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+// The list's numbers that were not removed, each looked at.
+static daybook_status count_living(const counting *of, dbk_postings *postings, uint64_t *count_out,
+                                   daybook_error *error) {
+    *count_out = 0;
+    uint64_t position = of->first;
+    daybook_status status;
+    while ((status = dbk_postings_seek(postings, position, &position, error)) == DAYBOOK_OK) {
+        *count_out += !roaring_bitmap_contains(of->dead, (uint32_t)(position - of->source->position_first));
+        position++;
+    }
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+static daybook_status count_postings(const counting *of, dbk_postings *postings, uint64_t listed_count,
+                                     uint64_t *count_out, daybook_error *error) {
+    bool few_dead = of->dead == NULL || roaring_bitmap_get_cardinality(of->dead) < listed_count / SEEK_FACTOR;
+    if (!few_dead) return count_living(of, postings, count_out, error);
+    uint64_t dead_count = 0;
+    DBK_TRY(dbk_postings_count(postings, of->first, count_out, error));
+    if (of->dead != NULL) DBK_TRY(count_dead(of, postings, &dead_count, error));
+    *count_out -= dead_count;
+    return DAYBOOK_OK;
+}
+
+static daybook_status add_term(counting *of, const dbk_term_entry *entry, daybook_error *error) {
+    if (entry->count == 0 || entry->last_position < of->first) return DAYBOOK_OK;
+    if (of->all) {
+        of->count += entry->count;
+        return DAYBOOK_OK;
+    }
+    dbk_postings *postings;
+    DBK_TRY(dbk_postings_open(of->source->segment, entry, &postings, error));
+    uint64_t count;
+    daybook_status status = count_postings(of, postings, entry->count, &count, error);
+    dbk_postings_close(postings);
+    if (status == DAYBOOK_OK) of->count += count;
+    return status;
+}
+
+// ---- One segment ------------------------------------------------------------------------------------------
+
+static daybook_status add_term_named(counting *of, dbk_term_kind kind, dbk_slice value,
+                                     daybook_error *error) {
+    dbk_term term;
+    dbk_term_entry entry;
+    dbk_term_make(&term, kind, of->stream->id, value);
+    daybook_status status = dbk_segment_find_term(of->source->segment, dbk_term_slice(&term), &entry, error);
+    if (status == DAYBOOK_ENOTFOUND) return DAYBOOK_OK;
+    return status == DAYBOOK_OK ? add_term(of, &entry, error) : status;
+}
+
+// Bytes of the filter's leading literal tokens; all of it where it has no wildcard.
+static size_t literal_size(dbk_slice filter) {
+    size_t size = 0;
+    uint32_t token_count = dbk_subject_token_count(filter);
+    for (uint32_t i = 0; i < token_count; i++) {
+        dbk_slice token = dbk_subject_token(filter, i);
+        if (dbk_slice_equal(token, daybook_text("*")) || dbk_slice_equal(token, daybook_text(">"))) break;
+        size += token.size + (i > 0);
+    }
+    return size;
+}
+
+static daybook_status add_matching(counting *of, dbk_slice filter, size_t prefix_size, daybook_error *error) {
+    dbk_term prefix;
+    dbk_term_make(&prefix, DBK_TERM_SUBJECT, of->stream->id, daybook_bytes(filter.data, prefix_size));
+    size_t head = prefix.size - prefix_size; // kind and stream
+    dbk_term_walk *walk;
+    DBK_TRY(dbk_term_walk_open(of->source->segment, dbk_term_slice(&prefix), &walk, error));
+    dbk_slice term;
+    dbk_term_entry entry;
+    daybook_status status;
+    while ((status = dbk_term_walk_next(walk, &term, &entry, error)) == DAYBOOK_OK) {
+        dbk_slice subject = daybook_bytes((const uint8_t *)term.data + head, term.size - head);
+        if (daybook_filter_matches(filter, subject)) status = add_term(of, &entry, error);
+        if (status != DAYBOOK_OK) break;
+    }
+    dbk_term_walk_close(walk);
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+static daybook_status add_terms(counting *of, daybook_error *error) {
+    if (of->filter_count == 0) return add_term_named(of, DBK_TERM_STREAM, daybook_bytes(NULL, 0), error);
+    for (size_t i = 0; i < of->filter_count; i++) {
+        dbk_slice filter = of->filters[i];
+        size_t literal = literal_size(filter);
+        // With the dot behind it: "a" is no beginning of "ab.c".
+        DBK_TRY(literal == filter.size ? add_term_named(of, DBK_TERM_SUBJECT, filter, error)
+                                       : add_matching(of, filter, literal + (literal > 0), error));
+    }
+    return DAYBOOK_OK;
+}
+
+static daybook_status count_in_segment(counting *of, daybook_error *error) {
+    dbk_segment_stream in;
+    of->count = 0;
+    if (!dbk_segment_find_stream(of->source->segment, of->stream->id, &in) || in.event_count == 0 ||
+        in.last_seq < of->seq_from)
+        return DAYBOOK_OK;
+    of->first = atomic_load(&of->stream->first_position);
+    uint64_t position;
+    DBK_TRY(dbk_source_find_seq(of->source, &in, of->seq_from, 0, &position, error));
+    if (position > of->first) of->first = position;
+    if (of->first > in.last_position) return DAYBOOK_OK;
+    if (dbk_source_copy_dead(of->source, &of->dead) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory counting events");
+    of->all = of->first <= in.first_position && of->dead == NULL;
+    daybook_status status = add_terms(of, error);
+    if (of->dead != NULL) roaring_bitmap_free(of->dead);
+    of->dead = NULL;
+    return status;
+}
+
+// ---- The whole --------------------------------------------------------------------------------------------
+
+// By reading what lies within these positions.
+static daybook_status count_by_cursor(const counting *of, uint64_t position_from, uint64_t position_to,
+                                      uint64_t *count_out, daybook_error *error) {
+    *count_out = 0;
+    if (position_from > position_to) return DAYBOOK_OK;
+    daybook_query query;
+    daybook_query_init(&query);
+    query.filters = of->filters;
+    query.filter_count = of->filter_count;
+    query.seq_from = of->seq_from;
+    query.position_from = position_from;
+    query.position_to = position_to;
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(of->store, &query, of->stream, &cursor, error));
+    daybook_status status = dbk_cursor_count(cursor, count_out, error);
+    daybook_cursor_close(cursor);
+    return status;
+}
+
+static daybook_status count_source(counting *of, dbk_source *source, uint64_t *count_out,
+                                   daybook_error *error) {
+    DBK_TRY(dbk_source_check(source, error));
+    of->source = source;
+    daybook_status status = count_in_segment(of, error);
+    *count_out = of->count;
+    if (status != DAYBOOK_EDAMAGED) return status;
+    dbk_store_log(of->store, DAYBOOK_LOG_ERROR, "index damaged, counting events instead: %s",
+                  error != NULL ? error->message : "run daybook verify");
+    return count_by_cursor(of, source->position_first, source->position_last, count_out, error);
+}
+
+// The stream's numbers, of one moment, which *bound_out is. True where they say all there is to say.
+static bool count_by_numbers(const counting *of, dbk_count_bound *bound_out, uint64_t *count_out) {
+    dbk_stream *stream = of->stream;
+    pthread_mutex_lock(&of->store->state_lock);
+    uint64_t first_seq = atomic_load(&stream->first_seq);
+    uint64_t behind = atomic_load(&stream->published_seq) + 1;
+    bool whole = atomic_load(&stream->message_count) == behind - first_seq;
+    *bound_out = (dbk_count_bound){behind - 1, of->store->published_position};
+    pthread_mutex_unlock(&of->store->state_lock);
+    uint64_t seq = of->seq_from > first_seq ? of->seq_from : first_seq;
+    *count_out = seq < behind ? behind - seq : 0;
+    return seq >= behind || (whole && of->filter_count == 0);
+}
+
+daybook_status dbk_count_matching(daybook_store *store, dbk_stream *stream, const dbk_slice *filters,
+                                  size_t filter_count, uint64_t seq_from, dbk_count_bound *bound_out,
+                                  uint64_t *count_out, daybook_error *error) {
+    counting of = {.store = store,
+                   .stream = stream,
+                   .filters = filters,
+                   .filter_count = filter_count,
+                   .seq_from = seq_from};
+    *count_out = 0;
+    if (filter_count == 1 && dbk_slice_equal(filters[0], daybook_text(">"))) of.filter_count = 0;
+    // The view first: what its segments hold was published by the moment the numbers are of.
+    dbk_view *view = dbk_store_get_view(store);
+    bool is_told = false;
+    if (store->read_only) {
+        uint64_t durable = atomic_load_explicit(&store->durable_position, memory_order_acquire);
+        *bound_out = (dbk_count_bound){UINT64_MAX, durable};
+    } else {
+        is_told = count_by_numbers(&of, bound_out, count_out);
+    }
+    daybook_status status = DAYBOOK_OK;
+    uint64_t total = 0, count, next = 1;
+    for (size_t i = 0; !is_told && status == DAYBOOK_OK && i < view->source_count; i++) {
+        dbk_source *source = view->sources[i];
+        if (source->memtable != NULL) break;
+        status = count_source(&of, source, &count, error);
+        total += status == DAYBOOK_OK ? count : 0;
+        next = source->position_last + 1;
+    }
+    dbk_view_unref(view);
+    if (is_told || status != DAYBOOK_OK) return status;
+    DBK_TRY(count_by_cursor(&of, next, bound_out->position, &count, error));
+    *count_out = total + count;
+    return DAYBOOK_OK;
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// Counting by the index gives what reading and counting gives: after random appends to several streams, removals of
+// every kind, flushes and merges, for filters of every kind, from any seq on; and for posting lists of many pages,
+// some or most of whose events are removed.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daybook/daybook.h"
+#include "io/sim/sim.h"
+#include "store/store_internal.h"
+
+enum { STREAMS = 2, SEEDS = 6, STEPS = 120, MANY = 40000, BATCH = 1000 };
+
+typedef struct world {
+    dbk_sim *sim;
+    daybook_store *store;
+    uint64_t random;
+    uint64_t last[STREAMS];
+} world;
+
+static const char *const stream_names[] = {"A", "B"};
+
+static uint64_t next_random(world *at) {
+    at->random = at->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return at->random >> 33;
+}
+
+static void open_world(world *at, uint64_t seed) {
+    memset(at, 0, sizeof *at);
+    at->random = seed;
+    assert_int_equal(dbk_sim_new(seed, &at->sim), DAYBOOK_OK);
+    daybook_open_options options;
+    daybook_open_options_init(&options);
+    options.vfs = dbk_sim_vfs(at->sim);
+    options.flags = DAYBOOK_OPEN_NO_BACKGROUND;
+    options.journal_max_bytes = 64 << 20;
+    assert_int_equal(daybook_open("/s", &options, &at->store, NULL), DAYBOOK_OK);
+    for (int i = 0; i < STREAMS; i++) {
+        daybook_slice subject = daybook_text(i == 0 ? "a.>" : "b.>");
+        daybook_stream_config config;
+        daybook_stream_config_init(&config);
+        config.name = daybook_text(stream_names[i]);
+        config.subjects = &subject;
+        config.subject_count = 1;
+        if (i == 1) config.max_msgs_per_subject = 60;
+        assert_int_equal(daybook_stream_add(at->store, &config, NULL), DAYBOOK_OK);
+    }
+}
+
+static void close_world(world *at) {
+    assert_int_equal(daybook_close(at->store, NULL), DAYBOOK_OK);
+    dbk_sim_free(at->sim);
+}
+
+static void append(world *at, size_t count) {
+    static daybook_event events[BATCH];
+    static char subjects[BATCH][32];
+    for (size_t i = 0; i < count; i++) {
+        uint64_t dice = next_random(at);
+        int stream = dice % 4 == 0;
+        (void)snprintf(subjects[i], sizeof subjects[i], "%c.%u.%s", "ab"[stream],
+                       (unsigned)(dice >> 4) % 9 * 3, (dice >> 10) % 3 == 0 ? "x" : "yy.z");
+        daybook_event_init(&events[i]);
+        events[i].subject = daybook_text(subjects[i]);
+        at->last[stream]++;
+    }
+    assert_int_equal(daybook_append(at->store, events, count, NULL, NULL, NULL), DAYBOOK_OK);
+}
+
+static void compare(world *at, int stream, const daybook_slice *filters, size_t filter_count, uint64_t seq) {
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = daybook_text(stream_names[stream]);
+    query.filters = filters;
+    query.filter_count = filter_count;
+    query.seq_from = seq;
+    uint64_t expected, counted;
+    assert_int_equal(daybook_count(at->store, &query, &expected, NULL), DAYBOOK_OK);
+    dbk_count_bound bound;
+    daybook_error error;
+    daybook_error_init(&error);
+    dbk_stream *of = dbk_stream_table_find(at->store->streams, query.stream);
+    if (dbk_count_matching(at->store, of, filters, filter_count, seq, &bound, &counted, &error) != DAYBOOK_OK)
+        fail_msg("%s", error.message);
+    assert_int_equal(counted, expected);
+    assert_int_equal(bound.seq, at->last[stream]);
+}
+
+static void compare_all(world *at) {
+    static const char *const filters[][3] = {
+        {NULL},
+        {">"},
+        {"a.>", "b.>"},
+        {"a.3.x"},
+        {"a.3.>"},
+        {"a.3"},
+        {"a.*.x"},
+        {"*.6.*.z"},
+        {"a.3.x", "a.*.yy.z"},
+        {"b.0.x"},
+        {"b.1.x", "b.2.>"},
+        {"b.*.yy.*"},
+        {"*.*.x"},
+        {"b.>"},
+        {"a.24.yy.z", "a.21.x", "b.24.x"},
+    };
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
+        daybook_slice slices[3];
+        size_t count = 0;
+        while (count < 3 && filters[i][count] != NULL) {
+            slices[count] = daybook_text(filters[i][count]);
+            count++;
+        }
+        for (int stream = 0; stream < STREAMS; stream++) {
+            compare(at, stream, slices, count, 1);
+            compare(at, stream, slices, count, 1 + next_random(at) % (at->last[stream] + 3));
+        }
+    }
+}
+
+static void remove_some(world *at) {
+    uint64_t dice = next_random(at);
+    int stream = dice % 2 == 0;
+    daybook_slice name = daybook_text(stream_names[stream]);
+    daybook_purge_options purge;
+    daybook_purge_options_init(&purge);
+    switch (dice / 2 % 8) {
+    case 0: // the oldest
+        if (at->last[stream] < 30) return;
+        purge.seq_to = 1 + (dice >> 8) % (at->last[stream] / 3);
+        break;
+    case 1:
+        purge.filter = daybook_text(stream == 0 ? "a.3.x" : "b.6.>");
+        break;
+    default:
+        for (int i = 0; i < 40 && at->last[stream] > 0; i++)
+            (void)daybook_event_remove(at->store, name, 1 + next_random(at) % at->last[stream], 0, NULL);
+        return;
+    }
+    assert_int_equal(daybook_stream_purge(at->store, name, &purge, NULL, NULL), DAYBOOK_OK);
+}
+
+static void counts_are_what_reading_gives(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        world at;
+        open_world(&at, seed);
+        compare_all(&at);
+        for (int step = 0; step < STEPS; step++) {
+            append(&at, 1 + next_random(&at) % 60);
+            if (next_random(&at) % 6 == 0) remove_some(&at);
+            if (next_random(&at) % 9 == 0) assert_int_equal(daybook_flush(at.store, NULL), DAYBOOK_OK);
+            while (step % 40 == 39 && daybook_maintain(at.store, NULL) == DAYBOOK_OK) {
+            }
+            if (step % 4 == 0) compare_all(&at);
+        }
+        close_world(&at);
+    }
+}
+
+// Lists of many pages, counted from the middle, with few and with most of their events removed.
+static void long_lists_are_counted(void **state) {
+    (void)state;
+    world at;
+    open_world(&at, 99);
+    for (int i = 0; i < MANY / BATCH; i++) append(&at, BATCH);
+    assert_int_equal(daybook_flush(at.store, NULL), DAYBOOK_OK);
+    compare_all(&at);
+    for (int i = 0; i < 8; i++) compare(&at, 0, NULL, 0, 1 + next_random(&at) % at.last[0]);
+    for (int i = 0; i < 20; i++)
+        (void)daybook_event_remove(at.store, daybook_text("A"), 1 + next_random(&at) % at.last[0], 0, NULL);
+    compare_all(&at);
+    for (int i = 0; i < 8; i++) compare(&at, 0, NULL, 0, 1 + next_random(&at) % at.last[0]);
+    daybook_purge_options purge;
+    daybook_purge_options_init(&purge);
+    purge.filter = daybook_text("a.*.yy.>");
+    assert_int_equal(daybook_stream_purge(at.store, daybook_text("A"), &purge, NULL, NULL), DAYBOOK_OK);
+    compare_all(&at);
+    for (int i = 0; i < 8; i++) compare(&at, 0, NULL, 0, 1 + next_random(&at) % at.last[0]);
+    close_world(&at);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(counts_are_what_reading_gives),
+                                       cmocka_unit_test(long_lists_are_counted)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
