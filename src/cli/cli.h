@@ -211,13 +211,16 @@ int cli_confirm(cli_context *context, const char *format, ...) CLI_PRINTF(2, 3);
 
 // Before opening the store: the signals wait until a cursor is there.
 void cli_interrupts_prepare(void);
-// From now on those signals interrupt one of the cursors, the one that is not NULL. 0 or exit status.
-int cli_interrupts_begin(cli_context *context, daybook_cursor *cursor, daybook_engine_cursor *engine_cursor);
-// Before closing the cursor. Returns 1 where a signal came.
+// From now on the first of those signals calls `interrupt`, in a thread of its own. 0 or exit status.
+int cli_interrupts_begin(cli_context *context, void (*interrupt)(void *what), void *what);
+// Before `what` goes. Returns 1 where a signal came.
 int cli_interrupts_end(void);
 
 // --- Reading an argument that may be `-` (stdin); owned by the caller, released with free. ---
 int cli_read_data(cli_context *context, const char *argument, char **data_out, size_t *size_out);
+
+// --- A whole file that was named; `*text_out` is released with free. 0 or exit status. ---
+int cli_read_file(cli_context *context, const char *path, char **text_out, size_t *size_out);
 
 // --- Entry points of the verbs. ---
 
@@ -239,6 +242,14 @@ int cli_run_machine_draw(cli_context *context);
 int cli_run_machine_state(cli_context *context);
 int cli_run_machine_history(cli_context *context);
 int cli_run_machine_move(cli_context *context);
+int cli_run_projection_check(cli_context *context);
+int cli_run_projection_run(cli_context *context);
+int cli_run_projection_rebuild(cli_context *context);
+int cli_run_projection_status(cli_context *context);
+int cli_run_projection_pause(cli_context *context);
+int cli_run_projection_resume(cli_context *context);
+int cli_run_projection_parked(cli_context *context);
+int cli_run_projection_rm(cli_context *context);
 int cli_run_stream_ls(cli_context *context);
 int cli_run_stream_add(cli_context *context);
 int cli_run_stream_info(cli_context *context);

@@ -25,6 +25,16 @@
 #ifndef CLI_HAVE_DEMO
 #define cli_run_demo NULL
 #endif
+#ifndef CLI_HAVE_PROJECTION
+#define cli_run_projection_check NULL
+#define cli_run_projection_run NULL
+#define cli_run_projection_rebuild NULL
+#define cli_run_projection_status NULL
+#define cli_run_projection_pause NULL
+#define cli_run_projection_resume NULL
+#define cli_run_projection_parked NULL
+#define cli_run_projection_rm NULL
+#endif
 #ifndef CLI_HAVE_BENCH
 #define cli_run_bench NULL
 #endif
@@ -186,6 +196,40 @@ static const cli_option machine_move_options[] = {
     TEXT("causation", "ID", "the event that caused it"),
     TEXT("data", "JSON", "an object whose members join the event's"),
     FLAG("skip-guards", "move although a guard, which is code of a program, cannot be asked here"),
+    END,
+};
+
+#define DATABASE_OPTION TEXT("to", "DATABASE", "sqlite:PATH or postgresql://HOST/DATABASE")
+
+#define PROJECTION_OPTIONS                                                                                  \
+    DATABASE_OPTION, NUMBER("batch", "N", "events of one transaction at most (default 1000)"),              \
+        CHOICE(                                                                                             \
+            "on-error", "park|park-event|stop",                                                             \
+            "an event that cannot be applied: park it and hold the later ones of its aggregate (default), " \
+            "park it alone, or stop before it"),                                                            \
+        NUMBER("retries", "N", "give up after N tries when the database cannot be used (0: never)")
+
+static const cli_option projection_run_options[] = {
+    PROJECTION_OPTIONS,
+    FLAG("once", "end when what was stored at the beginning is applied; without: go on with what comes"),
+    FLAG("standby", "where another instance runs it: wait, and take over when that ends"),
+    END,
+};
+
+static const cli_option projection_rebuild_options[] = {
+    PROJECTION_OPTIONS,
+    END,
+};
+
+static const cli_option projection_options[] = {
+    DATABASE_OPTION,
+    END,
+};
+
+static const cli_option projection_parked_options[] = {
+    DATABASE_OPTION,
+    TEXT("retry", "POSITION", "apply this event again, or all"),
+    TEXT("skip", "POSITION", "leave this event out for ever, or all"),
     END,
 };
 
@@ -562,6 +606,98 @@ const cli_command cli_commands[] = {
      .run = cli_run_machine_move,
      .positional_min = 3,
      .positional_max = 3},
+    {.name = "projection check",
+     .usage = "FILE",
+     .summary = "read the SQL file of a projection and say what is wrong with it",
+     .description = "FILE is plain SQL whose comments say what belongs to what: -- projection: NAME, -- "
+                    "version: N and -- events: "
+                    "FILTER at its head, then sections -- [setup], -- [on SUBJECT-PATTERN] or -- [on type T, "
+                    "T2], and -- "
+                    "[teardown]. In [on] sections :position, :aggregate_id, :type, :time, :data.total, "
+                    ":data.items[0].sku, "
+                    ":header.NAME, :tag.PREFIX and others stand for values of the event; a ! behind one "
+                    "(:data.total!) makes an "
+                    "event without it an error.",
+     .run = cli_run_projection_check,
+     .flags = CLI_WITHOUT_STORE,
+     .positional_min = 1,
+     .positional_max = 1},
+    {.name = "projection run",
+     .usage = "FILE --to DATABASE",
+     .summary = "keep a read model in SQLite or PostgreSQL up with the log",
+     .description = "Makes the tables of FILE ([setup]) where there are none, and applies each event exactly "
+                    "once: its rows and the "
+                    "checkpoint change in one transaction, so that it may be stopped or killed at any "
+                    "moment. Goes on with what "
+                    "comes until it is interrupted, or ends with --once. Several instances may be started; "
+                    "one is active.\n\n"
+                    "An event that the database refuses is parked (projection parked), and by default the "
+                    "later ones of its aggregate "
+                    "behind it; the others go on. A database that is locked, full or away is tried again: "
+                    "without end, or with "
+                    "--once 8 times.",
+     .examples = "daybook projection run order_totals.sql --to sqlite:shop.db --once\n"
+                 "daybook projection run order_totals.sql --to postgresql://localhost/shop",
+     .options = projection_run_options,
+     .run = cli_run_projection_run,
+     .positional_min = 1,
+     .positional_max = 1},
+    {.name = "projection rebuild",
+     .usage = "FILE --to DATABASE",
+     .summary = "build the tables anew beside those in use, and switch in one transaction",
+     .description = "For a new version of FILE, or tables that were changed by hand. The read model in use "
+                    "serves, and its run goes "
+                    "on, until the new one has caught up.",
+     .examples = "daybook projection rebuild order_totals.sql --to sqlite:shop.db",
+     .options = projection_rebuild_options,
+     .run = cli_run_projection_rebuild,
+     .positional_min = 1,
+     .positional_max = 1},
+    {.name = "projection status",
+     .usage = "[FILE] --to DATABASE",
+     .summary = "how far the read models of a database are",
+     .description = "With FILE that one alone, and how many events and seconds it is behind the store.",
+     .examples = "daybook projection status order_totals.sql --to sqlite:shop.db",
+     .options = projection_options,
+     .run = cli_run_projection_status,
+     .flags = CLI_TABLE,
+     .positional_max = 1},
+    {.name = "projection pause",
+     .usage = "NAME --to DATABASE",
+     .summary = "let the run of a projection wait, within a second",
+     .options = projection_options,
+     .run = cli_run_projection_pause,
+     .flags = CLI_WITHOUT_STORE,
+     .positional_min = 1,
+     .positional_max = 1},
+    {.name = "projection resume",
+     .usage = "NAME --to DATABASE",
+     .summary = "let it go on",
+     .options = projection_options,
+     .run = cli_run_projection_resume,
+     .flags = CLI_WITHOUT_STORE,
+     .positional_min = 1,
+     .positional_max = 1},
+    {.name = "projection parked",
+     .usage = "NAME --to DATABASE",
+     .summary = "events that could not be applied: show, retry or skip them",
+     .description = "A retry or skip is asked for; the run does it within a second, or the next run where "
+                    "none is active. Those that "
+                    "wait behind a parked event follow it in their order.",
+     .examples = "daybook projection parked order_totals --to sqlite:shop.db --retry all",
+     .options = projection_parked_options,
+     .run = cli_run_projection_parked,
+     .flags = CLI_WITHOUT_STORE | CLI_TABLE,
+     .positional_min = 1,
+     .positional_max = 1},
+    {.name = "projection rm",
+     .usage = "NAME --to DATABASE",
+     .summary = "drop the tables and the checkpoint of a projection",
+     .options = projection_options,
+     .run = cli_run_projection_rm,
+     .flags = CLI_WITHOUT_STORE | CLI_ASKS,
+     .positional_min = 1,
+     .positional_max = 1},
     {.name = "stream ls",
      .usage = "",
      .summary = "list streams",
@@ -902,12 +1038,6 @@ const cli_command cli_commands[] = {
     {.name = "serve",
      .usage = "",
      .summary = "serve the store over the NATS protocol",
-     .run = NULL,
-     .flags = CLI_HIDDEN,
-     .positional_max = CLI_ANY},
-    {.name = "projection",
-     .usage = "",
-     .summary = "read models",
      .run = NULL,
      .flags = CLI_HIDDEN,
      .positional_max = CLI_ANY},

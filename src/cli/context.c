@@ -193,3 +193,24 @@ int cli_read_data(cli_context *context, const char *argument, char **data_out, s
     *size_out = size;
     return CLI_FINE;
 }
+
+enum { FILE_SIZE_MAX = 16 << 20 };
+
+int cli_read_file(cli_context *context, const char *path, char **text_out, size_t *size_out) {
+    *text_out = NULL;
+    FILE *file = fopen(path, "rb");
+    if (file == NULL)
+        return cli_fail(context, errno == ENOENT ? DAYBOOK_ENOTFOUND : DAYBOOK_EIO, "cannot read %s: %s",
+                        path, strerror(errno));
+    char *text = malloc(FILE_SIZE_MAX);
+    size_t size = text == NULL ? 0 : fread(text, 1, FILE_SIZE_MAX, file);
+    int failed = text == NULL ? ENOMEM : ferror(file) ? EIO : size == FILE_SIZE_MAX ? EFBIG : 0;
+    (void)fclose(file);
+    if (failed != 0) {
+        free(text);
+        return cli_fail(context, DAYBOOK_EIO, "cannot read %s: %s", path, strerror(failed));
+    }
+    *text_out = text;
+    *size_out = size;
+    return CLI_FINE;
+}

@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/progress.h"
+#include "daybook/projection.h"
 
 // Verbs that are in the table and not in this program.
 static void put_missing(cli_output *out, int json) {
@@ -15,6 +16,22 @@ static void put_missing(cli_output *out, int json) {
     }
 }
 
+// Databases that projections can write to.
+static void put_databases(cli_output *out, int json) {
+#ifdef CLI_HAVE_PROJECTION
+    static const char *const names[] = {"sqlite", "postgresql"};
+    const char *separator = "", *quote = json ? "\"" : "";
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (!daybook_projection_can(names[i])) continue;
+        cli_put_format(out, "%s%s%s%s", separator, quote, names[i], quote);
+        separator = json ? "," : ", ";
+    }
+#else
+    (void)out;
+    (void)json;
+#endif
+}
+
 static int print_build(cli_context *context) {
     cli_output *out = context->out;
     if (context->json) {
@@ -22,12 +39,16 @@ static int print_build(cli_context *context) {
         cli_put_json_string(out, daybook_text(daybook_version()));
         cli_puts(out, ",\"libraries\":");
         cli_put_json_string(out, daybook_text(daybook_build()));
-        cli_puts(out, ",\"not_built_in\":[");
+        cli_puts(out, ",\"projections\":[");
+        put_databases(out, 1);
+        cli_puts(out, "],\"not_built_in\":[");
         put_missing(out, 1);
         cli_puts(out, "]}\n");
         return CLI_FINE;
     }
-    cli_put_format(out, "daybook %s\nlibraries: %s\nnot built in: ", daybook_version(), daybook_build());
+    cli_put_format(out, "daybook %s\nlibraries: %s\nprojections into: ", daybook_version(), daybook_build());
+    put_databases(out, 0);
+    cli_puts(out, "\nnot built in: ");
     put_missing(out, 0);
     cli_put_char(out, '\n');
     return CLI_FINE;

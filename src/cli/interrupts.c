@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SIGINT and SIGTERM while a cursor follows. The library may not be called from a signal handler, so the
+// SIGINT and SIGTERM while a cursor follows or a projection runs. The library may not be called from a signal handler, so the
 // signals are blocked in every thread and one small thread waits for them and interrupts the cursor; the
 // main thread then gets ECLOSED from it and ends as at the end of any read. They have to be blocked before
 // the store is opened, because its threads inherit the mask; until the cursor exists they stay pending. A
@@ -17,8 +17,8 @@
 
 static struct {
     pthread_t thread;
-    daybook_cursor *cursor;
-    daybook_engine_cursor *engine_cursor; // where `cursor` is NULL
+    void (*interrupt)(void *what);
+    void *what;
     sigset_t signals;
     sigset_t before;
     atomic_int came; // a signal that ends the work
@@ -32,8 +32,7 @@ static void *wait_for_signal(void *unused) {
         if (sigwait(&interrupts.signals, &number) != 0) continue;
         if (number == SIGUSR1) return NULL; // cli_interrupts_end
         if (atomic_exchange(&interrupts.came, 1)) _exit(CLI_ERROR);
-        daybook_cursor_interrupt(interrupts.cursor);
-        daybook_engine_interrupt(interrupts.engine_cursor);
+        interrupts.interrupt(interrupts.what);
     }
 }
 
@@ -45,9 +44,9 @@ void cli_interrupts_prepare(void) {
     (void)pthread_sigmask(SIG_BLOCK, &interrupts.signals, &interrupts.before);
 }
 
-int cli_interrupts_begin(cli_context *context, daybook_cursor *cursor, daybook_engine_cursor *engine_cursor) {
-    interrupts.cursor = cursor;
-    interrupts.engine_cursor = engine_cursor;
+int cli_interrupts_begin(cli_context *context, void (*interrupt)(void *what), void *what) {
+    interrupts.interrupt = interrupt;
+    interrupts.what = what;
     atomic_store(&interrupts.came, 0);
     int failed = pthread_create(&interrupts.thread, NULL, wait_for_signal, NULL);
     if (failed != 0)

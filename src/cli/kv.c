@@ -350,6 +350,10 @@ static int visit_all(visiting *work, daybook_engine_cursor *cursor) {
     }
 }
 
+static void interrupt(void *cursor) {
+    daybook_engine_interrupt(cursor);
+}
+
 static int visit(visiting *work, daybook_slice filter, int history) {
     static const cli_column columns[] = {
         {"key", 0}, {"revision", 1}, {"created", 0}, {"operation", 0}, {"value", 0}};
@@ -361,7 +365,7 @@ static int visit(visiting *work, daybook_slice filter, int history) {
                                             work->follow, &cursor, &error);
     if (opened != DAYBOOK_OK) return cli_fail_error(context, opened, &error, NULL);
     if (context->csv) cli_table_init(&work->table, context, columns, work->keys_only ? 3 : 5);
-    int status = work->follow ? cli_interrupts_begin(context, NULL, cursor) : CLI_FINE;
+    int status = work->follow ? cli_interrupts_begin(context, interrupt, cursor) : CLI_FINE;
     if (status == CLI_FINE) status = visit_all(work, cursor);
     if (work->follow) (void)cli_interrupts_end();
     if (context->csv) (void)cli_table_end(&work->table, NULL);

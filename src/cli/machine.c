@@ -5,38 +5,15 @@
 #include "cli/event_text.h"
 #include "cli/table.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { FILE_SIZE_MAX = 16 << 20 };
-
-// The whole file; `*text_out` is released with free.
-static int read_file(cli_context *context, const char *path, char **text_out, size_t *size_out) {
-    *text_out = NULL;
-    FILE *file = fopen(path, "rb");
-    if (file == NULL)
-        return cli_fail(context, errno == ENOENT ? DAYBOOK_ENOTFOUND : DAYBOOK_EIO, "cannot read %s: %s",
-                        path, strerror(errno));
-    char *text = malloc(FILE_SIZE_MAX);
-    size_t size = text == NULL ? 0 : fread(text, 1, FILE_SIZE_MAX, file);
-    int failed = text == NULL ? ENOMEM : ferror(file) ? EIO : size == FILE_SIZE_MAX ? EFBIG : 0;
-    (void)fclose(file);
-    if (failed != 0) {
-        free(text);
-        return cli_fail(context, DAYBOOK_EIO, "cannot read %s: %s", path, strerror(failed));
-    }
-    *text_out = text;
-    *size_out = size;
-    return CLI_FINE;
-}
 
 static int load_machine(cli_context *context, daybook_machine **machine_out) {
     const char *path = context->positionals[0];
     char *text = NULL;
     size_t size = 0;
-    int status = read_file(context, path, &text, &size);
+    int status = cli_read_file(context, path, &text, &size);
     if (status != CLI_FINE) return status;
     daybook_error error;
     daybook_error_init(&error);

@@ -247,6 +247,10 @@ static int print_count(reading *work) {
     return status;
 }
 
+static void interrupt(void *cursor) {
+    daybook_cursor_interrupt(cursor);
+}
+
 static int print_events(reading *work) {
     cli_context *context = work->context;
     int status = CLI_FINE;
@@ -275,7 +279,7 @@ static int print_events(reading *work) {
     daybook_cursor *cursor;
     status = open_cursor(work, &work->query, &cursor);
     if (status != CLI_FINE) return status;
-    if (work->follow) status = cli_interrupts_begin(context, cursor, NULL);
+    if (work->follow) status = cli_interrupts_begin(context, interrupt, cursor);
     if (status == CLI_FINE) status = print_all(work, cursor);
     if (work->follow) (void)cli_interrupts_end();
     daybook_cursor_close(cursor);

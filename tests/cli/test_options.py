@@ -109,7 +109,7 @@ class Options(Case):
             self.fails(USAGE, "read", "--wait", wait)
 
     def test_not_built_in(self):
-        for verb in ("serve", "projection", "schema"):
+        for verb in ("serve", "schema"):
             self.fails(UNAVAILABLE, verb, says="not built in")
             self.fails(UNAVAILABLE, verb, "ls", "--port", "7", says="not built in")
         for url in ("nats://localhost:4222", "tls://x"):
