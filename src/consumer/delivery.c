@@ -23,6 +23,9 @@ void dbk_delivery_deinit(dbk_delivery *delivery) {
     dbk_aggregates_deinit(&delivery->aggregates);
     dbk_free(delivery->allocator, delivery->due.items);
     dbk_free(delivery->allocator, delivery->settled.items);
+    dbk_free(delivery->allocator, delivery->early);
+    delivery->early = NULL;
+    delivery->early_count = delivery->early_capacity = 0;
     delivery->due = delivery->settled = (dbk_seq_ranges){0};
 }
 
@@ -298,6 +301,49 @@ void dbk_delivery_unclaim(dbk_delivery *delivery, uint64_t seq) {
     if (expired) push_due(delivery, &place);
 }
 
+// ---- Settled before they were delivered -------------------------------------------------------------------
+
+daybook_status dbk_delivery_restore_early(dbk_delivery *delivery, uint64_t seq) {
+    uint64_t *early = dbk_grow_array(delivery->allocator, delivery->early, &delivery->early_capacity,
+                                     delivery->early_count + 1, sizeof *early);
+    if (early == NULL) return DAYBOOK_ENOMEM;
+    delivery->early = early;
+    size_t at = delivery->early_count;
+    while (at > 0 && early[at - 1] > seq) at--;
+    if (at > 0 && early[at - 1] == seq) return DAYBOOK_OK;
+    memmove(early + at + 1, early + at, (delivery->early_count - at) * sizeof *early);
+    early[at] = seq;
+    delivery->early_count++;
+    return DAYBOOK_OK;
+}
+
+// Out of the list, with what lies before: no delivery of that will come. Was it there?
+static bool take_early(dbk_delivery *delivery, uint64_t seq) {
+    uint64_t *early = delivery->early;
+    size_t passed = 0;
+    while (passed < delivery->early_count && early[passed] < seq) passed++;
+    bool found = passed < delivery->early_count && early[passed] == seq;
+    passed += found;
+    if (passed == 0) return false;
+    delivery->early_count -= passed;
+    memmove(early, early + passed, delivery->early_count * sizeof *early);
+    return found;
+}
+
+bool dbk_delivery_is_early(const dbk_delivery *delivery, uint64_t seq) {
+    for (size_t i = 0; i < delivery->early_count && delivery->early[i] <= seq; i++) {
+        if (delivery->early[i] == seq) return true;
+    }
+    return false;
+}
+
+bool dbk_delivery_pass(dbk_delivery *delivery, uint64_t seq) {
+    DBK_ASSERT(seq > delivery->delivered_seq);
+    if (delivery->early_count == 0 || !take_early(delivery, seq)) return false;
+    delivery->delivered_seq = seq;
+    return true;
+}
+
 // ---- Delivering -------------------------------------------------------------------------------------------
 
 bool dbk_delivery_has_room(const dbk_delivery *delivery) {
@@ -498,7 +544,7 @@ daybook_status dbk_delivery_restore(dbk_delivery *delivery, const dbk_delivery_e
 static daybook_status replay_deliver(dbk_delivery *delivery, const dbk_change *change) {
     if (change->number == 0 || change->number <= delivery->number || change->seq <= delivery->delivered_seq)
         return DAYBOOK_EDAMAGED;
-    if (delivery->rules.ack == DBK_DELIVERY_ACK_NONE) {
+    if (take_early(delivery, change->seq) || delivery->rules.ack == DBK_DELIVERY_ACK_NONE) {
         delivery->number = change->number;
         delivery->delivered_seq = change->seq;
         return DAYBOOK_OK;
@@ -527,6 +573,7 @@ daybook_status dbk_delivery_replay(dbk_delivery *delivery, const dbk_change *cha
         return replay_deliver(delivery, change);
     case DBK_CHANGE_HOLD:
         if (change->seq <= delivery->delivered_seq || change->extra == 0) return DAYBOOK_EDAMAGED;
+        if (dbk_delivery_pass(delivery, change->seq)) return DAYBOOK_OK;
         return restore_held(delivery, change->seq, change->extra);
     case DBK_CHANGE_AGAIN:
         return replay_again(delivery, change, &place);
@@ -535,7 +582,8 @@ daybook_status dbk_delivery_replay(dbk_delivery *delivery, const dbk_change *cha
     case DBK_CHANGE_SETTLE:
         if (change->kind == DBK_CHANGE_SETTLE) note_answered(delivery, change->seq);
         if (place.entry != NULL) settle(delivery, &place);
-        return DAYBOOK_OK;
+        return change->seq > delivery->delivered_seq ? dbk_delivery_restore_early(delivery, change->seq)
+                                                     : DAYBOOK_OK;
     case DBK_CHANGE_SETTLE_ALL:
         (void)settle_up_to(delivery, change->seq);
         return DAYBOOK_OK;

@@ -21,6 +21,10 @@
 // is in flight, due, taken or claimed; what is not settled is in `pending`; each message in flight lies in a range of
 // the schedule at its deadline, each that is due in a range of the due list, or `rescan` is set.
 //
+// An acknowledgement that commits with an append is saved on its own, perhaps before the delivery it answers. Replaying
+// one of a message that was not delivered yet is kept in `early`: the delivery, replayed later or never, then settles
+// the message at once. What of it is left after replaying must not be delivered: pass() it.
+//
 // Memory out: next() refuses and nothing changed. Where a deadline or a due message cannot be entered, `rescan` has
 // the whole of what is pending looked at again; nothing is lost.
 #ifndef DBK_CONSUMER_DELIVERY_H
@@ -66,6 +70,9 @@ typedef struct dbk_delivery {
     bool rescan;
     bool keeps_settled;     // what is acknowledged or terminated collects in `settled`, also when replayed
     dbk_seq_ranges settled; // until it is taken; where memory is out some is missing
+    uint64_t *early;        // ascending: settled before they were delivered; all behind delivered_seq
+    size_t early_count;
+    size_t early_capacity;
 } dbk_delivery;
 
 void dbk_delivery_init(dbk_delivery *delivery, const daybook_allocator *allocator,
@@ -82,6 +89,10 @@ bool dbk_delivery_has_room(const dbk_delivery *delivery);
 /// number, 0 where it is held. Call with room only. ENOMEM.
 daybook_status dbk_delivery_next(dbk_delivery *delivery, uint64_t seq, uint64_t aggregate, uint64_t now,
                                  uint64_t *number_out);
+/// Is `seq`, behind all before, settled already? Then it counts as passed, and is not to be delivered.
+bool dbk_delivery_pass(dbk_delivery *delivery, uint64_t seq);
+/// The same without passing it.
+bool dbk_delivery_is_early(const dbk_delivery *delivery, uint64_t seq);
 /// Let time pass. Returns when to call again, UINT64_MAX where nothing is pending; `now` where something is due.
 uint64_t dbk_delivery_expire(dbk_delivery *delivery, uint64_t now);
 
@@ -144,6 +155,8 @@ typedef struct dbk_delivery_entry {
     uint64_t aggregate;
 } dbk_delivery_entry;
 daybook_status dbk_delivery_restore(dbk_delivery *delivery, const dbk_delivery_entry *entry);
+/// Of a message that was not delivered: settled all the same. ENOMEM.
+daybook_status dbk_delivery_restore_early(dbk_delivery *delivery, uint64_t seq);
 /// One change. What it says of a message that is settled by now is passed over. ENOMEM, EDAMAGED.
 daybook_status dbk_delivery_replay(dbk_delivery *delivery, const dbk_change *change);
 

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 
-enum { VERSION = 1, BLOCK_ENTRIES = 1024 };
+enum { VERSION = 2, VERSION_MIN = 1, BLOCK_ENTRIES = 1024 };
 
 // Messages on their way between memory and bytes.
 typedef struct block {
@@ -57,12 +57,11 @@ static void encode_block(block *from, dbk_buf *buf) {
     from->count = 0;
 }
 
-static void encode_list(const dbk_delivery *delivery, const dbk_consumer_start *start, dbk_buf *buf) {
+static void encode_seqs(const uint64_t *seqs, size_t count, uint64_t behind, dbk_buf *buf) {
     size_t at = 0;
-    while (at < start->list_count && start->list[at] <= delivery->delivered_seq) at++;
-    dbk_buf_append_varint(buf, start->list_count - at);
-    for (uint64_t last = 0; at < start->list_count; last = start->list[at++])
-        dbk_buf_append_varint(buf, start->list[at] - last);
+    while (at < count && seqs[at] <= behind) at++;
+    dbk_buf_append_varint(buf, count - at);
+    for (uint64_t last = 0; at < count; last = seqs[at++]) dbk_buf_append_varint(buf, seqs[at] - last);
 }
 
 static daybook_status encode_entries(const dbk_delivery *delivery, dbk_buf *buf) {
@@ -100,7 +99,8 @@ daybook_status dbk_consumer_state_encode(const dbk_delivery *delivery, const dbk
     dbk_buf_append_u64(buf, delivery->delivered_at);
     dbk_buf_append_u64(buf, delivery->acked_at);
     dbk_buf_append_u64(buf, start->first_seq);
-    encode_list(delivery, start, buf);
+    encode_seqs(start->list, start->list_count, delivery->delivered_seq, buf);
+    encode_seqs(delivery->early, delivery->early_count, delivery->delivered_seq, buf);
     return encode_entries(delivery, buf);
 }
 
@@ -124,7 +124,19 @@ static daybook_status decode_list(dbk_reader *reader, const daybook_allocator *a
     return reader->failed || last >= start->first_seq ? DAYBOOK_EDAMAGED : DAYBOOK_OK;
 }
 
-static bool decode_seqs(dbk_reader *reader, block *into) {
+static daybook_status decode_early(dbk_reader *reader, uint64_t delivered_seq, dbk_delivery *delivery) {
+    uint64_t count = dbk_read_varint(reader), last = 0;
+    if (reader->failed || count > dbk_reader_left(reader)) return DAYBOOK_EDAMAGED;
+    for (; count > 0; count--) {
+        uint64_t gap = dbk_read_varint(reader);
+        if (gap == 0 || gap > UINT64_MAX - last || last + gap <= delivered_seq) return DAYBOOK_EDAMAGED;
+        last += gap;
+        DBK_TRY(dbk_delivery_restore_early(delivery, last));
+    }
+    return reader->failed ? DAYBOOK_EDAMAGED : DAYBOOK_OK;
+}
+
+static bool decode_numbers(dbk_reader *reader, block *into) {
     for (size_t i = 0; i < into->count; i++) {
         uint64_t gap = dbk_read_varint(reader);
         if (gap == 0 || gap > UINT64_MAX - into->last_seq) return false;
@@ -161,7 +173,7 @@ static bool decode_runs(dbk_reader *reader, block *into) {
 static daybook_status decode_blocks(dbk_reader *reader, uint64_t left, block *into, dbk_delivery *delivery) {
     while (left > 0) {
         into->count = left < BLOCK_ENTRIES ? (size_t)left : BLOCK_ENTRIES;
-        if (!decode_seqs(reader, into) || !decode_runs(reader, into)) return DAYBOOK_EDAMAGED;
+        if (!decode_numbers(reader, into) || !decode_runs(reader, into)) return DAYBOOK_EDAMAGED;
         for (size_t i = 0; i < into->count; i++) DBK_TRY(dbk_delivery_restore(delivery, &into->entries[i]));
         left -= into->count;
     }
@@ -185,7 +197,8 @@ daybook_status dbk_consumer_state_decode(dbk_slice bytes, dbk_delivery *delivery
     dbk_reader reader;
     dbk_reader_init(&reader, bytes);
     *start_out = (dbk_consumer_start){0};
-    if (dbk_read_u8(&reader) != VERSION) return reader.failed ? DAYBOOK_EDAMAGED : DAYBOOK_EFORMAT;
+    uint8_t version = dbk_read_u8(&reader);
+    if (version < VERSION_MIN || version > VERSION) return reader.failed ? DAYBOOK_EDAMAGED : DAYBOOK_EFORMAT;
     if (dbk_read_u8(&reader) != delivery->rules.in_order) return DAYBOOK_EDAMAGED;
     uint64_t delivered_seq = dbk_read_u64(&reader);
     uint64_t number = dbk_read_u64(&reader);
@@ -194,6 +207,7 @@ daybook_status dbk_consumer_state_decode(dbk_slice bytes, dbk_delivery *delivery
     delivery->acked_at = dbk_read_u64(&reader);
     start_out->first_seq = dbk_read_u64(&reader);
     daybook_status status = decode_list(&reader, delivery->allocator, start_out);
+    if (status == DAYBOOK_OK && version > 1) status = decode_early(&reader, delivered_seq, delivery);
     if (status == DAYBOOK_OK) status = decode_entries(&reader, delivery);
     if (status == DAYBOOK_OK && (delivery->delivered_seq > delivered_seq || delivery->number > number))
         status = DAYBOOK_EDAMAGED;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A consumer's whole state as bytes, by which it is saved now and then; changes.h says what happened since. Pure.
 //
-//   u8 version (1), u8 in_order, u64 delivered_seq, number, given_up_count, delivered_at, acked_at, first_seq,
+//   u8 version (2), u8 in_order, u64 delivered_seq, number, given_up_count, delivered_at, acked_at, first_seq,
 //   varint list count, varint gaps of the list
+//   varint count, varint gaps of the seqs behind delivered_seq that are settled (not in version 1)
 //   varint message count, then blocks of at most 1,024 messages:
 //     varint gap of each seq · of each message 0 (held) or 1 + zigzag difference of its number ·
 //     runs (varint count, zigzag difference) of deadlines · runs (varint count, varint value) of deliveries ·

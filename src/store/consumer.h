@@ -171,6 +171,8 @@ daybook_status dbk_consumer_load_state(dbk_consumer *consumer, daybook_error *er
 daybook_status dbk_consumer_save(dbk_consumer *consumer, bool durable, daybook_error *error);
 /// A change was noted; the lock is held.
 void dbk_consumer_note_change(dbk_consumer *consumer);
+/// Is the next save of the whole state? The lock is held.
+bool dbk_consumer_wants_checkpoint(const dbk_consumer *consumer);
 /// What the acknowledgement of `seq` looks like as an event; `buf` holds its data.
 daybook_status dbk_consumer_encode_ack(dbk_consumer *consumer, const uint64_t *seqs, size_t count,
                                        dbk_buf *buf);

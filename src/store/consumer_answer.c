@@ -4,10 +4,10 @@
 // An answer changes the consumer at once and is saved soon (consumer_log.c). A confirmed one returns when it is saved;
 // those that wait share one event.
 //
-// An append with acknowledgements: whatever was noted of its consumers so far is put into the commit queue first, so
-// that the delivery of what is acknowledged comes before. Then the messages are claimed: nobody else settles or gets
-// them. The batch carries one more event per consumer, the acknowledgement; it becomes durable with the others or
-// not at all. Only then are the messages settled in memory. Where the append fails the claims end, and the messages
+// An append with acknowledgements: the messages are claimed: nobody else settles or gets them. The batch carries one
+// more event per consumer, the acknowledgement; it becomes durable with the others or not at all. It need not wait for
+// the delivery to be saved: replayed before it, it settles the message all the same (consumer/delivery.h). Only when it
+// is durable are the messages settled in memory. Where the append fails the claims end, and the messages
 // come again when their time is over. Where all its events were stored before, nothing is written, and the
 // acknowledgements are confirmed by themselves: the caller repeats itself.
 #include "base/assert.h"
@@ -47,11 +47,18 @@ static daybook_status change_state(dbk_consumer *consumer, answer_kind kind, uin
     DBK_UNREACHABLE();
 }
 
+// After an answer something may be delivered that could not before, or earlier than who waits believes. Asked before it;
+// the lock is held.
+static bool may_wake(const dbk_consumer *consumer, bool comes_again) {
+    return consumer->waiting_count > 0 &&
+           (comes_again || consumer->delivery.rules.in_order || !dbk_delivery_has_room(&consumer->delivery));
+}
+
 static daybook_status answer(dbk_consumer *consumer, answer_kind kind, uint64_t seq, uint64_t delay,
                              dbk_advisory *advisory, daybook_error *error) {
     if (atomic_load(&consumer->removed)) return dbk_consumer_fail_removed(consumer, error);
     pthread_mutex_lock(&consumer->lock);
-    bool had_room = dbk_delivery_has_room(&consumer->delivery);
+    bool wakes = may_wake(consumer, kind == ANSWER_NAK);
     daybook_status status = change_state(consumer, kind, seq, delay);
     if (status == DAYBOOK_OK) {
         dbk_consumer_note_change(consumer);
@@ -60,11 +67,8 @@ static daybook_status answer(dbk_consumer *consumer, answer_kind kind, uint64_t 
             consumer->advisories = advisory;
         }
     }
-    // Something may be delivered now that could not before, or earlier than who waits believes.
-    bool wakes = status == DAYBOOK_OK && consumer->waiting_count > 0 &&
-                 (kind == ANSWER_NAK || !had_room || consumer->delivery.rules.in_order);
     pthread_mutex_unlock(&consumer->lock);
-    if (wakes) dbk_consumer_wake(consumer);
+    if (wakes && status == DAYBOOK_OK) dbk_consumer_wake(consumer);
     return status == DAYBOOK_OK ? status : fail_not_pending(consumer, seq, error);
 }
 
@@ -152,15 +156,6 @@ static daybook_status check_acks(const claims *said, daybook_error *error) {
     return DAYBOOK_OK;
 }
 
-// What was delivered so far comes before the acknowledgement in the log.
-static daybook_status queue_deliveries(const claims *said, daybook_error *error) {
-    for (size_t i = 0; i < said->count; i++) {
-        if (i == 0 || consumer_at(said, i) != consumer_at(said, i - 1))
-            DBK_TRY(dbk_consumer_save(consumer_at(said, i), false, error));
-    }
-    return DAYBOOK_OK;
-}
-
 // Who has claims already does not wait for a checkpoint that may be waiting for them; one that runs waits for nobody.
 static daybook_status claim(dbk_consumer *consumer, uint64_t seq, bool has_claims) {
     if (atomic_load(&consumer->removed)) return DAYBOOK_ENOTFOUND;
@@ -175,15 +170,17 @@ static daybook_status claim(dbk_consumer *consumer, uint64_t seq, bool has_claim
 
 static void end_claim(dbk_consumer *consumer, uint64_t seq, bool settles) {
     pthread_mutex_lock(&consumer->lock);
+    bool wakes = may_wake(consumer, !settles);
     if (settles) {
         dbk_delivery_settle_claimed(&consumer->delivery, seq, dbk_consumer_now(consumer));
         consumer->changes_bytes += ACK_EVENT_BYTES;
-        if (consumer->delivery.keeps_settled) dbk_consumer_note_change(consumer); // it is to be removed
+        // It is to be removed, or enough came together for a checkpoint.
+        if (consumer->delivery.keeps_settled || dbk_consumer_wants_checkpoint(consumer))
+            dbk_consumer_note_change(consumer);
     } else {
         dbk_delivery_unclaim(&consumer->delivery, seq);
     }
     if (--consumer->claim_count == 0) pthread_cond_broadcast(&consumer->saved);
-    bool wakes = consumer->waiting_count > 0;
     pthread_mutex_unlock(&consumer->lock);
     if (wakes) dbk_consumer_wake(consumer);
 }
@@ -333,7 +330,6 @@ daybook_status dbk_consumer_append(daybook_store *store, const daybook_event *ev
                         "together; split it",
                         count, said.count, DAYBOOK_BATCH_COUNT_MAX);
     DBK_TRY(check_acks(&said, error));
-    DBK_TRY(queue_deliveries(&said, error));
     DBK_TRY(claim_all(&said, error));
     return append_claimed(&said, events, count, options, receipts, error);
 }

@@ -15,15 +15,15 @@
 
 enum { RECOUNT_SHARE = 20 };
 
-// What of the list is still to come and stored.
-static daybook_status count_list(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error) {
-    const dbk_consumer_start *start = &consumer->start;
+// What of the list, ascending seqs, is still to come and stored.
+static daybook_status count_list(dbk_consumer *consumer, const uint64_t *list, size_t list_count,
+                                 uint64_t *count_out, daybook_error *error) {
     *count_out = 0;
-    for (size_t i = 0; i < start->list_count; i++) {
-        if (start->list[i] <= consumer->delivery.delivered_seq) continue;
+    for (size_t i = 0; i < list_count; i++) {
+        if (list[i] <= consumer->delivery.delivered_seq) continue;
         daybook_cursor *cursor;
         daybook_recorded_event event;
-        daybook_status status = dbk_consumer_read_one(consumer, start->list[i], &cursor, &event, error);
+        daybook_status status = dbk_consumer_read_one(consumer, list[i], &cursor, &event, error);
         daybook_cursor_close(cursor);
         if (status == DAYBOOK_OK) ++*count_out;
         if (status != DAYBOOK_OK && status != DAYBOOK_END) return status;
@@ -53,7 +53,8 @@ static daybook_status count_anew(dbk_consumer *consumer, daybook_error *error) {
     dbk_count_bound bound = {0};
     uint64_t count = 0, listed = 0;
     daybook_status status = count_from(consumer, dbk_consumer_next_seq(consumer), &bound, &count, error);
-    if (status == DAYBOOK_OK) status = count_list(consumer, &listed, error);
+    if (status == DAYBOOK_OK)
+        status = count_list(consumer, consumer->start.list, consumer->start.list_count, &listed, error);
     set_count(consumer, status == DAYBOOK_OK, count + listed, bound.seq);
     int64_t end_ns = vfs->clock_monotonic_ns(vfs);
     consumer->recount_after_ns = end_ns + (end_ns - begin_ns) * RECOUNT_SHARE;
@@ -73,7 +74,12 @@ static daybook_status count_since(dbk_consumer *consumer, daybook_error *error) 
 daybook_status dbk_consumer_count_ahead(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error) {
     bool anew = atomic_load(&consumer->recount) || !consumer->is_counted;
     daybook_status status = anew ? count_anew(consumer, error) : count_since(consumer, error);
-    *count_out = consumer->ahead;
+    // Settled before they were delivered, as a crash may leave some: nobody will get them.
+    uint64_t early = 0;
+    if (status == DAYBOOK_OK)
+        status =
+            count_list(consumer, consumer->delivery.early, consumer->delivery.early_count, &early, error);
+    *count_out = consumer->ahead > early ? consumer->ahead - early : 0;
     return status;
 }
 

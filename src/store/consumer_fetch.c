@@ -344,9 +344,11 @@ static daybook_status give_new(fetching *fetch, daybook_error *error) {
     }
     pthread_mutex_lock(&consumer->lock);
     DBK_TRY(status);
-    uint64_t number;
-    DBK_TRY(dbk_delivery_next(&consumer->delivery, event->seq, aggregate_hash(event),
-                              dbk_consumer_now(consumer), &number));
+    uint64_t number = 0;
+    bool is_settled = dbk_delivery_pass(&consumer->delivery, event->seq);
+    if (!is_settled)
+        DBK_TRY(dbk_delivery_next(&consumer->delivery, event->seq, aggregate_hash(event),
+                                  dbk_consumer_now(consumer), &number));
     consumer->has_next = false;
     consumer->pace_recorded_ns = event->recorded_ns;
     consumer->pace_at_ns = consumer->store->vfs->clock_monotonic_ns(consumer->store->vfs);

@@ -233,7 +233,7 @@ typedef struct taken {
     bool checkpoint;
 } taken;
 
-static bool wants_checkpoint(const dbk_consumer *consumer) {
+bool dbk_consumer_wants_checkpoint(const dbk_consumer *consumer) {
     uint64_t half = consumer->checkpoint_bytes / 2;
     uint64_t allowed = half > CHECKPOINT_BYTES_MIN ? half : CHECKPOINT_BYTES_MIN;
     return consumer->changes.lost || consumer->changes_bytes > allowed;
@@ -241,7 +241,7 @@ static bool wants_checkpoint(const dbk_consumer *consumer) {
 
 // The lock is held, and no other save is under way.
 static daybook_status take(dbk_consumer *consumer, taken *into) {
-    into->checkpoint = wants_checkpoint(consumer);
+    into->checkpoint = dbk_consumer_wants_checkpoint(consumer);
     if (into->checkpoint) {
         // A claim is stored by its own event, which the checkpoint would remove.
         consumer->checkpoint_waits = true;

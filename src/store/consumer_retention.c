@@ -44,7 +44,8 @@ static bool needs(dbk_consumer *consumer, uint64_t seq, dbk_slice subject) {
     if (needed && seq <= consumer->delivery.delivered_seq) {
         needed = dbk_pending_find(&consumer->delivery.pending, seq).entry != NULL;
     } else if (needed) {
-        needed = seq >= consumer->start.first_seq || is_listed(&consumer->start, seq);
+        needed = (seq >= consumer->start.first_seq || is_listed(&consumer->start, seq)) &&
+                 !dbk_delivery_is_early(&consumer->delivery, seq);
     }
     pthread_mutex_unlock(&consumer->lock);
     return needed;

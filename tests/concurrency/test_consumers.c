@@ -23,6 +23,7 @@ typedef struct fixture {
     atomic_uint handled[EVENTS + 1];
     atomic_uint done;
     atomic_uint refusals;
+    atomic_bool all_done;
 } fixture;
 
 static void check(daybook_status status, const daybook_error *error, const char *what) {
@@ -166,14 +167,28 @@ static void *pair_up(void *context) {
     return NULL;
 }
 
+// A confirmed acknowledgement of nothing has what happened so far saved, states among it.
+static void *save_again_and_again(void *context) {
+    fixture *at = context;
+    while (!atomic_load(&at->all_done)) {
+        if (daybook_consumer_ack(at->consumer, UINT64_MAX, DAYBOOK_ACK_CONFIRMED, NULL) != DAYBOOK_ENOTFOUND)
+            fail("a message that was never delivered was acknowledged");
+    }
+    return NULL;
+}
+
 static void append_and_acknowledge(fixture *at) {
     at->consumer = add_consumer(at->store, "paired", 0);
     atomic_store(&at->done, 0);
-    pthread_t threads[WORKERS];
+    atomic_store(&at->all_done, false);
+    pthread_t threads[WORKERS], saver;
+    if (pthread_create(&saver, NULL, save_again_and_again, at) != 0) fail("no thread");
     for (int i = 0; i < WORKERS; i++) {
         if (pthread_create(&threads[i], NULL, pair_up, at) != 0) fail("no thread");
     }
     for (int i = 0; i < WORKERS; i++) (void)pthread_join(threads[i], NULL);
+    atomic_store(&at->all_done, true);
+    (void)pthread_join(saver, NULL);
     daybook_stream_info *info;
     daybook_error error;
     daybook_error_init(&error);

@@ -640,6 +640,34 @@ static void an_append_acknowledges_in_the_same_commit(void **state) {
     daybook_consumer_close(consumer);
 }
 
+// The delivery was not saved when the machine failed, the acknowledgement was.
+static void an_acknowledgement_outlives_its_delivery(void **state) {
+    fixture *at = *state;
+    add_stream(at, "OUT", "out.>");
+    for (int i = 0; i < 6; i++) (void)append(at, "s.1.a");
+    daybook_consumer_config config = named("c");
+    daybook_consumer *consumer = add(at, &config);
+    daybook_batch_release(fetch(consumer, 5));
+    assert_int_equal(append_and_ack(at, "x", consumer, 2, NULL), DAYBOOK_OK);
+    assert_int_equal(append_and_ack(at, "y", consumer, 5, NULL), DAYBOOK_OK);
+    daybook_consumer_close(consumer);
+    crash(at);
+    consumer = open_again(at, "c");
+    assert_int_equal(info_of(at, "c").delivered_seq, 0);
+    assert_int_equal(info_of(at, "c").pending_count, 4);
+    assert_string_equal(fetched(consumer, 1), "1");
+    daybook_consumer_close(consumer);
+    reopen(at);
+    consumer = open_again(at, "c");
+    assert_int_equal(info_of(at, "c").pending_count, 3);
+    assert_int_equal(daybook_event_remove(at->store, daybook_text("S"), 5, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(info_of(at, "c").pending_count, 3);
+    assert_string_equal(fetched(consumer, 9), "3 4 6");
+    assert_int_equal(info_of(at, "c").pending_count, 0);
+    assert_int_equal(info_of(at, "c").ack_pending_count, 4);
+    daybook_consumer_close(consumer);
+}
+
 // Where the append fails the message stays pending.
 static void a_refused_append_acknowledges_nothing(void **state) {
     fixture *at = *state;
@@ -862,6 +890,7 @@ int main(void) {
         CASE(names_and_configurations),
         CASE(a_reader_sees_consumers),
         CASE(an_append_acknowledges_in_the_same_commit),
+        CASE(an_acknowledgement_outlives_its_delivery),
         CASE(a_refused_append_acknowledges_nothing),
         CASE(a_work_queue_keeps_what_is_not_done),
         CASE(interest_keeps_what_somebody_wants),
