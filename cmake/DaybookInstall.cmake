@@ -7,7 +7,7 @@ install(DIRECTORY include/daybook DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/daybook)
 set(shared_targets "")
 set(static_targets "")
-foreach(target daybook daybook_toolkit)
+foreach(target daybook daybook_toolkit daybook_projection)
   if(TARGET ${target})
     list(APPEND shared_targets ${target})
     list(APPEND static_targets ${target}_static)
@@ -27,9 +27,17 @@ write_basic_package_version_file(daybookConfigVersion.cmake COMPATIBILITY SameMi
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/daybookConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/daybookConfigVersion.cmake
   DESTINATION ${package_dir})
 
+# Named as libraries: libpq's own package asks a static link for more than its shared library needs.
+set(projection_libraries "")
+if(SQLITE_FOUND)
+  string(APPEND projection_libraries " -lsqlite3")
+endif()
+if(LIBPQ_FOUND)
+  string(APPEND projection_libraries " -lpq")
+endif()
 # The files find their prefix from where they lie, so that an installed tree may move.
 file(RELATIVE_PATH up_to_prefix /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
-foreach(package daybook daybook-toolkit)
+foreach(package daybook daybook-toolkit daybook-projection)
   configure_file(cmake/${package}.pc.in ${package}.pc @ONLY)
   install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${package}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 endforeach()

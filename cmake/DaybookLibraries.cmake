@@ -4,10 +4,12 @@
 #   daybook_static   libdaybook.a
 #   daybook_toolkit  libdaybook-toolkit.so.0   state, snapshots, buckets; on libdaybook and jansson
 #   daybook_toolkit_static  libdaybook-toolkit.a
+#   daybook_projection  libdaybook-projection.so.0   read models; on libdaybook and, where they are, SQLite and libpq
+#   daybook_projection_static  libdaybook-projection.a
 #   daybook_cli      daybook                   the program; sees include/ and src/cli only
 #
-# The shared toolkit carries its own hidden copy of the base module, because libdaybook does not export it. The static one
-# does not: there libdaybook.a answers.
+# The shared toolkit and projections carry their own hidden copies of the base module, because libdaybook does not export it.
+# The static ones do not: there libdaybook.a answers.
 set(DAYBOOK_SOVERSION 0)
 set(DAYBOOK_STORE_MODULES base subject io record index journal consumer publish segment store engine)
 set(DAYBOOK_STORE_LIBRARIES PkgConfig::ZSTD PkgConfig::XXHASH roaring Threads::Threads)
@@ -47,6 +49,7 @@ endfunction()
 
 dbk_objects(store_objects ${DAYBOOK_STORE_MODULES})
 dbk_objects(toolkit_objects toolkit)
+dbk_objects(projection_objects projection)
 dbk_objects(base_objects base)
 
 if(TARGET dbk_store)
@@ -75,6 +78,24 @@ if(TARGET dbk_store AND TARGET dbk_toolkit)
   target_link_libraries(daybook_toolkit_static PUBLIC daybook_static PRIVATE PkgConfig::JANSSON)
 endif()
 
+if(TARGET dbk_base_archive AND TARGET dbk_projection)
+  set(databases "")
+  foreach(database SQLITE LIBPQ)
+    if(${database}_FOUND)
+      list(APPEND databases PkgConfig::${database})
+    endif()
+  endforeach()
+  add_library(daybook_projection SHARED ${projection_objects})
+  dbk_library_properties(daybook_projection daybook-projection projection)
+  dbk_shared_library_properties(daybook_projection daybook-projection.map)
+  target_link_libraries(daybook_projection PUBLIC daybook PRIVATE dbk_base_archive ${databases} PkgConfig::XXHASH
+    Threads::Threads)
+
+  add_library(daybook_projection_static STATIC ${projection_objects})
+  dbk_library_properties(daybook_projection_static daybook-projection projection-static)
+  target_link_libraries(daybook_projection_static PUBLIC daybook_static PRIVATE ${databases})
+endif()
+
 # dbk_cli(SOURCES main.c other.c... [LIBRARIES lib...])
 # The program `daybook`, and the object library dbk_cli with everything but main.c for unit tests. Its sources see
 # "daybook/..." and "cli/..." and cannot reach the rest of src: that folder is not on the include path, src/cli is reached
@@ -97,6 +118,9 @@ function(dbk_cli)
 
   if(TARGET daybook_toolkit_static)
     add_executable(daybook_cli main.c)
+    if(TARGET daybook_projection_static)
+      target_link_libraries(dbk_cli PUBLIC daybook_projection_static)
+    endif()
     target_link_libraries(daybook_cli PRIVATE dbk_cli daybook_toolkit_static daybook_static)
     set_target_properties(daybook_cli PROPERTIES OUTPUT_NAME daybook RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
     set_property(GLOBAL PROPERTY dbk_cli_closure dbk_cli daybook_toolkit_static daybook_static)

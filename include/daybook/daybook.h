@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** Everything: the store (libdaybook) and the toolkit (libdaybook-toolkit: aggregate.h, causation.h, kv.h,
- *  machine.h, snapshot.h, state.h, testkit.h). */
+ *  machine.h, snapshot.h, state.h, testkit.h), and projections (libdaybook-projection: projection.h). */
 #ifndef DAYBOOK_DAYBOOK_H
 #define DAYBOOK_DAYBOOK_H
 
@@ -13,6 +13,7 @@
 #include "daybook/id.h"
 #include "daybook/kv.h"
 #include "daybook/machine.h"
+#include "daybook/projection.h"
 #include "daybook/publish.h"
 #include "daybook/read.h"
 #include "daybook/slice.h"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# toolkit_sees_engine_only.sh INCLUDE CC ARCHIVE: the toolkit calls no function that takes a store or a store's cursor.
-# Which those are is read off the public headers, so that a new one is among them without being named here.
+# toolkit_sees_engine_only.sh INCLUDE CC ARCHIVE: a library on the engine calls no function that takes a store or a store's
+# cursor. Which those are is read off the public headers, so that a new one is among them without being named here.
 set -euo pipefail
 include=$1 cc=$2
 shift 2
@@ -16,7 +16,7 @@ nm -u "$@" | awk 'NF == 2 && $1 == "U" { print $2 }' | grep '^daybook_' | sort -
 
 comm -12 "$work/of_store" "$work/called" >"$work/wrong"
 if [[ -s $work/wrong ]]; then
-    echo "the toolkit calls functions of the store; daybook/engine.h is its way:" >&2
+    echo "$(basename "$1") calls functions of the store; daybook/engine.h is its way:" >&2
     sed 's/^/  /' "$work/wrong" >&2
     exit 1
 fi

@@ -10,7 +10,7 @@ unset DESTDIR LD_LIBRARY_PATH
 
 "$cmake" --install "$build" --prefix "$work/made" >"$work/install.log" || { cat "$work/install.log"; exit 1; }
 for file in include/daybook/daybook.h include/daybook/sys/vfs.h "$libdir/libdaybook.so.0" "$libdir/libdaybook.a" \
-    "$libdir/libdaybook-toolkit.so.0" "$libdir/pkgconfig/daybook.pc" "$libdir/cmake/daybook/daybookConfig.cmake" \
+    "$libdir/libdaybook-toolkit.so.0" "$libdir/libdaybook-projection.so.0" "$libdir/pkgconfig/daybook.pc" "$libdir/cmake/daybook/daybookConfig.cmake" \
     bin/daybook share/man/man1/daybook.1 share/bash-completion/completions/daybook; do
     [[ -e $work/made/$file ]] || { echo "not installed: $file" >&2; exit 1; }
 done
@@ -24,16 +24,17 @@ fi
 # pkg-config with the prefix it was installed to.
 export PKG_CONFIG_PATH="$work/made/$libdir/pkgconfig"
 library_path="$work/made/$libdir"
-read -ra flags < <(pkg-config --cflags --libs daybook-toolkit)
+read -ra flags < <(pkg-config --cflags --libs daybook-toolkit daybook-projection)
 "$cc" -o "$work/pc_shared" "$consumer/consumer.c" "${flags[@]}"
 LD_LIBRARY_PATH=$library_path "$work/pc_shared"
-read -ra compile < <(pkg-config --cflags daybook-toolkit)
-read -ra link < <(pkg-config --static --libs daybook-toolkit)
+read -ra compile < <(pkg-config --cflags daybook-toolkit daybook-projection)
+read -ra link < <(pkg-config --static --libs daybook-toolkit daybook-projection)
 # Static for ours, shared for the libraries of the distribution.
 for i in "${!link[@]}"; do
     case ${link[i]} in
         -ldaybook) link[i]=-l:libdaybook.a ;;
         -ldaybook-toolkit) link[i]=-l:libdaybook-toolkit.a ;;
+        -ldaybook-projection) link[i]=-l:libdaybook-projection.a ;;
     esac
 done
 "$cc" -o "$work/pc_static" "$consumer/consumer.c" "${compile[@]}" "${link[@]}"

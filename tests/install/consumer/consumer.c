@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The smallest program that needs both libraries: append two events, fold them, print the state.
+// The smallest program that needs all libraries: append two events, fold them, print the state, and check the SQL of a
+// read model.
 #include <daybook/daybook.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,5 +37,11 @@ int main(void) {
     int right = strcmp(state->json, "{\"total\":10,\"paid\":true}") == 0 ||
                 strcmp(state->json, "{\"paid\":true,\"total\":10}") == 0;
     daybook_state_release(state);
+    char name[64] = "";
+    right = right && daybook_projection_check(
+                         daybook_text("-- projection: orders\n-- version: 1\n-- events: orders.>\n"
+                                      "-- [on orders.>]\nSELECT :id;\n"),
+                         NULL, name, NULL) == DAYBOOK_OK;
+    right = right && strcmp(name, "orders") == 0;
     return daybook_close(store, NULL) == DAYBOOK_OK && right ? 0 : 1;
 }
