@@ -21,6 +21,9 @@
 // may exceed it for as long as they are pinned; releasing brings the shard back. An entry larger than its
 // shard is evicted as soon as it is released.
 //
+// Some are kept (filters of the index): pinned on behalf of who made them, for as long as it likes, a quarter of
+// each shard at most.
+//
 // Any thread. Locks are held for a few pointer operations and a free, never during I/O.
 #include "index/cache.h"
 
@@ -64,6 +67,7 @@ typedef struct cache_shard {
     size_t slot_count; // power of two, more than entry_count
     size_t entry_count;
     size_t bytes; // of attached entries
+    size_t kept_bytes;
     idle_list probation, protected;
 } cache_shard;
 
@@ -330,6 +334,28 @@ void dbk_cache_release(dbk_cache *cache, dbk_cache_entry *entry) {
     }
     pthread_mutex_unlock(&shard->lock);
     if (is_last) dbk_free(cache->allocator, entry);
+}
+
+bool dbk_cache_keep(dbk_cache *cache, dbk_cache_entry *entry) {
+    cache_shard *shard = shard_of(cache, entry->hash);
+    pthread_mutex_lock(&shard->lock);
+    bool is_kept = entry->attached && entry->used_again &&
+                   shard->kept_bytes + charge(entry) <= cache->shard_bytes_max / 4;
+    if (is_kept) {
+        entry->references++;
+        shard->kept_bytes += charge(entry);
+    }
+    pthread_mutex_unlock(&shard->lock);
+    return is_kept;
+}
+
+void dbk_cache_unkeep(dbk_cache *cache, dbk_cache_entry *entry) {
+    cache_shard *shard = shard_of(cache, entry->hash);
+    pthread_mutex_lock(&shard->lock);
+    DBK_ASSERT(shard->kept_bytes >= charge(entry));
+    shard->kept_bytes -= charge(entry);
+    pthread_mutex_unlock(&shard->lock);
+    dbk_cache_release(cache, entry);
 }
 
 void *dbk_cache_entry_data(dbk_cache_entry *entry) {

@@ -19,6 +19,11 @@ dbk_cache_entry *dbk_cache_entry_new(dbk_cache *cache, size_t size);
 /// instead.
 dbk_cache_entry *dbk_cache_put(dbk_cache *cache, uint64_t file_id, uint64_t offset, dbk_cache_entry *entry);
 void dbk_cache_release(dbk_cache *cache, dbk_cache_entry *entry);
+/// Keep an entry one holds: a reference of its own, until dbk_cache_unkeep. For what nearly every look-up
+/// asks, and would have to be looked up itself. False where it was not asked for twice, or where what is kept
+/// would exceed a quarter of the cache.
+bool dbk_cache_keep(dbk_cache *cache, dbk_cache_entry *entry);
+void dbk_cache_unkeep(dbk_cache *cache, dbk_cache_entry *entry);
 void *dbk_cache_entry_data(dbk_cache_entry *entry);
 size_t dbk_cache_entry_size(const dbk_cache_entry *entry);
 /// Drop every chunk of a file (pinned ones go when released).

@@ -23,9 +23,7 @@
 enum { HEAD_SIZE = 16, SEEDS_MAX = 100, SEEDS_BEFORE_SORT = 4, SEGMENT_SIZE_MAX = 1 << 14 };
 
 typedef struct fuse_shape {
-    uint64_t seed;
-    uint32_t segment_size;
-    uint32_t segment_count;
+    dbk_filter_shape head;
     uint32_t cell_count;
 } fuse_shape;
 
@@ -44,7 +42,7 @@ static uint8_t fingerprint_of(uint64_t mixed) {
     return (uint8_t)(mixed ^ mixed >> 32);
 }
 
-static void cells_of(const fuse_shape *shape, uint64_t mixed, uint32_t cells_out[3]) {
+static void cells_of(const dbk_filter_shape *shape, uint64_t mixed, uint32_t cells_out[3]) {
     // The high word of mixed * range is uniform over the range: the first cell, anywhere in the first
     // segment_count segments.
     uint64_t range = (uint64_t)shape->segment_count * shape->segment_size;
@@ -82,11 +80,12 @@ static double cells_per_key(size_t count) {
 }
 
 static void choose_shape(fuse_shape *shape, size_t count) {
-    shape->segment_size = choose_segment_size(count);
+    dbk_filter_shape *head = &shape->head;
+    head->segment_size = choose_segment_size(count);
     uint32_t cells = (uint32_t)((double)count * cells_per_key(count)) + 1;
-    uint32_t segments = (cells + shape->segment_size - 1) / shape->segment_size;
-    shape->segment_count = segments <= 2 ? 1 : segments - 2;
-    shape->cell_count = (shape->segment_count + 2) * shape->segment_size;
+    uint32_t segments = (cells + head->segment_size - 1) / head->segment_size;
+    head->segment_count = segments <= 2 ? 1 : segments - 2;
+    shape->cell_count = (head->segment_count + 2) * head->segment_size;
     DBK_ASSERT(shape->cell_count + HEAD_SIZE <= DBK_FILTER_SIZE_MAX);
 }
 
@@ -104,8 +103,8 @@ static bool peel(const fuse_shape *shape, const uint64_t *hashes, size_t count, 
     memset(work->cell_degree, 0, shape->cell_count * sizeof *work->cell_degree);
     uint32_t cells[3];
     for (size_t i = 0; i < count; i++) {
-        uint64_t mixed = mix(hashes[i], shape->seed);
-        cells_of(shape, mixed, cells);
+        uint64_t mixed = mix(hashes[i], shape->head.seed);
+        cells_of(&shape->head, mixed, cells);
         for (int probe = 0; probe < 3; probe++) {
             work->cell_xor[cells[probe]] ^= mixed;
             work->cell_degree[cells[probe]]++;
@@ -120,7 +119,7 @@ static bool peel(const fuse_shape *shape, const uint64_t *hashes, size_t count, 
         uint64_t mixed = work->cell_xor[cell];
         work->order[peeled] = mixed;
         work->order_cell[peeled++] = cell;
-        cells_of(shape, mixed, cells);
+        cells_of(&shape->head, mixed, cells);
         for (int probe = 0; probe < 3; probe++) {
             work->cell_xor[cells[probe]] ^= mixed;
             if (--work->cell_degree[cells[probe]] == 1) work->queue[queued++] = cells[probe];
@@ -133,7 +132,7 @@ static void assign(const fuse_shape *shape, const peeling *work, size_t count, u
     uint32_t cells[3];
     for (size_t i = count; i-- > 0;) {
         uint64_t mixed = work->order[i];
-        cells_of(shape, mixed, cells);
+        cells_of(&shape->head, mixed, cells);
         uint8_t value = fingerprint_of(mixed);
         for (int probe = 0; probe < 3; probe++)
             if (cells[probe] != work->order_cell[i]) value ^= cells_out[cells[probe]];
@@ -159,16 +158,16 @@ static bool peel_with_some_seed(fuse_shape *shape, uint64_t *hashes, size_t *cou
     for (unsigned attempt = 0; attempt < SEEDS_MAX; attempt++) {
         // Equal hashes never peel. They are rare, so they are looked for only after some failures.
         if (attempt == SEEDS_BEFORE_SORT) *count = remove_duplicates(hashes, *count);
-        shape->seed = mix(attempt, UINT64_C(0x9e3779b97f4a7c15));
+        shape->head.seed = mix(attempt, UINT64_C(0x9e3779b97f4a7c15));
         if (peel(shape, hashes, *count, work)) return true;
     }
     return false;
 }
 
 static void put_head(dbk_buf *buf, const fuse_shape *shape) {
-    dbk_buf_append_u64(buf, shape->seed);
-    dbk_buf_append_u32(buf, shape->segment_size);
-    dbk_buf_append_u32(buf, shape->segment_count);
+    dbk_buf_append_u64(buf, shape->head.seed);
+    dbk_buf_append_u32(buf, shape->head.segment_size);
+    dbk_buf_append_u32(buf, shape->head.segment_count);
 }
 
 daybook_status dbk_filter_build(const daybook_allocator *allocator, uint64_t *hashes, size_t count,
@@ -199,26 +198,25 @@ daybook_status dbk_filter_build(const daybook_allocator *allocator, uint64_t *ha
             buf->size += cells;
         }
     } else {
-        shape.segment_size = 0;
-        shape.segment_count = 0;
+        shape.head.segment_size = 0;
+        shape.head.segment_count = 0;
         put_head(buf, &shape);
     }
     dbk_free(allocator, memory);
     return dbk_buf_status(buf);
 }
 
-static void get_shape(dbk_slice filter, fuse_shape *shape) {
+void dbk_filter_get_shape(dbk_slice filter, dbk_filter_shape *shape_out) {
     const uint8_t *data = filter.data;
-    shape->seed = dbk_get_u64(data);
-    shape->segment_size = dbk_get_u32(data + 8);
-    shape->segment_count = dbk_get_u32(data + 12);
-    shape->cell_count = 0;
+    shape_out->seed = dbk_get_u64(data);
+    shape_out->segment_size = dbk_get_u32(data + 8);
+    shape_out->segment_count = dbk_get_u32(data + 12);
 }
 
 bool dbk_filter_check(dbk_slice filter) {
     if (filter.size < HEAD_SIZE || filter.size > DBK_FILTER_SIZE_MAX) return false;
-    fuse_shape shape;
-    get_shape(filter, &shape);
+    dbk_filter_shape shape;
+    dbk_filter_get_shape(filter, &shape);
     if (shape.segment_size == 0) return filter.size == HEAD_SIZE && shape.segment_count == 0;
     if (shape.segment_size > SEGMENT_SIZE_MAX || (shape.segment_size & (shape.segment_size - 1)) != 0)
         return false;
@@ -226,13 +224,30 @@ bool dbk_filter_check(dbk_slice filter) {
     return (uint64_t)(shape.segment_count + 2) * shape.segment_size == filter.size - HEAD_SIZE;
 }
 
-bool dbk_filter_may_contain(dbk_slice filter, uint64_t hash) {
-    fuse_shape shape;
-    get_shape(filter, &shape);
-    if (shape.segment_size == 0) return true;
-    const uint8_t *data = (const uint8_t *)filter.data + HEAD_SIZE;
-    uint64_t mixed = mix(hash, shape.seed);
+void dbk_filter_probe_begin(const void *filter, const dbk_filter_shape *shape, uint64_t hash,
+                            dbk_filter_probe *probe_out) {
+    *probe_out = (dbk_filter_probe){.fingerprint = 0};
+    if (shape->segment_size == 0) return;
+    const uint8_t *data = (const uint8_t *)filter + HEAD_SIZE;
+    uint64_t mixed = mix(hash, shape->seed);
     uint32_t cells[3];
-    cells_of(&shape, mixed, cells);
-    return (uint8_t)(data[cells[0]] ^ data[cells[1]] ^ data[cells[2]]) == fingerprint_of(mixed);
+    cells_of(shape, mixed, cells);
+    probe_out->fingerprint = fingerprint_of(mixed);
+    for (int i = 0; i < 3; i++) {
+        probe_out->cells[i] = data + cells[i];
+        __builtin_prefetch(probe_out->cells[i]);
+    }
+}
+
+bool dbk_filter_probe_end(const dbk_filter_probe *probe) {
+    const uint8_t *const *cells = probe->cells;
+    return cells[0] == NULL || (uint8_t)(*cells[0] ^ *cells[1] ^ *cells[2]) == probe->fingerprint;
+}
+
+bool dbk_filter_may_contain(dbk_slice filter, uint64_t hash) {
+    dbk_filter_shape shape;
+    dbk_filter_get_shape(filter, &shape);
+    dbk_filter_probe probe;
+    dbk_filter_probe_begin(filter.data, &shape, hash, &probe);
+    return dbk_filter_probe_end(&probe);
 }

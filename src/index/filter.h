@@ -20,4 +20,21 @@ bool dbk_filter_check(dbk_slice filter);
 /// False: surely absent. `filter` must have passed dbk_filter_check.
 bool dbk_filter_may_contain(dbk_slice filter, uint64_t hash);
 
+/// What the head of a filter says, for who asks it often.
+typedef struct dbk_filter_shape {
+    uint64_t seed;
+    uint32_t segment_size; // 0: contains everything
+    uint32_t segment_count;
+} dbk_filter_shape;
+void dbk_filter_get_shape(dbk_slice filter, dbk_filter_shape *shape_out);
+/// The same question in two steps, so that many filters can be asked at once: the first only has the cells
+/// fetched into the processor's cache, and the memory of one does not wait for that of another.
+typedef struct dbk_filter_probe {
+    const uint8_t *cells[3]; // NULL: present
+    uint8_t fingerprint;
+} dbk_filter_probe;
+void dbk_filter_probe_begin(const void *filter, const dbk_filter_shape *shape, uint64_t hash,
+                            dbk_filter_probe *probe_out);
+bool dbk_filter_probe_end(const dbk_filter_probe *probe);
+
 #endif

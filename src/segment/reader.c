@@ -14,14 +14,13 @@
 // the block index is made again from the heads of its blocks. All else is EDAMAGED with file and offset, and
 // says nothing about the rest of the segment.
 //
-// Invariants: after open no field changes but the reference count and a hint, so any thread may read. Each reference
-// keeps the file open. The cache's entries of this segment are forgotten with the last reference.
+// Invariants: after open no field changes but the reference count, a hint, and filters that are kept (filters.c),
+// so any thread may read. Each reference keeps the file open. The cache's entries of this segment are forgotten with the last reference.
 #include "segment/reader.h"
 
 #include <errno.h>
 
 #include "base/assert.h"
-#include "index/filter.h"
 #include "io/io.h"
 
 #define NO_POSITION UINT64_MAX
@@ -266,6 +265,8 @@ daybook_status dbk_segment_open(const dbk_segment_config *config, dbk_cache *cac
     atomic_init(&segment->references, 1);
     atomic_init(&segment->has_dictionaries, false);
     daybook_status status = dbk_segment_read_frame(config, segment, NULL, NULL, error);
+    if (status == DAYBOOK_OK && dbk_segment_init_kept_filters(segment) != DAYBOOK_OK)
+        status = out_of_memory(segment, error);
     if (status != DAYBOOK_OK) {
         dbk_segment_close_frame(segment);
         dbk_free(config->allocator, segment);
@@ -284,6 +285,7 @@ dbk_segment *dbk_segment_ref(dbk_segment *segment) {
 void dbk_segment_unref(dbk_segment *segment) {
     if (segment == NULL) return;
     if (atomic_fetch_sub_explicit(&segment->references, 1, memory_order_acq_rel) != 1) return;
+    dbk_segment_drop_kept_filters(segment);
     dbk_cache_forget(segment->cache, segment->footer.summary.segment_id);
     dbk_segment_close_frame(segment);
     dbk_free(segment->allocator, segment);
@@ -369,41 +371,6 @@ daybook_status dbk_segment_page_damaged(const dbk_segment *segment, uint64_t off
     return dbk_chunk_damaged(&segment->reader, offset, "a page of the index", error);
 }
 
-static dbk_slice separator_of(const dbk_segment *segment, uint32_t index) {
-    const dbk_filter_part *part = &segment->footer.filter_parts[index];
-    return daybook_bytes(segment->footer.separators + part->separator_offset, part->separator_size);
-}
-
-const dbk_filter_part *dbk_segment_filter_part(const dbk_segment *segment, dbk_slice term) {
-    uint32_t low = 0,
-             high = segment->footer.filter_part_count; // The last separator at or below is in [low, high).
-    if (high == 0) return NULL;
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (dbk_slice_compare(separator_of(segment, middle), term) <= 0)
-            low = middle;
-        else
-            high = middle;
-    }
-    return &segment->footer.filter_parts[low];
-}
-
-// ENOTFOUND where the filter rules the term out.
-static daybook_status ask_filter(dbk_segment *segment, dbk_slice term, daybook_error *error) {
-    const dbk_filter_part *part = dbk_segment_filter_part(segment, term);
-    if (part == NULL) return DAYBOOK_OK;
-    dbk_cache_entry *entry;
-    DBK_TRY(dbk_segment_load(segment, part->offset, part->size, "a filter of the index", &entry, error));
-    dbk_slice filter = daybook_bytes(dbk_cache_entry_data(entry), part->size);
-    daybook_status status = DAYBOOK_OK;
-    if (!dbk_filter_check(filter))
-        status = dbk_chunk_damaged(&segment->reader, part->offset, "a filter of the index", error);
-    else if (!dbk_filter_may_contain(filter, dbk_term_hash(term)))
-        status = DAYBOOK_ENOTFOUND;
-    dbk_cache_release(segment->cache, entry);
-    return status;
-}
-
 // One page of the way down. On a higher level the child's place replaces the page's; in the leaf the value is
 // found.
 static daybook_status search_page(dbk_segment *segment, dbk_slice term, uint32_t level, uint64_t *offset,
@@ -435,7 +402,7 @@ daybook_status dbk_segment_find_value(dbk_segment *segment, dbk_slice term, dbk_
                                       daybook_error *error) {
     const dbk_tree_root *root = &segment->footer.root;
     if (root->size == 0 || term.size == 0 || term.size > DBK_TERM_SIZE_MAX) return DAYBOOK_ENOTFOUND;
-    DBK_TRY(ask_filter(segment, term, error));
+    DBK_TRY(dbk_segment_ask_filter(segment, term, error));
     uint64_t offset = root->offset;
     uint32_t size = root->size;
     for (uint32_t level = root->height; level-- > 0;)

@@ -8,6 +8,13 @@
 #include "segment/footer.h"
 #include "segment/terms.h"
 
+/// A filter of the index that stays in the cache, so that asking it takes neither a lock nor a search.
+typedef struct dbk_kept_filter {
+    _Atomic(dbk_cache_entry *) entry; // written last, once; NULL: not kept
+    atomic_uint_fast64_t seed;        // its head
+    atomic_uint segment_size, segment_count;
+} dbk_kept_filter;
+
 struct dbk_segment {
     // Set at open, never changed.
     const daybook_allocator *allocator;
@@ -17,7 +24,8 @@ struct dbk_segment {
     dbk_footer footer;
     dbk_segment_tail tail;
     uint64_t id_seed;
-    uint32_t *page_lasts; // of each page of the block index, the last position, relative
+    uint32_t *page_lasts;          // of each page of the block index, the last position, relative
+    dbk_kept_filter *kept_filters; // of each part; NULL where there are no filters, or nobody looks up
 
     atomic_uint references;
     atomic_bool has_dictionaries; // some were read: who needs others goes through much of the segment
@@ -58,6 +66,10 @@ void dbk_segment_value_to_entry(const dbk_segment *segment, const dbk_term_value
                                 dbk_term_entry *entry_out);
 /// The filter part that covers the term; NULL where there are no filters.
 const dbk_filter_part *dbk_segment_filter_part(const dbk_segment *segment, dbk_slice term);
+/// ENOTFOUND where the filter rules the term out.
+daybook_status dbk_segment_ask_filter(dbk_segment *segment, dbk_slice term, daybook_error *error);
+daybook_status dbk_segment_init_kept_filters(dbk_segment *segment);
+void dbk_segment_drop_kept_filters(dbk_segment *segment);
 daybook_status dbk_segment_page_damaged(const dbk_segment *segment, uint64_t offset, daybook_error *error);
 
 /// What the cache keeps of a page of the block index: positions relative to the segment's first, the offset

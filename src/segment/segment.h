@@ -15,6 +15,7 @@
 #include "daybook/store.h"
 #include "daybook/sys/vfs.h"
 #include "index/cache.h"
+#include "index/filter.h"
 #include "index/term.h"
 
 typedef struct dbk_segment dbk_segment;
@@ -170,6 +171,12 @@ typedef struct dbk_term_entry {
 /// ENOTFOUND when absent: then usually answered by the filter, without a disk read.
 daybook_status dbk_segment_find_term(dbk_segment *segment, dbk_slice term, dbk_term_entry *entry_out,
                                      daybook_error *error);
+
+/// The same asked of what lies in memory only, for many segments at once: with what each probe began,
+/// dbk_filter_probe_end is false where the segment surely has no such term. `hash` is dbk_term_hash. No I/O, no
+/// lock; the probe is good while the segment is open.
+void dbk_segment_probe_begin(dbk_segment *segment, dbk_slice term, uint64_t hash,
+                             dbk_filter_probe *probe_out);
 
 /// Walk the postings of one term, either way, with skips. Embeddable; holds a reference on the segment.
 typedef struct dbk_postings dbk_postings;

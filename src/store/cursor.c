@@ -44,6 +44,9 @@ struct daybook_cursor {
     // The source `next` lies in.
     dbk_source *source;
     uint64_t source_generation; // of the view it was taken from
+    // Of the segments from sieve_first on, those worth asking; of a view of sieve_generation.
+    uint64_t sieve, sieve_generation;
+    size_t sieve_first, sieve_count;
     dbk_candidates *candidates;
     uint64_t source_first; // range within the source worth looking at
     uint64_t source_last;
@@ -238,14 +241,59 @@ static daybook_status fall_back_to_reading(daybook_cursor *cursor, daybook_error
     return open_candidates(cursor, false, error);
 }
 
+// Whether the segment is worth asking. Segments are sifted together, since most cursors pass them all.
+static bool is_worth_asking(daybook_cursor *cursor, const dbk_view *view, size_t at) {
+    bool is_known = cursor->sieve_generation == view->generation && at >= cursor->sieve_first &&
+                    at - cursor->sieve_first < cursor->sieve_count;
+    if (!is_known) {
+        size_t first = at, count = view->segment_count - at;
+        if (cursor->back) {
+            first = at >= DBK_SIEVE_MAX ? at - DBK_SIEVE_MAX + 1 : 0;
+            count = at - first + 1;
+        }
+        if (count > DBK_SIEVE_MAX) count = DBK_SIEVE_MAX;
+        cursor->sieve =
+            dbk_sieve_groups(view, first, count, cursor->compiled.groups, cursor->compiled.group_count);
+        cursor->sieve_generation = view->generation;
+        cursor->sieve_first = first;
+        cursor->sieve_count = count;
+    }
+    return (cursor->sieve >> (at - cursor->sieve_first) & 1) != 0;
+}
+
+// Behind a source; behind the bounds where it reaches so far.
+static void pass(daybook_cursor *cursor, const dbk_source *source) {
+    uint64_t source_last = source->position_last;
+    if (cursor->back) {
+        cursor->next = source->position_first - 1;
+    } else {
+        cursor->next = source_last >= cursor->last ? cursor->last + 1 : source_last + 1;
+    }
+}
+
+static bool is_within_bounds(const daybook_cursor *cursor) {
+    return cursor->next >= cursor->first && cursor->next <= cursor->last && cursor->next != 0;
+}
+
+// The source that holds `next`, or the nearest in the cursor's direction, past those not worth asking;
+// source_count where there is none within the bounds.
+static size_t find_source(daybook_cursor *cursor, const dbk_view *view) {
+    while (is_within_bounds(cursor)) {
+        size_t at = dbk_view_find(view, cursor->next);
+        if (cursor->back && (at == view->source_count || view->sources[at]->position_first > cursor->next))
+            at = at == 0 ? view->source_count : at - 1;
+        if (at >= view->segment_count || is_worth_asking(cursor, view, at)) return at;
+        pass(cursor, view->sources[at]);
+    }
+    return view->source_count;
+}
+
 // Take the source that holds `next`, or the nearest in the cursor's direction. END when there is none within
 // the bounds.
 static daybook_status enter_source(daybook_cursor *cursor, bool *skip_out, daybook_error *error) {
     *skip_out = false;
     dbk_view *view = dbk_store_get_view(cursor->store);
-    size_t at = dbk_view_find(view, cursor->next);
-    if (cursor->back && (at == view->source_count || view->sources[at]->position_first > cursor->next))
-        at = at == 0 ? view->source_count : at - 1;
+    size_t at = find_source(cursor, view);
     if (at < view->source_count) cursor->source = dbk_source_ref(view->sources[at]);
     cursor->source_generation = view->generation;
     dbk_view_unref(view);
@@ -264,14 +312,8 @@ static daybook_status enter_source(daybook_cursor *cursor, bool *skip_out, daybo
     return status;
 }
 
-// Behind the current source; *done_out when the bounds end there.
 static void pass_source(daybook_cursor *cursor) {
-    if (cursor->back) {
-        cursor->next = cursor->source->position_first - 1;
-    } else {
-        uint64_t source_last = cursor->source->position_last;
-        cursor->next = source_last >= cursor->last ? cursor->last + 1 : source_last + 1;
-    }
+    pass(cursor, cursor->source);
     leave_source(cursor);
 }
 
@@ -432,8 +474,7 @@ static void leave_old_source(daybook_cursor *cursor) {
 // The next matching event within the bounds, or END.
 static daybook_status advance(daybook_cursor *cursor, daybook_error *error) {
     for (;;) {
-        if (cursor->next < cursor->first || cursor->next > cursor->last || cursor->next == 0)
-            return DAYBOOK_END;
+        if (!is_within_bounds(cursor)) return DAYBOOK_END;
         bool skip = false;
         leave_old_source(cursor);
         if (cursor->source == NULL) {

@@ -4,7 +4,8 @@
 //   - a subject or an aggregate of one stream: its term's entry names the last event;
 //   - types and tags: where every clause is exact and every stream of the segment counts, the newest posting
 //     is the answer.
-// Otherwise candidates are read from the newest on until one matches. No candidate, no read.
+// Otherwise candidates are read from the newest on until one matches. No candidate, no read. Only segments
+// that pass the sieve are asked at all.
 // What its stream's max_age hides from reads does not count, whether limits have removed it or not. Since
 // `recorded` does not go back, the segment's first and last tell in most cases.
 #include "base/assert.h"
@@ -182,10 +183,11 @@ daybook_status dbk_query_newest_in_segments(daybook_store *store, dbk_view *view
     DBK_TRY(begin(store, stream, items, item_count, now_ns, position_from, UINT64_MAX, &searching, &arena,
                   error));
     daybook_status status = DAYBOOK_OK;
-    for (size_t i = view->segment_count; status == DAYBOOK_OK && *position_out == 0 && i-- > 0;) {
-        if (view->sources[i]->position_last < position_from) break;
-        status = search_segment(&searching, view->sources[i], position_out, seq_out, error);
-    }
+    dbk_sieve sieve;
+    dbk_sieve_begin(view, dbk_view_find(view, position_from), &searching.group, &sieve);
+    dbk_source *source;
+    while (status == DAYBOOK_OK && *position_out == 0 && (source = dbk_sieve_next(&sieve)) != NULL)
+        status = search_segment(&searching, source, position_out, seq_out, error);
     dbk_arena_free(arena);
     return status;
 }

@@ -68,4 +68,26 @@ daybook_status dbk_candidates_seek_back(dbk_candidates *candidates, uint64_t pos
 bool dbk_candidates_have_all_terms(const dbk_candidates *candidates);
 void dbk_candidates_close(dbk_candidates *candidates);
 
+// ---- Which segments are worth asking (sieve.c) ------------------------------------------------------------
+
+/// Of the `count` segments of the view from `first` on, at most DBK_SIEVE_MAX: bit i is clear where segment
+/// first + i surely has no event that matches the groups (has the term). Asks filters in memory only.
+enum { DBK_SIEVE_MAX = 64 };
+uint64_t dbk_sieve_groups(const dbk_view *view, size_t first, size_t count, const dbk_group *groups,
+                          size_t group_count);
+uint64_t dbk_sieve_term(const dbk_view *view, size_t first, size_t count, dbk_slice term);
+/// Walks the segments worth asking, the newest first.
+typedef struct dbk_sieve {
+    const dbk_view *view;
+    const dbk_group *group; // one of these two
+    dbk_slice term;
+    size_t oldest; // not asked below
+    size_t first;  // `passing` begins here; not asked yet below
+    uint64_t passing;
+} dbk_sieve;
+void dbk_sieve_begin(const dbk_view *view, size_t oldest, const dbk_group *group, dbk_sieve *sieve_out);
+void dbk_sieve_begin_term(const dbk_view *view, dbk_slice term, dbk_sieve *sieve_out);
+/// NULL where there is none left.
+dbk_source *dbk_sieve_next(dbk_sieve *sieve);
+
 #endif

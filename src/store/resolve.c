@@ -8,6 +8,7 @@
 // for the whole append: by the clock of reads, so that conditions count what reads give.
 #include "base/assert.h"
 #include "store/commit.h"
+#include "store/query.h"
 #include "subject/subject.h"
 
 // ---- Versions ---------------------------------------------------------------------------------------------
@@ -27,10 +28,11 @@ static daybook_status version_in_segments(dbk_view *view, uint32_t stream_id, db
     *version_out = 0;
     dbk_term term;
     dbk_term_make(&term, DBK_TERM_AGGREGATE, stream_id, aggregate);
-    for (size_t i = view->segment_count; i-- > 0;) {
+    dbk_sieve sieve;
+    dbk_sieve_begin_term(view, dbk_term_slice(&term), &sieve);
+    for (dbk_source *source; (source = dbk_sieve_next(&sieve)) != NULL;) {
         dbk_term_entry entry;
-        daybook_status status =
-            dbk_segment_find_term(view->sources[i]->segment, dbk_term_slice(&term), &entry, error);
+        daybook_status status = dbk_segment_find_term(source->segment, dbk_term_slice(&term), &entry, error);
         if (status == DAYBOOK_ENOTFOUND) continue;
         if (status == DAYBOOK_OK) *version_out = entry.last_version;
         return status;

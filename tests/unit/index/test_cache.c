@@ -179,6 +179,35 @@ static void a_table_that_cannot_grow_takes_what_it_can(void **state) {
     assert_int_equal(fault_allocator_live(&faults), 0);
 }
 
+// Asked for twice and within a quarter of the cache, whatever else comes.
+static void what_is_kept_stays_until_it_is_let_go(void **state) {
+    (void)state;
+    dbk_cache *cache = new_cache(100000);
+    dbk_cache_entry *kept = put(cache, 1, 1, 20000), *other = put(cache, 1, 2, 20000);
+    assert_false(dbk_cache_keep(cache, kept)); // once is not enough
+    assert_true(has(cache, 1, 1));
+    assert_true(has(cache, 1, 2));
+    assert_true(dbk_cache_keep(cache, kept));
+    assert_false(dbk_cache_keep(cache, other)); // no room
+    dbk_cache_release(cache, kept);
+    dbk_cache_release(cache, other);
+    for (uint64_t i = 10; i < 500; i++) dbk_cache_release(cache, put(cache, 1, i, 1000));
+    for (uint64_t i = 10; i < 500; i++) (void)has(cache, 1, i);
+    for (uint64_t i = 500; i < 1000; i++) dbk_cache_release(cache, put(cache, 1, i, 1000));
+    assert_true(has(cache, 1, 1));
+    assert_true(dbk_cache_bytes(cache) <= 100000);
+    dbk_cache_unkeep(cache, kept);
+    other = put(cache, 1, 3, 20000); // its room is free again
+    assert_true(has(cache, 1, 3));
+    assert_true(dbk_cache_keep(cache, other));
+    dbk_cache_release(cache, other);
+    dbk_cache_forget(cache, 1); // kept, it lives on
+    assert_int_equal(*(uint8_t *)dbk_cache_entry_data(other), (uint8_t)(31 + 3));
+    dbk_cache_unkeep(cache, other);
+    assert_int_equal(dbk_cache_bytes(cache), 0);
+    dbk_cache_free(cache);
+}
+
 static void memory_out_is_a_null(void **state) {
     (void)state;
     dbk_cache *small = new_cache(1 << 20);
@@ -264,6 +293,7 @@ int main(void) {
         cmocka_unit_test(scratch_of_another_size_is_not_given),
         cmocka_unit_test(chunks_whose_hashes_agree_are_told_apart),
         cmocka_unit_test(a_table_that_cannot_grow_takes_what_it_can),
+        cmocka_unit_test(what_is_kept_stays_until_it_is_let_go),
         cmocka_unit_test(memory_out_is_a_null),
         cmocka_unit_test(many_threads_may_use_it),
     };
