@@ -82,9 +82,10 @@ int cli_run_projection_check(cli_context *context) {
 typedef struct work {
     cli_context *context;
     daybook_projection *projection;
-    uint64_t total;       // events to come when it began
-    uint64_t start;       // events applied before
-    pthread_mutex_t lock; // of what is printed
+    uint64_t total;                // events to come when it began
+    uint64_t start;                // events applied before
+    daybook_projection_info known; // as the database has it; without its texts
+    pthread_mutex_t lock;          // of what is printed
     pthread_cond_t wake;
     pthread_t watcher;
     int is_watched;
@@ -174,25 +175,47 @@ static int open_projection(work *done, const sql_file *file) {
     return made == DAYBOOK_OK ? CLI_FINE : cli_fail_error(context, made, &error, NULL);
 }
 
-static void put_summary(work *done, int is_rebuild) {
+static int note_count(void *context, const daybook_projection_info *info) {
+    work *done = context;
+    daybook_projection_info own = {.size = sizeof own};
+    daybook_projection_get_info(done->projection, &own);
+    if (strcmp(info->name, own.name) != 0) return 0;
+    done->known = *info;
+    return 1;
+}
+
+// What the database says of the projection; zeroes where there is none.
+static void look_up(work *done) {
+    daybook_read_model *model = NULL;
+    memset(&done->known, 0, sizeof done->known);
+    if (daybook_read_model_open(database_of(done->context), NULL, &model, NULL) != DAYBOOK_OK) return;
+    (void)daybook_read_model_list(model, note_count, done, NULL); // A database without any says ENOTFOUND.
+    daybook_read_model_close(model);
+}
+
+static void put_summary(work *done) {
     cli_output *out = done->context->out;
     daybook_projection_info info = {.size = sizeof info};
     daybook_projection_get_info(done->projection, &info);
-    uint64_t applied = info.event_count >= done->start && !is_rebuild ? info.event_count - done->start
-                                                                      : info.event_count;
+    uint64_t retry_count = info.retry_count;
+    look_up(done);
+    const daybook_projection_info *known = &done->known;
+    uint64_t applied = known->event_count >= done->start ? known->event_count - done->start
+                                                         : known->event_count;
     if (done->context->json) {
         cli_put_format(out, "{\"projection\":\"%s\",\"version\":%llu,\"position\":%llu,\"applied\":%llu",
-                       info.name, (unsigned long long)info.version, (unsigned long long)info.position,
+                       info.name, (unsigned long long)info.version, (unsigned long long)known->position,
                        (unsigned long long)applied);
         cli_put_format(out, ",\"events\":%llu,\"parked\":%llu,\"retries\":%llu}\n",
-                       (unsigned long long)info.event_count, (unsigned long long)info.parked_count,
-                       (unsigned long long)info.retry_count);
+                       (unsigned long long)known->event_count, (unsigned long long)known->parked_count,
+                       (unsigned long long)retry_count);
         return;
     }
     char count[32], position[32], parked[32];
     cli_put_format(out, "%s: %s events applied, up to position %s", info.name, cli_grouped(applied, count),
-                   cli_grouped(info.position, position));
-    if (info.parked_count != 0) cli_put_format(out, ", %s parked", cli_grouped(info.parked_count, parked));
+                   cli_grouped(known->position, position));
+    if (known->parked_count != 0)
+        cli_put_format(out, ", %s parked", cli_grouped(known->parked_count, parked));
     cli_put_char(out, '\n');
 }
 
@@ -203,11 +226,10 @@ static void interrupt(void *projection) {
 // What is to come, for the progress line; nothing is lost where it cannot be said.
 static void look_ahead(work *done, int is_rebuild) {
     int64_t age_ns = 0;
-    daybook_projection_info info = {.size = sizeof info};
-    if (is_rebuild) return;
-    if (daybook_projection_lag(done->projection, &done->total, &age_ns, NULL) != DAYBOOK_OK) done->total = 0;
-    daybook_projection_get_info(done->projection, &info);
-    done->start = info.event_count;
+    look_up(done);
+    done->start = is_rebuild ? 0 : done->known.event_count;
+    if (is_rebuild || daybook_projection_lag(done->projection, &done->total, &age_ns, NULL) != DAYBOOK_OK)
+        done->total = 0;
 }
 
 static int run(work *done, int is_rebuild) {
@@ -229,7 +251,7 @@ static int run(work *done, int is_rebuild) {
         return cli_fail(context, DAYBOOK_ECLOSED,
                         "the rebuild was interrupted: nothing was changed; begin it again");
     if (ran != DAYBOOK_OK) return fail_run(context, ran, &error);
-    put_summary(done, is_rebuild);
+    put_summary(done);
     return CLI_FINE;
 }
 
