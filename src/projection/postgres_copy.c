@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loading in bulk: a rebuild whose every section is one plain INSERT goes by COPY, in text form, which the columns' own
+// input functions read as they read the values of a statement.
+//
+// Rows are gathered per table and sent when there are many; a COPY stays open until another table's turn comes, or
+// anything else is to be done in the transaction, so that the server works while rows are made. Rows of one table
+// keep their order; those of different tables do not, which only a constraint between them can see.
+//
+// Where COPY refuses, statements have the last word: the transaction goes back to its beginning and the same steps are sent
+// as statements. They name the event, if it is one; if they succeed (a foreign key met in the other order, a view), COPY is
+// not tried again on this connection.
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "projection/postgres.h"
+
+enum {
+    CHUNK_SIZE = 256 << 10, // rows of a table that are sent together
+    ROWS_SIZE_MAX = 1 << 30 // of one chunk: a single row may be large
+};
+
+// Which table.
+
+static bool is_same_text(daybook_slice a, daybook_slice b) {
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+static bool is_same_target(const dbk_insert *a, const dbk_insert *b) {
+    if (!is_same_text(a->table, b->table) || a->column_count != b->column_count) return false;
+    for (size_t i = 0; i < a->column_count; i++)
+        if (!is_same_text(a->columns[i], b->columns[i])) return false;
+    return true;
+}
+
+static const char *make_sql(dbk_postgres *postgres, const dbk_insert *insert) {
+    size_t size = insert->table.size + sizeof "COPY  () FROM STDIN";
+    for (size_t i = 0; i < insert->column_count; i++) size += insert->columns[i].size + 2;
+    char *sql = dbk_arena_alloc(postgres->arena, size);
+    if (sql == NULL) return NULL;
+    int at = snprintf(sql, size, "COPY %.*s", (int)insert->table.size, (const char *)insert->table.data);
+    for (size_t i = 0; i < insert->column_count; i++)
+        at += snprintf(sql + at, size - (size_t)at, "%s%.*s%s", i == 0 ? " (" : ", ",
+                       (int)insert->columns[i].size, (const char *)insert->columns[i].data,
+                       i + 1 == insert->column_count ? ")" : "");
+    (void)snprintf(sql + at, size - (size_t)at, " FROM STDIN");
+    return sql;
+}
+
+static dbk_postgres_load *load_of(dbk_postgres *postgres, const dbk_insert *insert) {
+    dbk_postgres_load **end = &postgres->loads;
+    for (; *end != NULL; end = &(*end)->next)
+        if (is_same_target((*end)->insert, insert)) return *end;
+    dbk_postgres_load *load = dbk_arena_alloc(postgres->arena, sizeof *load);
+    const char *sql = make_sql(postgres, insert);
+    if (load == NULL || sql == NULL) return NULL;
+    *load = (dbk_postgres_load){.insert = insert, .sql = sql};
+    dbk_buf_init(&load->rows, postgres->allocator, ROWS_SIZE_MAX);
+    for (dbk_postgres_load *other = postgres->loads; other != NULL; other = other->next)
+        if (is_same_text(other->insert->table, insert->table)) other->has_rival = load->has_rival = true;
+    *end = load;
+    return load;
+}
+
+daybook_status dbk_postgres_prepare_loads(dbk_postgres *postgres, daybook_error *error) {
+    const dbk_definition *definition = postgres->definition;
+    if (*postgres->schema == '\0' || !definition->is_insert_only) return DAYBOOK_OK;
+    for (size_t i = 0; i < definition->section_count; i++) {
+        const dbk_section *section = &definition->sections[i];
+        if (section->statement_count == 0) continue;
+        postgres->sections[i].load = load_of(postgres, section->statements[0].insert);
+        if (postgres->sections[i].load == NULL) return dbk_postgres_fail_memory(postgres, error);
+    }
+    return DAYBOOK_OK;
+}
+
+// Rows.
+
+static void write_text(dbk_buf *row, daybook_slice text) {
+    const char *data = text.data;
+    size_t start = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        char letter = data[i] == '\\'   ? '\\'
+                      : data[i] == '\n' ? 'n'
+                      : data[i] == '\r' ? 'r'
+                      : data[i] == '\t' ? 't'
+                                        : 0;
+        if (letter == 0) continue;
+        dbk_buf_append(row, data + start, i - start);
+        dbk_buf_append_u8(row, '\\');
+        dbk_buf_append_u8(row, (uint8_t)letter);
+        start = i + 1;
+    }
+    dbk_buf_append(row, data + start, text.size - start);
+}
+
+// The hexadecimal form of bytea, its backslash doubled.
+static void write_bytes(dbk_buf *row, daybook_slice bytes) {
+    static const char digits[] = "0123456789abcdef";
+    dbk_buf_append_slice(row, daybook_text("\\\\x"));
+    for (size_t i = 0; i < bytes.size; i++) {
+        unsigned char byte = ((const unsigned char *)bytes.data)[i];
+        dbk_buf_append_u8(row, (uint8_t)digits[byte >> 4]);
+        dbk_buf_append_u8(row, (uint8_t)digits[byte & 15]);
+    }
+}
+
+// False where a text holds what PostgreSQL's cannot.
+static bool write_value(dbk_buf *row, const dbk_value *value) {
+    if (value->kind == DBK_VALUE_NULL) {
+        dbk_buf_append_slice(row, daybook_text("\\N"));
+    } else if (value->kind == DBK_VALUE_BLOB) {
+        write_bytes(row, value->text);
+    } else if (value->text.size > 0) {
+        if (memchr(value->text.data, '\0', value->text.size) != NULL) return false;
+        write_text(row, value->text);
+    }
+    return true;
+}
+
+static bool write_row(dbk_buf *rows, const dbk_insert *insert, const dbk_value *values) {
+    for (size_t i = 0; i < insert->value_count; i++) {
+        const dbk_insert_value *value = &insert->values[i];
+        if (i > 0) dbk_buf_append_u8(rows, '\t');
+        if (!write_value(rows, value->is_constant ? &value->constant : &values[value->parameter]))
+            return false;
+    }
+    dbk_buf_append_u8(rows, '\n');
+    return true;
+}
+
+// Sending. A failure here is looked into by sending statements; what it was does not matter unless it may pass.
+
+static daybook_status wait_until_sent(dbk_postgres *postgres, daybook_error *error) {
+    PGconn *connection = postgres->connection;
+    for (;;) {
+        int unsent = PQflush(connection);
+        if (unsent == 0) return DAYBOOK_OK;
+        if (unsent < 0) return dbk_postgres_fail_connection(postgres, error);
+        struct pollfd descriptor = {.fd = PQsocket(connection), .events = POLLIN | POLLOUT};
+        int ready = poll(&descriptor, 1, -1);
+        if ((ready < 0 && errno != EINTR) ||
+            (ready > 0 && (descriptor.revents & ~POLLOUT) != 0 && !PQconsumeInput(connection)))
+            return dbk_postgres_fail_connection(postgres, error);
+    }
+}
+
+static daybook_status end_copy(dbk_postgres *postgres, daybook_error *error) {
+    PGconn *connection = postgres->connection;
+    if (postgres->copying == NULL) return DAYBOOK_OK;
+    postgres->copying = NULL;
+    if (PQputCopyEnd(connection, NULL) < 0) return dbk_postgres_fail_connection(postgres, error);
+    daybook_status status = DAYBOOK_OK;
+    PGresult *result;
+    while ((result = PQgetResult(connection)) != NULL) {
+        if (PQresultStatus(result) != PGRES_COMMAND_OK && status == DAYBOOK_OK)
+            status = dbk_postgres_fail_result(postgres, result, NULL, error);
+        PQclear(result);
+    }
+    return status;
+}
+
+static daybook_status start_copy(dbk_postgres *postgres, dbk_postgres_load *load, daybook_error *error) {
+    if (postgres->copying == load) return DAYBOOK_OK;
+    DBK_TRY(end_copy(postgres, error));
+    PGresult *result = PQexec(postgres->connection, load->sql);
+    daybook_status status = DAYBOOK_OK;
+    if (PQresultStatus(result) == PGRES_COPY_IN)
+        postgres->copying = load;
+    else
+        status = result == NULL ? dbk_postgres_fail_connection(postgres, error)
+                                : dbk_postgres_fail_result(postgres, result, NULL, error);
+    PQclear(result);
+    return status;
+}
+
+static daybook_status send_rows(dbk_postgres *postgres, dbk_postgres_load *load, daybook_error *error) {
+    if (load->rows.size == 0) return DAYBOOK_OK;
+    DBK_TRY(start_copy(postgres, load, error));
+    int is_taken = PQputCopyData(postgres->connection, (const char *)load->rows.data, (int)load->rows.size);
+    dbk_buf_reset(&load->rows);
+    if (is_taken != 1) return dbk_postgres_fail_connection(postgres, error);
+    return wait_until_sent(postgres, error);
+}
+
+// Rows of one table keep their order, whichever columns they name.
+static daybook_status send_rivals(dbk_postgres *postgres, dbk_postgres_load *load, daybook_error *error) {
+    for (dbk_postgres_load *other = postgres->loads; other != NULL; other = other->next)
+        if (other != load && is_same_text(other->insert->table, load->insert->table))
+            DBK_TRY(send_rows(postgres, other, error));
+    return DAYBOOK_OK;
+}
+
+static daybook_status load_step(dbk_postgres *postgres, const dbk_step *step, daybook_error *error) {
+    dbk_postgres_load *load = postgres->sections[step->section->index].load;
+    if (load == NULL) return DAYBOOK_OK; // a section without statements
+    if (load->has_rival) DBK_TRY(send_rivals(postgres, load, error));
+    const dbk_insert *insert = step->section->statements[0].insert;
+    if (!write_row(&load->rows, insert, step->values))
+        return dbk_postgres_fail(postgres, DBK_FAILURE_EVENT, "22021", DAYBOOK_EINVALID, error,
+                                 "text of PostgreSQL cannot hold the character U+0000");
+    if (dbk_buf_status(&load->rows) != DAYBOOK_OK) return dbk_postgres_fail_memory(postgres, error);
+    return load->rows.size < CHUNK_SIZE ? DAYBOOK_OK : send_rows(postgres, load, error);
+}
+
+// The transaction.
+
+void dbk_postgres_load_reset(dbk_postgres *postgres) {
+    if (postgres->copying != NULL) (void)end_copy(postgres, NULL);
+    for (dbk_postgres_load *load = postgres->loads; load != NULL; load = load->next)
+        dbk_buf_reset(&load->rows);
+    postgres->step_count = 0;
+    postgres->is_load_repeated = false;
+}
+
+void dbk_postgres_load_deinit(dbk_postgres *postgres) {
+    for (dbk_postgres_load *load = postgres->loads; load != NULL; load = load->next)
+        dbk_buf_deinit(&load->rows);
+    postgres->loads = NULL;
+    postgres->copying = NULL;
+}
+
+static daybook_status remember_steps(dbk_postgres *postgres, const dbk_step *steps, size_t count,
+                                     daybook_error *error) {
+    dbk_step *grown = dbk_grow_array(postgres->allocator, postgres->steps, &postgres->step_capacity,
+                                     postgres->step_count + count, sizeof *grown);
+    if (grown == NULL) return dbk_postgres_fail_memory(postgres, error);
+    postgres->steps = grown;
+    if (count > 0) memcpy(&grown[postgres->step_count], steps, count * sizeof *steps);
+    postgres->step_count += count;
+    postgres->step += (uint32_t)count;
+    return DAYBOOK_OK;
+}
+
+static daybook_status begin_pipeline(dbk_postgres *postgres, daybook_error *error) {
+    postgres->is_loading = false;
+    if (!PQenterPipelineMode(postgres->connection)) return dbk_postgres_fail_connection(postgres, error);
+    return DAYBOOK_OK;
+}
+
+// COPY has failed: the same as statements.
+static daybook_status repeat(dbk_postgres *postgres, daybook_error *error) {
+    size_t count = postgres->step_count;
+    dbk_postgres_load_reset(postgres);
+    DBK_TRY(dbk_postgres_exec(postgres, "ROLLBACK TO SAVEPOINT daybook_load", error));
+    DBK_TRY(begin_pipeline(postgres, error));
+    postgres->is_load_repeated = true;
+    for (size_t i = 0; i < count; i++)
+        DBK_TRY(dbk_postgres_apply_step(postgres, &postgres->steps[i], (uint32_t)i, error));
+    return DAYBOOK_OK;
+}
+
+// After a failure of COPY: what may pass is told as it is.
+static daybook_status look_into(dbk_postgres *postgres, daybook_status status, daybook_error *error) {
+    if (status == DAYBOOK_OK) return status;
+    if (postgres->target.failure.kind == DBK_FAILURE_TRANSIENT) return status;
+    return repeat(postgres, error);
+}
+
+static daybook_status finish(dbk_postgres *postgres, daybook_error *error) {
+    for (dbk_postgres_load *load = postgres->loads; load != NULL; load = load->next)
+        DBK_TRY(send_rows(postgres, load, error));
+    DBK_TRY(end_copy(postgres, error));
+    return begin_pipeline(postgres, error);
+}
+
+daybook_status dbk_postgres_load_finish(dbk_postgres *postgres, daybook_error *error) {
+    return look_into(postgres, finish(postgres, error), error);
+}
+
+daybook_status dbk_postgres_load_steps(dbk_postgres *postgres, const dbk_step *steps, size_t count,
+                                       daybook_error *error) {
+    size_t before = postgres->step_count;
+    DBK_TRY(remember_steps(postgres, steps, count, error));
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = before; status == DAYBOOK_OK && i < before + count; i++)
+        status = load_step(postgres, &postgres->steps[i], error);
+    return look_into(postgres, status, error);
+}
