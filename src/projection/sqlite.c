@@ -461,17 +461,17 @@ static daybook_status open_connection(dbk_sqlite *sqlite, int flags, sqlite3 **c
 }
 
 static daybook_status configure_shadow(dbk_sqlite *sqlite, daybook_error *error) {
-    char sql[160];
+    char sql[200];
     // Nothing of it need survive a crash: it is then made anew. Statements can be undone, by a journal in memory.
-    snprintf(
-        sql, sizeof sql,
-        "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA secure_delete=OFF; PRAGMA cache_size=-%d",
-        SHADOW_CACHE_KIB);
+    snprintf(sql, sizeof sql,
+             "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON; PRAGMA "
+             "secure_delete=OFF; PRAGMA cache_size=-%d",
+             SHADOW_CACHE_KIB);
     return dbk_sqlite_exec(sqlite, sql, error);
 }
 
 static daybook_status configure(dbk_sqlite *sqlite, daybook_error *error) {
-    char sql[80];
+    char sql[120];
     sqlite3_stmt *statement = NULL;
     if (sqlite3_prepare_v2(sqlite->connection, "PRAGMA journal_mode=WAL", -1, &statement, NULL) !=
             SQLITE_OK ||
@@ -486,7 +486,8 @@ static daybook_status configure(dbk_sqlite *sqlite, daybook_error *error) {
     (void)sqlite3_finalize(statement);
     if (!is_wal)
         return fail_code(sqlite, SQLITE_READONLY, "the database cannot be put into WAL mode", NULL, error);
-    snprintf(sql, sizeof sql, "PRAGMA synchronous=FULL; PRAGMA cache_size=-%d", CACHE_KIB);
+    snprintf(sql, sizeof sql, "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-%d",
+             CACHE_KIB);
     DBK_TRY(dbk_sqlite_exec(sqlite, sql, error));
     (void)sqlite3_wal_hook(sqlite->connection, remember_pages, sqlite);
     if (sqlite->is_in_memory) return DAYBOOK_OK;
