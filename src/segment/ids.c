@@ -122,14 +122,17 @@ static daybook_status search_block(const dbk_block_view *view, uint32_t stream_i
     return DAYBOOK_OK;
 }
 
+static bool is_of_its_time(const dbk_segment *segment, dbk_slice id_key, int64_t *first_ns_out) {
+    const dbk_segment_summary *summary = dbk_segment_get_summary(segment);
+    return millisecond_of(id_key, first_ns_out) && summary->event_count > 0 &&
+           floor_millisecond(summary->recorded_first_ns) <= *first_ns_out &&
+           summary->recorded_last_ns >= *first_ns_out;
+}
+
 static daybook_status find_made(dbk_segment *segment, uint32_t stream_id, dbk_slice id_key,
                                 dbk_id_lookup *lookup, daybook_error *error) {
     int64_t first_ns;
-    if (!millisecond_of(id_key, &first_ns)) return DAYBOOK_OK;
-    const dbk_segment_summary *summary = dbk_segment_get_summary(segment);
-    if (summary->event_count == 0 || floor_millisecond(summary->recorded_first_ns) > first_ns ||
-        summary->recorded_last_ns < first_ns)
-        return DAYBOOK_OK;
+    if (!is_of_its_time(segment, id_key, &first_ns)) return DAYBOOK_OK;
     int64_t last_ns = first_ns > INT64_MAX - DBK_MILLISECOND_NS ? INT64_MAX
                                                                 : first_ns + DBK_MILLISECOND_NS - 1;
     uint32_t number;
@@ -146,6 +149,19 @@ static daybook_status find_made(dbk_segment *segment, uint32_t stream_id, dbk_sl
     }
     dbk_block_release(&view);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+void dbk_segment_id_terms(const dbk_segment *segment, uint32_t stream_id, dbk_slice id_key,
+                          dbk_term *stored_out, dbk_term *removed_out) {
+    uint8_t hash[16];
+    dbk_id_hash(dbk_segment_id_seed(segment), stream_id, id_key, hash);
+    dbk_id_term(stored_out, hash);
+    dbk_dead_id_term(removed_out, hash);
+}
+
+bool dbk_segment_may_have_made_id(const dbk_segment *segment, dbk_slice id_key) {
+    int64_t first_ns;
+    return is_of_its_time(segment, id_key, &first_ns);
 }
 
 daybook_status dbk_segment_find_id(dbk_segment *segment, uint32_t stream_id, dbk_slice id_key,

@@ -213,6 +213,11 @@ typedef struct dbk_id_lookup {
 } dbk_id_lookup;
 daybook_status dbk_segment_find_id(dbk_segment *segment, uint32_t stream_id, dbk_slice id_key,
                                    dbk_id_lookup *lookup_out, daybook_error *error);
+/// What that looks for, to ask many segments of a store beforehand: the terms of a supplied id, whose event is
+/// stored or removed; and whether an id made by the store, if it is one, falls into the segment's time.
+void dbk_segment_id_terms(const dbk_segment *segment, uint32_t stream_id, dbk_slice id_key,
+                          dbk_term *stored_out, dbk_term *removed_out);
+bool dbk_segment_may_have_made_id(const dbk_segment *segment, dbk_slice id_key);
 
 /// A decompressed block, pinned in the cache or borrowed from a scan.
 typedef struct dbk_block_view {

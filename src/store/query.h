@@ -76,17 +76,22 @@ enum { DBK_SIEVE_MAX = 64 };
 uint64_t dbk_sieve_groups(const dbk_view *view, size_t first, size_t count, const dbk_group *groups,
                           size_t group_count);
 uint64_t dbk_sieve_term(const dbk_view *view, size_t first, size_t count, dbk_slice term);
+/// Those that may know an id, as a supplied or made one, of an event stored or removed.
+uint64_t dbk_sieve_id(const dbk_view *view, size_t first, size_t count, uint32_t stream_id, dbk_slice id_key);
 /// Walks the segments worth asking, the newest first.
 typedef struct dbk_sieve {
     const dbk_view *view;
-    const dbk_group *group; // one of these two
+    const dbk_group *group; // one of these three
     dbk_slice term;
-    size_t oldest; // not asked below
-    size_t first;  // `passing` begins here; not asked yet below
+    dbk_slice id_key;
+    uint32_t stream_id; // with id_key
+    size_t oldest;      // not asked below
+    size_t first;       // `passing` begins here; not asked yet below
     uint64_t passing;
 } dbk_sieve;
 void dbk_sieve_begin(const dbk_view *view, size_t oldest, const dbk_group *group, dbk_sieve *sieve_out);
 void dbk_sieve_begin_term(const dbk_view *view, dbk_slice term, dbk_sieve *sieve_out);
+void dbk_sieve_begin_id(const dbk_view *view, uint32_t stream_id, dbk_slice id_key, dbk_sieve *sieve_out);
 /// NULL where there is none left.
 dbk_source *dbk_sieve_next(dbk_sieve *sieve);
 

@@ -91,8 +91,9 @@ static daybook_status resolve_id(dbk_append *append, dbk_append_event *event, da
     event->dead = false;
     dbk_block_view block = {0};
     daybook_status status = DAYBOOK_OK;
-    for (size_t i = append->view->segment_count; status == DAYBOOK_OK && i-- > 0;) {
-        dbk_source *source = append->view->sources[i];
+    dbk_sieve sieve;
+    dbk_sieve_begin_id(append->view, event->stream->id, dbk_append_id_key(append, event), &sieve);
+    for (dbk_source *source; status == DAYBOOK_OK && (source = dbk_sieve_next(&sieve)) != NULL;) {
         dbk_id_lookup lookup = {0};
         status = dbk_segment_find_id(source->segment, event->stream->id, dbk_append_id_key(append, event),
                                      &lookup, error);

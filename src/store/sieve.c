@@ -63,6 +63,24 @@ uint64_t dbk_sieve_term(const dbk_view *view, size_t first, size_t count, dbk_sl
     return count < 2 ? all_of(count) : sift(view->sources + first, all_of(count), term);
 }
 
+uint64_t dbk_sieve_id(const dbk_view *view, size_t first, size_t count, uint32_t stream_id,
+                      dbk_slice id_key) {
+    if (count < 2) return all_of(count);
+    dbk_source *const *sources = view->sources + first;
+    dbk_term stored, removed;
+    uint64_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool may_be = sources[i]->segment == NULL ||
+                      dbk_segment_may_have_made_id(sources[i]->segment, id_key);
+        if (may_be) kept |= UINT64_C(1) << i;
+    }
+    if (sources[0]->segment == NULL) return all_of(count);
+    // The terms of an id are the same in all segments of a store.
+    dbk_segment_id_terms(sources[0]->segment, stream_id, id_key, &stored, &removed);
+    kept |= sift(sources, all_of(count) & ~kept, dbk_term_slice(&stored));
+    return kept | sift(sources, all_of(count) & ~kept, dbk_term_slice(&removed));
+}
+
 // ---- Newest first -----------------------------------------------------------------------------------------
 
 void dbk_sieve_begin(const dbk_view *view, size_t oldest, const dbk_group *group, dbk_sieve *sieve_out) {
@@ -74,15 +92,24 @@ void dbk_sieve_begin_term(const dbk_view *view, dbk_slice term, dbk_sieve *sieve
     *sieve_out = (dbk_sieve){.view = view, .term = term, .first = view->segment_count};
 }
 
+void dbk_sieve_begin_id(const dbk_view *view, uint32_t stream_id, dbk_slice id_key, dbk_sieve *sieve_out) {
+    *sieve_out =
+        (dbk_sieve){.view = view, .id_key = id_key, .stream_id = stream_id, .first = view->segment_count};
+}
+
+static uint64_t ask(const dbk_sieve *sieve, size_t count) {
+    if (sieve->group != NULL) return dbk_sieve_groups(sieve->view, sieve->first, count, sieve->group, 1);
+    if (sieve->term.size > 0) return dbk_sieve_term(sieve->view, sieve->first, count, sieve->term);
+    return dbk_sieve_id(sieve->view, sieve->first, count, sieve->stream_id, sieve->id_key);
+}
+
 dbk_source *dbk_sieve_next(dbk_sieve *sieve) {
     while (sieve->passing == 0) {
         size_t count = sieve->first - sieve->oldest;
         if (count == 0) return NULL;
         if (count > DBK_SIEVE_MAX) count = DBK_SIEVE_MAX;
         sieve->first -= count;
-        sieve->passing = sieve->group != NULL
-                             ? dbk_sieve_groups(sieve->view, sieve->first, count, sieve->group, 1)
-                             : dbk_sieve_term(sieve->view, sieve->first, count, sieve->term);
+        sieve->passing = ask(sieve, count);
     }
     unsigned newest = 63 - (unsigned)__builtin_clzll(sieve->passing);
     sieve->passing &= ~(UINT64_C(1) << newest);

@@ -21,9 +21,9 @@ typedef struct fixture {
     daybook_store *store;
 } fixture;
 
-// One event of each order; every other segment has one that is `lost`.
+// One event of each order, each with an id; every other segment has one that is `lost`.
 static void append_orders(daybook_store *store, unsigned segment) {
-    static char subjects[ORDERS_PER_SEGMENT][40];
+    static char subjects[ORDERS_PER_SEGMENT][40], ids[ORDERS_PER_SEGMENT][40];
     daybook_event events[ORDERS_PER_SEGMENT];
     for (unsigned i = 0; i < ORDERS_PER_SEGMENT; i++) {
         const char *type = i == 7 && segment % 2 == 1 ? "lost" : "placed";
@@ -31,6 +31,8 @@ static void append_orders(daybook_store *store, unsigned segment) {
                        type);
         daybook_event_init(&events[i]);
         events[i].subject = daybook_text(subjects[i]);
+        (void)snprintf(ids[i], sizeof ids[i], "order-%u", segment * ORDERS_PER_SEGMENT + i);
+        if (i != 8) events[i].id = daybook_text(ids[i]);
     }
     daybook_append_options options;
     daybook_append_options_init(&options);
@@ -155,6 +157,41 @@ static void conditions_see_what_any_segment_has(void **state) {
     }
 }
 
+// The same id again is answered with where it is stored, one that was removed as well.
+static daybook_receipt append_again(daybook_store *store, const char *id) {
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("orders.1.again");
+    event.id = daybook_text(id);
+    daybook_receipt receipt = {.size = sizeof receipt};
+    assert_int_equal(daybook_append(store, &event, 1, NULL, &receipt, NULL), DAYBOOK_OK);
+    return receipt;
+}
+
+static void ids_are_known_whichever_segment_has_them(void **state) {
+    const fixture *made = *state;
+    static char of_the_store[SEGMENT_COUNT][40];
+    for (int round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < SEGMENT_COUNT; i++) {
+            char id[40];
+            unsigned order = i * ORDERS_PER_SEGMENT + 9;
+            (void)snprintf(id, sizeof id, "order-%u", order);
+            daybook_receipt receipt = append_again(made->store, id);
+            assert_true((receipt.flags & DAYBOOK_RECEIPT_DUPLICATE) != 0);
+            assert_int_equal(receipt.position, order + 1);
+            daybook_cursor *cursor = open_cursor(made->store, i * ORDERS_PER_SEGMENT + 8, 4000000, 0);
+            daybook_recorded_event event;
+            assert_int_equal(daybook_cursor_next(cursor, 0, &event, NULL), DAYBOOK_OK);
+            assert_in_range(event.event.id.size, 1, 39);
+            memcpy(of_the_store[i], event.event.id.data, event.event.id.size);
+            expect_end(cursor);
+            receipt = append_again(made->store, of_the_store[i]);
+            assert_true((receipt.flags & DAYBOOK_RECEIPT_DUPLICATE) != 0);
+            assert_int_equal(receipt.position, i * ORDERS_PER_SEGMENT + 8 + 1);
+        }
+    }
+}
+
 static unsigned passing(const dbk_view *view, size_t first, size_t count, unsigned order, unsigned segment) {
     char aggregate[40];
     (void)snprintf(aggregate, sizeof aggregate, "orders.%u", order);
@@ -194,6 +231,12 @@ static void what_is_not_in_memory_is_asked(void **state) {
     dbk_view_unref(view);
 }
 
+static void merge_all(daybook_store *store) {
+    daybook_status status;
+    while ((status = daybook_maintain(store, NULL)) == DAYBOOK_OK) continue;
+    assert_int_equal(status, DAYBOOK_END);
+}
+
 // What was sifted of one list of segments says nothing of another.
 static void a_cursor_finds_the_rest_behind_a_merge(void **state) {
     const fixture *made = *state;
@@ -203,23 +246,42 @@ static void a_cursor_finds_the_rest_behind_a_merge(void **state) {
     daybook_cursor *back = open_cursor(made->store, order_in(5), order_in(66), DAYBOOK_QUERY_REVERSE);
     expect_order(forward, order_in(5));
     expect_order(back, order_in(66));
-    daybook_status status;
-    while ((status = daybook_maintain(made->store, NULL)) == DAYBOOK_OK) continue;
-    assert_int_equal(status, DAYBOOK_END);
+    merge_all(made->store);
     expect_order(forward, order_in(66));
     expect_order(back, order_in(5));
     expect_end(forward);
     expect_end(back);
 }
 
+// Only a hash is left of it, in what erasing has made of its segment.
+static void an_id_whose_event_is_removed_is_known(void **state) {
+    const fixture *made = *state;
+    unsigned order = 3 * ORDERS_PER_SEGMENT + 9;
+    char id[40];
+    (void)snprintf(id, sizeof id, "order-%u", order);
+    assert_int_equal(daybook_event_remove(made->store, daybook_text("ORDERS"), order + 1, 1, NULL),
+                     DAYBOOK_OK);
+    for (unsigned i = 0; i < 20; i++) append_orders(made->store, SEGMENT_COUNT + i);
+    merge_all(made->store);
+    dbk_view *view = dbk_store_get_view(made->store);
+    assert_in_range(view->segment_count, 2, SEGMENT_COUNT);
+    dbk_view_unref(view);
+    for (int round = 0; round < ROUNDS; round++) {
+        daybook_receipt receipt = append_again(made->store, id);
+        assert_true((receipt.flags & DAYBOOK_RECEIPT_DELETED) != 0);
+    }
+}
+
 int main(void) {
-    // In this order: the second test finds in memory what the first has asked for, the last merges.
+    // In this order: later tests find in memory what the first has asked for, the last two merge.
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_find_what_any_segment_has),
         cmocka_unit_test(conditions_see_what_any_segment_has),
+        cmocka_unit_test(ids_are_known_whichever_segment_has_them),
         cmocka_unit_test(most_segments_are_passed_over),
         cmocka_unit_test(what_is_not_in_memory_is_asked),
         cmocka_unit_test(a_cursor_finds_the_rest_behind_a_merge),
+        cmocka_unit_test(an_id_whose_event_is_removed_is_known),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
