@@ -33,9 +33,9 @@ static const char tables[] =
     " WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS daybook_parked_aggregate ON daybook_parked (projection, aggregate, position);"
     "CREATE INDEX IF NOT EXISTS daybook_parked_request ON daybook_parked (projection) WHERE request <> 0;"
-    "CREATE TABLE IF NOT EXISTS daybook_projection_object (projection TEXT NOT NULL, kind TEXT NOT NULL, "
-    "name TEXT NOT NULL,"
-    " PRIMARY KEY (name)) WITHOUT ROWID;"
+    // Its key first: PRAGMA integrity_check of SQLite 3.40 complains of a table without rowid whose key is not.
+    "CREATE TABLE IF NOT EXISTS daybook_projection_object (name TEXT PRIMARY KEY, projection TEXT NOT NULL,"
+    " kind TEXT NOT NULL) WITHOUT ROWID;"
     "COMMIT";
 
 // Values of our own statements, `$1` and so on.
@@ -225,7 +225,7 @@ static daybook_status remember_objects(dbk_sqlite *sqlite, const char *name, day
     dbk_value value = text_value(daybook_text(name));
     return run(
         sqlite,
-        "INSERT INTO daybook_projection_object SELECT $1, type, name FROM sqlite_master WHERE sql IS NOT NULL"
+        "INSERT INTO daybook_projection_object SELECT name, $1, type FROM sqlite_master WHERE sql IS NOT NULL"
         " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT IN (SELECT name FROM temp.daybook_before)",
         &value, 1, NULL, error);
 }
@@ -308,6 +308,8 @@ static daybook_status drop(dbk_sqlite *sqlite, const char *name, const dbk_defin
                            daybook_error *error) {
     dbk_progress known;
     DBK_TRY(dbk_sqlite_load(&sqlite->target, name, &known, error));
+    DBK_TRY(
+        dbk_sqlite_exec(sqlite, "PRAGMA defer_foreign_keys=ON", error)); // the order of tables is no matter
     if (definition != NULL)
         DBK_TRY(run_all(sqlite, definition, definition->teardown, definition->teardown_count, error));
     DBK_TRY(dbk_sqlite_drop_objects(sqlite, name, error));

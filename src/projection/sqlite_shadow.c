@@ -249,6 +249,8 @@ daybook_status dbk_sqlite_shadow_switch(dbk_target *target, dbk_target *shadow, 
     DBK_TRY(exec_name(sqlite, "ATTACH '%q' AS daybook_shadow", dbk_sqlite_of(shadow)->path, error));
     dbk_buf_init(&found.text, sqlite->allocator, 64 << 20);
     daybook_status status = dbk_sqlite_begin(target, error);
+    // Tables go and come in an order that foreign keys know nothing of; at the commit they must hold again.
+    if (status == DAYBOOK_OK) status = dbk_sqlite_exec(sqlite, "PRAGMA defer_foreign_keys=ON", error);
     if (status == DAYBOOK_OK) status = switch_in(sqlite, shadow, name, now_ns, &found, error);
     if (status == DAYBOOK_OK) status = dbk_sqlite_commit(target, error);
     if (status != DAYBOOK_OK) dbk_sqlite_rollback(target);
