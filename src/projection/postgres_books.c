@@ -67,12 +67,15 @@ static daybook_status change(dbk_postgres *postgres, const char *sql, const char
     return DAYBOOK_OK;
 }
 
-// Whether one of our tables is there, where names without a schema lead.
+// Whether one of our tables is there: where names without a schema lead, or in the shadow itself.
 static daybook_status has_table(dbk_postgres *postgres, const char *name, bool *has_out,
                                 daybook_error *error) {
+    const char *values[] = {name, postgres->schema};
     PGresult *result;
-    DBK_TRY(dbk_postgres_query(postgres, "SELECT pg_catalog.to_regclass($1) IS NOT NULL", &name, 1, &result,
-                               error));
+    DBK_TRY(dbk_postgres_query(
+        postgres,
+        "SELECT pg_catalog.to_regclass(CASE WHEN $2 = '' THEN $1 ELSE $2 || '.' || $1 END) IS NOT NULL",
+        values, 2, &result, error));
     *has_out = *PQgetvalue(result, 0, 0) == 't';
     PQclear(result);
     return DAYBOOK_OK;

@@ -117,19 +117,28 @@ static daybook_status add_indexes(dbk_postgres *shadow, const char *live_schema,
     return dbk_postgres_exec_each(shadow, further_indexes, values, 2, error);
 }
 
-// The schema of the live bookkeeping, quoted: empty where there is none.
-static daybook_status find_live_schema(dbk_postgres *shadow, char *schema, size_t size,
+// Where names without a schema lead but for the shadow, quoted; and whether there is bookkeeping in it.
+static daybook_status find_live_schema(dbk_postgres *shadow, char *schema, size_t size, bool *has_books_out,
                                        daybook_error *error) {
     const char *own = shadow->schema;
     PGresult *result;
-    DBK_TRY(dbk_postgres_query(
-        shadow,
-        "SELECT quote_ident(n.nspname) FROM unnest(current_schemas(false)) WITH ORDINALITY s(name,"
-        " place) JOIN pg_namespace n ON n.nspname = s.name WHERE s.name <> $1 ORDER BY place LIMIT 1",
-        &own, 1, &result, error));
-    (void)snprintf(schema, size, "%s", PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "");
+    DBK_TRY(dbk_postgres_query(shadow,
+                               "SELECT quote_ident(n.nspname), to_regclass(quote_ident(n.nspname) || "
+                               "'.daybook_projection_object') IS NOT NULL"
+                               " FROM unnest(current_schemas(false)) WITH ORDINALITY s(name, place) JOIN "
+                               "pg_namespace n ON n.nspname = s.name"
+                               " WHERE s.name <> $1 ORDER BY place LIMIT 1",
+                               &own, 1, &result, error));
+    daybook_status status = DAYBOOK_OK;
+    if (PQntuples(result) == 0)
+        status = dbk_postgres_fail(shadow, DBK_FAILURE_FATAL, "3F000", DAYBOOK_ENOTFOUND, error,
+                                   "no schema to make tables in; create one that is in the search path");
+    if (status == DAYBOOK_OK) {
+        (void)snprintf(schema, size, "%s", PQgetvalue(result, 0, 0));
+        *has_books_out = *PQgetvalue(result, 0, 1) == 't';
+    }
     PQclear(result);
-    return DAYBOOK_OK;
+    return status;
 }
 
 static daybook_status projection_of(dbk_postgres *shadow, char *name, size_t size, daybook_error *error) {
@@ -144,9 +153,10 @@ daybook_status dbk_postgres_shadow_finish(dbk_target *target, daybook_error *err
     dbk_postgres *shadow = dbk_postgres_of(target);
     char schema[2 * DBK_POSTGRES_NAME_SIZE + 2];
     char name[DBK_DEFINITION_NAME_SIZE_MAX + 1];
-    DBK_TRY(find_live_schema(shadow, schema, sizeof schema, error));
+    bool has_books = false;
+    DBK_TRY(find_live_schema(shadow, schema, sizeof schema, &has_books, error));
     DBK_TRY(projection_of(shadow, name, sizeof name, error));
-    if (*schema != '\0' && *name != '\0') {
+    if (has_books && *name != '\0') {
         DBK_TRY(dbk_postgres_start(shadow, error));
         DBK_TRY(dbk_postgres_conclude(shadow, add_indexes(shadow, schema, name, error), error));
     }
@@ -280,7 +290,8 @@ static daybook_status do_switch(dbk_postgres *postgres, dbk_postgres *shadow, co
     char live[2 * DBK_POSTGRES_NAME_SIZE + 2];
     bool is_live = false;
     uint64_t position = 0;
-    DBK_TRY(find_live_schema(shadow, live, sizeof live, error));
+    bool has_books = false;
+    DBK_TRY(find_live_schema(shadow, live, sizeof live, &has_books, error));
     DBK_TRY(compare(postgres, shadow, name, &is_live, &position, error));
     const char *grants[] = {name, schema};
     DBK_TRY(dbk_postgres_query(postgres, remember_grants, grants, 2, NULL, error));
