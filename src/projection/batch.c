@@ -172,8 +172,9 @@ daybook_status dbk_batch_add(dbk_batch *batch, const dbk_reader_options *options
         added->copy = copy_event(batch, event);
         if (added->copy == NULL) return fail_memory(error);
     } else {
-        daybook_error unfit;
-        daybook_error_init(&unfit);
+        daybook_error unfit; // its message is read only after a failure, which writes it
+        unfit.size = sizeof unfit;
+        unfit.message[0] = '\0';
         daybook_status status = add_steps(batch, options, event, &unfit);
         if (status == DAYBOOK_ENOMEM) return fail_memory(error);
         if (status != DAYBOOK_OK) {

@@ -232,10 +232,33 @@ static daybook_status write_event(dbk_run *run, writing *done, const dbk_batch_e
     return refuse(run, event, words, done, error);
 }
 
+// Whether the event goes in as it is, so that it can go together with its neighbours.
+static bool is_plain(const dbk_run *run, const writing *done, const dbk_batch_event *event) {
+    return !done->is_careful && done->refusal == NULL && event->failure == NULL && event->copy == NULL &&
+           dbk_held_find(&run->held, event->aggregate) == 0;
+}
+
+// The plain events from `*at` on, which is advanced: their steps lie one behind the other.
+static daybook_status write_plain(dbk_run *run, writing *done, size_t *at, daybook_error *error) {
+    const dbk_batch *batch = done->batch;
+    size_t first = *at;
+    size_t step_count = 0;
+    for (; *at < done->end && is_plain(run, done, &batch->events[*at]); ++*at)
+        step_count += batch->events[*at].step_count;
+    done->applied_count += *at - first;
+    if (step_count == 0) return DAYBOOK_OK;
+    return run->target->calls->apply(run->target, &batch->steps[batch->events[first].step_first], step_count,
+                                     error);
+}
+
 static daybook_status write_within(dbk_run *run, writing *done, dbk_progress *progress,
                                    daybook_error *error) {
-    for (size_t i = done->first; i < done->end && !done->is_stopped; i++)
-        DBK_TRY(write_event(run, done, &done->batch->events[i], error));
+    for (size_t i = done->first; i < done->end && !done->is_stopped;) {
+        if (is_plain(run, done, &done->batch->events[i]))
+            DBK_TRY(write_plain(run, done, &i, error));
+        else
+            DBK_TRY(write_event(run, done, &done->batch->events[i++], error));
+    }
     *progress = run->progress;
     // In front of an event to stop at there may be nothing new.
     if (done->position > progress->position) progress->position = done->position;
