@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Orders: an aggregate with rules, snapshots that take themselves, and clerks who work on one order at a time
-// without losing each other's changes. The guide tells it step by step: docs/guide/aggregates.md.
+// Orders: an aggregate with rules, snapshots that take themselves, clerks who work on one order at a time
+// without losing each other's changes, and a read model in SQL. The guides tell it step by step:
+// docs/guide/aggregates.md, docs/guide/read-models.md.
 //
-//     cc orders.c $(pkg-config --cflags --libs daybook-toolkit) -pthread
-//     ./a.out shop        (a directory; it is created. Without: a store in memory)
+//     cc orders.c $(pkg-config --cflags --libs daybook-toolkit daybook-projection) -pthread
+//     ./a.out shop                                       (a directory; it is created. Without: a store in memory)
+//     ./a.out shop orders.sql                            and a read model in SQLite, shop.db
+//     ./a.out shop orders.sql --to postgresql://...      or in PostgreSQL
 #include <daybook/daybook.h>
+#include <daybook/projection.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -182,6 +186,31 @@ static daybook_status show_snapshot(daybook_repository *orders, daybook_error *e
     return DAYBOOK_OK;
 }
 
+// A read model: orders.sql says what each event changes in its table. Run again, it goes on where it was.
+
+static daybook_status read_model(daybook_store *store, const char *path, const char *database,
+                                 daybook_error *error) {
+    char sql[8192];
+    FILE *file = fopen(path, "rb");
+    size_t size = file == NULL ? 0 : fread(sql, 1, sizeof sql, file);
+    if (file != NULL) (void)fclose(file);
+    daybook_projection_definition definition;
+    daybook_projection_definition_init(&definition);
+    definition.sql = daybook_bytes(sql, size);
+    definition.file = path;
+    daybook_projection *projection = NULL;
+    daybook_status status =
+        daybook_projection_new(daybook_store_engine(store), &definition, database, NULL, &projection, error);
+    if (status == DAYBOOK_OK) status = daybook_projection_run(projection, 0, error);
+    if (status == DAYBOOK_OK) {
+        daybook_projection_info info = {.size = sizeof info};
+        daybook_projection_get_info(projection, &info);
+        printf("read model %s: %" PRIu64 " events\n", info.name, info.event_count);
+    }
+    daybook_projection_free(projection);
+    return status;
+}
+
 static int run(daybook_store *store) {
     daybook_error error;
     daybook_error_init(&error);
@@ -216,5 +245,12 @@ int main(int count, char **arguments) {
     daybook_status status = daybook_open(count > 1 ? arguments[1] : ":memory:", NULL, &store, &error);
     if (failed("open", status, &error)) return 1;
     int result = run(store);
+    if (result == 0 && count > 2) {
+        char database[1024];
+        (void)snprintf(database, sizeof database, "sqlite:%s.db", arguments[1]);
+        int is_elsewhere = count > 4 && strcmp(arguments[3], "--to") == 0;
+        status = read_model(store, arguments[2], is_elsewhere ? arguments[4] : database, &error);
+        result = failed("read model", status, &error);
+    }
     return failed("close", daybook_close(store, &error), &error) ? 1 : result;
 }

@@ -6,7 +6,7 @@
  *
  *     daybook_projection_definition definition;
  *     daybook_projection_definition_init(&definition);
- *     definition.sql = text of the file;                 // see docs/guide/projections.md
+ *     definition.sql = text of the file;                 // see docs/guide/read-models.md
  *     definition.file = "order_totals.sql";
  *     daybook_projection *projection;
  *     daybook_projection_new(daybook_store_engine(store), &definition, "sqlite:orders.db", NULL, &projection, &error);
