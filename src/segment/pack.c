@@ -211,7 +211,8 @@ daybook_status dbk_dictionary_train(const daybook_allocator *allocator, const db
     parameters.zParams.compressionLevel = DBK_PACK_BLOCKS;
     size_t size = ZDICT_trainFromBuffer_fastCover(out, capacity, samples.data, sizes, (unsigned)sample_count,
                                                   parameters);
-    // No dictionary is no failure: bodies too alike or too few to learn from.
+    // No dictionary is no failure.
+    // defensive: there are samples enough; only memory that zstd itself asks for can be out
     if (!ZDICT_isError(size)) buf->size += size;
 done:
     dbk_free(allocator, sizes);

@@ -87,7 +87,7 @@ daybook_status dbk_segment_writer_new(const dbk_segment_config *config, uint64_t
 /// evenly spread, are used); below 32 KB none is made. `bodies` borrowed during the call.
 daybook_status dbk_segment_writer_train(dbk_segment_writer *writer, const dbk_slice *bodies, size_t count,
                                         daybook_error *error);
-/// Instead: compress with this one.
+/// Instead: compress with this one. EDAMAGED where zstd refuses its bytes.
 daybook_status dbk_segment_writer_use_dictionary(dbk_segment_writer *writer, dbk_slice dictionary,
                                                  daybook_error *error);
 /// Events in order of position, within the range: else EMISUSE. `event->body` is copied. After a failure all

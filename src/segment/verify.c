@@ -96,10 +96,11 @@ static daybook_status check_digest(segment_verifier *verifier, daybook_error *er
     dbk_sha256_init(&digest);
     uint64_t end = verifier->segment->tail.footer_offset;
     daybook_status status = DAYBOOK_OK;
-    for (uint64_t offset = 0; offset < end && status == DAYBOOK_OK;) {
+    for (uint64_t offset = 0; offset < end;) {
         size_t size = end - offset < READ_SIZE ? (size_t)(end - offset) : READ_SIZE;
         status = dbk_read_exactly(reader->vfs, reader->file, reader->path, bytes, size, offset, error);
-        if (status == DAYBOOK_OK) dbk_sha256_update(&digest, bytes, size);
+        if (status != DAYBOOK_OK) break;
+        dbk_sha256_update(&digest, bytes, size);
         offset += size;
     }
     dbk_free(verifier->segment->allocator, bytes);

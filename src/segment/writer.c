@@ -126,6 +126,9 @@ static bool may_have_dictionary(dbk_segment_writer *writer) {
 
 static daybook_status use_dictionary(dbk_segment_writer *writer, dbk_slice dictionary, daybook_error *error) {
     daybook_status status = dbk_dictionary_encoder_new(writer->allocator, dictionary, &writer->encoder);
+    if (status == DAYBOOK_EDAMAGED)
+        return dbk_fail(error, status, "the dictionary for %s is none: zstd cannot read it",
+                        writer->assembly.path);
     if (status != DAYBOOK_OK) return out_of_memory(writer, error);
     return dbk_assembly_add_dictionary(&writer->assembly, dictionary, &writer->dictionary, error);
 }

@@ -190,6 +190,23 @@ static void bodies_of_noise_and_size_are_measured(void **state) {
     free(orders);
 }
 
+// Bodies too large for a piece are left out of it, also where nothing is left to measure.
+static void bodies_larger_than_a_piece_are_not_measured(void **state) {
+    (void)state;
+    enum { LARGE = 9000 };
+    static uint8_t large[LARGE];
+    dbk_dictionary dictionary;
+    dbk_dictionary_init(&dictionary, dbk_allocator_default());
+    bodies *orders = make_bodies(ORDERS, 1);
+    for (size_t i = 0; i < BODIES; i++)
+        if (i % 20 == 19 || i + 100 >= BODIES) orders->slices[i] = daybook_bytes(large, LARGE);
+    assert_true(choose(&dictionary, orders, BODIES));
+    assert_int_equal(dictionary.uses, 1);
+    assert_true(dictionary.packed > 0);
+    free(orders);
+    dbk_dictionary_deinit(&dictionary);
+}
+
 // The data packs worse, not the dictionary: a new one would do no better.
 static void a_dictionary_stays_where_a_new_one_gains_nothing(void **state) {
     (void)state;
@@ -213,6 +230,7 @@ int main(void) {
         cmocka_unit_test(few_events_get_none),
         cmocka_unit_test(without_memory_it_stays_as_it_was),
         cmocka_unit_test(bodies_of_noise_and_size_are_measured),
+        cmocka_unit_test(bodies_larger_than_a_piece_are_not_measured),
         cmocka_unit_test(a_dictionary_stays_where_a_new_one_gains_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

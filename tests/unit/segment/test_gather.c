@@ -35,15 +35,15 @@ typedef struct run {
     size_t source_count;
 } run;
 
-// An event whose terms take more than a chunk.
-static void begin(run *made, size_t memory_max) {
+// An event with this many long tags.
+static void begin_with(run *made, size_t memory_max, size_t tag_count) {
     test_world *world = &made->world;
     world_init(world, 61);
     made->vfs = *world->vfs;
     made->vfs.entropy = no_entropy;
     static char text[TAGS][TAG_SIZE + 1];
     daybook_slice tags[TAGS];
-    for (size_t i = 0; i < TAGS; i++) {
+    for (size_t i = 0; i < tag_count; i++) {
         memset(text[i], 't', TAG_SIZE);
         (void)snprintf(text[i], 8, "%05zu", i);
         text[i][5] = 't';
@@ -54,7 +54,7 @@ static void begin(run *made, size_t memory_max) {
     event.subject = daybook_text("orders.7.placed");
     event.id = daybook_text("an id");
     event.tags = tags;
-    event.tag_count = TAGS;
+    event.tag_count = tag_count;
     dbk_buf_init(&made->body, world->allocator, 1 << 20);
     assert_int_equal(dbk_event_encode_body(&event, 8, (const uint8_t *)"0123456789abcdef", &made->body, NULL),
                      DAYBOOK_OK);
@@ -66,6 +66,11 @@ static void begin(run *made, size_t memory_max) {
                      DAYBOOK_OK);
     assert_int_equal(dbk_gather_new(world->allocator, &made->vfs, TERMS_PATH, memory_max, &made->gather),
                      DAYBOOK_OK);
+}
+
+// Its terms take more than a chunk.
+static void begin(run *made, size_t memory_max) {
+    begin_with(made, memory_max, TAGS);
 }
 
 static daybook_status add(run *made, uint32_t number) {
@@ -127,6 +132,20 @@ static void runs_of_several_chunks_come_back(void **state) {
         total += terms;
     }
     assert_true(total >= TAGS + 8);
+    end(&made);
+}
+
+// The terms of one event leave no room for another's bytes in the batch, though for their number.
+static void a_batch_ends_where_its_bytes_do(void **state) {
+    (void)state;
+    run made;
+    begin_with(&made, 1 << 20, TAGS / 2);
+    for (uint32_t number = 0; number < 3; number++) assert_int_equal(add(&made, number), DAYBOOK_OK);
+    finish(&made);
+    size_t terms;
+    assert_int_equal(made.source_count, 1);
+    assert_int_equal(read_source(&made, 0, &terms), DAYBOOK_END);
+    assert_true(terms > TAGS / 2);
     end(&made);
 }
 
@@ -346,6 +365,7 @@ static void of_equal_dead_ids_the_strongest_stays(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_of_several_chunks_come_back),
+        cmocka_unit_test(a_batch_ends_where_its_bytes_do),
         cmocka_unit_test(runs_that_are_no_terms_are_damage),
         cmocka_unit_test(changed_runs_are_damage),
         cmocka_unit_test(numbers_left_behind_are_told),
