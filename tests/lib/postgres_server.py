@@ -223,8 +223,17 @@ class Server:
     def thaw(self):
         self.signal(signal.SIGCONT)
 
+    def unmount(self):
+        """What a test mounted in the directory, to have a small disk."""
+        with open("/proc/mounts", encoding="utf-8", errors="replace") as mounts:
+            places = [line.split()[1] for line in mounts]
+        for place in places:
+            if place.startswith(self.directory + "/"):
+                subprocess.run(["umount", "-l", place], capture_output=True, check=False)
+
     def close(self):
         self.kill()
+        self.unmount()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 

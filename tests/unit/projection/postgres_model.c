@@ -29,11 +29,13 @@ void postgres_check_says(postgres_model *at, const char *text, const char *file,
 
 const char *postgres_ask(postgres_model *at, const char *sql) {
     static char answer[4096];
-    if (PQstatus(at->admin) != CONNECTION_OK) {
+    PGresult *result = PQexec(at->admin, sql);
+    if (PQstatus(at->admin) != CONNECTION_OK) { // the server was restarted
+        PQclear(result);
         PQfinish(at->admin);
         at->admin = PQconnectdb(postgres.url);
+        result = PQexec(at->admin, sql);
     }
-    PGresult *result = PQexec(at->admin, sql);
     ExecStatusType outcome = PQresultStatus(result);
     if (outcome != PGRES_TUPLES_OK && outcome != PGRES_COMMAND_OK)
         fail_msg("%s: %s", sql, PQerrorMessage(at->admin));
