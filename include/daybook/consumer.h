@@ -127,7 +127,7 @@ typedef struct daybook_consumer_info {
     daybook_consumer_config config;
     int64_t created_ns;
     uint64_t delivered_number; /* deliveries so far, repeated ones too */
-    uint64_t delivered_seq;    /* greatest seq delivered */
+    uint64_t delivered_seq;    /* greatest delivered, or passed over: before its start, or stored no more */
     int64_t delivered_ns;      /* when last; 0: never */
     uint64_t floor_number;     /* everything up to here is settled */
     uint64_t floor_seq;

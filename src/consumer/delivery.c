@@ -266,11 +266,41 @@ daybook_status dbk_delivery_progress(dbk_delivery *delivery, uint64_t seq, uint6
     return DAYBOOK_OK;
 }
 
-void dbk_delivery_drop(dbk_delivery *delivery, uint64_t seq) {
+// What is held waits behind another of its aggregate and is not settled before.
+static bool may_be_dropped(const dbk_pending_entry *entry) {
+    if ((entry->flags & DBK_PENDING_CLAIMED) != 0) return false;
+    return (entry->flags & DBK_PENDING_HELD) == 0 ||
+           (entry->flags & (DBK_PENDING_DUE | DBK_PENDING_TAKEN)) != 0;
+}
+
+bool dbk_delivery_drop(dbk_delivery *delivery, uint64_t seq) {
     dbk_pending_place place = dbk_pending_find(&delivery->pending, seq);
-    if (place.entry == NULL || (place.entry->flags & DBK_PENDING_CLAIMED) != 0) return;
+    if (place.entry == NULL || !may_be_dropped(place.entry)) return false;
     note(delivery, DBK_CHANGE_SETTLE, seq, 0, 0, 0);
     settle(delivery, &place);
+    return true;
+}
+
+// In order per aggregate: whom one waited for was dropped just before, so that it may be, too.
+static bool drop_one_by_one(dbk_delivery *delivery, uint64_t seq) {
+    bool any = false;
+    for (uint64_t from = 0;;) {
+        dbk_pending_place place = dbk_pending_seek(&delivery->pending, from);
+        if (place.entry == NULL || place.seq >= seq) return any;
+        from = place.seq + 1;
+        any = dbk_delivery_drop(delivery, place.seq) || any;
+    }
+}
+
+bool dbk_delivery_drop_below(dbk_delivery *delivery, uint64_t seq) {
+    if (seq == 0) return false;
+    dbk_pending_place first = dbk_pending_seek(&delivery->pending, 0);
+    if (first.entry == NULL || first.seq >= seq) return false;
+    if (delivery->rules.in_order) return drop_one_by_one(delivery, seq);
+    // One change for all, of which there may be millions.
+    if (!settle_up_to(delivery, seq - 1)) return false;
+    note(delivery, DBK_CHANGE_SETTLE_ALL, seq - 1, 0, 0, 0);
+    return true;
 }
 
 // ---- Claims -----------------------------------------------------------------------------------------------
@@ -491,6 +521,11 @@ dbk_delivery_floor dbk_delivery_get_floor(const dbk_delivery *delivery) {
     dbk_pending_place first = dbk_pending_seek(&delivery->pending, 0);
     if (first.entry == NULL) return (dbk_delivery_floor){delivery->delivered_seq, delivery->number};
     return (dbk_delivery_floor){first.seq - 1, least_number(delivery) - 1};
+}
+
+uint64_t dbk_delivery_deliveries(const dbk_delivery *delivery, uint64_t seq) {
+    dbk_pending_place place = dbk_pending_find(&delivery->pending, seq);
+    return place.entry == NULL ? 0 : place.entry->deliveries;
 }
 
 size_t dbk_delivery_bytes(const dbk_delivery *delivery) {

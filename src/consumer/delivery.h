@@ -108,8 +108,11 @@ daybook_status dbk_delivery_give(dbk_delivery *delivery, uint64_t seq, uint64_t 
                                  uint64_t *deliveries_out);
 /// It was not delivered after all, and is the next to be.
 void dbk_delivery_put_back(dbk_delivery *delivery, uint64_t seq);
-/// The event is no longer stored.
-void dbk_delivery_drop(dbk_delivery *delivery, uint64_t seq);
+/// The event is no longer stored: settled, if pending. One that is held or claimed stays, until its turn has come or
+/// its claim has ended. True where something changed.
+bool dbk_delivery_drop(dbk_delivery *delivery, uint64_t seq);
+/// No event below `seq` is stored any more: the same for each of them.
+bool dbk_delivery_drop_below(dbk_delivery *delivery, uint64_t seq);
 
 // ---- Answers; ENOTFOUND: not pending, or claimed ------------------------------------------------------------
 
@@ -142,6 +145,8 @@ dbk_delivery_floor dbk_delivery_get_floor(const dbk_delivery *delivery);
 static inline uint64_t dbk_delivery_pending_count(const dbk_delivery *delivery) {
     return delivery->pending.count - delivery->held_count;
 }
+/// How often a message that is pending was delivered; 0 where it is not.
+uint64_t dbk_delivery_deliveries(const dbk_delivery *delivery, uint64_t seq);
 size_t dbk_delivery_bytes(const dbk_delivery *delivery);
 
 // ---- Restoring (state.c) ----------------------------------------------------------------------------------

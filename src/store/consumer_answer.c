@@ -59,6 +59,7 @@ static daybook_status answer(dbk_consumer *consumer, answer_kind kind, uint64_t 
     if (atomic_load(&consumer->removed)) return dbk_consumer_fail_removed(consumer, error);
     pthread_mutex_lock(&consumer->lock);
     bool wakes = may_wake(consumer, kind == ANSWER_NAK);
+    if (advisory != NULL) advisory->deliveries = dbk_delivery_deliveries(&consumer->delivery, seq);
     daybook_status status = change_state(consumer, kind, seq, delay);
     if (status == DAYBOOK_OK) {
         dbk_consumer_note_change(consumer);

@@ -705,6 +705,7 @@ daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, ui
     // Removed before, and the bytes may still be there.
     bool was_there = erase && status == DAYBOOK_ENOTFOUND && seq <= atomic_load(&stream->published_seq);
     if (status != DAYBOOK_OK && !was_there) return status;
+    dbk_consumers_drop_event(store, stream, seq);
     const dbk_dropped dropped = {.stream_id = stream->id,
                                  .seq_first = seq,
                                  .seq_last = seq,
@@ -827,6 +828,7 @@ daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name,
     if (removed.ranges.count > 0) erase_from = removed.ranges.items[0].first;
     deinit_removal(&removed);
     if (removed_count_out != NULL) *removed_count_out = done;
+    if (done > 0) dbk_consumers_drop_purged(store, stream);
     if (status != DAYBOOK_OK) return say_done(status, done, error);
     // Nothing left to remove: removed before, and the bytes may still be there.
     const dbk_dropped dropped = {.stream_id = stream->id,

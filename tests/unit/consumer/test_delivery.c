@@ -207,6 +207,48 @@ static void what_is_put_back_comes_first(void **state) {
     dbk_delivery_deinit(&delivery);
 }
 
+// Claimed, and held behind it: dropped when their turn has come. All others at once, and saved so.
+static void what_is_no_longer_stored_is_settled(void **state) {
+    (void)state;
+    for (int in_order = 0; in_order < 2; in_order++) {
+        dbk_delivery_rules rules = plain;
+        rules.in_order = in_order != 0;
+        dbk_changes changes;
+        dbk_changes_init(&changes, dbk_allocator_default(), 1 << 20);
+        dbk_delivery delivery, again;
+        dbk_delivery_init(&delivery, dbk_allocator_default(), &rules, 0);
+        delivery.changes = &changes;
+        // Three of aggregate 1, two of 2, and one of 3 behind.
+        static const uint64_t aggregates[] = {1, 2, 1, 2, 1, 3};
+        for (uint64_t seq = 1; seq <= 6; seq++) (void)deliver(&delivery, seq, aggregates[seq - 1], 0);
+        assert_int_equal(dbk_delivery_deliveries(&delivery, 1), 1);
+        assert_false(dbk_delivery_drop_below(&delivery, 1));
+        assert_int_equal(dbk_delivery_claim(&delivery, 2), DAYBOOK_OK);
+        assert_true(dbk_delivery_drop_below(&delivery, 6));
+        assert_false(dbk_delivery_drop(&delivery, 2));
+        assert_int_equal(dbk_delivery_pending_count(&delivery), 2);
+        assert_int_equal(delivery.held_count, in_order ? 1 : 0);
+        dbk_delivery_unclaim(&delivery, 2);
+        assert_true(dbk_delivery_drop_below(&delivery, 6));
+        assert_int_equal(delivery.held_count, 0);
+        assert_false(dbk_delivery_drop_below(&delivery, 6));
+        assert_true(dbk_delivery_drop(&delivery, 6));
+        assert_floor(&delivery, 6, in_order ? 3 : 6);
+        dbk_delivery_init(&again, dbk_allocator_default(), &rules, 0);
+        dbk_changes_reader reader;
+        dbk_change change;
+        uint64_t at;
+        assert_int_equal(dbk_changes_read(dbk_changes_finish(&changes, 0, 0), &reader, &at, &at), DAYBOOK_OK);
+        while (dbk_changes_next(&reader, &change) == DAYBOOK_OK)
+            assert_int_equal(dbk_delivery_replay(&again, &change), DAYBOOK_OK);
+        assert_int_equal(again.pending.count, 0);
+        assert_floor(&again, 6, in_order ? 3 : 6);
+        dbk_delivery_deinit(&again);
+        dbk_delivery_deinit(&delivery);
+        dbk_changes_deinit(&changes);
+    }
+}
+
 static void deadlines_outlive_half_the_range_of_ticks(void **state) {
     (void)state;
     dbk_delivery delivery;
@@ -277,6 +319,7 @@ int main(void) {
         cmocka_unit_test(an_aggregate_waits_for_its_message_in_flight),
         cmocka_unit_test(a_claimed_message_is_nobody_elses),
         cmocka_unit_test(what_is_put_back_comes_first),
+        cmocka_unit_test(what_is_no_longer_stored_is_settled),
         cmocka_unit_test(deadlines_outlive_half_the_range_of_ticks),
         cmocka_unit_test(memory_may_run_out_anywhere),
     };
