@@ -61,8 +61,10 @@ DAYBOOK_API daybook_status daybook_open(const char *path, const daybook_open_opt
 
 /**
  * Close. Cursors must be closed before. Waits for running appends; writes the witness that makes
- * the journal's end certain, and what streams with a sync_interval acknowledged. Where that cannot be written:
- * EUNCERTAIN or ENOSPC (not again where the store was poisoned before). NULL is fine. The store is gone whatever is returned.
+ * the journal's end certain, what streams with a sync_interval acknowledged, and what consumers were answered last.
+ * Where that cannot be written: EUNCERTAIN, ENOSPC, EIO or ENOMEM, and the message says what is not kept; messages
+ * of consumers whose answers are not kept come again. Where the store was poisoned before it tells of answers only.
+ * NULL is fine. The store is gone whatever is returned.
  */
 DAYBOOK_API daybook_status daybook_close(daybook_store *store, daybook_error *error);
 

@@ -18,7 +18,13 @@
 #include "daybook/subject.h"
 #include "store/commit.h"
 
-enum { CHANGES_SIZE_MAX = 4 << 20, EPHEMERAL_THRESHOLD_SECONDS = 5, SHOWN_MAX = 200 };
+enum {
+    CHANGES_SIZE_MAX = 4 << 20,
+    PART_BYTES = 1 << 20,
+    CHECKPOINT_CHANGES = 64 << 10,
+    EPHEMERAL_THRESHOLD_SECONDS = 5,
+    SHOWN_MAX = 200
+};
 
 // ---- One consumer -----------------------------------------------------------------------------------------
 
@@ -197,15 +203,11 @@ daybook_status dbk_consumers_all(struct dbk_consumers *registry, dbk_consumer **
 void dbk_consumers_note_removed(daybook_store *store, uint32_t stream_id, uint64_t position_last) {
     struct dbk_consumers *registry = atomic_load(&store->consumers);
     if (registry == NULL) return;
-    dbk_consumer *any = NULL;
     pthread_mutex_lock(&registry->lock);
     for (dbk_consumer *at = registry->first; at != NULL; at = at->next) {
-        if (at->stream->id != stream_id) continue;
-        any = at;
-        if (position_last > atomic_load(&at->delivered_position)) atomic_store(&at->recount, true);
+        if (at->stream->id == stream_id && position_last > atomic_load(&at->delivered_position))
+            atomic_store(&at->recount, true);
     }
-    // What waited for an answer may be gone: there may be room for more.
-    if (any != NULL) dbk_consumer_wake(any);
     pthread_mutex_unlock(&registry->lock);
 }
 
@@ -234,7 +236,7 @@ static daybook_status load_one(struct dbk_consumers *registry, const daybook_rec
     if (consumer == NULL) return status;
     daybook_error detail;
     daybook_error_init(&detail);
-    status = dbk_consumer_load_state(consumer, &detail);
+    status = dbk_consumer_load_state(consumer, event->position, &detail);
     if (status == DAYBOOK_OK || status == DAYBOOK_EDAMAGED || status == DAYBOOK_EFORMAT) {
         if (status != DAYBOOK_OK) {
             consumer->damage = dbk_copy_text(store->allocator, daybook_text(detail.message));
@@ -282,6 +284,8 @@ static daybook_status new_registry(daybook_store *store, daybook_error *error) {
                                store->vfs->clock_monotonic_ns(store->vfs);
     pthread_mutex_init(&registry->change_lock, NULL);
     pthread_mutex_init(&registry->lock, NULL);
+    registry->part_bytes = PART_BYTES;
+    registry->checkpoint_changes = CHECKPOINT_CHANGES;
     // Before loading: what loads asks it for the time, and removals meanwhile are noted.
     atomic_store(&store->consumers, registry);
     return DAYBOOK_OK;
@@ -322,9 +326,52 @@ daybook_status dbk_consumers_get(daybook_store *store, struct dbk_consumers **re
     return status;
 }
 
-void dbk_consumers_stop(daybook_store *store) {
+// The last save of one consumer.
+static daybook_status save_last(dbk_consumer *consumer, daybook_error *error) {
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status status = DAYBOOK_OK;
+    bool poisoned = atomic_load(&consumer->store->poisoned);
+    if (!poisoned) {
+        dbk_consumer_send_advisories(consumer);
+        pthread_mutex_lock(&consumer->lock);
+        if (consumer->is_saved && consumer->count_is_dear && consumer->is_counted)
+            consumer->wants_checkpoint = true;
+        if (consumer->wants_checkpoint) consumer->change_count++;
+        pthread_mutex_unlock(&consumer->lock);
+        status = dbk_consumer_save(consumer, false, &detail);
+    } else if (consumer->is_saved && consumer->queued_count < consumer->change_count) {
+        status = dbk_fail(&detail, DAYBOOK_EUNCERTAIN, "the journal cannot be written since a sync failed");
+    }
+    if (status == DAYBOOK_OK) return status;
+    return dbk_fail(error, status == DAYBOOK_EPOISONED ? DAYBOOK_EUNCERTAIN : status,
+                    "what consumer %s of stream %.*s delivered and was answered last is not kept, and comes "
+                    "again: %.300s",
+                    consumer->name, (int)consumer->stream->name.size,
+                    (const char *)consumer->stream->name.data, detail.message);
+}
+
+static daybook_status save_all(struct dbk_consumers *registry, daybook_error *error) {
+    dbk_consumer **consumers;
+    size_t count;
+    if (!atomic_load(&registry->store->poisoned)) dbk_consumers_sweep_all(registry);
+    if (dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK)
+        return dbk_fail(
+            error, DAYBOOK_ENOMEM,
+            "out of memory saving consumers: what was answered last is not kept, and comes again");
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = 0; i < count; i++) {
+        daybook_status one = save_last(consumers[i], status == DAYBOOK_OK ? error : NULL);
+        if (status == DAYBOOK_OK) status = one;
+        dbk_consumer_unref(consumers[i]);
+    }
+    dbk_free(registry->store->allocator, consumers);
+    return status;
+}
+
+daybook_status dbk_consumers_stop(daybook_store *store, daybook_error *error) {
     struct dbk_consumers *registry = atomic_load(&store->consumers);
-    if (registry == NULL) return;
+    if (registry == NULL) return DAYBOOK_OK;
     atomic_store(&registry->stop, true);
     if (registry->keeper_runs) {
         atomic_fetch_add(&registry->keeper_word, 1);
@@ -332,7 +379,7 @@ void dbk_consumers_stop(daybook_store *store) {
         pthread_join(registry->keeper, NULL);
         registry->keeper_runs = false;
     }
-    if (!atomic_load(&store->poisoned) && !store->read_only) (void)dbk_consumers_keep(registry, true);
+    return store->read_only ? DAYBOOK_OK : save_all(registry, error);
 }
 
 void dbk_consumers_free(daybook_store *store) {
@@ -612,8 +659,8 @@ daybook_status daybook_consumer_pause(daybook_store *store, daybook_slice stream
 // Its events go, configuration first: a state without one is nobody's.
 static daybook_status purge_events(daybook_store *store, uint32_t stream_id, dbk_slice name,
                                    daybook_error *error) {
-    static const char *const what[] = {"config", "state"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const what[] = {"config", "state", "parts"};
+    for (size_t i = 0; i < sizeof what / sizeof *what; i++) {
         char text[DBK_CONSUMER_SUBJECT_SIZE_MAX];
         daybook_purge_options options;
         daybook_purge_options_init(&options);
@@ -724,15 +771,6 @@ static int64_t time_of(uint64_t tick) {
     return tick == 0 ? 0 : (int64_t)tick * DBK_TICK_NS;
 }
 
-// What lies before where it begins, or is not stored any more, is behind it, as it is in JetStream.
-static uint64_t passed_seq(const dbk_consumer *consumer) {
-    const dbk_consumer_start *start = &consumer->start;
-    uint64_t begins = start->list_count > 0 ? start->list[0] : start->first_seq;
-    uint64_t stored = atomic_load(&consumer->stream->first_seq);
-    uint64_t first = begins > stored ? begins : stored;
-    return first > 0 ? first - 1 : 0;
-}
-
 // The lock is held.
 static void describe(const dbk_consumer *consumer, daybook_consumer_info *info) {
     const dbk_delivery *delivery = &consumer->delivery;
@@ -740,11 +778,10 @@ static void describe(const dbk_consumer *consumer, daybook_consumer_info *info) 
     daybook_vfs *vfs = consumer->store->vfs;
     info->created_ns = consumer->created_ns;
     info->delivered_number = delivery->number;
-    uint64_t passed = passed_seq(consumer);
-    info->delivered_seq = passed > delivery->delivered_seq ? passed : delivery->delivered_seq;
+    info->delivered_seq = delivery->delivered_seq;
     info->delivered_ns = time_of(delivery->delivered_at);
     info->floor_number = floor.number;
-    info->floor_seq = delivery->pending.count == 0 ? info->delivered_seq : floor.seq;
+    info->floor_seq = floor.seq;
     info->acked_ns = time_of(delivery->acked_at);
     info->ack_pending_count = dbk_delivery_pending_count(delivery);
     info->redelivered_count = delivery->again_count;
@@ -770,7 +807,6 @@ static daybook_status new_info(dbk_consumer *consumer, daybook_consumer_info **i
     pthread_mutex_lock(&consumer->fetch_lock);
     daybook_status status = dbk_consumer_count_ahead(consumer, &info->pending_count, error);
     pthread_mutex_lock(&consumer->lock);
-    dbk_consumer_drop_removed(consumer);
     // Read but held back: nobody got them yet.
     info->pending_count += consumer->delivery.held_count;
     describe(consumer, info);

@@ -3,6 +3,7 @@
 //
 //   consumer.c          the registry: add, update, remove, open, list, info; loading
 //   consumer_log.c      saving: changes, states, the keeper thread
+//   consumer_checkpoint.c  a whole state as events
 //   consumer_fetch.c    reading and handing out
 //   consumer_count.c    num_pending
 //   consumer_answer.c   answers, and acknowledgements that commit with an append
@@ -23,6 +24,7 @@
 //   $CONSUMER.<stream id>.<name>.config   the configuration, replaced by roll-up
 //   $CONSUMER.<stream id>.<name>.state    type checkpoint: a whole state, which removes all older ones of the subject
 //                                         by roll-up; type changes: what happened since
+//   $CONSUMER.<stream id>.<name>.parts    where a state is too large for one event (consumer_checkpoint.c)
 // One thread at a time saves a consumer (`saving`). An acknowledgement that commits with an append is an event of its
 // own in the append's batch, made by whoever appends; a checkpoint would remove it unseen, so none is made while there
 // are claims, and none is claimed while one is made.
@@ -94,7 +96,10 @@ typedef struct dbk_consumer {
     bool checkpoint_waits; // for claims to end: no append begins to claim
     bool checkpoint_runs;  // what it says is decided: nothing is claimed
     unsigned claim_count;
-    pthread_cond_t saved; // with lock: saving ended, claims ended, checkpoint made
+    bool wants_checkpoint;
+    bool count_is_dear;    // what is pending took long to count: a state should carry it over closing
+    atomic_bool has_parts; // or may have
+    pthread_cond_t saved;  // with lock: saving ended, claims ended, checkpoint made
 
     atomic_bool removed;
     atomic_bool recount; // something ahead was removed
@@ -107,7 +112,9 @@ struct dbk_consumers {
     pthread_mutex_t lock;
     dbk_consumer *first; // guarded by lock
     uint64_t ephemeral_count;
-    int64_t real_offset_ns; // from the monotonic clock to the time of deadlines
+    size_t part_bytes;           // of a state, in an event; tests make both small
+    uint64_t checkpoint_changes; // bytes of changes behind a state that are always allowed
+    int64_t real_offset_ns;      // from the monotonic clock to the time of deadlines
     // The keeper.
     bool keeper_runs;
     pthread_t keeper;
@@ -142,17 +149,12 @@ daybook_status dbk_consumer_fail_removed(const dbk_consumer *consumer, daybook_e
 /// Remove an ephemeral consumer, or a durable one with a threshold, that nobody used for long.
 void dbk_consumers_remove_idle(struct dbk_consumers *registry);
 
-/// Before the commit queue closes: save everything, end the keeper. NULL is fine.
-void dbk_consumers_stop(daybook_store *store);
+/// Before the commit queue closes: save everything, end the keeper. The first failure, where some of what was answered
+/// is not kept; EUNCERTAIN where the store is poisoned.
+daybook_status dbk_consumers_stop(daybook_store *store, daybook_error *error);
 void dbk_consumers_free(daybook_store *store);
 /// Events of the stream up to `position_last` were removed. removal_lock is held.
 void dbk_consumers_note_removed(daybook_store *store, uint32_t stream_id, uint64_t position_last);
-/// One event was removed: it is settled where it was delivered and waits for an answer.
-void dbk_consumers_drop_event(daybook_store *store, const dbk_stream *stream, uint64_t seq);
-/// The same after a purge, for what lies before the first event that is left.
-void dbk_consumers_drop_purged(daybook_store *store, dbk_stream *stream);
-/// What waits for an answer and lies before the first event the stream still has is settled. The lock is held.
-void dbk_consumer_drop_removed(dbk_consumer *consumer);
 /// The stream was removed, and so are its consumers.
 void dbk_consumers_drop_stream(daybook_store *store, dbk_stream *stream);
 
@@ -166,13 +168,17 @@ extern const char dbk_consumers_stream[]; // its name
 /// The events of that stream whose subjects match; the filter is copied.
 daybook_status dbk_consumer_read_log(daybook_store *store, dbk_stream *stream, dbk_slice filter,
                                      daybook_cursor **cursor_out, daybook_error *error);
+/// Append an event of that stream. `seq_out` may be NULL.
+daybook_status dbk_consumer_append_event(daybook_store *store, const daybook_event *event, bool durable,
+                                         uint64_t *seq_out, daybook_error *error);
 /// Make the internal stream unless it is there.
 daybook_status dbk_consumer_make_stream(daybook_store *store, daybook_error *error);
 /// Store the configuration, and with `fresh` a first state, in one commit.
 daybook_status dbk_consumer_save_config(dbk_consumer *consumer, const daybook_consumer_config *config,
                                         bool fresh, daybook_error *error);
-/// Read the state back, into a consumer nobody else sees.
-daybook_status dbk_consumer_load_state(dbk_consumer *consumer, daybook_error *error);
+/// Read the state back, into a consumer nobody else sees, whose configuration lies at `config_position`.
+daybook_status dbk_consumer_load_state(dbk_consumer *consumer, uint64_t config_position,
+                                       daybook_error *error);
 /// Everything that happened before the call is in the commit queue, or, `durable`, on disk.
 daybook_status dbk_consumer_save(dbk_consumer *consumer, bool durable, daybook_error *error);
 /// A change was noted; the lock is held.
@@ -187,9 +193,35 @@ void dbk_consumer_send_advisories(dbk_consumer *consumer);
 void dbk_consumers_wake_keeper(struct dbk_consumers *registry);
 /// Start the keeper, where the store may have threads.
 void dbk_consumers_start_keeper(struct dbk_consumers *registry);
-/// What the keeper does, once: save what has waited long enough, or `at_once`. Returns when to do it again
-/// (monotonic clock).
-int64_t dbk_consumers_keep(struct dbk_consumers *registry, bool at_once);
+/// What the keeper does, once: save what has waited long enough. Returns when to do it again (monotonic clock).
+int64_t dbk_consumers_keep(struct dbk_consumers *registry);
+
+// ---- consumer_checkpoint.c --------------------------------------------------------------------------------
+
+typedef struct dbk_checkpoint {
+    dbk_buf bytes;
+    dbk_buf reference;  // to the parts; empty where there are none
+    uint64_t parts_seq; // of the first part in $CONSUMERS
+} dbk_checkpoint;
+
+void dbk_checkpoint_init(dbk_checkpoint *checkpoint, const daybook_allocator *allocator);
+void dbk_checkpoint_deinit(dbk_checkpoint *checkpoint);
+/// How many events of the stream are removed. Asked before encoding, without the consumer's lock.
+uint64_t dbk_checkpoint_removed_count(const dbk_consumer *consumer);
+/// The lock is held. ENOMEM.
+daybook_status dbk_checkpoint_encode(dbk_checkpoint *checkpoint, dbk_consumer *consumer, uint64_t removed);
+/// Where it takes several events: append all but the last.
+daybook_status dbk_checkpoint_write_parts(dbk_checkpoint *checkpoint, dbk_consumer *consumer,
+                                          daybook_error *error);
+/// The last, or only, event: with it in the log the checkpoint counts. Borrows from both.
+void dbk_checkpoint_fill_event(const dbk_checkpoint *checkpoint, dbk_slice subject, daybook_event *event);
+/// It counts: older parts go.
+void dbk_checkpoint_remove_parts(const dbk_checkpoint *checkpoint, dbk_consumer *consumer);
+bool dbk_checkpoint_is(const daybook_event *event);
+/// Into a consumer nobody else sees. EDAMAGED, EFORMAT without a text.
+daybook_status dbk_checkpoint_load(dbk_consumer *consumer, const daybook_event *event, daybook_error *error);
+/// Sets has_parts.
+daybook_status dbk_checkpoint_look_for_parts(dbk_consumer *consumer, daybook_error *error);
 
 // ---- consumer_fetch.c -------------------------------------------------------------------------------------
 

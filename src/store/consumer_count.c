@@ -14,6 +14,7 @@
 #include "store/consumer.h"
 
 enum { RECOUNT_SHARE = 20 };
+#define DEAR_NS DBK_MILLISECOND_NS
 
 // What of the list, ascending seqs, is still to come and stored.
 static daybook_status count_list(dbk_consumer *consumer, const uint64_t *list, size_t list_count,
@@ -57,6 +58,7 @@ static daybook_status count_anew(dbk_consumer *consumer, daybook_error *error) {
         status = count_list(consumer, consumer->start.list, consumer->start.list_count, &listed, error);
     set_count(consumer, status == DAYBOOK_OK, count + listed, bound.seq);
     int64_t end_ns = vfs->clock_monotonic_ns(vfs);
+    if (end_ns - begin_ns > DEAR_NS) consumer->count_is_dear = true;
     consumer->recount_after_ns = end_ns + (end_ns - begin_ns) * RECOUNT_SHARE;
     return status;
 }

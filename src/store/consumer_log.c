@@ -9,9 +9,8 @@
 // sync of its own and rides with the next group.
 //
 // Where what was taken could not be appended it is not put back: the next save is of the whole state, a checkpoint.
-// A checkpoint is also made where the changes behind the last one have grown beyond it. Its data: u64 count of
-// events ahead, u64 position up to which they were counted, u64 events of the stream removed by then (0, 0, 0:
-// unknown), then the state (consumer/state.h).
+// A checkpoint is also made where the changes behind the last one have grown beyond half of it, and when the store is
+// closed where counting what is pending took long, so that it need not be done again (consumer_checkpoint.c).
 //
 // The keeper is a thread of the store, started by its first consumer: it saves what is older than 100 ms and removes
 // consumers nobody uses. It must not be the flusher: an append may wait for that.
@@ -25,10 +24,7 @@ enum {
     SAVE_AFTER_MS = 100,
     RETRY_MS = 1000,
     IDLE_MS = 1000, // how often unused consumers are looked for
-    CHECKPOINT_BYTES_MIN = 64 << 10,
     CHANGES_SIZE_MAX = 4 << 20,
-    CHECKPOINT_SIZE_MAX = DAYBOOK_BATCH_SIZE_MAX - (64 << 10),
-    COUNT_HEAD_SIZE = 24,
     ADVISORY_SIZE_MAX = 4096,
     ADVISORIES_KEPT = 100000
 };
@@ -72,11 +68,19 @@ daybook_status dbk_consumer_make_stream(daybook_store *store, daybook_error *err
 // ---- Events -----------------------------------------------------------------------------------------------
 
 static daybook_status append(daybook_store *store, const daybook_event *events, size_t count, bool durable,
-                             daybook_error *error) {
+                             daybook_receipt *receipts, daybook_error *error) {
     daybook_append_options options;
     daybook_append_options_init(&options);
     options.durable = durable;
-    return daybook_append(store, events, count, &options, NULL, error);
+    return daybook_append(store, events, count, &options, receipts, error);
+}
+
+daybook_status dbk_consumer_append_event(daybook_store *store, const daybook_event *event, bool durable,
+                                         uint64_t *seq_out, daybook_error *error) {
+    daybook_receipt receipt;
+    DBK_TRY(append(store, event, 1, durable, &receipt, error));
+    if (seq_out != NULL) *seq_out = receipt.seq;
+    return DAYBOOK_OK;
 }
 
 static const daybook_header replaces_older = {{"Nats-Rollup", 11}, {"sub", 3}};
@@ -96,12 +100,6 @@ static void init_replacing(daybook_event *event, dbk_slice subject, const char *
 
 static dbk_slice name_of(const dbk_consumer *consumer) {
     return daybook_text(consumer->name);
-}
-
-// The lock is held. The count of what is ahead is somebody else's (fetch_lock): it is left out.
-static daybook_status encode_checkpoint(dbk_consumer *consumer, dbk_buf *buf) {
-    for (size_t i = 0; i < COUNT_HEAD_SIZE / 8; i++) dbk_buf_append_u64(buf, 0);
-    return dbk_consumer_state_encode(&consumer->delivery, &consumer->start, buf);
 }
 
 daybook_status dbk_consumer_encode_ack(dbk_consumer *consumer, const uint64_t *seqs, size_t count,
@@ -126,43 +124,58 @@ daybook_status dbk_consumer_save_config(dbk_consumer *consumer, const daybook_co
     if (!consumer->is_saved) return DAYBOOK_OK;
     daybook_store *store = consumer->store;
     DBK_TRY(dbk_consumer_make_stream(store, error));
-    dbk_buf record, state;
+    dbk_buf record;
+    dbk_checkpoint state;
     dbk_buf_init(&record, store->allocator, DAYBOOK_BATCH_SIZE_MAX);
-    dbk_buf_init(&state, store->allocator, CHECKPOINT_SIZE_MAX);
+    dbk_checkpoint_init(&state, store->allocator);
     daybook_status status = dbk_consumer_config_encode(config, consumer->created_ns, &record);
-    if (status == DAYBOOK_OK && fresh) status = encode_checkpoint(consumer, &state);
-    if (status != DAYBOOK_OK) {
-        (void)dbk_fail(error, status, "out of memory saving a consumer");
-    } else {
+    if (status == DAYBOOK_OK && fresh) status = dbk_checkpoint_encode(&state, consumer, 0);
+    if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory saving a consumer");
+    if (status == DAYBOOK_OK && fresh) status = dbk_checkpoint_write_parts(&state, consumer, error);
+    if (status == DAYBOOK_OK) {
         char config_text[DBK_CONSUMER_SUBJECT_SIZE_MAX], state_text[DBK_CONSUMER_SUBJECT_SIZE_MAX];
         daybook_event events[2];
         uint32_t id = consumer->stream->id;
         init_replacing(&events[0], dbk_consumer_subject(id, config->name, "config", config_text), "config",
                        &record);
-        init_replacing(&events[1], dbk_consumer_subject(id, config->name, "state", state_text), "checkpoint",
-                       &state);
-        status = append(store, events, fresh ? 2 : 1, true, error);
+        dbk_checkpoint_fill_event(&state, dbk_consumer_subject(id, config->name, "state", state_text),
+                                  &events[1]);
+        status = append(store, events, fresh ? 2 : 1, true, NULL, error);
     }
     dbk_buf_deinit(&record);
-    dbk_buf_deinit(&state);
+    dbk_checkpoint_deinit(&state);
     return status;
 }
 
 // ---- Loading ----------------------------------------------------------------------------------------------
 
-static daybook_status load_event(dbk_consumer *consumer, const daybook_recorded_event *event, bool *begun) {
+// What of it was ahead is so no longer.
+static daybook_status take_off_delivered(dbk_consumer *consumer, dbk_slice changes) {
+    dbk_changes_reader reader;
+    uint64_t delivered_at, acked_at;
+    DBK_TRY(dbk_changes_read(changes, &reader, &delivered_at, &acked_at));
+    dbk_change change;
+    daybook_status status;
+    while ((status = dbk_changes_next(&reader, &change)) == DAYBOOK_OK) {
+        if (change.kind == DBK_CHANGE_DELIVER || change.kind == DBK_CHANGE_HOLD)
+            dbk_consumer_take_off(consumer, change.seq);
+    }
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+static daybook_status load_event(dbk_consumer *consumer, const daybook_recorded_event *event, bool *begun,
+                                 daybook_error *error) {
     dbk_slice data = event->event.data;
-    if (dbk_slice_equal(event->event.type, daybook_text("checkpoint"))) {
-        if (*begun || data.size < COUNT_HEAD_SIZE) return DAYBOOK_EDAMAGED;
+    if (dbk_checkpoint_is(&event->event)) {
+        if (*begun) return DAYBOOK_EDAMAGED;
         *begun = true;
-        dbk_slice state =
-            daybook_bytes((const uint8_t *)data.data + COUNT_HEAD_SIZE, data.size - COUNT_HEAD_SIZE);
-        DBK_TRY(dbk_consumer_state_decode(state, &consumer->delivery, &consumer->start));
-        consumer->checkpoint_bytes = data.size;
-        return DAYBOOK_OK;
+        return dbk_checkpoint_load(consumer, &event->event, error);
     }
     if (!*begun) return DAYBOOK_EDAMAGED;
+    if (consumer->is_counted) DBK_TRY(take_off_delivered(consumer, data));
     DBK_TRY(dbk_consumer_changes_replay(data, &consumer->delivery));
+    // What was settled and not delivered is passed without a change that says so.
+    if (consumer->delivery.early_count > 0) consumer->is_counted = false;
     consumer->changes_bytes += data.size;
     return DAYBOOK_OK;
 }
@@ -176,7 +189,8 @@ daybook_status dbk_consumer_read_log(daybook_store *store, dbk_stream *stream, d
     return dbk_cursor_open(store, &query, stream, cursor_out, error);
 }
 
-daybook_status dbk_consumer_load_state(dbk_consumer *consumer, daybook_error *error) {
+daybook_status dbk_consumer_load_state(dbk_consumer *consumer, uint64_t config_position,
+                                       daybook_error *error) {
     daybook_store *store = consumer->store;
     dbk_stream *stream = dbk_stream_table_find(store->streams, daybook_text(dbk_consumers_stream));
     if (stream == NULL) return dbk_fail(error, DAYBOOK_EDAMAGED, "the stream of consumers is not there");
@@ -188,8 +202,11 @@ daybook_status dbk_consumer_load_state(dbk_consumer *consumer, daybook_error *er
     daybook_recorded_event event;
     daybook_status status;
     while ((status = daybook_cursor_next(cursor, 0, &event, error)) == DAYBOOK_OK) {
-        status = load_event(consumer, &event, &begun);
+        status = load_event(consumer, &event, &begun, error);
+        // Filters may be others since it was counted.
+        if (event.position < config_position) consumer->is_counted = false;
         if (status == DAYBOOK_OK) continue;
+        if (status != DAYBOOK_EDAMAGED && status != DAYBOOK_EFORMAT) break;
         (void)dbk_fail(
             error, status,
             "the state of consumer %s of stream %.*s cannot be used (event at position %llu); remove the "
@@ -200,7 +217,7 @@ daybook_status dbk_consumer_load_state(dbk_consumer *consumer, daybook_error *er
     }
     daybook_cursor_close(cursor);
     if (status != DAYBOOK_END) return status;
-    if (begun) return DAYBOOK_OK;
+    if (begun) return dbk_checkpoint_look_for_parts(consumer, error);
     return dbk_fail(error, DAYBOOK_EDAMAGED, "consumer %s has no state: remove it and add it anew",
                     consumer->name);
 }
@@ -228,21 +245,23 @@ void dbk_consumer_note_change(dbk_consumer *consumer) {
 
 // What one save takes along.
 typedef struct taken {
-    dbk_buf data;
+    dbk_buf data; // changes
+    dbk_checkpoint checkpoint;
     uint64_t change_count;
-    bool checkpoint;
+    bool is_checkpoint;
+    uint64_t removed_count;
 } taken;
 
 bool dbk_consumer_wants_checkpoint(const dbk_consumer *consumer) {
     uint64_t half = consumer->checkpoint_bytes / 2;
-    uint64_t allowed = half > CHECKPOINT_BYTES_MIN ? half : CHECKPOINT_BYTES_MIN;
-    return consumer->changes.lost || consumer->changes_bytes > allowed;
+    uint64_t least = atomic_load(&consumer->store->consumers)->checkpoint_changes;
+    uint64_t allowed = half > least ? half : least;
+    return consumer->wants_checkpoint || consumer->changes.lost || consumer->changes_bytes > allowed;
 }
 
 // The lock is held, and no other save is under way.
 static daybook_status take(dbk_consumer *consumer, taken *into) {
-    into->checkpoint = dbk_consumer_wants_checkpoint(consumer);
-    if (into->checkpoint) {
+    if (into->is_checkpoint) {
         // A claim is stored by its own event, which the checkpoint would remove.
         consumer->checkpoint_waits = true;
         while (consumer->claim_count > 0) pthread_cond_wait(&consumer->saved, &consumer->lock);
@@ -251,8 +270,8 @@ static daybook_status take(dbk_consumer *consumer, taken *into) {
     into->change_count = consumer->change_count;
     consumer->changed_at_ns = 0;
     daybook_status status;
-    if (into->checkpoint) {
-        status = encode_checkpoint(consumer, &into->data);
+    if (into->is_checkpoint) {
+        status = dbk_checkpoint_encode(&into->checkpoint, consumer, into->removed_count);
     } else if (dbk_changes_is_empty(&consumer->changes)) {
         return DAYBOOK_OK;
     } else {
@@ -265,26 +284,35 @@ static daybook_status take(dbk_consumer *consumer, taken *into) {
     return status;
 }
 
-static daybook_status write_taken(dbk_consumer *consumer, const taken *what, bool durable,
-                                  daybook_error *error) {
+static daybook_status write_taken(dbk_consumer *consumer, taken *what, bool durable, daybook_error *error) {
     daybook_store *store = consumer->store;
-    if (what->data.size == 0) return durable ? dbk_commit_write_deferred(store, true, error) : DAYBOOK_OK;
+    if (!what->is_checkpoint && what->data.size == 0)
+        return durable ? dbk_commit_write_deferred(store, true, error) : DAYBOOK_OK;
     char text[DBK_CONSUMER_SUBJECT_SIZE_MAX];
     dbk_slice subject = dbk_consumer_subject(consumer->stream->id, name_of(consumer), "state", text);
     daybook_event event;
-    if (what->checkpoint) {
-        init_replacing(&event, subject, "checkpoint", &what->data);
+    if (what->is_checkpoint) {
+        DBK_TRY(dbk_checkpoint_write_parts(&what->checkpoint, consumer, error));
+        dbk_checkpoint_fill_event(&what->checkpoint, subject, &event);
     } else {
         init_event(&event, subject, "changes", &what->data);
     }
-    return append(store, &event, 1, durable, error);
+    DBK_TRY(dbk_consumer_append_event(store, &event, durable, NULL, error));
+    if (what->is_checkpoint) dbk_checkpoint_remove_parts(&what->checkpoint, consumer);
+    return DAYBOOK_OK;
 }
 
 // The lock is held before and after, and not meanwhile.
 static daybook_status save_once(dbk_consumer *consumer, bool durable, daybook_error *error) {
-    taken what = {0};
-    dbk_buf_init(&what.data, consumer->store->allocator, CHECKPOINT_SIZE_MAX);
+    taken what = {.is_checkpoint = dbk_consumer_wants_checkpoint(consumer)};
+    dbk_buf_init(&what.data, consumer->store->allocator, DAYBOOK_BATCH_SIZE_MAX);
+    dbk_checkpoint_init(&what.checkpoint, consumer->store->allocator);
     consumer->saving = true;
+    if (what.is_checkpoint) {
+        pthread_mutex_unlock(&consumer->lock);
+        what.removed_count = dbk_checkpoint_removed_count(consumer);
+        pthread_mutex_lock(&consumer->lock);
+    }
     daybook_status status = take(consumer, &what);
     pthread_mutex_unlock(&consumer->lock);
     if (status == DAYBOOK_OK && consumer->delivery.keeps_settled)
@@ -296,8 +324,9 @@ static daybook_status save_once(dbk_consumer *consumer, bool durable, daybook_er
     }
     pthread_mutex_lock(&consumer->lock);
     if (status == DAYBOOK_OK) {
-        if (what.checkpoint) consumer->checkpoint_bytes = what.data.size;
-        consumer->changes_bytes = what.checkpoint ? 0 : consumer->changes_bytes + what.data.size;
+        if (what.is_checkpoint) consumer->checkpoint_bytes = what.checkpoint.bytes.size;
+        if (what.is_checkpoint) consumer->wants_checkpoint = false;
+        consumer->changes_bytes = what.is_checkpoint ? 0 : consumer->changes_bytes + what.data.size;
         consumer->queued_count = what.change_count;
         if (durable) consumer->durable_count = what.change_count;
     } else {
@@ -311,6 +340,7 @@ static daybook_status save_once(dbk_consumer *consumer, bool durable, daybook_er
     consumer->checkpoint_waits = consumer->checkpoint_runs = false;
     pthread_cond_broadcast(&consumer->saved);
     dbk_buf_deinit(&what.data);
+    dbk_checkpoint_deinit(&what.checkpoint);
     return status;
 }
 
@@ -393,7 +423,7 @@ static daybook_status send_advisory(dbk_consumer *consumer, const dbk_advisory *
     daybook_event event;
     init_event(&event, on, "", &data);
     daybook_status status = dbk_buf_status(&data);
-    status = status == DAYBOOK_OK ? append(store, &event, 1, false, error)
+    status = status == DAYBOOK_OK ? append(store, &event, 1, false, NULL, error)
                                   : dbk_fail(error, status, "out of memory sending an advisory");
     dbk_buf_deinit(&data);
     return status;
@@ -426,7 +456,7 @@ void dbk_consumer_send_advisories(dbk_consumer *consumer) {
 // ---- The keeper -------------------------------------------------------------------------------------------
 
 // Save the consumer where its time has come; returns when it will have, INT64_MAX where nothing waits.
-static int64_t keep(dbk_consumer *consumer, bool at_once) {
+static int64_t keep(dbk_consumer *consumer) {
     daybook_store *store = consumer->store;
     dbk_consumer_send_advisories(consumer);
     pthread_mutex_lock(&consumer->lock);
@@ -435,7 +465,7 @@ static int64_t keep(dbk_consumer *consumer, bool at_once) {
     if (changed_ns == 0 || atomic_load(&store->poisoned)) return INT64_MAX;
     int64_t due_ns = changed_ns + SAVE_AFTER_MS * DBK_MILLISECOND_NS;
     int64_t now_ns = store->vfs->clock_monotonic_ns(store->vfs);
-    if (!at_once && now_ns < due_ns) return due_ns;
+    if (now_ns < due_ns) return due_ns;
     daybook_error error;
     daybook_error_init(&error);
     if (dbk_consumer_save(consumer, false, &error) == DAYBOOK_OK) return INT64_MAX;
@@ -444,7 +474,7 @@ static int64_t keep(dbk_consumer *consumer, bool at_once) {
     return now_ns + RETRY_MS * DBK_MILLISECOND_NS;
 }
 
-int64_t dbk_consumers_keep(struct dbk_consumers *registry, bool at_once) {
+int64_t dbk_consumers_keep(struct dbk_consumers *registry) {
     daybook_store *store = registry->store;
     dbk_consumer **consumers;
     size_t count;
@@ -452,7 +482,7 @@ int64_t dbk_consumers_keep(struct dbk_consumers *registry, bool at_once) {
     dbk_consumers_sweep_all(registry);
     if (dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK) return next_ns;
     for (size_t i = 0; i < count; i++) {
-        int64_t due_ns = keep(consumers[i], at_once);
+        int64_t due_ns = keep(consumers[i]);
         if (due_ns < next_ns) next_ns = due_ns;
         dbk_consumer_unref(consumers[i]);
     }
@@ -467,7 +497,7 @@ static void *run_keeper(void *context) {
     while (!atomic_load(&registry->stop)) {
         atomic_store(&registry->keeper_sleeps, true); // or is about to
         uint32_t seen = atomic_load(&registry->keeper_word);
-        int64_t left_ns = dbk_consumers_keep(registry, false) - vfs->clock_monotonic_ns(vfs);
+        int64_t left_ns = dbk_consumers_keep(registry) - vfs->clock_monotonic_ns(vfs);
         if (atomic_load(&registry->stop)) break;
         if (left_ns > 0) (void)vfs->wait(vfs, word_of(&registry->keeper_word), seen, left_ns, 0);
         atomic_store(&registry->keeper_sleeps, false);

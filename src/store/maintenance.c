@@ -448,7 +448,7 @@ daybook_status daybook_maintain(daybook_store *store, daybook_error *error) {
     pthread_mutex_unlock(&maintenance->round_lock);
     struct dbk_consumers *consumers = atomic_load(&store->consumers);
     if (status == DAYBOOK_OK && consumers != NULL && !consumers->keeper_runs)
-        (void)dbk_consumers_keep(consumers, false);
+        (void)dbk_consumers_keep(consumers);
     if (status == DAYBOOK_OK) {
         status = dbk_merge_once(store, false, error);
         if (status == DAYBOOK_END && did) status = DAYBOOK_OK;

@@ -697,8 +697,7 @@ static daybook_status tell_lost(daybook_store *store, bool poisoned, daybook_err
 }
 
 static daybook_status close_writer(daybook_store *store, daybook_error *error) {
-    daybook_status status = DAYBOOK_OK;
-    dbk_consumers_stop(store);
+    daybook_status status = dbk_consumers_stop(store, error);
     bool was_poisoned = atomic_load(&store->poisoned);
     if (!was_poisoned) {
         (void)dbk_commit_trim_owed(store, NULL); // or the next opening does it
@@ -709,7 +708,7 @@ static daybook_status close_writer(daybook_store *store, daybook_error *error) {
     dbk_commit_stop(store);
     dbk_maintenance_stop(store);
     bool poisoned = atomic_load(&store->poisoned);
-    status = tell_lost(store, poisoned, error);
+    keep_first(&status, tell_lost(store, poisoned, status == DAYBOOK_OK ? error : NULL));
     if (status == DAYBOOK_OK && poisoned && !was_poisoned) {
         // Removals by limits were under way, which the next opening finds out again.
         status = dbk_fail(error, DAYBOOK_EUNCERTAIN,

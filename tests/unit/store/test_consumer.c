@@ -13,6 +13,7 @@
 #include "base/time.h"
 #include "daybook/daybook.h"
 #include "io/sim/sim.h"
+#include "store/consumer.h"
 
 typedef struct fixture {
     dbk_sim *sim;
@@ -227,7 +228,7 @@ static void unanswered_messages_come_again(void **state) {
     assert_memory_equal(event.event.subject.data, subject, sizeof subject - 1);
     static const char data[] =
         "{\"type\":\"io.nats.jetstream.advisory.v1.terminated\",\"stream\":\"S\",\"consumer\":\"c\","
-        "\"stream_seq\":4,\"deliveries\":1,\"reason\":\"not \\\"mine\\\"\"}";
+        "\"stream_seq\":4,\"deliveries\":0,\"reason\":\"not \\\"mine\\\"\"}";
     assert_int_equal(event.event.data.size, sizeof data - 1);
     assert_memory_equal(event.event.data.data, data, sizeof data - 1);
     daybook_cursor_close(cursor);
@@ -491,6 +492,203 @@ static void states_replace_changes(void **state) {
     assert_int_equal(info.delivered_seq, 40000);
     assert_int_equal(info.ack_pending_count, 40000 - acked);
     assert_int_equal(info.pending_count, 0);
+}
+
+// ---- Large states -----------------------------------------------------------------------------------------
+
+static struct dbk_consumers *registry_of(fixture *at, size_t part_bytes) {
+    struct dbk_consumers *registry;
+    assert_int_equal(dbk_consumers_get(at->store, &registry, NULL), DAYBOOK_OK);
+    registry->part_bytes = part_bytes;
+    return registry;
+}
+
+static uint64_t count_log(fixture *at, const char *filter) {
+    daybook_slice filters[] = {daybook_text(filter)};
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = daybook_text("$CONSUMERS");
+    query.filters = filters;
+    query.filter_count = 1;
+    uint64_t count;
+    assert_int_equal(daybook_count(at->store, &query, &count, NULL), DAYBOOK_OK);
+    return count;
+}
+
+static void save_state(daybook_consumer *consumer) {
+    pthread_mutex_lock(&consumer->consumer->lock);
+    consumer->consumer->wants_checkpoint = true;
+    dbk_consumer_note_change(consumer->consumer);
+    pthread_mutex_unlock(&consumer->consumer->lock);
+    daybook_error error;
+    daybook_error_init(&error);
+    if (dbk_consumer_save(consumer->consumer, true, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
+}
+
+// Whatever there is to say of each message: repeated, of its own deadline, of an aggregate, held.
+static void deliver_a_bad_mix(fixture *at, daybook_consumer *consumer, unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        char subject[32];
+        (void)snprintf(subject, sizeof subject, "s.%u.x", i * 7 % (count / 3));
+        (void)append(at, subject);
+    }
+    for (unsigned i = 0; i < count / 4; i++) {
+        daybook_batch *batch = fetch(consumer, 4);
+        for (size_t j = 0; batch != NULL && j < batch->count; j++) {
+            uint64_t seq = batch->messages[j].event.seq;
+            if (seq % 3 == 0)
+                assert_int_equal(
+                    daybook_consumer_nak(consumer, seq, (int64_t)(seq % 7) * DBK_SECOND_NS, NULL),
+                    DAYBOOK_OK);
+            if (seq % 5 == 0) assert_int_equal(daybook_consumer_progress(consumer, seq, NULL), DAYBOOK_OK);
+        }
+        daybook_batch_release(batch);
+        pass(at, 10 * DBK_MILLISECOND_NS * (1 + i % 3));
+    }
+}
+
+static void compare_infos(const daybook_consumer_info *one, const daybook_consumer_info *other) {
+    assert_int_equal(one->delivered_number, other->delivered_number);
+    assert_int_equal(one->delivered_seq, other->delivered_seq);
+    assert_int_equal(one->floor_number, other->floor_number);
+    assert_int_equal(one->floor_seq, other->floor_seq);
+    assert_int_equal(one->ack_pending_count, other->ack_pending_count);
+    assert_int_equal(one->redelivered_count, other->redelivered_count);
+    assert_int_equal(one->pending_count, other->pending_count);
+}
+
+// A state that takes many events comes back as it was; the parts of older ones go, and those of one that was never
+// finished.
+static void a_large_state_is_saved_in_parts(void **state) {
+    fixture *at = *state;
+    daybook_consumer_config config = named("c");
+    config.max_ack_pending = 0;
+    config.ack_wait_ns = 1000 * DBK_SECOND_NS;
+    config.flags |= DAYBOOK_CONSUMER_IN_ORDER;
+    daybook_consumer *consumer = add(at, &config);
+    deliver_a_bad_mix(at, consumer, 600);
+    assert_int_equal(registry_of(at, 100)->part_bytes, 100);
+    save_state(consumer);
+    uint64_t parts = count_log(at, "$CONSUMER.*.c.parts");
+    assert_in_range(parts, 8, 200);
+    daybook_consumer_info before = info_of(at, "c");
+    daybook_consumer_close(consumer);
+    crash(at);
+    daybook_consumer_info after = info_of(at, "c");
+    compare_infos(&before, &after);
+    // Begun, and not finished.
+    dbk_checkpoint begun;
+    dbk_checkpoint_init(&begun, dbk_allocator_default());
+    consumer = open_again(at, "c");
+    (void)registry_of(at, 100);
+    assert_int_equal(dbk_checkpoint_encode(&begun, consumer->consumer, 0), DAYBOOK_OK);
+    assert_int_equal(dbk_checkpoint_write_parts(&begun, consumer->consumer, NULL), DAYBOOK_OK);
+    dbk_checkpoint_deinit(&begun);
+    assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    assert_int_equal(count_log(at, "$CONSUMER.*.c.parts"), 2 * parts);
+    daybook_consumer_close(consumer);
+    reopen(at);
+    after = info_of(at, "c");
+    compare_infos(&before, &after);
+    consumer = open_again(at, "c");
+    (void)registry_of(at, 100);
+    save_state(consumer);
+    assert_int_equal(count_log(at, "$CONSUMER.*.c.parts"), parts);
+    (void)registry_of(at, 1 << 20);
+    save_state(consumer);
+    assert_int_equal(count_log(at, "$CONSUMER.*.c.parts"), 0);
+    daybook_consumer_close(consumer);
+    reopen(at);
+    after = info_of(at, "c");
+    compare_infos(&before, &after);
+}
+
+// A consumer of the last of each subject begins with a list of them, which may be as large.
+static void a_large_first_state_is_saved_in_parts(void **state) {
+    fixture *at = *state;
+    for (unsigned i = 0; i < 300; i++) {
+        char subject[32];
+        (void)snprintf(subject, sizeof subject, "s.%u.x", i % 100);
+        (void)append(at, subject);
+    }
+    (void)registry_of(at, 40);
+    daybook_consumer_config config = named("c");
+    config.deliver = DAYBOOK_DELIVER_LAST_PER_SUBJECT;
+    daybook_consumer_close(add(at, &config));
+    assert_in_range(count_log(at, "$CONSUMER.*.c.parts"), 3, 20);
+    crash(at);
+    assert_int_equal(info_of(at, "c").pending_count, 100);
+    assert_int_equal(daybook_consumer_remove(at->store, daybook_text("S"), daybook_text("c"), NULL),
+                     DAYBOOK_OK);
+    assert_int_equal(count_log(at, "$CONSUMER.>"), 0);
+}
+
+static void a_state_with_missing_parts_is_damaged(void **state) {
+    fixture *at = *state;
+    daybook_consumer_config config = named("c");
+    config.max_ack_pending = 0;
+    daybook_consumer *consumer = add(at, &config);
+    deliver_a_bad_mix(at, consumer, 90);
+    (void)registry_of(at, 60);
+    save_state(consumer);
+    daybook_consumer_close(consumer);
+    uint64_t parts = count_log(at, "$CONSUMER.*.c.parts");
+    assert_true(parts > 2);
+    daybook_purge_options options;
+    daybook_purge_options_init(&options);
+    options.filter = daybook_text("$CONSUMER.*.c.parts");
+    options.keep = parts - 1;
+    assert_int_equal(daybook_stream_purge(at->store, daybook_text("$CONSUMERS"), &options, NULL, NULL),
+                     DAYBOOK_OK);
+    reopen(at);
+    assert_int_equal(daybook_consumer_open(at->store, daybook_text("S"), daybook_text("c"), &consumer, NULL),
+                     DAYBOOK_EDAMAGED);
+    assert_int_equal(daybook_consumer_remove(at->store, daybook_text("S"), daybook_text("c"), NULL),
+                     DAYBOOK_OK);
+}
+
+// What is pending is carried over closing and crashes where counting it took long, and counted anew where it may be
+// another number.
+static void a_dear_count_is_kept(void **state) {
+    fixture *at = *state;
+    static const char *const subjects[] = {"s.1.a", "s.2.a", "s.1.b"};
+    for (int i = 0; i < 30; i++) (void)append(at, subjects[i % 3]);
+    daybook_slice filters[] = {daybook_text("s.*.a")};
+    daybook_consumer_config config = named("c");
+    config.filters = filters;
+    config.filter_count = 1;
+    daybook_consumer *consumer = add(at, &config);
+    assert_int_equal(info_of(at, "c").pending_count, 20);
+    daybook_batch_release(fetch(consumer, 3));
+    consumer->consumer->count_is_dear = true;
+    daybook_consumer_close(consumer);
+    reopen(at);
+    consumer = open_again(at, "c");
+    assert_true(consumer->consumer->is_counted);
+    assert_int_equal(consumer->consumer->ahead, 17);
+    daybook_batch_release(fetch(consumer, 4));
+    for (int i = 0; i < 3; i++) (void)append(at, subjects[i]);
+    daybook_batch_release(fetch(consumer, 1));
+    daybook_consumer_close(consumer);
+    reopen(at); // changes behind the state
+    consumer = open_again(at, "c");
+    assert_true(consumer->consumer->is_counted);
+    assert_int_equal(info_of(at, "c").pending_count, 14);
+    daybook_consumer_close(consumer);
+    assert_int_equal(daybook_event_remove(at->store, daybook_text("S"), 29, 0, NULL), DAYBOOK_OK);
+    reopen(at);
+    consumer = open_again(at, "c");
+    assert_false(consumer->consumer->is_counted);
+    assert_int_equal(info_of(at, "c").pending_count, 13);
+    consumer->consumer->count_is_dear = true;
+    daybook_consumer_close(consumer);
+    reopen(at); // another filter since
+    filters[0] = daybook_text("s.1.b");
+    assert_int_equal(daybook_consumer_update(at->store, daybook_text("S"), &config, NULL), DAYBOOK_OK);
+    crash(at);
+    consumer = open_again(at, "c");
+    assert_false(consumer->consumer->is_counted);
+    daybook_consumer_close(consumer);
 }
 
 static void an_ephemeral_consumer_ends(void **state) {
@@ -886,6 +1084,10 @@ int main(void) {
         CASE(a_confirmed_acknowledgement_survives_a_crash),
         CASE(a_plain_acknowledgement_is_saved_soon),
         CASE(states_replace_changes),
+        CASE(a_large_state_is_saved_in_parts),
+        CASE(a_large_first_state_is_saved_in_parts),
+        CASE(a_state_with_missing_parts_is_damaged),
+        CASE(a_dear_count_is_kept),
         CASE(an_ephemeral_consumer_ends),
         CASE(names_and_configurations),
         CASE(a_reader_sees_consumers),

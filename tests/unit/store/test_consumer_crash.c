@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Power loss at each change of the disk while a consumer works: states replace changes, acknowledgements are confirmed
-// and commit with appends. After it each input has at most one output; one that was confirmed is not delivered again;
+// Power loss at each change of the disk while a consumer works: states, some in parts, replace changes, acknowledgements
+// are confirmed and commit with appends. After it each input has at most one output; one that was confirmed is not delivered again;
 // what has no output and was not confirmed is; and the work ends.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,14 +15,17 @@
 #include "base/time.h"
 #include "daybook/daybook.h"
 #include "io/sim/sim.h"
+#include "store/consumer.h"
 
-enum { EVENTS = 40, ROUNDS_MAX = 60 };
+enum { EVENTS = 40, ROUNDS_MAX = 60, PART_BYTES = 48, CHECKPOINT_CHANGES = 300 };
 
 typedef struct world {
     dbk_sim *sim;
     daybook_store *store;
     daybook_consumer *consumer;
     bool confirmed[EVENTS + 1]; // by an acknowledgement, or an append that returned
+    bool in_parts;
+    bool was_in_parts; // a state was
 } world;
 
 static daybook_status open_store(world *at) {
@@ -54,6 +57,12 @@ static void append_inputs(world *at) {
 }
 
 static daybook_status open_consumer(world *at) {
+    struct dbk_consumers *registry;
+    if (at->in_parts) {
+        DBK_TRY(dbk_consumers_get(at->store, &registry, NULL));
+        registry->part_bytes = PART_BYTES;
+        registry->checkpoint_changes = CHECKPOINT_CHANGES;
+    }
     daybook_consumer_config config;
     daybook_consumer_config_init(&config);
     config.name = daybook_text("c");
@@ -103,6 +112,7 @@ static void work(world *at) {
         dbk_sim_advance_ns(at->sim, DBK_SECOND_NS / 2);
         (void)daybook_maintain(at->store, NULL);
         if (round % 3 == 2) (void)daybook_flush(at->store, NULL);
+        if (atomic_load(&at->consumer->consumer->has_parts)) at->was_in_parts = true;
     }
 }
 
@@ -125,9 +135,10 @@ static void expect_outputs(world *at, bool all) {
     }
 }
 
-static bool crash_at(uint64_t step, dbk_sim_crash_kind kind) {
+static bool crash_at(uint64_t step, dbk_sim_crash_kind kind, bool in_parts) {
     static world at;
     memset(&at, 0, sizeof at);
+    at.in_parts = in_parts;
     assert_int_equal(dbk_sim_new(step * 3 + (uint64_t)kind, &at.sim), DAYBOOK_OK);
     assert_int_equal(open_store(&at), DAYBOOK_OK);
     add_stream(&at, "IN", "in.>");
@@ -156,19 +167,30 @@ static bool crash_at(uint64_t step, dbk_sim_crash_kind kind) {
     daybook_consumer_close(at.consumer);
     assert_int_equal(daybook_close(at.store, NULL), DAYBOOK_OK);
     dbk_sim_free(at.sim);
+    if (!reached && at.was_in_parts != in_parts) fail_msg("states were %sin parts", in_parts ? "not " : "");
     return reached;
 }
 
-static void power_may_be_lost_anywhere(void **state) {
-    (void)state;
+static void lose_power_anywhere(bool in_parts) {
     static const dbk_sim_crash_kind kinds[] = {DBK_SIM_POWER_LOSS, DBK_SIM_POWER_LOSS_DROP_ALL};
     for (size_t i = 0; i < 2; i++) {
-        for (uint64_t step = 1; crash_at(step, kinds[i]); step++) {
+        for (uint64_t step = 1; crash_at(step, kinds[i], in_parts); step++) {
         }
     }
 }
 
+static void power_may_be_lost_anywhere(void **state) {
+    (void)state;
+    lose_power_anywhere(false);
+}
+
+static void power_may_be_lost_while_states_are_in_parts(void **state) {
+    (void)state;
+    lose_power_anywhere(true);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(power_may_be_lost_anywhere)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(power_may_be_lost_anywhere),
+                                       cmocka_unit_test(power_may_be_lost_while_states_are_in_parts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory runs out at each allocation of a consumer's life: each call gives OK or ENOMEM, works when it is repeated, and
-// in the end every message was delivered and settled and each output is there once; nothing is left unreleased.
+// in the end every message was delivered and settled and each output is there once; nothing is left unreleased. And
+// answers that could not be saved when the store was closed are told of, and their messages come again.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -196,7 +197,91 @@ static void memory_may_run_out_anywhere(void **state) {
     }
 }
 
+// A store with a consumer that was answered, which is not saved yet.
+static void begin_answered(world *at) {
+    memset(at, 0, sizeof *at);
+    assert_int_equal(dbk_sim_new(5, &at->sim), DAYBOOK_OK);
+    fault_allocator_init(&at->faults);
+    daybook_open_options_init(&at->options);
+    at->options.vfs = dbk_sim_vfs(at->sim);
+    at->options.allocator = &at->faults.allocator;
+    at->options.flags = DAYBOOK_OPEN_NO_BACKGROUND;
+    open_store(at);
+    assert_int_equal(add_stream(at, "IN", "in.>"), DAYBOOK_OK);
+    assert_int_equal(append_inputs(at), DAYBOOK_OK);
+    assert_int_equal(add_consumer(at), DAYBOOK_OK);
+    daybook_batch *batch;
+    assert_int_equal(fetch(at, &batch), DAYBOOK_OK);
+    assert_int_equal(batch->messages[0].event.seq, 1);
+    daybook_batch_release(batch);
+    assert_int_equal(daybook_consumer_ack(at->consumer, 1, 0, NULL), DAYBOOK_OK);
+}
+
+// Whether the message that was answered comes again.
+static bool comes_again(world *at) {
+    fault_allocator_fail(&at->faults, 0, false);
+    dbk_sim_clear_faults(at->sim);
+    open_store(at);
+    assert_int_equal(
+        daybook_consumer_open(at->store, daybook_text("IN"), daybook_text("c"), &at->consumer, NULL),
+        DAYBOOK_OK);
+    dbk_sim_advance_ns(at->sim, 2 * DBK_SECOND_NS);
+    daybook_batch *batch;
+    assert_int_equal(fetch(at, &batch), DAYBOOK_OK);
+    bool again = batch->messages[0].event.seq == 1;
+    daybook_batch_release(batch);
+    daybook_consumer_close(at->consumer);
+    assert_int_equal(daybook_close(at->store, NULL), DAYBOOK_OK);
+    assert_int_equal(fault_allocator_live(&at->faults), 0);
+    dbk_sim_free(at->sim);
+    return again;
+}
+
+static daybook_status close_answered(world *at, daybook_error *error) {
+    daybook_error_init(error);
+    daybook_consumer_close(at->consumer);
+    return daybook_close(at->store, error);
+}
+
+static void closing_tells_of_answers_that_memory_lost(void **state) {
+    (void)state;
+    static world at;
+    bool failed = true, was_told = false;
+    for (uint64_t n = 1; failed; n++) {
+        begin_answered(&at);
+        fault_allocator_fail(&at.faults, n, false);
+        daybook_error error;
+        daybook_status status = close_answered(&at, &error);
+        failed = fault_allocator_has_failed(&at.faults);
+        assert_true(status == DAYBOOK_OK || status == DAYBOOK_ENOMEM);
+        bool again = comes_again(&at);
+        if (again && status == DAYBOOK_OK) fail_msg("allocation %u: nobody heard", (unsigned)n);
+        if (!again) continue;
+        if (strstr(error.message, "again") == NULL) fail_msg("it says: %s", error.message);
+        was_told = true;
+    }
+    assert_true(was_told);
+}
+
+static void closing_tells_of_answers_after_a_failed_sync(void **state) {
+    (void)state;
+    static world at;
+    begin_answered(&at);
+    dbk_sim_fault fault = {
+        .kind = DBK_SIM_WRITE, .suffix = "journal", .nth = 1, .is_forever = true, .error = 5};
+    assert_int_equal(dbk_sim_fail(at.sim, &fault), DAYBOOK_OK);
+    assert_int_equal(append_inputs(&at), DAYBOOK_EUNCERTAIN);
+    daybook_error error;
+    assert_int_equal(close_answered(&at, &error), DAYBOOK_EUNCERTAIN);
+    if (strstr(error.message, "consumer c of stream IN") == NULL) fail_msg("it says: %s", error.message);
+    assert_true(comes_again(&at));
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(memory_may_run_out_anywhere)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_may_run_out_anywhere),
+        cmocka_unit_test(closing_tells_of_answers_that_memory_lost),
+        cmocka_unit_test(closing_tells_of_answers_after_a_failed_sync),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
