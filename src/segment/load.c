@@ -49,6 +49,17 @@ static daybook_status events_damaged(dbk_segment *segment, const dbk_block_place
         (unsigned long long)place->file_offset);
 }
 
+daybook_status dbk_block_is_unreadable(const dbk_segment *segment, const dbk_block_place *place,
+                                       daybook_error *error) {
+    return dbk_fail_damaged(error, segment->path, place->file_offset,
+                            "the block of events at positions %llu to %llu cannot be read (%s, byte %llu): "
+                            "input/output error; look "
+                            "after the disk, and run daybook verify",
+                            (unsigned long long)place->position_first,
+                            (unsigned long long)place->position_last, segment->path,
+                            (unsigned long long)place->file_offset);
+}
+
 bool dbk_block_head_matches(const dbk_block_head *head, const dbk_block_info *info) {
     return head->event_count == info->event_count && head->position_first == info->position_first &&
            head->position_last == info->position_last && head->recorded_first_ns == info->recorded_first_ns &&

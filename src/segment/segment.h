@@ -270,6 +270,9 @@ daybook_status dbk_block_load(dbk_segment *segment, uint32_t block_number, dbk_b
 /// The same where it is known already where the block lies.
 daybook_status dbk_block_load_at(dbk_segment *segment, const dbk_block_place *place, dbk_block_view *view,
                                  daybook_error *error);
+/// Says EDAMAGED of a block that the device does not give.
+daybook_status dbk_block_is_unreadable(const dbk_segment *segment, const dbk_block_place *place,
+                                       daybook_error *error);
 void dbk_block_release(dbk_block_view *view);
 /// Decode event number `index` of the block; slices borrowed from the view. `recorded`, `seq` ... are all
 /// set.

@@ -494,6 +494,7 @@ static void fail_served(dbk_operation *served, daybook_status status, const dayb
         if (operation->status != DAYBOOK_OK && operation->status != DAYBOOK_ECONFLICT) continue;
         operation->status = status;
         operation->error = *error;
+        if (operation->chain != NULL) operation->chain->is_broken = 1;
     }
 }
 

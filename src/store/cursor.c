@@ -30,6 +30,7 @@ struct daybook_cursor {
     dbk_compiled compiled;
     bool back;
     bool follow;
+    bool passes_unreadable; // blocks the device does not give; not where limits would be left unenforced
     bool hides_expired; // older than its stream's max_age is gone, also where no writer has trimmed it yet
     uint64_t first;     // positions in question, moved by following
     uint64_t last;
@@ -159,6 +160,7 @@ daybook_status daybook_read(daybook_store *store, const daybook_query *query, da
                             (const char *)query->stream.data);
     }
     DBK_TRY(dbk_cursor_open(store, query, stream, cursor_out, error));
+    (*cursor_out)->passes_unreadable = true;
     (*cursor_out)->hides_expired = true; // but not for cursors that enforce limits: they have to see it
     return DAYBOOK_OK;
 }
@@ -308,7 +310,7 @@ static daybook_status enter_source(daybook_cursor *cursor, bool *skip_out, daybo
         narrow_memtable(cursor);
     }
     if (status == DAYBOOK_OK && !*skip_out) status = open_candidates(cursor, true, error);
-    if (status == DAYBOOK_EDAMAGED) status = fall_back_to_reading(cursor, error);
+    if (status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO) status = fall_back_to_reading(cursor, error);
     return status;
 }
 
@@ -356,8 +358,13 @@ static daybook_status load_block(daybook_cursor *cursor, const dbk_block_place *
         }
     }
     daybook_status status = load_in_order(cursor, place, error);
+    // The device may do better the second time, asked for this block only. What it does not give then is damage.
+    if (status == DAYBOOK_EIO)
+        status = dbk_block_load_at(cursor->source->segment, place, &cursor->block, error);
+    if (status == DAYBOOK_EIO && cursor->passes_unreadable)
+        status = dbk_block_is_unreadable(cursor->source->segment, place, error);
     // Reported once; the next call begins behind the block.
-    if (status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO) pass_block(cursor, place);
+    if (status == DAYBOOK_EDAMAGED) pass_block(cursor, place);
     return status;
 }
 
@@ -443,7 +450,7 @@ static daybook_status advance_in_source(daybook_cursor *cursor, daybook_error *e
         daybook_status status = cursor->back
                                     ? dbk_candidates_seek_back(cursor->candidates, from, &position, error)
                                     : dbk_candidates_seek(cursor->candidates, from, &position, error);
-        if (status == DAYBOOK_EDAMAGED) {
+        if (status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO) {
             DBK_TRY(fall_back_to_reading(cursor, error));
             continue;
         }

@@ -27,10 +27,36 @@ static bool is_stopped(const driver *driven) {
     return driven->options.sim != NULL && dbk_sim_is_stopped(driven->options.sim);
 }
 
-// Did the call fail because the disk stopped? Then nothing more can be asked until the crash is over.
+static bool has_struck(const driver *driven) {
+    return driven->is_faulty && dbk_sim_fault_hits(driven->options.sim) > driven->hits_before;
+}
+
+static bool is_operating_error(daybook_status status) {
+    return status == DAYBOOK_EIO || status == DAYBOOK_ENOSPC || status == DAYBOOK_EMFILE ||
+           status == DAYBOOK_ENOMEM || status == DAYBOOK_EUNCERTAIN || status == DAYBOOK_EPOISONED ||
+           status == DAYBOOK_EDAMAGED;
+}
+
+// Nothing fails any more: what is asked now must be answered.
+static void calm(driver *driven) {
+    if (!driven->is_faulty) return;
+    dbk_sim_clear_faults(driven->options.sim);
+    dbk_sim_set_capacity(driven->options.sim, 0);
+}
+
+// Did the call fail because the disk stopped? Then nothing more can be asked until the crash is over. Or because of
+// a fault? Then it is to be looked at what that did.
 static bool breaks(driver *driven, daybook_status status) {
+    if (has_struck(driven) && is_operating_error(status)) {
+        if (driven->error.status != status || driven->error.message[0] == '\0')
+            driver_fail(driven, "%s without a message", daybook_status_name(status));
+        driven->broken = true;
+        return true;
+    }
     if (status == DAYBOOK_OK || !is_stopped(driven)) return false;
-    if (status != DAYBOOK_EIO && status != DAYBOOK_EUNCERTAIN && status != DAYBOOK_EPOISONED) return false;
+    if (status != DAYBOOK_EIO && status != DAYBOOK_EUNCERTAIN && status != DAYBOOK_EPOISONED &&
+        status != DAYBOOK_EDAMAGED) // of what cannot be read
+        return false;
     driven->broken = true;
     return true;
 }
@@ -45,11 +71,11 @@ void driver_print_counts(const driver_counts *counts, const char *title) {
            " reads, %" PRIu64 " full checks, %" PRIu64 " restarts, %" PRIu64 " kills, %" PRIu64
            " flushes, %" PRIu64 " merges, half done %" PRIu64 " there %" PRIu64 " not there, %" PRIu64
            " acknowledged before the sync, %" PRIu64 " of them lost, %" PRIu64 " chains, %" PRIu64
-           " skipped in them\n",
+           " skipped in them, %" PRIu64 " met a fault, %" PRIu64 " of them refused, %" PRIu64 " poisoned\n",
            title, counts->operations, counts->appended, counts->duplicates, counts->conflicts, counts->mixed,
            counts->limits, counts->removed, counts->reads, counts->checks, counts->restarts, counts->kills,
            counts->flushes, counts->merges, counts->pending_done, counts->pending_undone, counts->deferred,
-           counts->lost, counts->chains, counts->skipped);
+           counts->lost, counts->chains, counts->skipped, counts->struck, counts->refused, counts->poisoned);
     (void)fflush(stdout);
 }
 
@@ -118,7 +144,8 @@ bool driver_open(driver *driven) {
         return true;
     }
     driven->store = NULL;
-    if (!is_stopped(driven)) driver_fail(driven, "the store does not open: %s", daybook_status_name(status));
+    if (!is_stopped(driven) && !breaks(driven, status))
+        driver_fail(driven, "the store does not open: %s", daybook_status_name(status));
     return false;
 }
 
@@ -144,7 +171,8 @@ void driver_close(driver *driven) {
     if (!is_stopped(driven)) count_background(driven);
     daybook_status status = daybook_close(driven->store, &driven->error);
     driven->store = NULL;
-    if (status != DAYBOOK_OK && !is_stopped(driven) && !driven->broken)
+    driven->is_closed_badly = status != DAYBOOK_OK;
+    if (status != DAYBOOK_OK && !is_stopped(driven) && !driven->broken && !breaks(driven, status))
         driver_fail(driven, "closing gives %s", daybook_status_name(status));
 }
 
@@ -415,6 +443,14 @@ static bool ask_durable(driver *driven, uint64_t *position_out) {
     return true;
 }
 
+// By a fault: whoever has one under way looks.
+static bool is_poisoned(driver *driven) {
+    daybook_store_info info;
+    memset(&info, 0, sizeof info);
+    info.size = sizeof info;
+    return driven->is_faulty && daybook_info(driven->store, &info, NULL) == DAYBOOK_OK && info.poisoned != 0;
+}
+
 static void pause_ms(unsigned count) {
     struct timespec time = {.tv_nsec = (long)count * 1000000};
     (void)nanosleep(&time, NULL);
@@ -425,7 +461,7 @@ enum { PATIENCE_MS = 20000 };
 
 static bool wait_until_durable(driver *driven, uint64_t *durable) {
     for (unsigned waited = 0; *durable < driven->last_position; waited++) {
-        if (is_stopped(driven)) {
+        if (is_stopped(driven) || is_poisoned(driven)) {
             driven->broken = true;
             return false;
         }
@@ -451,7 +487,7 @@ static void wait_for_limits(driver *driven, size_t stream) {
         daybook_stream_info_release(driven->store, info);
         if (done) return;
         pause_ms(1);
-        if (is_stopped(driven)) driven->broken = true;
+        if (is_stopped(driven) || is_poisoned(driven)) driven->broken = true;
     }
 }
 
@@ -915,8 +951,6 @@ static void step_append(driver *driven) {
 
 // ---- Chains of submitted appends -------------------------------------------------------------------------
 
-enum { CHAIN_LENGTH_MAX = 8 };
-
 // One append of a chain. The commit thread writes what it answers.
 typedef struct chain_link {
     const model_said *said;
@@ -968,6 +1002,9 @@ static daybook_status settle_link(driver *driven, const chain_link *told, dayboo
         model_decide(&driven->model, driven->batch, 1, &told->options, now_ns(driven), false, &decision);
     daybook_status expected = decision.status;
     if (told->is_submitted && refused_before != DAYBOOK_OK) expected = DAYBOOK_ESKIPPED;
+    if (has_struck(driven) && is_operating_error(told->status)) expected = told->status;
+    // One of a group whose write failed was refused before that.
+    if (refused_before == DAYBOOK_EUNCERTAIN && told->status != DAYBOOK_OK) expected = told->status;
     if (told->status != expected || (expected == DAYBOOK_OK && is_duplicate != decision.duplicate))
         driver_fail(driven, "%s in a chain (%ssubmitted, before it %s): %s%s, expected %s%s",
                     told->said->subject, told->is_submitted ? "" : "not ",
@@ -991,11 +1028,11 @@ static void step_chain(driver *driven) {
     driven->operation = "chain";
     settle_ages(driven);
     if (driven->broken) return;
-    static chain_link links[CHAIN_LENGTH_MAX];
+    static chain_link links[DRIVER_CHAIN_MAX];
     daybook_append_chain chain = {0};
     atomic_uint done_count = 0;
     unsigned submitted = 0;
-    size_t count = random_below(&driven->random, CHAIN_LENGTH_MAX) + 1;
+    size_t count = random_below(&driven->random, DRIVER_CHAIN_MAX) + 1;
     for (size_t i = 0; i < count; i++) {
         make_link(driven, &chain, &done_count, &links[i]);
         event_texts texts;
@@ -1014,10 +1051,15 @@ static void step_chain(driver *driven) {
         pause_ms(1);
     }
     driven->counts.chains++;
+    driven->chain_count = 0;
     daybook_status refused = DAYBOOK_OK;
     unsigned turn = 0;
     for (size_t i = 0; i < count; i++) {
         daybook_status status = settle_link(driven, &links[i], refused);
+        if (status == DAYBOOK_EUNCERTAIN) {
+            driven->pending = PENDING_CHAIN;
+            driven->chain[driven->chain_count++] = links[i].said;
+        }
         if (!links[i].is_submitted) continue;
         if (links[i].turn != ++turn)
             driver_fail(driven, "append %zu was answered as number %u", i, links[i].turn);
@@ -1676,7 +1718,12 @@ static void advance_cursor(driver *driven, driver_cursor *held) {
         bool more = i < store->event_count && store->events[i].position <= held->last;
         daybook_recorded_event event;
         daybook_status status = daybook_cursor_next(held->cursor, 0, &event, &driven->error);
-        if (breaks(driven, status)) return;
+        if (breaks(driven, status)) {
+            if (status != DAYBOOK_EDAMAGED) return; // the same is given by the next call
+            daybook_cursor_close(held->cursor);
+            held->cursor = NULL;
+            return;
+        }
         daybook_status expected = more ? DAYBOOK_OK : follows ? DAYBOOK_TIMEOUT : DAYBOOK_END;
         if (status != expected) {
             describe(&held->query);
@@ -1820,7 +1867,8 @@ static void step_restart(driver *driven) {
         driven->broken = true;
         return;
     }
-    (void)settle_survivors(driven, !is_killed);
+    calm(driven);
+    (void)settle_survivors(driven, !is_killed && !driven->is_closed_badly);
     model_publish(&driven->model, driven->last_position);
     renew_memory_streams(driven);
     settle_durable(driven);
@@ -1981,6 +2029,31 @@ static bool settle_append(driver *driven) {
     return true;
 }
 
+// Of a chain a beginning is there.
+static bool settle_chain(driver *driven) {
+    bool is_behind = false, is_any_there = false;
+    size_t count = driven->chain_count;
+    for (size_t i = 0; i < count; i++) {
+        driven->batch[0] = driven->chain[i];
+        driven->batch_count = 1;
+        size_t stream = model_capture(&driven->model, daybook_text(driven->chain[i]->subject));
+        if (stream != MODEL_NONE && is_in_memory(driven, stream)) continue; // nobody can tell
+        daybook_append_options options;
+        daybook_append_options_init(&options);
+        model_decision decision;
+        model_decide(&driven->model, driven->batch, 1, &options, now_ns(driven), true, &decision);
+        if (decision.duplicate || decision.uncertain) continue; // it may have had nothing to store
+        bool is_there = settle_append(driven);
+        if (is_there && is_behind)
+            driver_fail(driven,
+                        "append %zu of what is uncertain of a chain is there, and the one before it is not",
+                        i);
+        is_behind = is_behind || !is_there;
+        is_any_there = is_any_there || is_there;
+    }
+    return is_any_there;
+}
+
 static void restore_states(model *store, const model_state *states) {
     for (size_t i = 0; i < store->event_count; i++) store->events[i].state = states[i];
 }
@@ -2084,6 +2157,9 @@ void driver_recover(driver *driven) {
     case PENDING_APPEND:
         done = settle_append(driven);
         break;
+    case PENDING_CHAIN:
+        done = settle_chain(driven);
+        break;
     case PENDING_DELETE:
         done = settle_removal(driven, apply_delete);
         break;
@@ -2110,4 +2186,61 @@ void driver_recover(driver *driven) {
     renew_memory_streams(driven);
     settle_durable(driven);
     if (!driven->broken) driver_check_all(driven);
+}
+
+// ---- After a fault ---------------------------------------------------------------------------------------
+
+// Of a stream whose removal was refused the snapshots may be gone already.
+static void look_at_snapshots(driver *driven) {
+    model *store = &driven->model;
+    model_state *before = copy_states(store);
+    apply_forgetting(driven);
+    size_t telling = telling_event(driven, before);
+    daybook_receipt receipt;
+    if (telling != MODEL_NONE && read_one(driven, store->streams[store->events[telling].stream]->name,
+                                          store->events[telling].seq, &receipt))
+        restore_states(store, before);
+    free(before);
+}
+
+static bool says(const driver *driven, const char *text) {
+    return strstr(driven->error.message, text) != NULL;
+}
+
+void driver_resume(driver *driven) {
+    trace(driven, "refused with %s: %s", daybook_status_name(driven->error.status), driven->error.message);
+    driver_pending pending = driven->pending;
+    driven->pending = PENDING_NOTHING;
+    switch (pending) {
+    case PENDING_APPEND:
+        if (settle_append(driven)) driver_fail(driven, "what was refused is there");
+        break;
+    case PENDING_DELETE: // then only their bytes could not be erased
+        if (says(driven, "are removed")) apply_delete(driven);
+        break;
+    case PENDING_PURGE:
+        if (says(driven, "are removed")) apply_purge(driven);
+        break;
+    case PENDING_UPDATE:
+        if (says(driven, "is changed"))
+            model_update_stream(&driven->model, driven->pending_stream, &driven->config);
+        break;
+    case PENDING_REMOVE:
+        look_at_snapshots(driven);
+        break;
+    case PENDING_CHAIN:
+        driver_fail(driven, "an append of a chain is uncertain, and the store is not poisoned");
+    case PENDING_NOTHING:
+    case PENDING_ADD:
+        break;
+    }
+    // What was given up half way is made good by whoever does the background's work, some time later.
+    if (has_background(driven)) {
+        dbk_sim_advance_ns(driven->options.sim, INT64_C(10000000000));
+        step_flush(driven);
+    } else {
+        step_maintain(driven);
+    }
+    settle_durable(driven);
+    driver_check_all(driven);
 }

@@ -13,6 +13,9 @@
 //
 // driver_step also submits chains of appends and waits for them: nothing is stored behind the first refused.
 //
+// Calls of the system may fail under it, too (driver_faults.c): then an operation may be refused, which leaves the
+// driver broken for a moment, the disk running.
+//
 // A difference prints seed, operation and both answers, and ends the program with status 1.
 #ifndef DBK_TESTS_DRIVER_H
 #define DBK_TESTS_DRIVER_H
@@ -23,7 +26,7 @@
 #include "model/model.h"
 #include "model/random.h"
 
-enum { DRIVER_CURSORS_MAX = 3 };
+enum { DRIVER_CURSORS_MAX = 3, DRIVER_CHAIN_MAX = 8 };
 
 typedef struct driver_options {
     uint64_t seed;
@@ -58,15 +61,17 @@ typedef enum driver_pending {
     PENDING_PURGE,
     PENDING_ADD,
     PENDING_UPDATE,
-    PENDING_REMOVE
+    PENDING_REMOVE,
+    PENDING_CHAIN
 } driver_pending;
 
 typedef struct driver_counts {
     uint64_t operations, appended, duplicates, conflicts, mixed, limits, removed, reads, checks, restarts,
         kills;
     uint64_t flushes, merges, pending_done, pending_undone;
-    uint64_t chains, skipped; // chains submitted; appends of them refused behind a refused one
-    uint64_t deferred, lost;  // events acknowledged before the sync; of these gone after a crash
+    uint64_t chains, skipped;           // chains submitted; appends of them refused behind a refused one
+    uint64_t deferred, lost;            // events acknowledged before the sync; of these gone after a crash
+    uint64_t struck, refused, poisoned; // operations that met a fault; of these refused, or poisoned since
 } driver_counts;
 
 typedef struct driver {
@@ -84,6 +89,9 @@ typedef struct driver {
     int64_t
         deferred_until_ns; // monotonic: by then what was acknowledged before its sync is due; 0: nothing is
     bool broken;
+    bool is_faulty;       // calls fail; what they failed with is no answer about the store
+    uint64_t hits_before; // of dbk_sim_fault_hits, when they began to
+    bool is_closed_badly; // the last close told of a failure
     driver_counts counts;
 
     // What was under way when it broke.
@@ -91,6 +99,8 @@ typedef struct driver {
     const model_said *batch[MODEL_BATCH_MAX];
     size_t batch_count;
     size_t pending_stream, pending_event;
+    const model_said *chain[DRIVER_CHAIN_MAX]; // what may or may not be there, in order
+    size_t chain_count;
     daybook_purge_options purge;
     char purge_filter[128];
     daybook_stream_config config;
@@ -113,6 +123,12 @@ void driver_change(driver *driven);
 void driver_check_all(driver *driven);
 /// After a crash and driver_open: settles what was under way and checks everything.
 void driver_recover(driver *driven);
+/// Where a failing system refused what was under way, which changed nothing or said what it did: makes limits good
+/// and checks everything.
+void driver_resume(driver *driven);
+/// One random operation while calls of the system fail (driver_faults.c), and whatever that makes necessary: opening
+/// again where the store is poisoned. Needs a simulated disk.
+void driver_step_with_fault(driver *driven);
 /// daybook_verify on the closed store.
 void driver_verify(driver *driven);
 

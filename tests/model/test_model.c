@@ -3,6 +3,9 @@
 // surroundings too: a simulated disk without background threads (flush and merge come from the same random
 // numbers, so that a seed repeats exactly), or a directory with them.
 //
+// Started as test_model_faults, calls of the system fail under a third of the operations, all on the simulated disk;
+// a third of the seeds then has background threads, and does not repeat exactly.
+//
 // DAYBOOK_SEED   first seed; default: from the clock, printed
 // DAYBOOK_SEEDS  how many; default: as many as fit into DAYBOOK_SECONDS (default 30)
 // DAYBOOK_STEPS  operations of one seed; default 1,500
@@ -29,20 +32,21 @@ static int remove_entry(const char *path, const struct stat *facts, int kind, st
     return remove(path);
 }
 
-static void run(uint64_t seed, uint64_t steps, driver_counts *sum) {
+static void run(uint64_t seed, uint64_t steps, bool has_faults, driver_counts *sum) {
     char repeat[128], path[] = "model-test-XXXXXX";
     (void)snprintf(repeat, sizeof repeat,
-                   "DAYBOOK_SEED=%" PRIu64 " DAYBOOK_SEEDS=1 DAYBOOK_STEPS=%" PRIu64 " test_model", seed,
-                   steps);
-    bool on_disk = seed % 4 == 3;
+                   "DAYBOOK_SEED=%" PRIu64 " DAYBOOK_SEEDS=1 DAYBOOK_STEPS=%" PRIu64 " test_model%s", seed,
+                   steps, has_faults ? "_faults" : "");
+    bool on_disk = !has_faults && seed % 4 == 3;
+    bool has_background = has_faults ? seed % 3 == 2 : on_disk;
     driver_options options = {
         .seed = seed,
         .path = "store",
-        .open_flags = on_disk ? 0 : DAYBOOK_OPEN_NO_BACKGROUND,
+        .open_flags = has_background ? 0 : DAYBOOK_OPEN_NO_BACKGROUND,
         .memtable_bytes = 256 << 10,
         .journal_max_bytes = 4 << 20,
         .segment_max_bytes = seed % 3 == 0 ? 1 << 20 : 64 << 20,
-        .has_ages = !on_disk,
+        .has_ages = !has_background,
         .has_subject_limits = true,
         .heavy = seed % 2 == 0,
         .repeat = repeat,
@@ -57,7 +61,10 @@ static void run(uint64_t seed, uint64_t steps, driver_counts *sum) {
     driver_init(&driven, &options);
     (void)driver_open(&driven);
     for (uint64_t i = 0; i < steps; i++) {
-        driver_step(&driven);
+        if (has_faults && random_percent(&driven.random, 33))
+            driver_step_with_fault(&driven);
+        else
+            driver_step(&driven);
         if (getenv("DAYBOOK_CHECK_EACH") != NULL) driver_check_all(&driven);
     }
     driver_check_all(&driven);
@@ -72,7 +79,9 @@ static void run(uint64_t seed, uint64_t steps, driver_counts *sum) {
     dbk_sim_free(options.sim);
 }
 
-int main(void) {
+int main(int argument_count, char **arguments) {
+    const char *name = argument_count == 0 ? "" : strrchr(arguments[0], '/');
+    bool has_faults = strstr(name != NULL ? name : arguments[0], "test_model_faults") != NULL;
     uint64_t seed = number("DAYBOOK_SEED", (uint64_t)time(NULL) * 1000);
     uint64_t seeds = number("DAYBOOK_SEEDS", 0), seconds = number("DAYBOOK_SECONDS", 30);
     uint64_t steps = number("DAYBOOK_STEPS", 1500), done = 0;
@@ -82,9 +91,9 @@ int main(void) {
     for (; seeds > 0 ? done < seeds : time(NULL) < end; done++) {
         printf("seed %" PRIu64 "\n", seed + done);
         (void)fflush(stdout);
-        run(seed + done, steps, &sum);
+        run(seed + done, steps, has_faults, &sum);
     }
     printf("%" PRIu64 " seeds from %" PRIu64 "\n", done, seed);
-    driver_print_counts(&sum, "model");
+    driver_print_counts(&sum, has_faults ? "model with faults" : "model");
     return 0;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Appending through the public API on a store in memory: numbers, batches, conditions, duplicates, limits,
 // roll-up.
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -12,6 +13,7 @@
 #include <cmocka.h>
 
 #include "daybook/daybook.h"
+#include "io/sim/sim.h"
 
 static daybook_store *store;
 static daybook_error failure;
@@ -463,6 +465,38 @@ static void nothing_of_a_chain_is_stored_behind_a_refusal(void **state) {
     assert_int_equal(count_of("orders.2.>"), 1);
 }
 
+// Whether it is stored is uncertain, so nothing may come behind it.
+static void a_chain_ends_where_a_write_fails(void **state) {
+    (void)state;
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    dbk_sim *sim = NULL;
+    assert_int_equal(dbk_sim_new(1, &sim), DAYBOOK_OK);
+    daybook_open_options opening;
+    daybook_open_options_init(&opening);
+    opening.vfs = dbk_sim_vfs(sim);
+    opening.flags = DAYBOOK_OPEN_NO_BACKGROUND;
+    assert_int_equal(daybook_open("/s", &opening, &store, &failure), DAYBOOK_OK);
+    append_one("orders.1.placed", "{}");
+    dbk_sim_fault fault = {.kind = DBK_SIM_WRITE, .suffix = "journal", .nth = 1, .error = EIO};
+    assert_int_equal(dbk_sim_fail(sim, &fault), DAYBOOK_OK);
+    atomic_int done_count = 0;
+    daybook_append_chain chain = {0};
+    outcome noted = {.done_count = &done_count};
+    daybook_event event = event_of("orders.1.changed", "{}");
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.chain = &chain;
+    assert_int_equal(daybook_append_submit(store, &event, 1, &options, note_outcome, &noted, &failure),
+                     DAYBOOK_OK);
+    while (atomic_load(&done_count) == 0) {
+    }
+    assert_int_equal(noted.status, DAYBOOK_EUNCERTAIN);
+    assert_true(chain.is_broken);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    dbk_sim_free(sim);
+    assert_int_equal(open_store(NULL), 0);
+}
+
 // Without background work nobody writes the journal out but who is asked to: the answer says whom to ask.
 static void a_full_journal_without_background_work_names_the_call_that_empties_it(void **state) {
     (void)state;
@@ -519,6 +553,7 @@ int main(void) {
         CASE(a_subject_nobody_captures_is_refused),
         CASE(submitted_appends_complete_in_order),
         CASE(nothing_of_a_chain_is_stored_behind_a_refusal),
+        CASE(a_chain_ends_where_a_write_fails),
         CASE(a_full_journal_without_background_work_names_the_call_that_empties_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,10 +165,11 @@ static void an_update_whose_limits_cannot_be_enforced_says_so(void **state) {
     config.max_msgs_per_subject = 3;
     daybook_error error;
     daybook_error_init(&error);
-    assert_int_equal(daybook_stream_update(store, &config, &error), DAYBOOK_EIO);
+    daybook_status status = daybook_stream_update(store, &config, &error);
+    assert_true(status == DAYBOOK_EIO || status == DAYBOOK_EDAMAGED);
     assert_non_null(strstr(error.message, "is changed"));
     dbk_sim_clear_faults(sim);
-    daybook_status status = DAYBOOK_OK;
+    status = DAYBOOK_OK;
     for (int i = 0; i < 10 && status == DAYBOOK_OK; i++) status = daybook_maintain(store, NULL);
     assert_int_equal(status, DAYBOOK_END);
     assert_int_equal(message_count(store), 3);

@@ -2,6 +2,7 @@
 // Damage at rest, backup and repair, on the simulated disk: whatever byte is changed in whatever file,
 // verify tells, a reader reads the rest, a writer refuses or works, and after repair everything that could
 // be read is there.
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -369,6 +370,78 @@ static void a_backup_and_what_it_is_restored_to_outlive_power_loss(void **state)
     end(&at);
 }
 
+// A read fails `count` times in a row from the nth on. What the cursor gives, called again after each failure.
+static uint64_t read_with_faults(const fixture *origin, uint64_t nth, unsigned count, bool *struck_out,
+                                 uint64_t *lost_out) {
+    fixture at = *origin;
+    assert_int_equal(dbk_sim_clone(origin->sim, nth, &at.sim), DAYBOOK_OK);
+    at.vfs = dbk_sim_vfs(at.sim);
+    at.options.vfs = at.vfs;
+    daybook_store *store = open_store(&at, "/s", DAYBOOK_OPEN_READ_ONLY);
+    for (unsigned i = 0; i < count; i++) {
+        dbk_sim_fault fault = {.kind = DBK_SIM_READ, .suffix = ".dbs", .nth = nth + i, .error = EIO};
+        assert_int_equal(dbk_sim_fail(at.sim, &fault), DAYBOOK_OK);
+    }
+    daybook_query query;
+    daybook_query_init(&query);
+    daybook_slice filter = daybook_text("orders.*.placed");
+    query.filters = &filter;
+    query.filter_count = 1;
+    daybook_cursor *cursor = NULL;
+    daybook_status status = daybook_read(store, &query, &cursor, NULL);
+    if (status != DAYBOOK_OK) status = daybook_read(store, &query, &cursor, NULL);
+    assert_int_equal(status, DAYBOOK_OK);
+    uint64_t events = 0, last = 0;
+    *lost_out = 0;
+    for (unsigned failures = 0; status != DAYBOOK_END;) {
+        daybook_recorded_event event;
+        daybook_error error;
+        daybook_error_init(&error);
+        status = daybook_cursor_next(cursor, 0, &event, &error);
+        if (status == DAYBOOK_OK) {
+            assert_true(event.position > last);
+            last = event.position;
+            events++;
+        } else if (status != DAYBOOK_END) {
+            assert_true(++failures < 5);
+            unsigned long long from = 0, to = 0;
+            const char *range = strstr(error.message, "positions ");
+            if (status == DAYBOOK_EDAMAGED && range != NULL &&
+                sscanf(range, "positions %llu to %llu", &from, &to) == 2)
+                *lost_out += to - from + 1;
+        }
+    }
+    *struck_out = dbk_sim_fault_hits(at.sim) > 0;
+    daybook_cursor_close(cursor);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+    return events;
+}
+
+// A read that fails once costs nothing; a place that cannot be read costs what it says, and the rest is given.
+static void reads_that_fail_leave_nothing_out_untold(void **state) {
+    (void)state;
+    fixture origin;
+    begin(&origin, 11);
+    fill(&origin, "/s");
+    bool struck = true;
+    for (uint64_t nth = 1; struck; nth++) {
+        uint64_t lost = 0;
+        assert_int_equal(read_with_faults(&origin, nth, 1, &struck, &lost), EVENT_COUNT - 2);
+        assert_int_equal(lost, 0);
+    }
+    bool was_lost = false;
+    struck = true;
+    for (uint64_t nth = 1; struck; nth++) {
+        uint64_t lost = 0;
+        uint64_t events = read_with_faults(&origin, nth, 3, &struck, &lost);
+        assert_true(events + lost >= EVENT_COUNT - 2); // of the positions lost two were removed
+        was_lost = was_lost || lost > 0;
+    }
+    assert_true(was_lost);
+    end(&origin);
+}
+
 static void note_unnamed(void *context, const daybook_finding *finding) {
     bool *told = context;
     static const char name[] = "segment-";
@@ -710,6 +783,7 @@ int main(void) {
         cmocka_unit_test(what_merges_dropped_is_erased_too),
         cmocka_unit_test(a_backup_and_what_it_is_restored_to_outlive_power_loss),
         cmocka_unit_test(a_segment_left_out_by_repair_is_told),
+        cmocka_unit_test(reads_that_fail_leave_nothing_out_untold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
