@@ -15,7 +15,7 @@
 // The file is looked after: one that was removed or replaced under us would take writes without complaint, so each
 // transaction asks whether its name still leads to it.
 //
-// Failures. Busy, locked, full and out of memory may pass; constraints, types and sizes are of the event; the rest needs a
+// Failures. Busy, locked and full may pass; constraints, types and sizes are of the event; the rest needs a
 // person. SQLITE_ERROR at a step is both (malformed JSON in json(), or a table that was dropped): a statement that
 // cannot be prepared again is wrong, else the event is. SQLite has one allocator for the process: what it allocates does
 // not come from ours.
@@ -51,8 +51,8 @@ static const meaning meanings[] = {
     {SQLITE_LOCKED, DBK_FAILURE_TRANSIENT, DAYBOOK_ELOCKED, ""},
     {SQLITE_PROTOCOL, DBK_FAILURE_TRANSIENT, DAYBOOK_ELOCKED, ""},
     {SQLITE_FULL, DBK_FAILURE_TRANSIENT, DAYBOOK_ENOSPC, "; make room on its disk, or raise max_page_count"},
-    {SQLITE_NOMEM, DBK_FAILURE_TRANSIENT, DAYBOOK_ENOMEM, ""},
-    {SQLITE_IOERR_NOMEM, DBK_FAILURE_TRANSIENT, DAYBOOK_ENOMEM, ""},
+    {SQLITE_NOMEM, DBK_FAILURE_FATAL, DAYBOOK_ENOMEM, ""},
+    {SQLITE_IOERR_NOMEM, DBK_FAILURE_FATAL, DAYBOOK_ENOMEM, ""},
     {SQLITE_CONSTRAINT, DBK_FAILURE_EVENT, DAYBOOK_EINVALID, ""},
     {SQLITE_MISMATCH, DBK_FAILURE_EVENT, DAYBOOK_EINVALID, ""},
     {SQLITE_TOOBIG, DBK_FAILURE_EVENT, DAYBOOK_EINVALID, ""},
@@ -95,7 +95,7 @@ daybook_status dbk_sqlite_fail(dbk_sqlite *sqlite, const char *where, daybook_er
 }
 
 static daybook_status fail_memory(dbk_sqlite *sqlite, daybook_error *error) {
-    dbk_target_fail(&sqlite->target, DBK_FAILURE_TRANSIENT, "7", DAYBOOK_OK);
+    dbk_target_fail(&sqlite->target, DBK_FAILURE_FATAL, "7", DAYBOOK_OK);
     return dbk_fail(error, DAYBOOK_ENOMEM, "%s: out of memory", sqlite->path);
 }
 
@@ -568,7 +568,7 @@ static daybook_status configure_shadow(dbk_sqlite *sqlite, daybook_error *error)
 }
 
 static daybook_status configure(dbk_sqlite *sqlite, daybook_error *error) {
-    char sql[120];
+    char sql[160];
     sqlite3_stmt *statement = NULL;
     if (sqlite3_prepare_v2(sqlite->connection, "PRAGMA journal_mode=WAL", -1, &statement, NULL) !=
             SQLITE_OK ||

@@ -267,10 +267,11 @@ void model_compare_with_fold(model *at) {
     sqlite3_stmt *row = NULL;
     int expected_count = 0, count = 0;
     for (int i = 0; i < ORDER_COUNT_MAX; i++) expected_count += orders[i].is_placed;
-    assert_int_equal(sqlite3_prepare_v2(
-                         connection, "SELECT order_id, customer, total, item_count, state FROM order_totals",
-                         -1, &row, NULL),
-                     SQLITE_OK);
+    assert_int_equal(
+        sqlite3_prepare_v2(
+            connection, "SELECT order_id, coalesce(customer, ''), total, item_count, state FROM order_totals",
+            -1, &row, NULL),
+        SQLITE_OK);
     for (; sqlite3_step(row) == SQLITE_ROW; count++) {
         const order *folded = &orders[atoi((const char *)sqlite3_column_text(row, 0))];
         assert_string_equal((const char *)sqlite3_column_text(row, 1), folded->customer);
