@@ -18,6 +18,7 @@
 
 #include "daybook/daybook.h"
 #include "daybook/projection.h"
+#include "daybook/sys/vfs.h"
 
 typedef struct model {
     daybook_store *store;
