@@ -203,11 +203,15 @@ daybook_status dbk_consumers_all(struct dbk_consumers *registry, dbk_consumer **
 void dbk_consumers_note_removed(daybook_store *store, uint32_t stream_id, uint64_t position_last) {
     struct dbk_consumers *registry = atomic_load(&store->consumers);
     if (registry == NULL) return;
+    dbk_consumer *any = NULL;
     pthread_mutex_lock(&registry->lock);
     for (dbk_consumer *at = registry->first; at != NULL; at = at->next) {
-        if (at->stream->id == stream_id && position_last > atomic_load(&at->delivered_position))
-            atomic_store(&at->recount, true);
+        if (at->stream->id != stream_id) continue;
+        any = at;
+        if (position_last > atomic_load(&at->delivered_position)) atomic_store(&at->recount, true);
     }
+    // What waited for an answer may be gone: there may be room for more.
+    if (any != NULL) dbk_consumer_wake(any);
     pthread_mutex_unlock(&registry->lock);
 }
 
@@ -280,12 +284,12 @@ static daybook_status new_registry(daybook_store *store, daybook_error *error) {
     struct dbk_consumers *registry = dbk_alloc_zeroed(store->allocator, sizeof *registry);
     if (registry == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory loading consumers");
     registry->store = store;
+    registry->part_bytes = PART_BYTES;
+    registry->checkpoint_changes = CHECKPOINT_CHANGES;
     registry->real_offset_ns = store->vfs->clock_real_ns(store->vfs) -
                                store->vfs->clock_monotonic_ns(store->vfs);
     pthread_mutex_init(&registry->change_lock, NULL);
     pthread_mutex_init(&registry->lock, NULL);
-    registry->part_bytes = PART_BYTES;
-    registry->checkpoint_changes = CHECKPOINT_CHANGES;
     // Before loading: what loads asks it for the time, and removals meanwhile are noted.
     atomic_store(&store->consumers, registry);
     return DAYBOOK_OK;
@@ -771,6 +775,15 @@ static int64_t time_of(uint64_t tick) {
     return tick == 0 ? 0 : (int64_t)tick * DBK_TICK_NS;
 }
 
+// What lies before where it begins, or is not stored any more, is behind it, as it is in JetStream.
+static uint64_t passed_seq(const dbk_consumer *consumer) {
+    const dbk_consumer_start *start = &consumer->start;
+    uint64_t begins = start->list_count > 0 ? start->list[0] : start->first_seq;
+    uint64_t stored = atomic_load(&consumer->stream->first_seq);
+    uint64_t first = begins > stored ? begins : stored;
+    return first > 0 ? first - 1 : 0;
+}
+
 // The lock is held.
 static void describe(const dbk_consumer *consumer, daybook_consumer_info *info) {
     const dbk_delivery *delivery = &consumer->delivery;
@@ -778,10 +791,11 @@ static void describe(const dbk_consumer *consumer, daybook_consumer_info *info) 
     daybook_vfs *vfs = consumer->store->vfs;
     info->created_ns = consumer->created_ns;
     info->delivered_number = delivery->number;
-    info->delivered_seq = delivery->delivered_seq;
+    uint64_t passed = passed_seq(consumer);
+    info->delivered_seq = passed > delivery->delivered_seq ? passed : delivery->delivered_seq;
     info->delivered_ns = time_of(delivery->delivered_at);
     info->floor_number = floor.number;
-    info->floor_seq = floor.seq;
+    info->floor_seq = delivery->pending.count == 0 ? info->delivered_seq : floor.seq;
     info->acked_ns = time_of(delivery->acked_at);
     info->ack_pending_count = dbk_delivery_pending_count(delivery);
     info->redelivered_count = delivery->again_count;
@@ -807,6 +821,7 @@ static daybook_status new_info(dbk_consumer *consumer, daybook_consumer_info **i
     pthread_mutex_lock(&consumer->fetch_lock);
     daybook_status status = dbk_consumer_count_ahead(consumer, &info->pending_count, error);
     pthread_mutex_lock(&consumer->lock);
+    dbk_consumer_drop_removed(consumer);
     // Read but held back: nobody got them yet.
     info->pending_count += consumer->delivery.held_count;
     describe(consumer, info);

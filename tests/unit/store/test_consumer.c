@@ -228,7 +228,7 @@ static void unanswered_messages_come_again(void **state) {
     assert_memory_equal(event.event.subject.data, subject, sizeof subject - 1);
     static const char data[] =
         "{\"type\":\"io.nats.jetstream.advisory.v1.terminated\",\"stream\":\"S\",\"consumer\":\"c\","
-        "\"stream_seq\":4,\"deliveries\":0,\"reason\":\"not \\\"mine\\\"\"}";
+        "\"stream_seq\":4,\"deliveries\":1,\"reason\":\"not \\\"mine\\\"\"}";
     assert_int_equal(event.event.data.size, sizeof data - 1);
     assert_memory_equal(event.event.data.data, data, sizeof data - 1);
     daybook_cursor_close(cursor);
