@@ -5,7 +5,8 @@
 // asked for its terms: the stream's where there is no filter, the subject's for a filter without wildcards, else
 // each subject the dictionary lists that matches. A term's entry says how many events have it; where only a part of
 // the segment counts (the first that is in question), or events of it were removed, its posting list is counted: by
-// groups of numbers, or number by number against the removed ones. What memory tables hold is walked by a cursor.
+// groups of numbers, or number by number against the removed ones. What memory tables hold is looked at event by event,
+// or, by filters without wildcards, along the subject's chain.
 //
 // Cost: one look-up for each segment and filter without wildcards, mostly answered by the segment's filter; with
 // wildcards a step for each subject below the filter's literal tokens in each segment. Where events of a segment were
@@ -17,7 +18,10 @@
 #include "store/query.h"
 #include "subject/subject.h"
 
-enum { SEEK_FACTOR = 16 }; // so many steps along a list cost what finding one number in it does
+enum {
+    SEEK_FACTOR = 16, // so many steps along a list cost what finding one number in it does
+    CHUNK_POSITIONS = 256
+};
 
 typedef struct counting {
     daybook_store *store;
@@ -169,6 +173,63 @@ static daybook_status count_in_segment(counting *of, daybook_error *error) {
     return status;
 }
 
+// ---- One memory table -------------------------------------------------------------------------------------
+
+static bool is_wanted(const counting *of, const dbk_event *event) {
+    if (event->stream_id != of->stream->id || dbk_source_is_dead(of->source, event->position)) return false;
+    for (size_t i = 0; i < of->filter_count; i++) {
+        if (daybook_filter_matches(of->filters[i], event->subject)) return true;
+    }
+    return of->filter_count == 0;
+}
+
+static void count_each(counting *of, uint64_t last) {
+    for (uint64_t position = of->first; position <= last; position++) {
+        dbk_event event;
+        if (dbk_memtable_get(of->source->memtable, position, &event) == DAYBOOK_OK)
+            of->count += is_wanted(of, &event);
+    }
+}
+
+// Newest first: the table chains the events of a subject.
+static daybook_status count_chain(counting *of, dbk_slice subject, uint64_t last) {
+    dbk_term term;
+    dbk_term_make(&term, DBK_TERM_SUBJECT, of->stream->id, subject);
+    uint64_t positions[CHUNK_POSITIONS];
+    size_t count = CHUNK_POSITIONS;
+    while (count == CHUNK_POSITIONS && last >= of->first) {
+        DBK_TRY(dbk_memtable_postings_back(of->source->memtable, dbk_term_slice(&term), of->first, last,
+                                           positions, CHUNK_POSITIONS, &count));
+        for (size_t i = 0; i < count; i++) of->count += !dbk_source_is_dead(of->source, positions[i]);
+        if (count > 0) last = positions[count - 1] - 1;
+    }
+    return DAYBOOK_OK;
+}
+
+static bool has_wildcards(const counting *of) {
+    for (size_t i = 0; i < of->filter_count; i++) {
+        if (literal_size(of->filters[i]) < of->filters[i].size) return true;
+    }
+    return of->filter_count == 0;
+}
+
+static daybook_status count_in_memtable(counting *of, uint64_t last, daybook_error *error) {
+    of->count = 0;
+    of->first = atomic_load(&of->stream->first_position);
+    uint64_t position = dbk_memtable_find_seq(of->source->memtable, of->stream->id, of->seq_from);
+    if (position > of->first) of->first = position;
+    if (of->first > last) return DAYBOOK_OK;
+    if (has_wildcards(of)) {
+        count_each(of, last);
+        return DAYBOOK_OK;
+    }
+    for (size_t i = 0; i < of->filter_count; i++) {
+        if (count_chain(of, of->filters[i], last) != DAYBOOK_OK)
+            return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory counting events");
+    }
+    return DAYBOOK_OK;
+}
+
 // ---- The whole --------------------------------------------------------------------------------------------
 
 // By reading what lies within these positions.
@@ -190,11 +251,13 @@ static daybook_status count_by_cursor(const counting *of, uint64_t position_from
     return status;
 }
 
-static daybook_status count_source(counting *of, dbk_source *source, uint64_t *count_out,
+// What of the source lies up to `last`.
+static daybook_status count_source(counting *of, dbk_source *source, uint64_t last, uint64_t *count_out,
                                    daybook_error *error) {
     DBK_TRY(dbk_source_check(source, error));
     of->source = source;
-    daybook_status status = count_in_segment(of, error);
+    daybook_status status = source->memtable != NULL ? count_in_memtable(of, last, error)
+                                                     : count_in_segment(of, error);
     *count_out = of->count;
     if (status != DAYBOOK_EDAMAGED) return status;
     dbk_store_log(of->store, DAYBOOK_LOG_ERROR, "index damaged, counting events instead: %s",
@@ -239,13 +302,15 @@ daybook_status dbk_count_matching(daybook_store *store, dbk_stream *stream, cons
     uint64_t total = 0, count, next = 1;
     for (size_t i = 0; !is_told && status == DAYBOOK_OK && i < view->source_count; i++) {
         dbk_source *source = view->sources[i];
-        if (source->memtable != NULL) break;
-        status = count_source(&of, source, &count, error);
+        uint64_t end = source->memtable != NULL ? dbk_memtable_position_end(source->memtable)
+                                                : source->position_last + 1;
+        next = end > bound_out->position ? bound_out->position + 1 : end;
+        status = count_source(&of, source, next - 1, &count, error);
         total += status == DAYBOOK_OK ? count : 0;
-        next = source->position_last + 1;
     }
     dbk_view_unref(view);
     if (is_told || status != DAYBOOK_OK) return status;
+    // A table begun since then.
     DBK_TRY(count_by_cursor(&of, next, bound_out->position, &count, error));
     *count_out = total + count;
     return DAYBOOK_OK;
