@@ -9,9 +9,9 @@
 //   line_items    a row per event: one INSERT of five values
 //   order_totals  a row per order: INSERT ... ON CONFLICT DO UPDATE
 //
-// each by the live path (transactions of 1,000 events, each durable) and by a rebuild with its switch. Beside them, for
-// SQLite, the rows of line_items by `sqlite3 -cmd .import` from a CSV file into the same table, durable at its end. A line
-// per row: name, events per second, and how it compares.
+// each by the live path (transactions of 1,000 events, each durable) and by a rebuild with its switch. Beside them the
+// rows of line_items by the database's own bulk loader from a CSV file into the same table, durable at its end:
+// `.import` of sqlite3, or COPY by psql. A line per row: name, events per second, and how it compares.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,23 +133,33 @@ static double measure(const char *sql, const char *name, int is_rebuild) {
     return rate;
 }
 
-// The same rows by the shell of SQLite, durable at its end as each of our batches is.
-static double import_rate(const char *directory) {
-    char path[512], command[2048];
-    snprintf(path, sizeof path, "%s/rows.csv", directory);
+static int write_rows(const char *path) {
     FILE *file = fopen(path, "w");
     if (file == NULL) return 0;
     for (uint64_t i = 0; i < event_count; i++)
         fprintf(file, "%" PRIu64 ",%d,4711-%04d,%d,%d\n", i + 1, order_of(i), (int)(i % 5000),
                 (int)(i % 9) + 1, price_of(i));
-    if (fclose(file) != 0) return 0;
-    snprintf(command, sizeof command,
-             "sqlite3 '%s/import.db' 'PRAGMA journal_mode=WAL' 'PRAGMA synchronous=FULL' 'CREATE TABLE "
-             "line_items (position"
-             " BIGINT PRIMARY KEY, order_id TEXT, sku TEXT, quantity INTEGER, price INTEGER)' '.mode csv' "
-             "'.import %s"
-             " line_items' > /dev/null",
-             directory, path);
+    return fclose(file) == 0;
+}
+
+// The same rows by the database's own loader, durable at its end as each of our batches is.
+static double import_rate(const char *directory, int is_sqlite) {
+    char path[512], command[4096];
+    snprintf(path, sizeof path, "%s/rows.csv", directory);
+    if (!write_rows(path)) return 0;
+    if (is_sqlite)
+        snprintf(command, sizeof command,
+                 "sqlite3 '%s/import.db' 'PRAGMA journal_mode=WAL' 'PRAGMA synchronous=FULL' 'CREATE TABLE "
+                 "line_items (position BIGINT PRIMARY KEY, order_id TEXT, sku TEXT, quantity INTEGER, price "
+                 "INTEGER)' '.mode csv' '.import %s line_items' > /dev/null",
+                 directory, path);
+    else
+        snprintf(command, sizeof command,
+                 "psql -q -v ON_ERROR_STOP=1 '%s' -c 'DROP TABLE IF EXISTS rows_to_compare' -c 'CREATE TABLE "
+                 "rows_to_compare (position BIGINT PRIMARY KEY, order_id TEXT, sku TEXT, quantity INTEGER, "
+                 "price INTEGER)' -c '\\copy rows_to_compare FROM %s (FORMAT csv)' -c 'DROP TABLE "
+                 "rows_to_compare'",
+                 database, path);
     double began = now();
     return system(command) == 0 ? (double)event_count / (now() - began) : 0;
 }
@@ -171,14 +181,16 @@ int main(int argument_count, char **arguments) {
     snprintf(own, sizeof own, "sqlite:%s/model.db", arguments[1]);
     database = argument_count > 3 ? arguments[3] : own;
     fill(arguments[1]);
-    double import = argument_count > 3 ? 0 : import_rate(arguments[1]);
+    int is_sqlite = strncmp(database, "sqlite:", 7) == 0;
+    const char *loader = is_sqlite ? ".import" : "COPY";
+    double import = import_rate(arguments[1], is_sqlite);
     row("reading alone", reading_rate(), "events/s", 0, NULL);
-    if (import > 0) row("sqlite3 .import", import, "rows/s", 0, NULL);
+    if (import > 0) row(loader, import, "rows/s", 0, NULL);
     double live = measure(line_items, "line_items", 0);
-    row("line_items, live", live, "events/s", import, ".import");
+    row("line_items, live", live, "events/s", import, loader);
     row("line_items, rebuild", measure(line_items, "line_items", 1), "events/s", live, "live");
     live = measure(order_totals, "order_totals", 0);
-    row("order_totals, live", live, "events/s", import, ".import");
+    row("order_totals, live", live, "events/s", import, loader);
     row("order_totals, rebuild", measure(order_totals, "order_totals", 1), "events/s", live, "live");
     daybook_error error;
     daybook_error_init(&error);

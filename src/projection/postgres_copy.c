@@ -65,9 +65,34 @@ static dbk_postgres_load *load_of(dbk_postgres *postgres, const dbk_insert *inse
     return load;
 }
 
+// Rules rewrite an INSERT, and COPY passes them by; a view takes no COPY without a trigger.
+static daybook_status check_table(dbk_postgres *postgres, const dbk_insert *insert, bool *takes_copy_out,
+                                  daybook_error *error) {
+    char *table = dbk_copy_text(postgres->allocator, insert->table);
+    if (table == NULL) return dbk_postgres_fail_memory(postgres, error);
+    const char *values[] = {table};
+    PGresult *result;
+    daybook_status status = dbk_postgres_query(
+        postgres,
+        "SELECT FROM pg_class WHERE oid = to_regclass($1) AND relkind IN ('r', 'p') AND NOT relhasrules",
+        values, 1, &result, error);
+    dbk_free(postgres->allocator, table);
+    if (status != DAYBOOK_OK) return status;
+    *takes_copy_out = PQntuples(result) > 0;
+    PQclear(result);
+    return DAYBOOK_OK;
+}
+
 daybook_status dbk_postgres_prepare_loads(dbk_postgres *postgres, daybook_error *error) {
     const dbk_definition *definition = postgres->definition;
     if (*postgres->schema == '\0' || !definition->is_insert_only) return DAYBOOK_OK;
+    for (size_t i = 0; i < definition->section_count; i++) {
+        const dbk_section *section = &definition->sections[i];
+        bool takes_copy = true;
+        if (section->statement_count > 0)
+            DBK_TRY(check_table(postgres, section->statements[0].insert, &takes_copy, error));
+        if (!takes_copy) return DAYBOOK_OK;
+    }
     for (size_t i = 0; i < definition->section_count; i++) {
         const dbk_section *section = &definition->sections[i];
         if (section->statement_count == 0) continue;

@@ -381,6 +381,21 @@ static void where_copy_is_at_odds_statements_decide(void **context) {
     shadow->calls->shadow_close(shadow, true);
 }
 
+static void rules_are_kept(void **context) {
+    postgres_model *at = *context;
+    postgres_define(at,
+                    "-- projection: p\n-- version: 1\n-- events: >\n-- [setup]\nCREATE TABLE t (n integer);\n"
+                    "CREATE TABLE doubled (n integer);\n"
+                    "CREATE RULE twice AS ON INSERT TO t DO ALSO INSERT INTO doubled VALUES (2 * NEW.n);\n"
+                    "-- [on >]\nINSERT INTO t VALUES (:data.n);\n");
+    dbk_target *shadow = open_shadow(at);
+    assert_ok(at, shadow->calls->begin(shadow, &at->error));
+    for (int i = 0; i < 3; i++) assert_ok(at, postgres_apply(at, shadow, "a.b", "{\"n\":21}"));
+    assert_ok(at, postgres_commit(at, shadow, 3));
+    assert_asks(at, "SELECT sum(n) FROM daybook_build_p.doubled", "126");
+    shadow->calls->shadow_close(shadow, true);
+}
+
 static void bulk_of_any_size_and_rollback(void **context) {
     postgres_model *at = *context;
     postgres_define(at, log_sql);
@@ -426,6 +441,7 @@ int main(void) {
         TEST(bulk_and_statements_give_the_same_rows),
         TEST(an_event_that_copy_refuses_is_named),
         TEST(where_copy_is_at_odds_statements_decide),
+        TEST(rules_are_kept),
         TEST(bulk_of_any_size_and_rollback),
     };
     if (!postgres_begin()) return 77;
