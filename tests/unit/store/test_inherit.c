@@ -5,6 +5,8 @@
 //   flush           writes the manifest | hands removals over ........... | its view is the store's
 //   removal         commits, held in the vfs ... | goes on, is applied    |
 //
+// Beside a merge the removal takes effect while the manifest is written.
+//
 // Where removals are applied under removal_lock the flush is through before; else the removal has looked up
 // its source while the flush stands between both, which the linker lets us hold (--wrap).
 #include <pthread.h>
@@ -55,12 +57,17 @@ static bool is_at(step at, pthread_t thread) {
     return is && pthread_equal(thread, pthread_self());
 }
 
+// Of the merge: its segment is begun, and the next edit of the manifest is the one that names it.
+static bool is_merging, has_begun_segment;
+
 static int open_file(daybook_vfs *vfs, const char *path, unsigned flags, daybook_file **file_out) {
     int result = dbk_sim_vfs(sim)->open(vfs, path, flags, file_out);
     if (result == 0 && strstr(path, "manifest") != NULL) {
         assert_true(manifest_count < MANIFESTS_MAX);
         manifests[manifest_count++] = *file_out;
     }
+    if (strstr(path, "/segment-") != NULL && (flags & DAYBOOK_VFS_CREATE) != 0)
+        has_begun_segment = is_merging;
     return result;
 }
 
@@ -78,9 +85,19 @@ static void *remove_event(void *unused) {
     return NULL;
 }
 
+static void *remove_beside_a_merge(void *unused) {
+    (void)unused;
+    assert_int_equal(daybook_event_remove(store, daybook_text("ORDERS"), 2, 0, NULL), DAYBOOK_OK);
+    return NULL;
+}
+
 static int64_t write_at(daybook_vfs *vfs, daybook_file *file, const void *data, size_t size,
                         uint64_t offset) {
-    if (is_manifest(file) && is_at(FLUSHING, flusher)) {
+    if (is_manifest(file) && has_begun_segment) {
+        is_merging = has_begun_segment = false;
+        assert_int_equal(pthread_create(&remover, NULL, remove_beside_a_merge, NULL), 0);
+        assert_int_equal(pthread_join(remover, NULL), 0);
+    } else if (is_manifest(file) && is_at(FLUSHING, flusher)) {
         reach(MANIFEST_IS_WRITTEN);
         wait_for(REMOVAL_IS_WRITTEN);
     } else if (is_at(MANIFEST_IS_WRITTEN, remover)) {
@@ -140,8 +157,36 @@ static void what_is_removed_while_a_flush_takes_effect_stays_removed(void **stat
     dbk_sim_free(sim);
 }
 
+static void what_is_removed_while_a_merge_takes_effect_stays_removed(void **state) {
+    (void)state;
+    manifest_count = 0;
+    assert_int_equal(dbk_sim_new(7, &sim), DAYBOOK_OK);
+    daybook_vfs vfs = *dbk_sim_vfs(sim);
+    vfs.open = open_file;
+    vfs.write_at = write_at;
+    daybook_open_options options;
+    daybook_open_options_init(&options);
+    options.vfs = &vfs;
+    options.flags = DAYBOOK_OPEN_NO_BACKGROUND;
+    assert_int_equal(daybook_open("/s", &options, &store, NULL), DAYBOOK_OK);
+    for (int i = 0; i < 3; i++) append();
+    assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    is_merging = true; // to erase, the segment is rewritten
+    assert_int_equal(daybook_event_remove(store, daybook_text("ORDERS"), 1, 1, NULL), DAYBOOK_OK);
+    assert_false(is_merging);
+    daybook_query query;
+    daybook_query_init(&query);
+    uint64_t count = 0;
+    assert_int_equal(daybook_count(store, &query, &count, NULL), DAYBOOK_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    dbk_sim_free(sim);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_removed_while_a_flush_takes_effect_stays_removed)};
+        cmocka_unit_test(what_is_removed_while_a_flush_takes_effect_stays_removed),
+        cmocka_unit_test(what_is_removed_while_a_merge_takes_effect_stays_removed),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -492,6 +492,31 @@ static void creation_is_whole_or_nothing(void **state) {
     }
 }
 
+// A killed creation may have left the name of the store unsynced: the next opening makes it durable before anything
+// is acknowledged, also where it finds everything else in order.
+static void the_name_that_a_killed_creation_left_is_made_durable(void **state) {
+    (void)state;
+    bool finished = false;
+    for (uint64_t steps = 1; !finished; steps++) {
+        fixture at;
+        begin(&at, steps);
+        dbk_sim_stop_after(at.sim, steps);
+        daybook_store *store = NULL;
+        if (try_open(&at, 0, &store) == DAYBOOK_OK) (void)daybook_close(store, NULL);
+        finished = !dbk_sim_is_stopped(at.sim);
+        dbk_sim_crash(at.sim, DBK_SIM_KILL);
+        store = open_store(&at, 0);
+        assert_int_equal(append_to(store, "a.b.c"), DAYBOOK_OK);
+        dbk_sim_stop_now(at.sim);
+        (void)daybook_close(store, NULL);
+        dbk_sim_crash(at.sim, DBK_SIM_POWER_LOSS_DROP_ALL);
+        store = open_store(&at, DAYBOOK_OPEN_MUST_EXIST);
+        assert_int_equal(count_of(store), 1);
+        assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+        end(&at);
+    }
+}
+
 // Every call to the outside fails once while a store is made, opened, used and closed.
 static void every_failing_call_is_answered(void **state) {
     (void)state;
@@ -800,6 +825,7 @@ int main(void) {
         cmocka_unit_test(large_batches_find_room_in_a_small_journal),
         cmocka_unit_test(a_full_disk_refuses_and_resumes),
         cmocka_unit_test(creation_is_whole_or_nothing),
+        cmocka_unit_test(the_name_that_a_killed_creation_left_is_made_durable),
         cmocka_unit_test(every_failing_call_is_answered),
         cmocka_unit_test(a_close_without_witness_says_so),
         cmocka_unit_test(every_failing_allocation_is_answered),

@@ -75,6 +75,47 @@ static void a_snapshot_under_way_does_not_bring_back_what_is_removed(void **cont
     }
 }
 
+// The same with the removal where it hurts most: the state is folded, and not stored yet.
+static struct {
+    fixture *store;
+    const daybook_engine_calls *calls;
+    uint64_t seq;
+    bool is_removed;
+} meanwhile;
+
+static daybook_status append_behind_a_removal(daybook_engine *engine, const daybook_event *events,
+                                              size_t count, const daybook_append_options *options,
+                                              daybook_receipt *receipts, daybook_error *error) {
+    if (!meanwhile.is_removed) {
+        meanwhile.is_removed = true;
+        assert_ok(meanwhile.store, daybook_event_remove(meanwhile.store->store, daybook_text("ORDERS"),
+                                                        meanwhile.seq, 0, &meanwhile.store->error));
+    }
+    return meanwhile.calls->append(engine, events, count, options, receipts, error);
+}
+
+static void what_is_removed_before_a_snapshot_is_stored_is_not_in_it(void **context) {
+    fixture *store = *context;
+    step(store, 1);
+    daybook_receipt receipt = fixture_append(store, "orders.1.told", "{\"secret\":true}", NULL);
+    step(store, 2);
+    daybook_engine *engine = daybook_store_engine(store->store);
+    meanwhile.store = store;
+    meanwhile.calls = engine->calls;
+    meanwhile.seq = receipt.seq;
+    meanwhile.is_removed = false;
+    daybook_engine_calls calls = *engine->calls;
+    calls.append = append_behind_a_removal;
+    engine->calls = &calls;
+    daybook_status status = daybook_snapshot_take(engine, ORDER, NULL, &store->error);
+    engine->calls = meanwhile.calls;
+    assert_ok(store, status);
+    assert_true(meanwhile.is_removed);
+    check_no_secret(store);
+    fixture_reopen(store);
+    check_no_secret(store);
+}
+
 // Loads, checks which snapshot it began with, and that the state has the member `n` = version expected.
 static void check_load(fixture *store, const daybook_moment *moment, uint64_t version,
                        uint64_t snapshot_version) {
@@ -424,6 +465,7 @@ int main(void) {
         FIXTURE_TEST(a_snapshot_does_not_bring_back_a_removed_event),
         FIXTURE_TEST(a_snapshot_survives_its_events_going_by_a_limit),
         FIXTURE_TEST(a_snapshot_under_way_does_not_bring_back_what_is_removed),
+        FIXTURE_TEST(what_is_removed_before_a_snapshot_is_stored_is_not_in_it),
         FIXTURE_TEST(one_taken_by_force_does_not_look_at_others),
         FIXTURE_TEST(older_ones_are_pruned),
         FIXTURE_TEST(snapshots_are_shown_listed_and_removed),
