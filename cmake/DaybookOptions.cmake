@@ -39,5 +39,6 @@ endif()
 if(DAYBOOK_COVERAGE)
   # Only what is measured is slow: src/CMakeLists.txt adds the counting.
   add_compile_options(-O1)
+  add_compile_definitions(DBK_COVERAGE)
   add_link_options(--coverage)
 endif()

@@ -10,7 +10,12 @@
 //   - the same after a power failure that drops everything unsynced, and after an orderly close.
 // The call must give OK or ENOMEM, work when there is memory again, and leave nothing unreleased at close.
 //
-//     DAYBOOK_ALLOC_ONLY=purge test_alloc     only the call of that name
+// Instrumented (lib/slow_build.h), behind the first of each call only every STRIDE_SLOW-th allocation fails, others on
+// another day; without it each of them.
+//
+// DAYBOOK_SEED         which of them; default: the day's number, printed
+// DAYBOOK_STRIDE       every how manyth; 1: all
+// DAYBOOK_ALLOC_ONLY   only the call of that name
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -25,9 +31,11 @@
 #include "io/sim/sim.h"
 #include "lib/fault_allocator.h"
 #include "lib/ignore.h"
+#include "lib/slow_build.h"
 
 enum {
     STEP_COUNT_MAX = 20000,
+    STRIDE_SLOW = 5,
     STEPS_TO_LOOK_AT_ALL = 24, // every one of the first; then every REOPEN_EVERY-th
     REOPEN_EVERY = 32,
     MAINTAIN_EVERY = 16,
@@ -307,16 +315,16 @@ static void check_reopened(world *at, const call *what, uint64_t step, uint64_t 
     assert_int_equal(daybook_stream_list(at->store, check_stream_limits, at, NULL), DAYBOOK_OK);
 }
 
-// One call with its `step`-th allocation failing. True where it needed that many.
-static bool try_step(world *at, const call *what, uint64_t step, bool is_forever) {
+// One call with its `step`-th allocation failing, the `tried`-th that does. True where it needed that many.
+static bool try_step(world *at, const call *what, uint64_t step, uint64_t tried, bool is_forever) {
     // Nobody else does it, and each opening takes a page of the journal.
-    if (step % MAINTAIN_EVERY == 0) {
+    if (tried % MAINTAIN_EVERY == 0) {
         assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
         assert_int_equal(act_maintain(at), DAYBOOK_OK);
     }
     if (what->prepare != NULL) what->prepare(at);
-    bool is_looked_at = (what->flags & READS) == 0 || step <= STEPS_TO_LOOK_AT_ALL ||
-                        step % REOPEN_EVERY == 0;
+    bool is_looked_at = (what->flags & READS) == 0 || tried <= STEPS_TO_LOOK_AT_ALL ||
+                        tried % REOPEN_EVERY == 0;
     uint64_t before = is_looked_at ? fingerprint(at, at->store) : 0;
     if ((what->flags & IN_PLACE) != 0) {
         assert_int_equal(daybook_close(at->store, NULL), DAYBOOK_OK);
@@ -338,17 +346,26 @@ static bool try_step(world *at, const call *what, uint64_t step, bool is_forever
     if (stays && after != before)
         fail_msg("%s, step %d%s: gave %s and changed the store", what->name, (int)step,
                  is_forever ? " and later" : "", daybook_status_name(status));
-    bool looks = (what->flags & READS) == 0 && (step <= STEPS_TO_LOOK_AT_ALL || step % REOPEN_EVERY == 0);
+    bool looks = (what->flags & READS) == 0 && (tried <= STEPS_TO_LOOK_AT_ALL || tried % REOPEN_EVERY == 0);
     if (looks || !has_failed) check_reopened(at, what, step, after);
     return has_failed;
+}
+
+static uint64_t seed, stride;
+
+// The first few all, then every stride-th.
+static uint64_t next_step(uint64_t step) {
+    if (step < STEPS_TO_LOOK_AT_ALL) return step + 1;
+    return step == STEPS_TO_LOOK_AT_ALL ? step + 1 + seed % stride : step + stride;
 }
 
 static void check_call(const call *what, bool is_forever) {
     world at;
     begin(&at, 1);
     uint64_t step = 1;
-    while (step < STEP_COUNT_MAX && try_step(&at, what, step, is_forever)) step++;
-    if (step == STEP_COUNT_MAX) fail_msg("%s: does not end", what->name);
+    for (uint64_t tried = 1; step < STEP_COUNT_MAX && try_step(&at, what, step, tried, is_forever); tried++)
+        step = next_step(step);
+    if (step >= STEP_COUNT_MAX) fail_msg("%s: does not end", what->name);
     // With memory it works. (The last step may have been one of a call that had nothing left to do.)
     if (what->prepare != NULL) what->prepare(&at);
     if ((what->flags & IN_PLACE) != 0) {
@@ -1329,7 +1346,17 @@ static void states_and_traces_survive(void **state) {
     CHECK_CALLS(state_calls);
 }
 
+static uint64_t number_from(const char *name, uint64_t otherwise) {
+    const char *text = getenv(name);
+    return text == NULL ? otherwise : strtoull(text, NULL, 10);
+}
+
 int main(void) {
+    seed = number_from("DAYBOOK_SEED", (uint64_t)time(NULL) / 86400);
+    stride = number_from("DAYBOOK_STRIDE", IS_SLOW_BUILD ? STRIDE_SLOW : 1);
+    if (stride == 0) stride = 1;
+    print_message("DAYBOOK_SEED=%llu DAYBOOK_STRIDE=%llu\n", (unsigned long long)seed,
+                  (unsigned long long)stride);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening_closing_and_care_survive),
         cmocka_unit_test(appends_are_whole_or_not_at_all),

@@ -10,7 +10,7 @@
 //   - no file and no map is left open
 //
 // DAYBOOK_SEED    default: from the clock, printed
-// DAYBOOK_STRIDE  every how manyth N; default 7, from a random one on; 1: all
+// DAYBOOK_STRIDE  every how manyth N; default 7, instrumented 28, from a random one on; 1: all
 // DAYBOOK_CASE    end behind this case, as a failure names it (with its seed and stride)
 #include <errno.h>
 #include <inttypes.h>
@@ -19,6 +19,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/slow_build.h"
 #include "sim/workload.h"
 
 typedef struct care {
@@ -268,8 +269,9 @@ static bool run_case(phase *in, dbk_sim *disk, const dbk_sim_fault *fault, chanc
 
 int main(void) {
     uint64_t seed = number_from("DAYBOOK_SEED", (uint64_t)time(NULL)),
-             stride = number_from("DAYBOOK_STRIDE", 7), last_case = number_from("DAYBOOK_CASE", 0);
-    printf("DAYBOOK_SEED=%" PRIu64 "\n", seed);
+             stride = number_from("DAYBOOK_STRIDE", IS_SLOW_BUILD ? 28 : 7),
+             last_case = number_from("DAYBOOK_CASE", 0);
+    printf("DAYBOOK_SEED=%" PRIu64 " DAYBOOK_STRIDE=%" PRIu64 "\n", seed, stride);
     (void)fflush(stdout);
     dbk_sim *disk = NULL;
     if (dbk_sim_new(1, &disk) != DAYBOOK_OK) return 1;
