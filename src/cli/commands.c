@@ -646,8 +646,8 @@ const cli_command cli_commands[] = {
      .usage = "FILE --to DATABASE",
      .summary = "build the tables anew beside those in use, and switch in one transaction",
      .description = "For a new version of FILE, or tables that were changed by hand. The read model in use "
-                    "serves, and its run goes "
-                    "on, until the new one has caught up.",
+                    "serves, and its run goes on, until the new one has caught up. A database that cannot be "
+                    "used is tried again 30 times.",
      .examples = "daybook projection rebuild order_totals.sql --to sqlite:shop.db",
      .options = projection_rebuild_options,
      .run = cli_run_projection_rebuild,

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOOK_AGAIN_MS = 100, ONCE_RETRY_COUNT = 8 };
+enum { LOOK_AGAIN_MS = 100, ONCE_RETRY_COUNT = 8, REBUILD_RETRY_COUNT = 30 };
 
 // --- The file and the database ---
 
@@ -148,9 +148,12 @@ static void end_watching(work *done) {
 
 static void take_options(const cli_context *context, daybook_projection_options *options) {
     daybook_projection_options_init(options);
-    int is_once = strcmp(context->command->name, "projection rebuild") == 0 || cli_given(context, "once");
+    int is_rebuild = strcmp(context->command->name, "projection rebuild") == 0;
+    unsigned retry_count = is_rebuild                   ? REBUILD_RETRY_COUNT
+                           : cli_given(context, "once") ? ONCE_RETRY_COUNT
+                                                        : 0;
     options->batch_count = (uint32_t)cli_number(context, "batch", options->batch_count);
-    options->retry_count = (uint32_t)cli_number(context, "retries", is_once ? ONCE_RETRY_COUNT : 0);
+    options->retry_count = (uint32_t)cli_number(context, "retries", retry_count);
     const char *on_error = cli_text(context, "on-error");
     if (on_error == NULL) return;
     options->on_error = strcmp(on_error, "stop") == 0         ? DAYBOOK_PROJECTION_STOP

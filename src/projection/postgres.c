@@ -712,7 +712,12 @@ static daybook_status begin(dbk_target *target, daybook_error *error) {
     }
     if (!PQenterPipelineMode(postgres->connection)) return dbk_postgres_fail_connection(postgres, error);
     postgres->is_in_transaction = true;
-    return dbk_postgres_send(postgres, BEGIN, NULL, 0, DBK_POSTGRES_SENT_PLAIN, error);
+    DBK_TRY(dbk_postgres_send(postgres, BEGIN, NULL, 0, DBK_POSTGRES_SENT_PLAIN, error));
+    if (*postgres->schema != '\0' || *postgres->claimed == '\0') return DAYBOOK_OK;
+    // The row before the tables, as the switch of a rebuild does: neither waits for the other's second lock.
+    const char *name = postgres->claimed;
+    return dbk_postgres_send(postgres, "SELECT FROM daybook_projection WHERE name = $1 FOR UPDATE", &name, 1,
+                             DBK_POSTGRES_SENT_PLAIN, error);
 }
 
 static void leave(dbk_postgres *postgres) {
@@ -824,6 +829,8 @@ static const dbk_target_calls calls = {
     .has_request = dbk_postgres_has_request,
     .shadow_open = dbk_postgres_shadow_open,
     .shadow_finish = dbk_postgres_shadow_finish,
+    .shadow_fence = dbk_postgres_shadow_fence,
+    .shadow_unfence = dbk_postgres_shadow_unfence,
     .shadow_switch = dbk_postgres_shadow_switch,
     .shadow_close = dbk_postgres_shadow_close,
 };

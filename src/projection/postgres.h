@@ -198,6 +198,8 @@ void dbk_postgres_load_deinit(dbk_postgres *postgres);
 daybook_status dbk_postgres_shadow_open(dbk_target *target, const char *name, dbk_target **shadow_out,
                                         daybook_error *error);
 daybook_status dbk_postgres_shadow_finish(dbk_target *shadow, daybook_error *error);
+daybook_status dbk_postgres_shadow_fence(dbk_target *target, const char *name, daybook_error *error);
+void dbk_postgres_shadow_unfence(dbk_target *target);
 daybook_status dbk_postgres_shadow_switch(dbk_target *target, dbk_target *shadow, const char *name,
                                           int64_t now_ns, daybook_error *error);
 void dbk_postgres_shadow_close(dbk_target *shadow, bool is_removed);

@@ -3,10 +3,14 @@
 // search path of a second connection; so the same SQL makes the same tables in it, with bookkeeping of their own. Commits
 // there do not wait for the disk: rows and checkpoint lie in the same log, and what a crash takes it takes of both.
 //
-// The switch is one transaction of the live connection: the live objects are dropped, the shadow's move into their schema
-// (ALTER ... SET SCHEMA; indexes, constraints and sequences of columns go with their tables), row and parked events
-// are exchanged. It writes no rows, and waits only for readers who are at a live table at that moment, not longer than
-// lock_timeout. Its commit makes what the shadow wrote durable, because the log is one.
+// The switch is one transaction of the live connection. It begins with a lock on the live row (the fence), which the live
+// run takes too at the beginning of each of its transactions: so the live checkpoint stands still, and the shadow is brought
+// beyond it, however fast events come, while others go on reading. Then the live objects are dropped, the shadow's move
+// into their schema (ALTER ... SET SCHEMA; indexes, constraints and sequences of columns go with their tables), row
+// and parked events are exchanged. It writes no rows, and waits only for readers who are at a live table at that moment:
+// not longer than LOCK_TIMEOUT at a time, which is less than deadlock_timeout, so that a reader of several tables is never
+// the one to be refused; then it lets go and is tried again. Its commit makes what the shadow wrote durable, because the
+// log is one.
 //
 // What an administrator did to the live tables beside the file is kept: owner, grants on tables and columns, and further
 // indexes, which are built on the shadow's tables before the switch. What others built on them (views, foreign keys)
@@ -20,6 +24,8 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "projection/postgres.h"
+
+#define LOCK_TIMEOUT "500ms"
 
 // Names of PostgreSQL end at 63 bytes; a longer one is told apart by its hash.
 static void name_schema(const char *name, char schema[DBK_POSTGRES_NAME_SIZE]) {
@@ -293,6 +299,7 @@ static daybook_status do_switch(dbk_postgres *postgres, dbk_postgres *shadow, co
     bool has_books = false;
     DBK_TRY(find_live_schema(shadow, live, sizeof live, &has_books, error));
     DBK_TRY(compare(postgres, shadow, name, &is_live, &position, error));
+    DBK_TRY(dbk_postgres_exec(postgres, "SET LOCAL lock_timeout = '" LOCK_TIMEOUT "'", error));
     const char *grants[] = {name, schema};
     DBK_TRY(dbk_postgres_query(postgres, remember_grants, grants, 2, NULL, error));
     DBK_TRY(dbk_postgres_drop_objects(postgres, name, error));
@@ -304,11 +311,33 @@ static daybook_status do_switch(dbk_postgres *postgres, dbk_postgres *shadow, co
     return drop_schema(postgres, schema, error);
 }
 
-daybook_status dbk_postgres_shadow_switch(dbk_target *target, dbk_target *shadow, const char *name,
-                                          int64_t now_ns, daybook_error *error) {
+static bool is_fenced(const dbk_postgres *postgres) {
+    return PQtransactionStatus(postgres->connection) == PQTRANS_INTRANS;
+}
+
+daybook_status dbk_postgres_shadow_fence(dbk_target *target, const char *name, daybook_error *error) {
     dbk_postgres *postgres = dbk_postgres_of(target);
     DBK_TRY(dbk_postgres_ensure(target, error));
     DBK_TRY(dbk_postgres_start(postgres, error));
+    daybook_status status = dbk_postgres_query(
+        postgres, "SELECT FROM daybook_projection WHERE name = $1 FOR UPDATE", &name, 1, NULL, error);
+    return status == DAYBOOK_OK ? status : dbk_postgres_conclude(postgres, status, error);
+}
+
+void dbk_postgres_shadow_unfence(dbk_target *target) {
+    dbk_postgres *postgres = dbk_postgres_of(target);
+    dbk_failure failure = target->failure;
+    if (is_fenced(postgres)) (void)dbk_postgres_exec(postgres, "ROLLBACK", NULL);
+    target->failure = failure;
+}
+
+daybook_status dbk_postgres_shadow_switch(dbk_target *target, dbk_target *shadow, const char *name,
+                                          int64_t now_ns, daybook_error *error) {
+    dbk_postgres *postgres = dbk_postgres_of(target);
+    if (!is_fenced(postgres)) {
+        DBK_TRY(dbk_postgres_ensure(target, error));
+        DBK_TRY(dbk_postgres_start(postgres, error));
+    }
     daybook_status status = do_switch(postgres, dbk_postgres_of(shadow), name, now_ns, error);
     return dbk_postgres_conclude(postgres, status, error);
 }

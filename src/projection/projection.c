@@ -365,11 +365,31 @@ static daybook_status catch_up(dbk_run *run, daybook_error *error) {
     return status;
 }
 
-static daybook_status put_in_place(dbk_run *run, dbk_target *live, daybook_error *error) {
+// The live checkpoint stands still from here on, until the switch or this function's failure.
+static daybook_status catch_up_behind_fence(dbk_run *run, dbk_target *live, dbk_failure *failure,
+                                            daybook_error *error) {
+    daybook_status status = live->calls->shadow_fence(live, run->progress.name, error);
+    *failure = live->failure;
+    if (status != DAYBOOK_OK) return status;
+    status = catch_up(run, error);
+    *failure = run->target->failure;
+    if (status != DAYBOOK_OK) live->calls->shadow_unfence(live);
+    return status;
+}
+
+static daybook_status put_in_place(dbk_run *run, dbk_target *live, dbk_failure *failure,
+                                   daybook_error *error) {
     dbk_target *shadow = run->target;
-    if (shadow->calls->shadow_finish != NULL) DBK_TRY(shadow->calls->shadow_finish(shadow, error));
-    return live->calls->shadow_switch(live, shadow, run->progress.name,
-                                      dbk_projection_now_ns(run->projection), error);
+    daybook_status status = DAYBOOK_OK;
+    if (shadow->calls->shadow_finish != NULL) status = shadow->calls->shadow_finish(shadow, error);
+    *failure = shadow->failure;
+    if (status == DAYBOOK_OK && live->calls->shadow_fence != NULL)
+        status = catch_up_behind_fence(run, live, failure, error);
+    if (status != DAYBOOK_OK) return status;
+    status = live->calls->shadow_switch(live, shadow, run->progress.name,
+                                        dbk_projection_now_ns(run->projection), error);
+    *failure = live->failure;
+    return status;
 }
 
 // Until the switch has found the shadow where the live one is, or ahead.
@@ -379,13 +399,13 @@ static daybook_status build(dbk_run *run, dbk_target *live, dbk_failure *failure
         *failure = run->target->failure;
         if (status != DAYBOOK_OK) return status;
         for (;;) {
-            status = put_in_place(run, live, error);
-            *failure = live->failure;
-            if (status == DAYBOOK_OK || failure->kind == DBK_FAILURE_FENCED) break;
+            status = put_in_place(run, live, failure, error);
+            if (status == DAYBOOK_OK || status == DAYBOOK_ECLOSED || failure->kind == DBK_FAILURE_FENCED)
+                break;
             // Somebody else writes just now: the shadow waits.
             if (failure->is_lost || !dbk_run_may_retry(run, *failure, status, error)) return status;
         }
-        if (status == DAYBOOK_OK) return status;
+        if (status == DAYBOOK_OK || status == DAYBOOK_ECLOSED) return status;
     }
 }
 

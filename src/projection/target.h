@@ -157,6 +157,11 @@ typedef struct dbk_target_calls {
     /** Called once everything is in the shadow, before `shadow_switch`: make durable what was written without care, add
      *  what was left out. May be NULL. */
     daybook_status (*shadow_finish)(dbk_target *shadow, daybook_error *error);
+    /** Begin the transaction of the switch: from now on the live row of `name` cannot be moved, so that the shadow can be
+     *  brought to where it stands while others go on reading. Ended by `shadow_switch`, or by `shadow_unfence` in its
+     *  place. May be NULL, both: then `shadow_switch` is fast enough to find the shadow ahead sooner or later. */
+    daybook_status (*shadow_fence)(dbk_target *target, const char *name, daybook_error *error);
+    void (*shadow_unfence)(dbk_target *target);
     /** In one transaction of the live database: the live objects of `name` go, the shadow's take their place, row and
      *  parked events become the shadow's, but the state and instance of the live row stay. ECONFLICT and FENCED where
      *  the live checkpoint is beyond the shadow's: catch up and try again. Where there is no live row, the

@@ -227,6 +227,34 @@ class Projections:
         process.send_signal(signal.SIGINT)
         self.assertEqual(0, process.wait(20))
 
+    def test_a_rebuild_ends_while_events_keep_coming(self):
+        self.place("first", 1)
+        self.ok("append", "--each", "--quiet", "--batch", "-",
+                stdin="".join('{"subject":"orders.a%d.placed","data":{"total":1}}\n' % i for i in range(20000)))
+        run = self.start("projection", "run", self.sql(), "--to", self.url)
+        self.wait_for(lambda: len(self.rows_or_none("order_id") or []), 20001)
+        writer = subprocess.Popen([PROGRAM, "append", "--batch", "-", "--each", "--quiet"], cwd=self.directory,
+                                  env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        self.processes.append(writer)
+        rebuild = None
+        deadline = time.monotonic() + 30
+        count = 0
+        while time.monotonic() < deadline and (rebuild is None or rebuild.poll() is None):
+            for _ in range(20):
+                count += 1
+                writer.stdin.write(b'{"subject":"orders.%d.placed","data":{"total":1}}\n' % count)
+            writer.stdin.flush()
+            time.sleep(0.005)
+            if count == 2000:
+                rebuild = self.start("projection", "rebuild", self.sql(), "--to", self.url)
+        self.assertEqual(0, rebuild.poll(), "the rebuild did not end")
+        writer.stdin.close()
+        self.assertEqual(0, writer.wait(20))
+        self.wait_for(lambda: len(self.rows("order_id")), count + 20001)
+        self.assertIsNone(run.poll())
+        run.send_signal(signal.SIGINT)
+        self.assertEqual(0, run.wait(20))
+
     def test_removing_asks_and_drops_the_tables(self):
         self.place("1", 1)
         self.run_once()

@@ -113,8 +113,8 @@ class Postgres:
         rows = [f"SELECT json_build_array('{name}', (SELECT json_agg(json_build_array({columns})) FROM ({sql}) AS t));"
                 for name, sql in TABLES.items() for columns in [sql.split(" FROM ")[0].removeprefix("SELECT ")]]
         done = self.psql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;" + "".join(rows) + "COMMIT;")
-        while done.returncode != 0 and ("deadlock" in done.stderr or "could not open relation" in done.stderr):
-            # A rebuild whose client is dead may still be at its switch, which locks the tables in another order.
+        while done.returncode != 0 and "could not open relation" in done.stderr:
+            # The switch came between its planning and its reading: PostgreSQL's catalogues are no part of a snapshot.
             done = self.psql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;" + "".join(rows) + "COMMIT;")
         if done.returncode != 0:
             if "does not exist" in done.stderr:
