@@ -182,6 +182,12 @@ DAYBOOK_API void daybook_projection_get_info(daybook_projection *projection,
  */
 DAYBOOK_API daybook_status daybook_projection_rebuild(daybook_projection *projection, daybook_error *error);
 
+/**
+ * Run [teardown] and remove tables, checkpoint and parked events, in one transaction. daybook_read_model_drop does the same
+ * without a definition, so without [teardown]. ENOTFOUND; ELOCKED while it runs.
+ */
+DAYBOOK_API daybook_status daybook_projection_drop(daybook_projection *projection, daybook_error *error);
+
 /** Events the projection asks for behind its checkpoint, counted in the store. */
 DAYBOOK_API daybook_status daybook_projection_lag(daybook_projection *projection, uint64_t *event_count_out,
                                                   int64_t *age_ns_out, daybook_error *error);
@@ -204,7 +210,7 @@ DAYBOOK_API daybook_status daybook_read_model_pause(daybook_read_model *model, c
                                                     daybook_error *error);
 DAYBOOK_API daybook_status daybook_read_model_resume(daybook_read_model *model, const char *name,
                                                      daybook_error *error);
-/** Drop its tables and its checkpoint. ELOCKED while it runs. */
+/** Drop the tables that its [setup] made, and its checkpoint; [teardown] is not known here. ELOCKED while it runs. */
 DAYBOOK_API daybook_status daybook_read_model_drop(daybook_read_model *model, const char *name,
                                                    daybook_error *error);
 

@@ -290,6 +290,32 @@ daybook_status daybook_projection_run(daybook_projection *projection, unsigned f
     return status;
 }
 
+// Dropping.
+
+static daybook_status drop(daybook_projection *projection, daybook_error *error) {
+    dbk_target_options options = {
+        .allocator = projection->allocator, .vfs = projection->vfs, .must_exist = true};
+    const char *name = projection->definition->name.data;
+    dbk_target *target;
+    dbk_progress known;
+    DBK_TRY(dbk_target_open(projection->database, &options, &target, error));
+    const dbk_target_calls *calls = target->calls;
+    daybook_status status = calls->load(target, name, &known, error);
+    if (status == DAYBOOK_OK)
+        status = calls->claim(target, name, projection->instance, dbk_projection_now_ns(projection), error);
+    if (status == DAYBOOK_OK) status = calls->drop(target, name, projection->definition, error);
+    calls->close(target);
+    return status;
+}
+
+daybook_status daybook_projection_drop(daybook_projection *projection, daybook_error *error) {
+    if (projection == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no projection given");
+    DBK_TRY(begin_use(projection, error));
+    daybook_status status = drop(projection, error);
+    end_use(projection);
+    return status;
+}
+
 void daybook_projection_interrupt(daybook_projection *projection) {
     if (projection == NULL) return;
     atomic_store(&projection->is_interrupted, 1);

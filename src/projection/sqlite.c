@@ -538,6 +538,8 @@ static const dbk_target_calls calls = {
     .has_request = dbk_sqlite_has_request,
     .shadow_open = dbk_sqlite_shadow_open,
     .shadow_finish = NULL,
+    .shadow_fence = dbk_sqlite_shadow_fence,
+    .shadow_unfence = dbk_sqlite_shadow_unfence,
     .shadow_switch = dbk_sqlite_shadow_switch,
     .shadow_close = dbk_sqlite_shadow_close,
 };

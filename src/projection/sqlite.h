@@ -111,6 +111,8 @@ daybook_status dbk_sqlite_has_request(dbk_target *target, const char *name, bool
 // sqlite_shadow.c
 daybook_status dbk_sqlite_shadow_open(dbk_target *target, const char *name, dbk_target **shadow_out,
                                       daybook_error *error);
+daybook_status dbk_sqlite_shadow_fence(dbk_target *target, const char *name, daybook_error *error);
+void dbk_sqlite_shadow_unfence(dbk_target *target);
 daybook_status dbk_sqlite_shadow_switch(dbk_target *target, dbk_target *shadow, const char *name,
                                         int64_t now_ns, daybook_error *error);
 void dbk_sqlite_shadow_close(dbk_target *shadow, bool is_removed);

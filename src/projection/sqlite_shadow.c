@@ -2,7 +2,8 @@
 // Rebuilding side by side in SQLite: the shadow is a file of its own, PATH-rebuild-NAME, in which the same SQL makes the
 // same tables. It is written without syncs; a crash leaves a file that the next rebuild removes.
 //
-// The switch is one transaction of the live connection, with the shadow attached: the live objects are dropped, the
+// The switch is one transaction of the live connection, with the shadow attached. It begins by taking the write lock (the
+// fence), so that the live checkpoint stands still while the shadow is brought to it, however fast events come. Then the live objects are dropped, the
 // shadow's CREATE statements run, its rows copied, row and parked events exchanged. Where table and indexes are the same on
 // both sides, INSERT ... SELECT * copies pages of records without looking into them (SQLite's transfer optimisation),
 // so the copy costs a small part of the rebuild, and readers see the old rows up to the commit. Exchanging the files
@@ -19,6 +20,11 @@
 #include "base/error.h"
 #include "projection/sqlite.h"
 
+static daybook_status fail_memory(dbk_sqlite *sqlite, daybook_error *error) {
+    dbk_target_fail(&sqlite->target, DBK_FAILURE_FATAL, "7", DAYBOOK_OK);
+    return dbk_fail(error, DAYBOOK_ENOMEM, "%s: out of memory", sqlite->path);
+}
+
 static char *shadow_path(const dbk_sqlite *sqlite, const char *name, const char *suffix) {
     size_t size = strlen(sqlite->path) + strlen(name) + strlen(suffix) + sizeof "-rebuild-";
     char *path = dbk_alloc(sqlite->allocator, size);
@@ -29,7 +35,7 @@ static char *shadow_path(const dbk_sqlite *sqlite, const char *name, const char 
 static daybook_status remove_one(dbk_sqlite *sqlite, const char *name, const char *suffix,
                                  daybook_error *error) {
     char *path = shadow_path(sqlite, name, suffix);
-    if (path == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "%s: out of memory", sqlite->path);
+    if (path == NULL) return fail_memory(sqlite, error);
     int result = sqlite->vfs->unlink(sqlite->vfs, path);
     daybook_status status = DAYBOOK_OK;
     if (result != 0) status = dbk_fail_system(error, result, "removing", path, 0);
@@ -56,8 +62,7 @@ daybook_status dbk_sqlite_shadow_open(dbk_target *target, const char *name, dbk_
     char *path = status == DAYBOOK_OK ? shadow_path(sqlite, name, "") : NULL;
     if (path == NULL) {
         sqlite->vfs->close(sqlite->vfs, lock);
-        return status != DAYBOOK_OK ? status
-                                    : dbk_fail(error, DAYBOOK_ENOMEM, "%s: out of memory", sqlite->path);
+        return status != DAYBOOK_OK ? status : fail_memory(sqlite, error);
     }
     dbk_target_options options = {
         .allocator = sqlite->allocator, .vfs = sqlite->vfs, .failure = &target->failure};
@@ -83,7 +88,7 @@ void dbk_sqlite_shadow_close(dbk_target *target, bool is_removed) {
 static daybook_status exec_name(dbk_sqlite *sqlite, const char *format, const char *name,
                                 daybook_error *error) {
     char *sql = sqlite3_mprintf(format, name, name);
-    if (sql == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "%s: out of memory", sqlite->path);
+    if (sql == NULL) return fail_memory(sqlite, error);
     daybook_status status = dbk_sqlite_exec(sqlite, sql, error);
     sqlite3_free(sql);
     return status;
@@ -116,7 +121,7 @@ static daybook_status gather(dbk_sqlite *sqlite, const char *sql, const char *pa
     if (code != SQLITE_DONE)
         status = dbk_sqlite_fail(sqlite, NULL, error);
     else if (dbk_buf_status(&found->text) != DAYBOOK_OK)
-        status = dbk_fail(error, DAYBOOK_ENOMEM, "%s: out of memory", sqlite->path);
+        status = fail_memory(sqlite, error);
     (void)sqlite3_finalize(row);
     return status;
 }
@@ -165,8 +170,7 @@ static daybook_status copy_listed(dbk_sqlite *sqlite, const char *table, daybook
     if (status == DAYBOOK_OK) {
         char *sql = sqlite3_mprintf("INSERT INTO main.\"%w\" (%s) SELECT %s FROM daybook_shadow.\"%w\"",
                                     table, columns.text.data, columns.text.data, table);
-        status = sql == NULL ? dbk_fail(error, DAYBOOK_ENOMEM, "%s: out of memory", sqlite->path)
-                             : dbk_sqlite_exec(sqlite, sql, error);
+        status = sql == NULL ? fail_memory(sqlite, error) : dbk_sqlite_exec(sqlite, sql, error);
         sqlite3_free(sql);
     }
     dbk_buf_deinit(&columns.text);
@@ -222,7 +226,7 @@ static daybook_status exchange_rows(dbk_sqlite *sqlite, const char *name, bool h
         " projection = %Q",
         name, has_live ? live->state : DAYBOOK_PROJECTION_LIVE, (long long)now_ns,
         has_live ? live->instance : "", name, name, name, name);
-    if (sql == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "%s: out of memory", sqlite->path);
+    if (sql == NULL) return fail_memory(sqlite, error);
     daybook_status status = dbk_sqlite_exec(sqlite, sql, error);
     sqlite3_free(sql);
     return status;
@@ -242,19 +246,46 @@ static daybook_status switch_in(dbk_sqlite *sqlite, dbk_target *shadow, const ch
     return exchange_rows(sqlite, name, has_live, &live, now_ns, error);
 }
 
+static bool is_fenced(const dbk_sqlite *sqlite) {
+    return !sqlite3_get_autocommit(sqlite->connection);
+}
+
+// Writing the live row takes the write lock of the live database and of nothing else, so that the shadow can still be
+// filled; BEGIN IMMEDIATE would take that of every attached database.
+daybook_status dbk_sqlite_shadow_fence(dbk_target *target, const char *name, daybook_error *error) {
+    dbk_sqlite *sqlite = dbk_sqlite_of(target);
+    char *path = shadow_path(sqlite, name, "");
+    if (path == NULL) return fail_memory(sqlite, error);
+    daybook_status status = exec_name(sqlite, "ATTACH '%q' AS daybook_shadow", path, error);
+    dbk_free(sqlite->allocator, path);
+    if (status != DAYBOOK_OK) return status;
+    status = dbk_sqlite_exec(sqlite, "BEGIN", error);
+    if (status == DAYBOOK_OK)
+        status =
+            exec_name(sqlite, "UPDATE daybook_projection SET name = name WHERE name = '%q'", name, error);
+    if (status != DAYBOOK_OK) dbk_sqlite_shadow_unfence(target);
+    return status;
+}
+
+void dbk_sqlite_shadow_unfence(dbk_target *target) {
+    dbk_sqlite *sqlite = dbk_sqlite_of(target);
+    dbk_failure failure = target->failure;
+    dbk_sqlite_rollback(target);
+    (void)sqlite3_exec(sqlite->connection, "DETACH daybook_shadow", NULL, NULL, NULL);
+    target->failure = failure;
+}
+
 daybook_status dbk_sqlite_shadow_switch(dbk_target *target, dbk_target *shadow, const char *name,
                                         int64_t now_ns, daybook_error *error) {
     dbk_sqlite *sqlite = dbk_sqlite_of(target);
     names found = {.count = 0};
-    DBK_TRY(exec_name(sqlite, "ATTACH '%q' AS daybook_shadow", dbk_sqlite_of(shadow)->path, error));
+    if (!is_fenced(sqlite)) DBK_TRY(dbk_sqlite_shadow_fence(target, name, error));
     dbk_buf_init(&found.text, sqlite->allocator, 64 << 20);
-    daybook_status status = dbk_sqlite_begin(target, error);
     // Tables go and come in an order that foreign keys know nothing of; at the commit they must hold again.
-    if (status == DAYBOOK_OK) status = dbk_sqlite_exec(sqlite, "PRAGMA defer_foreign_keys=ON", error);
+    daybook_status status = dbk_sqlite_exec(sqlite, "PRAGMA defer_foreign_keys=ON", error);
     if (status == DAYBOOK_OK) status = switch_in(sqlite, shadow, name, now_ns, &found, error);
     if (status == DAYBOOK_OK) status = dbk_sqlite_commit(target, error);
-    if (status != DAYBOOK_OK) dbk_sqlite_rollback(target);
-    (void)sqlite3_exec(sqlite->connection, "DETACH daybook_shadow", NULL, NULL, NULL);
+    dbk_sqlite_shadow_unfence(target);
     dbk_buf_deinit(&found.text);
     return status;
 }

@@ -2,6 +2,7 @@
 // Rebuilding side by side: the new tables take the place of the old ones in one step, and nothing is lost meanwhile.
 #include "read_model.h"
 
+#include <stdatomic.h>
 #include <unistd.h>
 
 static const char second_version[] =
@@ -123,6 +124,37 @@ static void appends_during_a_rebuild_are_in(void **context) {
     daybook_projection_free(projection);
     model_compare_with_fold(at);
     assert_asks(at, "SELECT event_count FROM daybook_projection", "5000");
+}
+
+static atomic_bool is_over;
+
+static void *append_until_over(void *context) {
+    model *at = context;
+    for (int i = 0; !is_over && i < 1000000; i++) {
+        char subject[64];
+        snprintf(subject, sizeof subject, "orders.%d.%s", 10000 + i / 50, i % 50 == 0 ? "placed" : "added");
+        model_append(at, subject, "{\"customer\":\"x\",\"price\":1}");
+    }
+    return NULL;
+}
+
+static void a_rebuild_ends_however_fast_events_come(void **context) {
+    model *at = *context;
+    model_thread thread;
+    pthread_t appender;
+    daybook_projection *projection = model_projection(at, NULL);
+    model_append_many(at, 5000, 100);
+    model_start(at, &thread, projection, DAYBOOK_PROJECTION_FOLLOW);
+    is_over = 0;
+    assert_int_equal(pthread_create(&appender, NULL, append_until_over, at), 0);
+    rebuild(at, NULL, DAYBOOK_OK);
+    rebuild(at, NULL, DAYBOOK_OK);
+    is_over = 1;
+    pthread_join(appender, NULL);
+    model_wait_caught_up(at, projection);
+    assert_model_ok(at, model_stop(&thread));
+    daybook_projection_free(projection);
+    model_compare_with_fold(at);
 }
 
 static void a_live_run_of_the_old_version_ends_and_says_why(void **context) {
@@ -258,6 +290,40 @@ static void dropping_removes_all_that_was_made(void **context) {
     model_compare_with_fold(at);
 }
 
+static void dropping_with_the_definition_runs_its_teardown(void **context) {
+    model *at = *context;
+    static const char sql[] =
+        "-- projection: order_totals\n-- version: 1\n-- events: orders.>\n-- [setup]\nCREATE TABLE "
+        "order_totals (a);\n"
+        "CREATE TABLE further (a);\n-- [on orders.>]\nINSERT INTO order_totals VALUES (:id);\n"
+        "-- [teardown]\nINSERT INTO kept SELECT count(*) FROM order_totals;\nDROP TABLE further;\n";
+    model_append_many(at, 20, 2);
+    model_run(at, sql, DAYBOOK_OK);
+    model_execute(at, "CREATE TABLE kept (a)");
+    daybook_projection *projection = model_projection(at, sql);
+    assert_model_ok(at, daybook_projection_drop(projection, &at->error));
+    assert_model(at, daybook_projection_drop(projection, &at->error), DAYBOOK_ENOTFOUND);
+    daybook_projection_free(projection);
+    assert_asks(at, "SELECT a FROM kept", "20");
+    assert_asks(at, "SELECT count(*) FROM sqlite_master WHERE name IN ('order_totals', 'further')", "0");
+    assert_asks(at, "SELECT count(*) FROM daybook_projection", "0");
+}
+
+static void a_teardown_that_fails_drops_nothing(void **context) {
+    model *at = *context;
+    static const char sql[] = "-- projection: order_totals\n-- version: 1\n-- events: orders.>\n-- "
+                              "[setup]\nCREATE TABLE order_totals (a);\n"
+                              "-- [on orders.>]\nINSERT INTO order_totals VALUES (:id);\n-- [teardown]\nDROP "
+                              "TABLE nothing_of_that_name;\n";
+    model_run(at, sql, DAYBOOK_OK);
+    daybook_projection *projection = model_projection(at, sql);
+    assert_model(at, daybook_projection_drop(projection, &at->error), DAYBOOK_EINVALID);
+    assert_non_null(strstr(at->error.message, "totals.sql:9"));
+    daybook_projection_free(projection);
+    assert_asks(at, "SELECT count(*) FROM daybook_projection", "1");
+    model_run(at, sql, DAYBOOK_OK);
+}
+
 #define MODEL_TEST(function) \
     { #function, function, model_open, model_close, NULL }
 
@@ -268,6 +334,7 @@ int main(void) {
         MODEL_TEST(there_need_not_be_anything_before),
         MODEL_TEST(the_live_one_goes_on_meanwhile_and_after),
         MODEL_TEST(appends_during_a_rebuild_are_in),
+        MODEL_TEST(a_rebuild_ends_however_fast_events_come),
         MODEL_TEST(a_live_run_of_the_old_version_ends_and_says_why),
         MODEL_TEST(a_failed_rebuild_changes_nothing),
         MODEL_TEST(a_table_of_somebody_else_is_not_replaced),
@@ -277,6 +344,8 @@ int main(void) {
         MODEL_TEST(an_interruption_leaves_everything_as_it_was),
         MODEL_TEST(what_an_earlier_rebuild_left_is_removed),
         MODEL_TEST(dropping_removes_all_that_was_made),
+        MODEL_TEST(dropping_with_the_definition_runs_its_teardown),
+        MODEL_TEST(a_teardown_that_fails_drops_nothing),
     };
     return cmocka_run_group_tests_name("projection/rebuild", tests, NULL, NULL);
 }
