@@ -237,9 +237,14 @@ static bool settle_up_to(dbk_delivery *delivery, uint64_t seq) {
     }
 }
 
-daybook_status dbk_delivery_ack_all(dbk_delivery *delivery, uint64_t seq, uint64_t now) {
+daybook_status dbk_delivery_term_all(dbk_delivery *delivery, uint64_t seq) {
     if (seq > delivery->delivered_seq || !settle_up_to(delivery, seq)) return DAYBOOK_ENOTFOUND;
     note(delivery, DBK_CHANGE_SETTLE_ALL, seq, 0, 0, 0);
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_delivery_ack_all(dbk_delivery *delivery, uint64_t seq, uint64_t now) {
+    DBK_TRY(dbk_delivery_term_all(delivery, seq));
     delivery->acked_at = now;
     return DAYBOOK_OK;
 }
@@ -281,13 +286,13 @@ bool dbk_delivery_drop(dbk_delivery *delivery, uint64_t seq) {
     return true;
 }
 
-// In order per aggregate: whom one waited for was dropped just before, so that it may be, too.
-static bool drop_one_by_one(dbk_delivery *delivery, uint64_t seq) {
+// What waits behind one of its aggregate that is dropped may be dropped itself, when it is come to.
+bool dbk_delivery_drop_range(dbk_delivery *delivery, uint64_t first, uint64_t last) {
     bool any = false;
-    for (uint64_t from = 0;;) {
-        dbk_pending_place place = dbk_pending_seek(&delivery->pending, from);
-        if (place.entry == NULL || place.seq >= seq) return any;
-        from = place.seq + 1;
+    for (;;) {
+        dbk_pending_place place = dbk_pending_seek(&delivery->pending, first);
+        if (place.entry == NULL || place.seq > last) return any;
+        first = place.seq + 1;
         any = dbk_delivery_drop(delivery, place.seq) || any;
     }
 }
@@ -296,7 +301,7 @@ bool dbk_delivery_drop_below(dbk_delivery *delivery, uint64_t seq) {
     if (seq == 0) return false;
     dbk_pending_place first = dbk_pending_seek(&delivery->pending, 0);
     if (first.entry == NULL || first.seq >= seq) return false;
-    if (delivery->rules.in_order) return drop_one_by_one(delivery, seq);
+    if (delivery->rules.in_order) return dbk_delivery_drop_range(delivery, 0, seq - 1);
     // One change for all, of which there may be millions.
     if (!settle_up_to(delivery, seq - 1)) return false;
     note(delivery, DBK_CHANGE_SETTLE_ALL, seq - 1, 0, 0, 0);

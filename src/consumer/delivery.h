@@ -111,7 +111,9 @@ void dbk_delivery_put_back(dbk_delivery *delivery, uint64_t seq);
 /// The event is no longer stored: settled, if pending. One that is held or claimed stays, until its turn has come or
 /// its claim has ended. True where something changed.
 bool dbk_delivery_drop(dbk_delivery *delivery, uint64_t seq);
-/// No event below `seq` is stored any more: the same for each of them.
+/// The same for each from `first` to `last`.
+bool dbk_delivery_drop_range(dbk_delivery *delivery, uint64_t first, uint64_t last);
+/// The same for all below `seq`, as one change.
 bool dbk_delivery_drop_below(dbk_delivery *delivery, uint64_t seq);
 
 // ---- Answers; ENOTFOUND: not pending, or claimed ------------------------------------------------------------
@@ -124,6 +126,8 @@ daybook_status dbk_delivery_nak(dbk_delivery *delivery, uint64_t seq, uint64_t d
 daybook_status dbk_delivery_progress(dbk_delivery *delivery, uint64_t seq, uint64_t now);
 /// Never again.
 daybook_status dbk_delivery_term(dbk_delivery *delivery, uint64_t seq);
+/// It and all before it; as dbk_delivery_ack_all.
+daybook_status dbk_delivery_term_all(dbk_delivery *delivery, uint64_t seq);
 
 /// Set aside while an acknowledgement is committed with an append: nobody else settles or gets it.
 daybook_status dbk_delivery_claim(dbk_delivery *delivery, uint64_t seq);

@@ -33,6 +33,7 @@
 
 #include "consumer/config.h"
 #include "consumer/state.h"
+#include "store/ranges.h"
 #include "store/store_internal.h"
 
 /// Something to be told of a message: given up, or terminated.
@@ -155,10 +156,8 @@ daybook_status dbk_consumers_stop(daybook_store *store, daybook_error *error);
 void dbk_consumers_free(daybook_store *store);
 /// Events of the stream up to `position_last` were removed. removal_lock is held.
 void dbk_consumers_note_removed(daybook_store *store, uint32_t stream_id, uint64_t position_last);
-/// One event was removed: it is settled where it was delivered and waits for an answer.
-void dbk_consumers_drop_event(daybook_store *store, const dbk_stream *stream, uint64_t seq);
-/// The same after a purge, for what lies before the first event that is left.
-void dbk_consumers_drop_purged(daybook_store *store, dbk_stream *stream);
+/// Events were removed: those delivered that wait for an answer are settled. Cheap where the store has no consumers.
+void dbk_consumers_drop_events(daybook_store *store, const dbk_stream *stream, const dbk_ranges *seqs);
 /// What waits for an answer and lies before the first event the stream still has is settled. The lock is held.
 void dbk_consumer_drop_removed(dbk_consumer *consumer);
 /// The stream was removed, and so are its consumers.

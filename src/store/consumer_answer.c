@@ -42,7 +42,8 @@ static daybook_status change_state(dbk_consumer *consumer, answer_kind kind, uin
     case ANSWER_PROGRESS:
         return dbk_delivery_progress(delivery, seq, now);
     case ANSWER_TERM:
-        return dbk_delivery_term(delivery, seq);
+        return delivery->rules.ack == DBK_DELIVERY_ACK_ALL ? dbk_delivery_term_all(delivery, seq)
+                                                           : dbk_delivery_term(delivery, seq);
     }
     DBK_UNREACHABLE();
 }

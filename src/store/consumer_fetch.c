@@ -245,46 +245,29 @@ void dbk_consumer_drop_removed(dbk_consumer *consumer) {
     if (dbk_delivery_drop_below(&consumer->delivery, first_seq)) dbk_consumer_note_change(consumer);
 }
 
-static void drop_from(dbk_consumer *consumer, uint64_t seq, bool all_below) {
+static void drop_ranges(dbk_consumer *consumer, const dbk_ranges *seqs) {
+    bool any = false;
     pthread_mutex_lock(&consumer->lock);
-    dbk_delivery *delivery = &consumer->delivery;
-    bool dropped = all_below ? dbk_delivery_drop_below(delivery, seq) : dbk_delivery_drop(delivery, seq);
-    if (dropped) dbk_consumer_note_change(consumer);
-    bool wakes = dropped && consumer->waiting_count > 0; // there may be room now
+    for (size_t i = 0; i < seqs->count; i++)
+        any = dbk_delivery_drop_range(&consumer->delivery, seqs->items[i].first, seqs->items[i].last) || any;
+    if (any) dbk_consumer_note_change(consumer);
+    bool wakes = any && consumer->waiting_count > 0; // there may be room now
     pthread_mutex_unlock(&consumer->lock);
     if (wakes) dbk_consumer_wake(consumer);
 }
 
-// Where memory is out nothing happens: it is found gone when it would be delivered again.
-static void drop_from_all(daybook_store *store, const dbk_stream *stream, uint64_t seq, bool all_below) {
+void dbk_consumers_drop_events(daybook_store *store, const dbk_stream *stream, const dbk_ranges *seqs) {
     struct dbk_consumers *registry = atomic_load(&store->consumers);
     dbk_consumer **consumers;
     size_t count;
-    if (registry == NULL || dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK) return;
+    if (registry == NULL || seqs->count == 0) return;
+    // Where memory is out: found gone when they would be delivered again.
+    if (dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK) return;
     for (size_t i = 0; i < count; i++) {
-        if (consumers[i]->stream == stream) drop_from(consumers[i], seq, all_below);
+        if (consumers[i]->stream == stream) drop_ranges(consumers[i], seqs);
         dbk_consumer_unref(consumers[i]);
     }
     dbk_free(store->allocator, consumers);
-}
-
-void dbk_consumers_drop_event(daybook_store *store, const dbk_stream *stream, uint64_t seq) {
-    drop_from_all(store, stream, seq, false);
-}
-
-void dbk_consumers_drop_purged(daybook_store *store, dbk_stream *stream) {
-    if (atomic_load(&store->consumers) == NULL) return;
-    uint64_t first_seq = atomic_load(&stream->published_seq) + 1;
-    daybook_query query;
-    daybook_query_init(&query);
-    query.limit = 1;
-    daybook_cursor *cursor;
-    if (dbk_cursor_open(store, &query, stream, &cursor, NULL) != DAYBOOK_OK) return; // later, one by one
-    daybook_recorded_event event;
-    daybook_status status = daybook_cursor_next(cursor, 0, &event, NULL);
-    if (status == DAYBOOK_OK) first_seq = event.seq;
-    daybook_cursor_close(cursor);
-    if (status == DAYBOOK_OK || status == DAYBOOK_END) drop_from_all(store, stream, first_seq, true);
 }
 
 // ---- Collecting -------------------------------------------------------------------------------------------

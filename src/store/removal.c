@@ -73,6 +73,7 @@ typedef struct removal {
     dbk_stream *stream;
     dbk_remove_reason reason;
     dbk_ranges ranges; // ascending, or descending while collected backwards
+    dbk_ranges seqs;   // of the same, where somebody consumes
     uint64_t *bytes;   // by users: of the events of each range
     size_t bytes_capacity;
     uint64_t removed_count;
@@ -84,6 +85,9 @@ typedef struct removal {
 static daybook_status add_event(removal *removed, const dbk_event *event) {
     removed->removed_count++;
     removed->removed_bytes += dbk_event_cost(event);
+    // One that is missing is found gone when it would be delivered again.
+    if (atomic_load(&removed->store->consumers) != NULL)
+        (void)dbk_ranges_add(&removed->seqs, removed->store->allocator, event->seq);
     return dbk_ranges_add(&removed->ranges, removed->store->allocator, event->position);
 }
 
@@ -111,6 +115,7 @@ static void reverse_counted(removal *removed) {
 
 static void deinit_removal(removal *removed) {
     dbk_ranges_deinit(&removed->ranges, removed->store->allocator);
+    dbk_ranges_deinit(&removed->seqs, removed->store->allocator);
     dbk_free(removed->store->allocator, removed->bytes);
 }
 
@@ -242,9 +247,10 @@ static daybook_status trim_subject(daybook_store *store, dbk_stream *stream, dbk
         dbk_ranges_reverse(&removed.ranges);
         status = trim_now(&removed, error);
     }
+    if (status == DAYBOOK_OK) dbk_consumers_drop_events(store, stream, &removed.seqs);
     if (status == DAYBOOK_OK && active != NULL)
         dbk_memtable_set_subject_floor(active, stream->id, subject, floor);
-    dbk_ranges_deinit(&removed.ranges, store->allocator);
+    deinit_removal(&removed);
     dbk_view_unref(view);
     return status;
 }
@@ -331,7 +337,7 @@ static daybook_status remove_settled(removal *removed, const daybook_query *quer
         status = add_event(removed, event);
         if (status == DAYBOOK_OK && removed->ranges.count >= RANGES_PER_RECORD) {
             status = trim_now(removed, error);
-            removed->ranges.count = 0;
+            removed->ranges.count = removed->seqs.count = 0;
             removed->removed_count = removed->removed_bytes = 0;
         }
         if (status != DAYBOOK_OK) break;
@@ -353,7 +359,7 @@ daybook_status dbk_store_remove_settled(daybook_store *store, dbk_stream *stream
     daybook_status status = DAYBOOK_OK;
     if (!atomic_load(&stream->removed)) status = remove_settled(&removed, &query, may_go, context, error);
     dbk_stream_unlock_trim(store, stream);
-    dbk_ranges_deinit(&removed.ranges, store->allocator);
+    deinit_removal(&removed); // settled by all that wanted it: nobody waits for it
     if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory removing settled messages");
     return status;
 }
@@ -594,7 +600,7 @@ static daybook_status remove_snapshots(daybook_store *store, const folded *of, u
     daybook_cursor_close(cursor);
     if (status == DAYBOOK_END)
         status = removed.removed_count > 0 ? encode_removal(&removed, records) : DAYBOOK_OK;
-    dbk_ranges_deinit(&removed.ranges, store->allocator);
+    deinit_removal(&removed);
     if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory removing events");
     return status;
 }
@@ -670,6 +676,7 @@ static daybook_status remove_one(daybook_store *store, dbk_stream *stream, dbk_s
                      .stream = stream,
                      .filter = event->subject};
         if (status == DAYBOOK_OK) status = commit_with_snapshots(store, &of, &records, error);
+        if (status == DAYBOOK_OK) dbk_consumers_drop_events(store, stream, &removed.seqs);
     }
     dbk_buf_deinit(&records);
     deinit_removal(&removed);
@@ -705,7 +712,6 @@ daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, ui
     // Removed before, and the bytes may still be there.
     bool was_there = erase && status == DAYBOOK_ENOTFOUND && seq <= atomic_load(&stream->published_seq);
     if (status != DAYBOOK_OK && !was_there) return status;
-    dbk_consumers_drop_event(store, stream, seq);
     const dbk_dropped dropped = {.stream_id = stream->id,
                                  .seq_first = seq,
                                  .seq_last = seq,
@@ -789,7 +795,9 @@ static daybook_status purge(daybook_store *store, removal *removed, folded *of,
     if (options->seq_to == 1) return DAYBOOK_OK;
     if (options->seq_to > 0) query.seq_to = options->seq_to - 1;
     DBK_TRY(collect(store, removed->stream, &query, options->keep, removed, error));
-    return commit_ranges(store, removed, of, done_out, error);
+    DBK_TRY(commit_ranges(store, removed, of, done_out, error));
+    dbk_consumers_drop_events(store, removed->stream, &removed->seqs);
+    return DAYBOOK_OK;
 }
 
 // Some of it is done, and stays so.
@@ -828,7 +836,6 @@ daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name,
     if (removed.ranges.count > 0) erase_from = removed.ranges.items[0].first;
     deinit_removal(&removed);
     if (removed_count_out != NULL) *removed_count_out = done;
-    if (done > 0) dbk_consumers_drop_purged(store, stream);
     if (status != DAYBOOK_OK) return say_done(status, done, error);
     // Nothing left to remove: removed before, and the bytes may still be there.
     const dbk_dropped dropped = {.stream_id = stream->id,

@@ -45,10 +45,14 @@ const char *run_name_of(scenario_outcome outcome) {
     return names[outcome];
 }
 
+bool run_expects_anything(const run *at) {
+    return at->expected_count > 0 && strcmp(at->expected[0], "?") == 0;
+}
+
 void run_expect_outcome(run *at, scenario_outcome outcome) {
     const char *expected = at->expected_count > 0 ? at->expected[0] : "ok";
     run_trace(at, outcome == OUTCOME_OK ? "ok" : at->why);
-    if (strcmp(expected, run_name_of(outcome)) != 0)
+    if (!run_expects_anything(at) && strcmp(expected, run_name_of(outcome)) != 0)
         run_fail(at, "expected %s, got %s (%s)", expected, run_name_of(outcome), at->why);
 }
 

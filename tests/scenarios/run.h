@@ -79,6 +79,9 @@ const char *run_name_of(scenario_outcome outcome);
 /// Fails where it is not what the line says: "ok" where that says nothing.
 void run_expect_outcome(run *at, scenario_outcome outcome);
 
+/// "-> ?": whatever comes is right, for looking at it with DAYBOOK_TRACE.
+bool run_expects_anything(const run *at);
+
 /// The line's words into `words` and, behind "->", `expected`.
 void run_split(run *at);
 /// Behind "key=", or NULL.

@@ -61,7 +61,9 @@ static void run_one(lanes *of, size_t index, unsigned lane, int64_t scale) {
     at->scale = scale;
     run_scenario(at, lane);
     into->failed = at->failed;
-    into->again = at->failed == 1 && at->late_ns > LATE_NS * scale && scale < SCALE_MAX;
+    // A server does much by and by: what it says may be old, without anything being late.
+    bool may_be_slow = at->late_ns > LATE_NS * scale || of->driver->settle_ms > 0;
+    into->again = at->failed == 1 && may_be_slow && scale < SCALE_MAX;
     into->done = true;
     memcpy(into->said, at->said, sizeof into->said);
     free(at);
