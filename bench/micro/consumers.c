@@ -3,10 +3,11 @@
 //
 //     consumers DIRECTORY [SECONDS [EVENTS]]
 //
-// In a fresh store in DIRECTORY, which must not exist, with EVENTS (1,000,000) events of 10,000 aggregates and four
-// kinds. A row: name, value per second, and how it compares; each row is a consumer of its own, from the first event
-// on, for SECONDS (5) or until it has everything. Rows that wait for the disk stand beside the appends they compare
-// with. Then `num_pending` by kind of filter: the first count, which asks the index, and the next, which is kept.
+// In a fresh store in DIRECTORY, which must not exist, with EVENTS (1,000,000) events of 10,000 aggregates
+// and four kinds. A row: name, value per second, and how it compares; each row is a consumer of its own, from
+// the first event on, for SECONDS (5) or until it has everything. Rows that wait for the disk stand beside
+// the appends they compare with. Then `num_pending` by kind of filter: the first count, which asks the index,
+// and the next, which is kept.
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Courses: rules that span two kinds of things. A course has a capacity, a student takes at most two courses, so
-// neither is the aggregate of a subscription. The decision is made on the events that bear either's tag, and is made
-// anew if such an event comes meanwhile: a dynamic consistency boundary. Source: dcb.events.
+// Courses: rules that span two kinds of things. A course has a capacity, a student takes at most two courses,
+// so neither is the aggregate of a subscription. The decision is made on the events that bear either's tag,
+// and is made anew if such an event comes meanwhile: a dynamic consistency boundary. Source: dcb.events.
 //
 //     cc courses.c $(pkg-config --cflags --libs daybook-toolkit)
 //     ./a.out school      (a directory; it is created. Without: a store in memory)

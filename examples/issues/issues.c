@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// An issue tracker: two state machines, issues and the executions of their tests; a guard that lets an issue be closed
-// only after its tests have passed; and a subscriber who hears of each change. The guide: docs/guide/state-machines.md.
+// An issue tracker: two state machines, issues and the executions of their tests; a guard that lets an issue
+// be closed only after its tests have passed; and a subscriber who hears of each change. The guide:
+// docs/guide/state-machines.md.
 //
 //     cc issues.c $(pkg-config --cflags --libs daybook-toolkit) -pthread
 //     ./a.out tracker     (a directory; it is created. Without: a store in memory)
@@ -113,8 +114,8 @@ static daybook_status work(tracker *of) {
     return status;
 }
 
-// The subscriber follows the changes of all issues and executions, whoever makes them, from the first on: he misses none,
-// also where he comes late. He ends when issues.7 is closed.
+// The subscriber follows the changes of all issues and executions, whoever makes them, from the first on: he
+// misses none, also where he comes late. He ends when issues.7 is closed.
 
 typedef struct subscriber {
     daybook_store *store;

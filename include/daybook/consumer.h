@@ -20,12 +20,13 @@
  *     }
  *     daybook_consumer_close(consumer);
  *
- * A message is answered by its seq. What is not answered within `ack_wait_ns` is delivered again, so that each
- * is delivered at least once. An acknowledgement is durable within 100 ms; a confirmed one when it returns; one
- * given to daybook_append (daybook_append_options.acks) in the same atomic commit as the events, so that what
- * a message causes in the store happens exactly once.
+ * A message is answered by its seq. What is not answered within `ack_wait_ns` is delivered again, so that
+ * each is delivered at least once. An acknowledgement is durable within 100 ms; a confirmed one when it
+ * returns; one given to daybook_append (daybook_append_options.acks) in the same atomic commit as the events,
+ * so that what a message causes in the store happens exactly once.
  *
- * Threads: any thread may use a consumer; several that fetch compete. Consumers are closed before their store.
+ * Threads: any thread may use a consumer; several that fetch compete. Consumers are closed before their
+ * store.
  */
 #ifndef DAYBOOK_CONSUMER_H
 #define DAYBOOK_CONSUMER_H
@@ -41,6 +42,7 @@ extern "C" {
 #define DAYBOOK_CONSUMER_FILTER_COUNT_MAX 64
 #define DAYBOOK_CONSUMER_BACKOFF_COUNT_MAX 64
 #define DAYBOOK_FETCH_COUNT_MAX 65535
+#define DAYBOOK_CONSUME_WORKERS_MAX 256
 
 /** Where a new consumer begins. */
 enum daybook_consumer_deliver {
@@ -71,7 +73,7 @@ enum daybook_consumer_flag {
     DAYBOOK_CONSUMER_IN_ORDER = 4
 };
 
-/** 0 means no limit where a limit is meant. Borrowed by the calls; in daybook_consumer_info borrowed from it. */
+/** 0 means no limit where a limit is meant. Borrowed by the calls; in daybook_consumer_info from it. */
 typedef struct daybook_consumer_config {
     size_t size;
     daybook_slice name; /* as a stream's; empty for an ephemeral one: it is made */
@@ -110,14 +112,17 @@ DAYBOOK_API void daybook_consumer_config_init(daybook_consumer_config *config);
 DAYBOOK_API daybook_status daybook_consumer_add(daybook_store *store, daybook_slice stream,
                                                 const daybook_consumer_config *config,
                                                 daybook_consumer **consumer_out, daybook_error *error);
-/** Replace the changeable parts. ENOTFOUND, EINVALID. */
+/** Replace the changeable parts, for what is delivered from then on; messages in flight keep their
+ *  deadlines. Durable when it returns. ENOTFOUND, EINVALID (also where a fixed part differs), EREADONLY, and
+ *  what an append gives. */
 DAYBOOK_API daybook_status daybook_consumer_update(daybook_store *store, daybook_slice stream,
                                                    const daybook_consumer_config *config,
                                                    daybook_error *error);
-/** Deliver nothing before `until_ns`; 0: go on. */
+/** Deliver nothing before `until_ns`, also after the store was opened again; 0: go on. As an update. */
 DAYBOOK_API daybook_status daybook_consumer_pause(daybook_store *store, daybook_slice stream,
                                                   daybook_slice name, int64_t until_ns, daybook_error *error);
-/** Handles of it get ENOTFOUND from then on. */
+/** Durable when it returns. Handles of it get ENOTFOUND from then on, fetches that wait at once. ENOTFOUND,
+ *  EREADONLY, and what an append gives. */
 DAYBOOK_API daybook_status daybook_consumer_remove(daybook_store *store, daybook_slice stream,
                                                    daybook_slice name, daybook_error *error);
 
@@ -205,8 +210,14 @@ DAYBOOK_API daybook_status daybook_consumer_fetch(daybook_consumer *consumer,
 DAYBOOK_API void daybook_batch_release(daybook_batch *batch);
 
 /*
- * Answers. ENOTFOUND: the message is not pending: it was answered, given up or removed, or never delivered;
- * nothing changes then.
+ * Answers, for each of the four calls that follow.
+ *
+ * Threads: any, at the same time; of two answers to one message the first counts. Durability: an answer
+ * counts at once for everybody, and is written within 100 ms, without a sync of its own. Power lost before
+ * that takes it back, and the message comes again. Only a confirmed acknowledgement waits. They return OK;
+ * ENOTFOUND: the message is not pending (it was answered, given up or removed, or never delivered, or is
+ * being acknowledged by an append), and nothing changed, or the consumer was removed; EINVALID; EMISUSE
+ * without a consumer.
  */
 
 enum daybook_ack_flag {
@@ -214,18 +225,24 @@ enum daybook_ack_flag {
 };
 
 /**
- * Done. With policy ALL: with everything before it. Where a confirmed one could not be saved the message is
- * settled all the same, and saved later: called again it gives ENOTFOUND, and what was settled is durable then.
+ * Done. With policy ALL: with everything before it. A confirmed one returns when it is on disk; where it
+ * could not be saved it gives what an append gives (EUNCERTAIN, EPOISONED, ENOSPC) or ENOMEM, and the message
+ * is settled all the same and saved later: called again it gives ENOTFOUND, and what was settled is durable
+ * then.
  */
 DAYBOOK_API daybook_status daybook_consumer_ack(daybook_consumer *consumer, uint64_t seq, unsigned flags,
                                                 daybook_error *error);
-/** Not done: deliver again, at once or after `delay_ns`. */
+/** Not done: deliver again, at once or after `delay_ns`; max_deliver counts each time. EINVALID: negative. */
 DAYBOOK_API daybook_status daybook_consumer_nak(daybook_consumer *consumer, uint64_t seq, int64_t delay_ns,
                                                 daybook_error *error);
-/** Being worked on: its time begins anew. */
+/** Being worked on: its time (ack_wait_ns, or the step of the backoff) begins anew. */
 DAYBOOK_API daybook_status daybook_consumer_progress(daybook_consumer *consumer, uint64_t seq,
                                                      daybook_error *error);
-/** Never deliver it again. Advisory `$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.<stream>.<consumer>`. */
+/**
+ * Never deliver it again; with policy ALL nor what came before it. The advisory
+ * `$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.<stream>.<consumer>`, with `reason`, follows within 100 ms.
+ * EINVALID: the reason is no plain UTF-8 text of at most 255 bytes; ENOMEM: nothing changed.
+ */
 DAYBOOK_API daybook_status daybook_consumer_term(daybook_consumer *consumer, uint64_t seq,
                                                  daybook_slice reason, daybook_error *error);
 
@@ -242,20 +259,20 @@ enum daybook_verdict {
 
 typedef struct daybook_consume_options {
     size_t size;
-    unsigned
-        worker_count;     /* threads that call the handler, the caller's among them; default 1, at most 256 */
-    size_t fetch_count;   /* messages a worker takes at a time; default 16 */
-    int64_t nak_delay_ns; /* default 0 */
+    unsigned worker_count; /* threads that call the handler, the caller's among them; default 1, at most
+                             DAYBOOK_CONSUME_WORKERS_MAX */
+    size_t fetch_count;    /* messages a worker takes at a time; default 16 */
+    int64_t nak_delay_ns;  /* default 0 */
 } daybook_consume_options;
 
 DAYBOOK_API void daybook_consume_options_init(daybook_consume_options *options);
 
 /**
  * Call `handler` for each message until daybook_consumer_interrupt, which the handler may call. Messages that
- * were taken and not handled by then are given back at once. With several workers messages are handled side by
- * side; with IN_ORDER never two of one aggregate, and those of an aggregate in order.
- * @return OK when interrupted; what a fetch or an answer failed with, after all workers have ended. An answer to
- *         what is not pending any more is no failure. EINVALID; ENOMEM, where no thread could be started.
+ * were taken and not handled by then are given back at once. With several workers messages are handled side
+ * by side; with IN_ORDER never two of one aggregate, and those of an aggregate in order.
+ * @return OK when interrupted; what a fetch or an answer failed with, after all workers have ended. An answer
+ *         to what is not pending any more is no failure. EINVALID; ENOMEM, where no thread could be started.
  */
 DAYBOOK_API daybook_status daybook_consumer_consume(
     daybook_consumer *consumer, const daybook_consume_options *options,

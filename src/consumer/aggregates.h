@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // In order per aggregate: which aggregates have a message in flight, and what waits behind it.
 //
-// Aggregates are known by a 64-bit hash of their name. Two that share one are kept in one order, which is stricter
-// than asked and does no harm. A message without aggregate (hash 0) waits for nobody and is not kept here.
+// Aggregates are known by a 64-bit hash of their name. Two that share one are kept in one order, which is
+// stricter than asked and does no harm. A message without aggregate (hash 0) waits for nobody and is not kept
+// here.
 //
-// One open-addressing table, linear probing, deletion by moving back; what waits is a list in an array of nodes.
-// Not thread-safe.
+// One open-addressing table, linear probing, deletion by moving back; what waits is a list in an array of
+// nodes. Not thread-safe.
 #ifndef DBK_CONSUMER_AGGREGATES_H
 #define DBK_CONSUMER_AGGREGATES_H
 
@@ -32,7 +33,8 @@ daybook_status dbk_aggregates_begin(dbk_aggregates *aggregates, uint64_t aggrega
 daybook_status dbk_aggregates_wait(dbk_aggregates *aggregates, uint64_t aggregate, uint64_t seq);
 /// `seq`, which was the last to wait, does not after all.
 void dbk_aggregates_take_back(dbk_aggregates *aggregates, uint64_t aggregate, uint64_t seq);
-/// `seq` is settled. Where it was in flight the first that waits takes its place and is given; 0 where none does.
+/// `seq` is settled. Where it was in flight the first that waits takes its place and is given; 0 where none
+/// does.
 uint64_t dbk_aggregates_end(dbk_aggregates *aggregates, uint64_t aggregate, uint64_t seq);
 size_t dbk_aggregates_bytes(const dbk_aggregates *aggregates);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Messages in flight in chunks: the layout is in pending.h. Chunks are joined when one of them has lost half of its
-// messages, so that the cost of that is spread over as many removals.
+// Messages in flight in chunks: the layout is in pending.h. Chunks are joined when one of them has lost half
+// of its messages, so that the cost of that is spread over as many removals.
 #include "consumer/pending.h"
 
 #include <string.h>

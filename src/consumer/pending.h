@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Messages of one consumer that were delivered and are not settled: 16 bytes each.
 //
-// First deliveries come with ascending seq, so the messages are kept in that order, in chunks of 1,024 entries that
-// hold 32-bit offsets from the chunk's first seq and delivery number. Settled entries are marks; a chunk without
-// others is freed, and two neighbours that are together at most half full become one. Finding a seq halves the
-// chunks, then the chunk. Adding is at the end only.
+// First deliveries come with ascending seq, so the messages are kept in that order, in chunks of 1,024
+// entries that hold 32-bit offsets from the chunk's first seq and delivery number. Settled entries are marks;
+// a chunk without others is freed, and two neighbours that are together at most half full become one. Finding
+// a seq halves the chunks, then the chunk. Adding is at the end only.
 //
 // Deadlines are ticks since `tick_base` (delivery.h). Not thread-safe: the consumer's lock guards it.
 #ifndef DBK_CONSUMER_PENDING_H
@@ -60,8 +60,8 @@ typedef struct dbk_pending_place {
 
 void dbk_pending_init(dbk_pending *pending, const daybook_allocator *allocator, bool has_aggregates);
 void dbk_pending_deinit(dbk_pending *pending);
-/// `seq` lies behind every entry; `number` is its delivery number, or the least it may get, and not below those
-/// before. The new entry has no deadline, no deliveries, no flags. ENOMEM.
+/// `seq` lies behind every entry; `number` is its delivery number, or the least it may get, and not below
+/// those before. The new entry has no deadline, no deliveries, no flags. ENOMEM.
 daybook_status dbk_pending_add(dbk_pending *pending, uint64_t seq, uint64_t number, uint64_t aggregate,
                                dbk_pending_place *place_out);
 dbk_pending_place dbk_pending_find(const dbk_pending *pending, uint64_t seq);

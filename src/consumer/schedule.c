@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The timer wheel: levels and slots are in schedule.h. Time leaps from one occupied slot to the next, so that an
-// idle hour costs nothing.
+// The timer wheel: levels and slots are in schedule.h. Time leaps from one occupied slot to the next, so that
+// an idle hour costs nothing.
 #include "consumer/schedule.h"
 
 #include "base/assert.h"
@@ -48,8 +48,8 @@ daybook_status dbk_schedule_add(dbk_schedule *schedule, uint64_t tick, uint64_t 
     return DAYBOOK_OK;
 }
 
-// When the next occupied slot of a level begins; UINT64_MAX where there is none. A slot that is the current one
-// belongs to the next turn: this turn's was emptied when its time began.
+// When the next occupied slot of a level begins; UINT64_MAX where there is none. A slot that is the current
+// one belongs to the next turn: this turn's was emptied when its time began.
 static uint64_t next_of(const dbk_schedule *schedule, unsigned level) {
     uint64_t occupied = schedule->occupied[level];
     if (occupied == 0) return UINT64_MAX;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // When messages fall due: a timer wheel of ranges of seqs.
 //
-// Not a timer per message: a slot holds ranges (first seq, last seq). What is delivered one behind the other for the
-// same tick extends one range, so five million messages in flight cost a few kilobytes here. A range says only where
-// to look: each message's own deadline, kept with the message (pending.h), decides. A deadline that moves adds a
-// range where it moved to; the old range then finds a deadline that is not its own, and passes the message over.
+// Not a timer per message: a slot holds ranges (first seq, last seq). What is delivered one behind the other
+// for the same tick extends one range, so five million messages in flight cost a few kilobytes here. A range
+// says only where to look: each message's own deadline, kept with the message (pending.h), decides. A
+// deadline that moves adds a range where it moved to; the old range then finds a deadline that is not its
+// own, and passes the message over.
 //
 //   level 0    64 slots of one tick
 //   level n    64 slots of 64^n ticks; when its time begins, a slot's ranges are given to the visitor, which adds
@@ -43,8 +44,8 @@ typedef void (*dbk_schedule_visit)(void *context, uint64_t first, uint64_t last,
 
 void dbk_schedule_init(dbk_schedule *schedule, const daybook_allocator *allocator, uint64_t now);
 void dbk_schedule_deinit(dbk_schedule *schedule);
-/// The message `seq` falls due at `tick`, which lies behind `now`. `previous` is the greatest seq before it that is
-/// in flight, 0 for none: a range that reaches it grows, because nothing lies between. ENOMEM.
+/// The message `seq` falls due at `tick`, which lies behind `now`. `previous` is the greatest seq before it
+/// that is in flight, 0 for none: a range that reaches it grows, because nothing lies between. ENOMEM.
 daybook_status dbk_schedule_add(dbk_schedule *schedule, uint64_t tick, uint64_t seq, uint64_t previous);
 /// Let time pass.
 void dbk_schedule_advance(dbk_schedule *schedule, uint64_t now, dbk_schedule_visit visit, void *context);

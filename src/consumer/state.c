@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole state as bytes: the format is in state.h. Messages pass through blocks of 1,024, each a column at a time,
-// so that what is equal among neighbours costs nothing.
+// A whole state as bytes: the format is in state.h. Messages pass through blocks of 1,024, each a column at a
+// time, so that what is equal among neighbours costs nothing.
 #include "consumer/state.h"
 
 #include "base/error.h"

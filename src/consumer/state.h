@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A consumer's whole state as bytes, by which it is saved now and then; changes.h says what happened since. Pure.
+// A consumer's whole state as bytes, by which it is saved now and then; changes.h says what happened since.
+// Pure.
 //
 //   u8 version (2), u8 in_order, u64 delivered_seq, number, given_up_count, delivered_at, acked_at, first_seq,
 //   varint list count, varint gaps of the list
@@ -15,7 +16,8 @@
 
 #include "consumer/delivery.h"
 
-/// Where a consumer begins: at `first_seq`, after the messages listed (the last of each subject when it was made).
+/// Where a consumer begins: at `first_seq`, after the messages listed (the last of each subject when it was
+/// made).
 typedef struct dbk_consumer_start {
     uint64_t first_seq;
     uint64_t *list; // ascending, below first_seq; owned

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A store as an engine: each call is one of the public API.
 //
-// Nothing is allocated: the engine lies in the store, the heads of an engine's cursor and consumer in the store's
-// (store/engine_slot.h), so that a read through the engine costs one indirect call more than one without.
+// Nothing is allocated: the engine lies in the store, the heads of an engine's cursor and consumer in the
+// store's (store/engine_slot.h), so that a read through the engine costs one indirect call more than one
+// without.
 #include "daybook/engine.h"
 #include "store/engine_slot.h"
 

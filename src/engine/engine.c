@@ -103,7 +103,8 @@ daybook_status daybook_engine_append(daybook_engine *engine, const daybook_event
     if (engine == NULL) return no_engine(error);
     if (options != NULL && options->condition_count > 0 &&
         (options->conditions == NULL || options->conditions->size < sizeof *options->conditions))
-        return dbk_fail(error, DAYBOOK_EMISUSE, "conditions not made by daybook_condition_init");
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "the conditions were not initialised: begin each with daybook_condition_init");
     DBK_TRY(daybook_engine_require(engine, daybook_engine_append_needs(options), "this append", error));
     return engine->calls->append(engine, events, count, options, receipts, error);
 }
@@ -112,13 +113,16 @@ static daybook_status check_query(const daybook_engine *engine, const daybook_qu
                                   daybook_error *error) {
     if (engine == NULL) return no_engine(error);
     if (query == NULL || query->size < sizeof *query)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "query not made by daybook_query_init");
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "the query was not initialised: begin it with daybook_query_init");
     return daybook_engine_require(engine, daybook_engine_query_needs(query), "this read", error);
 }
 
 daybook_status daybook_engine_read(daybook_engine *engine, const daybook_query *query,
                                    daybook_engine_cursor **cursor_out, daybook_error *error) {
-    if (cursor_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the cursor given");
+    if (cursor_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "nowhere to put the cursor: pass a pointer to one as cursor_out");
     *cursor_out = NULL;
     DBK_TRY(check_query(engine, query, error));
     return engine->calls->read(engine, query, cursor_out, error);
@@ -127,7 +131,9 @@ daybook_status daybook_engine_read(daybook_engine *engine, const daybook_query *
 daybook_status daybook_engine_next(daybook_engine_cursor *cursor, int timeout_ms,
                                    daybook_recorded_event *event_out, daybook_error *error) {
     if (cursor == NULL || event_out == NULL)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "no cursor or no room for the event given");
+        return dbk_fail(
+            error, DAYBOOK_EMISUSE,
+            "no cursor, or nowhere to put the event: pass an open cursor and a pointer as event_out");
     return cursor->calls->next(cursor, timeout_ms, event_out, error);
 }
 
@@ -141,7 +147,8 @@ void daybook_engine_cursor_close(daybook_engine_cursor *cursor) {
 
 daybook_status daybook_engine_count(daybook_engine *engine, const daybook_query *query, uint64_t *count_out,
                                     daybook_error *error) {
-    if (count_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the count given");
+    if (count_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "nowhere to put the count: pass a pointer as count_out");
     DBK_TRY(check_query(engine, query, error));
     return engine->calls->count(engine, query, count_out, error);
 }
@@ -151,7 +158,7 @@ daybook_status daybook_engine_list(daybook_engine *engine, int kind, daybook_sli
                                    int (*visit)(void *context, const daybook_list_entry *entry),
                                    void *context, daybook_error *error) {
     if (engine == NULL) return no_engine(error);
-    if (visit == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no visitor given");
+    if (visit == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "nobody to tell: pass a function as visit");
     uint64_t needs = stream.size == 0 ? (uint64_t)DAYBOOK_ENGINE_POSITION : 0;
     if (kind == DAYBOOK_LIST_AGGREGATES) needs |= DAYBOOK_ENGINE_VERSION;
     if (kind == DAYBOOK_LIST_TYPES) needs |= DAYBOOK_ENGINE_EVENTS_MATCH;
@@ -177,7 +184,9 @@ daybook_status daybook_engine_stream_remove(daybook_engine *engine, daybook_slic
 daybook_status daybook_engine_stream_info(daybook_engine *engine, daybook_slice name,
                                           daybook_stream_info **info_out, daybook_error *error) {
     if (engine == NULL) return no_engine(error);
-    if (info_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the stream's facts given");
+    if (info_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "nowhere to put what is known of the stream: pass a pointer as info_out");
     return engine->calls->stream_info(engine, name, info_out, error);
 }
 
@@ -188,7 +197,9 @@ void daybook_engine_stream_info_release(daybook_engine *engine, daybook_stream_i
 daybook_status daybook_engine_stream_find(daybook_engine *engine, daybook_slice subject,
                                           daybook_slice *name_out, daybook_error *error) {
     if (engine == NULL) return no_engine(error);
-    if (name_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the stream's name given");
+    if (name_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "nowhere to put the stream's name: pass a pointer as name_out");
     return engine->calls->stream_find(engine, subject, name_out, error);
 }
 
@@ -207,12 +218,14 @@ static daybook_status check_consumer(const daybook_engine *engine, const daybook
                                      daybook_error *error) {
     if (engine == NULL) return no_engine(error);
     if (config == NULL || config->size < sizeof *config)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "consumer not made by daybook_consumer_config_init");
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "the configuration was not initialised: begin it with daybook_consumer_config_init");
     return daybook_engine_require(engine, daybook_engine_consumer_needs(config), "this consumer", error);
 }
 
 static daybook_status no_consumer(daybook_error *error) {
-    return dbk_fail(error, DAYBOOK_EMISUSE, "no consumer given");
+    return dbk_fail(error, DAYBOOK_EMISUSE,
+                    "no consumer: open one with daybook_engine_consumer_open or _add");
 }
 
 daybook_status daybook_engine_consumer_add(daybook_engine *engine, daybook_slice stream,
@@ -243,7 +256,9 @@ daybook_status daybook_engine_consumer_remove(daybook_engine *engine, daybook_sl
 daybook_status daybook_engine_consumer_info(daybook_engine *engine, daybook_slice stream, daybook_slice name,
                                             daybook_consumer_info **info_out, daybook_error *error) {
     if (engine == NULL) return no_engine(error);
-    if (info_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the consumer's facts given");
+    if (info_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "nowhere to put what is known of the consumer: pass a pointer as info_out");
     return engine->calls->consumer_info(engine, stream, name, info_out, error);
 }
 
@@ -254,7 +269,7 @@ void daybook_engine_consumer_info_release(daybook_engine *engine, daybook_consum
 daybook_status daybook_engine_consumer_list(daybook_engine *engine, daybook_slice stream,
                                             int (*visit)(void *context, const daybook_consumer_info *info),
                                             void *context, daybook_error *error) {
-    if (visit == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no visitor given");
+    if (visit == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "nobody to tell: pass a function as visit");
     uint64_t needs = stream.size == 0 ? (uint64_t)DAYBOOK_ENGINE_POSITION : 0;
     DBK_TRY(daybook_engine_require(engine, needs, "this list", error));
     return engine->calls->consumer_list(engine, stream, visit, context, error);
@@ -262,7 +277,9 @@ daybook_status daybook_engine_consumer_list(daybook_engine *engine, daybook_slic
 
 daybook_status daybook_engine_consumer_open(daybook_engine *engine, daybook_slice stream, daybook_slice name,
                                             daybook_engine_consumer **consumer_out, daybook_error *error) {
-    if (consumer_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the consumer given");
+    if (consumer_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "nowhere to put the consumer: pass a pointer to one as consumer_out");
     *consumer_out = NULL;
     if (engine == NULL) return no_engine(error);
     return engine->calls->consumer_open(engine, stream, name, consumer_out, error);
@@ -283,7 +300,8 @@ void daybook_engine_consumer_interrupt(daybook_engine_consumer *consumer) {
 daybook_status daybook_engine_consumer_fetch(daybook_engine_consumer *consumer,
                                              const daybook_fetch_options *options, daybook_batch **batch_out,
                                              daybook_error *error) {
-    if (batch_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no room for the batch given");
+    if (batch_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "nowhere to put the batch: pass a pointer as batch_out");
     *batch_out = NULL;
     if (consumer == NULL) return no_consumer(error);
     return consumer->calls->consumer_fetch(consumer, options, batch_out, error);

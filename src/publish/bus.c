@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Publish and subscribe within a process.
 //
-// The bus is a list of subscriptions under one lock, which is never held while a handler runs. A publisher collects
-// those that match, with a reference each, and calls them one after the other; one that was ended meanwhile is passed
-// over. Each call under way is a node on its publisher's stack, so that who ends a subscription knows which calls of
-// it run, and whether it is called from one of them.
+// The bus is a list of subscriptions under one lock, which is never held while a handler runs. A publisher
+// collects those that match, with a reference each, and calls them one after the other; one that was ended
+// meanwhile is passed over. Each call under way is a node on its publisher's stack, so that who ends a
+// subscription knows which calls of it run, and whether it is called from one of them.
 //
-// Of a queue group one member is chosen, in turn. A group is a name: members may have different filters, as in NATS.
+// Of a queue group one member is chosen, in turn. A group is a name: members may have different filters, as
+// in NATS.
 #include "daybook/publish.h"
 
 #include <pthread.h>
@@ -49,7 +50,8 @@ struct daybook_bus {
 
 daybook_status daybook_bus_new(const daybook_allocator *allocator, daybook_bus **bus_out,
                                daybook_error *error) {
-    if (bus_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no place for the bus");
+    if (bus_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "nowhere to put the bus: pass a pointer as bus_out");
     if (allocator == NULL) allocator = dbk_allocator_default();
     *bus_out = NULL;
     daybook_bus *bus = dbk_alloc_zeroed(allocator, sizeof *bus);
@@ -81,7 +83,9 @@ daybook_status daybook_bus_subscribe(daybook_bus *bus, daybook_slice filter, day
                                      daybook_subscription **subscription_out, daybook_error *error) {
     if (subscription_out != NULL) *subscription_out = NULL;
     if (bus == NULL || handler == NULL || subscription_out == NULL)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "a subscription needs a bus, a handler and a place for it");
+        return dbk_fail(
+            error, DAYBOOK_EMISUSE,
+            "a subscription needs a bus, a handler and a pointer to put it in: one of them is NULL");
     if (!daybook_filter_is_valid(filter))
         return dbk_fail(
             error, DAYBOOK_ESUBJECT,
@@ -211,9 +215,10 @@ daybook_status daybook_bus_publish(daybook_bus *bus, const daybook_event *event,
                                    daybook_error *error) {
     if (told_count_out != NULL) *told_count_out = 0;
     if (bus == NULL || event == NULL)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "no bus or no event to publish");
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no bus or no event to publish: both must be given");
     if (event->size < sizeof *event)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "the event was not initialised with daybook_event_init");
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "the event was not initialised: begin it with daybook_event_init");
     DBK_TRY(dbk_event_validate(event, 0, error));
     daybook_subscription **wanting;
     size_t count, told = 0;

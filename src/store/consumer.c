@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The consumers of a store: making, changing, finding and removing them.
 //
-// A consumer belongs to a stream by the stream's id, so that a new stream of an old name never meets the consumers
-// of the old one. It lives from add or loading to remove, as long as somebody has a reference; `removed` is set when
-// it is gone for everybody else.
+// A consumer belongs to a stream by the stream's id, so that a new stream of an old name never meets the
+// consumers of the old one. It lives from add or loading to remove, as long as somebody has a reference;
+// `removed` is set when it is gone for everybody else.
 //
-// Loading reads the configurations from the stream $CONSUMERS, and then each consumer's state. One whose state cannot
-// be used is listed all the same, refuses to be used, and can be removed. In a reader the registry is loaded anew for
-// each question, and nothing is handed out.
+// Loading reads the configurations from the stream $CONSUMERS, and then each consumer's state. One whose
+// state cannot be used is listed all the same, refuses to be used, and can be removed. In a reader the
+// registry is loaded anew for each question, and nothing is handed out.
 #include "store/consumer.h"
 
 #include <stdio.h>
@@ -421,8 +421,10 @@ static daybook_status find_consumer(daybook_store *store, dbk_slice stream_name,
 }
 
 static daybook_status check_writer(const daybook_store *store, daybook_error *error) {
-    if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store");
-    if (store->read_only) return dbk_fail(error, DAYBOOK_EREADONLY, "the store is open for reading only");
+    if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store: open one with daybook_open");
+    if (store->read_only)
+        return dbk_fail(error, DAYBOOK_EREADONLY,
+                        "the store is open for reading only: open it for writing to work with consumers");
     return DAYBOOK_OK;
 }
 
@@ -430,7 +432,7 @@ static daybook_status check_config(const daybook_store *store, const daybook_con
                                    daybook_error *error) {
     if (config == NULL || config->size < sizeof *config)
         return dbk_fail(error, DAYBOOK_EMISUSE,
-                        "the configuration was not initialised with daybook_consumer_config_init");
+                        "the configuration was not initialised: begin it with daybook_consumer_config_init");
     DBK_TRY(check_writer(store, error));
     return dbk_consumer_config_validate(config, error);
 }
@@ -474,7 +476,9 @@ static daybook_status new_handle(struct dbk_consumers *registry, dbk_consumer *c
 
 daybook_status daybook_consumer_open(daybook_store *store, daybook_slice stream, daybook_slice name,
                                      daybook_consumer **consumer_out, daybook_error *error) {
-    if (consumer_out == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no place for the consumer");
+    if (consumer_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "nowhere to put the consumer: pass a pointer as consumer_out");
     *consumer_out = NULL;
     DBK_TRY(check_writer(store, error));
     dbk_consumer *consumer;
@@ -842,7 +846,7 @@ static daybook_status new_info(dbk_consumer *consumer, daybook_consumer_info **i
 daybook_status daybook_consumer_get_info(daybook_store *store, daybook_slice stream, daybook_slice name,
                                          daybook_consumer_info **info_out, daybook_error *error) {
     if (store == NULL || info_out == NULL)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "no store or no place for the answer");
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no store, or nowhere to put the answer: pass both");
     *info_out = NULL;
     if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
     dbk_consumer *consumer;
@@ -861,7 +865,8 @@ void daybook_consumer_info_release(daybook_store *store, daybook_consumer_info *
 daybook_status daybook_consumer_list(daybook_store *store, daybook_slice stream_name,
                                      int (*visit)(void *context, const daybook_consumer_info *info),
                                      void *context, daybook_error *error) {
-    if (store == NULL || visit == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store or nobody to tell");
+    if (store == NULL || visit == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no store, or nobody to tell: pass both");
     if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
     struct dbk_consumers *registry;
     DBK_TRY(dbk_consumers_get(store, &registry, error));

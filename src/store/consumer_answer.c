@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Answers to messages, and acknowledgements that commit with an append.
 //
-// An answer changes the consumer at once and is saved soon (consumer_log.c). A confirmed one returns when it is saved;
-// those that wait share one event.
+// An answer changes the consumer at once and is saved soon (consumer_log.c). A confirmed one returns when it
+// is saved; those that wait share one event.
 //
-// An append with acknowledgements: the messages are claimed: nobody else settles or gets them. The batch carries one
-// more event per consumer, the acknowledgement; it becomes durable with the others or not at all. It need not wait for
-// the delivery to be saved: replayed before it, it settles the message all the same (consumer/delivery.h). Only when it
-// is durable are the messages settled in memory. Where the append fails the claims end, and the messages
-// come again when their time is over. Where all its events were stored before, nothing is written, and the
-// acknowledgements are confirmed by themselves: the caller repeats itself.
+// An append with acknowledgements: the messages are claimed: nobody else settles or gets them. The batch
+// carries one more event per consumer, the acknowledgement; it becomes durable with the others or not at all.
+// It need not wait for the delivery to be saved: replayed before it, it settles the message all the same
+// (consumer/delivery.h). Only when it is durable are the messages settled in memory. Where the append fails
+// the claims end, and the messages come again when their time is over. Where all its events were stored
+// before, nothing is written, and the acknowledgements are confirmed by themselves: the caller repeats
+// itself.
 #include "base/assert.h"
 #include "base/time.h"
 #include "store/commit.h"
@@ -48,8 +49,8 @@ static daybook_status change_state(dbk_consumer *consumer, answer_kind kind, uin
     DBK_UNREACHABLE();
 }
 
-// After an answer something may be delivered that could not before, or earlier than who waits believes. Asked before it;
-// the lock is held.
+// After an answer something may be delivered that could not before, or earlier than who waits believes. Asked
+// before it; the lock is held.
 static bool may_wake(const dbk_consumer *consumer, bool comes_again) {
     return consumer->waiting_count > 0 &&
            (comes_again || consumer->delivery.rules.in_order || !dbk_delivery_has_room(&consumer->delivery));
@@ -75,7 +76,8 @@ static daybook_status answer(dbk_consumer *consumer, answer_kind kind, uint64_t 
 }
 
 static daybook_status check(const daybook_consumer *consumer, daybook_error *error) {
-    if (consumer == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no consumer");
+    if (consumer == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no consumer: open one with daybook_consumer_open or _add");
     return DAYBOOK_OK;
 }
 
@@ -145,7 +147,8 @@ static dbk_consumer *consumer_at(const claims *said, size_t at) {
 
 static daybook_status check_acks(const claims *said, daybook_error *error) {
     if (said->acks == NULL || said->stride < sizeof *said->acks)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "an acknowledgement of the append was not initialised");
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "an acknowledgement of the append was not initialised: set its size to sizeof");
     for (size_t i = 0; i < said->count; i++) {
         if (ack_at(said, i)->consumer == NULL || consumer_at(said, i)->store != said->store)
             return dbk_fail(error, DAYBOOK_EMISUSE, "acknowledgement %zu names no consumer of this store", i);
@@ -158,7 +161,8 @@ static daybook_status check_acks(const claims *said, daybook_error *error) {
     return DAYBOOK_OK;
 }
 
-// Who has claims already does not wait for a checkpoint that may be waiting for them; one that runs waits for nobody.
+// Who has claims already does not wait for a checkpoint that may be waiting for them; one that runs waits for
+// nobody.
 static daybook_status claim(dbk_consumer *consumer, uint64_t seq, bool has_claims) {
     if (atomic_load(&consumer->removed)) return DAYBOOK_ENOTFOUND;
     pthread_mutex_lock(&consumer->lock);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A handler called for each message, by several workers: threads that live as long as the call. It uses the public
-// calls only. The first failure interrupts the others, and is what the caller gets. The handle's interruption is taken
-// back at the end, so that it may be consumed from again.
+// A handler called for each message, by several workers: threads that live as long as the call. It uses the
+// public calls only. The first failure interrupts the others, and is what the caller gets. The handle's
+// interruption is taken back at the end, so that it may be consumed from again.
 #include "store/consumer.h"
 
-enum { WORKERS_MAX = 256, FETCH_COUNT = 16 };
+enum { FETCH_COUNT = 16 };
 
 void daybook_consume_options_init(daybook_consume_options *options) {
     *options =
@@ -90,7 +90,7 @@ static void *run_worker(void *context) {
 // The caller is one of the workers.
 static daybook_status run_all(consuming *work, daybook_error *error) {
     unsigned wanted = work->options->worker_count - 1, started = 0;
-    pthread_t threads[WORKERS_MAX];
+    pthread_t threads[DAYBOOK_CONSUME_WORKERS_MAX];
     while (started < wanted && pthread_create(&threads[started], NULL, run_worker, work) == 0) started++;
     if (started < wanted) {
         daybook_consumer_interrupt(work->consumer);
@@ -115,12 +115,14 @@ daybook_status daybook_consumer_consume(daybook_consumer *consumer, const dayboo
     if (consumer == NULL || handler == NULL || options->size < sizeof *options)
         return dbk_fail(error, DAYBOOK_EMISUSE,
                         "consuming needs a consumer, initialised options and a handler");
-    if (options->worker_count == 0 || options->worker_count > WORKERS_MAX || options->nak_delay_ns < 0 ||
-        options->fetch_count == 0 || options->fetch_count > DAYBOOK_FETCH_COUNT_MAX)
+    if (options->worker_count == 0 || options->worker_count > DAYBOOK_CONSUME_WORKERS_MAX ||
+        options->nak_delay_ns < 0 || options->fetch_count == 0 ||
+        options->fetch_count > DAYBOOK_FETCH_COUNT_MAX)
         return dbk_fail(
             error, DAYBOOK_EINVALID,
             "%u workers that take %zu messages at a time: use 1 to %d, and 1 to %d, and no negative delay",
-            options->worker_count, options->fetch_count, WORKERS_MAX, DAYBOOK_FETCH_COUNT_MAX);
+            options->worker_count, options->fetch_count, DAYBOOK_CONSUME_WORKERS_MAX,
+            DAYBOOK_FETCH_COUNT_MAX);
     consuming work = {.consumer = consumer, .options = options, .handler = handler, .context = context};
     work.needs_answer = dbk_consumer_ack_policy(consumer->consumer) != DAYBOOK_ACK_NONE;
     pthread_mutex_init(&work.lock, NULL);

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // num_pending: the number of matching events that were not delivered yet.
 //
-// It is counted once, by the index (count.c), and kept: `ahead` holds for the events up to `counted_seq`. What came
-// since is counted when it is asked for, each delivery takes one off, and where something ahead was removed (`recount`)
-// all is counted anew. Checkpoints carry it over closing and crashes (consumer_log.c).
+// It is counted once, by the index (count.c), and kept: `ahead` holds for the events up to `counted_seq`.
+// What came since is counted when it is asked for, each delivery takes one off, and where something ahead was
+// removed (`recount`) all is counted anew. Checkpoints carry it over closing and crashes (consumer_log.c).
 //
-// Whoever is asked for the count counts anew as often as it takes. Delivering messages may not cost more for their
-// counts than for themselves: where events ahead are removed again and again, or cannot be read, a fetch counts
-// anew only after it has done without for RECOUNT_SHARE times as long as counting took, and says what it knows.
+// Whoever is asked for the count counts anew as often as it takes. Delivering messages may not cost more for
+// their counts than for themselves: where events ahead are removed again and again, or cannot be read, a
+// fetch counts anew only after it has done without for RECOUNT_SHARE times as long as counting took, and says
+// what it knows.
 //
-// ahead, counted_seq and is_counted are changed under fetch_lock and the consumer's lock, and read under either.
+// ahead, counted_seq and is_counted are changed under fetch_lock and the consumer's lock, and read under
+// either.
 #include "base/time.h"
 #include "store/consumer.h"
 

@@ -3,17 +3,18 @@
 //
 //   noted --save--> in the commit queue --group written--> on disk
 //
-// A save takes all that was noted and appends it as one event; meanwhile the next changes collect, and who wants to
-// know them saved waits for the save under way and makes or waits for the next. So confirmed acknowledgements that
-// come at the same time share one event and one sync. The stream acknowledges before the sync: a plain save costs no
-// sync of its own and rides with the next group.
+// A save takes all that was noted and appends it as one event; meanwhile the next changes collect, and who
+// wants to know them saved waits for the save under way and makes or waits for the next. So confirmed
+// acknowledgements that come at the same time share one event and one sync. The stream acknowledges before
+// the sync: a plain save costs no sync of its own and rides with the next group.
 //
-// Where what was taken could not be appended it is not put back: the next save is of the whole state, a checkpoint.
-// A checkpoint is also made where the changes behind the last one have grown beyond half of it, and when the store is
-// closed where counting what is pending took long, so that it need not be done again (consumer_checkpoint.c).
+// Where what was taken could not be appended it is not put back: the next save is of the whole state, a
+// checkpoint. A checkpoint is also made where the changes behind the last one have grown beyond half of it,
+// and when the store is closed where counting what is pending took long, so that it need not be done again
+// (consumer_checkpoint.c).
 //
-// The keeper is a thread of the store, started by its first consumer: it saves what is older than 100 ms and removes
-// consumers nobody uses. It must not be the flusher: an append may wait for that.
+// The keeper is a thread of the store, started by its first consumer: it saves what is older than 100 ms and
+// removes consumers nobody uses. It must not be the flusher: an append may wait for that.
 #include <stdio.h>
 
 #include "base/time.h"

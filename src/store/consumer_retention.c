@@ -4,16 +4,17 @@
 //   work queue   a message goes when its consumer has settled it; no two consumers want the same one
 //   interest     it goes when no consumer that wants it is without answer, and at once where none wants it
 //
-// A message that is given up stays: somebody should look at it. What goes is removed like what limits remove: applied
-// at once, its record rides with the next group.
+// A message that is given up stays: somebody should look at it. What goes is removed like what limits remove:
+// applied at once, its record rides with the next group.
 //
-// Settled messages collect with the consumer (consumer/delivery.h) and are removed before the changes that settle them
-// are saved, so that a crash cannot leave one that nobody asks for any more. An acknowledgement that committed with an
-// append is saved before; when the store is opened, what was settled since the last checkpoint is removed once more,
-// which does nothing where it is gone. A stream by interest is looked through as a whole then, and where a consumer is
-// removed: all it holds are messages somebody waits for.
+// Settled messages collect with the consumer (consumer/delivery.h) and are removed before the changes that
+// settle them are saved, so that a crash cannot leave one that nobody asks for any more. An acknowledgement
+// that committed with an append is saved before; when the store is opened, what was settled since the last
+// checkpoint is removed once more, which does nothing where it is gone. A stream by interest is looked
+// through as a whole then, and where a consumer is removed: all it holds are messages somebody waits for.
 //
-// Nobody removes in the thread that appends: the commit thread must not wait for a removal. The keeper does it.
+// Nobody removes in the thread that appends: the commit thread must not wait for a removal. The keeper does
+// it.
 #include "daybook/subject.h"
 #include "store/commit.h"
 #include "store/consumer.h"

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // How many events of a stream match subject filters from a seq on, without reading them: the index is asked.
 //
-// Without filters, and without removed events but the oldest, the stream's own numbers say it. Else each segment is
-// asked for its terms: the stream's where there is no filter, the subject's for a filter without wildcards, else
-// each subject the dictionary lists that matches. A term's entry says how many events have it; where only a part of
-// the segment counts (the first that is in question), or events of it were removed, its posting list is counted: by
-// groups of numbers, or number by number against the removed ones. What memory tables hold is looked at event by event,
-// or, by filters without wildcards, along the subject's chain.
+// Without filters, and without removed events but the oldest, the stream's own numbers say it. Else each
+// segment is asked for its terms: the stream's where there is no filter, the subject's for a filter without
+// wildcards, else each subject the dictionary lists that matches. A term's entry says how many events have
+// it; where only a part of the segment counts (the first that is in question), or events of it were removed,
+// its posting list is counted: by groups of numbers, or number by number against the removed ones. What
+// memory tables hold is looked at event by event, or, by filters without wildcards, along the subject's
+// chain.
 //
-// Cost: one look-up for each segment and filter without wildcards, mostly answered by the segment's filter; with
-// wildcards a step for each subject below the filter's literal tokens in each segment. Where events of a segment were
-// removed, a step for each event that matches or for each that was removed, whichever is less.
+// Cost: one look-up for each segment and filter without wildcards, mostly answered by the segment's filter;
+// with wildcards a step for each subject below the filter's literal tokens in each segment. Where events of a
+// segment were removed, a step for each event that matches or for each that was removed, whichever is less.
 //
 // Failure: where a part of the index cannot be read, the events of that segment are counted by reading them.
 #include "base/assert.h"

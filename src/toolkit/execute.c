@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Commands: load, decide, append under the condition that nothing happened since, decide anew where something did.
+// Commands: load, decide, append under the condition that nothing happened since, decide anew where something
+// did.
 //
-// Over an aggregate the condition is the core's: the last live event of `<aggregate>.>` is the one last seen. After
-// a conflict only the events behind it are read. Where there are none, an event was removed, not added, and the
-// state is folded from the start, because it may hold what is gone.
+// Over an aggregate the condition is the core's: the last live event of `<aggregate>.>` is the one last seen.
+// After a conflict only the events behind it are read. Where there are none, an event was removed, not added,
+// and the state is folded from the start, because it may hold what is gone.
 //
-// Over query items the condition is that nothing matches behind the newest event seen, which is where the next
-// look begins.
+// Over query items the condition is that nothing matches behind the newest event seen, which is where the
+// next look begins.
 //
 // Events of a decision live in an arena that the next decision empties.
 #include <string.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// State machines as declared: from a table or a JSON file, checked once, so that whoever moves has only to look up.
+// State machines as declared: from a table or a JSON file, checked once, so that whoever moves has only to
+// look up.
 //
 // All names live in one arena. Machines are small (a table one can draw), so look-ups are linear.
 #include "toolkit/machine.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// State machines as pictures: text for Mermaid (stateDiagram-v2) and for Graphviz (DOT). States are named s0, s1 ...
-// in both, with their own names as labels, so that any name can be drawn.
+// State machines as pictures: text for Mermaid (stateDiagram-v2) and for Graphviz (DOT). States are named s0,
+// s1 ... in both, with their own names as labels, so that any name can be drawn.
 #include <stdio.h>
 #include <string.h>
 

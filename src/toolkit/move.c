@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Moving along a state machine: a command on an aggregate whose state is the name that its last move gave it.
 //
-// The machine is an aggregate type of its own beside whatever the application makes of the same events: its evolve
-// looks at the events of the machine's types only, and of these at "to". So a move and any other command on the
-// aggregate see each other's events and never pass one another unseen (execute.c).
+// The machine is an aggregate type of its own beside whatever the application makes of the same events: its
+// evolve looks at the events of the machine's types only, and of these at "to". So a move and any other
+// command on the aggregate see each other's events and never pass one another unseen (execute.c).
 //
 // What an event says counts, whether the machine of today would allow it: history is not refused.
 #include <string.h>
@@ -37,7 +37,8 @@ static daybook_slice text_of(const json_t *object, const char *name) {
                                  : daybook_bytes(NULL, 0);
 }
 
-// What a move's event says. `*data_out` is NULL where the event is none, or says nothing that can be followed.
+// What a move's event says. `*data_out` is NULL where the event is none, or says nothing that can be
+// followed.
 static daybook_status read_move(const daybook_machine *machine, const daybook_recorded_event *event,
                                 json_t **data_out, daybook_error *error) {
     *data_out = NULL;

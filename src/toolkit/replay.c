@@ -8,9 +8,9 @@
 // With a snapshot the replay begins *at* the snapshot's position, not behind it, so that the first event read
 // proves that the snapshot belongs to this aggregate: it must be the very event (seq and position) the
 // snapshot ended with. Otherwise (the stream was deleted and made anew, the snapshot was written by hand or
-// comes from another store) the snapshot is passed over and the replay begins at the start. Where that event is
-// no longer stored, removed by a limit, the snapshot counts if the stream is older than it and has assigned
-// its seq and version. Removal by delete or purge takes the snapshots with it, in the store.
+// comes from another store) the snapshot is passed over and the replay begins at the start. Where that event
+// is no longer stored, removed by a limit, the snapshot counts if the stream is older than it and has
+// assigned its seq and version. Removal by delete or purge takes the snapshots with it, in the store.
 //
 // An engine without VERSION gives events without versions: there the replay counts the events it sees, and a
 // snapshot's version goes on from where it was.
@@ -276,8 +276,8 @@ static daybook_status prove_snapshot(const replay *work, const daybook_recorded_
     return is_trusted_without_event(work, is_sound_out, error);
 }
 
-// Folds what the cursor gives. `*is_sound_out` is false where the fold began with a snapshot that is not of this
-// aggregate.
+// Folds what the cursor gives. `*is_sound_out` is false where the fold began with a snapshot that is not of
+// this aggregate.
 static daybook_status replay_cursor(replay *work, daybook_engine_cursor *cursor, bool *is_sound_out,
                                     daybook_error *error) {
     *is_sound_out = true;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every fold of the toolkit shares: finding an aggregate and its stream, the moments one can look at, and
-// replaying the events up to a moment into somebody's state, from a snapshot where there is a sound one.
+// What every fold of the toolkit shares: finding an aggregate and its stream, the moments one can look at,
+// and replaying the events up to a moment into somebody's state, from a snapshot where there is a sound one.
 #ifndef DBK_TOOLKIT_REPLAY_H
 #define DBK_TOOLKIT_REPLAY_H
 
@@ -31,8 +31,8 @@ typedef struct dbk_aggregate {
     daybook_slice stream_slice; // empty where no stream captures it
 } dbk_aggregate;
 
-/// Checks the name and finds the stream. ESUBJECT, ENOTFOUND (then all but the stream is filled in). The result
-/// points into itself: do not copy it.
+/// Checks the name and finds the stream. ESUBJECT, ENOTFOUND (then all but the stream is filled in). The
+/// result points into itself: do not copy it.
 daybook_status dbk_aggregate_find(daybook_engine *engine, daybook_slice name, dbk_aggregate *aggregate_out,
                                   daybook_error *error);
 
@@ -75,8 +75,8 @@ typedef struct dbk_folder {
     daybook_status (*begin)(void *context, daybook_error *error);
     /// DAYBOOK_END ends the replay early, which is fine.
     daybook_status (*add)(void *context, const daybook_recorded_event *event, daybook_error *error);
-    /// The state of a snapshot, made under `schema`; `state` is its JSON, or NULL where it is `bytes`. EINVALID:
-    /// not one that can be used; the replay then begins it anew.
+    /// The state of a snapshot, made under `schema`; `state` is its JSON, or NULL where it is `bytes`.
+    /// EINVALID: not one that can be used; the replay then begins it anew.
     daybook_status (*restore)(void *context, daybook_slice schema, json_t *state, daybook_slice bytes,
                               daybook_error *error);
     /// The state as a snapshot keeps it.
@@ -97,8 +97,8 @@ daybook_status dbk_replay_more(daybook_engine *engine, const dbk_aggregate *aggr
 daybook_status dbk_snapshot_find(daybook_engine *engine, const dbk_aggregate *aggregate,
                                  const daybook_moment *moment, const dbk_folder *folder, dbk_place *place_out,
                                  bool *is_found_out, daybook_error *error);
-/// Replay and store a snapshot, unless the newest is of this version and it is not `forced`. `*is_stored_out` says
-/// whether one was written. ENOTFOUND without events. EREADONLY.
+/// Replay and store a snapshot, unless the newest is of this version and it is not `forced`. `*is_stored_out`
+/// says whether one was written. ENOTFOUND without events. EREADONLY.
 daybook_status dbk_snapshot_take(daybook_engine *engine, const dbk_aggregate *aggregate,
                                  const dbk_folder *folder, bool is_forced, dbk_place *place_out,
                                  bool *is_stored_out, daybook_error *error);

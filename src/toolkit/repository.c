@@ -2,10 +2,10 @@
 // Repositories: the aggregates of one type, with commands that wait for each other and snapshots that take
 // themselves.
 //
-// Commands. Two commands on one aggregate at a time would both load, and one of them would load again; so they
-// take turns, by one of LOCK_COUNT locks that the aggregate's name chooses. Different aggregates run side by side
-// and share the engine's syncs, but for the few that meet at one lock. What is appended past the repository is
-// found by the append's condition.
+// Commands. Two commands on one aggregate at a time would both load, and one of them would load again; so
+// they take turns, by one of LOCK_COUNT locks that the aggregate's name chooses. Different aggregates run
+// side by side and share the engine's syncs, but for the few that meet at one lock. What is appended past the
+// repository is found by the append's condition.
 //
 // Snapshots. One is due where a state was loaded or made whose version is `snapshot_every` or more beyond the
 // snapshot it began with. Its id is queued, and one thread, begun by the first, loads the aggregate again and

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scenarios: given events, when a command, then what came of it.
 //
-// The state is evolved as it is when loading, event by event, with versions counted from 1 and a clock that moves a
-// second per event. A command's events are evolved too once its expectations are closed, which is at the next
-// command or the end. The report holds a paragraph for each command that went otherwise:
+// The state is evolved as it is when loading, event by event, with versions counted from 1 and a clock that
+// moves a second per event. A command's events are evolved too once its expectations are closed, which is at
+// the next command or the end. The report holds a paragraph for each command that went otherwise:
 //
 //     command 2, after 3 events:
 //       expected: paid {"total":42}

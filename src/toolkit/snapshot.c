@@ -17,8 +17,8 @@
 // A snapshot must not bring back what was removed. The store removes an aggregate's snapshots together with
 // its events, but a snapshot under way at that moment is stored after it. Therefore taking one looks at the
 // stream's count of removals before folding and after storing, and when it moved removes what it stored and
-// folds again. Where the stream has limits, which remove all the time, and in every further try, the aggregate's
-// own events are counted instead.
+// folds again. Where the stream has limits, which remove all the time, and in every further try, the
+// aggregate's own events are counted instead.
 #include <string.h>
 
 #include "base/bytes.h"
@@ -310,8 +310,8 @@ static daybook_status store_state(daybook_engine *engine, const dbk_aggregate *a
     return status;
 }
 
-// What changes when events of the aggregate are removed. Cheap: what its whole stream has lost. Exact: what is
-// left of the aggregate up to the place, which the limits of a busy stream do not move all the time.
+// What changes when events of the aggregate are removed. Cheap: what its whole stream has lost. Exact: what
+// is left of the aggregate up to the place, which the limits of a busy stream do not move all the time.
 typedef struct removal_mark {
     bool is_exact;
     uint64_t seq_to; // exact: of the newest event when the fold began

@@ -2,8 +2,8 @@
 // States of an application's own type: begun, evolved, put into snapshots and taken out of them.
 //
 // A snapshot of another schema is brought to the codec's by migrations, one after the other, each from the
-// schema the last one led to; where none leads on, or the decoder does not take the bytes, the snapshot is passed
-// over and the events are folded: never is a state read as what it is not.
+// schema the last one led to; where none leads on, or the decoder does not take the bytes, the snapshot is
+// passed over and the events are folded: never is a state read as what it is not.
 #include "toolkit/typed.h"
 
 #include <string.h>
@@ -127,7 +127,8 @@ static const daybook_snapshot_migration *find_migration(const daybook_snapshot_c
     return NULL;
 }
 
-// `bytes` of `schema` to the codec's schema, through one buffer and the other. EINVALID where no way leads there.
+// `bytes` of `schema` to the codec's schema, through one buffer and the other. EINVALID where no way leads
+// there.
 static daybook_status migrate(const daybook_aggregate_type *type, daybook_slice schema, daybook_slice *bytes,
                               dbk_buf buffers[2], daybook_error *error) {
     const daybook_snapshot_codec *codec = type->codec;

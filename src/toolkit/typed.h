@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Typed states inside the toolkit: a state of an application's type while it is folded, decisions while they are
-// taken, and what a repository's files share.
+// Typed states inside the toolkit: a state of an application's type while it is folded, decisions while they
+// are taken, and what a repository's files share.
 #ifndef DBK_TOOLKIT_TYPED_H
 #define DBK_TOOLKIT_TYPED_H
 
@@ -61,8 +61,8 @@ typedef struct dbk_command {
     int auto_stream;
 } dbk_command;
 
-/// The whole of a command on an aggregate, without waiting for others on it. `place_out` is where the state was
-/// that was decided on, `receipt_out` (may be NULL) is of the last event.
+/// The whole of a command on an aggregate, without waiting for others on it. `place_out` is where the state
+/// was that was decided on, `receipt_out` (may be NULL) is of the last event.
 daybook_status dbk_execute(const dbk_command *command, dbk_place *place_out, daybook_receipt *receipt_out,
                            daybook_execute_result *result_out, daybook_error *error);
 
