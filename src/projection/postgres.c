@@ -45,9 +45,6 @@ enum {
     BYTEA_TYPE = 17 // its oid, the same in every database
 };
 
-// Whatever the role's defaults are: the checkpoint's UPDATE must see what another instance committed.
-#define BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED"
-
 // Failures.
 
 typedef struct meaning {
@@ -382,7 +379,7 @@ daybook_status dbk_postgres_exec(dbk_postgres *postgres, const char *sql, dayboo
 }
 
 daybook_status dbk_postgres_start(dbk_postgres *postgres, daybook_error *error) {
-    return dbk_postgres_exec(postgres, BEGIN, error);
+    return dbk_postgres_exec(postgres, DBK_POSTGRES_BEGIN, error);
 }
 
 daybook_status dbk_postgres_conclude(dbk_postgres *postgres, daybook_status status, daybook_error *error) {
@@ -696,6 +693,18 @@ static daybook_status execute(dbk_target *target, daybook_slice sql, const dbk_v
 
 // Transactions.
 
+daybook_status dbk_postgres_begin_pipeline(dbk_postgres *postgres, daybook_error *error) {
+    if (!PQenterPipelineMode(postgres->connection)) return dbk_postgres_fail_connection(postgres, error);
+    postgres->is_in_transaction = true;
+    postgres->is_loading = false;
+    DBK_TRY(dbk_postgres_send(postgres, DBK_POSTGRES_BEGIN, NULL, 0, DBK_POSTGRES_SENT_PLAIN, error));
+    if (*postgres->schema != '\0' || *postgres->claimed == '\0') return DAYBOOK_OK;
+    // The row before the tables, as the switch of a rebuild does: neither waits for the other's second lock.
+    const char *name = postgres->claimed;
+    return dbk_postgres_send(postgres, "SELECT FROM daybook_projection WHERE name = $1 FOR UPDATE", &name, 1,
+                             DBK_POSTGRES_SENT_PLAIN, error);
+}
+
 static daybook_status begin(dbk_target *target, daybook_error *error) {
     dbk_postgres *postgres = dbk_postgres_of(target);
     postgres->has_failed = false;
@@ -703,21 +712,11 @@ static daybook_status begin(dbk_target *target, daybook_error *error) {
     postgres->unread_count = 0;
     daybook_error_init(&postgres->failed);
     if (PQstatus(postgres->connection) != CONNECTION_OK) return dbk_postgres_fail_connection(postgres, error);
+    dbk_postgres_load_reset(postgres);
     postgres->is_loading = postgres->loads != NULL && !postgres->is_load_refused;
-    if (postgres->is_loading) {
-        dbk_postgres_load_reset(postgres);
-        DBK_TRY(dbk_postgres_exec(postgres, BEGIN "; SAVEPOINT daybook_load", error));
-        postgres->is_in_transaction = true;
-        return DAYBOOK_OK;
-    }
-    if (!PQenterPipelineMode(postgres->connection)) return dbk_postgres_fail_connection(postgres, error);
-    postgres->is_in_transaction = true;
-    DBK_TRY(dbk_postgres_send(postgres, BEGIN, NULL, 0, DBK_POSTGRES_SENT_PLAIN, error));
-    if (*postgres->schema != '\0' || *postgres->claimed == '\0') return DAYBOOK_OK;
-    // The row before the tables, as the switch of a rebuild does: neither waits for the other's second lock.
-    const char *name = postgres->claimed;
-    return dbk_postgres_send(postgres, "SELECT FROM daybook_projection WHERE name = $1 FOR UPDATE", &name, 1,
-                             DBK_POSTGRES_SENT_PLAIN, error);
+    if (!postgres->is_loading) return dbk_postgres_begin_pipeline(postgres, error);
+    postgres->is_in_transaction = true; // it begins with the first rows
+    return DAYBOOK_OK;
 }
 
 static void leave(dbk_postgres *postgres) {

@@ -11,6 +11,9 @@
 
 enum { DBK_POSTGRES_NAME_SIZE = 64, DBK_POSTGRES_CACHE_COUNT = 64 };
 
+/// Whatever the role's defaults are: the checkpoint's UPDATE must see what another instance committed.
+#define DBK_POSTGRES_BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED"
+
 /// A statement of a section, prepared under `name`.
 typedef struct dbk_postgres_statement {
     const dbk_statement *source;
@@ -31,7 +34,6 @@ typedef struct dbk_postgres_load {
     struct dbk_postgres_load *next;
     const char *sql; // COPY … FROM STDIN
     const dbk_insert *insert;
-    bool has_rival; // another load has the same table, with other columns
     dbk_buf rows;
 } dbk_postgres_load;
 
@@ -90,7 +92,8 @@ typedef struct dbk_postgres {
     // Of the transaction.
     bool
         is_in_transaction; // between `begin` and `commit` or `rollback`: in pipeline mode, unless rows are loaded
-    bool is_loading;       // by COPY, outside pipeline mode
+    bool is_loading;       // steps are gathered, for COPY or for statements; not in pipeline mode
+    bool is_load_open;     // they go by COPY, in a transaction that has begun
     bool has_failed;       // `failed` says how, target.failure of what kind
     bool is_head_answered;   // the first of `sent` has its result, its end has not come yet
     PGresult *called;        // of SENT_CALL
@@ -137,6 +140,8 @@ daybook_status dbk_postgres_send(dbk_postgres *postgres, const char *sql, const 
 /// BEGIN for work of our own, outside `begin`; ended by conclude, as `status` says.
 daybook_status dbk_postgres_start(dbk_postgres *postgres, daybook_error *error);
 daybook_status dbk_postgres_conclude(dbk_postgres *postgres, daybook_status status, daybook_error *error);
+/// BEGIN in pipeline mode, with the lock on the live row.
+daybook_status dbk_postgres_begin_pipeline(dbk_postgres *postgres, daybook_error *error);
 /// The section's statements with these values, queued.
 daybook_status dbk_postgres_apply_step(dbk_postgres *postgres, const dbk_step *step, uint32_t number,
                                        daybook_error *error);
@@ -187,7 +192,8 @@ daybook_status dbk_postgres_has_request(dbk_target *target, const char *name, bo
 // postgres_copy.c
 /// Which sections of the definition can be loaded by COPY: made ready at `prepare`.
 daybook_status dbk_postgres_prepare_loads(dbk_postgres *postgres, daybook_error *error);
-/// Gather the rows of steps; they go when there are many, and at `finish`.
+/// Gather steps; from a number on that is worth it their rows go by COPY, the others as statements, at `finish` at
+/// the latest.
 daybook_status dbk_postgres_load_steps(dbk_postgres *postgres, const dbk_step *steps, size_t count,
                                        daybook_error *error);
 daybook_status dbk_postgres_load_finish(dbk_postgres *postgres, daybook_error *error);

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loading in bulk: a rebuild whose every section is one plain INSERT goes by COPY, in text form, which the columns' own
-// input functions read as they read the values of a statement.
+// Loading in bulk: where every section is one plain INSERT, batches worth it go by COPY, in text form, which the columns' own
+// input functions read as they read the values of a statement. A row costs the server less than half as much.
 //
 // Rows are gathered per table and sent when there are many; a COPY stays open until another table's turn comes, or
 // anything else is to be done in the transaction, so that the server works while rows are made. Rows of one table
-// keep their order; those of different tables do not, which only a constraint between them can see.
+// keep their order; those of different tables do not, which only a constraint between them can see. Triggers and rules
+// can see more, the number of statements for one; tables that have any for INSERT get statements.
 //
 // Where COPY refuses, statements have the last word: the transaction goes back to its beginning and the same steps are sent
-// as statements. They name the event, if it is one; if they succeed (a foreign key met in the other order, a view), COPY is
-// not tried again on this connection.
+// as statements. They name the event, if it is one; if they succeed (a foreign key met in the other order), COPY is not
+// tried again on this connection.
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 #include "projection/postgres.h"
 
 enum {
+    LOAD_COUNT_MIN = 64,    // fewer steps are one round trip as statements, and four by COPY
     CHUNK_SIZE = 256 << 10, // rows of a table that are sent together
     ROWS_SIZE_MAX = 1 << 30 // of one chunk: a single row may be large
 };
@@ -59,13 +61,25 @@ static dbk_postgres_load *load_of(dbk_postgres *postgres, const dbk_insert *inse
     if (load == NULL || sql == NULL) return NULL;
     *load = (dbk_postgres_load){.insert = insert, .sql = sql};
     dbk_buf_init(&load->rows, postgres->allocator, ROWS_SIZE_MAX);
-    for (dbk_postgres_load *other = postgres->loads; other != NULL; other = other->next)
-        if (is_same_text(other->insert->table, insert->table)) other->has_rival = load->has_rival = true;
     *end = load;
     return load;
 }
 
-// Rules rewrite an INSERT, and COPY passes them by; a view takes no COPY without a trigger.
+// Whether a table is named with different columns: its rows would need a COPY each, to keep their order.
+static bool has_rivals(const dbk_definition *definition) {
+    for (size_t i = 0; i < definition->section_count; i++) {
+        if (definition->sections[i].statement_count == 0) continue;
+        const dbk_insert *one = definition->sections[i].statements[0].insert;
+        for (size_t j = 0; j < i; j++) {
+            if (definition->sections[j].statement_count == 0) continue;
+            const dbk_insert *other = definition->sections[j].statements[0].insert;
+            if (is_same_text(one->table, other->table) && !is_same_target(one, other)) return true;
+        }
+    }
+    return false;
+}
+
+// Rules rewrite an INSERT, and COPY passes them by; triggers see the rows of many events at once; a view takes no COPY.
 static daybook_status check_table(dbk_postgres *postgres, const dbk_insert *insert, bool *takes_copy_out,
                                   daybook_error *error) {
     char *table = dbk_copy_text(postgres->allocator, insert->table);
@@ -74,7 +88,9 @@ static daybook_status check_table(dbk_postgres *postgres, const dbk_insert *inse
     PGresult *result;
     daybook_status status = dbk_postgres_query(
         postgres,
-        "SELECT FROM pg_class WHERE oid = to_regclass($1) AND relkind IN ('r', 'p') AND NOT relhasrules",
+        "SELECT FROM pg_class c WHERE oid = to_regclass($1) AND relkind IN ('r', 'p') AND NOT relhasrules "
+        "AND NOT"
+        " EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal AND tgtype & 4 <> 0)",
         values, 1, &result, error);
     dbk_free(postgres->allocator, table);
     if (status != DAYBOOK_OK) return status;
@@ -85,7 +101,7 @@ static daybook_status check_table(dbk_postgres *postgres, const dbk_insert *inse
 
 daybook_status dbk_postgres_prepare_loads(dbk_postgres *postgres, daybook_error *error) {
     const dbk_definition *definition = postgres->definition;
-    if (*postgres->schema == '\0' || !definition->is_insert_only) return DAYBOOK_OK;
+    if (!definition->is_insert_only || has_rivals(definition)) return DAYBOOK_OK;
     for (size_t i = 0; i < definition->section_count; i++) {
         const dbk_section *section = &definition->sections[i];
         bool takes_copy = true;
@@ -211,18 +227,9 @@ static daybook_status send_rows(dbk_postgres *postgres, dbk_postgres_load *load,
     return wait_until_sent(postgres, error);
 }
 
-// Rows of one table keep their order, whichever columns they name.
-static daybook_status send_rivals(dbk_postgres *postgres, dbk_postgres_load *load, daybook_error *error) {
-    for (dbk_postgres_load *other = postgres->loads; other != NULL; other = other->next)
-        if (other != load && is_same_text(other->insert->table, load->insert->table))
-            DBK_TRY(send_rows(postgres, other, error));
-    return DAYBOOK_OK;
-}
-
 static daybook_status load_step(dbk_postgres *postgres, const dbk_step *step, daybook_error *error) {
     dbk_postgres_load *load = postgres->sections[step->section->index].load;
     if (load == NULL) return DAYBOOK_OK; // a section without statements
-    if (load->has_rival) DBK_TRY(send_rivals(postgres, load, error));
     const dbk_insert *insert = step->section->statements[0].insert;
     if (!write_row(&load->rows, insert, step->values))
         return dbk_postgres_fail(postgres, DBK_FAILURE_EVENT, "22021", DAYBOOK_EINVALID, error,
@@ -238,6 +245,7 @@ void dbk_postgres_load_reset(dbk_postgres *postgres) {
     for (dbk_postgres_load *load = postgres->loads; load != NULL; load = load->next)
         dbk_buf_reset(&load->rows);
     postgres->step_count = 0;
+    postgres->is_load_open = false;
     postgres->is_load_repeated = false;
 }
 
@@ -260,9 +268,26 @@ static daybook_status remember_steps(dbk_postgres *postgres, const dbk_step *ste
     return DAYBOOK_OK;
 }
 
-static daybook_status begin_pipeline(dbk_postgres *postgres, daybook_error *error) {
+static daybook_status open_load(dbk_postgres *postgres, daybook_error *error) {
+    static const char format[] = DBK_POSTGRES_BEGIN "%s%s%s; SAVEPOINT daybook_load";
+    bool is_live = *postgres->schema == '\0' && *postgres->claimed != '\0';
+    char sql[256];
+    // The row before the tables, as in begin_pipeline. Names of projections are letters, digits and '_'.
+    (void)snprintf(sql, sizeof sql, format, is_live ? "; SELECT FROM daybook_projection WHERE name = '" : "",
+                   is_live ? postgres->claimed : "", is_live ? "' FOR UPDATE" : "");
+    postgres->is_load_open = true;
+    return dbk_postgres_exec(postgres, sql, error);
+}
+
+static daybook_status enter_pipeline(dbk_postgres *postgres, daybook_error *error) {
     postgres->is_loading = false;
     if (!PQenterPipelineMode(postgres->connection)) return dbk_postgres_fail_connection(postgres, error);
+    return DAYBOOK_OK;
+}
+
+static daybook_status send_statements(dbk_postgres *postgres, daybook_error *error) {
+    for (size_t i = 0; i < postgres->step_count; i++)
+        DBK_TRY(dbk_postgres_apply_step(postgres, &postgres->steps[i], (uint32_t)i, error));
     return DAYBOOK_OK;
 }
 
@@ -270,18 +295,18 @@ static daybook_status begin_pipeline(dbk_postgres *postgres, daybook_error *erro
 static daybook_status repeat(dbk_postgres *postgres, daybook_error *error) {
     size_t count = postgres->step_count;
     dbk_postgres_load_reset(postgres);
+    postgres->step_count = count;
     DBK_TRY(dbk_postgres_exec(postgres, "ROLLBACK TO SAVEPOINT daybook_load", error));
-    DBK_TRY(begin_pipeline(postgres, error));
+    DBK_TRY(enter_pipeline(postgres, error));
     postgres->is_load_repeated = true;
-    for (size_t i = 0; i < count; i++)
-        DBK_TRY(dbk_postgres_apply_step(postgres, &postgres->steps[i], (uint32_t)i, error));
-    return DAYBOOK_OK;
+    return send_statements(postgres, error);
 }
 
 // After a failure of COPY: what may pass is told as it is.
 static daybook_status look_into(dbk_postgres *postgres, daybook_status status, daybook_error *error) {
     if (status == DAYBOOK_OK) return status;
     if (postgres->target.failure.kind == DBK_FAILURE_TRANSIENT) return status;
+    if (PQtransactionStatus(postgres->connection) == PQTRANS_IDLE) return status; // it did not even begin
     return repeat(postgres, error);
 }
 
@@ -289,19 +314,25 @@ static daybook_status finish(dbk_postgres *postgres, daybook_error *error) {
     for (dbk_postgres_load *load = postgres->loads; load != NULL; load = load->next)
         DBK_TRY(send_rows(postgres, load, error));
     DBK_TRY(end_copy(postgres, error));
-    return begin_pipeline(postgres, error);
+    return enter_pipeline(postgres, error);
 }
 
 daybook_status dbk_postgres_load_finish(dbk_postgres *postgres, daybook_error *error) {
-    return look_into(postgres, finish(postgres, error), error);
+    if (postgres->is_load_open) return look_into(postgres, finish(postgres, error), error);
+    DBK_TRY(dbk_postgres_begin_pipeline(postgres, error));
+    return send_statements(postgres, error);
 }
 
 daybook_status dbk_postgres_load_steps(dbk_postgres *postgres, const dbk_step *steps, size_t count,
                                        daybook_error *error) {
-    size_t before = postgres->step_count;
-    DBK_TRY(remember_steps(postgres, steps, count, error));
+    size_t next = postgres->is_load_open ? postgres->step_count : 0;
     daybook_status status = DAYBOOK_OK;
-    for (size_t i = before; status == DAYBOOK_OK && i < before + count; i++)
-        status = load_step(postgres, &postgres->steps[i], error);
+    DBK_TRY(remember_steps(postgres, steps, count, error));
+    if (!postgres->is_load_open) {
+        if (postgres->step_count < LOAD_COUNT_MIN) return DAYBOOK_OK;
+        status = open_load(postgres, error);
+    }
+    for (; status == DAYBOOK_OK && next < postgres->step_count; next++)
+        status = load_step(postgres, &postgres->steps[next], error);
     return look_into(postgres, status, error);
 }
