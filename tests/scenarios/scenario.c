@@ -63,6 +63,8 @@ static void add_line(scenario_set *set, const char *path, unsigned number, const
 
 void scenario_set_read(scenario_set *set, const char *path) {
     char *text = read_file(path);
+    set->texts = grow(set->texts, set->text_count + 1, sizeof *set->texts);
+    set->texts[set->text_count++] = text;
     unsigned number = 1;
     for (char *line = text; line != NULL; number++) {
         char *end = strchr(line, '\n');
@@ -71,11 +73,12 @@ void scenario_set_read(scenario_set *set, const char *path) {
         if (*said != '\0') add_line(set, path, number, said);
         line = end == NULL ? NULL : end + 1;
     }
-    // The lines point into `text`: it stays as long as the process, as do command lines.
 }
 
 void scenario_set_free(scenario_set *set) {
     for (size_t i = 0; i < set->count; i++) free(set->items[i].lines);
     free(set->items);
+    for (size_t i = 0; i < set->text_count; i++) free(set->texts[i]);
+    free(set->texts);
     *set = (scenario_set){0};
 }

@@ -22,6 +22,8 @@ typedef struct scenario {
 typedef struct scenario_set {
     scenario *items;
     size_t count;
+    char **texts; // of the files: the lines point into them
+    size_t text_count;
 } scenario_set;
 
 /// Appends those of a file. Ends the process with a word where the file cannot be read.
