@@ -239,7 +239,8 @@ static daybook_status run_all(dbk_postgres *postgres, const dbk_definition *defi
 static const char remember_before[] =
     "CREATE TEMPORARY TABLE daybook_before ON COMMIT DROP AS SELECT * FROM " ALL_OBJECTS " o";
 
-// Less what hangs on another of them (a: automatic, i: internal, P and S: partitions) or belongs to an extension.
+// Less what hangs on another of them (a: automatic, i: internal, P and S: partitions) or belongs to an extension, and less
+// the temporary schemas that a session makes for itself.
 static const char remember_after[] =
     "WITH made AS MATERIALIZED (SELECT * FROM " ALL_OBJECTS " o EXCEPT SELECT * FROM pg_temp.daybook_before)"
     " INSERT INTO daybook_projection_object SELECT $1, i.type, i.identity, m.object::bigint"
@@ -249,7 +250,7 @@ static const char remember_after[] =
     "(SELECT FROM made"
     " WHERE made.class = d.refclassid AND made.object = d.refobjid)) AND NOT EXISTS (SELECT FROM pg_depend d"
     " WHERE d.classid = m.class AND d.objid = m.object AND d.deptype = 'e')"
-    " AND (i.schema IS NULL OR i.schema NOT LIKE 'pg\\_%') AND i.identity NOT LIKE 'pg\\_temp%'";
+    " AND (i.schema IS NULL OR i.schema NOT LIKE 'pg\\_%') AND i.identity NOT LIKE 'pg\\_%'";
 
 // A shadow's objects must be all its own: a name with a schema would lead to the live ones.
 static daybook_status check_schema(dbk_postgres *postgres, daybook_error *error) {
@@ -292,6 +293,10 @@ daybook_status dbk_postgres_create(dbk_target *target, const dbk_definition *def
                                    const dbk_progress *progress, daybook_error *error) {
     dbk_postgres *postgres = dbk_postgres_of(target);
     DBK_TRY(dbk_postgres_start(postgres, error));
+    // With one snapshot: what others make meanwhile is not taken for ours, and not dropped with ours one day.
+    daybook_status status =
+        dbk_postgres_exec(postgres, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", error);
+    if (status != DAYBOOK_OK) return dbk_postgres_conclude(postgres, status, error);
     return dbk_postgres_conclude(postgres, create(postgres, definition, progress, error), error);
 }
 

@@ -342,6 +342,20 @@ class Postgres(Projections, Case):
     def execute(self, sql):
         subprocess.run(["psql", self.url, "-Xq", "-v", "ON_ERROR_STOP=1", "-c", sql], capture_output=True, check=True)
 
+    def test_only_what_the_file_made_belongs_to_it(self):
+        with postgres_server.Server() as server:  # where no connection has had a temporary table yet
+            self.url = server.url
+            self.place("1", 1)
+            slow = self.sql(text=TOTALS.replace("-- [on type placed]", "SELECT pg_sleep(1);\n-- [on type placed]"))
+            process = self.start("projection", "run", slow, "--to", self.url, "--once")
+            time.sleep(0.5)
+            self.execute("CREATE TABLE of_somebody_else (x int)")
+            self.assertEqual(0, process.wait(20))
+            self.assertEqual([("table", "public.order_totals")], self.query("SELECT kind, name FROM daybook_projection_object"))
+            self.ok("projection", "rebuild", slow, "--to", self.url)
+            self.ok("projection", "rm", "order_totals", "--to", self.url, "--force")
+            self.assertEqual([], self.query("SELECT x FROM of_somebody_else"))
+
     def drop_the_check(self):
         self.execute("ALTER TABLE order_totals DROP CONSTRAINT order_totals_total_check")
 
