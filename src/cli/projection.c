@@ -48,11 +48,20 @@ static const char *database_of(const cli_context *context) {
 }
 
 static int need_database(cli_context *context) {
-    if (database_of(context) != NULL) return CLI_FINE;
-    return cli_fail(
-        context, DAYBOOK_EINVALID,
-        "daybook %s needs the database: name it with --to sqlite:PATH or --to postgresql://HOST/DATABASE",
-        context->command->name);
+    const char *database = database_of(context);
+    if (database == NULL)
+        return cli_fail(
+            context, DAYBOOK_EINVALID,
+            "daybook %s needs the database: name it with --to sqlite:PATH or --to postgresql://HOST/DATABASE",
+            context->command->name);
+    // The library takes a plain path too; here a misspelt scheme would make a file of that name.
+    static const char *const schemes[] = {"sqlite:", "postgresql:", "postgres://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+        if (strncmp(database, schemes[i], strlen(schemes[i])) == 0) return CLI_FINE;
+    return cli_fail(context, DAYBOOK_EINVALID,
+                    "cannot use --to %s: it begins with no database that is known; give sqlite:PATH or "
+                    "postgresql://HOST/DATABASE",
+                    database);
 }
 
 // Exit statuses that differ from what the status alone says.

@@ -196,6 +196,10 @@ class Projections:
         self.place("1", 1)
         for verb in ("run", "rebuild", "status", "pause", "resume", "parked", "rm"):
             self.fails(USAGE, "projection", verb, self.sql(), says="--to")
+        for database in ("mysql:x", "read.db", "sqlite3:x", ""):
+            self.fails(USAGE, "projection", "run", self.sql(), "--to", database, "--once")
+        self.assertEqual([], [name for name in os.listdir(self.directory) if "x" in name])
+        self.fails(NOT_FOUND, "projection", "status", "--to", "sqlite:" + self.path("none.db"))
         self.fails(USAGE, "projection", "run", self.sql(), "--to", self.url, "--on-error", "explode")
         self.fails(NOT_FOUND, "projection", "run", self.sql(), "--to", self.url, "-s", "no-store")
 

@@ -319,8 +319,8 @@ class Test:
         mean = 0.12
         if self.random.random() < 0.25:
             self.start("rebuild")
-            mean = self.random.choice([0.12, 0.6])
-        time.sleep(min(self.random.expovariate(1 / mean), 2.0))
+            mean = self.random.choice([0.12, 1.0])
+        time.sleep(min(self.random.expovariate(1 / mean), 3.0))
         if self.random.random() < 0.1:
             frozen = self.random.choice(self.runs)
             frozen.send_signal(signal.SIGSTOP)
