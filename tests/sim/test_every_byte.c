@@ -735,8 +735,8 @@ int main(void) {
                 flip_bytes(&from, file, 0, used, 40 * 61, &source, &flips);
                 flip_bytes(&from, file, used, end, step, &source, &flips);
             } else {
-                flip_bytes(&from, file, 0, strcmp(file, "reserve") == 0 ? 1 : content.size, step, &source,
-                           &flips);
+                bool is_all_alike = strcmp(file, "reserve") == 0 && content.size > 1;
+                flip_bytes(&from, file, 0, is_all_alike ? 1 : content.size, step, &source, &flips);
             }
             change_length(&from, file, &content, &lengths);
             remove_file(&from, file, &lengths);
