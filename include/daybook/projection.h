@@ -118,6 +118,7 @@ typedef struct daybook_projection_info {
     int64_t recorded_ns;  /* `recorded` of the last event applied in this run; 0: none yet (get_info only) */
     const char *instance; /* who is or was in charge; borrowed */
     const char *error;    /* why it stands still, "" where it does not; borrowed */
+    uint64_t rebuilt_position; /* up to where a rebuild of this handle has come (get_info only) */
 } daybook_projection_info;
 
 typedef struct daybook_projection_options {

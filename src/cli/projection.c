@@ -91,6 +91,7 @@ int cli_run_projection_check(cli_context *context) {
 typedef struct work {
     cli_context *context;
     daybook_projection *projection;
+    int is_rebuild;
     uint64_t total;                // events to come when it began
     uint64_t start;                // events applied before
     daybook_projection_info known; // as the database has it; without its texts
@@ -110,12 +111,14 @@ static void report(void *context, const char *message) {
     pthread_mutex_unlock(&done->lock);
 }
 
-// Under the lock. A run that has caught up shows nothing.
+// Under the lock. A run that has caught up shows nothing; a rebuild is measured by positions.
 static void draw(work *done) {
     daybook_projection_info info = {.size = sizeof info};
     daybook_projection_get_info(done->projection, &info);
     uint64_t applied = info.event_count >= done->start ? info.event_count - done->start : info.event_count;
-    if (info.is_caught_up)
+    if (done->is_rebuild)
+        cli_progress_update(&done->progress, info.rebuilt_position, done->total);
+    else if (info.is_caught_up)
         cli_progress_end(&done->progress);
     else
         cli_progress_update(&done->progress, applied, done->total);
@@ -236,15 +239,20 @@ static void interrupt(void *projection) {
 }
 
 // What is to come, for the progress line; nothing is lost where it cannot be said.
-static void look_ahead(work *done, int is_rebuild) {
+static void look_ahead(work *done) {
     int64_t age_ns = 0;
+    daybook_store_info store = {.size = sizeof store};
     look_up(done);
-    done->start = is_rebuild ? 0 : done->known.event_count;
-    if (is_rebuild || daybook_projection_lag(done->projection, &done->total, &age_ns, NULL) != DAYBOOK_OK)
+    done->start = done->is_rebuild ? 0 : done->known.event_count;
+    if (done->is_rebuild && daybook_info(done->context->store, &store, NULL) == DAYBOOK_OK)
+        done->total = store.durable_position;
+    else if (done->is_rebuild ||
+             daybook_projection_lag(done->projection, &done->total, &age_ns, NULL) != DAYBOOK_OK)
         done->total = 0;
 }
 
-static int run(work *done, int is_rebuild) {
+static int run(work *done) {
+    int is_rebuild = done->is_rebuild;
     cli_context *context = done->context;
     int status = cli_interrupts_begin(context, interrupt, done->projection);
     if (status != CLI_FINE) return status;
@@ -253,7 +261,7 @@ static int run(work *done, int is_rebuild) {
     unsigned flags = 0;
     if (!is_rebuild && !cli_given(context, "once")) flags |= DAYBOOK_PROJECTION_FOLLOW;
     if (!is_rebuild && cli_given(context, "standby")) flags |= DAYBOOK_PROJECTION_WAIT;
-    look_ahead(done, is_rebuild);
+    look_ahead(done);
     begin_watching(done, is_rebuild ? "rebuilding" : "projecting");
     daybook_status ran = is_rebuild ? daybook_projection_rebuild(done->projection, &error)
                                     : daybook_projection_run(done->projection, flags, &error);
@@ -272,6 +280,7 @@ static int run_file(cli_context *context, int is_rebuild) {
     work done;
     memset(&done, 0, sizeof done);
     done.context = context;
+    done.is_rebuild = is_rebuild;
     int status = need_database(context);
     if (status != CLI_FINE) return status;
     status = load(context, context->positionals[0], &file);
@@ -282,7 +291,7 @@ static int run_file(cli_context *context, int is_rebuild) {
         status = cli_open_store(context, CLI_READ);
     }
     if (status == CLI_FINE) status = open_projection(&done, &file);
-    if (status == CLI_FINE) status = run(&done, is_rebuild);
+    if (status == CLI_FINE) status = run(&done);
     daybook_projection_free(done.projection);
     (void)pthread_cond_destroy(&done.wake);
     (void)pthread_mutex_destroy(&done.lock);

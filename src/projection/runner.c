@@ -75,13 +75,16 @@ void dbk_run_deinit(dbk_run *run) {
 }
 
 void dbk_run_publish(dbk_run *run) {
-    if (run->is_shadow) return;
     daybook_projection *projection = run->projection;
     pthread_mutex_lock(&projection->lock);
-    projection->info.position = run->progress.position;
-    projection->info.event_count = run->progress.event_count;
-    projection->info.updated_ns = run->progress.updated_ns;
-    projection->info.state = run->progress.state;
+    if (run->is_shadow) {
+        projection->info.rebuilt_position = run->progress.position;
+    } else {
+        projection->info.position = run->progress.position;
+        projection->info.event_count = run->progress.event_count;
+        projection->info.updated_ns = run->progress.updated_ns;
+        projection->info.state = run->progress.state;
+    }
     pthread_mutex_unlock(&projection->lock);
 }
 
