@@ -10,7 +10,8 @@
 //   - no file and no map is left open
 //
 // DAYBOOK_SEED    default: from the clock, printed
-// DAYBOOK_STRIDE  every how manyth N; default 7, instrumented 28, from a random one on; 1: all
+// DAYBOOK_STRIDE  every how manyth N; default 7, instrumented 28, from a random one on; twice that for a rebuild, which
+//                 makes more calls than all else, and a third of it for the others
 // DAYBOOK_CASE    end behind this case, as a failure names it (with its seed and stride)
 #include <errno.h>
 #include <inttypes.h>
@@ -284,13 +285,15 @@ int main(void) {
 
     uint64_t number = 0;
     for (size_t p = 0; p < PHASE_COUNT; p++) {
+        // A rebuild makes more calls than all others together.
+        uint64_t step = phases[p].act == act_rebuild ? 2 * stride : (stride + 2) / 3;
         for (size_t c = 0; c < sizeof calls / sizeof *calls; c++) {
             for (size_t e = 0; e < 2 * (sizeof errors / sizeof *errors); e++) {
                 bool is_forever = e % 2 != 0;
                 if (is_forever && errors[e / 2].number == EINTR) continue; // no system does
                 bool has_struck = true;
                 chance offset = {.state = seed * 31 + (p * 64 + c) * 8 + e};
-                for (uint64_t nth = 1 + chance_below(&offset, stride); has_struck; nth += stride) {
+                for (uint64_t nth = 1 + chance_below(&offset, step); has_struck; nth += step) {
                     if (last_case != 0 && number == last_case) return 0;
                     char where[160];
                     (void)snprintf(where, sizeof where,

@@ -385,6 +385,137 @@ static daybook_status run_snapshot(workload *work, unsigned number) {
                                  &work->error);
 }
 
+// ---- Steps: consumers, machines, aggregates -------------------------------------------------------------
+
+enum { MESSAGES = 2 };
+
+static void configure_consumer(daybook_consumer_config *config) {
+    daybook_consumer_config_init(config);
+    config->name = daybook_text("mailer");
+    config->ack_wait_ns = second_ns;
+}
+
+static daybook_status run_consumer_add(workload *work, unsigned number) {
+    (void)number;
+    daybook_consumer_config config;
+    configure_consumer(&config);
+    return daybook_consumer_add(work->store, daybook_text("ORDERS"), &config, NULL, &work->error);
+}
+
+static daybook_status run_consumer_remove(workload *work, unsigned number) {
+    (void)number;
+    return daybook_consumer_remove(work->store, daybook_text("ORDERS"), daybook_text("mailer"), &work->error);
+}
+
+static daybook_status run_consumer_pause(workload *work, unsigned number) {
+    int64_t until_ns = number == 0 ? 0 : INT64_MAX / 2;
+    return daybook_consumer_pause(work->store, daybook_text("ORDERS"), daybook_text("mailer"), until_ns,
+                                  &work->error);
+}
+
+// What messages cause, and their acknowledgements, in one commit.
+static daybook_status answer(workload *work, daybook_consumer *consumer, const daybook_batch *batch) {
+    char subjects[MESSAGES][32], ids[MESSAGES][32];
+    daybook_event events[MESSAGES];
+    daybook_append_ack acks[MESSAGES];
+    for (size_t i = 0; i < batch->count; i++) {
+        unsigned long long seq = batch->messages[i].event.seq;
+        (void)snprintf(subjects[i], sizeof subjects[i], "mails.%llu.sent", seq);
+        (void)snprintf(ids[i], sizeof ids[i], "mail-%llu", seq);
+        daybook_event_init(&events[i]);
+        events[i].subject = daybook_text(subjects[i]);
+        events[i].id = daybook_text(ids[i]);
+        acks[i] = (daybook_append_ack){.size = sizeof acks[i], .consumer = consumer, .seq = seq};
+    }
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.auto_stream = 1;
+    options.acks = acks;
+    options.ack_count = batch->count;
+    return append(work, events, batch->count, &options);
+}
+
+static daybook_status run_consume(workload *work, unsigned number) {
+    (void)number;
+    dbk_sim_advance_ns(work->sim, 2 * second_ns); // what a try before this one took is due again
+    daybook_consumer *consumer = NULL;
+    daybook_status status = daybook_consumer_open(work->store, daybook_text("ORDERS"), daybook_text("mailer"),
+                                                  &consumer, &work->error);
+    if (status != DAYBOOK_OK) return status;
+    daybook_fetch_options options;
+    daybook_fetch_options_init(&options);
+    options.count = MESSAGES;
+    options.timeout_ms = 0;
+    daybook_batch *batch = NULL;
+    status = daybook_consumer_fetch(consumer, &options, &batch, &work->error);
+    if (status == DAYBOOK_OK) {
+        status = answer(work, consumer, batch);
+        daybook_batch_release(batch);
+    }
+    daybook_consumer_close(consumer);
+    return status == DAYBOOK_TIMEOUT ? DAYBOOK_OK : status;
+}
+
+static daybook_status run_move(workload *work, unsigned number) {
+    static const daybook_transition ways[] = {
+        {DAYBOOK_TEXT("open"), DAYBOOK_TEXT("begun"), {NULL, 0}, {NULL, 0}},
+        {DAYBOOK_TEXT("begun"), DAYBOOK_TEXT("closed"), {NULL, 0}, {NULL, 0}},
+        {DAYBOOK_TEXT("closed"), DAYBOOK_TEXT("open"), {NULL, 0}, {NULL, 0}}};
+    daybook_machine_config config;
+    daybook_machine_config_init(&config);
+    config.name = daybook_text("ticket");
+    config.category = daybook_text("tickets");
+    config.initial = ways[0].from;
+    config.transitions = ways;
+    config.transition_count = sizeof ways / sizeof *ways;
+    daybook_machine *machine = NULL;
+    daybook_status status = daybook_machine_new(&config, &machine, &work->error);
+    if (status != DAYBOOK_OK) return status;
+    daybook_move_options options;
+    daybook_move_options_init(&options);
+    options.auto_stream = 1;
+    const daybook_transition *way = &ways[number % config.transition_count];
+    status = daybook_machine_move(machine, daybook_store_engine(work->store), daybook_text("7"), way->from,
+                                  way->to, &options, NULL, &work->error);
+    daybook_machine_free(machine);
+    return status;
+}
+
+static daybook_status evolve_cart(void *state, void *context, const daybook_recorded_event *event,
+                                  daybook_error *error) {
+    (void)context, (void)event, (void)error;
+    ++*(uint64_t *)state;
+    return DAYBOOK_OK;
+}
+
+// The number of the event is the state: what is decided shows whether all of it was loaded.
+static daybook_status decide_cart(const void *state, const void *command, daybook_decision *decision,
+                                  daybook_error *error) {
+    (void)command;
+    char data[32];
+    (void)snprintf(data, sizeof data, "{\"number\":%llu}", (unsigned long long)*(const uint64_t *)state);
+    return daybook_decision_add(decision, "filled", daybook_text(data), error);
+}
+
+static daybook_status run_execute(workload *work, unsigned number) {
+    (void)number;
+    daybook_aggregate_type type;
+    daybook_aggregate_type_init(&type);
+    type.category = daybook_text("carts");
+    type.state_size = sizeof(uint64_t);
+    type.evolve = evolve_cart;
+    daybook_repository_options options;
+    daybook_repository_options_init(&options);
+    options.auto_stream = 1;
+    daybook_repository *repository = NULL;
+    daybook_status status =
+        daybook_repository_new(daybook_store_engine(work->store), &type, &options, &repository, &work->error);
+    if (status != DAYBOOK_OK) return status;
+    status = daybook_execute(repository, daybook_text("1"), decide_cart, NULL, NULL, NULL, &work->error);
+    daybook_repository_free(repository);
+    return status;
+}
+
 static daybook_status run_flush(workload *work, unsigned number) {
     (void)number;
     return daybook_flush(work->store, &work->error);
@@ -428,6 +559,10 @@ const workload_step workload_steps[] = {
     {"kv", run_kv, 1},
     {"kv", run_kv, 2},
     {"snapshot", run_snapshot, 1},
+    {"consumer", run_consumer_add, 0},
+    {"consume", run_consume, 0},
+    {"machine", run_move, 0},
+    {"execute", run_execute, 0},
     {"flush", run_flush, 0},
     {"batch", run_batch, 20},
     {"append", run_append_under_conditions, 31},
@@ -438,6 +573,10 @@ const workload_step workload_steps[] = {
     {"limits", run_append, 5006}, // small
     {"reopen", run_reopen, 0},
     {"delete", run_delete, 9},
+    {"consume", run_consume, 0},
+    {"machine", run_move, 1},
+    {"execute", run_execute, 0},
+    {"consumer", run_consumer_pause, 1},
     {"purge", run_purge, 0},
     {"snapshot", run_snapshot, 2},
     {"flush", run_flush, 0},
@@ -451,6 +590,8 @@ const workload_step workload_steps[] = {
     BULK_ROUND(3),
     {"append", run_append, 60},
     BULK_ROUND(4),
+    {"consumer", run_consumer_pause, 0},
+    {"consume", run_consume, 0},
     {"stream", run_remove, 5},
     {"stream", run_add, 5},
     {"append", run_append, 4008},
@@ -471,6 +612,11 @@ const workload_step workload_steps[] = {
     {"flush", run_flush, 0},
     {"merge", run_maintain, 0},
     {"reopen", run_reopen, 0},
+    {"consume", run_consume, 0},
+    {"consumer", run_consumer_remove, 0},
+    {"consumer", run_consumer_add, 0},
+    {"consume", run_consume, 0},
+    {"execute", run_execute, 0},
     {"append", run_append, 100},
 };
 const size_t workload_step_count = sizeof workload_steps / sizeof *workload_steps;
@@ -562,6 +708,35 @@ static int take_stream(void *context, const daybook_stream_info *info) {
     return 0;
 }
 
+// The streams in which consumers are saved: how is their business.
+static bool is_of_consumers(const char *stream) {
+    return stream[0] == '$';
+}
+
+static int take_consumer(void *context, const daybook_consumer_info *info) {
+    taking *at = context;
+    if (at->what->consumer_count == SHOWN_CONSUMERS_MAX)
+        workload_fail(at->work, at->where, "too many consumers");
+    shown_consumer *consumer = &at->what->consumers[at->what->consumer_count++];
+    *consumer = (shown_consumer){.open_count = info->pending_count + info->ack_pending_count,
+                                 .is_paused = info->is_paused != 0};
+    (void)snprintf(consumer->name, sizeof consumer->name, "%.*s", (int)info->config.name.size,
+                   (const char *)info->config.name.data);
+    return 0;
+}
+
+static bool take_consumers(taking *at) {
+    shown *what = at->what;
+    size_t kept = 0;
+    for (size_t i = 0; i < what->stream_count; i++) {
+        if (!is_of_consumers(what->streams[i].name)) what->streams[kept++] = what->streams[i];
+    }
+    what->stream_count = kept;
+    what->consumer_count = 0;
+    return daybook_consumer_list(at->work->store, (daybook_slice){NULL, 0}, take_consumer, at,
+                                 &at->work->error) == DAYBOOK_OK;
+}
+
 static size_t find_stream(const shown *what, daybook_slice name) {
     for (size_t i = 0; i < what->stream_count; i++) {
         if (strlen(what->streams[i].name) == name.size &&
@@ -589,6 +764,7 @@ static bool take_events(taking *at, daybook_cursor *cursor) {
             workload_fail(at->work, at->where, "%s begins at seq %" PRIu64 ", its info says %" PRIu64,
                           at->what->streams[stream].name, event.seq, at->what->streams[stream].first_seq);
         at->last_seqs[stream] = event.seq;
+        if (is_of_consumers(at->what->streams[stream].name)) continue;
         *add_event(at->what) = shown_event_of(&event);
     }
 }
@@ -637,8 +813,9 @@ bool shown_take(workload *work, shown *shown_out, const char *where) {
     if (daybook_read(work->store, &query, &cursor, &work->error) != DAYBOOK_OK) return false;
     bool is_read = take_events(&at, cursor);
     daybook_cursor_close(cursor);
-    if (is_read) check_counts(&at);
-    return is_read;
+    if (!is_read) return false;
+    check_counts(&at);
+    return take_consumers(&at);
 }
 
 void shown_deinit(shown *what) {
@@ -651,6 +828,8 @@ void shown_copy(shown *to, const shown *from) {
     for (size_t i = 0; i < from->count; i++) *add_event(to) = from->events[i];
     memcpy(to->streams, from->streams, sizeof to->streams);
     to->stream_count = from->stream_count;
+    memcpy(to->consumers, from->consumers, sizeof to->consumers);
+    to->consumer_count = from->consumer_count;
 }
 
 static bool same_event(const shown_event *one, const shown_event *other, bool exactly) {
@@ -663,8 +842,19 @@ static bool same_stream(const shown_stream *one, const shown_stream *other) {
            (one->is_aged || (one->count == other->count && one->first_seq == other->first_seq));
 }
 
+static bool same_consumers(const shown *one, const shown *other) {
+    if (one->consumer_count != other->consumer_count) return false;
+    for (size_t i = 0; i < one->consumer_count; i++) {
+        const shown_consumer *a = &one->consumers[i], *b = &other->consumers[i];
+        if (strcmp(a->name, b->name) != 0 || a->open_count != b->open_count || a->is_paused != b->is_paused)
+            return false;
+    }
+    return true;
+}
+
 bool shown_same(const shown *one, const shown *other, bool exactly) {
     if (one->count != other->count || one->stream_count != other->stream_count) return false;
+    if (!same_consumers(one, other)) return false;
     for (size_t i = 0; i < one->count; i++) {
         if (!same_event(&one->events[i], &other->events[i], exactly)) return false;
     }
@@ -700,6 +890,14 @@ void shown_explain(const shown *expected, const shown *actual, bool exactly) {
             continue;
         (void)fprintf(stderr, "event %zu: expected position %" PRIu64 ", got %" PRIu64 "\n", i, wanted, got);
         break;
+    }
+    for (size_t i = 0; i < expected->consumer_count || i < actual->consumer_count; i++) {
+        static const shown_consumer none = {.name = "-"};
+        const shown_consumer *wanted = i < expected->consumer_count ? &expected->consumers[i] : &none;
+        const shown_consumer *got = i < actual->consumer_count ? &actual->consumers[i] : &none;
+        (void)fprintf(stderr, "consumer %s/%s: expected %" PRIu64 " open%s; got %" PRIu64 "%s\n",
+                      wanted->name, got->name, wanted->open_count, wanted->is_paused ? ", paused" : "",
+                      got->open_count, got->is_paused ? ", paused" : "");
     }
     for (size_t i = 0; i < expected->stream_count || i < actual->stream_count; i++) {
         static const shown_stream none = {.name = "-"};

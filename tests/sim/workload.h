@@ -4,8 +4,9 @@
 // second. Both for the suites that break each step in every place: test_every_step.c, test_errors.c.
 //
 // It covers creation, streams with every limit, appends (alone, in batches over streams, under conditions,
-// with ids, rolling up), key-value, snapshots, deletes, purges, erasing, flush, merge, several laps of the
-// smallest journal, expiry, changed and removed streams, closing and opening.
+// with ids, rolling up), key-value, snapshots, a consumer whose messages are acknowledged with what they cause, moves
+// of a machine, commands on an aggregate, deletes, purges, erasing, flush, merge, several laps of the smallest
+// journal, expiry, changed and removed streams, closing and opening.
 //
 // A step that fails may be run again. A failed expectation prints what and where and ends the program.
 #ifndef DBK_TESTS_WORKLOAD_H
@@ -64,13 +65,22 @@ typedef struct shown_stream {
     bool is_aged; // what is too old may still be counted
 } shown_stream;
 
-enum { SHOWN_STREAMS_MAX = 24 };
+// Deliveries are saved a little later and may be lost, and with them the floor; what is settled may not.
+typedef struct shown_consumer {
+    char name[32];
+    uint64_t open_count; // messages not settled, delivered or not
+    bool is_paused;
+} shown_consumer;
+
+enum { SHOWN_STREAMS_MAX = 24, SHOWN_CONSUMERS_MAX = 4 };
 
 typedef struct shown {
     shown_event *events;
     size_t count, capacity;
     shown_stream streams[SHOWN_STREAMS_MAX];
     size_t stream_count;
+    shown_consumer consumers[SHOWN_CONSUMERS_MAX];
+    size_t consumer_count;
 } shown;
 
 shown_event shown_event_of(const daybook_recorded_event *recorded);
