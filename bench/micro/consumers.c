@@ -70,6 +70,18 @@ static void fill(void) {
     }
 }
 
+// Until nothing goes on in the background that the rows below would wait for.
+static void settle_down(void) {
+    daybook_error error;
+    daybook_error_init(&error);
+    check(daybook_flush(store, &error), &error);
+    daybook_store_info info = {.size = sizeof info};
+    do {
+        (void)nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+        check(daybook_info(store, &info, &error), &error);
+    } while (info.background != 0);
+}
+
 // ---- Rates ------------------------------------------------------------------------------------------------
 
 typedef struct work {
@@ -280,6 +292,7 @@ int main(int count, char **arguments) {
     add_stream("DONE", "done.>");
     fill();
     count_all();
+    settle_down();
     double plain = read_all();
     const work take = {.fetch_count = FETCH_MANY}, settle = {.fetch_count = FETCH_MANY, .acks = true},
                confirm = {.fetch_count = FETCH_FEW, .acks = true, .flags = DAYBOOK_ACK_CONFIRMED},

@@ -427,6 +427,14 @@ static const cli_option consumer_next_options[] = {
     FLAG("term", "answer that they are never to come again"),
     TEXT("reason", "TEXT", "with --term: why"),
     FLAG("data", "print the data only, a newline behind each"),
+    CHOICE("deliver", "all|last|new|last-per-subject", "without NAME: where to begin (default all)"),
+    NUMBER("start-seq", "N", "without NAME: begin at this seq of the stream"),
+    TIME("start-time", "without NAME: begin at the first event recorded at or after this time"),
+    {.name = "filter",
+     .argument = "FILTER",
+     .help = "without NAME: only these subjects; given again: or those",
+     .kind = CLI_FILTER,
+     .repeats = 1},
     END,
 };
 
@@ -778,18 +786,22 @@ const cli_command cli_commands[] = {
      .positional_min = 2,
      .positional_max = 2},
     {.name = "consumer next",
-     .usage = "STREAM NAME",
+     .usage = "STREAM [NAME]",
      .summary = "fetch messages, print and acknowledge them",
      .description =
          "Prints first what is due again, then what is new, and answers when it is printed: with an "
          "acknowledgement unless told otherwise. Prints nothing where there is no message; the exit status "
          "is "
-         "0 all the same.",
-     .examples = "daybook consumer next ORDERS mailer --batch 10 --timeout 5s --json\n"
-                 "daybook consumer next ORDERS mailer --no-ack",
+         "0 all the same. Without a NAME the consumer is one of its own that ends with the program: nothing "
+         "is "
+         "answered or kept, and the next call begins where this one did.",
+     .examples =
+         "daybook consumer next ORDERS mailer --batch 10 --timeout 5s --json\n"
+         "daybook consumer next ORDERS mailer --no-ack\n"
+         "daybook consumer next ORDERS --deliver last-per-subject --filter 'orders.*.placed' --batch 100",
      .options = consumer_next_options,
      .run = cli_run_consumer_next,
-     .positional_min = 2,
+     .positional_min = 1,
      .positional_max = 2},
     {.name = "consumer ack",
      .usage = "STREAM NAME SEQ...",

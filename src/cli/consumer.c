@@ -44,8 +44,8 @@ static void take_flag(const cli_context *context, daybook_consumer_config *confi
     if (cli_given(context, name)) config->flags |= flag;
 }
 
-// What is said when a consumer is made, and stays.
-static int take_fixed(cli_context *context, daybook_consumer_config *config) {
+// Where it begins.
+static int take_start(cli_context *context, daybook_consumer_config *config) {
     int by_seq = cli_given(context, "start-seq"), by_time = cli_given(context, "start-time");
     if (by_seq + by_time + cli_given(context, "deliver") > 1)
         return cli_fail(
@@ -62,6 +62,13 @@ static int take_fixed(cli_context *context, daybook_consumer_config *config) {
         config->deliver = DAYBOOK_DELIVER_BY_START_TIME;
         config->start_time_ns = cli_time(context, "start-time", 0);
     }
+    return CLI_FINE;
+}
+
+// What is said when a consumer is made, and stays.
+static int take_fixed(cli_context *context, daybook_consumer_config *config) {
+    int status = take_start(context, config);
+    if (status != CLI_FINE) return status;
     if (cli_given(context, "ack")) config->ack = index_of(cli_text(context, "ack"), ack_names, 3);
     if (cli_given(context, "replay"))
         config->replay = strcmp(cli_text(context, "replay"), "original") == 0 ? DAYBOOK_REPLAY_ORIGINAL
@@ -401,6 +408,52 @@ static int open_consumer(cli_context *context, daybook_consumer **consumer_out) 
         &error);
 }
 
+// Without a name: a consumer that ends with the program, and nothing to answer.
+static int open_own(cli_context *context, daybook_consumer **consumer_out) {
+    *consumer_out = NULL;
+    static const char *const answers[] = {"nak", "delay", "term", "reason", "no-ack"};
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        if (cli_given(context, answers[i]))
+            return cli_fail(
+                context, DAYBOOK_EINVALID,
+                "cannot use --%s without the name of a consumer: there is nobody to answer; name one",
+                answers[i]);
+    }
+    daybook_consumer_config config;
+    daybook_consumer_config_init(&config);
+    config.flags = 0;
+    config.ack = DAYBOOK_ACK_NONE;
+    daybook_slice *filters = NULL;
+    int status = take_start(context, &config);
+    if (status == CLI_FINE) status = cli_value_slices(context, "filter", &filters, &config.filter_count);
+    config.filters = filters;
+    if (status == CLI_FINE) status = cli_open_store(context, CLI_WRITE);
+    if (status == CLI_FINE) {
+        daybook_error error;
+        daybook_error_init(&error);
+        status = finish(
+            context, daybook_consumer_add(context->store, stream_of(context), &config, consumer_out, &error),
+            &error);
+    }
+    free(filters);
+    return status;
+}
+
+// The consumer that is named; where it begins is settled.
+static int open_named(cli_context *context, daybook_consumer **consumer_out) {
+    *consumer_out = NULL;
+    static const char *const starts[] = {"deliver", "start-seq", "start-time", "filter"};
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++) {
+        if (cli_given(context, starts[i]))
+            return cli_fail(
+                context, DAYBOOK_EINVALID,
+                "cannot use --%s with the consumer %s: it was said when that was added; leave out the "
+                "option, or the name",
+                starts[i], context->positionals[1]);
+    }
+    return open_consumer(context, consumer_out);
+}
+
 static void put_message(cli_context *context, const daybook_message *message) {
     cli_output *out = context->out;
     if (cli_given(context, "data")) {
@@ -456,9 +509,10 @@ int cli_run_consumer_next(cli_context *context) {
         status = cli_fail(context, DAYBOOK_EINVALID, "cannot fetch %llu messages: give --batch 1 to %d",
                           (unsigned long long)count, DAYBOOK_FETCH_COUNT_MAX);
     daybook_consumer *consumer = NULL;
-    int policy = DAYBOOK_ACK_EXPLICIT;
-    if (status == CLI_FINE) status = open_consumer(context, &consumer);
-    if (status == CLI_FINE) status = policy_of(context, &policy);
+    int policy = DAYBOOK_ACK_NONE;
+    int is_named = context->positional_count > 1;
+    if (status == CLI_FINE) status = is_named ? open_named(context, &consumer) : open_own(context, &consumer);
+    if (status == CLI_FINE && is_named) status = policy_of(context, &policy);
     if (status == CLI_FINE) {
         daybook_fetch_options options;
         daybook_fetch_options_init(&options);

@@ -540,7 +540,8 @@ size_t dbk_delivery_bytes(const dbk_delivery *delivery) {
 
 // ---- Restoring --------------------------------------------------------------------------------------------
 
-// An entry of an aggregate that another is in flight of waits behind it; a held one whose aggregate is free is due.
+// An entry of an aggregate that another is in flight of waits behind it; a held one whose aggregate is free
+// is due.
 static daybook_status restore_held(dbk_delivery *delivery, uint64_t seq, uint64_t aggregate) {
     if (!delivery->rules.in_order) return DAYBOOK_EDAMAGED;
     if (dbk_aggregates_is_busy(&delivery->aggregates, aggregate)) return add_held(delivery, seq, aggregate);
@@ -579,6 +580,14 @@ daybook_status dbk_delivery_restore(dbk_delivery *delivery, const dbk_delivery_e
     if (entry->seq > delivery->delivered_seq) delivery->delivered_seq = entry->seq;
     set_deadline(delivery, &place, entry->deadline);
     return DAYBOOK_OK;
+}
+
+void dbk_delivery_move_deadlines(dbk_delivery *delivery, uint64_t ticks) {
+    uint32_t by = ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks;
+    dbk_pending_place place = dbk_pending_seek(&delivery->pending, 0);
+    for (; place.entry != NULL; place = dbk_pending_next(&delivery->pending, &place))
+        place.entry->deadline = place.entry->deadline > by ? place.entry->deadline - by : 0;
+    delivery->rescan = true;
 }
 
 static daybook_status replay_deliver(dbk_delivery *delivery, const dbk_change *change) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state of a consumer: which messages were delivered, which of them are pending, what is due again. JetStream's
-// rules. Pure: no I/O, no clock (time is an argument, in ticks of 10 ms since the Unix epoch), no locks.
+// The state of a consumer: which messages were delivered, which of them are pending, what is due again.
+// JetStream's rules. Pure: no I/O, no clock (time is an argument, in ticks of 10 ms since the Unix epoch), no
+// locks.
 //
 // A message, by its seq in the stream:
 //
@@ -13,20 +14,22 @@
 //      +--next, its aggregate is in flight--> held --the one before settles--> due
 //   in flight --claim--> claimed --settle--> settled, or unclaimed--> in flight
 //
-// `number` counts deliveries of this consumer, repeated ones too. A pending message keeps the number of its first
-// delivery. The floor is the last delivery, and seq, below which all is settled; where nothing is pending, the last
-// delivered.
+// `number` counts deliveries of this consumer, repeated ones too. A pending message keeps the number of its
+// first delivery. The floor is the last delivery, and seq, below which all is settled; where nothing is
+// pending, the last delivered.
 //
-// Invariants: a seq is delivered first in ascending order, unless it was held; of one aggregate at most one message
-// is in flight, due, taken or claimed; what is not settled is in `pending`; each message in flight lies in a range of
-// the schedule at its deadline, each that is due in a range of the due list, or `rescan` is set.
+// Invariants: a seq is delivered first in ascending order, unless it was held; of one aggregate at most one
+// message is in flight, due, taken or claimed; what is not settled is in `pending`; each message in flight
+// lies in a range of the schedule at its deadline, each that is due in a range of the due list, or `rescan`
+// is set.
 //
-// An acknowledgement that commits with an append is saved on its own, perhaps before the delivery it answers. Replaying
-// one of a message that was not delivered yet is kept in `early`: the delivery, replayed later or never, then settles
-// the message at once. What of it is left after replaying must not be delivered: pass() it.
+// An acknowledgement that commits with an append is saved on its own, perhaps before the delivery it answers.
+// Replaying one of a message that was not delivered yet is kept in `early`: the delivery, replayed later or
+// never, then settles the message at once. What of it is left after replaying must not be delivered: pass()
+// it.
 //
-// Memory out: next() refuses and nothing changed. Where a deadline or a due message cannot be entered, `rescan` has
-// the whole of what is pending looked at again; nothing is lost.
+// Memory out: next() refuses and nothing changed. Where a deadline or a due message cannot be entered,
+// `rescan` has the whole of what is pending looked at again; nothing is lost.
 #ifndef DBK_CONSUMER_DELIVERY_H
 #define DBK_CONSUMER_DELIVERY_H
 
@@ -85,15 +88,16 @@ void dbk_delivery_set_rules(dbk_delivery *delivery, const dbk_delivery_rules *ru
 
 /// May something be delivered that was not before? (max_ack_pending)
 bool dbk_delivery_has_room(const dbk_delivery *delivery);
-/// The next message of the stream that the consumer wants, `seq` behind all before. *number_out is its delivery
-/// number, 0 where it is held. Call with room only. ENOMEM.
+/// The next message of the stream that the consumer wants, `seq` behind all before. *number_out is its
+/// delivery number, 0 where it is held. Call with room only. ENOMEM.
 daybook_status dbk_delivery_next(dbk_delivery *delivery, uint64_t seq, uint64_t aggregate, uint64_t now,
                                  uint64_t *number_out);
 /// Is `seq`, behind all before, settled already? Then it counts as passed, and is not to be delivered.
 bool dbk_delivery_pass(dbk_delivery *delivery, uint64_t seq);
 /// The same without passing it.
 bool dbk_delivery_is_early(const dbk_delivery *delivery, uint64_t seq);
-/// Let time pass. Returns when to call again, UINT64_MAX where nothing is pending; `now` where something is due.
+/// Let time pass. Returns when to call again, UINT64_MAX where nothing is pending; `now` where something is
+/// due.
 uint64_t dbk_delivery_expire(dbk_delivery *delivery, uint64_t now);
 
 typedef struct dbk_delivery_due {
@@ -108,8 +112,8 @@ daybook_status dbk_delivery_give(dbk_delivery *delivery, uint64_t seq, uint64_t 
                                  uint64_t *deliveries_out);
 /// It was not delivered after all, and is the next to be.
 void dbk_delivery_put_back(dbk_delivery *delivery, uint64_t seq);
-/// The event is no longer stored: settled, if pending. One that is held or claimed stays, until its turn has come or
-/// its claim has ended. True where something changed.
+/// The event is no longer stored: settled, if pending. One that is held or claimed stays, until its turn has
+/// come or its claim has ended. True where something changed.
 bool dbk_delivery_drop(dbk_delivery *delivery, uint64_t seq);
 /// The same for each from `first` to `last`.
 bool dbk_delivery_drop_range(dbk_delivery *delivery, uint64_t first, uint64_t last);
@@ -155,6 +159,8 @@ size_t dbk_delivery_bytes(const dbk_delivery *delivery);
 
 // ---- Restoring (state.c) ----------------------------------------------------------------------------------
 
+/// All deadlines come earlier by so much: the clock they were made by was ahead.
+void dbk_delivery_move_deadlines(dbk_delivery *delivery, uint64_t ticks);
 /// A message as it was saved; ascending by seq. ENOMEM, EDAMAGED where it contradicts what is there.
 typedef struct dbk_delivery_entry {
     uint64_t seq;

@@ -10,10 +10,11 @@
 //   consumer_retention.c  removing what is settled, of streams that retain by it
 //   consumer_consume.c  a handler called by several workers
 //
-// The registry exists from the first call on consumers on (store->consumers); a store without pays a look at that
-// pointer where events are removed, and nothing else.
+// The registry exists from the first call on consumers on (store->consumers); a store without pays a look at
+// that pointer where events are removed, and nothing else.
 //
-// Locks, behind those of store_internal.h that are taken for longer than a moment (an append may wait for anything):
+// Locks, behind those of store_internal.h that are taken for longer than a moment (an append may wait for
+// anything):
 //   change_lock        of the registry: one configuration changes at a time; appends under it
 //   fetch_lock         of a consumer: who reads ahead; reads events under it
 //   registry->lock     the list and its references; a leaf, also under removal_lock
@@ -25,9 +26,9 @@
 //   $CONSUMER.<stream id>.<name>.state    type checkpoint: a whole state, which removes all older ones of the subject
 //                                         by roll-up; type changes: what happened since
 //   $CONSUMER.<stream id>.<name>.parts    where a state is too large for one event (consumer_checkpoint.c)
-// One thread at a time saves a consumer (`saving`). An acknowledgement that commits with an append is an event of its
-// own in the append's batch, made by whoever appends; a checkpoint would remove it unseen, so none is made while there
-// are claims, and none is claimed while one is made.
+// One thread at a time saves a consumer (`saving`). An acknowledgement that commits with an append is an
+// event of its own in the append's batch, made by whoever appends; a checkpoint would remove it unseen, so
+// none is made while there are claims, and none is claimed while one is made.
 #ifndef DBK_STORE_CONSUMER_H
 #define DBK_STORE_CONSUMER_H
 
@@ -150,15 +151,17 @@ daybook_status dbk_consumer_fail_removed(const dbk_consumer *consumer, daybook_e
 /// Remove an ephemeral consumer, or a durable one with a threshold, that nobody used for long.
 void dbk_consumers_remove_idle(struct dbk_consumers *registry);
 
-/// Before the commit queue closes: save everything, end the keeper. The first failure, where some of what was answered
-/// is not kept; EUNCERTAIN where the store is poisoned.
+/// Before the commit queue closes: save everything, end the keeper. The first failure, where some of what was
+/// answered is not kept; EUNCERTAIN where the store is poisoned.
 daybook_status dbk_consumers_stop(daybook_store *store, daybook_error *error);
 void dbk_consumers_free(daybook_store *store);
 /// Events of the stream up to `position_last` were removed. removal_lock is held.
 void dbk_consumers_note_removed(daybook_store *store, uint32_t stream_id, uint64_t position_last);
-/// Events were removed: those delivered that wait for an answer are settled. Cheap where the store has no consumers.
+/// Events were removed: those delivered that wait for an answer are settled. Cheap where the store has no
+/// consumers.
 void dbk_consumers_drop_events(daybook_store *store, const dbk_stream *stream, const dbk_ranges *seqs);
-/// What waits for an answer and lies before the first event the stream still has is settled. The lock is held.
+/// What waits for an answer and lies before the first event the stream still has is settled. The lock is
+/// held.
 void dbk_consumer_drop_removed(dbk_consumer *consumer);
 /// The stream was removed, and so are its consumers.
 void dbk_consumers_drop_stream(daybook_store *store, dbk_stream *stream);
@@ -198,7 +201,8 @@ void dbk_consumer_send_advisories(dbk_consumer *consumer);
 void dbk_consumers_wake_keeper(struct dbk_consumers *registry);
 /// Start the keeper, where the store may have threads.
 void dbk_consumers_start_keeper(struct dbk_consumers *registry);
-/// What the keeper does, once: save what has waited long enough. Returns when to do it again (monotonic clock).
+/// What the keeper does, once: save what has waited long enough. Returns when to do it again (monotonic
+/// clock).
 int64_t dbk_consumers_keep(struct dbk_consumers *registry);
 
 // ---- consumer_checkpoint.c --------------------------------------------------------------------------------
@@ -246,8 +250,8 @@ void dbk_consumer_close_cursor(dbk_consumer *consumer);
 daybook_status dbk_consumer_count_ahead(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error);
 /// The same for messages being delivered: into consumer->ahead, as exact as it can be had cheaply. ENOMEM.
 daybook_status dbk_consumer_update_count(dbk_consumer *consumer, daybook_error *error);
-/// A new message was read: it is no longer ahead. One behind what was counted never was: what is counted next begins
-/// behind it. Both locks are held.
+/// A new message was read: it is no longer ahead. One behind what was counted never was: what is counted next
+/// begins behind it. Both locks are held.
 void dbk_consumer_take_off(dbk_consumer *consumer, uint64_t seq);
 
 // ---- consumer_retention.c ---------------------------------------------------------------------------------

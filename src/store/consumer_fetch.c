@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Handing out messages: first what is due again, then what is new.
 //
-// Whoever fetches holds fetch_lock while it reads, so that new messages are met in order of seq and each once; the
-// state is asked and changed under the consumer's lock, for moments. Who finds nothing sleeps on what is published
-// (store->publish_count), which answers bump as well where somebody waits; or until the next message falls due.
+// Whoever fetches holds fetch_lock while it reads, so that new messages are met in order of seq and each
+// once; the state is asked and changed under the consumer's lock, for moments. Who finds nothing sleeps on
+// what is published (store->publish_count), which answers bump as well where somebody waits; or until the
+// next message falls due.
 //
-// A message is copied before it counts as delivered: where memory is out, nothing happened. A damaged event stops the
-// consumer in front of it, each time it is asked: passing over it would skip what repair may bring back.
+// A message is copied before it counts as delivered: where memory is out, nothing happened. A damaged event
+// stops the consumer in front of it, each time it is asked: passing over it would skip what repair may bring
+// back.
 #include "base/assert.h"
 #include "base/time.h"
 #include "store/commit.h"

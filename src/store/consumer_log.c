@@ -190,6 +190,15 @@ daybook_status dbk_consumer_read_log(daybook_store *store, dbk_stream *stream, d
     return dbk_cursor_open(store, &query, stream, cursor_out, error);
 }
 
+// Where the clock was set back since, deadlines are as far ahead as it was: nobody waits for a time that was
+// wrong.
+static void follow_the_clock(dbk_consumer *consumer) {
+    dbk_delivery *delivery = &consumer->delivery;
+    uint64_t seen = delivery->delivered_at > delivery->acked_at ? delivery->delivered_at : delivery->acked_at;
+    uint64_t now = dbk_consumer_now(consumer);
+    if (seen > now) dbk_delivery_move_deadlines(delivery, seen - now);
+}
+
 daybook_status dbk_consumer_load_state(dbk_consumer *consumer, uint64_t config_position,
                                        daybook_error *error) {
     daybook_store *store = consumer->store;
@@ -218,6 +227,7 @@ daybook_status dbk_consumer_load_state(dbk_consumer *consumer, uint64_t config_p
     }
     daybook_cursor_close(cursor);
     if (status != DAYBOOK_END) return status;
+    follow_the_clock(consumer);
     if (begun) return dbk_checkpoint_look_for_parts(consumer, error);
     return dbk_fail(error, DAYBOOK_EDAMAGED, "consumer %s has no state: remove it and add it anew",
                     consumer->name);

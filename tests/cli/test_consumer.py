@@ -46,6 +46,21 @@ class Consumer(Case):
         found = self.ok("consumer", "next", "A", "c", "--json").object()
         self.assertEqual((message["seq"], 1, 7, 0), (found["seq"], found["delivery_count"], found["delivery"], found["pending"]))
 
+    def test_next_without_a_name(self):
+        def data(*words):
+            return [message["data"] for message in self.ok("consumer", "next", "A", "--json", *words).objects()]
+        self.assertEqual([1, 2], data("--batch", "2"))
+        self.assertEqual([1, 2], data("--batch", "2"))
+        self.assertEqual([5, 6], data("--batch", "9", "--start-seq", "5"))
+        self.assertEqual([5, 6], data("--batch", "9", "--deliver", "last-per-subject"))
+        self.assertEqual([2, 4, 6], data("--batch", "9", "--filter", "a.0.x"))
+        self.assertEqual([], data("--deliver", "new"))
+        self.assertEqual([], self.ok("consumer", "ls", "--json").objects())
+        self.fails(USAGE, "consumer", "next", "A", "--nak", says="name one")
+        self.add()
+        self.fails(USAGE, "consumer", "next", "A", "c", "--deliver", "new", says="leave out")
+        self.fails(NOT_FOUND, "consumer", "next", "B")
+
     def test_answers(self):
         self.add("--ack-wait", "1h")
         self.assertEqual([1, 2, 3, 4], self.next("--batch", "4", "--no-ack"))

@@ -557,8 +557,8 @@ static void compare_infos(const daybook_consumer_info *one, const daybook_consum
     assert_int_equal(one->pending_count, other->pending_count);
 }
 
-// A state that takes many events comes back as it was; the parts of older ones go, and those of one that was never
-// finished.
+// A state that takes many events comes back as it was; the parts of older ones go, and those of one that was
+// never finished.
 static void a_large_state_is_saved_in_parts(void **state) {
     fixture *at = *state;
     daybook_consumer_config config = named("c");
@@ -647,8 +647,8 @@ static void a_state_with_missing_parts_is_damaged(void **state) {
                      DAYBOOK_OK);
 }
 
-// What is pending is carried over closing and crashes where counting it took long, and counted anew where it may be
-// another number.
+// What is pending is carried over closing and crashes where counting it took long, and counted anew where it
+// may be another number.
 static void a_dear_count_is_kept(void **state) {
     fixture *at = *state;
     static const char *const subjects[] = {"s.1.a", "s.2.a", "s.1.b"};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Power loss at each change of the disk while a consumer works: states, some in parts, replace changes, acknowledgements
-// are confirmed and commit with appends. After it each input has at most one output; one that was confirmed is not delivered again;
-// what has no output and was not confirmed is; and the work ends.
+// Power loss at each change of the disk while a consumer works: states, some in parts, replace changes,
+// acknowledgements are confirmed and commit with appends. After it each input has at most one output; one
+// that was confirmed is not delivered again; what has no output and was not confirmed is; and the work ends.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

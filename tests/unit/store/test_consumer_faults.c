@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory runs out at each allocation of a consumer's life: each call gives OK or ENOMEM, works when it is repeated, and
-// in the end every message was delivered and settled and each output is there once; nothing is left unreleased. And
-// answers that could not be saved when the store was closed are told of, and their messages come again.
+// Memory runs out at each allocation of a consumer's life: each call gives OK or ENOMEM, works when it is
+// repeated, and in the end every message was delivered and settled and each output is there once; nothing is
+// left unreleased. And answers that could not be saved when the store was closed are told of, and their
+// messages come again.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counting by the index gives what reading and counting gives: after random appends to several streams, removals of
-// every kind, flushes and merges, for filters of every kind, from any seq on; and for posting lists of many pages,
-// some or most of whose events are removed.
+// Counting by the index gives what reading and counting gives: after random appends to several streams,
+// removals of every kind, flushes and merges, for filters of every kind, from any seq on; and for posting
+// lists of many pages, some or most of whose events are removed.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
