@@ -64,12 +64,22 @@ static int need_database(cli_context *context) {
                     database);
 }
 
-// Exit statuses that differ from what the status alone says.
-static int fail_run(cli_context *context, daybook_status status, const daybook_error *error) {
+// What the database or the library said. A server that cannot be reached is unavailable, as a store would be.
+static int fail_database(cli_context *context, daybook_status status, const daybook_error *error) {
     cli_failure failure = {.status = status, .exit_status = cli_exit_of(status), .message = error->message};
-    // A statement that is wrong, and an event that cannot be applied, are no arguments and no conditions.
-    if (status == DAYBOOK_EINVALID || status == DAYBOOK_EREFUSED) failure.exit_status = CLI_ERROR;
+    const char *database = database_of(context);
+    int is_server = database != NULL && strncmp(database, "postgres", strlen("postgres")) == 0;
+    if (status == DAYBOOK_EIO && is_server &&
+        strncmp(error->message, "PostgreSQL", strlen("PostgreSQL")) == 0)
+        failure.exit_status = CLI_UNAVAILABLE;
     return cli_report(context, &failure);
+}
+
+static int fail_run(cli_context *context, daybook_status status, const daybook_error *error) {
+    cli_failure failure = {.status = status, .exit_status = CLI_ERROR, .message = error->message};
+    // A statement that is wrong, and an event that cannot be applied, are no arguments and no conditions.
+    if (status == DAYBOOK_EINVALID || status == DAYBOOK_EREFUSED) return cli_report(context, &failure);
+    return fail_database(context, status, error);
 }
 
 int cli_run_projection_check(cli_context *context) {
@@ -392,7 +402,7 @@ static int open_model(cli_context *context, daybook_read_model **model_out) {
     int status = need_database(context);
     if (status != CLI_FINE) return status;
     daybook_status opened = daybook_read_model_open(database_of(context), NULL, model_out, &error);
-    return opened == DAYBOOK_OK ? CLI_FINE : cli_fail_error(context, opened, &error, NULL);
+    return opened == DAYBOOK_OK ? CLI_FINE : fail_database(context, opened, &error);
 }
 
 static int list_status(status_view *view) {
@@ -416,7 +426,7 @@ static int list_status(status_view *view) {
     if (!context->json)
         status = cli_table_end(&table, view->only == NULL && listed == DAYBOOK_OK ? "no projections" : NULL);
     daybook_read_model_close(model);
-    if (listed != DAYBOOK_OK) return cli_fail_error(context, listed, &error, NULL);
+    if (listed != DAYBOOK_OK) return fail_database(context, listed, &error);
     if (view->only != NULL && !view->was_found)
         return cli_fail(context, DAYBOOK_ENOTFOUND,
                         "no projection %s in %s: it never ran there; start it with daybook projection run",
@@ -442,7 +452,7 @@ static int measure_lag(status_view *view, sql_file *file) {
         measured = daybook_projection_lag(projection, &view->lag_count, &view->lag_ns, &error);
     daybook_projection_free(projection);
     if (measured == DAYBOOK_ENOTFOUND) return CLI_FINE; // list_status says it better
-    if (measured != DAYBOOK_OK) return cli_fail_error(context, measured, &error, NULL);
+    if (measured != DAYBOOK_OK) return fail_database(context, measured, &error);
     view->has_lag = 1;
     return CLI_FINE;
 }
@@ -473,7 +483,7 @@ static int change(cli_context *context,
     daybook_error_init(&error);
     daybook_status changed = call(model, context->positionals[0], &error);
     daybook_read_model_close(model);
-    if (changed != DAYBOOK_OK) return cli_fail_error(context, changed, &error, NULL);
+    if (changed != DAYBOOK_OK) return fail_database(context, changed, &error);
     cli_note(context, "%s projection %s", said, context->positionals[0]);
     return CLI_FINE;
 }
@@ -552,7 +562,7 @@ static int list_parked(cli_context *context, daybook_read_model *model) {
     daybook_status listed =
         daybook_read_model_parked(model, context->positionals[0], show_parked, &table, &error);
     if (!context->json) status = cli_table_end(&table, listed == DAYBOOK_OK ? "no parked events" : NULL);
-    return listed == DAYBOOK_OK ? status : cli_fail_error(context, listed, &error, NULL);
+    return listed == DAYBOOK_OK ? status : fail_database(context, listed, &error);
 }
 
 // POSITION or `all`, which the library knows as 0.
@@ -571,7 +581,7 @@ static int ask(cli_context *context, daybook_read_model *model, int is_skip, uin
     const char *name = context->positionals[0];
     daybook_status asked = is_skip ? daybook_read_model_skip(model, name, position, &error)
                                    : daybook_read_model_retry(model, name, position, &error);
-    if (asked != DAYBOOK_OK) return cli_fail_error(context, asked, &error, NULL);
+    if (asked != DAYBOOK_OK) return fail_database(context, asked, &error);
     cli_note(context,
              "asked for: projection %s does it within a second where it runs, else when it runs next", name);
     return CLI_FINE;

@@ -346,6 +346,14 @@ class Postgres(Projections, Case):
     def execute(self, sql):
         subprocess.run(["psql", self.url, "-Xq", "-v", "ON_ERROR_STOP=1", "-c", sql], capture_output=True, check=True)
 
+    def test_a_server_that_is_not_there_is_unavailable(self):
+        self.place("1", 1)
+        self.url = "postgresql://nobody@127.0.0.1:1/x"
+        self.fails(UNAVAILABLE, "projection", "status", "--to", self.url, "--json", says="127.0.0.1")
+        said = self.run_program("projection", "run", self.sql(), "--to", self.url, "--once", "--retries", "1")
+        self.assertEqual(UNAVAILABLE, said.status)
+        self.assertIn("trying again", said.err)
+
     def test_only_what_the_file_made_belongs_to_it(self):
         with postgres_server.Server() as server:  # where no connection has had a temporary table yet
             self.url = server.url
