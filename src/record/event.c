@@ -396,32 +396,6 @@ bool dbk_event_has_tag(const dbk_event *event, dbk_slice tag) {
     return false;
 }
 
-static char lower(char character) {
-    return character >= 'A' && character <= 'Z' ? (char)(character - 'A' + 'a') : character;
-}
-
-static bool is_same_name(dbk_slice a, dbk_slice b) {
-    const char *text_a = a.data;
-    const char *text_b = b.data;
-    if (a.size != b.size) return false;
-    for (size_t i = 0; i < a.size; i++) {
-        if (lower(text_a[i]) != lower(text_b[i])) return false;
-    }
-    return true;
-}
-
-bool dbk_event_header(const dbk_event *event, dbk_slice name, dbk_slice *value_out) {
-    dbk_slice left = event->headers;
-    dbk_slice text;
-    dbk_slice value;
-    while (dbk_event_next_text(&left, &text) && dbk_event_next_text(&left, &value)) {
-        if (!is_same_name(text, name)) continue;
-        *value_out = value;
-        return true;
-    }
-    return false;
-}
-
 uint64_t dbk_event_cost(const dbk_event *event) {
     return (uint64_t)DBK_EVENT_HEAD_SIZE + event->subject.size + event->headers.size + event->data.size;
 }

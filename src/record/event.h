@@ -126,8 +126,6 @@ static inline dbk_slice dbk_event_aggregate(const dbk_event *event) {
 /// Step through event->tags or event->headers: begin with the encoded slice; false at the end.
 bool dbk_event_next_text(dbk_slice *encoded, dbk_slice *text_out);
 bool dbk_event_has_tag(const dbk_event *event, dbk_slice tag);
-/// Value of the first header with this name (ASCII case-insensitive); false when absent.
-bool dbk_event_header(const dbk_event *event, dbk_slice name, dbk_slice *value_out);
 /// Bytes that count against max_bytes: subject, headers, data, and 40 for the head.
 uint64_t dbk_event_cost(const dbk_event *event);
 /// True where both say the same (all of the body but id, made-id flag and, if one lacks it, time).

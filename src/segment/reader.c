@@ -295,12 +295,6 @@ const dbk_segment_summary *dbk_segment_get_summary(const dbk_segment *segment) {
     return &segment->footer.summary;
 }
 
-void dbk_segment_get_identity(const dbk_segment *segment, dbk_uuid *store_uuid_out,
-                              uint64_t *incarnation_out) {
-    *store_uuid_out = segment->footer.store_uuid;
-    *incarnation_out = segment->footer.incarnation;
-}
-
 uint64_t dbk_segment_id_seed(const dbk_segment *segment) {
     return segment->id_seed;
 }

@@ -37,7 +37,7 @@ typedef struct dbk_segment_config {
     const daybook_allocator *allocator;
     daybook_vfs *vfs;
     const char *directory;
-    dbk_uuid store_uuid;
+    dbk_uuid store_uuid; // all zeros: of any store, for rebuilding
     uint64_t incarnation;
     uint64_t segment_id;
     size_t memory_max; // for building the index, 0: 32 MiB; beyond it parts go through a temporary file
@@ -133,10 +133,6 @@ typedef struct dbk_segment_sizes {
     uint64_t frame;        // head, catalogue, footers, tails
 } dbk_segment_sizes;
 void dbk_segment_get_sizes(const dbk_segment *segment, dbk_segment_sizes *sizes_out);
-/// Whose it is: what `config` said when it was written. For rebuilding: a config with an all-zero store_uuid
-/// opens the segments of any store.
-void dbk_segment_get_identity(const dbk_segment *segment, dbk_uuid *store_uuid_out,
-                              uint64_t *incarnation_out);
 /// The catalogue copy given when written. Owned by the caller's buf.
 daybook_status dbk_segment_read_catalogue(dbk_segment *segment, dbk_buf *buf, daybook_error *error);
 

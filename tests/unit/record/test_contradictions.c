@@ -36,24 +36,6 @@ static void texts_that_are_cut_end_a_list(void **state) {
     (void)state;
     dbk_slice cut = daybook_bytes("\5a", 2), text;
     assert_false(dbk_event_next_text(&cut, &text));
-    dbk_event event = {0};
-    event.headers = daybook_bytes("\1a", 2); // a name without its value
-    assert_false(dbk_event_header(&event, daybook_text("a"), &text));
-    event.headers = daybook_bytes("\1a\1x\1B\1y", 8);
-    assert_true(dbk_event_header(&event, daybook_text("b"), &text));
-    assert_memory_equal(text.data, "y", 1);
-}
-
-static void names_of_headers_differ_in_what_is_no_letter(void **state) {
-    (void)state;
-    dbk_event event = {0};
-    dbk_slice text;
-    event.headers = daybook_bytes("\3A-1\1x\3a_1\1y", 12);
-    assert_true(dbk_event_header(&event, daybook_text("a-1"), &text));
-    assert_memory_equal(text.data, "x", 1);
-    assert_true(dbk_event_header(&event, daybook_text("A_1"), &text));
-    assert_memory_equal(text.data, "y", 1);
-    assert_false(dbk_event_header(&event, daybook_text("a.1"), &text));
 }
 
 // flags; key; no aggregate; subject "a".
@@ -194,7 +176,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_and_kinds_of_no_event_are_damage),
         cmocka_unit_test(texts_that_are_cut_end_a_list),
-        cmocka_unit_test(names_of_headers_differ_in_what_is_no_letter),
         cmocka_unit_test(an_id_said_to_be_made_is_a_uuid_of_version_7),
         cmocka_unit_test(keys_that_begin_like_a_uuid_are_texts),
         cmocka_unit_test(times_before_1970_make_ids_of_1970),
