@@ -4,6 +4,7 @@
 verified and appended to, and gives the events it held when it was made. Then, on the newest: damage on real files, as
 the command line tells of it."""
 
+import json
 import os
 import random
 import shutil
@@ -34,7 +35,61 @@ class Store(Case):
         return content(os.path.join(HERE, number, "export.ndjson"))
 
 
+def is_still_said(old, new):
+    """What was said then is said now; there may be more."""
+    if isinstance(old, dict):
+        return isinstance(new, dict) and all(key in new and is_still_said(old[key], new[key]) for key in old)
+    if isinstance(old, list):
+        return isinstance(new, list) and len(old) == len(new) and all(map(is_still_said, old, new))
+    return old == new
+
+
+def answers_of(number):
+    """(question, lines) in order; formats before consumers have none."""
+    path = os.path.join(HERE, number, "answers.txt")
+    found = []
+    for line in content(path).decode().splitlines() if os.path.exists(path) else []:
+        if line.startswith("? "):
+            found.append((line[2:], []))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
 class Golden(Store):
+    def test_questions_are_answered_as_they_were(self):
+        """Consumers in the middle of their work, a machine's history, buckets, snapshots, states, causes."""
+        self.assertTrue(answers_of(FORMATS[-1]))
+        for number in FORMATS:
+            store = self.unpack(number, f"asked-{number}")
+            for question, lines in answers_of(number):
+                with self.subTest(format=number, question=question):
+                    words = [os.path.join(HERE, word) if word == "issue.json" else word for word in question.split()]
+                    answer = self.ok("-s", store, "--read-only", *words).out.splitlines()
+                    self.assertEqual(len(lines), len(answer))
+                    for old, new in zip(lines, answer):
+                        if "--json" in words:
+                            self.assertTrue(is_still_said(json.loads(old), json.loads(new)), f"then {old}, now {new}")
+                        else:
+                            self.assertEqual(old, new)
+
+    def test_consumers_go_on_where_they_were(self):
+        store = self.unpack(FORMATS[-1], "consumed")
+        asked = {question: lines for question, lines in answers_of(FORMATS[-1])}
+        before = json.loads(asked["consumer info AFTER golden --json"][0])
+        # What was given back is due at once, what is in flight is not.
+        taken = self.ok("-s", store, "consumer", "next", "AFTER", "golden", "--batch", "3", "--no-ack", "--json").objects()
+        self.assertEqual([1, before["delivered_seq"] + 1, before["delivered_seq"] + 2], [one["seq"] for one in taken])
+        self.assertEqual([2, 1, 1], [one["delivery_count"] for one in taken])
+        self.ok("-s", store, "consumer", "ack", "AFTER", "golden", *[one["seq"] for one in taken])
+        after = self.ok("-s", store, "consumer", "info", "AFTER", "golden", "--json").object()
+        self.assertEqual(before["ack_pending"] - 1, after["ack_pending"])
+        # The queue: what is acknowledged goes.
+        self.ok("-s", store, "consumer", "ack", "JOBS", "worker", "2")
+        self.assertEqual("4\n", self.ok("-s", store, "read", "--stream", "JOBS", "--count").out)
+        self.ok("-s", store, "machine", "move", os.path.join(HERE, "issue.json"), "9", "closed")
+        self.ok("-s", store, "verify")
+
     def test_there_is_one(self):
         self.assertEqual(["1", "2"], FORMATS)
 
