@@ -384,8 +384,10 @@ static daybook_status give_new(fetching *fetch, daybook_error *error) {
         DBK_TRY(dbk_delivery_next(&consumer->delivery, event->seq, aggregate_hash(event),
                                   dbk_consumer_now(consumer), &number));
     consumer->has_next = false;
-    consumer->pace_recorded_ns = event->recorded_ns;
-    consumer->pace_at_ns = consumer->store->vfs->clock_monotonic_ns(consumer->store->vfs);
+    if (consumer->config->replay == DAYBOOK_REPLAY_ORIGINAL) {
+        consumer->pace_recorded_ns = event->recorded_ns;
+        consumer->pace_at_ns = consumer->store->vfs->clock_monotonic_ns(consumer->store->vfs);
+    }
     atomic_store(&consumer->delivered_position, event->position);
     dbk_consumer_take_off(consumer, event->seq);
     dbk_consumer_note_change(consumer);
