@@ -332,7 +332,8 @@ static daybook_status write_singly(dbk_run *run, writing *whole, daybook_error *
 }
 
 static bool is_worth_saving(dbk_run *run, const dbk_batch *batch) {
-    if (batch->event_count > 0) return true;
+    // Why an earlier run ended is over with.
+    if (batch->event_count > 0 || run->progress.error[0] != '\0') return true;
     if (batch->position <= run->progress.position) return false;
     return batch->status != DAYBOOK_OK ||
            dbk_projection_now_ns(run->projection) - run->progress.updated_ns >= idle_save_interval_ns;
@@ -517,6 +518,23 @@ static daybook_status loop(dbk_run *run, daybook_error *error) {
     }
 }
 
+// Whoever asks the database why the projection stands still finds it there. An attempt: the failure itself may be why it
+// cannot be written.
+static void leave_reason(dbk_run *run, daybook_status status, const daybook_error *error) {
+    const dbk_target_calls *calls = run->target->calls;
+    dbk_failure failure = run->target->failure;
+    daybook_error ignored;
+    dbk_progress known;
+    bool is_said = status == DAYBOOK_OK || status == DAYBOOK_END || status == DAYBOOK_ECLOSED ||
+                   status == DAYBOOK_EREFUSED || status == DAYBOOK_ENOMEM;
+    if (run->is_shadow || is_said || failure.kind != DBK_FAILURE_FATAL) return;
+    daybook_error_init(&ignored);
+    if (calls->load(run->target, run->progress.name, &known, &ignored) == DAYBOOK_OK)
+        (void)calls->set_state(run->target, known.name, known.state, message_of(error, status),
+                               dbk_projection_now_ns(run->projection), &ignored);
+    run->target->failure = failure;
+}
+
 daybook_status dbk_run_attend(dbk_run *run, daybook_error *error) {
     run->target->failure = (dbk_failure){.kind = DBK_FAILURE_FATAL, .step = DBK_FAILURE_STEP_NONE};
     DBK_TRY(begin(run, error));
@@ -526,5 +544,6 @@ daybook_status dbk_run_attend(dbk_run *run, daybook_error *error) {
     status = loop(run, error);
     dbk_batch_reader_stop(run->reader);
     run->reader = NULL;
+    leave_reason(run, status, error);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }

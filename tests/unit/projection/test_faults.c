@@ -322,10 +322,21 @@ static void a_damaged_store_stops_it_in_front_of_the_damage(void **context) {
                                                &at->error));
     assert_model(at, daybook_projection_run(projection, 0, &at->error), DAYBOOK_EDAMAGED);
     assert_string_equal(at->error.message, "block at 4711 is damaged");
+    assert_asks(at, "SELECT error FROM daybook_projection", "block at 4711 is damaged");
     assert_asks(at, "SELECT position || ' ' || event_count FROM daybook_projection", "30 30");
     daybook_projection_free(projection);
     model_run(at, NULL, DAYBOOK_OK);
+    assert_asks(at, "SELECT error FROM daybook_projection", "");
     model_compare_with_fold(at);
+}
+
+static void a_reason_that_is_over_is_cleared(void **context) {
+    model *at = *context;
+    model_append_many(at, 10, 2);
+    model_run(at, NULL, DAYBOOK_OK);
+    model_execute(at, "UPDATE daybook_projection SET error = 'long ago'");
+    model_run(at, NULL, DAYBOOK_OK);
+    assert_asks(at, "SELECT position || error FROM daybook_projection", "10");
 }
 
 // Memory.
@@ -446,6 +457,7 @@ int main(void) {
         MODEL_TEST(a_row_dropped_under_it_stops_the_run),
         MODEL_TEST(a_stream_removed_meanwhile_is_no_failure),
         MODEL_TEST(a_damaged_store_stops_it_in_front_of_the_damage),
+        MODEL_TEST(a_reason_that_is_over_is_cleared),
         MODEL_TEST(memory_may_run_out_anywhere_in_a_run),
         MODEL_TEST(memory_may_run_out_anywhere_in_a_rebuild),
         MODEL_TEST(memory_may_run_out_while_requests_are_granted),

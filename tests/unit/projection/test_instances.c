@@ -3,8 +3,11 @@
 #include "read_model.h"
 
 #include <signal.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+extern char **environ;
 
 static int has_report(model *at, const char *text) {
     pthread_mutex_lock(&at->report_lock);
@@ -86,22 +89,26 @@ static void waiting_can_be_interrupted(void **context) {
     daybook_projection_free(idle);
 }
 
-// Another process in charge, with a store of its own that is empty.
+// Another process in charge, with a store of its own that is empty: this program once more (main).
 static pid_t start_process(model *at) {
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child != 0) return child;
+    pid_t child;
+    char program[] = "test_projection_instances", option[] = "--run";
+    char *arguments[] = {program, option, at->database, NULL};
+    assert_int_equal(posix_spawn(&child, "/proc/self/exe", NULL, NULL, arguments, environ), 0);
+    return child;
+}
+
+static int run_as_process(const char *database) {
     daybook_store *store;
     daybook_projection_definition definition;
     daybook_projection *projection;
     daybook_projection_definition_init(&definition);
     definition.sql = daybook_text(model_sql);
-    if (daybook_open(":memory:", NULL, &store, NULL) != DAYBOOK_OK) _exit(1);
-    if (daybook_projection_new(daybook_store_engine(store), &definition, at->database, NULL, &projection,
-                               NULL) != DAYBOOK_OK)
-        _exit(2);
-    (void)daybook_projection_run(projection, DAYBOOK_PROJECTION_FOLLOW, NULL);
-    _exit(3);
+    if (daybook_open(":memory:", NULL, &store, NULL) != DAYBOOK_OK) return 2;
+    if (daybook_projection_new(daybook_store_engine(store), &definition, database, NULL, &projection, NULL) !=
+        DAYBOOK_OK)
+        return 3;
+    return daybook_projection_run(projection, DAYBOOK_PROJECTION_FOLLOW, NULL) == DAYBOOK_OK ? 0 : 4;
 }
 
 static void the_place_of_a_killed_process_is_taken_at_once(void **context) {
@@ -226,7 +233,8 @@ static void two_rebuilds_at_a_time_are_refused(void **context) {
 #define MODEL_TEST(function) \
     { #function, function, model_open, model_close, NULL }
 
-int main(void) {
+int main(int argument_count, char **arguments) {
+    if (argument_count == 3 && strcmp(arguments[1], "--run") == 0) return run_as_process(arguments[2]);
     const struct CMUnitTest tests[] = {
         MODEL_TEST(the_place_of_a_killed_process_is_taken_at_once),
         MODEL_TEST(a_second_one_is_refused),
