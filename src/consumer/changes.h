@@ -5,7 +5,7 @@
 // different messages may be replayed in another order than they were made in, which an acknowledgement that
 // commits with an append needs: it is stored on its own.
 //
-//   u8 version (1), i64 delivered_at, i64 acked_at (ticks since the epoch, 0: never), then runs until the end:
+//   u8 version (1), i64 delivered_at, i64 acked_at (ticks since the epoch, 0: never), then runs to the end:
 //   u8 kind, u32 count, varint tick, varint number, varint extra, varint seq, then count - 1 times varint gap
 //
 // A run is changes of one kind, tick and extra with ascending seqs, each `gap` behind the one before (1 or

@@ -120,7 +120,7 @@ bool dbk_delivery_drop_range(dbk_delivery *delivery, uint64_t first, uint64_t la
 /// The same for all below `seq`, as one change.
 bool dbk_delivery_drop_below(dbk_delivery *delivery, uint64_t seq);
 
-// ---- Answers; ENOTFOUND: not pending, or claimed ------------------------------------------------------------
+// ---- Answers; ENOTFOUND: not pending, or claimed ----------------------------------------------------------
 
 daybook_status dbk_delivery_ack(dbk_delivery *delivery, uint64_t seq, uint64_t now);
 /// All up to `seq`; ENOTFOUND where that is nothing, or `seq` was never delivered.

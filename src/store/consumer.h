@@ -23,8 +23,8 @@
 // Saving (consumer_log.c). What happens is noted as changes (consumer/changes.h) and written as events of the
 // internal stream $CONSUMERS, which acknowledges before the sync and is written within 100 ms:
 //   $CONSUMER.<stream id>.<name>.config   the configuration, replaced by roll-up
-//   $CONSUMER.<stream id>.<name>.state    type checkpoint: a whole state, which removes all older ones of the subject
-//                                         by roll-up; type changes: what happened since
+//   $CONSUMER.<stream id>.<name>.state    type checkpoint: a whole state, which removes all older ones of the
+//                                         subject by roll-up; type changes: what happened since
 //   $CONSUMER.<stream id>.<name>.parts    where a state is too large for one event (consumer_checkpoint.c)
 // One thread at a time saves a consumer (`saving`). An acknowledgement that commits with an append is an
 // event of its own in the append's batch, made by whoever appends; a checkpoint would remove it unseen, so

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checkpoints: a consumer's whole state as events of $CONSUMERS.
 //
-//   bytes        u64 events ahead, u64 seq up to which they were counted, u64 events of the stream removed by then (0, 0, 0:
-//                not known), then the state (consumer/state.h)
+//   bytes        u64 events ahead, u64 seq up to which they were counted, u64 events of the stream removed by
+//                then (0, 0, 0: not known), then the state (consumer/state.h)
 //   ....state    type checkpoint: the bytes. Replaces all older events of its subject by roll-up
-//                type checkpoint-of-parts: u64 checkpoint, u32 parts, u64 size, u64 checksum of the bytes. The same
+//                type checkpoint-of-parts: u64 checkpoint, u32 parts, u64 size, u64 checksum of the bytes.
+//                The same
 //   ....parts    type part: u64 checkpoint, u32 number from 0, a piece of the bytes
 //
 // What is larger than `part_bytes` goes out in parts, an append each, and then the event that names them,
