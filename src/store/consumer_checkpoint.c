@@ -10,8 +10,8 @@
 //
 // What is larger than `part_bytes` goes out in parts, an append each, and then the event that names them,
 // which makes them count; only then are older parts removed. A crash before leaves the older checkpoint and
-// the changes behind it as they were, and some parts nobody names, which go with the next checkpoint or when
-// the consumer is loaded. A checkpoint's number is random: parts of two never mix.
+// the changes behind it as they were, and some parts nobody names, which go with the next checkpoint. A
+// checkpoint's number is random: parts of two never mix.
 //
 // The bytes are all in memory meanwhile: what they say is of one moment. They take about an eighth of what
 // the messages in flight take.
