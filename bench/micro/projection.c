@@ -3,15 +3,17 @@
 //
 //     projection DIRECTORY [EVENTS [DATABASE]]
 //
-// In a fresh store in DIRECTORY, which must not exist, EVENTS (1,000,000) events of 20,000 orders, all sealed; then into
-// DATABASE (sqlite:DIRECTORY/model.db, or postgresql://... whose tables line_items and order_totals are then replaced):
+// In a fresh store in DIRECTORY, which must not exist, EVENTS (1,000,000) events of 20,000 orders, all
+// sealed; then into DATABASE (sqlite:DIRECTORY/model.db, or postgresql://... whose tables line_items and
+// order_totals are then replaced):
 //
 //   line_items    a row per event: one INSERT of five values
 //   order_totals  a row per order: INSERT ... ON CONFLICT DO UPDATE
 //
-// each by the live path (transactions of 1,000 events, each durable) and by a rebuild with its switch. Beside them the
-// rows of line_items by the database's own bulk loader from a CSV file into the same table, durable at its end:
-// `.import` of sqlite3, or COPY by psql. A line per row: name, events per second, and how it compares.
+// each by the live path (transactions of 1,000 events, each durable) and by a rebuild with its switch. Beside
+// them the rows of line_items by the database's own bulk loader from a CSV file into the same table, durable
+// at its end: `.import` of sqlite3, or COPY by psql. A line per row: name, events per second, and how it
+// compares.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

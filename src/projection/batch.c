@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reading thread of a projection, and the batches it fills.
 //
-// The checkpoint passes events that the projection does not want: at rest the thread asks for the store's newest position and
-// then looks once more; if there is still nothing for it, it has seen everything up to there. An empty batch carries that
-// position, at most one a second.
+// The checkpoint passes events that the projection does not want: at rest the thread asks for the store's
+// newest position and then looks once more; if there is still nothing for it, it has seen everything up to
+// there. An empty batch carries that position, at most one a second.
 //
 // A damaged block ends the reading: going on behind it would skip events without a word.
 //
-// The ring has RING_COUNT batches, each with an arena that is reset when it is filled again; so memory is bounded by
-// what RING_COUNT batches hold. `lock` guards the ring's counters; `change` is a word that both sides sleep on.
+// The ring has RING_COUNT batches, each with an arena that is reset when it is filled again; so memory is
+// bounded by what RING_COUNT batches hold. `lock` guards the ring's counters; `change` is a word that both
+// sides sleep on.
 #include "projection/batch.h"
 
 #include <pthread.h>

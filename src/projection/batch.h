@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading for a projection: a thread that follows the store, takes from each event the values its statements want, and
-// hands over batches through a small ring; so reading and decoding run beside the database's work.
+// Reading for a projection: a thread that follows the store, takes from each event the values its statements
+// want, and hands over batches through a small ring; so reading and decoding run beside the database's work.
 //
-// A batch is filled while the one before it is written, up to `count_max` events or `wait_ns`; where the writer has
-// nothing to do it gets what is there. So an event by itself is not kept waiting, and under load batches grow by
-// themselves.
+// A batch is filled while the one before it is written, up to `count_max` events or `wait_ns`; where the
+// writer has nothing to do it gets what is there. So an event by itself is not kept waiting, and under load
+// batches grow by themselves.
 #ifndef DBK_PROJECTION_BATCH_H
 #define DBK_PROJECTION_BATCH_H
 
@@ -54,7 +54,7 @@ void dbk_batch_reader_stop(dbk_batch_reader *reader);
 /**
  * The next batch, borrowed until it is given back. One at a time.
  * @param timeout_ns  how long to wait for one
- * @return OK; TIMEOUT; END and failures once, after the last batch, and again after it; woken by dbk_batch_reader_wake: TIMEOUT
+ * @return OK; TIMEOUT; after the last batch END, or what reading failed with
  */
 daybook_status dbk_batch_reader_take(dbk_batch_reader *reader, int64_t timeout_ns, dbk_batch **batch_out,
                                      daybook_error *error);

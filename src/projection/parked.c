@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parked events: which aggregates wait behind one, and what becomes of those that somebody wants retried or skipped.
+// Parked events: which aggregates wait behind one, and what becomes of those that somebody wants retried or
+// skipped.
 //
-// An event that cannot be applied stands in daybook_parked, and the projection goes on without it. Later events of its
-// aggregate would meet a read model that lacks it, so they are parked behind it, unseen, with `behind` naming it. When it is
-// retried with success, or skipped, those behind it are applied in their order, up to the next that fails, which the
-// rest then waits behind. All of this is one transaction, with the checkpoint where it was.
+// An event that cannot be applied stands in daybook_parked, and the projection goes on without it. Later
+// events of its aggregate would meet a read model that lacks it, so they are parked behind it, unseen, with
+// `behind` naming it. When it is retried with success, or skipped, those behind it are applied in their
+// order, up to the next that fails, which the rest then waits behind. All of this is one transaction, with
+// the checkpoint where it was.
 //
-// Parked events are read again from the store, by position. One that is gone there was removed; so it goes here too.
+// Parked events are read again from the store, by position. One that is gone there was removed; so it goes
+// here too.
 //
 // The set of waiting aggregates is in memory, so that looking costs nothing as long as it is empty.
 #include <inttypes.h>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A database with read models, for who has no definition at hand: what is in it, and wishes to whoever runs it.
+// A database with read models, for who has no definition at hand: what is in it, and wishes to whoever runs
+// it.
 //
-// Each call opens nothing of its own: the handle is one connection, which writes only where a wish is left or a projection
-// dropped.
+// Each call opens nothing of its own: the handle is one connection, which writes only where a wish is left or
+// a projection dropped.
 #include <string.h>
 
 #include "base/error.h"

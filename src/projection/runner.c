@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loop of a projection: take charge, go on from the checkpoint, write batch after batch, each with its checkpoint
-// in one transaction.
+// The loop of a projection: take charge, go on from the checkpoint, write batch after batch, each with its
+// checkpoint in one transaction.
 //
-// Exactly once. The checkpoint is part of the transaction that writes the rows, and is moved only from where this run left
-// it, under this run's name. So a kill, a lost answer to a commit, a second instance or a rebuild that came between
-// leave either both or neither, and whoever goes on reads the checkpoint.
+// Exactly once. The checkpoint is part of the transaction that writes the rows, and is moved only from where
+// this run left it, under this run's name. So a kill, a lost answer to a commit, a second instance or a
+// rebuild that came between leave either both or neither, and whoever goes on reads the checkpoint.
 //
-// After a failure that may pass (dbk_failure_kind TRANSIENT) the run lets go of everything, waits, opens the database anew and
-// begins at its checkpoint: one way back for locks, full disks and servers that restart.
+// After a failure that may pass (dbk_failure_kind TRANSIENT) the run lets go of everything, waits, opens the
+// database anew and begins at its checkpoint: one way back for locks, full disks and servers that restart.
 //
-// An event that cannot be applied. A batch is first written as a whole; nearly all are. Where that fails because of an
-// event it is rolled back and written again with a savepoint around each event, which finds it. What fails only at the
-// commit (deferred constraints) is found by one transaction per event. What is found is parked (parked.c), or ends
-// the run in front of it.
+// An event that cannot be applied. A batch is first written as a whole; nearly all are. Where that fails
+// because of an event it is rolled back and written again with a savepoint around each event, which finds it.
+// What fails only at the commit (deferred constraints) is found by one transaction per event. What is found
+// is parked (parked.c), or ends the run in front of it.
 //
-// Once in a while, and between two batches, the database is asked whether somebody paused the projection or wants a parked
-// event retried.
+// Once in a while, and between two batches, the database is asked whether somebody paused the projection or
+// wants a parked event retried.
 #include "projection/runner.h"
 
 #include <inttypes.h>
@@ -518,8 +518,8 @@ static daybook_status loop(dbk_run *run, daybook_error *error) {
     }
 }
 
-// Whoever asks the database why the projection stands still finds it there. An attempt: the failure itself may be why it
-// cannot be written.
+// Whoever asks the database why the projection stands still finds it there. An attempt: the failure itself
+// may be why it cannot be written.
 static void leave_reason(dbk_run *run, daybook_status status, const daybook_error *error) {
     const dbk_target_calls *calls = run->target->calls;
     dbk_failure failure = run->target->failure;

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // Projections into SQLite: connection, statements, transactions.
 //
-// Durability. The database is in WAL mode with synchronous=FULL: a commit syncs the WAL, so rows and checkpoint of a
-// batch survive together or not at all.
+// Durability. The database is in WAL mode with synchronous=FULL: a commit syncs the WAL, so rows and
+// checkpoint of a batch survive together or not at all.
 //
-// Writes and checkpoints never overlap. Releases of SQLite before 3.51.3, those of current distributions among them, can
-// lose pages where one connection resets the WAL by a write while another one checkpoints. Here no connection
-// checkpoints by itself (wal_autocheckpoint=0, NO_CKPT_ON_CLOSE). A checkpoint is taken between two batches, by a connection
-// that does nothing else, while the writing connection of the same process holds the database's write lock by an empty
-// BEGIN IMMEDIATE: so no process can write meanwhile, not even one that is not ours. One connection doing both, without
-// that lock, would keep apart its own writes and checkpoints, but not those of another process (`projection pause`, a
-// second projection in the same file).
+// Writes and checkpoints never overlap. Releases of SQLite before 3.51.3, those of current distributions
+// among them, can lose pages where one connection resets the WAL by a write while another one checkpoints.
+// Here no connection checkpoints by itself (wal_autocheckpoint=0, NO_CKPT_ON_CLOSE). A checkpoint is taken
+// between two batches, by a connection that does nothing else, while the writing connection of the same
+// process holds the database's write lock by an empty BEGIN IMMEDIATE: so no process can write meanwhile, not
+// even one that is not ours. One connection doing both, without that lock, would keep apart its own writes
+// and checkpoints, but not those of another process (`projection pause`, a second projection in the same
+// file).
 //
-// The file is looked after: one that was removed or replaced under us would take writes without complaint, so each
-// transaction asks whether its name still leads to it.
+// The file is looked after: one that was removed or replaced under us would take writes without complaint, so
+// each transaction asks whether its name still leads to it.
 //
 // Failures. Busy, locked and full may pass; constraints, types and sizes are of the event; the rest needs a
-// person. SQLITE_ERROR at a step is both (malformed JSON in json(), or a table that was dropped): a statement that
-// cannot be prepared again is wrong, else the event is. SQLite has one allocator for the process: what it allocates does
-// not come from ours.
+// person. SQLITE_ERROR at a step is both (malformed JSON in json(), or a table that was dropped): a statement
+// that cannot be prepared again is wrong, else the event is. SQLite has one allocator for the process: what
+// it allocates does not come from ours.
 //
 // One thread at a time.
 #include "projection/sqlite.h"
@@ -373,8 +374,9 @@ static void write_bulk(dbk_buf *text, const dbk_insert *insert) {
     }
 }
 
-// The same INSERT for many rows costs half as much a row: each statement begins and ends once. It is tried where every
-// value is one the statement alone takes; if it fails, the batch is gone through again event by event.
+// The same INSERT for many rows costs half as much a row: each statement begins and ends once. It is tried
+// where every value is one the statement alone takes; if it fails, the batch is gone through again event by
+// event.
 static daybook_status prepare_bulk(dbk_sqlite *sqlite, const dbk_section *source, dbk_sqlite_section *section,
                                    daybook_error *error) {
     if (source->statement_count != 1 || source->statements[0].insert == NULL) return DAYBOOK_OK;
@@ -561,7 +563,8 @@ static daybook_status open_connection(dbk_sqlite *sqlite, int flags, sqlite3 **c
 
 static daybook_status configure_shadow(dbk_sqlite *sqlite, daybook_error *error) {
     char sql[200];
-    // Nothing of it need survive a crash: it is then made anew. Statements can be undone, by a journal in memory.
+    // Nothing of it need survive a crash: it is then made anew. Statements can be undone, by a journal in
+    // memory.
     snprintf(sql, sizeof sql,
              "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON; PRAGMA "
              "secure_delete=OFF; PRAGMA cache_size=-%d",

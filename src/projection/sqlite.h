@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the three files of the SQLite target share. sqlite.c: connection, statements, transactions; sqlite_books.c:
-// the bookkeeping tables and who is in charge; sqlite_shadow.c: rebuilding side by side.
+// What the three files of the SQLite target share. sqlite.c: connection, statements, transactions;
+// sqlite_books.c: the bookkeeping tables and who is in charge; sqlite_shadow.c: rebuilding side by side.
 #ifndef DBK_PROJECTION_SQLITE_H
 #define DBK_PROJECTION_SQLITE_H
 

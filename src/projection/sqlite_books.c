@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The bookkeeping of projections in SQLite: checkpoints, parked events, what each projection made, and who is in
-// charge.
+// The bookkeeping of projections in SQLite: checkpoints, parked events, what each projection made, and who is
+// in charge.
 //
 //   daybook_projection         a row per projection
 //   daybook_parked             a row per event that could not be applied, or waits behind one
 //   daybook_projection_object  what a [setup] brought into being, so that a rebuild or a removal drops that and nothing
 //                              else
 //
-// In charge is who holds a lock on the file PATH-projection-NAME. It ends with the process, so that another one takes over
-// at once and no clock is asked. The checkpoint is fenced besides: `save` finds the row only where position and
-// instance are as this instance left them.
+// In charge is who holds a lock on the file PATH-projection-NAME. It ends with the process, so that another
+// one takes over at once and no clock is asked. The checkpoint is fenced besides: `save` finds the row only
+// where position and instance are as this instance left them.
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,7 +33,8 @@ static const char tables[] =
     " WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS daybook_parked_aggregate ON daybook_parked (projection, aggregate, position);"
     "CREATE INDEX IF NOT EXISTS daybook_parked_request ON daybook_parked (projection) WHERE request <> 0;"
-    // Its key first: PRAGMA integrity_check of SQLite 3.40 complains of a table without rowid whose key is not.
+    // Its key first: PRAGMA integrity_check of SQLite 3.40 complains of a table without rowid whose key is
+    // not.
     "CREATE TABLE IF NOT EXISTS daybook_projection_object (name TEXT PRIMARY KEY, projection TEXT NOT NULL,"
     " kind TEXT NOT NULL) WITHOUT ROWID;"
     "COMMIT";

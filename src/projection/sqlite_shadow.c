@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rebuilding side by side in SQLite: the shadow is a file of its own, PATH-rebuild-NAME, in which the same SQL makes the
-// same tables. It is written without syncs; a crash leaves a file that the next rebuild removes.
+// Rebuilding side by side in SQLite: the shadow is a file of its own, PATH-rebuild-NAME, in which the same
+// SQL makes the same tables. It is written without syncs; a crash leaves a file that the next rebuild
+// removes.
 //
-// The switch is one transaction of the live connection, with the shadow attached. It begins by taking the write lock (the
-// fence), so that the live checkpoint stands still while the shadow is brought to it, however fast events come. Then the live objects are dropped, the
-// shadow's CREATE statements run, its rows copied, row and parked events exchanged. Where table and indexes are the same on
-// both sides, INSERT ... SELECT * copies pages of records without looking into them (SQLite's transfer optimisation),
-// so the copy costs a small part of the rebuild, and readers see the old rows up to the commit. Exchanging the files
-// would spare the copy but take with it other projections and foreign tables in the same database, and readers would
-// go on reading the file that went; renaming tables within one database needs SQL with other names, and SQL cannot be
-// rewritten safely.
+// The switch is one transaction of the live connection, with the shadow attached. It begins by taking the
+// write lock (the fence), so that the live checkpoint stands still while the shadow is brought to it, however
+// fast events come. Then the live objects are dropped, the shadow's CREATE statements run, its rows copied,
+// row and parked events exchanged. Where table and indexes are the same on both sides, INSERT ... SELECT *
+// copies pages of records without looking into them (SQLite's transfer optimisation), so the copy costs a
+// small part of the rebuild, and readers see the old rows up to the commit. Exchanging the files would spare
+// the copy but take with it other projections and foreign tables in the same database, and readers would go
+// on reading the file that went; renaming tables within one database needs SQL with other names, and SQL
+// cannot be rewritten safely.
 //
 // Virtual tables cannot be copied like this; a projection that makes some is refused here.
 #include <inttypes.h>
@@ -94,7 +96,8 @@ static daybook_status exec_name(dbk_sqlite *sqlite, const char *format, const ch
     return status;
 }
 
-// The first column of each row: statements that change the schema cannot run beside a query, so it is gathered first.
+// The first column of each row: statements that change the schema cannot run beside a query, so it is
+// gathered first.
 typedef struct names {
     dbk_buf text; // NUL-terminated, one behind the other
     size_t count;
@@ -250,8 +253,8 @@ static bool is_fenced(const dbk_sqlite *sqlite) {
     return !sqlite3_get_autocommit(sqlite->connection);
 }
 
-// Writing the live row takes the write lock of the live database and of nothing else, so that the shadow can still be
-// filled; BEGIN IMMEDIATE would take that of every attached database.
+// Writing the live row takes the write lock of the live database and of nothing else, so that the shadow can
+// still be filled; BEGIN IMMEDIATE would take that of every attached database.
 daybook_status dbk_sqlite_shadow_fence(dbk_target *target, const char *name, daybook_error *error) {
     dbk_sqlite *sqlite = dbk_sqlite_of(target);
     char *path = shadow_path(sqlite, name, "");

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the runner sees of a database: one table of calls, implemented by sqlite.c and postgres.c.
 //
-// A target is one connection, used by one thread at a time. It keeps two tables of its own beside the read models, in the
-// same database so that they change in the same transaction:
+// A target is one connection, used by one thread at a time. It keeps two tables of its own beside the read
+// models, in the same database so that they change in the same transaction:
 //
-//   daybook_projection   name (primary key), version, hash, position, event_count, parked_count, state, updated_ns, instance,
-//                        error, objects
-//   daybook_parked       projection, position (primary key both), stream, subject, aggregate, error, attempt_count,
-//                        parked_ns, behind, request
+//   daybook_projection   name (primary key), version, hash, position, event_count, state, updated_ns,
+//                        instance, error
+//   daybook_parked       projection, position (primary key both), stream, subject, aggregate, error,
+//                        attempt_count, parked_ns, behind, request
 //
-// Every call that fails says why in `error`, in the database's own words, and in target->failure what kind of failure it is
-// and what would help. A failed call between begin and commit leaves the transaction to be ended by `rollback`.
+// and one that says what each [setup] made.
 //
-// Late results. `apply`, `park`, `unpark` and `save` may only queue their work (PostgreSQL's pipeline): a failure of
-// theirs comes then from the next `savepoint_release` or `commit`, with failure.step set where it is known.
+// Every call that fails says why in `error`, in the database's own words, and in target->failure what kind of
+// failure it is and what would help. A failed call between begin and commit leaves the transaction to be
+// ended by `rollback`.
+//
+// Late results. `apply`, `park`, `unpark` and `save` may only queue their work (PostgreSQL's pipeline): a
+// failure of theirs comes then from the next `savepoint_release` or `commit`, with failure.step set where it
+// is known.
 #ifndef DBK_PROJECTION_TARGET_H
 #define DBK_PROJECTION_TARGET_H
 
@@ -90,12 +94,12 @@ typedef struct dbk_target_calls {
     /** In order of name; `visit` stops by returning non-zero. Without the tables: none. */
     daybook_status (*list)(dbk_target *target, int (*visit)(void *context, const dbk_progress *progress),
                            void *context, daybook_error *error);
-    /** Run the definition's [setup] and add the row; remember which tables, views, indexes, triggers and so on came into
-     *  being. EEXISTS where the row is there. All in one transaction. */
+    /** Run the definition's [setup] and add the row; remember which tables, views, indexes, triggers and so
+     *  on came into being. EEXISTS where the row is there. All in one transaction. */
     daybook_status (*create)(dbk_target *target, const dbk_definition *definition,
                              const dbk_progress *progress, daybook_error *error);
-    /** Run [teardown], drop what is left of the remembered objects, and remove row and parked events. `definition`
-     *  may be NULL. ENOTFOUND. */
+    /** Run [teardown], drop what is left of the remembered objects, and remove row and parked events.
+     *  `definition` may be NULL. ENOTFOUND. */
     daybook_status (*drop)(dbk_target *target, const char *name, const dbk_definition *definition,
                            daybook_error *error);
     /** ENOTFOUND. */
@@ -104,22 +108,24 @@ typedef struct dbk_target_calls {
 
     // One active instance.
 
-    /** Take charge of `name` until `release` or `close`, or until the process or connection dies. ELOCKED where somebody
-     *  else has it. Writes `instance` into the row, if there is one. */
+    /** Take charge of `name` until `release` or `close`, or until the process or connection dies. ELOCKED
+     *  where somebody else has it. Writes `instance` into the row, if there is one. */
     daybook_status (*claim)(dbk_target *target, const char *name, const char *instance, int64_t now_ns,
                             daybook_error *error);
     void (*release)(dbk_target *target);
 
-    // Applying. The statements of `definition` are prepared; EINVALID and FATAL with file, line and the database's
-    // message where one is wrong. `definition` must outlive the use.
+    // Applying. The statements of `definition` are prepared; EINVALID and FATAL with file, line and the
+    // database's message where one is wrong. `definition` must outlive the use.
     daybook_status (*prepare)(dbk_target *target, const dbk_definition *definition, daybook_error *error);
 
     daybook_status (*begin)(dbk_target *target, daybook_error *error);
     daybook_status (*apply)(dbk_target *target, const dbk_step *steps, size_t count, daybook_error *error);
-    /** Any SQL with values, for callbacks: `$1` `$2` … in `sql`. Settled at once. `row_count_out` may be NULL. */
+    /** Any SQL with values, for callbacks: `$1` `$2` … in `sql`. Settled at once. `row_count_out` may be
+     *  NULL. */
     daybook_status (*execute)(dbk_target *target, daybook_slice sql, const dbk_value *values, size_t count,
                               uint64_t *row_count_out, daybook_error *error);
-    /** One savepoint at a time. `release` settles what was queued since; after `rollback` the transaction goes on. */
+    /** One savepoint at a time. `release` settles what was queued since; after `rollback` the transaction
+     *  goes on. */
     daybook_status (*savepoint)(dbk_target *target, daybook_error *error);
     daybook_status (*savepoint_release)(dbk_target *target, daybook_error *error);
     daybook_status (*savepoint_rollback)(dbk_target *target, daybook_error *error);
@@ -136,7 +142,8 @@ typedef struct dbk_target_calls {
 
     // Parked events.
 
-    /** In order of position, of one aggregate where `aggregate` is not empty. Slices are borrowed during the visit. */
+    /** In order of position, of one aggregate where `aggregate` is not empty. Slices are borrowed during the
+     *  visit. */
     daybook_status (*parked)(dbk_target *target, const char *name, daybook_slice aggregate,
                              int (*visit)(void *context, const dbk_parked *parked), void *context,
                              daybook_error *error);
@@ -149,23 +156,24 @@ typedef struct dbk_target_calls {
 
     // Rebuilding side by side.
 
-    /** A second connection to a place in which the same SQL makes the same tables without touching the live ones. What is
-     *  left of an earlier rebuild is dropped unless `is_resumed`. Nothing in it is promised to survive a crash of the
-     *  machine; then the rebuild begins anew. */
+    /** A second connection to a place in which the same SQL makes the same tables without touching the live
+     *  ones. What is left of an earlier rebuild is dropped. Nothing in it is promised to survive a crash of
+     *  the machine; then the rebuild begins anew. */
     daybook_status (*shadow_open)(dbk_target *target, const char *name, dbk_target **shadow_out,
                                   daybook_error *error);
-    /** Called once everything is in the shadow, before `shadow_switch`: make durable what was written without care, add
-     *  what was left out. May be NULL. */
+    /** Called once everything is in the shadow, before `shadow_switch`: make durable what was written without
+     *  care, add what was left out. May be NULL. */
     daybook_status (*shadow_finish)(dbk_target *shadow, daybook_error *error);
-    /** Begin the transaction of the switch: from now on the live row of `name` cannot be moved, so that the shadow can be
-     *  brought to where it stands while others go on reading. Ended by `shadow_switch`, or by `shadow_unfence` in its
-     *  place. May be NULL, both: then `shadow_switch` is fast enough to find the shadow ahead sooner or later. */
+    /** Begin the transaction of the switch: from now on the live row of `name` cannot be moved, so that the
+     *  shadow can be brought to where it stands while others go on reading. Ended by `shadow_switch`, or by
+     *  `shadow_unfence` in its place. May be NULL, both: then `shadow_switch` is fast enough to find the
+     *  shadow ahead sooner or later. */
     daybook_status (*shadow_fence)(dbk_target *target, const char *name, daybook_error *error);
     void (*shadow_unfence)(dbk_target *target);
-    /** In one transaction of the live database: the live objects of `name` go, the shadow's take their place, row and
-     *  parked events become the shadow's, but the state and instance of the live row stay. ECONFLICT and FENCED where
-     *  the live checkpoint is beyond the shadow's: catch up and try again. Where there is no live row, the
-     *  shadow's becomes it. */
+    /** In one transaction of the live database: the live objects of `name` go, the shadow's take their place,
+     *  row and parked events become the shadow's, but the state and instance of the live row stay. ECONFLICT
+     *  and FENCED where the live checkpoint is beyond the shadow's: catch up and try again. Where there is no
+     *  live row, the shadow's becomes it. */
     daybook_status (*shadow_switch)(dbk_target *target, dbk_target *shadow, const char *name, int64_t now_ns,
                                     daybook_error *error);
     /** Close the shadow and remove what is left of it. */
@@ -186,8 +194,8 @@ typedef struct dbk_target_options {
     dbk_failure *failure;               // what kind it was where opening fails; may be NULL
 } dbk_target_options;
 
-/// By scheme: "sqlite:PATH" (or a plain path), "postgresql://…", "postgres://…" or "postgresql:KEY=VALUE …". EINVALID;
-/// EUNSUPPORTED where that database is not built in.
+/// By scheme: "sqlite:PATH" (or a plain path), "postgresql://…", "postgres://…" or "postgresql:KEY=VALUE …".
+/// EINVALID; EUNSUPPORTED where that database is not built in.
 daybook_status dbk_target_open(const char *url, const dbk_target_options *options, dbk_target **target_out,
                                daybook_error *error);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// For tests of projections into SQLite: a store in memory with orders in it, a database in a temporary directory, runs
-// in the foreground and in a thread, and questions to the database by a connection that is not the projection's.
+// For tests of projections into SQLite: a store in memory with orders in it, a database in a temporary
+// directory, runs in the foreground and in a thread, and questions to the database by a connection that is
+// not the projection's.
 #ifndef DBK_TESTS_READ_MODEL_H
 #define DBK_TESTS_READ_MODEL_H
 
@@ -39,7 +40,8 @@ extern const char model_sql[];
 
 /// Appends; fails the test where that fails. Returns the position.
 uint64_t model_append(model *at, const char *subject, const char *data);
-/// `count` events of `order_count` orders: placed, then items added, then paid; from a seed, the same each time.
+/// `count` events of `order_count` orders: placed, then items added, then paid; from a seed, the same each
+/// time.
 void model_append_many(model *at, int count, int order_count);
 
 /// A projection of `sql` (NULL: model_sql) into the database.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What goes wrong around a projection: a database that is locked, full, gone, damaged or no database, a store that is
-// damaged or changed, memory that runs out. Nothing is lost, nothing skipped, and the message says what to do.
+// What goes wrong around a projection: a database that is locked, full, gone, damaged or no database, a store
+// that is damaged or changed, memory that runs out. Nothing is lost, nothing skipped, and the message says
+// what to do.
 #include "read_model.h"
 
 #include <limits.h>

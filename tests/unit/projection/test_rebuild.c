@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rebuilding side by side: the new tables take the place of the old ones in one step, and nothing is lost meanwhile.
+// Rebuilding side by side: the new tables take the place of the old ones in one step, and nothing is lost
+// meanwhile.
 #include "read_model.h"
 
 #include <stdatomic.h>
