@@ -11,7 +11,7 @@
 // Bounded: filters are kept up to a quarter of the cache, first come first served, and go with their segment,
 // whose time merging ends. Those beyond are asked through the cache like any other chunk, at its price.
 //
-// Invariants: a kept filter has passed its checksum and dbk_filter_check. A row is written once; the entry's
+// Invariants: an open segment with filters has the table. A kept filter has passed its checksum and dbk_filter_check. A row is written once; the entry's
 // pointer, stored last, publishes it. Any thread.
 #include "segment/reader.h"
 
@@ -85,7 +85,7 @@ void dbk_segment_probe_begin(dbk_segment *segment, dbk_slice term, uint64_t hash
                              dbk_filter_probe *probe_out) {
     *probe_out = (dbk_filter_probe){.fingerprint = 0};
     const dbk_filter_part *part = dbk_segment_filter_part(segment, term);
-    if (part == NULL || segment->kept_filters == NULL) return;
+    if (part == NULL) return;
     (void)begin_kept(&segment->kept_filters[part - segment->footer.filter_parts], hash, probe_out);
 }
 
@@ -99,8 +99,7 @@ static daybook_status ask_cached(dbk_segment *segment, const dbk_filter_part *pa
         status = dbk_chunk_damaged(&segment->reader, part->offset, "a filter of the index", error);
     } else {
         if (!dbk_filter_may_contain(filter, hash)) status = DAYBOOK_ENOTFOUND;
-        if (segment->kept_filters != NULL)
-            keep(segment, &segment->kept_filters[part - segment->footer.filter_parts], filter, entry);
+        keep(segment, &segment->kept_filters[part - segment->footer.filter_parts], filter, entry);
     }
     dbk_cache_release(segment->cache, entry);
     return status;
@@ -111,8 +110,7 @@ daybook_status dbk_segment_ask_filter(dbk_segment *segment, dbk_slice term, dayb
     if (part == NULL) return DAYBOOK_OK;
     uint64_t hash = dbk_term_hash(term);
     dbk_filter_probe probe;
-    if (segment->kept_filters == NULL ||
-        !begin_kept(&segment->kept_filters[part - segment->footer.filter_parts], hash, &probe))
+    if (!begin_kept(&segment->kept_filters[part - segment->footer.filter_parts], hash, &probe))
         return ask_cached(segment, part, hash, error);
     return dbk_filter_probe_end(&probe) ? DAYBOOK_OK : DAYBOOK_ENOTFOUND;
 }

@@ -328,7 +328,7 @@ static term_record *find_record(dbk_gather *gather, uint64_t hash, dbk_slice ter
         if (slot->record == NOTHING) return add_record(gather, slot, hash, term);
         if (slot->hash_high != (uint32_t)(hash >> 32)) continue;
         term_record *record = record_at(gather, slot->record);
-        // defensive: two terms of which 32 bits of hash and the place agree
+        // defensive: only by chance do 32 bits of hash and the place of two terms agree
         if (record->size == term.size && memcmp(record_term(record), term.data, term.size) == 0)
             return record;
     }

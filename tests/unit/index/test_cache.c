@@ -201,6 +201,10 @@ static void what_is_kept_stays_until_it_is_let_go(void **state) {
     assert_true(has(cache, 1, 3));
     assert_true(dbk_cache_keep(cache, other));
     dbk_cache_release(cache, other);
+    dbk_cache_entry *gone = put(cache, 2, 1, 1000);
+    dbk_cache_forget(cache, 2);
+    assert_false(dbk_cache_keep(cache, gone)); // nobody finds it any more
+    dbk_cache_release(cache, gone);
     dbk_cache_forget(cache, 1); // kept, it lives on
     assert_int_equal(*(uint8_t *)dbk_cache_entry_data(other), (uint8_t)(31 + 3));
     dbk_cache_unkeep(cache, other);

@@ -791,6 +791,147 @@ static void a_removed_event_of_a_new_stream_needs_memory(void **state) {
     world_deinit(&world);
 }
 
+// ---- Filters and counts -----------------------------------------------------------------------------------
+
+// Whoever reads a filter is overtaken by one that asks twice, so that it is kept before.
+static struct {
+    daybook_vfs *inner;
+    dbk_segment *segment;
+    dbk_slice term;
+    bool is_armed;
+} overtaking;
+
+static int64_t read_overtaken(daybook_vfs *vfs, daybook_file *file, void *data, size_t size,
+                              uint64_t offset) {
+    if (overtaking.is_armed) {
+        overtaking.is_armed = false;
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(dbk_segment_ask_filter(overtaking.segment, overtaking.term, NULL), DAYBOOK_OK);
+    }
+    return overtaking.inner->read_at(vfs, file, data, size, offset);
+}
+
+static void a_filter_is_kept_once(void **state) {
+    (void)state;
+    test_world world;
+    world_init(&world, 313);
+    world.large_percent = 0;
+    world_add_events(&world, 900);
+    dbk_segment_unref(world_segment(&world, 0, 900));
+    daybook_vfs vfs = *world.vfs, *before = world.vfs;
+    vfs.read_at = read_overtaken;
+    overtaking.inner = before;
+    world.vfs = &vfs;
+    dbk_cache *shared = world.cache;
+    assert_int_equal(dbk_cache_new(world.allocator, 8 << 20, &world.cache), DAYBOOK_OK);
+    dbk_segment *segment = world_open(&world, 1);
+    assert_true(segment->footer.filter_part_count > 0);
+    dbk_term term;
+    dbk_term_make(&term, DBK_TERM_STREAM, world.events[0].event.stream_id, daybook_text(""));
+    overtaking.segment = segment;
+    overtaking.term = dbk_term_slice(&term);
+    overtaking.is_armed = true;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(dbk_segment_ask_filter(segment, dbk_term_slice(&term), NULL), DAYBOOK_OK);
+    assert_false(overtaking.is_armed);
+    dbk_segment_unref(segment);
+    dbk_cache_free(world.cache);
+    world.cache = shared;
+    world.vfs = before;
+    world_deinit(&world);
+}
+
+static daybook_status count_step(test_world *world) {
+    dbk_segment_config config = world_config(world, 1);
+    dbk_segment *segment;
+    DBK_TRY(dbk_segment_open(&config, world->cache, &segment, &world->error));
+    dbk_term term;
+    dbk_term_make(&term, DBK_TERM_STREAM, world->events[0].event.stream_id, daybook_text(""));
+    dbk_term_entry entry;
+    dbk_postings *postings = NULL;
+    daybook_status status = dbk_segment_find_term(segment, dbk_term_slice(&term), &entry, &world->error);
+    if (status == DAYBOOK_OK) status = dbk_postings_open(segment, &entry, &postings, &world->error);
+    uint64_t first = world->events[0].event.position, last = world->events[world->count - 1].event.position;
+    uint64_t count = 0;
+    size_t at = 0;
+    for (uint64_t position = first - 1; status == DAYBOOK_OK && position <= last + 1; position += 7) {
+        while (at < world->count && world->events[at].event.position < position) at++;
+        status = dbk_postings_count(postings, position, &count, &world->error);
+        if (status == DAYBOOK_OK) assert_int_equal(count, world->count - at);
+    }
+    if (status == DAYBOOK_OK) status = dbk_postings_count(postings, last + 1, &count, &world->error);
+    if (status == DAYBOOK_OK) assert_int_equal(count, 0);
+    dbk_postings_close(postings);
+    dbk_segment_unref(segment);
+    return status;
+}
+
+static void postings_are_counted_from_anywhere(void **state) {
+    (void)state;
+    test_world world;
+    world_init(&world, 314);
+    world.large_percent = 0;
+    world.stream_count = 1;
+    for (int i = 0; i < 4; i++) { // runs with wide gaps between them, and pages of numbers
+        world_add_events(&world, 2500);
+        world.next_position += 500;
+    }
+    dbk_segment *segment = world_segment(&world, 0, world.count);
+    dbk_term_entry none = {.postings_form = DBK_POSTINGS_NONE};
+    dbk_postings *postings;
+    uint64_t count = 1;
+    assert_ok(&world, dbk_postings_open(segment, &none, &postings, &world.error));
+    assert_ok(&world, dbk_postings_count(postings, 0, &count, &world.error));
+    assert_int_equal(count, 0);
+    dbk_postings_close(postings);
+    dbk_segment_unref(segment);
+    assert_ok(&world, count_step(&world));
+    check_each_call(&world, count_step, DBK_SIM_READ);
+    world_deinit(&world);
+}
+
+// A run that ends in front of the number, and a group whose numbers do not decode.
+static void lists_of_hostile_groups_are_counted_or_refused(void **state) {
+    (void)state;
+    for (int is_refused = 0; is_refused < 2; is_refused++) {
+        forge made;
+        forge_begin(&made, 60);
+        forge_blocks(&made, 10);
+        uint8_t bytes[64];
+        size_t size = dbk_put_varint(bytes, 0);
+        dbk_term_value value;
+        if (is_refused) { // more numbers than bytes
+            size += dbk_put_varint(bytes + size, UINT64_C(20) << 1);
+            size += dbk_put_varint(bytes + size, 19);
+            memset(bytes + size, 0xff, 19);
+            size += 19;
+            value = forge_list_of(&made, bytes, size);
+            value.count = 20;
+        } else {
+            size += dbk_put_varint(bytes + size, UINT64_C(5) << 1 | 1);
+            value = forge_list_of(&made, bytes, size);
+            value.count = 5;
+        }
+        forge_term(&made, DBK_TERM_STREAM, "", &value);
+        forge_finish(&made);
+        dbk_segment *segment = world_open(&made.world, 1);
+        dbk_term term;
+        dbk_term_make(&term, DBK_TERM_STREAM, 7, daybook_text(""));
+        dbk_term_entry entry;
+        assert_ok(&made.world,
+                  dbk_segment_find_term(segment, dbk_term_slice(&term), &entry, &made.world.error));
+        dbk_postings *postings;
+        assert_ok(&made.world, dbk_postings_open(segment, &entry, &postings, &made.world.error));
+        uint64_t count;
+        daybook_status status = dbk_postings_count(postings, made.base + 8, &count, &made.world.error);
+        assert_int_equal(status, is_refused ? DAYBOOK_EDAMAGED : DAYBOOK_OK);
+        if (!is_refused) assert_int_equal(count, 0);
+        dbk_postings_close(postings);
+        dbk_segment_unref(segment);
+        forge_end(&made);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_read_of_a_verification_may_fail),
@@ -814,6 +955,9 @@ int main(void) {
         cmocka_unit_test(a_prefix_longer_than_any_term_finds_nothing),
         cmocka_unit_test(ids_are_looked_for_on_a_damaged_page),
         cmocka_unit_test(a_removed_event_of_a_new_stream_needs_memory),
+        cmocka_unit_test(a_filter_is_kept_once),
+        cmocka_unit_test(postings_are_counted_from_anywhere),
+        cmocka_unit_test(lists_of_hostile_groups_are_counted_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
