@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Asking the filters of a segment's index whether it has a term: what ends most look-ups, since a term that few
-// segments have is asked of all.
+// Asking the filters of a segment's index whether it has a term: what ends most look-ups, since a term that
+// few segments have is asked of all.
 //
 // A filter is found by binary search over the separators, and lies in the cache. There it costs a lock, a
 // search and the lists of the cache, all of it cold to the processor where there are many segments: a
@@ -11,8 +11,8 @@
 // Bounded: filters are kept up to a quarter of the cache, first come first served, and go with their segment,
 // whose time merging ends. Those beyond are asked through the cache like any other chunk, at its price.
 //
-// Invariants: an open segment with filters has the table. A kept filter has passed its checksum and dbk_filter_check. A row is written once; the entry's
-// pointer, stored last, publishes it. Any thread.
+// Invariants: an open segment with filters has the table. A kept filter has passed its checksum and
+// dbk_filter_check. A row is written once; the entry's pointer, stored last, publishes it. Any thread.
 #include "segment/reader.h"
 
 static dbk_slice separator_of(const dbk_segment *segment, uint32_t index) {
@@ -52,7 +52,8 @@ void dbk_segment_drop_kept_filters(dbk_segment *segment) {
     segment->kept_filters = NULL;
 }
 
-// The caller holds the entry. Of two threads that come here with it, the one whose pointer is stored keeps it.
+// The caller holds the entry. Of two threads that come here with it, the one whose pointer is stored keeps
+// it.
 static void keep(dbk_segment *segment, dbk_kept_filter *row, dbk_slice filter, dbk_cache_entry *entry) {
     if (!dbk_cache_keep(segment->cache, entry)) return;
     dbk_filter_shape shape;

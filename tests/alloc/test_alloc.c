@@ -10,8 +10,8 @@
 //   - the same after a power failure that drops everything unsynced, and after an orderly close.
 // The call must give OK or ENOMEM, work when there is memory again, and leave nothing unreleased at close.
 //
-// Instrumented (lib/slow_build.h), behind the first of each call only every STRIDE_SLOW-th allocation fails, others on
-// another day; without it each of them.
+// Instrumented (lib/slow_build.h), behind the first of each call only every STRIDE_SLOW-th allocation fails,
+// others on another day; without it each of them.
 //
 // DAYBOOK_SEED         which of them; default: the day's number, printed
 // DAYBOOK_STRIDE       every how manyth; 1: all

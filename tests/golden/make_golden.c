@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Makes the golden store of this format in an absent directory: the workload of tests/sim without what only
 // fills the journal, left as a killed process leaves it. The clock and all randomness are simulated, so that
-// the same program makes the same bytes. Behind the workload: segments with deletion files, consumers in the middle of
-// their work, a work queue, a machine's history, a chain of causes. Called by tools/make-golden.
+// the same program makes the same bytes. Behind the workload: segments with deletion files, consumers in the
+// middle of their work, a work queue, a machine's history, a chain of causes. Called by tools/make-golden.
 #include <stdio.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether the test runs instrumented (address sanitizer, coverage), which makes it several times slower: what goes
-// through thousands of cases takes fewer of them then, others each time, and says which.
+// Whether the test runs instrumented (address sanitizer, coverage), which makes it several times slower: what
+// goes through thousands of cases takes fewer of them then, others each time, and says which.
 #ifndef DBK_TESTS_SLOW_BUILD_H
 #define DBK_TESTS_SLOW_BUILD_H
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What happens once in a lifetime: memory or a write that fails at the one place where nothing else has failed
-// before, pages of the block index that say odd things under right checksums, bytes that change under a reader.
+// What happens once in a lifetime: memory or a write that fails at the one place where nothing else has
+// failed before, pages of the block index that say odd things under right checksums, bytes that change under
+// a reader.
 #include <errno.h>
 #include <stdlib.h>
 
@@ -486,7 +487,8 @@ static dbk_liveness all_live(void *context, uint32_t stream_id, uint64_t positio
     return DBK_LIVE;
 }
 
-// Copies of dictionaries are read with their neighbours: one that claims another size than it came with is not taken.
+// Copies of dictionaries are read with their neighbours: one that claims another size than it came with is
+// not taken.
 static void a_dictionary_in_the_cache_has_one_size(void **state) {
     (void)state;
     test_world world;
@@ -525,7 +527,8 @@ static daybook_status merge_pair_step(test_world *world) {
     return status;
 }
 
-// A block that is packed anew stands in front of one that is copied; nothing is collected before it is written.
+// A block that is packed anew stands in front of one that is copied; nothing is collected before it is
+// written.
 static void each_write_and_allocation_of_a_merge_may_fail(void **state) {
     (void)state;
     test_world world;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Deletion files: what was written comes back; what belongs to another store, segment or generation, and every
-// changed or missing byte, is refused.
+// Deletion files: what was written comes back; what belongs to another store, segment or generation, and
+// every changed or missing byte, is refused.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -492,8 +492,8 @@ static void creation_is_whole_or_nothing(void **state) {
     }
 }
 
-// A killed creation may have left the name of the store unsynced: the next opening makes it durable before anything
-// is acknowledged, also where it finds everything else in order.
+// A killed creation may have left the name of the store unsynced: the next opening makes it durable before
+// anything is acknowledged, also where it finds everything else in order.
 static void the_name_that_a_killed_creation_left_is_made_durable(void **state) {
     (void)state;
     bool finished = false;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Recovery piece by piece: what a flush must say of streams, streams and segments as a manifest says that is made
-// here, tables that follow one another, and a journal that holds what no program wrote. Each with memory that runs
-// out at every place.
+// Recovery piece by piece: what a flush must say of streams, streams and segments as a manifest says that is
+// made here, tables that follow one another, and a journal that holds what no program wrote. Each with memory
+// that runs out at every place.
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
