@@ -9,7 +9,8 @@
  *     definition.sql = text of the file;                 // see docs/guide/read-models.md
  *     definition.file = "order_totals.sql";
  *     daybook_projection *projection;
- *     daybook_projection_new(daybook_store_engine(store), &definition, "sqlite:orders.db", NULL, &projection, &error);
+ *     daybook_projection_new(daybook_store_engine(store), &definition, "sqlite:orders.db", NULL, &projection,
+ *                            &error);
  *     daybook_projection_run(projection, DAYBOOK_PROJECTION_FOLLOW, &error);       // until interrupted
  *     daybook_projection_free(projection);
  *
@@ -52,9 +53,9 @@ typedef struct daybook_value {
 } daybook_value;
 
 /**
- * Applies one event by daybook_projection_execute. What it returns counts: OK; EINVALID or EREFUSED: this event
- * cannot be applied and is parked; anything else stops the run. It may be called again for the same event, after
- * what it did was rolled back; so it must do nothing that cannot be undone.
+ * Applies one event by daybook_projection_execute. What it returns counts: OK; EINVALID or EREFUSED: this
+ * event cannot be applied and is parked; anything else stops the run. It may be called again for the same
+ * event, after what it did was rolled back; so it must do nothing that cannot be undone.
  */
 typedef daybook_status (*daybook_projection_handler)(void *context,
                                                      daybook_projection_transaction *transaction,
@@ -78,7 +79,8 @@ typedef struct daybook_projection_definition {
 
 DAYBOOK_API void daybook_projection_definition_init(daybook_projection_definition *definition);
 
-/** Reads the file and says what is wrong with it, without a database. `name_out` gets its name, NUL-terminated. */
+/** Read the file and say what is wrong with it, without a database. `name_out` gets its name,
+ *  NUL-terminated. */
 DAYBOOK_API daybook_status daybook_projection_check(daybook_slice sql, const char *file, char name_out[64],
                                                     daybook_error *error);
 
@@ -143,8 +145,8 @@ typedef struct daybook_projection daybook_projection;
 /**
  * @param database  "sqlite:PATH", or a connection string "postgresql://…"
  * @param options   may be NULL
- * @return OK; EINVALID: the definition or the URL is wrong, with file and line; EUNSUPPORTED: the engine or this build
- *         lacks something; ENOMEM. The database is not opened yet.
+ * @return OK; EINVALID: the definition or the URL is wrong, with file and line; EUNSUPPORTED: the engine or
+ *         this build lacks something; ENOMEM. The database is not opened yet.
  */
 DAYBOOK_API daybook_status daybook_projection_new(daybook_engine *engine,
                                                   const daybook_projection_definition *definition,
@@ -162,30 +164,34 @@ enum daybook_projection_run_flag {
 
 /**
  * Make the tables where there are none, go on from the checkpoint otherwise. One run at a time per handle.
- * @return OK: caught up (without FOLLOW) or interrupted; ELOCKED: another instance is active; ECONFLICT: the database
- *         has another version of the definition: rebuild; EREFUSED: an event could not be applied and on_error is STOP,
- *         `error` names it; EINVALID: a statement is wrong, with file and line; what reading the store and the
- *         database gives otherwise. What was committed stays.
+ * @return OK: caught up (without FOLLOW) or interrupted; ELOCKED: another instance is active; ECONFLICT:
+ *         the database has another version of the definition: rebuild; EREFUSED: an event could not be
+ *         applied and on_error is STOP, `error` names it; EINVALID: a statement is wrong, with file and
+ *         line; what reading the store and the database gives otherwise. What was committed stays.
  */
 DAYBOOK_API daybook_status daybook_projection_run(daybook_projection *projection, unsigned flags,
                                                   daybook_error *error);
 /** End a run, or the next one to begin, after the batch in hand. Any thread, also a signal handler's. */
 DAYBOOK_API void daybook_projection_interrupt(daybook_projection *projection);
-/** Any thread, also during a run. Texts are valid until the next call by the same thread of control on this handle. */
+/** Any thread, also during a run. Texts are valid until the next call by the same thread of control on this
+ *  handle. */
 DAYBOOK_API void daybook_projection_get_info(daybook_projection *projection,
                                              daybook_projection_info *info_out);
 
 /**
- * Build the tables anew from the first event beside those in use, and put them in their place in one transaction
- * once they have caught up. The running projection of the same name goes on meanwhile; afterwards it continues from where
- * the new tables are if its definition is the same, and ends with ECONFLICT if not. Interruptible: nothing is changed then.
- * @return OK; ELOCKED: another rebuild of it is under way; ECLOSED: interrupted; else as daybook_projection_run
+ * Build the tables anew from the first event beside those in use, and put them in their place in one
+ * transaction once they have caught up. The running projection of the same name goes on meanwhile;
+ * afterwards it continues from where the new tables are if its definition is the same, and ends with
+ * ECONFLICT if not. Interruptible: nothing is changed then.
+ * @return OK; ELOCKED: another rebuild of it is under way; ECLOSED: interrupted; else as
+ *         daybook_projection_run
  */
 DAYBOOK_API daybook_status daybook_projection_rebuild(daybook_projection *projection, daybook_error *error);
 
 /**
- * Run [teardown] and remove tables, checkpoint and parked events, in one transaction. daybook_read_model_drop does the same
- * without a definition, so without [teardown]. ENOTFOUND; ELOCKED while it runs.
+ * Run [teardown] and remove tables, checkpoint and parked events, in one transaction.
+ * daybook_read_model_drop does the same without a definition, so without [teardown]. ENOTFOUND; ELOCKED
+ * while it runs.
  */
 DAYBOOK_API daybook_status daybook_projection_drop(daybook_projection *projection, daybook_error *error);
 
@@ -211,7 +217,8 @@ DAYBOOK_API daybook_status daybook_read_model_pause(daybook_read_model *model, c
                                                     daybook_error *error);
 DAYBOOK_API daybook_status daybook_read_model_resume(daybook_read_model *model, const char *name,
                                                      daybook_error *error);
-/** Drop the tables that its [setup] made, and its checkpoint; [teardown] is not known here. ELOCKED while it runs. */
+/** Drop the tables that its [setup] made, and its checkpoint; [teardown] is not known here. ELOCKED while it
+ *  runs. */
 DAYBOOK_API daybook_status daybook_read_model_drop(daybook_read_model *model, const char *name,
                                                    daybook_error *error);
 
@@ -232,8 +239,8 @@ DAYBOOK_API daybook_status daybook_read_model_parked(daybook_read_model *model, 
                                                                   const daybook_parked_event *event),
                                                      void *context, daybook_error *error);
 /**
- * Ask for a parked event (position 0: all) to be applied again, or to be left out for ever; those behind it follow. The
- * active run does so within a second; without one, the next does. ENOTFOUND.
+ * Ask for a parked event (position 0: all) to be applied again, or to be left out for ever; those behind it
+ * follow. The active run does so within a second; without one, the next does. ENOTFOUND.
  */
 DAYBOOK_API daybook_status daybook_read_model_retry(daybook_read_model *model, const char *name,
                                                     uint64_t position, daybook_error *error);

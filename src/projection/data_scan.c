@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The scanner over an event's data. What lies on the way to a wanted place is descended into (`scan`), all else
-// is passed over (`pass`) with the same checks and no more work than these need.
+// The scanner over an event's data. What lies on the way to a wanted place is descended into (`scan`), all
+// else is passed over (`pass`) with the same checks and no more work than these need.
 //
 // Every function takes what it expects from the front of the text and returns false where it does not find
 // it: then `at` is the offending byte, or `problem` says what else went wrong. Strings are looked at eight

@@ -2,7 +2,8 @@
 // Members of JSON text by path, all wanted ones in one pass, without building a tree.
 //
 // No tree is built, for two reasons: a number has to reach a NUMERIC column with all its digits, and of an
-// order of 229 bytes four members cost 0.9 us this way, values by toolkit/json_parse.c 3.5, jansson's parser 11.
+// order of 229 bytes four members cost 0.9 us this way, values by toolkit/json_parse.c 3.5, jansson's
+// parser 11.
 //
 // Pure. A wanted tree is read-only once made.
 #ifndef DBK_PROJECTION_DATA_SCAN_H
@@ -34,9 +35,9 @@ typedef struct dbk_data_failure {
 } dbk_data_failure;
 
 /**
- * Set the values that are wanted below `root` and present; the others stay as they are (NULL, says who calls).
- * Of members named twice the last counts. Recursion goes as deep as the wanted paths, nesting of the text
- * costs a bit a level.
+ * Set the values that are wanted below `root` and present; the others stay as they are (NULL, says who
+ * calls). Of members named twice the last counts. Recursion goes as deep as the wanted paths, nesting of
+ * the text costs a bit a level.
  * @return what is wrong with the text, all of which is looked at: RFC 8259, nested up to DBK_DATA_DEPTH_MAX
  */
 dbk_data_problem dbk_data_scan(const dbk_wanted *root, dbk_slice text, dbk_arena *arena, dbk_value *values,

@@ -109,8 +109,9 @@ daybook_status dbk_parameter_plan_new(const dbk_parameter *parameters, size_t co
  * The values of an event, one for each parameter of the plan, copied into `arena`: they outlive the event.
  * Absent metadata, headers, tags and members, and JSON's null are NULL. Empty data has no members.
  * Of members named twice the last counts.
- * @return OK; EINVALID: the event is not what the projection expects (data that is no JSON, a required value
- *         absent, a number beyond a double, a string with a NUL): the message says which parameter and why; ENOMEM
+ * @return OK; EINVALID: the event is not what the projection expects (data that is no JSON, a required
+ *         value absent, a number beyond a double, a string with a NUL): the message says which parameter
+ *         and why; ENOMEM
  */
 daybook_status dbk_parameter_plan_evaluate(const dbk_parameter_plan *plan,
                                            const daybook_recorded_event *event, dbk_arena *arena,

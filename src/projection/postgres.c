@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 // Projections into PostgreSQL: connection, failures, statements, transactions.
 //
-// A batch is one pipeline. BEGIN, the statements of its events, the checkpoint's UPDATE and COMMIT are sent one behind the
-// other without waiting, and one sync at the end asks for all answers: a batch costs one round trip however many
-// statements it has. What comes back is read while there is still something to send, so that neither side can stand with
-// full buffers. After the first error the server skips everything up to the sync, COMMIT included, so a batch is in
-// whole or not at all. Results come in the order of sending; a ring of tags says whose each is, and so which event a failure
-// belongs to.
+// A batch is one pipeline. BEGIN, the statements of its events, the checkpoint's UPDATE and COMMIT are sent
+// one behind the other without waiting, and one sync at the end asks for all answers: a batch costs one
+// round trip however many statements it has. What comes back is read while there is still something to
+// send, so that neither side can stand with full buffers. After the first error the server skips everything
+// up to the sync, COMMIT included, so a batch is in whole or not at all. Results come in the order of
+// sending; a ring of tags says whose each is, and so which event a failure belongs to.
 //
-// Fencing. COMMIT is sent before anybody knows whether the checkpoint's UPDATE found its row. So the UPDATE stands in a
-// query that divides by the number of rows it found: none is an error, and the server skips the COMMIT.
+// Fencing. COMMIT is sent before anybody knows whether the checkpoint's UPDATE found its row. So the UPDATE
+// stands in a query that divides by the number of rows it found: none is an error, and the server skips the
+// COMMIT.
 //
-// Statements are prepared once per connection, with the types the server infers; values go as text, which the column's own
-// input function reads: binary was not faster (docs/design/projections.md). bytea is sent as it is. libpq takes text
-// up to its NUL, so text with a NUL in it is refused here, as the server would.
+// Statements are prepared once per connection, with the types the server infers; values go as text, which
+// the column's own input function reads: binary was not faster (docs/design/projections.md). bytea is sent
+// as it is. libpq takes text up to its NUL, so text with a NUL in it is refused here, as the server would.
 //
-// A session is set up for many small statements: JIT off, one plan per statement, and sequential scans only where nothing
-// else is left. For a plan made while a table was small would scan it for ever, row by row, while it grows. What was
-// set in the connection string or for the role stays. lock_timeout keeps a run from waiting behind a locked table
-// without a word, keepalives from waiting for a machine that is gone.
+// A session is set up for many small statements: JIT off, one plan per statement, and sequential scans only
+// where nothing else is left. For a plan made while a table was small would scan it for ever, row by row,
+// while it grows. What was set in the connection string or for the role stays. lock_timeout keeps a run
+// from waiting behind a locked table without a word, keepalives from waiting for a machine that is gone.
 //
-// Failures go by SQLSTATE: what may pass (connection, locks, serialization, resources), what is of the event (data,
-// constraints, RAISE), and the rest, which needs a person. A lost connection is said, not mended: the runner opens anew.
-// Connection strings hold passwords and are never repeated in messages.
+// Failures go by SQLSTATE: what may pass (connection, locks, serialization, resources), what is of the
+// event (data, constraints, RAISE), and the rest, which needs a person. A lost connection is said, not
+// mended: the runner opens anew. Connection strings hold passwords and are never repeated in messages.
 //
 // One thread at a time. libpq allocates by malloc; everything else comes from the allocator.
 #include "projection/postgres.h"
@@ -291,7 +292,8 @@ static void take_result(dbk_postgres *postgres, PGresult *result) {
     PQclear(result);
 }
 
-// What has arrived; with `is_all` until everything sent is answered. A failure on the way is in postgres->failed.
+// What has arrived; with `is_all` until everything sent is answered. A failure on the way is in
+// postgres->failed.
 static daybook_status receive(dbk_postgres *postgres, bool is_all) {
     PGconn *connection = postgres->connection;
     int idle_count = 0;
@@ -890,7 +892,8 @@ static const char settings[] =
     " JOIN pg_catalog.pg_settings s ON s.name = v.name"
     " WHERE s.source NOT IN ('client', 'user', 'database', 'database user')";
 
-// tcp_user_timeout and keepalives of both sides: neither waits for hours for one that is gone, and its locks go.
+// tcp_user_timeout and keepalives of both sides: neither waits for hours for one that is gone, and its
+// locks go.
 static daybook_status connect(dbk_postgres *postgres, daybook_error *error) {
     const char *const names[] = {
         "keepalives_idle", "keepalives_interval", "keepalives_count",          "tcp_user_timeout",

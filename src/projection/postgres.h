@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the files of the PostgreSQL target share. postgres.c: connection, failures, statements, transactions;
-// postgres_books.c: the bookkeeping tables and who is in charge; postgres_copy.c: loading in bulk; postgres_shadow.c:
-// rebuilding side by side.
+// What the files of the PostgreSQL target share. postgres.c: connection, failures, statements,
+// transactions; postgres_books.c: the bookkeeping tables and who is in charge; postgres_copy.c: loading in
+// bulk; postgres_shadow.c: rebuilding side by side.
 #ifndef DBK_PROJECTION_POSTGRES_H
 #define DBK_PROJECTION_POSTGRES_H
 

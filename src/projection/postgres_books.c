@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// The bookkeeping of projections in PostgreSQL: checkpoints, parked events, what each projection made, and who is in
-// charge. The tables lie in the first schema of the search path, as the read models do:
+// The bookkeeping of projections in PostgreSQL: checkpoints, parked events, what each projection made, and
+// who is in charge. The tables lie in the first schema of the search path, as the read models do:
 //
 //   daybook_projection         a row per projection
 //   daybook_parked             a row per event that could not be applied, or waits behind one
 //   daybook_projection_object  what a [setup] brought into being, so that a rebuild or a removal drops that and nothing
 //                              else; `name` is an identity as pg_identify_object writes it: public.f(integer)
 //
-// What [setup] made is what the catalogues have more than before, less what comes and goes with something else of it:
-// indexes of its tables, sequences of its columns, types of its rows. Objects are dropped without CASCADE: what others
-// built on them is not ours to drop, and the message names it.
+// What [setup] made is what the catalogues have more than before, less what comes and goes with something
+// else of it: indexes of its tables, sequences of its columns, types of its rows. Objects are dropped
+// without CASCADE: what others built on them is not ours to drop, and the message names it.
 //
-// In charge is who holds an advisory lock of the session, named after schema and projection. It ends with the connection,
-// so that another instance takes over at once and no clock is asked. The checkpoint is fenced besides: `save` finds the row
-// only where position, instance and hash are as this instance left them. A server that ends a connection tells the client
-// before it gives up the session's locks; so who finds the lock held by a session of its own name waits a moment.
+// In charge is who holds an advisory lock of the session, named after schema and projection. It ends with
+// the connection, so that another instance takes over at once and no clock is asked. The checkpoint is
+// fenced besides: `save` finds the row only where position, instance and hash are as this instance left
+// them. A server that ends a connection tells the client before it gives up the session's locks; so who
+// finds the lock held by a session of its own name waits a moment.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -239,8 +240,8 @@ static daybook_status run_all(dbk_postgres *postgres, const dbk_definition *defi
 static const char remember_before[] =
     "CREATE TEMPORARY TABLE daybook_before ON COMMIT DROP AS SELECT * FROM " ALL_OBJECTS " o";
 
-// Less what hangs on another of them (a: automatic, i: internal, P and S: partitions) or belongs to an extension, and less
-// the temporary schemas that a session makes for itself.
+// Less what hangs on another of them (a: automatic, i: internal, P and S: partitions) or belongs to an
+// extension, and less the temporary schemas that a session makes for itself.
 static const char remember_after[] =
     "WITH made AS MATERIALIZED (SELECT * FROM " ALL_OBJECTS " o EXCEPT SELECT * FROM pg_temp.daybook_before)"
     " INSERT INTO daybook_projection_object SELECT $1, i.type, i.identity, m.object::bigint"
@@ -311,8 +312,9 @@ daybook_status dbk_postgres_exec_each(dbk_postgres *postgres, const char *sql, c
     return status;
 }
 
-// One statement for all of a kind, so that it does not matter which of two tables refers to the other. What users stands
-// before what is used. What hangs on a table (triggers, rules, policies) comes first, and may be on a foreign one.
+// One statement for all of a kind, so that it does not matter which of two tables refers to the other. What
+// users stands before what is used. What hangs on a table (triggers, rules, policies) comes first, and may
+// be on a foreign one.
 static const char drops[] =
     "WITH made AS (SELECT CASE kind WHEN 'composite type' THEN 'type' ELSE kind END AS kind, name, number"
     " FROM daybook_projection_object WHERE projection = $1)"

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loading in bulk: where every section is one plain INSERT, batches worth it go by COPY, in text form, which the columns' own
-// input functions read as they read the values of a statement. A row costs the server less than half as much.
+// Loading in bulk: where every section is one plain INSERT, batches worth it go by COPY, in text form,
+// which the columns' own input functions read as they read the values of a statement. A row costs the
+// server less than half as much.
 //
-// Rows are gathered per table and sent when there are many; a COPY stays open until another table's turn comes, or
-// anything else is to be done in the transaction, so that the server works while rows are made. Rows of one table
-// keep their order; those of different tables do not, which only a constraint between them can see. Triggers and rules
-// can see more, the number of statements for one; tables that have any for INSERT get statements.
+// Rows are gathered per table and sent when there are many; a COPY stays open until another table's turn
+// comes, or anything else is to be done in the transaction, so that the server works while rows are made.
+// Rows of one table keep their order; those of different tables do not, which only a constraint between
+// them can see. Triggers and rules can see more, the number of statements for one; tables that have any for
+// INSERT get statements.
 //
-// Where COPY refuses, statements have the last word: the transaction goes back to its beginning and the same steps are sent
-// as statements. They name the event, if it is one; if they succeed (a foreign key met in the other order), COPY is not
-// tried again on this connection.
+// Where COPY refuses, statements have the last word: the transaction goes back to its beginning and the
+// same steps are sent as statements. They name the event, if it is one; if they succeed (a foreign key met
+// in the other order), COPY is not tried again on this connection.
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -79,7 +81,8 @@ static bool has_rivals(const dbk_definition *definition) {
     return false;
 }
 
-// Rules rewrite an INSERT, and COPY passes them by; triggers see the rows of many events at once; a view takes no COPY.
+// Rules rewrite an INSERT, and COPY passes them by; triggers see the rows of many events at once; a view
+// takes no COPY.
 static daybook_status check_table(dbk_postgres *postgres, const dbk_insert *insert, bool *takes_copy_out,
                                   daybook_error *error) {
     char *table = dbk_copy_text(postgres->allocator, insert->table);
@@ -173,7 +176,8 @@ static bool write_row(dbk_buf *rows, const dbk_insert *insert, const dbk_value *
     return true;
 }
 
-// Sending. A failure here is looked into by sending statements; what it was does not matter unless it may pass.
+// Sending. A failure here is looked into by sending statements; what it was does not matter unless it may
+// pass.
 
 static daybook_status wait_until_sent(dbk_postgres *postgres, daybook_error *error) {
     PGconn *connection = postgres->connection;

@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rebuilding side by side in PostgreSQL: the shadow is a schema of its own, daybook_build_NAME, that comes first in the
-// search path of a second connection; so the same SQL makes the same tables in it, with bookkeeping of their own. Commits
-// there do not wait for the disk: rows and checkpoint lie in the same log, and what a crash takes it takes of both.
+// Rebuilding side by side in PostgreSQL: the shadow is a schema of its own, daybook_build_NAME, that comes
+// first in the search path of a second connection; so the same SQL makes the same tables in it, with
+// bookkeeping of their own. Commits there do not wait for the disk: rows and checkpoint lie in the same
+// log, and what a crash takes it takes of both.
 //
-// The switch is one transaction of the live connection. It begins with a lock on the live row (the fence), which the live
-// run takes too at the beginning of each of its transactions: so the live checkpoint stands still, and the shadow is brought
-// beyond it, however fast events come, while others go on reading. Then the live objects are dropped, the shadow's move
-// into their schema (ALTER ... SET SCHEMA; indexes, constraints and sequences of columns go with their tables), row
-// and parked events are exchanged. It writes no rows, and waits only for readers who are at a live table at that moment:
-// not longer than LOCK_TIMEOUT at a time, which is less than deadlock_timeout, so that a reader of several tables is never
-// the one to be refused; then it lets go and is tried again. Its commit makes what the shadow wrote durable, because the
-// log is one.
+// The switch is one transaction of the live connection. It begins with a lock on the live row (the fence),
+// which the live run takes too at the beginning of each of its transactions: so the live checkpoint stands
+// still, and the shadow is brought beyond it, however fast events come, while others go on reading. Then
+// the live objects are dropped, the shadow's move into their schema (ALTER ... SET SCHEMA; indexes,
+// constraints and sequences of columns go with their tables), row and parked events are exchanged. It
+// writes no rows, and waits only for readers who are at a live table at that moment: not longer than
+// LOCK_TIMEOUT at a time, which is less than deadlock_timeout, so that a reader of several tables is never
+// the one to be refused; then it lets go and is tried again. Its commit makes what the shadow wrote
+// durable, because the log is one.
 //
-// What an administrator did to the live tables beside the file is kept: owner, grants on tables and columns, and further
-// indexes, which are built on the shadow's tables before the switch. What others built on them (views, foreign keys)
-// PostgreSQL keeps from being dropped: then nothing is changed, and the message names it.
+// What an administrator did to the live tables beside the file is kept: owner, grants on tables and
+// columns, and further indexes, which are built on the shadow's tables before the switch. What others built
+// on them (views, foreign keys) PostgreSQL keeps from being dropped: then nothing is changed, and the
+// message names it.
 //
 // A second rebuild of the same projection is kept out by an advisory lock of the shadow's session.
 #include <inttypes.h>
@@ -97,8 +100,8 @@ void dbk_postgres_shadow_close(dbk_target *target, bool is_removed) {
 
 // Before the switch.
 
-// Indexes of live tables that the shadow's tables of the same name lack. `$2` is the shadow's schema; the definition names
-// the live table behind ON, where ours has to stand.
+// Indexes of live tables that the shadow's tables of the same name lack. `$2` is the shadow's schema; the
+// definition names the live table behind ON, where ours has to stand.
 static const char further_indexes[] =
     "SELECT replace(pg_get_indexdef(i.indexrelid), ' ON ' || format('%I.%I', n.nspname, t.relname) || ' ',"
     " ' ON ' || format('%I.%I', $2::text, t.relname) || ' ')"
@@ -176,8 +179,8 @@ daybook_status dbk_postgres_shadow_finish(dbk_target *target, daybook_error *err
 
 // The switch.
 
-// What others may do with the live tables, and who owns them, as statements that do the same to tables of the same name
-// once they stand in their place. Kept as text, because the tables are dropped in between.
+// What others may do with the live tables, and who owns them, as statements that do the same to tables of
+// the same name once they stand in their place. Kept as text, because the tables are dropped in between.
 static const char remember_grants[] =
     "CREATE TEMPORARY TABLE daybook_grant ON COMMIT DROP AS"
     " WITH live AS (SELECT c.oid, c.relname, c.relkind, c.relowner, c.relacl, c.relnamespace FROM pg_class c"

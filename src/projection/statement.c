@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Statements: taken from a file, written for a database, and recognized where they are plain inserts.
 //
-// A ';' ends a statement, but not within parentheses (CREATE RULE of PostgreSQL), nor in the body of a trigger
-// (SQLite) or of a function (PostgreSQL's BEGIN ATOMIC), which goes on to the END that follows a ';'. Bodies
-// in strings and dollar quotes are strings.
+// A ';' ends a statement, but not within parentheses (CREATE RULE of PostgreSQL), nor in the body of a
+// trigger (SQLite) or of a function (PostgreSQL's BEGIN ATOMIC), which goes on to the END that follows a
+// ';'. Bodies in strings and dollar quotes are strings.
 //
 // Statements that begin or end transactions are refused: rows and checkpoint change in one, which is the
 // runner's.

@@ -86,7 +86,7 @@ typedef struct dbk_target_calls {
 
     // Bookkeeping, each in a transaction of its own.
 
-    /** Make the two tables where they do not exist. */
+    /** Make the bookkeeping tables where they do not exist. */
     daybook_status (*ensure)(dbk_target *target, daybook_error *error);
     /** ENOTFOUND where the projection, or the bookkeeping, is not there. Cheap: asked once a second. */
     daybook_status (*load)(dbk_target *target, const char *name, dbk_progress *progress_out,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which segments of a view are worth asking. An aggregate lies in few of them, but each look-up has to ask all;
-// so all are asked at once, before any of them is opened: the filters that lie in memory (segment/filters.c)
-// answer in two passes, the first of which only has their cells fetched. So the memory of one is not waited for
-// after that of another, and a segment that does not have the term costs some tens of nanoseconds.
+// Which segments of a view are worth asking. An aggregate lies in few of them, but each look-up has to ask
+// all; so all are asked at once, before any of them is opened: the filters that lie in memory
+// (segment/filters.c) answer in two passes, the first of which only has their cells fetched. So the memory
+// of one is not waited for after that of another, and a segment that does not have the term costs some tens
+// of nanoseconds.
 //
 // A filter only rules out; what it lets through is looked up as ever. Where one is not in memory its segment
 // counts as having the term. Pure but for reading those filters; any thread that holds the view.

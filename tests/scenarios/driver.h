@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a scenario is run against: the library or a nats-server. The words of the library's headers serve both.
+// What a scenario is run against: the library or a nats-server. The words of the library's headers serve
+// both.
 //
 // A session is one scenario's: a stream of its own, its consumers, its requests. One thread uses it.
 #ifndef DBK_TESTS_SCENARIOS_DRIVER_H
@@ -100,7 +101,8 @@ typedef struct scenario_driver {
 
 /// The library, each scenario with a store of its own below the working directory.
 void scenario_driver_library(scenario_driver *driver_out);
-/// Starts a nats-server. By the thread that runs lane 0. False where there is none or it cannot run: why says it.
+/// Starts a nats-server. By the thread that runs lane 0. False where there is none or it cannot run: why says
+/// it.
 bool scenario_driver_nats(scenario_driver *driver_out, char why[WHY_SIZE]);
 void scenario_driver_nats_stop(scenario_driver *driver);
 

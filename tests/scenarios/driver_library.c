@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scenarios against the library: a store in a directory of its own for each, with its threads and the real clock. A
-// request is a thread that fetches.
+// Scenarios against the library: a store in a directory of its own for each, with its threads and the real
+// clock. A request is a thread that fetches.
 #define _XOPEN_SOURCE 700 // mkdtemp, nftw
 #include <ftw.h>
 #include <inttypes.h>

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scenarios against a nats-server, through libnats: its JetStream calls where there are some (streams, publishing,
-// purging, removing, restart), requests to $JS.API where there are none or where they hide what the server says
-// (consumers with all of their settings, pulls with their statuses, answers to a chosen delivery).
+// Scenarios against a nats-server, through libnats: its JetStream calls where there are some (streams,
+// publishing, purging, removing, restart), requests to $JS.API where there are none or where they hide what
+// the server says (consumers with all of their settings, pulls with their statuses, answers to a chosen
+// delivery).
 //
-// The server takes answers in the order they come, but later than the connection takes what follows. So each answer is
-// followed by one that says nothing and wants a reply: when that is there, the answer has been taken.
+// The server takes answers in the order they come, but later than the connection takes what follows. So
+// each answer is followed by one that says nothing and wants a reply: when that is there, the answer has
+// been taken.
 //
 // Two servers: one for all that run side by side, one for the scenarios that restart it (lane 0).
 #include <inttypes.h>
@@ -389,7 +391,8 @@ static scenario_outcome request(scenario_session *session, const char *name,
     return OUTCOME_OK;
 }
 
-// The last tokens of "$JS.ACK.<stream>.<consumer>.<deliveries>.<seq>.<number>.<time>.<pending>", or of its longer form.
+// The last tokens of "$JS.ACK.<stream>.<consumer>.<deliveries>.<seq>.<number>.<time>.<pending>", or of its
+// longer form.
 static bool read_reply(const char *reply, scenario_message *into) {
     char copy[256];
     uint64_t numbers[5] = {0};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A nats-server of our own: on a free port of the loopback, with JetStream in a folder of its own. It ends with this
-// process, however this process ends; its folder stays behind then.
+// A nats-server of our own: on a free port of the loopback, with JetStream in a folder of its own. It ends
+// with this process, however this process ends; its folder stays behind then.
 //
 // DAYBOOK_NATS_SERVER names the program; else it is nats-server of PATH.
 #ifndef DBK_TESTS_SCENARIOS_NATS_SERVER_H

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One run of a scenario: what its steps share. runner.c begins and ends runs, run.c reads words and tells failures,
-// steps.c does what the words say.
+// One run of a scenario: what its steps share. runner.c begins and ends runs, run.c reads words and tells
+// failures, steps.c does what the words say.
 #ifndef DBK_TESTS_SCENARIOS_RUN_H
 #define DBK_TESTS_SCENARIOS_RUN_H
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scenarios: what a consumer is given and told, and what must come of it, as text. README.md describes the words.
+// Scenarios: what a consumer is given and told, and what must come of it, as text. README.md describes the
+// words.
 #ifndef DBK_TESTS_SCENARIOS_SCENARIO_H
 #define DBK_TESTS_SCENARIOS_SCENARIO_H
 

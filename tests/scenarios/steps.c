@@ -657,7 +657,7 @@ static void step_restart(run *at) {
     run_expect_outcome(at, at->driver->restart(at->session, at->why));
 }
 
-// ---- The verbs ---------------------------------------------------------------------------------------------
+// ---- The verbs --------------------------------------------------------------------------------------------
 
 static const struct verb {
     const char *name;

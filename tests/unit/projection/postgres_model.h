@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// For tests of the PostgreSQL target: one server for all tests of a program, an empty schema for each, questions
-// by a connection that is not the target's, and steps made from events as the runner makes them.
+// For tests of the PostgreSQL target: one server for all tests of a program, an empty schema for each,
+// questions by a connection that is not the target's, and steps made from events as the runner makes them.
 #ifndef DBK_TESTS_POSTGRES_MODEL_H
 #define DBK_TESTS_POSTGRES_MODEL_H
 

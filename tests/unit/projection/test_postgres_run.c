@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Running a projection into a PostgreSQL that fails: stopped, restarted, killed, frozen, full, locked, its sessions
-// ended at random moments. Afterwards the tables are what a fold of the log gives: nothing skipped, nothing twice.
+// Running a projection into a PostgreSQL that fails: stopped, restarted, killed, frozen, full, locked, its
+// sessions ended at random moments. Afterwards the tables are what a fold of the log gives: nothing
+// skipped, nothing twice.
 #include "postgres_model.h"
 
 #include <pthread.h>
