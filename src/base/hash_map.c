@@ -51,10 +51,14 @@ static bool holds(size_t capacity, size_t count) {
     return count <= capacity / 4 * 3;
 }
 
+bool dbk_hash_map_has_room(const dbk_hash_map *map, size_t count) {
+    return map->capacity != 0 && holds(map->capacity, map->count + count);
+}
+
 daybook_status dbk_hash_map_reserve(dbk_hash_map *map, size_t count) {
     if (count > SIZE_MAX / sizeof(slot) / 4 - map->count) return DAYBOOK_ENOMEM;
+    if (dbk_hash_map_has_room(map, count)) return DAYBOOK_OK;
     size_t needed = map->count + count;
-    if (map->capacity != 0 && holds(map->capacity, needed)) return DAYBOOK_OK;
     size_t capacity = map->capacity == 0 ? CAPACITY_MIN : map->capacity;
     while (!holds(capacity, needed)) capacity *= 2;
 

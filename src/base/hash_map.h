@@ -25,6 +25,8 @@ void dbk_hash_map_reset(dbk_hash_map *map);
 size_t dbk_hash_map_bytes(const dbk_hash_map *map);
 /// Make room for `count` further inserts, which then cannot fail.
 daybook_status dbk_hash_map_reserve(dbk_hash_map *map, size_t count);
+/// Is there room for them already? Changed by nobody but who inserts.
+bool dbk_hash_map_has_room(const dbk_hash_map *map, size_t count);
 /// Add a value; it must be below DBK_HASH_MAP_EMPTY. ENOMEM.
 daybook_status dbk_hash_map_insert(dbk_hash_map *map, uint64_t hash, uint32_t value);
 /// The first value with this hash at or after probe step *step (begin with 0; advanced past the hit);

@@ -195,12 +195,21 @@ static void note_pending(struct dbk_commit *commit, dbk_append *append) {
     }
 }
 
-static daybook_status decide_append(daybook_store *store, dbk_operation *operation) {
+// Taken once for a group. Maintenance may put another in its place meanwhile, which the generation tells; memory
+// tables change by rotation only, which ends a group.
+static dbk_view *current_view(daybook_store *store, dbk_view **held) {
+    uint64_t generation = atomic_load_explicit(&store->view_generation, memory_order_acquire);
+    if (*held != NULL && (*held)->generation == generation) return *held;
+    dbk_view_unref(*held);
+    return *held = dbk_store_get_view(store);
+}
+
+static daybook_status decide_append(daybook_store *store, dbk_operation *operation, dbk_view **held) {
     struct dbk_commit *commit = store->commit;
     dbk_append *append = operation->append;
     for (int tries = 0; tries < RESOLVE_TRIES_MAX; tries++) {
         pthread_mutex_lock(&store->state_lock);
-        dbk_view *view = dbk_store_get_view(store);
+        dbk_view *view = current_view(store, held);
         if (append->view != NULL && append->view->generation == view->generation &&
             append->removal_generation == dbk_commit_removal_generation(store)) {
             daybook_status status = dbk_append_decide(append, view, commit->group, &operation->error);
@@ -210,11 +219,9 @@ static daybook_status decide_append(daybook_store *store, dbk_operation *operati
                 commit->group_position = store->next_position - 1;
             }
             pthread_mutex_unlock(&store->state_lock);
-            dbk_view_unref(view);
             return status;
         }
         pthread_mutex_unlock(&store->state_lock);
-        dbk_view_unref(view);
         // A flush or a removal came between: look again, without the lock.
         DBK_TRY(dbk_append_resolve(append, &operation->error));
     }
@@ -381,6 +388,7 @@ static daybook_status rotate(daybook_store *store, dbk_operation *operation) {
 
 // A group being collected.
 typedef struct collecting {
+    dbk_view *view; // what they are decided against; NULL before the first
     dbk_operation *served;
     dbk_operation **end;
     const dbk_operation *refused; // there was no room for it, and so not for what is larger
@@ -438,7 +446,7 @@ static void note_deferral(collecting *group, const dbk_append *append) {
 
 static daybook_status add_to_group(daybook_store *store, collecting *group, dbk_operation *operation) {
     if (operation->kind == DBK_OPERATION_APPEND) {
-        daybook_status status = decide_append(store, operation);
+        daybook_status status = decide_append(store, operation, &group->view);
         if (status == DAYBOOK_OK) store->commit->paced_bytes += operation->append->record_bytes;
         note_deferral(group, operation->append);
         group->last = status == DAYBOOK_OK && operation->append->has_roll_up;
@@ -486,6 +494,8 @@ static void collect(daybook_store *store, collecting *group) {
         // Who came while the others were decided comes along; not so often that the words come round.
         if (taken == NULL && takes++ < TAKES_MAX) taken = take_queue(commit);
     }
+    dbk_view_unref(group->view);
+    group->view = NULL;
     put_back(commit, taken);
 }
 

@@ -19,7 +19,11 @@
 #include "store/query.h"
 #include "subject/subject.h"
 
-enum { NARROW_SPAN = 64, SCAN_RUN = 2, EVENT_COPY_MAX = DAYBOOK_BATCH_SIZE_MAX + DBK_EVENT_HEAD_SIZE };
+enum {
+    NARROW_SPAN = 64,
+    SCAN_RUN = 8, // an aggregate of a few events lies in fewer blocks: reading on behind it would be in vain
+    EVENT_COPY_MAX = DAYBOOK_BATCH_SIZE_MAX + DBK_EVENT_HEAD_SIZE
+};
 
 struct daybook_cursor {
     daybook_engine_cursor head; // First: engine_slot.h.

@@ -69,7 +69,7 @@ static uint64_t current_version(dbk_view *view, uint32_t stream_id, dbk_slice ag
                                 uint64_t in_segments) {
     uint64_t version;
     for (size_t i = view->source_count; i-- > view->segment_count;) {
-        if (dbk_memtable_find_version(view->sources[i]->memtable, stream_id, aggregate, hash, &version))
+        if (dbk_memtable_peek_version(view->sources[i]->memtable, stream_id, aggregate, hash, &version))
             return version;
     }
     return in_segments;

@@ -83,11 +83,12 @@ struct dbk_memtable {
     atomic_uint_fast64_t published; // slots
     data_chunk *chunks;             // newest first; inserting thread only
     atomic_size_t bytes;
+    size_t inserted_count; // since begin_insert; inserting thread only
 
     // No rwlock: a reader of glibc spins while a writer that is about to write has been preempted.
     pthread_mutex_t index_lock;
     key_index subjects;   // guarded by index_lock
-    key_index aggregates; // guarded by index_lock
+    key_index aggregates; // guarded by index_lock; only the inserting thread changes it
     dbk_hash_map ids;     // hash -> slot; guarded by index_lock
 
     pthread_mutex_t term_lock;
@@ -203,10 +204,18 @@ static daybook_status reserve_keys(dbk_memtable *memtable, key_index *index, siz
     return DAYBOOK_OK;
 }
 
-// Room in every index, under the lock because arrays may move.
+static bool has_key_room(const key_index *index, size_t count) {
+    return index->count + count <= index->capacity && dbk_hash_map_has_room(&index->map, count);
+}
+
+// Room in every index, under the lock because arrays may move. Whether they must is asked without: nobody but
+// the inserting thread changes their sizes.
 static daybook_status reserve_indexes(dbk_memtable *memtable, size_t count) {
     key_index *subjects = &memtable->subjects;
     key_index *aggregates = &memtable->aggregates;
+    if (has_key_room(subjects, count) && has_key_room(aggregates, count) &&
+        dbk_hash_map_has_room(&memtable->ids, count))
+        return DAYBOOK_OK;
     pthread_mutex_lock(&memtable->index_lock);
     daybook_status status = reserve_keys(memtable, subjects, count);
     if (status == DAYBOOK_OK) status = reserve_keys(memtable, aggregates, count);
@@ -298,7 +307,7 @@ void dbk_memtable_insert(dbk_memtable *memtable, const dbk_event *event, const d
     at->stored_size = (uint32_t)size;
     DBK_ASSERT((const uint8_t *)event->body.data == at->stored + DBK_EVENT_HEAD_SIZE);
     chunk->used += dbk_memtable_stored_size(event->body.size);
-    count_bytes(memtable, sizeof *at);
+    memtable->inserted_count++;
 
     at->prev_subject = insert_key(&memtable->subjects, event->stream_id, event->subject, hashes->subject,
                                   (uint32_t)index, 0);
@@ -319,6 +328,8 @@ void dbk_memtable_begin_insert(dbk_memtable *memtable) {
 
 void dbk_memtable_end_insert(dbk_memtable *memtable) {
     pthread_mutex_unlock(&memtable->index_lock);
+    count_bytes(memtable, memtable->inserted_count * sizeof(slot));
+    memtable->inserted_count = 0;
 }
 
 daybook_status dbk_memtable_skip_to(dbk_memtable *memtable, uint64_t position_end) {
@@ -393,13 +404,19 @@ uint64_t dbk_memtable_find_seq(const dbk_memtable *memtable, uint32_t stream_id,
     return memtable->position_first + low;
 }
 
+bool dbk_memtable_peek_version(const dbk_memtable *memtable, uint32_t stream_id, dbk_slice aggregate,
+                               uint64_t hash, uint64_t *version_out) {
+    const key_node *node = find_key(&memtable->aggregates, stream_id, aggregate, hash);
+    if (node != NULL) *version_out = node->last_version;
+    return node != NULL;
+}
+
 bool dbk_memtable_find_version(dbk_memtable *memtable, uint32_t stream_id, dbk_slice aggregate, uint64_t hash,
                                uint64_t *version_out) {
     pthread_mutex_lock(&memtable->index_lock);
-    const key_node *node = find_key(&memtable->aggregates, stream_id, aggregate, hash);
-    if (node != NULL) *version_out = node->last_version;
+    bool found = dbk_memtable_peek_version(memtable, stream_id, aggregate, hash, version_out);
     pthread_mutex_unlock(&memtable->index_lock);
-    return node != NULL;
+    return found;
 }
 
 static key_node *find_subject(dbk_memtable *memtable, uint32_t stream_id, dbk_slice subject) {

@@ -66,7 +66,10 @@ daybook_status dbk_memtable_get(const dbk_memtable *memtable, uint64_t position,
 /// thread, no lock; O(log n) where events of the stream are frequent.
 uint64_t dbk_memtable_find_seq(const dbk_memtable *memtable, uint32_t stream_id, uint64_t seq);
 
-/// What the table knows of an aggregate: version assigned last; false when it has none of it.
+/// What the table knows of an aggregate: version assigned last; false when it has none of it. `peek` takes no
+/// lock: for the thread that inserts, and of frozen tables.
+bool dbk_memtable_peek_version(const dbk_memtable *memtable, uint32_t stream_id, dbk_slice aggregate,
+                               uint64_t hash, uint64_t *version_out);
 bool dbk_memtable_find_version(dbk_memtable *memtable, uint32_t stream_id, dbk_slice aggregate, uint64_t hash,
                                uint64_t *version_out);
 /// A position below which no event of the subject is alive, 0 when unknown: so that trimming a subject that
