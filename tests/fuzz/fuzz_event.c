@@ -61,8 +61,6 @@ static void check_event(const dbk_event *decoded) {
     fuzz_touch(dbk_event_type(decoded));
     fuzz_touch(dbk_event_aggregate(decoded));
     fuzz_touch(decoded->data);
-    dbk_slice value;
-    (void)dbk_event_header(decoded, daybook_text("Nats-Rollup"), &value);
     FUZZ_CHECK(dbk_event_same_content(decoded, decoded));
     if (decoded->tag_count > DAYBOOK_TAG_COUNT_MAX || decoded->header_count > DAYBOOK_HEADER_COUNT_MAX)
         return;
