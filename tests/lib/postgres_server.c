@@ -62,7 +62,11 @@ bool postgres_server_start(postgres_server *server) {
         postgres_server_end(server);
         return false;
     }
-    (void)snprintf(server->url, sizeof server->url, "%s", line + 6);
+    if ((size_t)snprintf(server->url, sizeof server->url, "%s", line + 6) >= sizeof server->url) {
+        (void)printf("SKIP: the server's URL is longer than %zu bytes\n", sizeof server->url - 1);
+        postgres_server_end(server);
+        return false;
+    }
     return true;
 }
 

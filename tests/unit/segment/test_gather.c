@@ -45,7 +45,7 @@ static void begin_with(run *made, size_t memory_max, size_t tag_count) {
     daybook_slice tags[TAGS];
     for (size_t i = 0; i < tag_count; i++) {
         memset(text[i], 't', TAG_SIZE);
-        (void)snprintf(text[i], 8, "%05zu", i);
+        assert_int_equal(snprintf(text[i], 8, "%05zu", i), 5);
         text[i][5] = 't';
         tags[i] = daybook_bytes(text[i], TAG_SIZE);
     }

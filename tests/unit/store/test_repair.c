@@ -400,7 +400,7 @@ static void each_file(fixture *at, const char *directory, const char *prefix,
     for (size_t i = 0; i < NAMES_MAX && names[i][0] != '\0'; i++) {
         char path[96];
         if (strncmp(names[i], prefix, strlen(prefix)) != 0) continue;
-        (void)snprintf(path, sizeof path, "%s/%s", directory, names[i]);
+        assert_true((size_t)snprintf(path, sizeof path, "%s/%s", directory, names[i]) < sizeof path);
         act(at, path);
     }
 }
