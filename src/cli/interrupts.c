@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SIGINT and SIGTERM while a cursor follows or a projection runs. The library may not be called from a signal handler, so the
-// signals are blocked in every thread and one small thread waits for them and interrupts the cursor; the
+// SIGINT and SIGTERM while a cursor follows or a projection runs. The library may not be called from a signal
+// handler, so the signals are blocked in every thread and one small thread waits for them and interrupts; the
 // main thread then gets ECLOSED from it and ends as at the end of any read. They have to be blocked before
 // the store is opened, because its threads inherit the mask; until the cursor exists they stay pending. A
 // second signal ends the program at once: the main thread may be stuck writing into a pipe that nobody

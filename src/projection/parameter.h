@@ -24,9 +24,9 @@ typedef enum dbk_value_kind {
     DBK_VALUE_BOOLEAN, // integer 0 or 1; text "false" or "true"
     DBK_VALUE_INTEGER, // integer; text: the digits
     DBK_VALUE_REAL,    // real, finite; text: the number exactly as the event has it, so that no digit is lost
-    DBK_VALUE_TEXT, // text: valid UTF-8 without NUL (\u0000 in the data fails the event: no database takes it)
-    DBK_VALUE_JSON, // text: an object or array (the whole data: any value) as the event has it
-    DBK_VALUE_BLOB  // text: any bytes
+    DBK_VALUE_TEXT,    // text: UTF-8 without NUL (\u0000 in the data fails the event: no database takes it)
+    DBK_VALUE_JSON,    // text: an object or array (the whole data: any value) as the event has it
+    DBK_VALUE_BLOB     // text: any bytes
 } dbk_value_kind;
 
 /// All kinds but NULL have `text`, with a NUL behind it that is not counted.

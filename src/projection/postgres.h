@@ -90,11 +90,10 @@ typedef struct dbk_postgres {
     dbk_buf text; // values of callbacks
 
     // Of the transaction.
-    bool
-        is_in_transaction; // between `begin` and `commit` or `rollback`: in pipeline mode, unless rows are loaded
-    bool is_loading;       // steps are gathered, for COPY or for statements; not in pipeline mode
-    bool is_load_open;     // they go by COPY, in a transaction that has begun
-    bool has_failed;       // `failed` says how, target.failure of what kind
+    bool is_in_transaction;  // `begin` to `commit` or `rollback`; in pipeline mode unless rows are loaded
+    bool is_loading;         // steps are gathered, for COPY or for statements; not in pipeline mode
+    bool is_load_open;       // they go by COPY, in a transaction that has begun
+    bool has_failed;         // `failed` says how, target.failure of what kind
     bool is_head_answered;   // the first of `sent` has its result, its end has not come yet
     PGresult *called;        // of SENT_CALL
     bool is_load_repeated;   // COPY failed in this transaction, its steps went as statements
@@ -192,8 +191,8 @@ daybook_status dbk_postgres_has_request(dbk_target *target, const char *name, bo
 // postgres_copy.c
 /// Which sections of the definition can be loaded by COPY: made ready at `prepare`.
 daybook_status dbk_postgres_prepare_loads(dbk_postgres *postgres, daybook_error *error);
-/// Gather steps; from a number on that is worth it their rows go by COPY, the others as statements, at `finish` at
-/// the latest.
+/// Gather steps; from a number on that is worth it their rows go by COPY, the others as statements, at
+/// `finish` at the latest.
 daybook_status dbk_postgres_load_steps(dbk_postgres *postgres, const dbk_step *steps, size_t count,
                                        daybook_error *error);
 daybook_status dbk_postgres_load_finish(dbk_postgres *postgres, daybook_error *error);

@@ -4,8 +4,9 @@
 //
 //   daybook_projection         a row per projection
 //   daybook_parked             a row per event that could not be applied, or waits behind one
-//   daybook_projection_object  what a [setup] brought into being, so that a rebuild or a removal drops that and nothing
-//                              else; `name` is an identity as pg_identify_object writes it: public.f(integer)
+//   daybook_projection_object  what a [setup] brought into being, so that a rebuild or a removal drops that
+//                              and nothing else; `name` is an identity as pg_identify_object writes it:
+//                              public.f(integer)
 //
 // What [setup] made is what the catalogues have more than before, less what comes and goes with something
 // else of it: indexes of its tables, sequences of its columns, types of its rows. Objects are dropped

@@ -4,8 +4,8 @@
 //
 //   daybook_projection         a row per projection
 //   daybook_parked             a row per event that could not be applied, or waits behind one
-//   daybook_projection_object  what a [setup] brought into being, so that a rebuild or a removal drops that and nothing
-//                              else
+//   daybook_projection_object  what a [setup] brought into being, so that a rebuild or a removal drops that
+//                              and nothing else
 //
 // In charge is who holds a lock on the file PATH-projection-NAME. It ends with the process, so that another
 // one takes over at once and no clock is asked. The checkpoint is fenced besides: `save` finds the row only

@@ -30,11 +30,11 @@ typedef struct dbk_target dbk_target;
 
 typedef enum dbk_failure_kind {
     DBK_FAILURE_NONE,
-    DBK_FAILURE_TRANSIENT, // the same again, later, may work: locked, connection lost, serialization, deadlock, disk full,
-                           // the server shutting down. The transaction is gone.
-    DBK_FAILURE_EVENT,  // this event cannot be applied: constraint, type, range, missing value
-    DBK_FAILURE_FENCED, // `save` found the checkpoint elsewhere, or another instance in charge
-    DBK_FAILURE_FATAL   // a person is needed: wrong statement, table gone, permission, damage, not a database
+    DBK_FAILURE_TRANSIENT, // the same again, later, may work: locked, connection lost, serialization,
+                           // deadlock, disk full, the server shutting down. The transaction is gone.
+    DBK_FAILURE_EVENT,     // this event cannot be applied: constraint, type, range, missing value
+    DBK_FAILURE_FENCED,    // `save` found the checkpoint elsewhere, or another instance in charge
+    DBK_FAILURE_FATAL // a person is needed: wrong statement, table gone, permission, damage, not a database
 } dbk_failure_kind;
 
 enum { DBK_FAILURE_STEP_NONE = UINT32_MAX };
@@ -194,8 +194,8 @@ typedef struct dbk_target_options {
     dbk_failure *failure;               // what kind it was where opening fails; may be NULL
 } dbk_target_options;
 
-/// By scheme: "sqlite:PATH" (or a plain path), "postgresql://…", "postgres://…" or "postgresql:KEY=VALUE …".
-/// EINVALID; EUNSUPPORTED where that database is not built in.
+/// By scheme: "sqlite:PATH" (or a plain path), "postgresql://…", "postgres://…" or
+/// "postgresql:KEY=VALUE …". EINVALID; EUNSUPPORTED where that database is not built in.
 daybook_status dbk_target_open(const char *url, const dbk_target_options *options, dbk_target **target_out,
                                daybook_error *error);
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Consumers inside the store: what the files consumer*.c share.
 //
-//   consumer.c          the registry: add, update, remove, open, list, info; loading
-//   consumer_log.c      saving: changes, states, the keeper thread
+//   consumer.c             the registry: add, update, remove, open, list, info; loading
+//   consumer_log.c         saving: changes, states, the keeper thread
 //   consumer_checkpoint.c  a whole state as events
-//   consumer_fetch.c    reading and handing out
-//   consumer_count.c    num_pending
-//   consumer_answer.c   answers, and acknowledgements that commit with an append
-//   consumer_retention.c  removing what is settled, of streams that retain by it
-//   consumer_consume.c  a handler called by several workers
+//   consumer_fetch.c       reading and handing out
+//   consumer_count.c       num_pending
+//   consumer_answer.c      answers, and acknowledgements that commit with an append
+//   consumer_retention.c   removing what is settled, of streams that retain by it
+//   consumer_consume.c     a handler called by several workers
 //
 // The registry exists from the first call on consumers on (store->consumers); a store without pays a look at
 // that pointer where events are removed, and nothing else.
