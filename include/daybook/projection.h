@@ -84,7 +84,11 @@ DAYBOOK_API void daybook_projection_definition_init(daybook_projection_definitio
 DAYBOOK_API daybook_status daybook_projection_check(daybook_slice sql, const char *file, char name_out[64],
                                                     daybook_error *error);
 
-/** For handlers: run one statement with $1, $2 … Prepared once and kept. `row_count_out` may be NULL. */
+/**
+ * For handlers: run one statement with $1, $2 … Prepared once and kept. `row_count_out` may be NULL.
+ * @return OK; EINVALID: the database refuses these values, or the statement is wrong; ELIMIT: more than 100
+ *         values; EMISUSE; what the database gives otherwise. A handler passes on what it cannot mend.
+ */
 DAYBOOK_API daybook_status daybook_projection_execute(daybook_projection_transaction *transaction,
                                                       const char *sql, const daybook_value *values,
                                                       size_t count, uint64_t *row_count_out,
@@ -132,7 +136,8 @@ typedef struct daybook_projection_options {
     int64_t retry_wait_ns; /* before a transient failure is tried again; doubled each time; default 50 ms */
     int64_t retry_wait_max_ns; /* default 10 s */
     uint32_t retry_count;      /* how often in a row; 0: for ever (default) */
-    const char *instance;      /* name of this instance, for people; default "host process" made up */
+    const char *instance; /* name of this instance, for people, 48 bytes of it; a random end is added. Default
+                             "daybook" */
     /** Called where something is retried, parked, paused, taken over; any thread of the run. May be NULL. */
     void (*report)(void *context, const char *message);
     void *report_context;
@@ -195,11 +200,20 @@ DAYBOOK_API daybook_status daybook_projection_rebuild(daybook_projection *projec
  */
 DAYBOOK_API daybook_status daybook_projection_drop(daybook_projection *projection, daybook_error *error);
 
-/** Events the projection asks for behind its checkpoint, counted in the store. */
+/**
+ * Events the projection asks for behind its checkpoint, counted in the store, and how long ago the first of
+ * them was recorded (0: there is none). While it is not in charge the checkpoint is asked from the database.
+ * Any thread, also during a run; as a call of daybook_projection_get_info for the texts that gave out.
+ * @return OK, also where the database has no such projection yet; EMISUSE; what reading the store and the
+ *         database gives
+ */
 DAYBOOK_API daybook_status daybook_projection_lag(daybook_projection *projection, uint64_t *event_count_out,
                                                   int64_t *age_ns_out, daybook_error *error);
 
-/* A database with read models, without a definition. */
+/*
+ * A database with read models, without a definition. One thread at a time uses a handle. What is asked for is
+ * committed when a call returns. Besides what is named: EMISUSE, ENOMEM, and what the database gives.
+ */
 
 typedef struct daybook_read_model daybook_read_model;
 
@@ -207,7 +221,7 @@ typedef struct daybook_read_model daybook_read_model;
 DAYBOOK_API daybook_status daybook_read_model_open(const char *database, const daybook_allocator *allocator,
                                                    daybook_read_model **model_out, daybook_error *error);
 DAYBOOK_API void daybook_read_model_close(daybook_read_model *model);
-/** In order of name. Borrowed during the visit. */
+/** In order of name; `visit` ends it by returning non-zero. Borrowed during the visit. */
 DAYBOOK_API daybook_status daybook_read_model_list(daybook_read_model *model,
                                                    int (*visit)(void *context,
                                                                 const daybook_projection_info *info),
@@ -234,6 +248,7 @@ typedef struct daybook_parked_event {
     int request;     /* 1: retry was asked for, 2: skip */
 } daybook_parked_event;
 
+/** In order of position, as daybook_read_model_list. ENOTFOUND: no such projection. */
 DAYBOOK_API daybook_status daybook_read_model_parked(daybook_read_model *model, const char *name,
                                                      int (*visit)(void *context,
                                                                   const daybook_parked_event *event),

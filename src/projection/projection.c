@@ -86,8 +86,11 @@ static daybook_status check_database(const char *database, daybook_error *error)
     bool is_postgres = strncmp(database, "postgres", 8) == 0;
     const char *kind = is_postgres ? "postgresql" : "sqlite";
     if (daybook_projection_can(kind)) return DAYBOOK_OK;
-    return dbk_fail(error, DAYBOOK_EUNSUPPORTED, "this build cannot write to '%s': it is without %s",
-                    database, is_postgres ? "libpq" : "SQLite");
+    // Without the connection string: it may hold a password.
+    return dbk_fail(error, DAYBOOK_EUNSUPPORTED,
+                    "this build cannot write to %s: it is without %s; build it again where its library and "
+                    "headers are",
+                    is_postgres ? "PostgreSQL" : "SQLite", is_postgres ? "libpq" : "SQLite");
 }
 
 static daybook_status check_arguments(daybook_engine *engine, const daybook_projection_definition *definition,

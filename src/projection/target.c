@@ -71,9 +71,10 @@ daybook_status dbk_target_open(const char *url, const dbk_target_options *option
         return open_postgres(url + strlen("postgresql:"), options, target_out, error);
     if (begins_with(url, "sqlite:"))
         url += strlen("sqlite:");
-    else if (strstr(url, "://") != NULL)
+    else if (strstr(url, "://") != NULL) // Shown without what is behind it, which may hold a password.
         return dbk_fail(error, DAYBOOK_EINVALID,
-                        "no database '%s': unknown scheme; give sqlite:PATH or postgresql://HOST/NAME", url);
+                        "no database '%.*s://…': unknown scheme; give sqlite:PATH or postgresql://HOST/NAME",
+                        (int)(strstr(url, "://") - url), url);
     if (*url == '\0')
         return dbk_fail(error, DAYBOOK_EINVALID, "no database: the path is empty; give sqlite:PATH");
     return open_sqlite(url, options, target_out, error);

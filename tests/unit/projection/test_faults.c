@@ -202,7 +202,10 @@ static void a_missing_directory_is_said(void **context) {
 static void unknown_databases_are_refused(void **context) {
     model *at = *context;
     daybook_read_model *read_model;
-    assert_model(at, daybook_read_model_open("mysql://x/y", NULL, &read_model, &at->error), DAYBOOK_EINVALID);
+    assert_model(at, daybook_read_model_open("mysql://u:secret@h/d", NULL, &read_model, &at->error),
+                 DAYBOOK_EINVALID);
+    assert_non_null(strstr(at->error.message, "'mysql://"));
+    assert_null(strstr(at->error.message, "secret"));
     assert_model(at, daybook_read_model_open("sqlite:", NULL, &read_model, &at->error), DAYBOOK_EINVALID);
     assert_model(at, daybook_read_model_open(at->database, NULL, &read_model, &at->error), DAYBOOK_ENOTFOUND);
     assert_int_equal(access(at->path, F_OK), -1);
