@@ -26,6 +26,7 @@ void run_fail(run *at, const char *format, ...) {
     at->failed = 1;
     int used = snprintf(at->said, sizeof at->said, "%s:%u: %s\n    in: %s\n    ", at->scenario->file,
                         at->line->number, at->line->text, at->scenario->title);
+    if ((size_t)used >= sizeof at->said) return; // full with the place alone
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(at->said + used, sizeof at->said - (size_t)used, format, arguments);
