@@ -261,6 +261,21 @@ static void look_ahead(work *done) {
         done->total = 0;
 }
 
+// A checkpoint that the store never reached would leave out, in silence, what is appended until it does.
+static int refuse_other_history(work *done) {
+    daybook_store_info store = {.size = sizeof store};
+    daybook_error error;
+    daybook_error_init(&error);
+    // The store is asked after the database: another instance may be at work.
+    daybook_status asked = daybook_info(done->context->store, &store, &error);
+    if (asked != DAYBOOK_OK) return cli_fail_error(done->context, asked, &error, NULL);
+    if (done->known.position <= store.durable_position) return CLI_FINE;
+    return cli_fail(done->context, DAYBOOK_ECONFLICT,
+                    "the read model stands at position %llu, but the store ends at %llu: it was restored from "
+                    "an older backup, or is another store; build the tables anew (daybook projection rebuild)",
+                    (unsigned long long)done->known.position, (unsigned long long)store.durable_position);
+}
+
 static int run(work *done) {
     int is_rebuild = done->is_rebuild;
     cli_context *context = done->context;
@@ -272,6 +287,11 @@ static int run(work *done) {
     if (!is_rebuild && !cli_given(context, "once")) flags |= DAYBOOK_PROJECTION_FOLLOW;
     if (!is_rebuild && cli_given(context, "standby")) flags |= DAYBOOK_PROJECTION_WAIT;
     look_ahead(done);
+    if (!is_rebuild) status = refuse_other_history(done);
+    if (status != CLI_FINE) {
+        (void)cli_interrupts_end();
+        return status;
+    }
     begin_watching(done, is_rebuild ? "rebuilding" : "projecting");
     daybook_status ran = is_rebuild ? daybook_projection_rebuild(done->projection, &error)
                                     : daybook_projection_run(done->projection, flags, &error);

@@ -226,8 +226,10 @@ static const char moves[] =
     " FROM pg_statistic_ext e JOIN pg_namespace n ON n.oid = e.stxnamespace WHERE n.nspname = $1) m ORDER BY "
     "oid";
 
-// The live checkpoint may not be beyond the shadow's; where there is no live row, the shadow's becomes it.
-static daybook_status compare(dbk_postgres *postgres, dbk_postgres *shadow, const char *name,
+// The live checkpoint may not be beyond the shadow's, unless the shadow was filled behind the fence: then it
+// holds all there is, and what lies between was purged or is of a newer state of a store that was restored.
+// Where there is no live row, the shadow's becomes it.
+static daybook_status compare(dbk_postgres *postgres, dbk_postgres *shadow, const char *name, bool was_fenced,
                               bool *is_live_out, uint64_t *position_out, daybook_error *error) {
     PGresult *result;
     DBK_TRY(dbk_postgres_query(postgres, "SELECT position FROM daybook_projection WHERE name = $1 FOR UPDATE",
@@ -243,7 +245,7 @@ static daybook_status compare(dbk_postgres *postgres, dbk_postgres *shadow, cons
         return status;
     }
     *position_out = built.position;
-    if (live.position <= built.position) return DAYBOOK_OK;
+    if (was_fenced || live.position <= built.position) return DAYBOOK_OK;
     return dbk_postgres_fail(postgres, DBK_FAILURE_FENCED, "0", DAYBOOK_ECONFLICT, error,
                              "the live '%s' is at %" PRIu64 ", the rebuilt at %" PRIu64 ": catch up first",
                              name, live.position, built.position);
@@ -294,14 +296,14 @@ static daybook_status drop_schema(dbk_postgres *postgres, const char *schema, da
 }
 
 static daybook_status do_switch(dbk_postgres *postgres, dbk_postgres *shadow, const char *name,
-                                int64_t now_ns, daybook_error *error) {
+                                bool was_fenced, int64_t now_ns, daybook_error *error) {
     const char *schema = shadow->schema;
     char live[2 * DBK_POSTGRES_NAME_SIZE + 2];
     bool is_live = false;
     uint64_t position = 0;
     bool has_books = false;
     DBK_TRY(find_live_schema(shadow, live, sizeof live, &has_books, error));
-    DBK_TRY(compare(postgres, shadow, name, &is_live, &position, error));
+    DBK_TRY(compare(postgres, shadow, name, was_fenced, &is_live, &position, error));
     DBK_TRY(dbk_postgres_exec(postgres, "SET LOCAL lock_timeout = '" LOCK_TIMEOUT "'", error));
     const char *grants[] = {name, schema};
     DBK_TRY(dbk_postgres_query(postgres, remember_grants, grants, 2, NULL, error));
@@ -337,10 +339,11 @@ void dbk_postgres_shadow_unfence(dbk_target *target) {
 daybook_status dbk_postgres_shadow_switch(dbk_target *target, dbk_target *shadow, const char *name,
                                           int64_t now_ns, daybook_error *error) {
     dbk_postgres *postgres = dbk_postgres_of(target);
-    if (!is_fenced(postgres)) {
+    bool was_fenced = is_fenced(postgres);
+    if (!was_fenced) {
         DBK_TRY(dbk_postgres_ensure(target, error));
         DBK_TRY(dbk_postgres_start(postgres, error));
     }
-    daybook_status status = do_switch(postgres, dbk_postgres_of(shadow), name, now_ns, error);
+    daybook_status status = do_switch(postgres, dbk_postgres_of(shadow), name, was_fenced, now_ns, error);
     return dbk_postgres_conclude(postgres, status, error);
 }

@@ -202,13 +202,15 @@ static daybook_status copy_tables(dbk_sqlite *sqlite, names *found, daybook_erro
     return DAYBOOK_OK;
 }
 
-// The live checkpoint may not be beyond the shadow's. ENOTFOUND: there is no live one.
-static daybook_status compare(dbk_sqlite *sqlite, dbk_target *shadow, const char *name, dbk_progress *live,
-                              daybook_error *error) {
+// The live checkpoint may not be beyond the shadow's, unless the shadow was filled behind the fence: then it
+// holds all there is, and what lies between was purged or is of a newer state of a store that was restored.
+// ENOTFOUND: there is no live one.
+static daybook_status compare(dbk_sqlite *sqlite, dbk_target *shadow, const char *name, bool was_fenced,
+                              dbk_progress *live, daybook_error *error) {
     dbk_progress built;
     DBK_TRY(shadow->calls->load(shadow, name, &built, error));
     daybook_status status = dbk_sqlite_load(&sqlite->target, name, live, error);
-    if (status != DAYBOOK_OK || live->position <= built.position) return status;
+    if (status != DAYBOOK_OK || was_fenced || live->position <= built.position) return status;
     dbk_target_fail(&sqlite->target, DBK_FAILURE_FENCED, "0", DAYBOOK_OK);
     return dbk_fail(error, DAYBOOK_ECONFLICT,
                     "the rebuild of '%s' stands at %" PRIu64 ", the live one at %" PRIu64
@@ -235,10 +237,10 @@ static daybook_status exchange_rows(dbk_sqlite *sqlite, const char *name, bool h
     return status;
 }
 
-static daybook_status switch_in(dbk_sqlite *sqlite, dbk_target *shadow, const char *name, int64_t now_ns,
-                                names *found, daybook_error *error) {
+static daybook_status switch_in(dbk_sqlite *sqlite, dbk_target *shadow, const char *name, bool was_fenced,
+                                int64_t now_ns, names *found, daybook_error *error) {
     dbk_progress live;
-    daybook_status status = compare(sqlite, shadow, name, &live, error);
+    daybook_status status = compare(sqlite, shadow, name, was_fenced, &live, error);
     bool has_live = status == DAYBOOK_OK;
     if (!has_live && status != DAYBOOK_ENOTFOUND) return status;
     DBK_TRY(refuse_virtual(sqlite, found, error));
@@ -282,11 +284,12 @@ daybook_status dbk_sqlite_shadow_switch(dbk_target *target, dbk_target *shadow, 
                                         int64_t now_ns, daybook_error *error) {
     dbk_sqlite *sqlite = dbk_sqlite_of(target);
     names found = {.count = 0};
-    if (!is_fenced(sqlite)) DBK_TRY(dbk_sqlite_shadow_fence(target, name, error));
+    bool was_fenced = is_fenced(sqlite);
+    if (!was_fenced) DBK_TRY(dbk_sqlite_shadow_fence(target, name, error));
     dbk_buf_init(&found.text, sqlite->allocator, 64 << 20);
     // Tables go and come in an order that foreign keys know nothing of; at the commit they must hold again.
     daybook_status status = dbk_sqlite_exec(sqlite, "PRAGMA defer_foreign_keys=ON", error);
-    if (status == DAYBOOK_OK) status = switch_in(sqlite, shadow, name, now_ns, &found, error);
+    if (status == DAYBOOK_OK) status = switch_in(sqlite, shadow, name, was_fenced, now_ns, &found, error);
     if (status == DAYBOOK_OK) status = dbk_sqlite_commit(target, error);
     dbk_sqlite_shadow_unfence(target);
     dbk_buf_deinit(&found.text);

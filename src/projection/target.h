@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the runner sees of a database: one table of calls, implemented by sqlite.c and postgres.c.
 //
-// A target is one connection, used by one thread at a time. It keeps two tables of its own beside the read
+// A target is one connection, used by one thread at a time. It keeps tables of its own beside the read
 // models, in the same database so that they change in the same transaction:
 //
 //   daybook_projection   name (primary key), version, hash, position, event_count, state, updated_ns,
@@ -171,8 +171,10 @@ typedef struct dbk_target_calls {
     daybook_status (*shadow_fence)(dbk_target *target, const char *name, daybook_error *error);
     void (*shadow_unfence)(dbk_target *target);
     /** In one transaction of the live database: the live objects of `name` go, the shadow's take their place,
-     *  row and parked events become the shadow's, but the state and instance of the live row stay. ECONFLICT
-     *  and FENCED where the live checkpoint is beyond the shadow's: catch up and try again. Where there is no
+     *  row and parked events become the shadow's, but the state and instance of the live row stay. Without
+     *  `shadow_fence` ECONFLICT and FENCED where the live checkpoint is beyond the shadow's: catch up and try
+     *  again. Behind the fence the shadow holds all there is, and the checkpoint may go back: to where the
+     *  newest events were purged, or a restored store ends. Where there is no
      *  live row, the shadow's becomes it. */
     daybook_status (*shadow_switch)(dbk_target *target, dbk_target *shadow, const char *name, int64_t now_ns,
                                     daybook_error *error);

@@ -4,6 +4,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -258,6 +259,32 @@ class Projections:
         self.assertIsNone(run.poll())
         run.send_signal(signal.SIGINT)
         self.assertEqual(0, run.wait(20))
+
+    def test_a_rebuild_ends_where_the_newest_events_were_purged(self):
+        self.place("1", 1)
+        self.place("2", 1)
+        self.run_once()
+        self.ok("stream", "purge", "ORDERS", "--force")
+        rebuild = self.start("projection", "rebuild", self.sql(), "--to", self.url)
+        self.assertEqual(0, rebuild.wait(20))
+        self.assertEqual([], self.rows())
+        self.place("3", 1)
+        self.assertEqual(1, self.run_once()["applied"])
+        self.assertEqual([("3", "placed", 1)], self.rows())
+
+    def test_a_checkpoint_beyond_the_end_of_the_store_is_refused(self):
+        self.place("1", 1)
+        self.place("2", 1)
+        self.run_once()
+        shutil.rmtree(self.path("daybook-store"))  # or an older backup was restored
+        self.place("3", 1)
+        self.fails(CONFLICT, "projection", "run", self.sql(), "--to", self.url, "--once", says="rebuild")
+        rebuild = self.start("projection", "rebuild", self.sql(), "--to", self.url)
+        self.assertEqual(0, rebuild.wait(20))
+        self.assertEqual([("3", "placed", 1)], self.rows())
+        self.place("4", 1)
+        self.assertEqual(1, self.run_once()["applied"])
+        self.assertEqual([("3", "placed", 1), ("4", "placed", 1)], self.rows())
 
     def test_removing_asks_and_drops_the_tables(self):
         self.place("1", 1)
