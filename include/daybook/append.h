@@ -25,9 +25,9 @@ extern "C" {
 #define DAYBOOK_CONDITION_COUNT_MAX 64
 
 /**
- * A live event is one that a read gives: removed events do not count, and neither do those past their stream's
- * max_age, whether they have been removed yet or not. What was assigned (seq, version) stays assigned: it is
- * never given again, whatever was removed.
+ * A live event is one that a read gives: removed events do not count, and neither do those past their
+ * stream's max_age, whether they have been removed yet or not. What was assigned (seq, version) stays
+ * assigned: it is never given again, whatever was removed.
  */
 enum daybook_condition_kind {
     /** `stream` (empty: that of the first event) has assigned `expected` last. */
@@ -59,9 +59,9 @@ typedef struct daybook_condition {
 DAYBOOK_API void daybook_condition_init(daybook_condition *condition, int kind);
 
 /**
- * Submitted appends that stand in a row: once one of them is refused, for whatever reason, so are all that were
- * submitted behind it (ESKIPPED), and nothing is stored behind a hole. Zeroed by its owner, who keeps it until the
- * last completion was called.
+ * Submitted appends that stand in a row: once one of them is refused, for whatever reason, so are all that
+ * were submitted behind it (ESKIPPED), and nothing is stored behind a hole. Zeroed by its owner, who keeps
+ * it until the last completion was called.
  */
 typedef struct daybook_append_chain {
     int is_broken; /* read it when nothing is under way */

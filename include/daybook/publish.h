@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Publish and subscribe within a process, for what needs no keeping: an event is given to whoever subscribed
- * to its subject at that moment, and is gone. Subjects, wildcards and queue groups as in NATS. For events that
- * are kept there are streams and consumers.
+ * Publish and subscribe within a process, for what needs no keeping: an event is given to whoever
+ * subscribed to its subject at that moment, and is gone. Subjects, wildcards and queue groups as in NATS.
+ * For events that are kept there are streams and consumers.
  *
  *     daybook_bus *bus;
  *     daybook_bus_new(NULL, &bus, NULL);
@@ -10,8 +10,9 @@
  *     daybook_bus_subscribe(bus, daybook_text("prices.>"), daybook_text(""), show, NULL, &subscription, NULL);
  *     daybook_bus_publish(bus, &event, NULL, NULL);   // calls show(NULL, &event)
  *
- * Handlers are called in the publisher's thread, before daybook_bus_publish returns. They may publish, subscribe
- * and unsubscribe. Any thread may use a bus; handlers of one subscription may run in several threads at once.
+ * Handlers are called in the publisher's thread, before daybook_bus_publish returns. They may publish,
+ * subscribe and unsubscribe. Any thread may use a bus; handlers of one subscription may run in several
+ * threads at once.
  */
 #ifndef DAYBOOK_PUBLISH_H
 #define DAYBOOK_PUBLISH_H
@@ -46,8 +47,8 @@ DAYBOOK_API daybook_status daybook_bus_subscribe(daybook_bus *bus, daybook_slice
                                                  void *context, daybook_subscription **subscription_out,
                                                  daybook_error *error);
 /**
- * The handler is not called any more. Waits for calls of it that run in other threads; not for one this call is
- * made from. Two handlers that run and end each other's subscription wait for ever. NULL is fine.
+ * The handler is not called any more. Waits for calls of it that run in other threads; not for one this
+ * call is made from. Two handlers that run and end each other's subscription wait for ever. NULL is fine.
  */
 DAYBOOK_API void daybook_bus_unsubscribe(daybook_subscription *subscription);
 

@@ -81,8 +81,8 @@ DAYBOOK_API daybook_status daybook_read(daybook_store *store, const daybook_quer
  * The next event, borrowed until the next call on the cursor.
  * @param timeout_ms  with FOLLOW: how long to wait when caught up; 0 not at all, negative for ever
  * @return OK; END (never with FOLLOW and limit 0); TIMEOUT; EDAMAGED: the block named in error cannot be
- *         read, nor when tried again, and the next call goes on behind it; ECLOSED. After any other status the
- *         same call may be made again and leaves nothing out.
+ *         read, nor when tried again, and the next call goes on behind it; ECLOSED. After any other status
+ *         the same call may be made again and leaves nothing out.
  */
 DAYBOOK_API daybook_status daybook_cursor_next(daybook_cursor *cursor, int timeout_ms,
                                                daybook_recorded_event *event_out, daybook_error *error);

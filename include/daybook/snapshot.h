@@ -33,8 +33,8 @@ DAYBOOK_API daybook_status daybook_snapshot_remove(daybook_engine *engine, daybo
                                                    daybook_error *error);
 
 /**
- * Remove all but the newest `keep` snapshots of each aggregate that matches the filter (empty: of all). At most 5 of
- * each are kept anyhow. `dry_run` only counts.
+ * Remove all but the newest `keep` snapshots of each aggregate that matches the filter (empty: of all). At
+ * most 5 of each are kept anyhow. `dry_run` only counts.
  */
 DAYBOOK_API daybook_status daybook_snapshot_prune(daybook_engine *engine, daybook_slice filter, uint64_t keep,
                                                   int dry_run, uint64_t *removed_count_out,

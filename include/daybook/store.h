@@ -60,11 +60,11 @@ DAYBOOK_API daybook_status daybook_open(const char *path, const daybook_open_opt
                                         daybook_store **store_out, daybook_error *error);
 
 /**
- * Close. Cursors must be closed before. Waits for running appends; writes the witness that makes
- * the journal's end certain, what streams with a sync_interval acknowledged, and what consumers were answered last.
- * Where that cannot be written: EUNCERTAIN, ENOSPC, EIO or ENOMEM, and the message says what is not kept; messages
- * of consumers whose answers are not kept come again. Where the store was poisoned before it tells of answers only.
- * NULL is fine. The store is gone whatever is returned.
+ * Close. Cursors must be closed before. Waits for running appends; writes the witness that makes the
+ * journal's end certain, what streams with a sync_interval acknowledged, and what consumers were answered
+ * last. Where that cannot be written: EUNCERTAIN, ENOSPC, EIO or ENOMEM, and the message says what is not
+ * kept; messages of consumers whose answers are not kept come again. Where the store was poisoned before it
+ * tells of answers only. NULL is fine. The store is gone whatever is returned.
  */
 DAYBOOK_API daybook_status daybook_close(daybook_store *store, daybook_error *error);
 
@@ -150,10 +150,10 @@ DAYBOOK_API daybook_status daybook_repair(const char *path, const daybook_open_o
                                           daybook_report report, void *report_context, daybook_error *error);
 
 /**
- * The same with a manifest made anew from what segments, deletion files and journal say of themselves, however
- * sound the present one is; that one is kept aside. For a manifest that does not belong here or is suspected.
- * What only it knew is lost: streams without events that were removed or added since the last segment, and
- * removals whose only record was in it, so that events removed may show again.
+ * The same with a manifest made anew from what segments, deletion files and journal say of themselves,
+ * however sound the present one is; that one is kept aside. For a manifest that does not belong here or is
+ * suspected. What only it knew is lost: streams without events that were removed or added since the last
+ * segment, and removals whose only record was in it, so that events removed may show again.
  */
 DAYBOOK_API daybook_status daybook_rebuild(const char *path, const daybook_open_options *options, int dry_run,
                                            daybook_report report, void *report_context, daybook_error *error);

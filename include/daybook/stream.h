@@ -70,8 +70,9 @@ DAYBOOK_API daybook_status daybook_stream_add(daybook_store *store, const dayboo
                                               daybook_error *error);
 
 /**
- * Replace the changeable parts; `aggregate_tokens` and `storage` must stay. Durable when it returns. Applies limits
- * at once; where that meets an error, the message says that the stream is changed and the store tries again.
+ * Replace the changeable parts; `aggregate_tokens` and `storage` must stay. Durable when it returns.
+ * Applies limits at once; where that meets an error, the message says that the stream is changed and the
+ * store tries again.
  */
 DAYBOOK_API daybook_status daybook_stream_update(daybook_store *store, const daybook_stream_config *config,
                                                  daybook_error *error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Tests of deciders, without a store and without a test framework: given events, when a command, then events, a
- * refusal or a state. What differs is told in a text.
+ * Tests of deciders, without a store and without a test framework: given events, when a command, then
+ * events, a refusal or a state. What differs is told in a text.
  *
  *     daybook_scenario *scenario;
  *     daybook_scenario_new(&order_type, &scenario, NULL);
@@ -58,8 +58,8 @@ DAYBOOK_API void daybook_then_state(daybook_scenario *scenario,
 DAYBOOK_API void daybook_then_state_json(daybook_scenario *scenario, const char *json);
 
 /**
- * OK where everything was as expected; ECONFLICT with what differs in `*report_out`, which is borrowed from the
- * scenario and "" when fine; else what kept it from being run.
+ * OK where everything was as expected; ECONFLICT with what differs in `*report_out`, which is borrowed from
+ * the scenario and "" when fine; else what kept it from being run.
  */
 DAYBOOK_API daybook_status daybook_scenario_end(daybook_scenario *scenario, const char **report_out);
 

@@ -21,8 +21,8 @@
 // may exceed it for as long as they are pinned; releasing brings the shard back. An entry larger than its
 // shard is evicted as soon as it is released.
 //
-// Some are kept (filters of the index): pinned on behalf of who made them, for as long as it likes, a quarter of
-// each shard at most.
+// Some are kept (filters of the index): pinned on behalf of who made them, for as long as it likes, a
+// quarter of each shard at most.
 //
 // Any thread. Locks are held for a few pointer operations and a free, never during I/O.
 #include "index/cache.h"

@@ -6,10 +6,11 @@
 // pieces that double up to 256 bytes, so that a term of one event, the most frequent kind, costs its record
 // only. Records and pieces are named by 32 bits, half of what pointers would take.
 //
-// What events add waits in a batch of some 16: all its terms are hashed and their table places prefetched, then
-// the records, then they are looked up, so that the cache misses overlap (a table of 300,000 terms misses on
-// nearly every new term). A term of a kind that neighbouring events share (stream, aggregate, tokens, type) is
-// compared with the one before of its kind first: the same again is not hashed and not looked up.
+// What events add waits in a batch of some 16: all its terms are hashed and their table places prefetched,
+// then the records, then they are looked up, so that the cache misses overlap (a table of 300,000 terms
+// misses on nearly every new term). A term of a kind that neighbouring events share (stream, aggregate,
+// tokens, type) is compared with the one before of its kind first: the same again is not hashed and not
+// looked up.
 //
 // When heaps and table reach memory_max, the terms are sorted and written to the temporary file as a *run*,
 // and gathering begins anew. Runs follow each other in order of number, and merging them concatenates

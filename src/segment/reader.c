@@ -2,10 +2,10 @@
 // Opening a segment, finding terms and blocks in it.
 //
 // Opening reads head, tail and footer, and keeps the footer: for each 128 blocks and each 32 Ki terms one
-// small record, and the streams. The root of the index goes into the cache. Of a page of the block index the
-// cache keeps 16 bytes for each block, where it lies; times are decoded again for who asks for them. Everything
-// else is read when needed, through the cache, chunk by chunk; the first block of a page comes with the page,
-// and dictionaries with their neighbours (load.c).
+// small record, and the streams. The root of the index goes into the cache. Of a page of the block index
+// the cache keeps 16 bytes for each block, where it lies; times are decoded again for who asks for them.
+// Everything else is read when needed, through the cache, chunk by chunk; the first block of a page comes
+// with the page, and dictionaries with their neighbours (load.c).
 //
 // A term is looked up in its filter (which mostly ends the matter), then from the root page down. A block is
 // found by position or recorded time in the footer's records, then in its page of the block index.
@@ -14,8 +14,9 @@
 // the block index is made again from the heads of its blocks. All else is EDAMAGED with file and offset, and
 // says nothing about the rest of the segment.
 //
-// Invariants: after open no field changes but the reference count, a hint, and filters that are kept (filters.c),
-// so any thread may read. Each reference keeps the file open. The cache's entries of this segment are forgotten with the last reference.
+// Invariants: after open no field changes but the reference count, a hint, and filters that are kept
+// (filters.c), so any thread may read. Each reference keeps the file open. The cache's entries of this
+// segment are forgotten with the last reference.
 #include "segment/reader.h"
 
 #include <errno.h>
@@ -628,9 +629,10 @@ daybook_status dbk_segment_block_place(dbk_segment *segment, uint32_t block_numb
     return DAYBOOK_OK;
 }
 
-// The first of `count` rows whose last position is at or behind `position`; the last row's is. Rows hold about
-// as many positions each, beginning at `begin`, so the place is guessed and looked for from there: mostly two
-// or three rows are touched, where halving would touch seven and miss the processor's caches each time.
+// The first of `count` rows whose last position is at or behind `position`; the last row's is. Rows hold
+// about as many positions each, beginning at `begin`, so the place is guessed and looked for from there:
+// mostly two or three rows are touched, where halving would touch seven and miss the processor's caches
+// each time.
 static uint32_t search_rows(const uint32_t *lasts, size_t stride, uint32_t count, uint32_t begin,
                             uint32_t position) {
     uint32_t low = 0, high = count - 1; // The answer is one of these and those between.

@@ -328,8 +328,8 @@ static bool is_of_memory(daybook_store *store, const dbk_remove *remove) {
     return stream != NULL && stream->storage == DAYBOOK_STORAGE_MEMORY;
 }
 
-// Counts of a rebuilt manifest may know of the removal already, and repair counts anew in the end. Behind a gap
-// what was removed may never have been counted.
+// Counts of a rebuilt manifest may know of the removal already, and repair counts anew in the end. Behind a
+// gap what was removed may never have been counted.
 static void bound_by_guesses(daybook_store *store, dbk_remove *remove) {
     const dbk_stream *stream = dbk_stream_table_find_id(store->streams, remove->stream_id);
     if (stream == NULL || (store->salvage == NULL && !dbk_stream_table_has_gap(store->streams))) return;

@@ -32,9 +32,10 @@
 // EPOISONED, and durable_position stays: nothing of it becomes visible. Where there is no room (room.c), the
 // operations get that status and nothing was written.
 //
-// Streams with sync_interval: a group of nothing but their events is left unwritten, its operations are done
-// at once, and the next group goes on in the same pages; maintenance has it written when the shortest interval
-// of them is over. Their limits are owed (untrimmed.c) until they are durable, and enforced then by maintenance.
+// Streams with sync_interval: a group of nothing but their events is left unwritten, its operations are
+// done at once, and the next group goes on in the same pages; maintenance has it written when the shortest
+// interval of them is over. Their limits are owed (untrimmed.c) until they are durable, and enforced then
+// by maintenance.
 #include "store/commit_internal.h"
 
 #include "base/assert.h"
@@ -195,8 +196,8 @@ static void note_pending(struct dbk_commit *commit, dbk_append *append) {
     }
 }
 
-// Taken once for a group. Maintenance may put another in its place meanwhile, which the generation tells; memory
-// tables change by rotation only, which ends a group.
+// Taken once for a group. Maintenance may put another in its place meanwhile, which the generation tells;
+// memory tables change by rotation only, which ends a group.
 static dbk_view *current_view(daybook_store *store, dbk_view **held) {
     uint64_t generation = atomic_load_explicit(&store->view_generation, memory_order_acquire);
     if (*held != NULL && (*held)->generation == generation) return *held;

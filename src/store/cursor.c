@@ -362,7 +362,8 @@ static daybook_status load_block(daybook_cursor *cursor, const dbk_block_place *
         }
     }
     daybook_status status = load_in_order(cursor, place, error);
-    // The device may do better the second time, asked for this block only. What it does not give then is damage.
+    // The device may do better the second time, asked for this block only. What it does not give then is
+    // damage.
     if (status == DAYBOOK_EIO)
         status = dbk_block_load_at(cursor->source->segment, place, &cursor->block, error);
     if (status == DAYBOOK_EIO && cursor->passes_unreadable)

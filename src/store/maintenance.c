@@ -145,7 +145,8 @@ static daybook_status write_witness(daybook_store *store, daybook_error *error) 
     maintenance->lsn_last_second = lsn;
     if (!idle || lsn == maintenance->lsn_witnessed) return DAYBOOK_OK;
     daybook_status status = dbk_commit_write_witness(store, error);
-    // A page that failed ends writing as a group does, and whoever asks must hear of it before the next append.
+    // A page that failed ends writing as a group does, and whoever asks must hear of it before the next
+    // append.
     if (dbk_journal_is_poisoned(store->journal)) atomic_store(&store->poisoned, true);
     if (status != DAYBOOK_OK) return status;
     maintenance->lsn_last_second = dbk_journal_durable_lsn(store->journal);

@@ -696,8 +696,8 @@ static void mark_sharers(erasing *work, size_t index) {
     }
 }
 
-// Did events of the stream within these seqs go to the segment, or to one it was merged from, and are not there
-// any more? Merging copies dictionaries whole.
+// Did events of the stream within these seqs go to the segment, or to one it was merged from, and are not
+// there any more? Merging copies dictionaries whole.
 static bool has_lost(const erasing *work, size_t index, uint32_t stream_id, uint64_t first, uint64_t last) {
     dbk_segment_stream part;
     if (!dbk_segment_find_stream(work->view->sources[index]->segment, stream_id, &part)) return false;

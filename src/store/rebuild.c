@@ -122,8 +122,8 @@ static daybook_status look_at_pages(rebuilding *work, daybook_file *file, const 
     for (uint64_t i = 0; i < count; i++) look_at_page(work, pages + i * DBK_JOURNAL_PAGE_SIZE, first + i);
     return DAYBOOK_OK;
 }
-// A page less would make its piece look like one of an earlier lap: so nothing is left out that can be read, and it
-// is told.
+// A page less would make its piece look like one of an earlier lap: so nothing is left out that can be
+// read, and it is told.
 static daybook_status look_at_page_alone(rebuilding *work, daybook_file *file, const char *path,
                                          uint8_t *page, uint64_t number, daybook_error *error) {
     daybook_error detail;

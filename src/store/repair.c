@@ -12,8 +12,8 @@
 //   4. a damaged journal: what can be replayed, also behind the damage, becomes a segment, and the journal
 //      begins anew behind every LSN it ever used, so that nothing of it can come back. It is replayed under the
 //      streams all of it together leaves (salvage.c), and everything is counted anew
-// New files are written first; one edit of the manifest, the last step, makes all of it count at once. A crash
-// or an error on the way leaves the damaged store or a repaired one; repairing again is fine.
+// New files are written first; one edit of the manifest, the last step, makes all of it count at once. A
+// crash or an error on the way leaves the damaged store or a repaired one; repairing again is fine.
 //
 // With dry_run the same is looked for, and nothing is written.
 #include <errno.h>

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The catalogue of a journal that repair is about to replay.
 //
-// The records of streams are applied in the order of the journal to the catalogue the manifest has. Where that
-// is younger than the record, one of three things is true: the stream was made and removed since, and the
-// removal follows; it was changed since, and the change follows; or nothing happened to it. So what is there at
-// the end is right, as long as the journal has no gap. Behind a gap a removal may be missing: then the younger
-// of two streams that cannot live together, which is the one with the greater number, stays.
+// The records of streams are applied in the order of the journal to the catalogue the manifest has. Where
+// that is younger than the record, one of three things is true: the stream was made and removed since, and
+// the removal follows; it was changed since, and the change follows; or nothing happened to it. So what is
+// there at the end is right, as long as the journal has no gap. Behind a gap a removal may be missing: then
+// the younger of two streams that cannot live together, which is the one with the greater number, stays.
 //
-// Failure modes: records that cannot be decoded end the search (replay tells of them). EIO ends it too, and is
-// kept in mind: where replay then reads everything, the catalogue is not to be trusted.
+// Failure modes: records that cannot be decoded end the search (replay tells of them). EIO ends it too, and
+// is kept in mind: where replay then reads everything, the catalogue is not to be trusted.
 //
 // Threads: none; repair holds the lock and is alone.
 #include "store/salvage.h"

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What repair knows of streams that an opening need not ask for. An opening begins where the manifest says, with
-// the catalogue of that point; repair may begin earlier, where the manifest was rebuilt from catalogues that are
-// younger than parts of the journal, and goes on behind damage, where the record that made room for a stream
-// may be lost. So the whole journal is first asked for its catalogue, and replayed under what came of it.
+// What repair knows of streams that an opening need not ask for. An opening begins where the manifest says,
+// with the catalogue of that point; repair may begin earlier, where the manifest was rebuilt from
+// catalogues that are younger than parts of the journal, and goes on behind damage, where the record that
+// made room for a stream may be lost. So the whole journal is first asked for its catalogue, and replayed
+// under what came of it.
 #ifndef DBK_STORE_SALVAGE_H
 #define DBK_STORE_SALVAGE_H
 

@@ -391,8 +391,8 @@ static void leave_untold(void *context, const daybook_finding *finding) {
     (void)finding;
 }
 
-// Sound, a crash left it behind, and it holds nothing that is not elsewhere. Else the manifest was perhaps made
-// without it, because it could not be read. No damage of the store as it is: nothing in it is served.
+// Sound, a crash left it behind, and it holds nothing that is not elsewhere. Else the manifest was perhaps
+// made without it, because it could not be read. No damage of the store as it is: nothing in it is served.
 static daybook_status look_at_unnamed(verifying *verify, const char *name, uint64_t id,
                                       daybook_error *error) {
     dbk_segment_config config = segment_config(verify, id);
