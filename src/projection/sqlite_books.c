@@ -340,7 +340,7 @@ daybook_status dbk_sqlite_lock(dbk_sqlite *sqlite, const char *kind, const char 
     daybook_status status = DAYBOOK_OK;
     if (result != 0) {
         *lock_out = NULL;
-        status = dbk_fail_system(error, result, "opening", path, 0);
+        status = dbk_fail_system(error, result, "open", path, 0);
     } else if ((result = sqlite->vfs->lock(sqlite->vfs, *lock_out)) != 0) {
         sqlite->vfs->close(sqlite->vfs, *lock_out);
         *lock_out = NULL;

@@ -341,6 +341,12 @@ class Sqlite(Projections, Case):
         self.assertEqual(0, process.wait(60))
         self.assertEqual([("1",), ("2",)], self.rows("order_id"))
 
+    def test_a_lock_that_cannot_be_opened_is_said(self):
+        self.place("1", 1)
+        os.mkdir(self.path("read.db-projection-order_totals"))
+        self.fails(ERROR, "projection", "run", self.sql(), "--to", self.url, "--once",
+                   says="cannot open " + self.path("read.db-projection-order_totals"))
+
     def test_what_is_no_database_is_said(self):
         self.place("1", 1)
         self.write("read.db", b"this is no database, but long enough to be taken for one" * 40)
