@@ -58,10 +58,12 @@ static int need_database(cli_context *context) {
     static const char *const schemes[] = {"sqlite:", "postgresql:", "postgres://"};
     for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
         if (strncmp(database, schemes[i], strlen(schemes[i])) == 0) return CLI_FINE;
+    // Without what is behind a scheme, which may hold a password.
+    size_t size = strcspn(database, ":");
     return cli_fail(context, DAYBOOK_EINVALID,
-                    "cannot use --to %s: it begins with no database that is known; give sqlite:PATH or "
+                    "cannot use --to %.*s%s: it begins with no database that is known; give sqlite:PATH or "
                     "postgresql://HOST/DATABASE",
-                    database);
+                    (int)size, database, database[size] == ':' ? ":…" : "");
 }
 
 // What the database or the library said. A server that cannot be reached is unavailable, as a store would be.
@@ -270,10 +272,11 @@ static int refuse_other_history(work *done) {
     daybook_status asked = daybook_info(done->context->store, &store, &error);
     if (asked != DAYBOOK_OK) return cli_fail_error(done->context, asked, &error, NULL);
     if (done->known.position <= store.durable_position) return CLI_FINE;
-    return cli_fail(done->context, DAYBOOK_ECONFLICT,
-                    "the read model stands at position %llu, but the store ends at %llu: it was restored from "
-                    "an older backup, or is another store; build the tables anew (daybook projection rebuild)",
-                    (unsigned long long)done->known.position, (unsigned long long)store.durable_position);
+    return cli_fail(
+        done->context, DAYBOOK_ECONFLICT,
+        "the read model stands at position %llu, but the store ends at %llu: it was restored from "
+        "an older backup, or is another store; build the tables anew (daybook projection rebuild)",
+        (unsigned long long)done->known.position, (unsigned long long)store.durable_position);
 }
 
 static int run(work *done) {

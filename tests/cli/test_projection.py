@@ -199,6 +199,7 @@ class Projections:
             self.fails(USAGE, "projection", verb, self.sql(), says="--to")
         for database in ("mysql:x", "read.db", "sqlite3:x", ""):
             self.fails(USAGE, "projection", "run", self.sql(), "--to", database, "--once")
+        self.fails(USAGE, "projection", "run", self.sql(), "--to", "mysql://u:secret@h/d", "--once", says="--to mysql:…:")
         self.assertEqual([], [name for name in os.listdir(self.directory) if "x" in name])
         self.fails(NOT_FOUND, "projection", "status", "--to", "sqlite:" + self.path("none.db"))
         self.fails(USAGE, "projection", "run", self.sql(), "--to", self.url, "--on-error", "explode")
