@@ -285,12 +285,18 @@ static daybook_status append_all(const claims *said, const daybook_event *events
     return status;
 }
 
-// All events were stored before, by whoever: what is left is the acknowledgement.
+// All events were stored before, by whoever: what is left is the acknowledgements. Those of a consumer are saved
+// together: one sync, and all of them or none.
 static daybook_status confirm_all(const claims *said, daybook_error *error) {
     for (size_t i = 0; i < said->count; i++) {
-        daybook_status status = daybook_consumer_ack(ack_at(said, i)->consumer, ack_at(said, i)->seq,
-                                                     DAYBOOK_ACK_CONFIRMED, error);
+        daybook_status status =
+            daybook_consumer_ack(ack_at(said, i)->consumer, ack_at(said, i)->seq, 0, error);
         if (status != DAYBOOK_OK && status != DAYBOOK_ENOTFOUND) return status;
+    }
+    for (size_t i = 0; i < said->count; i++) {
+        size_t first = 0;
+        while (consumer_at(said, first) != consumer_at(said, i)) first++;
+        if (first == i) DBK_TRY(dbk_consumer_save(consumer_at(said, i), true, error));
     }
     return DAYBOOK_OK;
 }
