@@ -341,7 +341,7 @@ daybook_status dbk_sqlite_lock(dbk_sqlite *sqlite, const char *kind, const char 
     if (result != 0) {
         *lock_out = NULL;
         status = dbk_fail_system(error, result, "open", path, 0);
-    } else if ((result = sqlite->vfs->lock(sqlite->vfs, *lock_out)) != 0) {
+    } else if (sqlite->vfs->lock(sqlite->vfs, *lock_out) != 0) {
         sqlite->vfs->close(sqlite->vfs, *lock_out);
         *lock_out = NULL;
         status = dbk_fail(error, DAYBOOK_ELOCKED, "another process holds %s: projection '%s' is run there",

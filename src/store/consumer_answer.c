@@ -304,7 +304,6 @@ static daybook_status confirm_all(const claims *said, daybook_error *error) {
 static daybook_status append_claimed(claims *said, const daybook_event *events, size_t count,
                                      const daybook_append_options *options, daybook_receipt *receipts,
                                      daybook_error *error) {
-    daybook_receipt first = {0};
     daybook_receipt *own = receipts;
     if (own == NULL) {
         own = dbk_alloc_zeroed(said->store->allocator, count * sizeof *own);
@@ -319,10 +318,9 @@ static daybook_status append_claimed(claims *said, const daybook_event *events, 
     } else {
         (void)dbk_fail(error, status, "out of memory appending");
     }
-    first = own[0];
+    bool duplicate = status == DAYBOOK_OK && (own[0].flags & DAYBOOK_RECEIPT_DUPLICATE) != 0;
     free_claims(said);
     if (receipts == NULL) dbk_free(said->store->allocator, own);
-    bool duplicate = status == DAYBOOK_OK && (first.flags & DAYBOOK_RECEIPT_DUPLICATE) != 0;
     end_claims(said, status == DAYBOOK_OK && !duplicate);
     return duplicate ? confirm_all(said, error) : status;
 }
