@@ -85,7 +85,8 @@ typedef struct daybook_append_options {
     int durable;                 /* wait for the sync also where the streams have a sync_interval */
     /** Messages of consumers that are acknowledged in the same atomic commit. Where one is not pending any
      *  more: ECONFLICT, error.condition is its index here, nothing was written. Where all events are
-     *  stored already (flag DUPLICATE) they are acknowledged by themselves. Not with daybook_append_submit. */
+     *  stored already (flag DUPLICATE) they are acknowledged by themselves, as confirmed ones are, whose
+     *  errors are then those of this call (consumer.h). Not with daybook_append_submit. */
     const daybook_append_ack *acks;
     size_t ack_count;
 } daybook_append_options;

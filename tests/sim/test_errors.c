@@ -177,7 +177,7 @@ static void after_failed_step(faulty *at, fault_kind *kind, daybook_status statu
         open_again(at, "after the step that opens failed");
     } else {
         bool is_there = look(at, "after a failed step");
-        bool has_effect = !shown_same(at->before, at->after, false);
+        bool has_effect = !shown_same_events(at->before, at->after, false);
         if (is_there && has_effect && status == DAYBOOK_EUNCERTAIN)
             workload_fail(&at->work, at->where, "what is uncertain is shown");
         if (is_poisoned(at)) {

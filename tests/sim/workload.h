@@ -89,6 +89,8 @@ shown_event shown_event_of(const daybook_recorded_event *recorded);
 bool shown_take(workload *work, shown *shown_out, const char *where);
 void shown_deinit(shown *what);
 bool shown_same(const shown *one, const shown *other, bool exactly);
+/// The same but for what consumers have open: an answer counts at once, saved or not (daybook/consumer.h).
+bool shown_same_events(const shown *one, const shown *other, bool exactly);
 /// The same but for streams without events: one made on the way to an append is a commit of its own, and may
 /// be there without the event.
 bool shown_is_before(const shown *before, const shown *actual, bool exactly);
