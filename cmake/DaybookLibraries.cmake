@@ -8,8 +8,8 @@
 #   daybook_projection_static  libdaybook-projection.a
 #   daybook_cli      daybook                   the program; sees include/ and src/cli only
 #
-# The shared toolkit and projections carry their own hidden copies of the base module, because libdaybook does not export it.
-# The static ones do not: there libdaybook.a answers.
+# The toolkit carries the json module. The shared toolkit and projections carry their own hidden copies of the base module,
+# because libdaybook does not export it. The static ones do not: there libdaybook.a answers.
 set(DAYBOOK_SOVERSION 0)
 set(DAYBOOK_STORE_MODULES base subject io record index journal consumer publish segment store engine)
 set(DAYBOOK_STORE_LIBRARIES PkgConfig::ZSTD PkgConfig::XXHASH roaring Threads::Threads)
@@ -48,7 +48,7 @@ function(dbk_shared_library_properties name map)
 endfunction()
 
 dbk_objects(store_objects ${DAYBOOK_STORE_MODULES})
-dbk_objects(toolkit_objects toolkit)
+dbk_objects(toolkit_objects toolkit json)
 dbk_objects(projection_objects projection)
 dbk_objects(base_objects base)
 

@@ -6,7 +6,7 @@
 // it: then `at` is the offending byte, or `problem` says what else went wrong. Strings are looked at eight
 // bytes at a time, because most of the data is in them.
 //
-// The grammar is that of toolkit/json_parse.c, and the tests compare the two.
+// The grammar is that of json/parse.c, and the tests compare the two.
 #include "projection/data_scan.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 // Members of JSON text by path, all wanted ones in one pass, without building a tree.
 //
 // No tree is built, for two reasons: a number has to reach a NUMERIC column with all its digits, and of an
-// order of 229 bytes four members cost 0.9 us this way, values by toolkit/json_parse.c 3.5, jansson's
+// order of 229 bytes four members cost 0.9 us this way, values by json/parse.c 3.5, jansson's
 // parser 11.
 //
 // Pure. A wanted tree is read-only once made.

@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "toolkit/json.h"
+#include "json/json.h"
 
 void dbk_fold_deinit(dbk_fold *fold) {
     json_decref(fold->state);

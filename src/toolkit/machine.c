@@ -11,7 +11,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "daybook/subject.h"
-#include "toolkit/json.h"
+#include "json/json.h"
 
 enum { ARENA_CHUNK_SIZE = 1024, STATE_COUNT_MAX = 4096, TRANSITION_COUNT_MAX = 65536 };
 

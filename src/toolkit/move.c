@@ -10,9 +10,9 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "toolkit/json.h"
 #include "toolkit/machine.h"
 #include "toolkit/typed.h"
+#include "json/json.h"
 
 enum { RETRY_COUNT = 8 };
 

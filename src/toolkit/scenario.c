@@ -16,8 +16,8 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "daybook/testkit.h"
-#include "toolkit/json.h"
 #include "toolkit/typed.h"
+#include "json/json.h"
 
 enum { REPORT_SIZE_MAX = 1 << 20, LINE_TEXT_MAX = 400 };
 #define TIME_BEGIN_NS INT64_C(1767225600000000000) // 2026-01-01

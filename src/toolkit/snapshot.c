@@ -27,7 +27,7 @@
 #include "daybook/subject.h"
 #include "daybook/time.h"
 #include "toolkit/fold.h"
-#include "toolkit/json.h"
+#include "json/json.h"
 
 enum {
     TAKE_ATTEMPT_COUNT_MAX = 4,

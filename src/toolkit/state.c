@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "toolkit/fold.h"
-#include "toolkit/json.h"
+#include "json/json.h"
 
 void daybook_moment_init(daybook_moment *moment) {
     memset(moment, 0, sizeof *moment);

@@ -10,7 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "toolkit/json.h"
+#include "json/json.h"
 
 void daybook_aggregate_type_init(daybook_aggregate_type *type) {
     memset(type, 0, sizeof *type);

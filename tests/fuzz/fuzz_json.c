@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The toolkit's JSON: input is two texts separated by a zero byte, a state and a patch. The parser accepts
+// JSON: input is two texts separated by a zero byte, a state and a patch. The parser accepts
 // what jansson accepts; what is written reads back as the same text; changes are those the patch makes.
 #include "fuzz.h"
-#include "toolkit/json.h"
+#include "json/json.h"
 
 static char *print(const json_t *value) {
     dbk_buf out;

@@ -4,7 +4,7 @@
 #include "cli/json.h"
 #include "cli/ndjson.h"
 #include "fuzz.h"
-#include "toolkit/json.h"
+#include "json/json.h"
 
 static void check_scanner(dbk_slice line) {
     cli_json_error error = {0, NULL};

@@ -4,7 +4,7 @@
 // the scanner over the data agrees with the parser on what is JSON.
 #include "fuzz.h"
 #include "projection/definition.h"
-#include "toolkit/json.h"
+#include "json/json.h"
 
 static void check_value(const dbk_value *value) {
     if (value->kind == DBK_VALUE_NULL) return;

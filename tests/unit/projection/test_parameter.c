@@ -12,7 +12,7 @@
 
 #include "base/bytes.h"
 #include "lib/fault_allocator.h"
-#include "toolkit/json.h"
+#include "json/json.h"
 
 enum { COUNT_MAX = 32 };
 

@@ -4,7 +4,7 @@
 #include <jansson.h>
 
 #include "fixture.h"
-#include "toolkit/json.h"
+#include "json/json.h"
 
 enum { AGGREGATE_COUNT = 3, EVENT_COUNT_MAX = 400, OPERATION_COUNT = 700 };
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "toolkit/json.h"
+#include "json/json.h"
 
 static const char *short_escape(unsigned char byte) {
     switch (byte) {

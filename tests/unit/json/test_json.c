@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pure part of the toolkit: JSON text, merge patch with every example of RFC 7396, and changes.
+// JSON text, merge patch with every example of RFC 7396, and changes.
 #include <limits.h>
 #include <locale.h>
 #include <setjmp.h>
@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "toolkit/json.h"
+#include "json/json.h"
 
 static json_t *parse(const char *text) {
     json_t *value = NULL;

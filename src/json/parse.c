@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "toolkit/json.h"
+#include "json/json.h"
 
 typedef struct parser {
     const unsigned char *at;

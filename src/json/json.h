@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON for folding: text in, RFC 7396 merge patch, changes as JSON Pointers, compact text out.
+// JSON: text in, RFC 7396 merge patch, changes as JSON Pointers, compact text out.
 //
 // Values are jansson's. Members keep the order in which they were first set, so the same events always give
 // the same bytes. Integers of 64 bits are exact; others become doubles and are printed with the fewest digits
 // that read back as the same double.
 // Pure: no I/O. A value belongs to one thread at a time. Memory comes from jansson's allocator (malloc).
-#ifndef DBK_TOOLKIT_JSON_H
-#define DBK_TOOLKIT_JSON_H
+#ifndef DBK_JSON_JSON_H
+#define DBK_JSON_JSON_H
 
 #include <jansson.h>
 

@@ -9,7 +9,7 @@
 // An object of the patch is never shared with the target, because its nulls must not survive and because
 // later patches change objects in place; arrays and scalars are never changed in place and are shared.
 #include "base/error.h"
-#include "toolkit/json.h"
+#include "json/json.h"
 
 static daybook_status merge_member(json_t *target, const char *name, json_t *value) {
     if (json_is_null(value)) {

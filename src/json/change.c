@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "toolkit/json.h"
+#include "json/json.h"
 
 enum { PATH_SIZE_MAX = 1 << 24 };
 
