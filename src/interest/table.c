@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Chained buckets. Up to DBK_TABLE_CHAIN_MAX links are one chain without an array: most nodes of a subject
+// trie have one child. Beyond, as many buckets as links, to the next power of two; a quarter of them when
+// seven eighths are more than needed. The hash is kept in the link, so moving needs no keys.
+//
+// Invariant: bucket_count is 0 or a power of two with count <= bucket_count. Failure mode: no memory for
+// the array: growing reports it and changes nothing, shrinking stays as it is.
+#include "interest/table.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+
+enum { BUCKETS_FIRST = 16, BUCKETS_MAX = 1 << 30 };
+
+static dbk_table_link **bucket_of(dbk_table *table, uint32_t hash) {
+    return table->bucket_count == 0 ? &table->chain : &table->buckets[hash & (table->bucket_count - 1)];
+}
+
+static void put(dbk_table *table, dbk_table_link *link) {
+    dbk_table_link **bucket = bucket_of(table, link->hash);
+    link->next = *bucket;
+    *bucket = link;
+}
+
+static void put_chain(dbk_table *table, dbk_table_link *chain) {
+    while (chain != NULL) {
+        dbk_table_link *next = chain->next;
+        put(table, chain);
+        chain = next;
+    }
+}
+
+// Moves all links into `bucket_count` new buckets; 0: into one chain.
+static daybook_status rebuild(dbk_table *table, const daybook_allocator *allocator, uint32_t bucket_count) {
+    dbk_table built = {.bucket_count = bucket_count, .count = table->count};
+    if (bucket_count > 0) {
+        built.buckets = dbk_alloc_zeroed(allocator, bucket_count * sizeof(dbk_table_link *));
+        if (built.buckets == NULL) return DAYBOOK_ENOMEM;
+    }
+    if (table->bucket_count == 0) put_chain(&built, table->chain);
+    for (uint32_t i = 0; i < table->bucket_count; i++) put_chain(&built, table->buckets[i]);
+    if (table->bucket_count > 0) dbk_free(allocator, table->buckets);
+    *table = built;
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_table_reserve(dbk_table *table, const daybook_allocator *allocator) {
+    uint32_t buckets = table->bucket_count;
+    if (table->count < (buckets == 0 ? DBK_TABLE_CHAIN_MAX : buckets)) return DAYBOOK_OK;
+    if (buckets >= BUCKETS_MAX) return DAYBOOK_ENOMEM;
+    return rebuild(table, allocator, buckets == 0 ? BUCKETS_FIRST : buckets * 2);
+}
+
+void dbk_table_add(dbk_table *table, dbk_table_link *link) {
+    put(table, link);
+    table->count++;
+}
+
+void dbk_table_remove(dbk_table *table, const daybook_allocator *allocator, dbk_table_link *link) {
+    dbk_table_link **at = bucket_of(table, link->hash);
+    while (*at != link) {
+        DBK_ASSERT(*at != NULL);
+        at = &(*at)->next;
+    }
+    *at = link->next;
+    table->count--;
+    if (table->bucket_count == 0 || table->count >= table->bucket_count / 8) return;
+    uint32_t smaller = table->count <= DBK_TABLE_CHAIN_MAX / 2 ? 0 : table->bucket_count / 4;
+    (void)rebuild(table, allocator, smaller); // without memory for it the large array does as well
+}
+
+dbk_table_link *dbk_table_take_all(dbk_table *table, const daybook_allocator *allocator) {
+    // Emptying into one chain needs no memory.
+    (void)rebuild(table, allocator, 0);
+    dbk_table_link *chain = table->chain;
+    dbk_table_init(table);
+    return chain;
+}
