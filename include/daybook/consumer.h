@@ -168,13 +168,16 @@ DAYBOOK_API daybook_slice daybook_consumer_name(const daybook_consumer *consumer
 DAYBOOK_API void daybook_consumer_interrupt(daybook_consumer *consumer);
 
 enum daybook_fetch_flag {
-    DAYBOOK_FETCH_FILL = 1 /* wait for a full batch, not for the first message only */
+    DAYBOOK_FETCH_FILL = 1, /* wait for a full batch, not for the first message only */
+    /** A first message larger than max_bytes is not given: ELIMIT, and it stays where it is. */
+    DAYBOOK_FETCH_STRICT_BYTES = 2
 };
 
 typedef struct daybook_fetch_options {
     size_t size;
     size_t count;       /* at most so many; default 1 */
-    uint64_t max_bytes; /* of data, headers and subjects; a first message is given whatever its size */
+    uint64_t max_bytes; /* of data, headers and subjects; a first message is given whatever its size, unless
+                           STRICT_BYTES */
     int timeout_ms;     /* 0: do not wait; negative (default): for ever */
     unsigned flags;
 } daybook_fetch_options;
@@ -201,13 +204,50 @@ typedef struct daybook_batch {
 
 /**
  * Take messages: first what is due again, then what is new.
- * @return OK: at least one message; TIMEOUT; ELIMIT: max_waiting; ENOTFOUND: consumer or stream was removed;
- *         ECLOSED: interrupted; EDAMAGED: the next event cannot be read, and the consumer stays before it
+ * @return OK: at least one message; TIMEOUT; ELIMIT: max_waiting, or a message larger than max_bytes with
+ *         STRICT_BYTES; ENOTFOUND: consumer or stream was removed; ECLOSED: interrupted; EDAMAGED: the next
+ *         event cannot be read, and the consumer stays before it
  */
 DAYBOOK_API daybook_status daybook_consumer_fetch(daybook_consumer *consumer,
                                                   const daybook_fetch_options *options,
                                                   daybook_batch **batch_out, daybook_error *error);
 DAYBOOK_API void daybook_batch_release(daybook_batch *batch);
+
+/**
+ * Be told when a fetch may give something again: for those who keep thousands of consumers and wait in none.
+ * A handle has one watch at a time.
+ *
+ *     daybook_consumer_watch(consumer, wake, mine, NULL);
+ *     for (;;) { // whenever `wake` was called, and once to begin with
+ *         options.timeout_ms = 0;
+ *         status = daybook_consumer_fetch(consumer, &options, &batch, NULL);
+ *         if (status == DAYBOOK_TIMEOUT) break; // `wake` will be called
+ *         ...
+ *     }
+ *     start_timer(mine, daybook_consumer_next_due_ns(consumer));
+ *
+ * After a fetch on this handle with timeout_ms 0 that gave TIMEOUT, `callback` is called once when there may
+ * be something: a matching event became visible, a message was given back, there is room
+ * below max_ack_pending, the consumer was changed, resumed, interrupted or removed, or its stream was. It may
+ * come without cause. It does not tell of what comes by time alone: daybook_consumer_next_due_ns. However
+ * many are watched, an event wakes those only whose filters match it.
+ *
+ * `callback` is called in any thread, the one that commits or that answers a message among them, and perhaps
+ * before that fetch has returned. It returns at once, calls nothing of the store, and takes no lock that
+ * anybody holds while calling the store.
+ * @param callback  NULL: end the watch; when this returns none runs. No fetch on the handle may be running.
+ *                  Closing the handle does the same
+ * @return OK; ENOMEM; EMISUSE: no consumer, or it is watched already
+ */
+DAYBOOK_API daybook_status daybook_consumer_watch(daybook_consumer *consumer, void (*callback)(void *context),
+                                                  void *context, daybook_error *error);
+
+/**
+ * In how many nanoseconds a fetch may give something by time alone: a message falls due again, a pause ends,
+ * the pace of the original has come. As the last fetch on this handle with timeout_ms 0 found it that gave
+ * TIMEOUT. 0: now; INT64_MAX: never, as far as is known. Any thread.
+ */
+DAYBOOK_API int64_t daybook_consumer_next_due_ns(const daybook_consumer *consumer);
 
 /*
  * Answers, for each of the four calls that follow.

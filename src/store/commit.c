@@ -40,6 +40,7 @@
 
 #include "base/assert.h"
 #include "base/time.h"
+#include "store/consumer.h"
 
 enum { WAITING, LEADING, DONE };
 enum {
@@ -250,25 +251,32 @@ static daybook_status take_lazy(daybook_store *store) {
 // The group is durable: let everybody see it.
 static void publish(daybook_store *store) {
     struct dbk_commit *commit = store->commit;
+    uint64_t durable = atomic_load_explicit(&store->durable_position, memory_order_relaxed);
+    bool is_watched = false;
     pthread_mutex_lock(&store->state_lock);
-    for (dbk_stream *stream = commit->pending; stream != NULL;) {
-        dbk_stream *next = stream->next_pending;
+    for (dbk_stream *stream = commit->pending; stream != NULL; stream = stream->next_pending) {
         atomic_fetch_add(&stream->message_count, stream->pending_count);
         atomic_fetch_add(&stream->byte_count, stream->pending_bytes);
         atomic_store(&stream->published_seq, stream->last_seq);
         atomic_store(&stream->last_recorded_ns, store->last_recorded_ns);
         stream->pending_count = 0;
         stream->pending_bytes = 0;
-        stream->next_pending = NULL;
-        stream = next;
     }
-    commit->pending = NULL;
     if (commit->group_position > store->published_position)
         store->published_position = commit->group_position;
     // Under the lock: who finds a seq published there can read the event.
-    if (commit->group_position > atomic_load_explicit(&store->durable_position, memory_order_relaxed))
+    if (commit->group_position > durable)
         atomic_store_explicit(&store->durable_position, commit->group_position, memory_order_release);
+    // In one order with who watches: it arms, and then looks at what is durable.
+    atomic_thread_fence(memory_order_seq_cst);
+    while (commit->pending != NULL) {
+        dbk_stream *stream = commit->pending;
+        commit->pending = stream->next_pending;
+        stream->next_pending = NULL;
+        is_watched = is_watched || dbk_stream_is_watched(stream);
+    }
     pthread_mutex_unlock(&store->state_lock);
+    if (is_watched) dbk_consumers_note_published(store, durable + 1, commit->group_position);
 }
 
 static void announce(daybook_store *store) {

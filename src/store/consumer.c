@@ -127,12 +127,23 @@ daybook_status dbk_consumer_fail_removed(const dbk_consumer *consumer, daybook_e
 }
 
 // Those who wait for messages sleep on what is published.
-void dbk_consumer_wake(dbk_consumer *consumer) {
-    daybook_store *store = consumer->store;
+static void wake_waiting(daybook_store *store) {
     atomic_fetch_add(&store->publish_count, 1);
     if (atomic_load(&store->publish_waiters) > 0)
         store->vfs->wake(store->vfs, (const volatile uint32_t *)(uintptr_t)&store->publish_count, INT32_MAX,
                          0);
+}
+
+void dbk_consumer_wake(dbk_consumer *consumer) {
+    struct dbk_consumers *registry = atomic_load(&consumer->store->consumers);
+    wake_waiting(consumer->store);
+    if (atomic_load(&consumer->watch_owner.armed_count) == 0) return;
+    dbk_watches_fire(&registry->watches, &consumer->watch_owner);
+    dbk_watches_call(&registry->watches);
+}
+
+bool dbk_consumer_is_awaited(dbk_consumer *consumer) {
+    return consumer->waiting_count > 0 || atomic_load(&consumer->watch_owner.armed_count) > 0;
 }
 
 // ---- The list ---------------------------------------------------------------------------------------------
@@ -203,16 +214,20 @@ daybook_status dbk_consumers_all(struct dbk_consumers *registry, dbk_consumer **
 void dbk_consumers_note_removed(daybook_store *store, uint32_t stream_id, uint64_t position_last) {
     struct dbk_consumers *registry = atomic_load(&store->consumers);
     if (registry == NULL) return;
-    dbk_consumer *any = NULL;
+    bool any = false, fires = false;
     pthread_mutex_lock(&registry->lock);
     for (dbk_consumer *at = registry->first; at != NULL; at = at->next) {
         if (at->stream->id != stream_id) continue;
-        any = at;
+        any = true;
         if (position_last > atomic_load(&at->delivered_position)) atomic_store(&at->recount, true);
+        if (!atomic_load(&at->lacks_room) || atomic_load(&at->watch_owner.armed_count) == 0) continue;
+        dbk_watches_fire(&registry->watches, &at->watch_owner);
+        fires = true;
     }
     // What waited for an answer may be gone: there may be room for more.
-    if (any != NULL) dbk_consumer_wake(any);
+    if (any) wake_waiting(store);
     pthread_mutex_unlock(&registry->lock);
+    if (fires) dbk_consumers_wake_keeper(registry); // which calls them, without the caller's locks
 }
 
 // ---- Loading ----------------------------------------------------------------------------------------------
@@ -290,6 +305,7 @@ static daybook_status new_registry(daybook_store *store, daybook_error *error) {
                                store->vfs->clock_monotonic_ns(store->vfs);
     pthread_mutex_init(&registry->change_lock, NULL);
     pthread_mutex_init(&registry->lock, NULL);
+    dbk_watches_init(&registry->watches, store->allocator);
     // Before loading: what loads asks it for the time, and removals meanwhile are noted.
     atomic_store(&store->consumers, registry);
     return DAYBOOK_OK;
@@ -390,6 +406,7 @@ void dbk_consumers_free(daybook_store *store) {
     struct dbk_consumers *registry = atomic_load(&store->consumers);
     if (registry == NULL) return;
     free_list(registry);
+    dbk_watches_deinit(&registry->watches);
     pthread_mutex_destroy(&registry->change_lock);
     pthread_mutex_destroy(&registry->lock);
     atomic_store(&store->consumers, NULL);
@@ -467,6 +484,7 @@ static daybook_status new_handle(struct dbk_consumers *registry, dbk_consumer *c
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory opening a consumer");
     }
     handle->consumer = consumer;
+    atomic_init(&handle->due_at_ns, INT64_MAX);
     pthread_mutex_lock(&registry->lock);
     consumer->handle_count++;
     pthread_mutex_unlock(&registry->lock);
@@ -499,6 +517,7 @@ daybook_engine_consumer *dbk_consumer_head(daybook_consumer *consumer) {
 
 void daybook_consumer_close(daybook_consumer *consumer) {
     if (consumer == NULL) return;
+    dbk_consumer_end_watch(consumer);
     dbk_consumer *of = consumer->consumer;
     daybook_store *store = of->store;
     struct dbk_consumers *registry = atomic_load(&store->consumers);
@@ -600,6 +619,21 @@ daybook_status daybook_consumer_add(daybook_store *store, daybook_slice stream_n
     return DAYBOOK_OK;
 }
 
+// What is needed for another configuration to take effect: its copy, and its filters entered for those who
+// watch.
+static daybook_status prepare_update(dbk_consumer *consumer, const daybook_consumer_config *config,
+                                     daybook_consumer_config **copy_out, dbk_watch_links **links_out,
+                                     daybook_error *error) {
+    struct dbk_consumers *registry = atomic_load(&consumer->store->consumers);
+    *copy_out = dbk_consumer_config_copy(consumer->store->allocator, config);
+    *links_out =
+        dbk_watch_links_new(&registry->watches, consumer->stream, config->filters, config->filter_count);
+    if (*copy_out != NULL && *links_out != NULL) return DAYBOOK_OK;
+    dbk_free(consumer->store->allocator, *copy_out);
+    dbk_watch_links_drop(&registry->watches, *links_out);
+    return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory changing a consumer");
+}
+
 // Another configuration for what is delivered from now on. Durable before it counts.
 static daybook_status update(dbk_consumer *consumer, const daybook_consumer_config *config,
                              daybook_error *error) {
@@ -610,11 +644,14 @@ static daybook_status update(dbk_consumer *consumer, const daybook_consumer_conf
             error, DAYBOOK_EINVALID,
             "%s cannot be changed for consumer %s: remove it and add it anew, or choose another name", what,
             consumer->name);
-    DBK_TRY(dbk_consumer_check_retention(atomic_load(&store->consumers), consumer->stream, config, error));
-    daybook_consumer_config *copy = dbk_consumer_config_copy(store->allocator, config);
-    if (copy == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory changing a consumer");
+    struct dbk_consumers *registry = atomic_load(&store->consumers);
+    DBK_TRY(dbk_consumer_check_retention(registry, consumer->stream, config, error));
+    daybook_consumer_config *copy;
+    dbk_watch_links *links;
+    DBK_TRY(prepare_update(consumer, config, &copy, &links, error));
     daybook_status status = dbk_consumer_save_config(consumer, config, false, error);
     if (status != DAYBOOK_OK) {
+        dbk_watch_links_drop(&registry->watches, links);
         dbk_free(store->allocator, copy);
         return status;
     }
@@ -629,6 +666,7 @@ static daybook_status update(dbk_consumer *consumer, const daybook_consumer_conf
     pthread_mutex_unlock(&consumer->lock);
     pthread_mutex_unlock(&consumer->fetch_lock);
     dbk_free(store->allocator, old);
+    dbk_watch_owner_set_links(&registry->watches, &consumer->watch_owner, links);
     dbk_consumer_wake(consumer);
     return DAYBOOK_OK;
 }

@@ -5,6 +5,7 @@
 //   consumer_log.c         saving: changes, states, the keeper thread
 //   consumer_checkpoint.c  a whole state as events
 //   consumer_fetch.c       reading and handing out
+//   consumer_watch.c       telling that there may be something to fetch
 //   consumer_count.c       num_pending
 //   consumer_answer.c      answers, and acknowledgements that commit with an append
 //   consumer_retention.c   removing what is settled, of streams that retain by it
@@ -19,6 +20,7 @@
 //   fetch_lock         of a consumer: who reads ahead; reads events under it
 //   registry->lock     the list and its references; a leaf, also under removal_lock
 //   consumer->lock     the consumer's state; a leaf
+//   watches.lock       who is to be told; a leaf, also under the two before. No callback runs under these
 //
 // Saving (consumer_log.c). What happens is noted as changes (consumer/changes.h) and written as events of the
 // internal stream $CONSUMERS, which acknowledges before the sync and is written within 100 ms:
@@ -36,6 +38,7 @@
 #include "consumer/state.h"
 #include "store/ranges.h"
 #include "store/store_internal.h"
+#include "store/watch.h"
 
 /// Something to be told of a message: given up, or terminated.
 typedef struct dbk_advisory {
@@ -103,6 +106,9 @@ typedef struct dbk_consumer {
     atomic_bool has_parts; // or may have
     pthread_cond_t saved;  // with lock: saving ended, claims ended, checkpoint made
 
+    dbk_watch_owner watch_owner; // watch.h
+    atomic_bool lacks_room;      // the last fetch stopped at max_ack_pending, or one that may is under way
+
     atomic_bool removed;
     atomic_bool recount; // something ahead was removed
     atomic_uint_fast64_t delivered_position;
@@ -117,6 +123,7 @@ struct dbk_consumers {
     size_t part_bytes;           // of a state, in an event; tests make both small
     uint64_t checkpoint_changes; // bytes of changes behind a state that are always allowed
     int64_t real_offset_ns;      // from the monotonic clock to the time of deadlines
+    dbk_watches watches;
     // The keeper.
     bool keeper_runs;
     pthread_t keeper;
@@ -130,6 +137,8 @@ struct daybook_consumer {
     daybook_engine_consumer head; // First: engine_slot.h.
     dbk_consumer *consumer;
     atomic_bool interrupted;
+    _Atomic(dbk_watch *) watch;    // or NULL
+    atomic_int_fast64_t due_at_ns; // monotonic: when the last fetch in vain should be made again
 };
 
 // ---- consumer.c -------------------------------------------------------------------------------------------
@@ -143,8 +152,11 @@ daybook_status dbk_consumers_all(struct dbk_consumers *registry, dbk_consumer **
 void dbk_consumer_unref(dbk_consumer *consumer);
 /// For deadlines: goes on evenly, whatever happens to the clock.
 uint64_t dbk_consumer_now(const dbk_consumer *consumer);
-/// Wake those that wait for a message, if any do. The consumer's lock is not needed.
+/// Wake those that wait for a message, if any do, and tell those that watch. The consumer's lock is not
+/// needed, nor may it be held.
 void dbk_consumer_wake(dbk_consumer *consumer);
+/// Does anybody wait, or watch? The lock is held.
+bool dbk_consumer_is_awaited(dbk_consumer *consumer);
 /// DAYBOOK_ACK_EXPLICIT and so on.
 int dbk_consumer_ack_policy(dbk_consumer *consumer);
 daybook_status dbk_consumer_fail_removed(const dbk_consumer *consumer, daybook_error *error);
@@ -243,6 +255,14 @@ daybook_status dbk_consumer_read_one(dbk_consumer *consumer, uint64_t seq, daybo
 daybook_status dbk_consumer_find_start(dbk_consumer *consumer, daybook_error *error);
 /// The cursor is of another configuration now. fetch_lock is held.
 void dbk_consumer_close_cursor(dbk_consumer *consumer);
+
+// ---- consumer_watch.c -------------------------------------------------------------------------------------
+
+/// Events of the store's active memory table from one position to another became visible, some of them of
+/// watched streams. The leader calls this, without locks.
+void dbk_consumers_note_published(daybook_store *store, uint64_t position_first, uint64_t position_last);
+/// Nobody watches through the handle any more.
+void dbk_consumer_end_watch(daybook_consumer *consumer);
 
 // ---- consumer_count.c -------------------------------------------------------------------------------------
 

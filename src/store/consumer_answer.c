@@ -51,8 +51,8 @@ static daybook_status change_state(dbk_consumer *consumer, answer_kind kind, uin
 
 // After an answer something may be delivered that could not before, or earlier than who waits believes. Asked
 // before it; the lock is held.
-static bool may_wake(const dbk_consumer *consumer, bool comes_again) {
-    return consumer->waiting_count > 0 &&
+static bool may_wake(dbk_consumer *consumer, bool comes_again) {
+    return dbk_consumer_is_awaited(consumer) &&
            (comes_again || consumer->delivery.rules.in_order || !dbk_delivery_has_room(&consumer->delivery));
 }
 

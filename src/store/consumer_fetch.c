@@ -170,7 +170,8 @@ static bool is_full(const batch *into, const daybook_fetch_options *options) {
 }
 
 static bool fits(const batch *into, const daybook_fetch_options *options, uint64_t size) {
-    return options->max_bytes == 0 || into->said.count == 0 || into->bytes + size <= options->max_bytes;
+    bool always = into->said.count == 0 && (options->flags & DAYBOOK_FETCH_STRICT_BYTES) == 0;
+    return options->max_bytes == 0 || always || into->bytes + size <= options->max_bytes;
 }
 
 // ---- Where it begins --------------------------------------------------------------------------------------
@@ -253,7 +254,7 @@ static void drop_ranges(dbk_consumer *consumer, const dbk_ranges *seqs) {
     for (size_t i = 0; i < seqs->count; i++)
         any = dbk_delivery_drop_range(&consumer->delivery, seqs->items[i].first, seqs->items[i].last) || any;
     if (any) dbk_consumer_note_change(consumer);
-    bool wakes = any && consumer->waiting_count > 0; // there may be room now
+    bool wakes = any && dbk_consumer_is_awaited(consumer); // there may be room now
     pthread_mutex_unlock(&consumer->lock);
     if (wakes) dbk_consumer_wake(consumer);
 }
@@ -278,7 +279,8 @@ typedef struct fetching {
     dbk_consumer *consumer;
     const daybook_fetch_options *options;
     batch *into;
-    int64_t wake_ns; // monotonic: when to look again at the latest
+    int64_t wake_ns;         // monotonic: when to look again at the latest
+    uint64_t too_large_size; // of a message that does not fit; 0: none was met
 } fetching;
 
 static void note_given_up(dbk_consumer *consumer, const dbk_delivery_due *due) {
@@ -309,6 +311,7 @@ static daybook_status give_again(fetching *fetch, uint64_t seq, daybook_error *e
     daybook_status status = dbk_consumer_read_one(consumer, seq, &cursor, &event, error);
     uint64_t size = status == DAYBOOK_OK ? size_of(&event) : 0;
     bool too_large = status == DAYBOOK_OK && !fits(fetch->into, fetch->options, size);
+    if (too_large) fetch->too_large_size = size;
     if (status == DAYBOOK_OK && !too_large) status = copy_message(fetch->into, &event, headers_only);
     daybook_cursor_close(cursor);
     pthread_mutex_lock(&consumer->lock);
@@ -373,8 +376,9 @@ static daybook_status give_new(fetching *fetch, daybook_error *error) {
     if (status == DAYBOOK_OK && is_early(fetch, event->recorded_ns)) status = DAYBOOK_TIMEOUT;
     if (status == DAYBOOK_OK) {
         size = size_of(event);
-        status = fits(fetch->into, fetch->options, size) ? copy_message(fetch->into, event, headers_only)
-                                                         : DAYBOOK_END;
+        bool too_large = !fits(fetch->into, fetch->options, size);
+        if (too_large) fetch->too_large_size = size;
+        status = too_large ? DAYBOOK_END : copy_message(fetch->into, event, headers_only);
     }
     pthread_mutex_lock(&consumer->lock);
     DBK_TRY(status);
@@ -405,6 +409,7 @@ static daybook_status collect(fetching *fetch, daybook_error *error) {
                         (const char *)consumer->stream->name.data);
     int64_t pause_left_ns = consumer->config->pause_until_ns - vfs->clock_real_ns(vfs);
     fetch->wake_ns = INT64_MAX;
+    fetch->too_large_size = 0;
     if (pause_left_ns > 0) {
         int64_t now_ns = vfs->clock_monotonic_ns(vfs);
         fetch->wake_ns = pause_left_ns < INT64_MAX - now_ns ? now_ns + pause_left_ns : INT64_MAX;
@@ -417,6 +422,7 @@ static daybook_status collect(fetching *fetch, daybook_error *error) {
     while (status == DAYBOOK_OK && !is_full(fetch->into, fetch->options) &&
            dbk_delivery_has_room(&consumer->delivery))
         status = give_new(fetch, error);
+    atomic_store(&consumer->lacks_room, !dbk_delivery_has_room(&consumer->delivery));
     uint64_t now = dbk_consumer_now(consumer);
     uint64_t next = dbk_delivery_expire(&consumer->delivery, now);
     if (next != UINT64_MAX) {
@@ -436,20 +442,44 @@ static bool is_enough(const fetching *fetch) {
     return (fetch->options->flags & DAYBOOK_FETCH_FILL) != 0 ? count >= fetch->options->count : count > 0;
 }
 
-static daybook_status run(fetching *fetch, const atomic_bool *interrupted, daybook_error *error) {
+static daybook_status fail_too_large(const fetching *fetch, daybook_error *error) {
+    return dbk_fail(error, DAYBOOK_ELIMIT,
+                    "the next message of consumer %s has %llu bytes, the fetch takes %llu: raise max_bytes",
+                    fetch->consumer->name, (unsigned long long)fetch->too_large_size,
+                    (unsigned long long)fetch->options->max_bytes);
+}
+
+// In vain, and nobody waits: whoever watches is told when to come again. False where it is to be looked once
+// more, because what came before it was armed fires nothing.
+static bool leave_watch(fetching *fetch, daybook_consumer *handle, bool *armed) {
+    if (fetch->options->timeout_ms != 0) return true;
+    atomic_store(&handle->due_at_ns, fetch->wake_ns);
+    dbk_watch *watch = atomic_load(&handle->watch);
+    if (watch == NULL || *armed) return true;
+    *armed = true;
+    atomic_store(&fetch->consumer->lacks_room, true);
+    dbk_watch_arm(&atomic_load(&fetch->consumer->store->consumers)->watches, watch);
+    return false;
+}
+
+static daybook_status run(fetching *fetch, daybook_consumer *handle, daybook_error *error) {
     dbk_consumer *consumer = fetch->consumer;
     daybook_store *store = consumer->store;
     daybook_vfs *vfs = store->vfs;
     int timeout_ms = fetch->options->timeout_ms;
     int64_t deadline_ns = timeout_ms < 0 ? INT64_MAX
                                          : vfs->clock_monotonic_ns(vfs) + timeout_ms * DBK_MILLISECOND_NS;
+    bool armed = false;
     for (;;) {
         uint32_t seen = atomic_load_explicit(&store->publish_count, memory_order_acquire);
-        if (atomic_load(interrupted)) return dbk_fail(error, DAYBOOK_ECLOSED, "the consumer was interrupted");
+        if (atomic_load(&handle->interrupted))
+            return dbk_fail(error, DAYBOOK_ECLOSED, "the consumer was interrupted");
         pthread_mutex_lock(&consumer->fetch_lock);
         daybook_status status = collect(fetch, error);
         pthread_mutex_unlock(&consumer->fetch_lock);
         if (status != DAYBOOK_OK || is_enough(fetch)) return status;
+        if (fetch->too_large_size > 0 && fetch->into->said.count == 0) return fail_too_large(fetch, error);
+        if (!leave_watch(fetch, handle, &armed)) continue;
         int64_t now_ns = vfs->clock_monotonic_ns(vfs);
         if (now_ns >= deadline_ns) return dbk_fail(error, DAYBOOK_TIMEOUT, "no message came in time");
         int64_t until_ns = fetch->wake_ns < deadline_ns ? fetch->wake_ns : deadline_ns;
@@ -488,7 +518,7 @@ daybook_status daybook_consumer_fetch(daybook_consumer *consumer, const daybook_
     fetching fetch = {.consumer = of, .options = options, .into = new_batch(of->store->allocator)};
     daybook_status status = fetch.into == NULL
                                 ? dbk_fail(error, DAYBOOK_ENOMEM, "out of memory delivering messages")
-                                : run(&fetch, &consumer->interrupted, error);
+                                : run(&fetch, consumer, error);
     pthread_mutex_lock(&of->lock);
     of->waiting_count--;
     pthread_mutex_unlock(&of->lock);

@@ -490,6 +490,7 @@ int64_t dbk_consumers_keep(struct dbk_consumers *registry) {
     dbk_consumer **consumers;
     size_t count;
     int64_t next_ns = store->vfs->clock_monotonic_ns(store->vfs) + IDLE_MS * DBK_MILLISECOND_NS;
+    dbk_watches_call(&registry->watches); // those who fired under locks
     dbk_consumers_sweep_all(registry);
     if (dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK) return next_ns;
     for (size_t i = 0; i < count; i++) {

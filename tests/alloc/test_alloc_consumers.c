@@ -211,6 +211,16 @@ static daybook_status act_ack_confirmed(world *at) {
     return status == DAYBOOK_ENOTFOUND ? DAYBOOK_OK : status; // settled by the try before, and saved now
 }
 
+static void ignore_call(void *context) {
+    (void)context;
+}
+
+static daybook_status act_watch(world *at) {
+    daybook_status status = daybook_consumer_watch(at->consumer, ignore_call, NULL, &at->error);
+    assert_int_equal(daybook_consumer_watch(at->consumer, NULL, NULL, NULL), DAYBOOK_OK);
+    return status;
+}
+
 static daybook_status act_nak(world *at) {
     return daybook_consumer_nak(at->consumer, at->seq, DBK_SECOND_NS, &at->error);
 }
@@ -457,6 +467,7 @@ static void consumers_lose_no_message(void **state) {
         {"fetch", act_fetch, append_input},
         {"ack", act_ack, prepare_in_flight},
         {"ack confirmed", act_ack_confirmed, prepare_in_flight},
+        {"watch", act_watch, NULL},
         {"nak", act_nak, prepare_in_flight},
         {"progress", act_progress, prepare_in_flight},
         {"term", act_term, prepare_in_flight},
