@@ -272,6 +272,24 @@ enum daybook_ack_flag {
  */
 DAYBOOK_API daybook_status daybook_consumer_ack(daybook_consumer *consumer, uint64_t seq, unsigned flags,
                                                 daybook_error *error);
+/**
+ * Called once when a submitted acknowledgement is on disk, or could not be saved, with what
+ * daybook_consumer_ack would have returned for a confirmed one. In any thread that uses the store, and
+ * perhaps before the call that submitted it has returned. It must not block, append or wait; it may submit.
+ */
+typedef void (*daybook_ack_done)(void *context, daybook_status status, const daybook_error *error);
+
+/**
+ * A confirmed acknowledgement without waiting: the message is settled when this returns, and `done` comes
+ * when that is durable. Those that are under way at the same time, of one consumer or of many, share a
+ * commit. The handle may be closed meanwhile; each `done` comes before daybook_close returns. With
+ * OPEN_NO_BACKGROUND it may take a daybook_maintain.
+ * @return OK: `done` will be called, also where the message is not pending (ENOTFOUND) or cannot be saved;
+ *         ENOTFOUND: the consumer was removed; ENOMEM, EMISUSE: nothing changed
+ */
+DAYBOOK_API daybook_status daybook_consumer_ack_submit(daybook_consumer *consumer, uint64_t seq,
+                                                       daybook_ack_done done, void *context,
+                                                       daybook_error *error);
 /** Not done: deliver again, at once or after `delay_ns`; max_deliver counts each time. EINVALID: negative. */
 DAYBOOK_API daybook_status daybook_consumer_nak(daybook_consumer *consumer, uint64_t seq, int64_t delay_ns,
                                                 daybook_error *error);

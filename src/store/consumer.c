@@ -58,6 +58,7 @@ static dbk_delivery_rules rules_of(dbk_consumer *consumer, const daybook_consume
 
 static void free_consumer(dbk_consumer *consumer) {
     const daybook_allocator *allocator = consumer->store->allocator;
+    DBK_ASSERT(consumer->waiters.first == NULL && consumer->answered.first == NULL);
     dbk_consumer_close_cursor(consumer);
     while (consumer->advisories != NULL) {
         dbk_advisory *next = consumer->advisories->next;
@@ -189,6 +190,7 @@ static bool leave(struct dbk_consumers *registry, dbk_consumer *consumer) {
     pthread_mutex_lock(&consumer->lock); // whoever waits for a save looks again
     pthread_cond_broadcast(&consumer->saved);
     pthread_mutex_unlock(&consumer->lock);
+    dbk_consumer_end_waiters(consumer, DAYBOOK_ENOTFOUND);
     dbk_consumer_wake(consumer);
     dbk_consumer_unref(consumer);
     return true;
@@ -358,11 +360,15 @@ static daybook_status save_last(dbk_consumer *consumer, daybook_error *error) {
         if (consumer->is_saved && consumer->count_is_dear && consumer->is_counted)
             consumer->wants_checkpoint = true;
         if (consumer->wants_checkpoint) consumer->change_count++;
+        bool is_waited_for = consumer->waiters.first != NULL;
         pthread_mutex_unlock(&consumer->lock);
-        status = dbk_consumer_save(consumer, false, &detail);
+        status = dbk_consumer_save(consumer, is_waited_for, &detail);
     } else if (consumer->is_saved && consumer->queued_count < consumer->change_count) {
         status = dbk_fail(&detail, DAYBOOK_EUNCERTAIN, "the journal cannot be written since a sync failed");
     }
+    dbk_consumer_end_waiters(consumer, poisoned               ? DAYBOOK_EPOISONED
+                                       : status == DAYBOOK_OK ? DAYBOOK_ECLOSED
+                                                              : status);
     if (status == DAYBOOK_OK) return status;
     return dbk_fail(error, status == DAYBOOK_EPOISONED ? DAYBOOK_EUNCERTAIN : status,
                     "what consumer %s of stream %.*s delivered and was answered last is not kept, and comes "
@@ -375,10 +381,14 @@ static daybook_status save_all(struct dbk_consumers *registry, daybook_error *er
     dbk_consumer **consumers;
     size_t count;
     if (!atomic_load(&registry->store->poisoned)) dbk_consumers_sweep_all(registry);
-    if (dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK)
+    if (dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK) {
+        // Nobody changes the list any more.
+        for (dbk_consumer *at = registry->first; at != NULL; at = at->next)
+            dbk_consumer_end_waiters(at, DAYBOOK_ENOMEM);
         return dbk_fail(
             error, DAYBOOK_ENOMEM,
             "out of memory saving consumers: what was answered last is not kept, and comes again");
+    }
     daybook_status status = DAYBOOK_OK;
     for (size_t i = 0; i < count; i++) {
         daybook_status one = save_last(consumers[i], status == DAYBOOK_OK ? error : NULL);
@@ -722,6 +732,7 @@ static daybook_status remove_consumer(struct dbk_consumers *registry, dbk_consum
     if (consumer->is_saved) {
         // No save may bring its state back.
         pthread_mutex_lock(&consumer->lock);
+        consumer->is_leaving = true;
         while (consumer->saving) pthread_cond_wait(&consumer->saved, &consumer->lock);
         consumer->saving = true;
         pthread_mutex_unlock(&consumer->lock);
@@ -729,10 +740,13 @@ static daybook_status remove_consumer(struct dbk_consumers *registry, dbk_consum
             purge_events(registry->store, consumer->stream->id, daybook_text(consumer->name), error);
         pthread_mutex_lock(&consumer->lock);
         if (status == DAYBOOK_OK) atomic_store(&consumer->removed, true);
-        consumer->saving = false;
+        consumer->saving = consumer->is_leaving = false;
         pthread_cond_broadcast(&consumer->saved);
         pthread_mutex_unlock(&consumer->lock);
-        if (status != DAYBOOK_OK) return status;
+        if (status != DAYBOOK_OK) {
+            dbk_consumer_serve_waiters(consumer, false);
+            return status;
+        }
     }
     (void)leave(registry, consumer);
     // What only it wanted.

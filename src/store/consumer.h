@@ -8,6 +8,7 @@
 //   consumer_watch.c       telling that there may be something to fetch
 //   consumer_count.c       num_pending
 //   consumer_answer.c      answers, and acknowledgements that commit with an append
+//   consumer_submit.c      those that wait for their answers to be saved, without a thread
 //   consumer_retention.c   removing what is settled, of streams that retain by it
 //   consumer_consume.c     a handler called by several workers
 //
@@ -49,6 +50,20 @@ typedef struct dbk_advisory {
     size_t reason_size;
     char reason[];
 } dbk_advisory;
+
+/// A submitted acknowledgement.
+typedef struct dbk_ack_waiter {
+    struct dbk_ack_waiter *next;
+    uint64_t seq;
+    uint64_t change_count; // it is durable when so many are
+    daybook_status status; // of the answer; of its saving where that failed
+    daybook_ack_done done;
+    void *context;
+} dbk_ack_waiter;
+
+typedef struct dbk_ack_waiters {
+    dbk_ack_waiter *first, *last;
+} dbk_ack_waiters;
 
 typedef struct dbk_consumer {
     // Fixed.
@@ -98,8 +113,11 @@ typedef struct dbk_consumer {
     uint64_t changes_bytes; // queued since the last checkpoint
     uint64_t checkpoint_bytes;
     bool saving;
-    bool checkpoint_waits; // for claims to end: no append begins to claim
-    bool checkpoint_runs;  // what it says is decided: nothing is claimed
+    bool is_leaving;          // being removed: no save begins by itself
+    dbk_ack_waiters waiters;  // first in, first out
+    dbk_ack_waiters answered; // to be told
+    bool checkpoint_waits;    // for claims to end: no append begins to claim
+    bool checkpoint_runs;     // what it says is decided: nothing is claimed
     unsigned claim_count;
     bool wants_checkpoint;
     bool count_is_dear;    // what is pending took long to count: a state should carry it over closing
@@ -201,6 +219,9 @@ daybook_status dbk_consumer_load_state(dbk_consumer *consumer, uint64_t config_p
                                        daybook_error *error);
 /// Everything that happened before the call is in the commit queue, or, `durable`, on disk.
 daybook_status dbk_consumer_save(dbk_consumer *consumer, bool durable, daybook_error *error);
+/// The same, durable, for those that wait, without waiting: tells them when it is done. For changes that are
+/// noted, where no checkpoint is wanted and no save is under way. The lock is held, and no longer on return.
+void dbk_consumer_submit_save(dbk_consumer *consumer);
 /// A change was noted; the lock is held.
 void dbk_consumer_note_change(dbk_consumer *consumer);
 /// Is the next save of the whole state? The lock is held.
@@ -288,6 +309,21 @@ daybook_status dbk_consumers_sweep(struct dbk_consumers *registry, dbk_stream *s
 void dbk_consumers_sweep_all(struct dbk_consumers *registry);
 /// An event was appended to a stream by interest.
 void dbk_consumers_note_appended(daybook_store *store, dbk_stream *stream, dbk_slice subject);
+
+// ---- consumer_submit.c ------------------------------------------------------------------------------------
+
+/// The lock is held. From now on the waiter is told when what changed until now is durable.
+void dbk_consumer_add_waiter(dbk_consumer *consumer, dbk_ack_waiter *waiter);
+/// A save has ended: those whose answers are durable are to be told; where it failed, those among the first
+/// `change_count` changes that it failed. The lock is held.
+void dbk_consumer_settle_waiters(dbk_consumer *consumer, daybook_status status, uint64_t change_count);
+/// Tell those that are to be told. No lock is held.
+void dbk_consumer_tell_waiters(dbk_consumer *consumer);
+/// Have saved what those that are left wait for: at once where that can be queued, or in this thread where it
+/// `may_block`, else by the keeper. No lock is held.
+void dbk_consumer_serve_waiters(dbk_consumer *consumer, bool may_block);
+/// Nothing is saved any more: tell all that are left.
+void dbk_consumer_end_waiters(dbk_consumer *consumer, daybook_status status);
 
 // ---- consumer_answer.c ------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 // Answers to messages, and acknowledgements that commit with an append.
 //
 // An answer changes the consumer at once and is saved soon (consumer_log.c). A confirmed one returns when it
-// is saved; those that wait share one event.
+// is saved, one that is submitted is told of then (consumer_submit.c); those that wait share one event.
 //
 // An append with acknowledgements: the messages are claimed: nobody else settles or gets them. The batch
 // carries one more event per consumer, the acknowledgement; it becomes durable with the others or not at all.
@@ -90,6 +90,34 @@ daybook_status daybook_consumer_ack(daybook_consumer *consumer, uint64_t seq, un
     // Also where it was settled before, perhaps by this call made once already: then that is saved now.
     DBK_TRY(dbk_consumer_save(consumer->consumer, true, error));
     return status;
+}
+
+daybook_status daybook_consumer_ack_submit(daybook_consumer *consumer, uint64_t seq, daybook_ack_done done,
+                                           void *context, daybook_error *error) {
+    DBK_TRY(check(consumer, error));
+    if (done == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "nobody to tell when the acknowledgement is saved: use daybook_consumer_ack");
+    dbk_consumer *of = consumer->consumer;
+    dbk_ack_waiter *waiter = dbk_alloc_zeroed(of->store->allocator, sizeof *waiter);
+    if (waiter == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory acknowledging a message");
+    *waiter = (dbk_ack_waiter){.seq = seq, .done = done, .context = context};
+    pthread_mutex_lock(&of->lock);
+    if (atomic_load(&of->removed)) {
+        pthread_mutex_unlock(&of->lock);
+        dbk_free(of->store->allocator, waiter);
+        return dbk_consumer_fail_removed(of, error);
+    }
+    bool wakes = may_wake(of, false);
+    waiter->status = change_state(of, ANSWER_ACK, seq, 0);
+    bool is_settled = waiter->status == DAYBOOK_OK;
+    if (is_settled) of->change_count++; // saved by who serves the waiter
+    dbk_consumer_add_waiter(of, waiter);
+    pthread_mutex_unlock(&of->lock);
+    if (wakes && is_settled) dbk_consumer_wake(of);
+    dbk_consumer_tell_waiters(of);
+    dbk_consumer_serve_waiters(of, false);
+    return DAYBOOK_OK;
 }
 
 daybook_status daybook_consumer_nak(daybook_consumer *consumer, uint64_t seq, int64_t delay_ns,

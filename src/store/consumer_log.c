@@ -8,6 +8,10 @@
 // acknowledgements that come at the same time share one event and one sync. The stream acknowledges before
 // the sync: a plain save costs no sync of its own and rides with the next group.
 //
+// A save for acknowledgements that were submitted appends without waiting and goes on when it is told; the
+// next one may be begun by the commit thread. What may block, a checkpoint or removing what is settled, is
+// left to the keeper.
+//
 // Where what was taken could not be appended it is not put back: the next save is of the whole state, a
 // checkpoint. A checkpoint is also made where the changes behind the last one have grown beyond half of it,
 // and when the store is closed where counting what is pending took long, so that it need not be done again
@@ -313,11 +317,39 @@ static daybook_status write_taken(dbk_consumer *consumer, taken *what, bool dura
     return DAYBOOK_OK;
 }
 
+static void init_taken(taken *what, dbk_consumer *consumer, bool is_checkpoint) {
+    *what = (taken){.is_checkpoint = is_checkpoint};
+    dbk_buf_init(&what->data, consumer->store->allocator, DAYBOOK_BATCH_SIZE_MAX);
+    dbk_checkpoint_init(&what->checkpoint, consumer->store->allocator);
+}
+
+// What was taken is saved, or is not. The lock is held.
+static void end_save(dbk_consumer *consumer, taken *what, bool durable, daybook_status status) {
+    if (status == DAYBOOK_OK) {
+        if (what->is_checkpoint) consumer->checkpoint_bytes = what->checkpoint.bytes.size;
+        if (what->is_checkpoint) consumer->wants_checkpoint = false;
+        consumer->changes_bytes = what->is_checkpoint ? 0 : consumer->changes_bytes + what->data.size;
+        consumer->queued_count = what->change_count;
+        if (durable) consumer->durable_count = what->change_count;
+    } else {
+        // What was taken is part of the state, which is saved as a whole next.
+        dbk_changes_reset(&consumer->changes);
+        consumer->changes.lost = true;
+        if (consumer->changed_at_ns == 0)
+            consumer->changed_at_ns = consumer->store->vfs->clock_monotonic_ns(consumer->store->vfs);
+    }
+    dbk_consumer_settle_waiters(consumer, status, what->change_count);
+    consumer->saving = false;
+    consumer->checkpoint_waits = consumer->checkpoint_runs = false;
+    pthread_cond_broadcast(&consumer->saved);
+    dbk_buf_deinit(&what->data);
+    dbk_checkpoint_deinit(&what->checkpoint);
+}
+
 // The lock is held before and after, and not meanwhile.
 static daybook_status save_once(dbk_consumer *consumer, bool durable, daybook_error *error) {
-    taken what = {.is_checkpoint = dbk_consumer_wants_checkpoint(consumer)};
-    dbk_buf_init(&what.data, consumer->store->allocator, DAYBOOK_BATCH_SIZE_MAX);
-    dbk_checkpoint_init(&what.checkpoint, consumer->store->allocator);
+    taken what;
+    init_taken(&what, consumer, dbk_consumer_wants_checkpoint(consumer));
     consumer->saving = true;
     if (what.is_checkpoint) {
         pthread_mutex_unlock(&consumer->lock);
@@ -334,25 +366,67 @@ static daybook_status save_once(dbk_consumer *consumer, bool durable, daybook_er
         (void)dbk_fail(error, status, "out of memory saving consumer %s", consumer->name);
     }
     pthread_mutex_lock(&consumer->lock);
-    if (status == DAYBOOK_OK) {
-        if (what.is_checkpoint) consumer->checkpoint_bytes = what.checkpoint.bytes.size;
-        if (what.is_checkpoint) consumer->wants_checkpoint = false;
-        consumer->changes_bytes = what.is_checkpoint ? 0 : consumer->changes_bytes + what.data.size;
-        consumer->queued_count = what.change_count;
-        if (durable) consumer->durable_count = what.change_count;
-    } else {
-        // What was taken is part of the state, which is saved as a whole next.
-        dbk_changes_reset(&consumer->changes);
-        consumer->changes.lost = true;
+    end_save(consumer, &what, durable, status);
+    return status;
+}
+
+typedef struct submitted_save {
+    dbk_consumer *consumer; // a reference
+    taken what;
+} submitted_save;
+
+static void end_submitted(submitted_save *save, daybook_status status) {
+    dbk_consumer *consumer = save->consumer;
+    pthread_mutex_lock(&consumer->lock);
+    end_save(consumer, &save->what, true, status);
+    pthread_mutex_unlock(&consumer->lock);
+    dbk_free(consumer->store->allocator, save);
+    dbk_consumer_tell_waiters(consumer);
+    dbk_consumer_serve_waiters(consumer, false);
+    dbk_consumer_unref(consumer);
+}
+
+static void note_saved(void *context, daybook_status status, const daybook_receipt *receipts, size_t count,
+                       const daybook_error *error) {
+    (void)receipts, (void)count, (void)error;
+    end_submitted(context, status);
+}
+
+static daybook_status submit(submitted_save *save) {
+    dbk_consumer *consumer = save->consumer;
+    if (consumer->delivery.keeps_settled) DBK_TRY(dbk_consumer_remove_settled(consumer, NULL));
+    char text[DBK_CONSUMER_SUBJECT_SIZE_MAX];
+    daybook_event event;
+    init_event(&event, dbk_consumer_subject(consumer->stream->id, name_of(consumer), "state", text),
+               "changes", &save->what.data);
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.durable = true;
+    return daybook_append_submit(consumer->store, &event, 1, &options, note_saved, save, NULL);
+}
+
+void dbk_consumer_submit_save(dbk_consumer *consumer) {
+    struct dbk_consumers *registry = atomic_load(&consumer->store->consumers);
+    submitted_save *save = dbk_alloc_zeroed(consumer->store->allocator, sizeof *save);
+    if (save == NULL) { // what changed is saved by the keeper, all the same
+        dbk_consumer_settle_waiters(consumer, DAYBOOK_ENOMEM, consumer->change_count);
         if (consumer->changed_at_ns == 0)
             consumer->changed_at_ns = consumer->store->vfs->clock_monotonic_ns(consumer->store->vfs);
+        pthread_mutex_unlock(&consumer->lock);
+        dbk_consumers_wake_keeper(registry);
+        dbk_consumer_tell_waiters(consumer);
+        return;
     }
-    consumer->saving = false;
-    consumer->checkpoint_waits = consumer->checkpoint_runs = false;
-    pthread_cond_broadcast(&consumer->saved);
-    dbk_buf_deinit(&what.data);
-    dbk_checkpoint_deinit(&what.checkpoint);
-    return status;
+    save->consumer = consumer;
+    init_taken(&save->what, consumer, false);
+    consumer->saving = true;
+    daybook_status status = take(consumer, &save->what);
+    pthread_mutex_unlock(&consumer->lock);
+    pthread_mutex_lock(&registry->lock);
+    consumer->refs++;
+    pthread_mutex_unlock(&registry->lock);
+    if (status == DAYBOOK_OK) status = submit(save);
+    if (status != DAYBOOK_OK) end_submitted(save, status);
 }
 
 // Of a consumer that is not saved.
@@ -360,8 +434,15 @@ static daybook_status remove_settled_only(dbk_consumer *consumer, daybook_error 
     if (!consumer->delivery.keeps_settled) return DAYBOOK_OK;
     pthread_mutex_lock(&consumer->lock);
     consumer->changed_at_ns = 0;
+    uint64_t mine = consumer->change_count;
     pthread_mutex_unlock(&consumer->lock);
-    return dbk_consumer_remove_settled(consumer, error);
+    daybook_status status = dbk_consumer_remove_settled(consumer, error);
+    pthread_mutex_lock(&consumer->lock);
+    if (status == DAYBOOK_OK && mine > consumer->durable_count) consumer->durable_count = mine;
+    dbk_consumer_settle_waiters(consumer, status, mine);
+    pthread_mutex_unlock(&consumer->lock);
+    dbk_consumer_tell_waiters(consumer);
+    return status;
 }
 
 daybook_status dbk_consumer_save(dbk_consumer *consumer, bool durable, daybook_error *error) {
@@ -378,6 +459,8 @@ daybook_status dbk_consumer_save(dbk_consumer *consumer, bool durable, daybook_e
         }
     }
     pthread_mutex_unlock(&consumer->lock);
+    dbk_consumer_tell_waiters(consumer);
+    dbk_consumer_serve_waiters(consumer, false);
     return status;
 }
 
@@ -470,6 +553,7 @@ void dbk_consumer_send_advisories(dbk_consumer *consumer) {
 static int64_t keep(dbk_consumer *consumer) {
     daybook_store *store = consumer->store;
     dbk_consumer_send_advisories(consumer);
+    dbk_consumer_serve_waiters(consumer, true);
     pthread_mutex_lock(&consumer->lock);
     int64_t changed_ns = consumer->changed_at_ns;
     pthread_mutex_unlock(&consumer->lock);
