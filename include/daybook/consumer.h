@@ -95,6 +95,7 @@ typedef struct daybook_consumer_config {
     int64_t
         inactive_threshold_ns; /* without a handle so long, it is removed; default 5 s for an ephemeral one */
     int64_t pause_until_ns;    /* nothing is delivered before; answers are taken */
+    daybook_slice attributes;  /* yours: kept and not looked at; at most DAYBOOK_ATTRIBUTES_SIZE_MAX */
 } daybook_consumer_config;
 
 /** Defaults: DURABLE, deliver all, acknowledge explicitly. */

@@ -21,6 +21,7 @@ extern "C" {
 
 #define DAYBOOK_STREAM_NAME_SIZE_MAX 255
 #define DAYBOOK_STREAM_SUBJECT_COUNT_MAX 256
+#define DAYBOOK_ATTRIBUTES_SIZE_MAX 196608
 
 enum daybook_discard { DAYBOOK_DISCARD_OLD = 0, DAYBOOK_DISCARD_NEW = 1 };
 /** When events go beside the limits. Fixed. */
@@ -37,7 +38,12 @@ enum daybook_stream_flag {
     DAYBOOK_STREAM_DENY_DELETE = 2,
     DAYBOOK_STREAM_DENY_PURGE = 4,
     DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT = 8,
-    DAYBOOK_STREAM_INTERNAL = 16 /* read only when named; names beginning with '$' or "KV_" */
+    DAYBOOK_STREAM_INTERNAL = 16, /* read only when named; names beginning with '$' or "KV_" */
+    /** A supplied id is known for duplicate_window_ns from when its event was recorded, whatever becomes of
+     *  the event, and may come again then, as in JetStream; 0: it is not known at all. Without this flag it
+     *  is
+     *  known as long as its event is stored, and the window counts for events that limits removed. Fixed. */
+    DAYBOOK_STREAM_IDS_IN_WINDOW = 32
 };
 
 /** Limits: 0 means none. Borrowed by the calls; in daybook_stream_info borrowed from it. */
@@ -60,6 +66,8 @@ typedef struct daybook_stream_config {
     int64_t sync_interval_ns;    /* 0: acknowledge when durable; else when queued, written within this */
     daybook_slice description;
     int retention;
+    daybook_slice attributes; /* yours: kept and not looked at; at most DAYBOOK_ATTRIBUTES_SIZE_MAX */
+    uint64_t first_seq;       /* of the first event; 0 is 1. Fixed */
 } daybook_stream_config;
 
 /** Defaults; name and subjects are left empty. */
@@ -70,7 +78,7 @@ DAYBOOK_API daybook_status daybook_stream_add(daybook_store *store, const dayboo
                                               daybook_error *error);
 
 /**
- * Replace the changeable parts; `aggregate_tokens` and `storage` must stay. Durable when it returns.
+ * Replace the changeable parts; what is said to be fixed must stay. Durable when it returns.
  * Applies limits at once; where that meets an error, the message says that the stream is changed and the
  * store tries again.
  */
@@ -88,7 +96,7 @@ typedef struct daybook_stream_info {
     uint64_t message_count; /* live; in a reader without what reads hide by max_age */
     uint64_t byte_count;    /* of live events: subject, headers, data */
     uint64_t first_seq;     /* of the oldest live event; last_seq + 1 when there is none */
-    uint64_t last_seq;      /* assigned last, also when removed since; 0 when none */
+    uint64_t last_seq;      /* assigned last, also when removed since; when none, the one before first_seq */
     int64_t first_recorded_ns;
     int64_t last_recorded_ns;
     int64_t created_ns;

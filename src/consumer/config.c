@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "daybook/subject.h"
 
-enum { VERSION = 1, DESCRIPTION_SIZE_MAX = 4096, SHOWN_MAX = 200 };
+enum { VERSION = 1, VERSION_ATTRIBUTES = 2, DESCRIPTION_SIZE_MAX = 4096, SHOWN_MAX = 200 };
 #define SECOND_NS (INT64_C(1000) * 1000 * 1000)
 #define FLAGS_ALL \
     ((unsigned)(DAYBOOK_CONSUMER_DURABLE | DAYBOOK_CONSUMER_HEADERS_ONLY | DAYBOOK_CONSUMER_IN_ORDER))
@@ -103,6 +103,10 @@ daybook_status dbk_consumer_config_validate(const daybook_consumer_config *confi
     if (config->description.size > DESCRIPTION_SIZE_MAX || !dbk_is_plain_text(config->description))
         return dbk_fail(error, DAYBOOK_EINVALID,
                         "the description is no plain UTF-8 text of at most 4096 bytes: shorten or change it");
+    if (config->attributes.size > DAYBOOK_ATTRIBUTES_SIZE_MAX)
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "the attributes have %zu bytes: at most %d are allowed; shorten them",
+                        config->attributes.size, DAYBOOK_ATTRIBUTES_SIZE_MAX);
     if ((config->flags & ~FLAGS_ALL) != 0)
         return dbk_fail(error, DAYBOOK_EINVALID, "the consumer has unknown flags: %#x",
                         config->flags & ~FLAGS_ALL);
@@ -134,7 +138,8 @@ static dbk_slice copy_slice(uint8_t **at, dbk_slice slice) {
 daybook_consumer_config *dbk_consumer_config_copy(const daybook_allocator *allocator,
                                                   const daybook_consumer_config *config) {
     size_t size = sizeof *config + config->filter_count * sizeof(dbk_slice) +
-                  config->backoff_count * sizeof(int64_t) + config->name.size + config->description.size;
+                  config->backoff_count * sizeof(int64_t) + config->name.size + config->description.size +
+                  config->attributes.size;
     for (size_t i = 0; i < config->filter_count; i++) size += config->filters[i].size;
     daybook_consumer_config *copy = dbk_alloc(allocator, size);
     if (copy == NULL) return NULL;
@@ -149,6 +154,7 @@ daybook_consumer_config *dbk_consumer_config_copy(const daybook_allocator *alloc
     copy->backoff_ns = backoff_ns;
     copy->name = copy_slice(&at, config->name);
     copy->description = copy_slice(&at, config->description);
+    copy->attributes = copy_slice(&at, config->attributes);
     return copy;
 }
 
@@ -166,7 +172,8 @@ static bool same_lists(const daybook_consumer_config *a, const daybook_consumer_
 bool dbk_consumer_config_equal(const daybook_consumer_config *a, const daybook_consumer_config *b) {
     const char *what;
     return dbk_consumer_config_may_become(a, b, &what) && dbk_slice_equal(a->description, b->description) &&
-           a->flags == b->flags && a->ack_wait_ns == b->ack_wait_ns && a->max_deliver == b->max_deliver &&
+           dbk_slice_equal(a->attributes, b->attributes) && a->flags == b->flags &&
+           a->ack_wait_ns == b->ack_wait_ns && a->max_deliver == b->max_deliver &&
            a->max_ack_pending == b->max_ack_pending && a->max_waiting == b->max_waiting &&
            a->inactive_threshold_ns == b->inactive_threshold_ns && a->pause_until_ns == b->pause_until_ns &&
            same_lists(a, b);
@@ -189,7 +196,7 @@ bool dbk_consumer_config_may_become(const daybook_consumer_config *from, const d
 
 daybook_status dbk_consumer_config_encode(const daybook_consumer_config *config, int64_t created_ns,
                                           dbk_buf *buf) {
-    dbk_buf_append_u8(buf, VERSION);
+    dbk_buf_append_u8(buf, config->attributes.size > 0 ? VERSION_ATTRIBUTES : VERSION);
     dbk_buf_append_u32(buf, config->flags);
     dbk_buf_append_u8(buf, (uint8_t)config->deliver);
     dbk_buf_append_u8(buf, (uint8_t)config->ack);
@@ -210,6 +217,7 @@ daybook_status dbk_consumer_config_encode(const daybook_consumer_config *config,
         dbk_buf_append_u64(buf, (uint64_t)config->backoff_ns[i]);
     dbk_buf_append_varint(buf, config->filter_count);
     for (size_t i = 0; i < config->filter_count; i++) dbk_buf_append_text(buf, config->filters[i]);
+    if (config->attributes.size > 0) dbk_buf_append_text(buf, config->attributes);
     return dbk_buf_status(buf);
 }
 
@@ -217,7 +225,9 @@ daybook_status dbk_consumer_config_decode(dbk_slice bytes, const daybook_allocat
                                           daybook_consumer_config **config_out, int64_t *created_ns_out) {
     dbk_reader reader;
     dbk_reader_init(&reader, bytes);
-    if (dbk_read_u8(&reader) != VERSION) return reader.failed ? DAYBOOK_EDAMAGED : DAYBOOK_EFORMAT;
+    uint8_t version = dbk_read_u8(&reader);
+    if (version != VERSION && version != VERSION_ATTRIBUTES)
+        return reader.failed ? DAYBOOK_EDAMAGED : DAYBOOK_EFORMAT;
     daybook_consumer_config config = {.size = sizeof config};
     dbk_slice filters[DAYBOOK_CONSUMER_FILTER_COUNT_MAX];
     int64_t backoff_ns[DAYBOOK_CONSUMER_BACKOFF_COUNT_MAX];
@@ -242,6 +252,8 @@ daybook_status dbk_consumer_config_decode(dbk_slice bytes, const daybook_allocat
     uint64_t filter_count = dbk_read_varint(&reader);
     if (reader.failed || filter_count > DAYBOOK_CONSUMER_FILTER_COUNT_MAX) return DAYBOOK_EDAMAGED;
     for (uint64_t i = 0; i < filter_count; i++) filters[i] = dbk_read_text(&reader);
+    if (version == VERSION_ATTRIBUTES) config.attributes = dbk_read_text(&reader);
+    if (version == VERSION_ATTRIBUTES && config.attributes.size == 0) return DAYBOOK_EDAMAGED;
     if (reader.failed || dbk_reader_left(&reader) != 0) return DAYBOOK_EDAMAGED;
     config.backoff_ns = backoff_ns;
     config.backoff_count = (size_t)backoff_count;

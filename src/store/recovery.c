@@ -170,10 +170,12 @@ void dbk_recovery_log_copies(daybook_store *store, bool damage_only) {
 // ---- Streams --------------------------------------------------------------------------------------------
 
 static void set_state(dbk_stream *stream, const dbk_manifest_stream *state) {
-    static const dbk_manifest_stream nothing = {.first_seq = 1};
+    const daybook_stream_config *config = atomic_load(&stream->config);
+    uint64_t first_seq = config->first_seq > 1 ? config->first_seq : 1;
+    dbk_manifest_stream nothing = {.first_seq = first_seq, .last_seq = first_seq - 1};
     if (state == NULL) state = &nothing;
     stream->last_seq = state->last_seq;
-    atomic_store(&stream->first_seq, state->first_seq > 0 ? state->first_seq : 1);
+    atomic_store(&stream->first_seq, state->first_seq > first_seq ? state->first_seq : first_seq);
     atomic_store(&stream->first_position, state->first_position);
     atomic_store(&stream->purged_position, state->purged_position);
     atomic_store(&stream->message_count, state->message_count);

@@ -8,6 +8,9 @@
 //   max_msgs_per_subject, max_msg_size, i64 max_age_ns, duplicate_window_ns, sync_interval_ns, created_ns,
 //   text name, text description, varint subject count, text subjects
 // Version 2, of a stream that retains otherwise than by limits: the same, and u8 retention (1, 2) behind it.
+// Version 3, of one that has attributes or a first seq above 1, or knows ids in the window only: the same as
+// version 1,
+//   and behind it u8 retention (0 to 2), varint first seq (at least 1), text attributes.
 #include "store/streams.h"
 
 #include <stdio.h>
@@ -19,8 +22,9 @@
 #include "store/filter_tree.h"
 #include "subject/subject.h"
 
-enum { STREAM_VALUE_VERSION = 1, STREAM_VALUE_RETENTION = 2 };
+enum { STREAM_VALUE_VERSION = 1, STREAM_VALUE_RETENTION = 2, STREAM_VALUE_ATTRIBUTES = 3 };
 #define DUPLICATE_WINDOW_DEFAULT_NS (INT64_C(120) * 1000 * 1000 * 1000)
+#define FIRST_SEQ_MAX ((UINT64_C(1) << 62) - 1) // there is always one behind it
 
 struct dbk_stream_table {
     const daybook_allocator *allocator;
@@ -154,6 +158,12 @@ daybook_status dbk_stream_config_validate(const daybook_stream_config *config, d
     if (config->description.size > 4096 || !dbk_is_plain_text(config->description))
         return dbk_fail(error, DAYBOOK_EINVALID,
                         "the description is no plain UTF-8 text of at most 4096 bytes: shorten or change it");
+    if (config->attributes.size > DAYBOOK_ATTRIBUTES_SIZE_MAX)
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "the attributes have %zu bytes: at most %d are allowed; shorten them",
+                        config->attributes.size, DAYBOOK_ATTRIBUTES_SIZE_MAX);
+    if (config->first_seq > FIRST_SEQ_MAX)
+        return dbk_fail(error, DAYBOOK_EINVALID, "the first seq is too great: use one below 2^62");
     return DAYBOOK_OK;
 }
 
@@ -167,7 +177,8 @@ static dbk_slice copy_slice(uint8_t **at, dbk_slice slice) {
 }
 
 size_t dbk_stream_config_room(const daybook_stream_config *config) {
-    size_t size = config->subject_count * sizeof(dbk_slice) + config->name.size + config->description.size;
+    size_t size = config->subject_count * sizeof(dbk_slice) + config->name.size + config->description.size +
+                  config->attributes.size;
     for (size_t i = 0; i < config->subject_count; i++) size += config->subjects[i].size;
     return size;
 }
@@ -182,6 +193,7 @@ void dbk_stream_config_copy(const daybook_stream_config *config, void *room,
     copy_out->subjects = subjects;
     copy_out->name = copy_slice(&at, config->name);
     copy_out->description = copy_slice(&at, config->description);
+    copy_out->attributes = copy_slice(&at, config->attributes);
 }
 
 // One allocation that holds the structure, the array of subjects and all texts.
@@ -197,10 +209,22 @@ dbk_slice dbk_stream_key(uint32_t id, char text[16]) {
     return daybook_bytes(text, (size_t)size);
 }
 
+static uint64_t first_seq_of(const daybook_stream_config *config) {
+    return config->first_seq > 1 ? config->first_seq : 1;
+}
+
+// The least that says it all, so that older programs refuse what they do not know, and only that.
+static uint8_t value_version(const daybook_stream_config *config) {
+    if (config->attributes.size > 0 || first_seq_of(config) > 1 ||
+        (config->flags & DAYBOOK_STREAM_IDS_IN_WINDOW) != 0)
+        return STREAM_VALUE_ATTRIBUTES;
+    return config->retention == DAYBOOK_RETENTION_LIMITS ? STREAM_VALUE_VERSION : STREAM_VALUE_RETENTION;
+}
+
 daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *config, int64_t created_ns,
                                  dbk_buf *buf) {
-    bool by_limits = config->retention == DAYBOOK_RETENTION_LIMITS;
-    dbk_buf_append_u8(buf, by_limits ? STREAM_VALUE_VERSION : STREAM_VALUE_RETENTION);
+    uint8_t version = value_version(config);
+    dbk_buf_append_u8(buf, version);
     dbk_buf_append_u32(buf, id);
     dbk_buf_append_u32(buf, config->aggregate_tokens);
     dbk_buf_append_u32(buf, config->flags);
@@ -218,8 +242,22 @@ daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *confi
     dbk_buf_append_text(buf, config->description);
     dbk_buf_append_varint(buf, config->subject_count);
     for (size_t i = 0; i < config->subject_count; i++) dbk_buf_append_text(buf, config->subjects[i]);
-    if (!by_limits) dbk_buf_append_u8(buf, (uint8_t)config->retention);
+    if (version != STREAM_VALUE_VERSION) dbk_buf_append_u8(buf, (uint8_t)config->retention);
+    if (version == STREAM_VALUE_ATTRIBUTES) {
+        dbk_buf_append_varint(buf, first_seq_of(config));
+        dbk_buf_append_text(buf, config->attributes);
+    }
     return dbk_buf_status(buf);
+}
+
+// What versions added; false where it cannot be so.
+static bool read_added(dbk_reader *reader, uint8_t version, daybook_stream_config *config) {
+    if (version == STREAM_VALUE_VERSION) return true;
+    config->retention = dbk_read_u8(reader);
+    if (version == STREAM_VALUE_RETENTION) return config->retention != DAYBOOK_RETENTION_LIMITS;
+    config->first_seq = dbk_read_varint(reader);
+    config->attributes = dbk_read_text(reader);
+    return config->first_seq > 0;
 }
 
 daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stream_config *config_out,
@@ -227,7 +265,7 @@ daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stre
     dbk_reader reader;
     dbk_reader_init(&reader, value);
     uint8_t version = dbk_read_u8(&reader);
-    if (version != STREAM_VALUE_VERSION && version != STREAM_VALUE_RETENTION)
+    if (version < STREAM_VALUE_VERSION || version > STREAM_VALUE_ATTRIBUTES)
         return reader.failed ? DAYBOOK_EDAMAGED : DAYBOOK_EFORMAT;
     daybook_stream_config config = {.size = sizeof config};
     uint32_t id = dbk_read_u32(&reader);
@@ -248,11 +286,8 @@ daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stre
     uint64_t count = dbk_read_varint(&reader);
     if (reader.failed || count > DAYBOOK_STREAM_SUBJECT_COUNT_MAX) return DAYBOOK_EDAMAGED;
     for (uint64_t i = 0; i < count; i++) subjects[i] = dbk_read_text(&reader);
-    if (version == STREAM_VALUE_RETENTION) {
-        config.retention = dbk_read_u8(&reader);
-        if (config.retention == DAYBOOK_RETENTION_LIMITS) return DAYBOOK_EDAMAGED;
-    }
-    if (reader.failed || dbk_reader_left(&reader) != 0) return DAYBOOK_EDAMAGED;
+    if (!read_added(&reader, version, &config) || reader.failed || dbk_reader_left(&reader) != 0)
+        return DAYBOOK_EDAMAGED;
     config.subjects = subjects;
     config.subject_count = (size_t)count;
     if (dbk_stream_config_validate(&config, NULL) != DAYBOOK_OK) return DAYBOOK_EDAMAGED;
@@ -436,6 +471,12 @@ static daybook_status check_overlap(dbk_stream_table *table, const dbk_stream *s
     return DAYBOOK_OK;
 }
 
+static bool may_become(const daybook_stream_config *from, const daybook_stream_config *to) {
+    return from->aggregate_tokens == to->aggregate_tokens && from->storage == to->storage &&
+           from->retention == to->retention && first_seq_of(from) == first_seq_of(to) &&
+           ((from->flags ^ to->flags) & DAYBOOK_STREAM_IDS_IN_WINDOW) == 0;
+}
+
 static daybook_status check(dbk_stream_table *table, const dbk_stream *stream,
                             const daybook_stream_config *config, daybook_error *error) {
     DBK_TRY(dbk_stream_config_validate(config, error));
@@ -443,13 +484,12 @@ static daybook_status check(dbk_stream_table *table, const dbk_stream *stream,
     if (stream == NULL && find_name(table, config->name) != NULL)
         return dbk_fail(error, DAYBOOK_EEXISTS, "stream %.*s exists already; edit it, or choose another name",
                         (int)config->name.size, (const char *)config->name.data);
-    if (stream != NULL &&
-        (config->aggregate_tokens != stream->aggregate_tokens || config->storage != stream->storage ||
-         config->retention != config_of(stream)->retention))
-        return dbk_fail(
-            error, DAYBOOK_EINVALID,
-            "aggregate, storage and retention of stream %.*s are fixed at creation; make another stream",
-            (int)config->name.size, (const char *)config->name.data);
+    if (stream != NULL && !may_become(config_of(stream), config))
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "aggregate, storage, retention, the first seq and how long ids of stream %.*s are "
+                        "known are fixed at "
+                        "creation; make another stream",
+                        (int)config->name.size, (const char *)config->name.data);
     return check_overlap(table, stream, config, error);
 }
 
@@ -497,7 +537,9 @@ static daybook_status new_stream(dbk_stream_table *table, uint32_t id, const day
     stream->storage = copy->storage;
     stream->created_ns = created_ns;
     atomic_init(&stream->config, copy);
-    atomic_init(&stream->first_seq, 1);
+    stream->last_seq = first_seq_of(copy) - 1;
+    atomic_init(&stream->published_seq, stream->last_seq);
+    atomic_init(&stream->first_seq, stream->last_seq + 1);
     pthread_mutex_init(&stream->trim_lock, NULL);
     *stream_out = stream;
     return DAYBOOK_OK;
