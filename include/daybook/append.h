@@ -41,7 +41,10 @@ enum daybook_condition_kind {
     DAYBOOK_EXPECT_VERSION = 3,
     /** No live event behind position `after` matches one of `items`, in `stream` or, empty, in the store
      *  without internal streams. On failure `actual` is the position of the newest match. */
-    DAYBOOK_FAIL_IF_EVENTS_MATCH = 4
+    DAYBOOK_FAIL_IF_EVENTS_MATCH = 4,
+    /** The newest live event of `stream` (empty: that of the first event) came with the id `id`; empty: there
+     *  is none, or it came without one. On failure `actual` is its seq. */
+    DAYBOOK_EXPECT_LAST_ID = 5
 };
 
 typedef struct daybook_condition {
@@ -54,6 +57,7 @@ typedef struct daybook_condition {
     uint64_t after;
     const daybook_query_item *items;
     size_t item_count;
+    daybook_slice id;
 } daybook_condition;
 
 DAYBOOK_API void daybook_condition_init(daybook_condition *condition, int kind);

@@ -41,6 +41,7 @@ typedef struct sparse_set {
 typedef struct merged_stream {
     dbk_segment_stream stream;
     bool is_gone;
+    bool ids_age; // known in the window from when they were recorded
     // Seqs of the ends are looked up where the events that had them are gone.
     bool knows_first_seq, knows_last_seq;
 } merged_stream;
@@ -228,6 +229,7 @@ static daybook_status ask_stream(segment_merger *merger, const dbk_segment *inpu
                 liveness = merger->is_live(merger->is_live_context, stream->stream.stream_id, position);
             if (liveness != DBK_LIVE) {
                 uint32_t number = (uint32_t)(position - merger->position_first);
+                if (liveness == DBK_REMOVED_BY_AGE_OF_ID) stream->ids_age = true;
                 DBK_TRY(note_removed(merger, number, liveness == DBK_REMOVED_FOR_EVER));
                 continue;
             }
@@ -343,7 +345,7 @@ static daybook_status drop_event(segment_merger *merger, const dbk_event *event,
     dbk_id_hash(dbk_get_u64(merger->config->store_uuid.bytes), event->stream_id, event->id_key, dead.hash);
     dead.stream_id = event->stream_id;
     dead.for_ever = for_ever;
-    dead.removed_ns = merger->now_ns;
+    dead.removed_ns = stream->ids_age ? event->recorded_ns : merger->now_ns;
     return dbk_gather_dead_id(merger->gather, &dead, merger->error);
 }
 

@@ -71,8 +71,10 @@ daybook_status dbk_dictionary_choose(const daybook_allocator *allocator, const d
 typedef struct dbk_dead_id {
     uint8_t hash[16]; // XXH3-128 of (stream id, id key)
     uint32_t stream_id;
-    bool for_ever;      // deleted or purged by a user
-    int64_t removed_ns; // else: forgotten when the duplicate window has passed since
+    bool for_ever; // deleted or purged by a user
+    // Else: forgotten when the duplicate window has passed since. Of a stream that knows ids in the window
+    // only it is when the event was recorded.
+    int64_t removed_ns;
 } dbk_dead_id;
 
 typedef struct dbk_segment_writer dbk_segment_writer;
@@ -298,7 +300,13 @@ daybook_status dbk_block_scan_load(dbk_block_scan *scan, const dbk_block_place *
 /// Whether an event is still alive; given its stream and position. Asked once for each event, and for each
 /// stream once at the first position of the merge, where only DBK_STREAM_GONE or not counts. Called from the
 /// merging thread only.
-typedef enum dbk_liveness { DBK_LIVE, DBK_REMOVED, DBK_REMOVED_FOR_EVER, DBK_STREAM_GONE } dbk_liveness;
+typedef enum dbk_liveness {
+    DBK_LIVE,
+    DBK_REMOVED,
+    DBK_REMOVED_FOR_EVER,
+    DBK_STREAM_GONE,
+    DBK_REMOVED_BY_AGE_OF_ID // the window of its id counts from when it was recorded, not removed
+} dbk_liveness;
 typedef dbk_liveness (*dbk_segment_is_live)(void *context, uint32_t stream_id, uint64_t position);
 
 /// Write one segment from neighbours (ascending, at least 1). Blocks without removed events are copied, not

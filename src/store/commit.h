@@ -58,6 +58,7 @@ typedef struct dbk_append_condition {
     dbk_version_place place;
     uint64_t position;
     uint64_t seq;
+    bool has_id; // LAST_ID: that one, by its id
 } dbk_append_condition;
 
 /// Events to be removed in the same commit by roll-up of one subject; those in segments, found outside the
@@ -180,6 +181,8 @@ daybook_status dbk_append_resolve(dbk_append *append, daybook_error *error);
 /// was removed. What aged counts as removed by limits.
 bool dbk_append_knows(const dbk_append *append, const dbk_stream *stream, dbk_source *source,
                       const dbk_event *stored, bool *dead_out);
+/// Is this the last event that a condition LAST_ID expects?
+bool dbk_append_expects_id_of(const dbk_append_condition *condition, const dbk_event *event);
 /// decide.c: decide and assign; called by the leader under state_lock with the current view. Puts the events
 /// into the memory table and their records into `group`; on any failure both are as before.
 daybook_status dbk_append_decide(dbk_append *append, dbk_view *view, dbk_journal_group *group,

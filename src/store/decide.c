@@ -110,6 +110,32 @@ static daybook_status fail_condition(daybook_error *error, size_t index, uint64_
     return status;
 }
 
+static bool is_last_id(dbk_view *view, const dbk_append_condition *condition, uint64_t position) {
+    if (position == 0) return condition->said->id.size == 0;
+    if (position == condition->position) return condition->has_id; // in a segment, and read before
+    dbk_event event;
+    for (size_t i = view->segment_count; i < view->source_count; i++) {
+        if (dbk_memtable_get(view->sources[i]->memtable, position, &event) == DAYBOOK_OK)
+            return dbk_append_expects_id_of(condition, &event);
+    }
+    DBK_UNREACHABLE();
+}
+
+static daybook_status fail_last_id(const dbk_append_condition *condition, size_t index, uint64_t seq,
+                                   daybook_error *error) {
+    dbk_slice id = condition->said->id;
+    (void)dbk_fail(error, DAYBOOK_ECONFLICT,
+                   "conflict: the last event of stream %.*s, seq %llu, has another id than '%.*s', which you "
+                   "expected; read, decide again, append again",
+                   (int)condition->stream->name.size, (const char *)condition->stream->name.data,
+                   (unsigned long long)seq, (int)id.size, (const char *)id.data);
+    if (error != NULL) {
+        error->condition = (uint32_t)index;
+        error->actual = seq;
+    }
+    return DAYBOOK_ECONFLICT;
+}
+
 static daybook_status decide_condition(dbk_append *append, dbk_view *view, size_t index,
                                        daybook_error *error) {
     const dbk_append_condition *condition = &append->conditions[index];
@@ -136,6 +162,10 @@ static daybook_status decide_condition(dbk_append *append, dbk_view *view, size_
         if (seq == said->expected) return DAYBOOK_OK;
         return fail_condition(error, index, said->expected, seq, "last seq of subject",
                               condition->item.filter);
+    case DAYBOOK_EXPECT_LAST_ID:
+        DBK_TRY(newest_match(append, view, condition, &position, &seq, error));
+        return is_last_id(view, condition, position) ? DAYBOOK_OK
+                                                     : fail_last_id(condition, index, seq, error);
     default:
         DBK_TRY(newest_match(append, view, condition, &position, &seq, error));
         if (position == 0) return DAYBOOK_OK;

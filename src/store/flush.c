@@ -205,9 +205,11 @@ static dbk_liveness liveness(const flushing *flush, size_t index, const dbk_even
     const dbk_stream *stream = dbk_stream_table_find_id(flush->store->streams, event->stream_id);
     if (stream == NULL || atomic_load(&stream->removed)) return DBK_STREAM_GONE;
     uint32_t relative = (uint32_t)(event->position - source->position_first);
-    if (roaring_bitmap_contains(flush->dead[index].for_ever, relative)) return DBK_REMOVED_FOR_EVER;
-    if (roaring_bitmap_contains(flush->dead[index].removed, relative)) return DBK_REMOVED;
-    return dbk_stream_liveness(stream, event->position);
+    dbk_liveness alive = roaring_bitmap_contains(flush->dead[index].for_ever, relative) ? DBK_REMOVED_FOR_EVER
+                         : roaring_bitmap_contains(flush->dead[index].removed, relative) ? DBK_REMOVED
+                                                                                         : DBK_LIVE;
+    if (alive == DBK_LIVE) alive = dbk_stream_liveness(stream, event->position);
+    return dbk_stream_liveness_of_id(stream, alive);
 }
 
 typedef daybook_status (*visit_event)(void *context, const dbk_event *event, dbk_liveness alive,
@@ -308,6 +310,8 @@ static daybook_status write_event(void *context, const dbk_event *event, dbk_liv
     case DBK_REMOVED_FOR_EVER:
         return dbk_segment_writer_add_removed(to->writer, event, alive == DBK_REMOVED_FOR_EVER, to->now_ns,
                                               error);
+    case DBK_REMOVED_BY_AGE_OF_ID:
+        return dbk_segment_writer_add_removed(to->writer, event, false, event->recorded_ns, error);
     case DBK_STREAM_GONE:
         break;
     }

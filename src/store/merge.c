@@ -221,9 +221,11 @@ static dbk_liveness is_live(void *context, uint32_t stream_id, uint64_t position
         merge->last_input = index;
     }
     uint32_t relative = (uint32_t)(position - input_at(merge, index)->position_first);
-    if (roaring_bitmap_contains(merge->dead[index].for_ever, relative)) return DBK_REMOVED_FOR_EVER;
-    if (roaring_bitmap_contains(merge->dead[index].removed, relative)) return DBK_REMOVED;
-    return dbk_stream_liveness(stream, position);
+    dbk_liveness alive = roaring_bitmap_contains(merge->dead[index].for_ever, relative) ? DBK_REMOVED_FOR_EVER
+                         : roaring_bitmap_contains(merge->dead[index].removed, relative) ? DBK_REMOVED
+                                                                                         : DBK_LIVE;
+    if (alive == DBK_LIVE) alive = dbk_stream_liveness(stream, position);
+    return dbk_stream_liveness_of_id(stream, alive);
 }
 
 static bool is_interrupted(void *context) {
@@ -355,8 +357,9 @@ static daybook_status rewrite_block(rewriting *work, const dbk_block_view *view,
         if (alive == DBK_LIVE) {
             DBK_TRY(dbk_segment_writer_add(work->writer, &event, error));
         } else if (alive != DBK_STREAM_GONE) {
+            int64_t since_ns = alive == DBK_REMOVED_BY_AGE_OF_ID ? event.recorded_ns : now_ns;
             DBK_TRY(dbk_segment_writer_add_removed(work->writer, &event, alive == DBK_REMOVED_FOR_EVER,
-                                                   now_ns, error));
+                                                   since_ns, error));
         }
     }
     return DAYBOOK_OK;

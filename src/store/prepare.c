@@ -235,6 +235,7 @@ static daybook_status copy_condition(dbk_arena *arena, const daybook_condition *
     DBK_TRY(dbk_copy_slice(arena, &copy->stream));
     DBK_TRY(dbk_copy_slice(arena, &copy->filter));
     DBK_TRY(dbk_copy_slice(arena, &copy->aggregate));
+    DBK_TRY(dbk_copy_slice(arena, &copy->id));
     DBK_TRY(dbk_query_items_copy(said->items, said->item_count, arena, &copy->items));
     *copy_out = copy;
     return DAYBOOK_OK;
@@ -271,10 +272,18 @@ static daybook_status prepare_version(dbk_append *append, dbk_append_condition *
     return DAYBOOK_OK;
 }
 
+// The newest event that matches decides.
+static void look_for(dbk_append_condition *condition, dbk_slice filter) {
+    daybook_query_item_init(&condition->item);
+    condition->item.filter = filter;
+    condition->items = &condition->item;
+    condition->item_count = 1;
+}
+
 static daybook_status prepare_condition(dbk_append *append, dbk_append_condition *condition,
                                         daybook_error *error) {
     const daybook_condition *said = condition->said;
-    if (said->kind < DAYBOOK_EXPECT_STREAM_SEQ || said->kind > DAYBOOK_FAIL_IF_EVENTS_MATCH)
+    if (said->kind < DAYBOOK_EXPECT_STREAM_SEQ || said->kind > DAYBOOK_EXPECT_LAST_ID)
         return dbk_fail(error, DAYBOOK_EINVALID, "an append condition has the unknown kind %d", said->kind);
     if (said->stream.size > 0) {
         condition->stream = dbk_stream_table_find(append->store->streams, said->stream);
@@ -282,7 +291,8 @@ static daybook_status prepare_condition(dbk_append *append, dbk_append_condition
             return dbk_fail(
                 error, DAYBOOK_ENOTFOUND, "the append condition names stream '%.*s': there is no such stream",
                 (int)(said->stream.size < 255 ? said->stream.size : 255), (const char *)said->stream.data);
-    } else if (said->kind == DAYBOOK_EXPECT_STREAM_SEQ || said->kind == DAYBOOK_EXPECT_SUBJECT_SEQ) {
+    } else if (said->kind == DAYBOOK_EXPECT_STREAM_SEQ || said->kind == DAYBOOK_EXPECT_SUBJECT_SEQ ||
+               said->kind == DAYBOOK_EXPECT_LAST_ID) {
         condition->stream = append->events[0].stream;
     }
     if (said->kind == DAYBOOK_EXPECT_VERSION) return prepare_version(append, condition, error);
@@ -292,10 +302,13 @@ static daybook_status prepare_condition(dbk_append *append, dbk_append_condition
         if (!daybook_filter_is_valid(filter))
             return dbk_fail(error, DAYBOOK_ESUBJECT, "'%.*s' is no subject filter",
                             (int)(filter.size < 200 ? filter.size : 200), (const char *)filter.data);
-        daybook_query_item_init(&condition->item);
-        condition->item.filter = filter;
-        condition->items = &condition->item;
-        condition->item_count = 1;
+        look_for(condition, filter);
+    } else if (said->kind == DAYBOOK_EXPECT_LAST_ID) {
+        if (said->id.size > DAYBOOK_TEXT_SIZE_MAX)
+            return dbk_fail(error, DAYBOOK_EINVALID,
+                            "the id that an append expects has %zu bytes: at most %d", said->id.size,
+                            DAYBOOK_TEXT_SIZE_MAX);
+        look_for(condition, daybook_text(">"));
     } else if (said->kind == DAYBOOK_FAIL_IF_EVENTS_MATCH) {
         DBK_TRY(check_items(said, error));
         condition->items = said->items;

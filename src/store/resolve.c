@@ -54,9 +54,19 @@ static daybook_status resolve_versions(dbk_append *append, daybook_error *error)
 
 // ---- Ids --------------------------------------------------------------------------------------------------
 
+static const daybook_stream_config *config_of(const dbk_stream *stream) {
+    return atomic_load(&((dbk_stream *)(uintptr_t)stream)->config);
+}
+
+// Where the stream knows ids in the window only: 0 is none.
+static bool ids_age(const dbk_stream *stream) {
+    return (config_of(stream)->flags & DAYBOOK_STREAM_IDS_IN_WINDOW) != 0;
+}
+
 static bool in_window(const dbk_append *append, const dbk_stream *stream, int64_t since_ns) {
-    const daybook_stream_config *config = atomic_load(&((dbk_stream *)(uintptr_t)stream)->config);
-    return append->expiry_ns - since_ns <= config->duplicate_window_ns;
+    int64_t window_ns = config_of(stream)->duplicate_window_ns;
+    if (window_ns == 0 && ids_age(stream)) return false;
+    return append->expiry_ns - since_ns <= window_ns;
 }
 
 bool dbk_append_knows(const dbk_append *append, const dbk_stream *stream, dbk_source *source,
@@ -66,7 +76,18 @@ bool dbk_append_knows(const dbk_append *append, const dbk_stream *stream, dbk_so
     if (liveness == DBK_LIVE && dbk_clock_has_expired_at(append->expiry_ns, stream, stored->recorded_ns))
         liveness = DBK_REMOVED;
     *dead_out = liveness != DBK_LIVE;
-    return liveness != DBK_REMOVED || in_window(append, stream, stored->recorded_ns);
+    return (liveness != DBK_REMOVED && !ids_age(stream)) || in_window(append, stream, stored->recorded_ns);
+}
+
+// The first segment of the view that may know an id of a stream that knows them in the window only:
+// `recorded` does not go back.
+static size_t first_in_window(const dbk_append *append, const dbk_stream *stream) {
+    size_t at = ids_age(stream) ? append->view->segment_count : 0;
+    while (at > 0) {
+        const dbk_segment_summary *summary = dbk_segment_get_summary(append->view->sources[--at]->segment);
+        if (summary->event_count > 0 && !in_window(append, stream, summary->recorded_first_ns)) break;
+    }
+    return at;
 }
 
 // What a candidate means: the event of this id, alive or removed, or something else of the same fingerprint.
@@ -93,6 +114,7 @@ static daybook_status resolve_id(dbk_append *append, dbk_append_event *event, da
     daybook_status status = DAYBOOK_OK;
     dbk_sieve sieve;
     dbk_sieve_begin_id(append->view, event->stream->id, dbk_append_id_key(append, event), &sieve);
+    sieve.oldest = first_in_window(append, event->stream);
     for (dbk_source *source; status == DAYBOOK_OK && (source = dbk_sieve_next(&sieve)) != NULL;) {
         dbk_id_lookup lookup = {0};
         status = dbk_segment_find_id(source->segment, event->stream->id, dbk_append_id_key(append, event),
@@ -258,6 +280,27 @@ static daybook_status resolve_expected_version(dbk_append *append, dbk_append_co
     return DAYBOOK_OK;
 }
 
+bool dbk_append_expects_id_of(const dbk_append_condition *condition, const dbk_event *event) {
+    dbk_slice expected = condition->said->id;
+    if ((event->flags & DBK_EVENT_ID_MADE) != 0) return expected.size == 0;
+    uint8_t scratch[DBK_KEY_SIZE_MAX];
+    return expected.size > 0 && dbk_slice_equal(event->id_key, dbk_key_encode(expected, scratch));
+}
+
+// Has the newest event in segments the id that is expected last?
+static daybook_status resolve_last_id(const dbk_append *append, dbk_append_condition *condition,
+                                      daybook_error *error) {
+    condition->has_id = false;
+    if (condition->position == 0) return DAYBOOK_OK;
+    dbk_source *source = append->view->sources[dbk_view_find(append->view, condition->position)];
+    dbk_block_view block = {0};
+    dbk_event event;
+    daybook_status status = dbk_source_read(source, condition->position, &block, &event, error);
+    if (status == DAYBOOK_OK) condition->has_id = dbk_append_expects_id_of(condition, &event);
+    dbk_block_release(&block);
+    return status;
+}
+
 static daybook_status resolve_condition(dbk_append *append, dbk_append_condition *condition,
                                         daybook_error *error) {
     const daybook_condition *said = condition->said;
@@ -273,9 +316,10 @@ static daybook_status resolve_condition(dbk_append *append, dbk_append_condition
                                              condition->items, condition->item_count, append->expiry_ns, from,
                                              UINT64_MAX, &position, &seq, error));
     }
-    return dbk_query_newest_in_segments(append->store, append->view, condition->stream, condition->items,
-                                        condition->item_count, append->expiry_ns, from, &condition->position,
-                                        &condition->seq, error);
+    DBK_TRY(dbk_query_newest_in_segments(append->store, append->view, condition->stream, condition->items,
+                                         condition->item_count, append->expiry_ns, from, &condition->position,
+                                         &condition->seq, error));
+    return said->kind == DAYBOOK_EXPECT_LAST_ID ? resolve_last_id(append, condition, error) : DAYBOOK_OK;
 }
 
 // ---- Ages -------------------------------------------------------------------------------------------------

@@ -143,6 +143,14 @@ static inline dbk_liveness dbk_stream_liveness(const dbk_stream *stream, uint64_
     if (position < atomic_load(&stream->purged_position)) return DBK_REMOVED_FOR_EVER;
     return position < atomic_load(&stream->first_position) ? DBK_REMOVED : DBK_LIVE;
 }
+/// What becomes of the id of an event that is removed so: as said, unless its stream knows ids in the window
+/// only.
+static inline dbk_liveness dbk_stream_liveness_of_id(const dbk_stream *stream, dbk_liveness removed) {
+    const daybook_stream_config *config = atomic_load(&((dbk_stream *)(uintptr_t)stream)->config);
+    return removed != DBK_LIVE && (config->flags & DAYBOOK_STREAM_IDS_IN_WINDOW) != 0
+               ? DBK_REMOVED_BY_AGE_OF_ID
+               : removed;
+}
 /// True where the event may be shown: stream exists, above its marks, not in the source's dead set.
 bool dbk_store_is_live(daybook_store *store, dbk_source *source, uint32_t stream_id, uint64_t position);
 
