@@ -123,6 +123,26 @@ DAYBOOK_API daybook_status daybook_list(daybook_store *store, int kind, daybook_
                                         int (*visit)(void *context, const daybook_list_entry *entry),
                                         void *context, daybook_error *error);
 
+typedef struct daybook_subjects_options {
+    size_t size;
+    daybook_slice filter; /* empty: all */
+    uint64_t offset;      /* so many of the first are left out */
+    uint64_t limit;       /* at most so many are visited; default: no limit; 0: none */
+} daybook_subjects_options;
+
+DAYBOOK_API void daybook_subjects_options_init(daybook_subjects_options *options);
+
+/**
+ * A page of the subjects of a stream that have live events, in byte order, as daybook_list gives them; and
+ * how many there are in all. Only those visited are counted through.
+ * @param visit      may be NULL with limit 0; a non-zero return stops: `*total_out` is how many were met then
+ * @param total_out  may be NULL: then it ends behind the page
+ */
+DAYBOOK_API daybook_status daybook_subjects(daybook_store *store, daybook_slice stream,
+                                            const daybook_subjects_options *options,
+                                            int (*visit)(void *context, const daybook_list_entry *entry),
+                                            void *context, uint64_t *total_out, daybook_error *error);
+
 #ifdef __cplusplus
 }
 #endif

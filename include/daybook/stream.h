@@ -100,12 +100,23 @@ typedef struct daybook_stream_info {
     int64_t first_recorded_ns;
     int64_t last_recorded_ns;
     int64_t created_ns;
+    uint64_t deleted_count; /* of the seqs from first_seq to last_seq those whose events are gone */
 } daybook_stream_info;
 
 /** `*info_out` is owned by the caller until daybook_stream_info_release. ENOTFOUND. */
 DAYBOOK_API daybook_status daybook_stream_get_info(daybook_store *store, daybook_slice name,
                                                    daybook_stream_info **info_out, daybook_error *error);
 DAYBOOK_API void daybook_stream_info_release(daybook_store *store, daybook_stream_info *info);
+
+/**
+ * Visit the ranges of seqs between the stream's oldest live event and last_seq whose events are gone,
+ * ascending, until a non-zero return. Goes by the index: an event is read for about each gap, not those
+ * between. What is removed meanwhile may be told of or not. ENOTFOUND, EDAMAGED.
+ */
+DAYBOOK_API daybook_status daybook_stream_gaps(daybook_store *store, daybook_slice name,
+                                               int (*visit)(void *context, uint64_t seq_first,
+                                                            uint64_t seq_last),
+                                               void *context, daybook_error *error);
 
 /** Calls `visit` for every stream in order of name; stops at the first non-zero return. */
 DAYBOOK_API daybook_status daybook_stream_list(daybook_store *store,

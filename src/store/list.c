@@ -31,6 +31,9 @@ typedef struct listing {
     dbk_stream *stream; // the only one, or NULL
     dbk_slice filter;
     uint64_t durable;
+    uint64_t offset, limit; // of those that exist, which are visited
+    uint64_t met;           // that exist, so far
+    bool to_the_end;        // also behind the last that is visited
     dbk_arena *arena;
     term_stream *inputs;
     size_t input_count;
@@ -103,6 +106,16 @@ static bool is_expired(const listing *list, const dbk_stream *stream, int64_t re
     return list->store->read_only && dbk_clock_has_expired(list->store, stream, recorded_ns);
 }
 
+// Is the subject at which it stands one to be visited? Of the others it only matters whether they have an
+// event.
+static bool is_in_page(const listing *list) {
+    return list->met >= list->offset && list->met - list->offset < list->limit;
+}
+
+static bool is_known(const listing *list, const daybook_list_entry *entry) {
+    return entry->event_count > 0 && !is_in_page(list);
+}
+
 // All events of the segment count, so that a term's entry is the truth.
 static bool is_plain(const listing *list, dbk_source *source) {
     if (source->segment == NULL || atomic_load(&source->dead.count) > 0) return false;
@@ -144,7 +157,7 @@ static daybook_status count_in_memtable(const listing *list, dbk_source *source,
         size_t count;
         DBK_TRY(dbk_memtable_postings(source->memtable, term, next, UINT64_MAX, positions, CHUNK_POSITIONS,
                                       &count));
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < count && !is_known(list, entry); i++) {
             dbk_event event;
             if (dbk_memtable_get(source->memtable, positions[i], &event) != DAYBOOK_OK) continue;
             // Removed events count for nothing but the version assigned last.
@@ -154,7 +167,7 @@ static daybook_status count_in_memtable(const listing *list, dbk_source *source,
             if (event_counts(list, source, &event))
                 count_event(entry, &event, list->kind == DAYBOOK_LIST_TYPES);
         }
-        if (count < CHUNK_POSITIONS) return DAYBOOK_OK;
+        if (count < CHUNK_POSITIONS || is_known(list, entry)) return DAYBOOK_OK;
         next = positions[count - 1] + 1;
     }
 }
@@ -171,7 +184,7 @@ static daybook_status count_by_postings(const listing *list, dbk_source *source,
         status = dbk_source_read(source, position, &block, &event, error);
         if (status == DAYBOOK_OK && event_counts(list, source, &event))
             count_event(entry, &event, list->kind == DAYBOOK_LIST_TYPES);
-        if (status != DAYBOOK_OK && status != DAYBOOK_ENOTFOUND) break;
+        if ((status != DAYBOOK_OK && status != DAYBOOK_ENOTFOUND) || is_known(list, entry)) break;
         position++;
     }
     dbk_block_release(&block);
@@ -244,7 +257,7 @@ static daybook_status next_term(listing *list, dbk_slice *term, dbk_buf *copy, d
     for (size_t i = 0; i < list->input_count; i++) {
         term_stream *input = &list->inputs[i];
         if (!dbk_slice_equal(input->current, *term)) continue;
-        if (*wanted_out) DBK_TRY(count_input(list, input, entry, error));
+        if (*wanted_out && !is_known(list, entry)) DBK_TRY(count_input(list, input, entry, error));
         DBK_TRY(step(input, error));
     }
     return DAYBOOK_OK;
@@ -260,7 +273,12 @@ static daybook_status visit_terms(listing *list, int (*visit)(void *context, con
         daybook_list_entry entry;
         bool wanted = false;
         status = next_term(list, &term, &copy, &entry, &wanted, error);
-        if (status == DAYBOOK_OK && wanted && entry.event_count > 0 && visit(context, &entry) != 0) break;
+        if (status != DAYBOOK_OK || !wanted || entry.event_count == 0) continue;
+        bool stop = is_in_page(list) && visit(context, &entry) != 0;
+        list->met++;
+        if (stop ||
+            (!list->to_the_end && list->met >= list->offset && list->met - list->offset >= list->limit))
+            break;
     }
     dbk_buf_deinit(&copy);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
@@ -336,8 +354,11 @@ daybook_status daybook_list(daybook_store *store, int kind, daybook_slice stream
                             daybook_error *error) {
     DBK_TRY(check_arguments(store, kind, filter, error));
     if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
-    listing list = {
-        .store = store, .kind = kind, .filter = filter, .durable = atomic_load(&store->durable_position)};
+    listing list = {.store = store,
+                    .kind = kind,
+                    .filter = filter,
+                    .durable = atomic_load(&store->durable_position),
+                    .limit = UINT64_MAX};
     if (stream.size > 0) {
         list.stream = dbk_stream_table_find(store->streams, stream);
         if (list.stream == NULL)
@@ -345,4 +366,37 @@ daybook_status daybook_list(daybook_store *store, int kind, daybook_slice stream
                             (int)(stream.size < 255 ? stream.size : 255), (const char *)stream.data);
     }
     return run(&list, visit, context, error);
+}
+
+void daybook_subjects_options_init(daybook_subjects_options *options) {
+    *options = (daybook_subjects_options){.size = sizeof *options, .limit = UINT64_MAX};
+}
+
+daybook_status daybook_subjects(daybook_store *store, daybook_slice stream,
+                                const daybook_subjects_options *options,
+                                int (*visit)(void *context, const daybook_list_entry *entry), void *context,
+                                uint64_t *total_out, daybook_error *error) {
+    daybook_subjects_options defaults;
+    daybook_subjects_options_init(&defaults);
+    if (options == NULL) options = &defaults;
+    if (total_out != NULL) *total_out = 0;
+    if (options->size < sizeof *options || (visit == NULL && options->limit > 0))
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "listing subjects needs initialised options, and somebody to tell unless limit is 0");
+    DBK_TRY(check_arguments(store, DAYBOOK_LIST_SUBJECTS, options->filter, error));
+    if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
+    listing list = {.store = store,
+                    .kind = DAYBOOK_LIST_SUBJECTS,
+                    .filter = options->filter,
+                    .durable = atomic_load(&store->durable_position),
+                    .offset = options->offset,
+                    .limit = options->limit,
+                    .to_the_end = total_out != NULL};
+    list.stream = dbk_stream_table_find(store->streams, stream);
+    if (list.stream == NULL)
+        return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no stream '%.*s'",
+                        (int)(stream.size < 255 ? stream.size : 255), (const char *)stream.data);
+    daybook_status status = run(&list, visit, context, error);
+    if (total_out != NULL) *total_out = list.met;
+    return status;
 }

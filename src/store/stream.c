@@ -302,6 +302,9 @@ static daybook_status new_info(daybook_store *store, dbk_stream *stream, daybook
     info->message_count = without(info->message_count, expired_count);
     info->byte_count = without(info->byte_count, expired_bytes);
     if (status == DAYBOOK_OK) status = find_first(store, stream, info, error);
+    // Empty: first_seq is behind last_seq.
+    if (status == DAYBOOK_OK)
+        info->deleted_count = without(info->last_seq + 1 - info->first_seq, info->message_count);
     if (status != DAYBOOK_OK) {
         dbk_free(store->allocator, info);
         return status;

@@ -924,6 +924,28 @@ static daybook_status act_list_types(world *at) {
     return list_kind(at, DAYBOOK_LIST_TYPES, "");
 }
 
+static daybook_status act_subjects(world *at) {
+    daybook_subjects_options options;
+    daybook_subjects_options_init(&options);
+    options.filter = daybook_text("orders.*.>");
+    options.offset = 1;
+    options.limit = 2;
+    uint64_t total;
+    return daybook_subjects(at->store, daybook_text("ORDERS"), &options, ignore_entry, NULL, &total,
+                            &at->error);
+}
+
+static int ignore_gap(void *context, uint64_t seq_first, uint64_t seq_last) {
+    (void)context;
+    (void)seq_first;
+    (void)seq_last;
+    return 0;
+}
+
+static daybook_status act_gaps(world *at) {
+    return daybook_stream_gaps(at->store, daybook_text("ORDERS"), ignore_gap, NULL, &at->error);
+}
+
 static const call read_calls[] = {
     {"read all", act_read_all, NULL, READS},
     {"read reverse", act_read_reverse, NULL, READS},
@@ -936,6 +958,8 @@ static const call read_calls[] = {
     {"list aggregates", act_list_aggregates, NULL, READS},
     {"list subjects", act_list_subjects, NULL, READS},
     {"list types", act_list_types, NULL, READS},
+    {"subjects", act_subjects, NULL, READS},
+    {"gaps", act_gaps, NULL, READS},
 };
 
 // ---- Streams and removal ------------------------------------------------------------------------------------
