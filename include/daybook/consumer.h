@@ -157,6 +157,15 @@ DAYBOOK_API daybook_status daybook_consumer_list(daybook_store *store, daybook_s
                                                               const daybook_consumer_info *info),
                                                  void *context, daybook_error *error);
 
+/** The same with names only: nothing is counted. */
+DAYBOOK_API daybook_status daybook_consumer_names(daybook_store *store, daybook_slice stream,
+                                                  int (*visit)(void *context, daybook_slice of_stream,
+                                                               daybook_slice name),
+                                                  void *context, daybook_error *error);
+/** How many consumers `stream` has. ENOTFOUND. */
+DAYBOOK_API daybook_status daybook_consumer_count(daybook_store *store, daybook_slice stream,
+                                                  uint64_t *count_out, daybook_error *error);
+
 /** ENOTFOUND, EREADONLY. */
 DAYBOOK_API daybook_status daybook_consumer_open(daybook_store *store, daybook_slice stream,
                                                  daybook_slice name, daybook_consumer **consumer_out,

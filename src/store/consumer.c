@@ -22,6 +22,7 @@ enum {
     CHANGES_SIZE_MAX = 4 << 20,
     PART_BYTES = 1 << 20,
     CHECKPOINT_CHANGES = 64 << 10,
+    BUCKETS_MIN = 16,
     EPHEMERAL_THRESHOLD_SECONDS = 5,
     SHOWN_MAX = 200
 };
@@ -149,29 +150,76 @@ bool dbk_consumer_is_awaited(dbk_consumer *consumer) {
 
 // ---- The list ---------------------------------------------------------------------------------------------
 
-static int compare(const dbk_consumer *consumer, dbk_slice stream, dbk_slice name) {
-    int order = dbk_slice_compare(consumer->stream->name, stream);
-    return order != 0 ? order : dbk_slice_compare(daybook_text(consumer->name), name);
+static dbk_consumer **bucket_of(const struct dbk_consumers *registry, const dbk_stream *stream,
+                                dbk_slice name) {
+    return &registry->buckets[dbk_checksum(name.data, name.size, stream->id) & (registry->bucket_count - 1)];
 }
 
-// In order of stream and name; the list has the caller's reference from then on.
+// As many buckets as consumers. Where memory is out they get longer.
+static void grow_buckets(struct dbk_consumers *registry) {
+    size_t count = registry->bucket_count * 2;
+    dbk_consumer **buckets = dbk_alloc_zeroed(registry->store->allocator, count * sizeof(dbk_consumer *));
+    if (buckets == NULL) return;
+    dbk_free(registry->store->allocator, registry->buckets);
+    registry->buckets = buckets;
+    registry->bucket_count = count;
+    for (dbk_consumer *at = registry->first; at != NULL; at = at->next) {
+        dbk_consumer **bucket = bucket_of(registry, at->stream, daybook_text(at->name));
+        at->next_of_bucket = *bucket;
+        *bucket = at;
+    }
+}
+
+// The registry has the caller's reference from then on.
 static void enter(struct dbk_consumers *registry, dbk_consumer *consumer) {
+    dbk_stream *stream = consumer->stream;
     pthread_mutex_lock(&registry->lock);
-    dbk_consumer **at = &registry->first;
-    while (*at != NULL && compare(*at, consumer->stream->name, daybook_text(consumer->name)) < 0)
-        at = &(*at)->next;
-    consumer->next = *at;
-    *at = consumer;
+    if (registry->count++ >= registry->bucket_count) grow_buckets(registry);
+    consumer->next = registry->first;
+    consumer->at = &registry->first;
+    if (consumer->next != NULL) consumer->next->at = &consumer->next;
+    registry->first = consumer;
+    consumer->next_of_stream = stream->consumers;
+    consumer->at_of_stream = &stream->consumers;
+    if (consumer->next_of_stream != NULL) consumer->next_of_stream->at_of_stream = &consumer->next_of_stream;
+    stream->consumers = consumer;
+    dbk_consumer **bucket = bucket_of(registry, stream, daybook_text(consumer->name));
+    consumer->next_of_bucket = *bucket;
+    *bucket = consumer;
+    atomic_fetch_add(&stream->consumer_count, 1);
     pthread_mutex_unlock(&registry->lock);
+}
+
+// The lock is held.
+static void unlink_consumer(struct dbk_consumers *registry, dbk_consumer *consumer) {
+    dbk_consumer **in_bucket = bucket_of(registry, consumer->stream, daybook_text(consumer->name));
+    while (*in_bucket != consumer) in_bucket = &(*in_bucket)->next_of_bucket;
+    *in_bucket = consumer->next_of_bucket;
+    *consumer->at = consumer->next;
+    if (consumer->next != NULL) consumer->next->at = consumer->at;
+    *consumer->at_of_stream = consumer->next_of_stream;
+    if (consumer->next_of_stream != NULL) consumer->next_of_stream->at_of_stream = consumer->at_of_stream;
+    consumer->at = NULL;
+    registry->count--;
+    atomic_fetch_sub(&consumer->stream->consumer_count, 1);
+}
+
+// Some consumer, with the registry's reference; NULL where there is none left.
+static dbk_consumer *take_any(struct dbk_consumers *registry) {
+    pthread_mutex_lock(&registry->lock);
+    dbk_consumer *consumer = registry->first;
+    if (consumer != NULL) unlink_consumer(registry, consumer);
+    pthread_mutex_unlock(&registry->lock);
+    return consumer;
 }
 
 // A reference, or NULL.
 static dbk_consumer *find(struct dbk_consumers *registry, const dbk_stream *stream, dbk_slice name) {
     pthread_mutex_lock(&registry->lock);
-    dbk_consumer *consumer = registry->first;
+    dbk_consumer *consumer = *bucket_of(registry, stream, name);
     while (consumer != NULL &&
            (consumer->stream != stream || !dbk_slice_equal(daybook_text(consumer->name), name)))
-        consumer = consumer->next;
+        consumer = consumer->next_of_bucket;
     if (consumer != NULL) consumer->refs++;
     pthread_mutex_unlock(&registry->lock);
     return consumer;
@@ -180,10 +228,8 @@ static dbk_consumer *find(struct dbk_consumers *registry, const dbk_stream *stre
 // Out of the list, which loses its reference; false where somebody was faster.
 static bool leave(struct dbk_consumers *registry, dbk_consumer *consumer) {
     pthread_mutex_lock(&registry->lock);
-    dbk_consumer **at = &registry->first;
-    while (*at != NULL && *at != consumer) at = &(*at)->next;
-    bool found = *at != NULL;
-    if (found) *at = consumer->next;
+    bool found = consumer->at != NULL;
+    if (found) unlink_consumer(registry, consumer);
     pthread_mutex_unlock(&registry->lock);
     if (!found) return false;
     atomic_store(&consumer->removed, true);
@@ -196,14 +242,14 @@ static bool leave(struct dbk_consumers *registry, dbk_consumer *consumer) {
     return true;
 }
 
-daybook_status dbk_consumers_all(struct dbk_consumers *registry, dbk_consumer ***consumers_out,
-                                 size_t *count_out) {
+daybook_status dbk_consumers_all(struct dbk_consumers *registry, dbk_stream *stream,
+                                 dbk_consumer ***consumers_out, size_t *count_out) {
     pthread_mutex_lock(&registry->lock);
-    size_t count = 0;
-    for (const dbk_consumer *at = registry->first; at != NULL; at = at->next) count++;
+    size_t count = stream == NULL ? registry->count : atomic_load(&stream->consumer_count);
     dbk_consumer **consumers = dbk_alloc(registry->store->allocator, count * sizeof(dbk_consumer *));
     size_t i = 0;
-    for (dbk_consumer *at = registry->first; consumers != NULL && at != NULL; at = at->next) {
+    dbk_consumer *at = stream == NULL ? registry->first : stream->consumers;
+    for (; consumers != NULL && at != NULL; at = stream == NULL ? at->next : at->next_of_stream) {
         at->refs++;
         consumers[i++] = at;
     }
@@ -216,10 +262,11 @@ daybook_status dbk_consumers_all(struct dbk_consumers *registry, dbk_consumer **
 void dbk_consumers_note_removed(daybook_store *store, uint32_t stream_id, uint64_t position_last) {
     struct dbk_consumers *registry = atomic_load(&store->consumers);
     if (registry == NULL) return;
+    const dbk_stream *stream = dbk_stream_table_find_id(store->streams, stream_id);
+    if (stream == NULL || atomic_load(&((dbk_stream *)(uintptr_t)stream)->consumer_count) == 0) return;
     bool any = false, fires = false;
     pthread_mutex_lock(&registry->lock);
-    for (dbk_consumer *at = registry->first; at != NULL; at = at->next) {
-        if (at->stream->id != stream_id) continue;
+    for (dbk_consumer *at = stream->consumers; at != NULL; at = at->next_of_stream) {
         any = true;
         if (position_last > atomic_load(&at->delivered_position)) atomic_store(&at->recount, true);
         if (!atomic_load(&at->lacks_room) || atomic_load(&at->watch_owner.armed_count) == 0) continue;
@@ -290,17 +337,20 @@ static daybook_status load(struct dbk_consumers *registry, daybook_error *error)
 }
 
 static void free_list(struct dbk_consumers *registry) {
-    while (registry->first != NULL) {
-        dbk_consumer *consumer = registry->first;
-        registry->first = consumer->next;
-        free_consumer(consumer);
-    }
+    for (dbk_consumer *consumer; (consumer = take_any(registry)) != NULL;) free_consumer(consumer);
 }
 
 static daybook_status new_registry(daybook_store *store, daybook_error *error) {
     struct dbk_consumers *registry = dbk_alloc_zeroed(store->allocator, sizeof *registry);
     if (registry == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory loading consumers");
     registry->store = store;
+    atomic_init(&registry->keeper_until_ns, INT64_MAX);
+    registry->bucket_count = BUCKETS_MIN;
+    registry->buckets = dbk_alloc_zeroed(store->allocator, BUCKETS_MIN * sizeof(dbk_consumer *));
+    if (registry->buckets == NULL) {
+        dbk_free(store->allocator, registry);
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory loading consumers");
+    }
     registry->part_bytes = PART_BYTES;
     registry->checkpoint_changes = CHECKPOINT_CHANGES;
     registry->real_offset_ns = store->vfs->clock_real_ns(store->vfs) -
@@ -319,15 +369,8 @@ static daybook_status get(daybook_store *store, daybook_error *error) {
     if (registry != NULL && !store->read_only && store->consumers_loaded) return DAYBOOK_OK;
     if (registry == NULL) DBK_TRY(new_registry(store, error));
     registry = atomic_load(&store->consumers);
-    pthread_mutex_lock(&registry->lock);
-    dbk_consumer *old = registry->first;
-    registry->first = NULL;
-    pthread_mutex_unlock(&registry->lock);
-    while (old != NULL) { // of a reader; somebody may be looking at them
-        dbk_consumer *next = old->next;
-        dbk_consumer_unref(old);
-        old = next;
-    }
+    // Of a reader; somebody may be looking at them.
+    for (dbk_consumer *old; (old = take_any(registry)) != NULL;) dbk_consumer_unref(old);
     daybook_status status = load(registry, error);
     if (status != DAYBOOK_OK) {
         free_list(registry);
@@ -381,7 +424,7 @@ static daybook_status save_all(struct dbk_consumers *registry, daybook_error *er
     dbk_consumer **consumers;
     size_t count;
     if (!atomic_load(&registry->store->poisoned)) dbk_consumers_sweep_all(registry);
-    if (dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK) {
+    if (dbk_consumers_all(registry, NULL, &consumers, &count) != DAYBOOK_OK) {
         // Nobody changes the list any more.
         for (dbk_consumer *at = registry->first; at != NULL; at = at->next)
             dbk_consumer_end_waiters(at, DAYBOOK_ENOMEM);
@@ -416,6 +459,7 @@ void dbk_consumers_free(daybook_store *store) {
     struct dbk_consumers *registry = atomic_load(&store->consumers);
     if (registry == NULL) return;
     free_list(registry);
+    dbk_free(store->allocator, registry->buckets);
     dbk_watches_deinit(&registry->watches);
     pthread_mutex_destroy(&registry->change_lock);
     pthread_mutex_destroy(&registry->lock);
@@ -783,7 +827,8 @@ static bool is_unused(struct dbk_consumers *registry, dbk_consumer *consumer) {
 void dbk_consumers_remove_idle(struct dbk_consumers *registry) {
     dbk_consumer **consumers;
     size_t count;
-    if (registry->store->read_only || dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK) return;
+    if (registry->store->read_only || dbk_consumers_all(registry, NULL, &consumers, &count) != DAYBOOK_OK)
+        return;
     for (size_t i = 0; i < count; i++) {
         // Who adds or opens it at this moment finds it removed, and adds it anew.
         if (is_unused(registry, consumers[i]) && pthread_mutex_trylock(&registry->change_lock) == 0) {
@@ -810,16 +855,14 @@ void dbk_consumers_drop_stream(daybook_store *store, dbk_stream *stream) {
         atomic_load(&store->consumers) == NULL)
         return;
     if (dbk_consumers_get(store, &registry, &error) != DAYBOOK_OK ||
-        dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK)
+        dbk_consumers_all(registry, stream, &consumers, &count) != DAYBOOK_OK)
         return; // nothing finds them any more; their events are left behind
     for (size_t i = 0; i < count; i++) {
-        if (consumers[i]->stream == stream) {
-            pthread_mutex_lock(&registry->change_lock);
-            if (remove_consumer(registry, consumers[i], &error) != DAYBOOK_OK)
-                dbk_store_log(store, DAYBOOK_LOG_WARNING, "events of consumer %s are left behind: %s",
-                              consumers[i]->name, error.message);
-            pthread_mutex_unlock(&registry->change_lock);
-        }
+        pthread_mutex_lock(&registry->change_lock);
+        if (remove_consumer(registry, consumers[i], &error) != DAYBOOK_OK)
+            dbk_store_log(store, DAYBOOK_LOG_WARNING, "events of consumer %s are left behind: %s",
+                          consumers[i]->name, error.message);
+        pthread_mutex_unlock(&registry->change_lock);
         dbk_consumer_unref(consumers[i]);
     }
     dbk_free(store->allocator, consumers);
@@ -914,24 +957,38 @@ void daybook_consumer_info_release(daybook_store *store, daybook_consumer_info *
     dbk_free(store->allocator, info);
 }
 
-daybook_status daybook_consumer_list(daybook_store *store, daybook_slice stream_name,
-                                     int (*visit)(void *context, const daybook_consumer_info *info),
-                                     void *context, daybook_error *error) {
-    if (store == NULL || visit == NULL)
-        return dbk_fail(error, DAYBOOK_EMISUSE, "no store, or nobody to tell: pass both");
+static int compare_consumers(const void *a, const void *b) {
+    const dbk_consumer *left = *(dbk_consumer *const *)a, *right = *(dbk_consumer *const *)b;
+    int order = dbk_slice_compare(left->stream->name, right->stream->name);
+    return order != 0 ? order : dbk_slice_compare(daybook_text(left->name), daybook_text(right->name));
+}
+
+// In order of stream and name, a reference on each.
+static daybook_status list_consumers(daybook_store *store, dbk_slice stream_name,
+                                     dbk_consumer ***consumers_out, size_t *count_out, daybook_error *error) {
     if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
     struct dbk_consumers *registry;
     DBK_TRY(dbk_consumers_get(store, &registry, error));
     dbk_stream *stream = NULL;
     if (stream_name.size > 0) DBK_TRY(find_stream(store, stream_name, &stream, error));
+    if (dbk_consumers_all(registry, stream, consumers_out, count_out) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory listing consumers");
+    if (*count_out > 1) qsort(*consumers_out, *count_out, sizeof **consumers_out, compare_consumers);
+    return DAYBOOK_OK;
+}
+
+daybook_status daybook_consumer_list(daybook_store *store, daybook_slice stream,
+                                     int (*visit)(void *context, const daybook_consumer_info *info),
+                                     void *context, daybook_error *error) {
+    if (store == NULL || visit == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no store, or nobody to tell: pass both");
     dbk_consumer **consumers;
     size_t count;
-    if (dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK)
-        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory listing consumers");
+    DBK_TRY(list_consumers(store, stream, &consumers, &count, error));
     daybook_status status = DAYBOOK_OK;
     bool stop = false;
     for (size_t i = 0; i < count; i++) {
-        if (status == DAYBOOK_OK && !stop && (stream == NULL || consumers[i]->stream == stream)) {
+        if (status == DAYBOOK_OK && !stop) {
             daybook_consumer_info *info;
             status = new_info(consumers[i], &info, error);
             if (status == DAYBOOK_OK) {
@@ -943,4 +1000,36 @@ daybook_status daybook_consumer_list(daybook_store *store, daybook_slice stream_
     }
     dbk_free(store->allocator, consumers);
     return status;
+}
+
+daybook_status daybook_consumer_names(daybook_store *store, daybook_slice stream,
+                                      int (*visit)(void *context, daybook_slice of_stream,
+                                                   daybook_slice name),
+                                      void *context, daybook_error *error) {
+    if (store == NULL || visit == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no store, or nobody to tell: pass both");
+    dbk_consumer **consumers;
+    size_t count;
+    DBK_TRY(list_consumers(store, stream, &consumers, &count, error));
+    bool stop = false;
+    for (size_t i = 0; i < count; i++) {
+        stop = stop || visit(context, consumers[i]->stream->name, daybook_text(consumers[i]->name)) != 0;
+        dbk_consumer_unref(consumers[i]);
+    }
+    dbk_free(store->allocator, consumers);
+    return DAYBOOK_OK;
+}
+
+daybook_status daybook_consumer_count(daybook_store *store, daybook_slice stream_name, uint64_t *count_out,
+                                      daybook_error *error) {
+    if (store == NULL || count_out == NULL)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "no store, or nowhere to put the answer: pass both");
+    *count_out = 0;
+    if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
+    struct dbk_consumers *registry;
+    dbk_stream *stream;
+    DBK_TRY(dbk_consumers_get(store, &registry, error));
+    DBK_TRY(find_stream(store, stream_name, &stream, error));
+    *count_out = atomic_load(&stream->consumer_count);
+    return DAYBOOK_OK;
 }

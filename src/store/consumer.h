@@ -75,7 +75,9 @@ typedef struct dbk_consumer {
     char *damage;  // why its state cannot be used, or NULL
 
     // Guarded by registry->lock.
-    struct dbk_consumer *next;
+    struct dbk_consumer *next, **at; // of all; `at` is NULL where it is in no list
+    struct dbk_consumer *next_of_stream, **at_of_stream;
+    struct dbk_consumer *next_of_bucket;
     unsigned refs;
     unsigned handle_count;
     int64_t idle_since_ns; // monotonic; without handles
@@ -136,7 +138,11 @@ struct dbk_consumers {
     daybook_store *store;
     pthread_mutex_t change_lock;
     pthread_mutex_t lock;
-    dbk_consumer *first; // guarded by lock
+    // Guarded by lock.
+    dbk_consumer *first;    // in no order
+    dbk_consumer **buckets; // by stream and name
+    size_t bucket_count;    // a power of two
+    size_t count;
     uint64_t ephemeral_count;
     size_t part_bytes;           // of a state, in an event; tests make both small
     uint64_t checkpoint_changes; // bytes of changes behind a state that are always allowed
@@ -148,7 +154,8 @@ struct dbk_consumers {
     atomic_bool stop;
     _Atomic uint32_t keeper_word;
     atomic_bool keeper_sleeps;
-    atomic_bool sweeps; // a stream by interest may hold what nobody wants
+    atomic_int_fast64_t keeper_until_ns; // monotonic: when it looks again by itself; INT64_MAX while it looks
+    atomic_bool sweeps;                  // a stream by interest may hold what nobody wants
 };
 
 struct daybook_consumer {
@@ -164,9 +171,9 @@ struct daybook_consumer {
 /// The registry, loaded where it is not yet; in a reader loaded anew each time.
 daybook_status dbk_consumers_get(daybook_store *store, struct dbk_consumers **registry_out,
                                  daybook_error *error);
-/// A reference on every consumer, into an allocated array. ENOMEM.
-daybook_status dbk_consumers_all(struct dbk_consumers *registry, dbk_consumer ***consumers_out,
-                                 size_t *count_out);
+/// A reference on every consumer of a stream, or (NULL) of all, in no order, into an allocated array. ENOMEM.
+daybook_status dbk_consumers_all(struct dbk_consumers *registry, dbk_stream *stream,
+                                 dbk_consumer ***consumers_out, size_t *count_out);
 void dbk_consumer_unref(dbk_consumer *consumer);
 /// For deadlines: goes on evenly, whatever happens to the clock.
 uint64_t dbk_consumer_now(const dbk_consumer *consumer);
@@ -189,7 +196,7 @@ void dbk_consumers_free(daybook_store *store);
 void dbk_consumers_note_removed(daybook_store *store, uint32_t stream_id, uint64_t position_last);
 /// Events were removed: those delivered that wait for an answer are settled. Cheap where the store has no
 /// consumers.
-void dbk_consumers_drop_events(daybook_store *store, const dbk_stream *stream, const dbk_ranges *seqs);
+void dbk_consumers_drop_events(daybook_store *store, dbk_stream *stream, const dbk_ranges *seqs);
 /// What waits for an answer and lies before the first event the stream still has is settled. The lock is
 /// held.
 void dbk_consumer_drop_removed(dbk_consumer *consumer);
@@ -300,7 +307,7 @@ void dbk_consumer_take_off(dbk_consumer *consumer, uint64_t seq);
 /// DAYBOOK_RETENTION_...
 int dbk_consumer_retention(const dbk_stream *stream);
 /// What the stream's retention demands of a consumer's configuration. change_lock is held.
-daybook_status dbk_consumer_check_retention(struct dbk_consumers *registry, const dbk_stream *stream,
+daybook_status dbk_consumer_check_retention(struct dbk_consumers *registry, dbk_stream *stream,
                                             const daybook_consumer_config *config, daybook_error *error);
 /// Remove what it has settled, before that is saved.
 daybook_status dbk_consumer_remove_settled(dbk_consumer *consumer, daybook_error *error);

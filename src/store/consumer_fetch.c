@@ -259,15 +259,15 @@ static void drop_ranges(dbk_consumer *consumer, const dbk_ranges *seqs) {
     if (wakes) dbk_consumer_wake(consumer);
 }
 
-void dbk_consumers_drop_events(daybook_store *store, const dbk_stream *stream, const dbk_ranges *seqs) {
+void dbk_consumers_drop_events(daybook_store *store, dbk_stream *stream, const dbk_ranges *seqs) {
     struct dbk_consumers *registry = atomic_load(&store->consumers);
     dbk_consumer **consumers;
     size_t count;
-    if (registry == NULL || seqs->count == 0) return;
+    if (registry == NULL || seqs->count == 0 || atomic_load(&stream->consumer_count) == 0) return;
     // Where memory is out: found gone when they would be delivered again.
-    if (dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK) return;
+    if (dbk_consumers_all(registry, stream, &consumers, &count) != DAYBOOK_OK) return;
     for (size_t i = 0; i < count; i++) {
-        if (consumers[i]->stream == stream) drop_ranges(consumers[i], seqs);
+        drop_ranges(consumers[i], seqs);
         dbk_consumer_unref(consumers[i]);
     }
     dbk_free(store->allocator, consumers);

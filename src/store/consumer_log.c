@@ -27,6 +27,7 @@
 
 enum {
     SAVE_AFTER_MS = 100,
+    SAVE_EARLY_MS = 25,
     RETRY_MS = 1000,
     IDLE_MS = 1000, // how often unused consumers are looked for
     CHANGES_SIZE_MAX = 4 << 20,
@@ -255,7 +256,9 @@ void dbk_consumer_note_change(dbk_consumer *consumer) {
     daybook_store *store = consumer->store;
     struct dbk_consumers *registry = atomic_load(&store->consumers);
     consumer->changed_at_ns = store->vfs->clock_monotonic_ns(store->vfs);
-    dbk_consumers_wake_keeper(registry);
+    // Of thousands that change it is not woken for each: it comes in time by itself for all but the first.
+    int64_t due_ns = consumer->changed_at_ns + SAVE_AFTER_MS * DBK_MILLISECOND_NS;
+    if (atomic_load(&registry->keeper_until_ns) > due_ns) dbk_consumers_wake_keeper(registry);
 }
 
 // What one save takes along.
@@ -560,7 +563,7 @@ static int64_t keep(dbk_consumer *consumer) {
     if (changed_ns == 0 || atomic_load(&store->poisoned)) return INT64_MAX;
     int64_t due_ns = changed_ns + SAVE_AFTER_MS * DBK_MILLISECOND_NS;
     int64_t now_ns = store->vfs->clock_monotonic_ns(store->vfs);
-    if (now_ns < due_ns) return due_ns;
+    if (now_ns < due_ns - SAVE_EARLY_MS * DBK_MILLISECOND_NS) return due_ns; // the next few come along
     daybook_error error;
     daybook_error_init(&error);
     if (dbk_consumer_save(consumer, false, &error) == DAYBOOK_OK) return INT64_MAX;
@@ -576,7 +579,7 @@ int64_t dbk_consumers_keep(struct dbk_consumers *registry) {
     int64_t next_ns = store->vfs->clock_monotonic_ns(store->vfs) + IDLE_MS * DBK_MILLISECOND_NS;
     dbk_watches_call(&registry->watches); // those who fired under locks
     dbk_consumers_sweep_all(registry);
-    if (dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK) return next_ns;
+    if (dbk_consumers_all(registry, NULL, &consumers, &count) != DAYBOOK_OK) return next_ns;
     for (size_t i = 0; i < count; i++) {
         int64_t due_ns = keep(consumers[i]);
         if (due_ns < next_ns) next_ns = due_ns;
@@ -593,7 +596,10 @@ static void *run_keeper(void *context) {
     while (!atomic_load(&registry->stop)) {
         atomic_store(&registry->keeper_sleeps, true); // or is about to
         uint32_t seen = atomic_load(&registry->keeper_word);
-        int64_t left_ns = dbk_consumers_keep(registry) - vfs->clock_monotonic_ns(vfs);
+        atomic_store(&registry->keeper_until_ns, INT64_MAX); // what changes behind its back wakes it
+        int64_t until_ns = dbk_consumers_keep(registry);
+        atomic_store(&registry->keeper_until_ns, until_ns);
+        int64_t left_ns = until_ns - vfs->clock_monotonic_ns(vfs);
         if (atomic_load(&registry->stop)) break;
         if (left_ns > 0) (void)vfs->wait(vfs, word_of(&registry->keeper_word), seen, left_ns, 0);
         atomic_store(&registry->keeper_sleeps, false);

@@ -53,7 +53,6 @@ static bool needs(dbk_consumer *consumer, uint64_t seq, dbk_slice subject) {
 }
 
 typedef struct interest {
-    dbk_stream *stream;
     dbk_consumer **consumers;
     size_t count;
 } interest;
@@ -62,17 +61,16 @@ typedef struct interest {
 static bool is_nobodys(void *context, const dbk_event *event) {
     const interest *of = context;
     for (size_t i = 0; i < of->count; i++) {
-        if (of->consumers[i]->stream == of->stream && needs(of->consumers[i], event->seq, event->subject))
-            return false;
+        if (needs(of->consumers[i], event->seq, event->subject)) return false;
     }
     return true;
 }
 
 static daybook_status remove_ranges(struct dbk_consumers *registry, dbk_stream *stream,
                                     const dbk_seq_ranges *ranges, daybook_error *error) {
-    interest of = {.stream = stream};
+    interest of = {0};
     bool by_interest = dbk_consumer_retention(stream) == DAYBOOK_RETENTION_INTEREST;
-    if (by_interest && dbk_consumers_all(registry, &of.consumers, &of.count) != DAYBOOK_OK)
+    if (by_interest && dbk_consumers_all(registry, stream, &of.consumers, &of.count) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory removing settled messages");
     daybook_status status = DAYBOOK_OK;
     for (size_t i = 0; status == DAYBOOK_OK && i < ranges->count; i++)
@@ -112,11 +110,11 @@ void dbk_consumers_note_appended(daybook_store *store, dbk_stream *stream, dbk_s
     dbk_consumer **consumers;
     size_t count;
     if (dbk_consumers_get(store, &registry, NULL) != DAYBOOK_OK ||
-        dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK)
+        dbk_consumers_all(registry, stream, &consumers, &count) != DAYBOOK_OK)
         return; // the next opening looks through the stream
     bool wanted = false;
     for (size_t i = 0; i < count; i++) {
-        if (!wanted && consumers[i]->stream == stream) {
+        if (!wanted) {
             pthread_mutex_lock(&consumers[i]->lock);
             wanted = wants_subject(consumers[i]->config, subject);
             pthread_mutex_unlock(&consumers[i]->lock);
@@ -162,16 +160,16 @@ static bool overlap(const daybook_consumer_config *a, const daybook_consumer_con
     return false;
 }
 
-static daybook_status check_others(struct dbk_consumers *registry, const dbk_stream *stream,
+static daybook_status check_others(struct dbk_consumers *registry, dbk_stream *stream,
                                    const daybook_consumer_config *config, daybook_error *error) {
     dbk_consumer **consumers;
     size_t count;
-    if (dbk_consumers_all(registry, &consumers, &count) != DAYBOOK_OK)
+    if (dbk_consumers_all(registry, stream, &consumers, &count) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory making a consumer");
     daybook_status status = DAYBOOK_OK;
     for (size_t i = 0; i < count; i++) {
         const dbk_consumer *other = consumers[i];
-        bool is_other = other->stream == stream && !dbk_slice_equal(daybook_text(other->name), config->name);
+        bool is_other = !dbk_slice_equal(daybook_text(other->name), config->name);
         if (status == DAYBOOK_OK && is_other && overlap(other->config, config))
             status = dbk_fail(
                 error, DAYBOOK_EINVALID,
@@ -184,7 +182,7 @@ static daybook_status check_others(struct dbk_consumers *registry, const dbk_str
     return status;
 }
 
-daybook_status dbk_consumer_check_retention(struct dbk_consumers *registry, const dbk_stream *stream,
+daybook_status dbk_consumer_check_retention(struct dbk_consumers *registry, dbk_stream *stream,
                                             const daybook_consumer_config *config, daybook_error *error) {
     if (dbk_consumer_retention(stream) != DAYBOOK_RETENTION_WORKQUEUE) return DAYBOOK_OK;
     if (config->ack != DAYBOOK_ACK_EXPLICIT || config->deliver != DAYBOOK_DELIVER_ALL)

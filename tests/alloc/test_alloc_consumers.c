@@ -185,6 +185,18 @@ static daybook_status act_list(world *at) {
     return daybook_consumer_list(at->store, daybook_bytes(NULL, 0), ignore_info, NULL, &at->error);
 }
 
+static int ignore_name(void *context, daybook_slice stream, daybook_slice name) {
+    (void)context, (void)stream, (void)name;
+    return 0;
+}
+
+static daybook_status act_names(world *at) {
+    uint64_t count;
+    daybook_status status = daybook_consumer_count(at->store, in, &count, &at->error);
+    if (status != DAYBOOK_OK) return status;
+    return daybook_consumer_names(at->store, in, ignore_name, NULL, &at->error);
+}
+
 static daybook_status act_open(world *at) {
     daybook_consumer *consumer;
     daybook_status status = daybook_consumer_open(at->store, in, name_of_c, &consumer, &at->error);
@@ -483,6 +495,7 @@ static void consumers_lose_no_message(void **state) {
         {"remove", act_remove, prepare_other},
         {"info", act_info, append_input},
         {"list", act_list, NULL},
+        {"names", act_names, NULL},
         {"open", act_open, NULL},
         {"fetch", act_fetch, append_input},
         {"ack", act_ack, prepare_in_flight},
