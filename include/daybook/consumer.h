@@ -314,6 +314,20 @@ DAYBOOK_API daybook_status daybook_consumer_progress(daybook_consumer *consumer,
 DAYBOOK_API daybook_status daybook_consumer_term(daybook_consumer *consumer, uint64_t seq,
                                                  daybook_slice reason, daybook_error *error);
 
+/**
+ * Be told of advisories (a message was given up, or terminated): `told` gets what would else be appended as
+ * an event, subject and JSON, within 100 ms. For a server, whose streams capture what it publishes. One for a
+ * store; it is called one at a time, from a thread of the store or one that uses it, calls nothing of the
+ * store, and takes no lock that anybody holds while calling the store. What was not told when the store is
+ * closed is lost.
+ * @param told  NULL: they are appended again; when this returns none runs
+ * @return OK; EREADONLY, EMISUSE, and what opening a consumer gives
+ */
+DAYBOOK_API daybook_status daybook_advisory_watch(daybook_store *store,
+                                                  void (*told)(void *context, daybook_slice subject,
+                                                               daybook_slice json),
+                                                  void *context, daybook_error *error);
+
 /* Consuming: messages come to a handler, in one thread or several. */
 
 /** What a handler says of a message. */

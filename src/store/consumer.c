@@ -356,6 +356,7 @@ static daybook_status new_registry(daybook_store *store, daybook_error *error) {
     registry->real_offset_ns = store->vfs->clock_real_ns(store->vfs) -
                                store->vfs->clock_monotonic_ns(store->vfs);
     pthread_mutex_init(&registry->change_lock, NULL);
+    pthread_mutex_init(&registry->told_lock, NULL);
     pthread_mutex_init(&registry->lock, NULL);
     dbk_watches_init(&registry->watches, store->allocator);
     // Before loading: what loads asks it for the time, and removals meanwhile are noted.
@@ -461,6 +462,7 @@ void dbk_consumers_free(daybook_store *store) {
     free_list(registry);
     dbk_free(store->allocator, registry->buckets);
     dbk_watches_deinit(&registry->watches);
+    pthread_mutex_destroy(&registry->told_lock);
     pthread_mutex_destroy(&registry->change_lock);
     pthread_mutex_destroy(&registry->lock);
     atomic_store(&store->consumers, NULL);

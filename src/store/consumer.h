@@ -21,6 +21,7 @@
 //   fetch_lock         of a consumer: who reads ahead; reads events under it
 //   registry->lock     the list and its references; a leaf, also under removal_lock
 //   consumer->lock     the consumer's state; a leaf
+//   told_lock          who is told of advisories, held meanwhile; behind change_lock
 //   watches.lock       who is to be told; a leaf, also under the two before. No callback runs under these
 //
 // Saving (consumer_log.c). What happens is noted as changes (consumer/changes.h) and written as events of the
@@ -148,6 +149,9 @@ struct dbk_consumers {
     uint64_t checkpoint_changes; // bytes of changes behind a state that are always allowed
     int64_t real_offset_ns;      // from the monotonic clock to the time of deadlines
     dbk_watches watches;
+    pthread_mutex_t told_lock; // held while `told` runs, and no other meanwhile
+    void (*told)(void *context, dbk_slice subject, dbk_slice json); // of advisories; NULL: they are appended
+    void *told_context;
     // The keeper.
     bool keeper_runs;
     pthread_t keeper;

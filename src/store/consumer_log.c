@@ -502,6 +502,41 @@ static void encode_advisory(const dbk_consumer *consumer, const dbk_advisory *ad
     append_plain(buf, "}");
 }
 
+daybook_status daybook_advisory_watch(daybook_store *store,
+                                      void (*told)(void *context, daybook_slice subject, daybook_slice json),
+                                      void *context, daybook_error *error) {
+    if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store: open one with daybook_open");
+    if (store->read_only)
+        return dbk_fail(error, DAYBOOK_EREADONLY,
+                        "the store is open for reading only: open it for writing to be told of advisories");
+    struct dbk_consumers *registry;
+    DBK_TRY(dbk_consumers_get(store, &registry, error));
+    pthread_mutex_lock(&registry->told_lock);
+    registry->told = told;
+    registry->told_context = context;
+    pthread_mutex_unlock(&registry->told_lock);
+    return DAYBOOK_OK;
+}
+
+// False where nobody wants to be told.
+static bool tell_advisory(struct dbk_consumers *registry, dbk_slice subject, dbk_slice json) {
+    pthread_mutex_lock(&registry->told_lock);
+    bool is_told = registry->told != NULL;
+    if (is_told) registry->told(registry->told_context, subject, json);
+    pthread_mutex_unlock(&registry->told_lock);
+    return is_told;
+}
+
+static daybook_status append_advisory(daybook_store *store, dbk_slice subject, const dbk_buf *json,
+                                      daybook_error *error) {
+    if (dbk_stream_table_capture(store->streams, subject) == NULL)
+        DBK_TRY(make_stream(store, advisories_stream, "$JS.EVENT.ADVISORY.>", ADVISORIES_KEPT,
+                            "advisories, as JetStream publishes them", error));
+    daybook_event event;
+    init_event(&event, subject, "", json);
+    return append(store, &event, 1, false, NULL, error);
+}
+
 static daybook_status send_advisory(dbk_consumer *consumer, const dbk_advisory *advisory,
                                     daybook_error *error) {
     daybook_store *store = consumer->store;
@@ -511,17 +546,15 @@ static daybook_status send_advisory(dbk_consumer *consumer, const dbk_advisory *
                         (int)consumer->stream->name.size, (const char *)consumer->stream->name.data,
                         consumer->name);
     dbk_slice on = daybook_bytes(subject, (size_t)size);
-    if (dbk_stream_table_capture(store->streams, on) == NULL)
-        DBK_TRY(make_stream(store, advisories_stream, "$JS.EVENT.ADVISORY.>", ADVISORIES_KEPT,
-                            "advisories, as JetStream publishes them", error));
     dbk_buf data;
     dbk_buf_init(&data, store->allocator, ADVISORY_SIZE_MAX);
     encode_advisory(consumer, advisory, &data);
-    daybook_event event;
-    init_event(&event, on, "", &data);
     daybook_status status = dbk_buf_status(&data);
-    status = status == DAYBOOK_OK ? append(store, &event, 1, false, NULL, error)
-                                  : dbk_fail(error, status, "out of memory sending an advisory");
+    if (status != DAYBOOK_OK) {
+        (void)dbk_fail(error, status, "out of memory sending an advisory");
+    } else if (!tell_advisory(atomic_load(&store->consumers), on, daybook_bytes(data.data, data.size))) {
+        status = append_advisory(store, on, &data, error);
+    }
     dbk_buf_deinit(&data);
     return status;
 }

@@ -235,6 +235,52 @@ static void unanswered_messages_come_again(void **state) {
     daybook_consumer_close(consumer);
 }
 
+typedef struct told {
+    int count;
+    char subject[128], json[256];
+} told;
+
+static void note_advisory(void *context, daybook_slice subject, daybook_slice json) {
+    told *into = context;
+    into->count++;
+    (void)snprintf(into->subject, sizeof into->subject, "%.*s", (int)subject.size,
+                   (const char *)subject.data);
+    (void)snprintf(into->json, sizeof into->json, "%.*s", (int)json.size, (const char *)json.data);
+}
+
+static void advisories_are_told_instead_of_appended(void **state) {
+    fixture *at = *state;
+    for (int i = 0; i < 2; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("c");
+    config.max_deliver = 1;
+    config.ack_wait_ns = DBK_SECOND_NS;
+    daybook_consumer *consumer = add(at, &config);
+    told found = {0};
+    assert_int_equal(daybook_advisory_watch(NULL, note_advisory, &found, NULL), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_advisory_watch(at->store, note_advisory, &found, NULL), DAYBOOK_OK);
+    assert_string_equal(fetched(consumer, 1), "1");
+    pass(at, 2 * DBK_SECOND_NS);
+    assert_string_equal(fetched(consumer, 1), "2");
+    pass(at, DBK_SECOND_NS / 2);
+    assert_int_equal(found.count, 1);
+    assert_string_equal(found.subject, "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.S.c");
+    assert_string_equal(found.json,
+                        "{\"type\":\"io.nats.jetstream.advisory.v1.max_deliver\",\"stream\":\"S\","
+                        "\"consumer\":\"c\",\"stream_seq\":1,\"deliveries\":1}");
+    daybook_stream_info *info;
+    assert_int_equal(daybook_stream_get_info(at->store, daybook_text("$ADVISORIES"), &info, NULL),
+                     DAYBOOK_ENOTFOUND);
+    // Nobody is told any more.
+    assert_int_equal(daybook_advisory_watch(at->store, NULL, NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_term(consumer, 2, daybook_text(""), NULL), DAYBOOK_OK);
+    pass(at, DBK_SECOND_NS);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(daybook_stream_get_info(at->store, daybook_text("$ADVISORIES"), &info, NULL),
+                     DAYBOOK_OK);
+    daybook_stream_info_release(at->store, info);
+    daybook_consumer_close(consumer);
+}
+
 static void each_policy_begins_where_it_says(void **state) {
     fixture *at = *state;
     (void)append(at, "s.1.a");
@@ -1075,6 +1121,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(messages_come_once_and_are_acknowledged),
         CASE(unanswered_messages_come_again),
+        CASE(advisories_are_told_instead_of_appended),
         CASE(each_policy_begins_where_it_says),
         CASE(filters_pass_what_matches_one_of_them),
         CASE(order_is_kept_per_aggregate),
