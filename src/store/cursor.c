@@ -595,6 +595,24 @@ static int compare_positions(const void *a, const void *b) {
     return left < right ? -1 : left > right;
 }
 
+static daybook_status add_to_list(void *context, uint64_t position) {
+    return add_position(context, position);
+}
+
+// The same from the index, where it can be read and says it all.
+static daybook_status list_last_by_index(daybook_cursor *cursor, position_list *list, daybook_error *error) {
+    if (cursor->stream == NULL || !dbk_query_asks_for_subjects_only(&cursor->query))
+        return list_last_per_subject(cursor, list, error);
+    daybook_status status = dbk_query_last_of_subjects(cursor->store, cursor->stream, &cursor->query,
+                                                       cursor->last, add_to_list, list, error);
+    if (status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO) {
+        list->count = 0;
+        return list_last_per_subject(cursor, list, error);
+    }
+    if (list->count > 1) qsort(list->positions, list->count, sizeof *list->positions, compare_positions);
+    return status;
+}
+
 static daybook_status list_id_in_stream(const dbk_view *view, uint32_t stream_id, dbk_slice id_key,
                                         position_list *list, daybook_error *error) {
     uint64_t hash = dbk_memtable_id_hash(stream_id, id_key);
@@ -652,7 +670,7 @@ static daybook_status list_id(daybook_cursor *cursor, position_list *list, daybo
 static daybook_status make_list(daybook_cursor *cursor, daybook_error *error) {
     position_list list = {.allocator = cursor->store->allocator};
     daybook_status status = cursor->query.id.size > 0 ? list_id(cursor, &list, error)
-                                                      : list_last_per_subject(cursor, &list, error);
+                                                      : list_last_by_index(cursor, &list, error);
     cursor->list = list.positions;
     cursor->list_count = list.count;
     cursor->list_at = cursor->back ? list.count : 0;

@@ -68,6 +68,18 @@ daybook_status dbk_candidates_seek_back(dbk_candidates *candidates, uint64_t pos
 bool dbk_candidates_have_all_terms(const dbk_candidates *candidates);
 void dbk_candidates_close(dbk_candidates *candidates);
 
+// ---- The newest event of each subject (last.c) ------------------------------------------------------------
+
+/// Do filters, and bounds of position, seq and recorded, say all that the query asks?
+bool dbk_query_asks_for_subjects_only(const daybook_query *query);
+/// `add` the position of each newest live event of a subject of `stream` that the query's filters match,
+/// among those up to position_last, seq_to and before recorded_until; in no order. Lower bounds are the
+/// caller's. For queries of which the above is true. ENOMEM; EDAMAGED, EIO: the index cannot be read.
+daybook_status dbk_query_last_of_subjects(daybook_store *store, const dbk_stream *stream,
+                                          const daybook_query *query, uint64_t position_last,
+                                          daybook_status (*add)(void *context, uint64_t position),
+                                          void *context, daybook_error *error);
+
 // ---- Which segments are worth asking (sieve.c) ------------------------------------------------------------
 
 /// Of the `count` segments of the view from `first` on, at most DBK_SIEVE_MAX: bit i is clear where segment
