@@ -23,7 +23,7 @@ extern "C" {
 #define DAYBOOK_TEXT_SIZE_MAX 255       /* bytes of id, type, schema, correlation, causation, actor, tag */
 #define DAYBOOK_TAG_COUNT_MAX 128       /* tags of one event */
 #define DAYBOOK_HEADER_COUNT_MAX 256    /* headers of one event */
-#define DAYBOOK_HEADER_SIZE_MAX 4096    /* bytes of one header's value; a name has DAYBOOK_TEXT_SIZE_MAX */
+#define DAYBOOK_HEADER_SIZE_MAX 65535   /* bytes of one header's value; a name has DAYBOOK_TEXT_SIZE_MAX */
 #define DAYBOOK_BATCH_COUNT_MAX 65535   /* events of one append */
 #define DAYBOOK_BATCH_SIZE_MAX 16777216 /* bytes of one append, encoded */
 
@@ -32,7 +32,7 @@ extern "C" {
 
 typedef struct daybook_header {
     daybook_slice name;  /* 1 to 255 bytes, printable ASCII without ':' and space */
-    daybook_slice value; /* 0 to 4096 bytes UTF-8 without control characters */
+    daybook_slice value; /* 0 to 65,535 bytes UTF-8 without control characters other than tab */
 } daybook_header;
 
 /** Borrowed by every call it is passed to. In arrays, `size` of the first element is the stride. */

@@ -142,6 +142,19 @@ static daybook_status check_header_name(size_t number, dbk_slice name, daybook_e
         number);
 }
 
+// A text that may have tabs in it. (No character of UTF-8 has the byte of one inside.)
+static bool is_header_value(dbk_slice value) {
+    if (value.size > DAYBOOK_HEADER_SIZE_MAX || lacks_bytes(value)) return false;
+    const char *bytes = value.data;
+    size_t begin = 0;
+    for (size_t i = 0; i <= value.size; i++) {
+        if (i < value.size && bytes[i] != '\t') continue;
+        if (!dbk_is_plain_text(daybook_bytes(bytes + begin, i - begin))) return false;
+        begin = i + 1;
+    }
+    return true;
+}
+
 static daybook_status refuse_header_value(const daybook_header *header, daybook_error *error) {
     char field[SHOWN_SIZE_MAX + 32];
     (void)snprintf(field, sizeof field, "the value of header \"%.*s\"", shown_size(header->name),
@@ -162,7 +175,8 @@ static daybook_status check_headers(const daybook_event *event, daybook_error *e
     for (size_t i = 0; i < event->header_count; i++) {
         const daybook_header *header = &event->headers[i];
         DBK_TRY(check_header_name(i + 1, header->name, error));
-        if (!is_fine_text(header->value, DAYBOOK_HEADER_SIZE_MAX)) return refuse_header_value(header, error);
+        if (!is_fine_text(header->value, DAYBOOK_HEADER_SIZE_MAX) && !is_header_value(header->value))
+            return refuse_header_value(header, error);
     }
     return DAYBOOK_OK;
 }

@@ -352,7 +352,7 @@ static void make_random_event(random_event *made) {
     event->header_count = random_below(2) ? random_below(random_below(8) == 0 ? 40 : 6) : 0;
     for (size_t i = 0; i < event->header_count; i++) {
         made->headers[i].name = random_text(made, 1, DAYBOOK_TEXT_SIZE_MAX);
-        made->headers[i].value = random_text(made, 0, DAYBOOK_HEADER_SIZE_MAX);
+        made->headers[i].value = random_text(made, 0, random_below(50) == 0 ? DAYBOOK_HEADER_SIZE_MAX : 4096);
     }
 }
 

@@ -169,7 +169,15 @@ static void headers_are_checked(void **state) {
     headers[0].value = text_of(DAYBOOK_HEADER_SIZE_MAX);
     assert_accepted(&event);
     headers[0].value = text_of(DAYBOOK_HEADER_SIZE_MAX + 1);
-    assert_refused(&event, DAYBOOK_EINVALID, "\"Name\"", "4096");
+    assert_refused(&event, DAYBOOK_EINVALID, "\"Name\"", "65535");
+    headers[0].value = daybook_text("\ta\t\t\xc3\xa4\tb\t");
+    assert_accepted(&event);
+    headers[0].value = daybook_text("a\tb\x1b[0m");
+    assert_refused(&event, DAYBOOK_EINVALID, "\"Name\"", "control");
+    headers[0].value = daybook_text("a\t\xc3\tb");
+    assert_refused(&event, DAYBOOK_EINVALID, "\"Name\"", "UTF-8");
+    headers[0].value = daybook_bytes(NULL, 3);
+    assert_refused(&event, DAYBOOK_EINVALID, "\"Name\"", "3");
     headers[0].value = daybook_text("a\r\nInjected: x");
     assert_refused(&event, DAYBOOK_EINVALID, "\"Name\"", "control");
     headers[0].value = daybook_text("\xf5");
