@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proto/status.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "proto/headers.h"
+
+static void statuses_are_header_blocks(void **state) {
+    (void)state;
+    for (int i = 0; i < DBK_STATUS_COUNT; i++) {
+        dbk_headers headers;
+        dbk_slice block = dbk_status_block((dbk_status)i), line = dbk_status_line((dbk_status)i);
+        assert_true(dbk_headers_is_valid(block));
+        assert_true(dbk_headers_open(block, &headers));
+        assert_in_range(headers.status, 100, 599);
+        assert_int_equal(line.size, block.size - 2);
+        assert_memory_equal(line.data, block.data, line.size);
+    }
+    assert_true(dbk_slice_equal(dbk_status_block(DBK_STATUS_NO_MESSAGES),
+                                daybook_text("NATS/1.0 404 No Messages\r\n\r\n")));
+    assert_true(
+        dbk_slice_equal(dbk_status_block(DBK_STATUS_NO_RESPONDERS), daybook_text("NATS/1.0 503\r\n\r\n")));
+}
+
+static void errors_are_lines(void **state) {
+    (void)state;
+    for (int i = 0; i < DBK_ERROR_COUNT; i++) {
+        dbk_slice line = dbk_proto_error_line((dbk_proto_error)i),
+                  text = dbk_proto_error_text((dbk_proto_error)i);
+        assert_memory_equal(line.data, "-ERR '", 6);
+        assert_memory_equal((const char *)line.data + line.size - 3, "'\r\n", 3);
+        assert_int_equal(text.size, line.size - 9);
+        assert_null(memchr(text.data, '\'', text.size)); // clients cut at it
+    }
+    assert_true(
+        dbk_slice_equal(dbk_proto_error_line(DBK_ERROR_STALE), daybook_text("-ERR 'Stale Connection'\r\n")));
+    assert_true(dbk_slice_equal(dbk_proto_error_text(DBK_ERROR_STALE), daybook_text("Stale Connection")));
+    assert_true(dbk_proto_error_closes(DBK_ERROR_STALE));
+    assert_false(dbk_proto_error_closes(DBK_ERROR_INVALID_SUBJECT));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(statuses_are_header_blocks),
+        cmocka_unit_test(errors_are_lines),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
