@@ -9,11 +9,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-typedef struct nats_server {
-    char folder[64];
-    char url[64];
-    int process; // 0: none
-} nats_server;
+#include "lib/server_process.h"
+
+typedef server_process nats_server; // its url is where to connect
 
 /// "2.9.10" of the program as 2009. 0 where it does not run.
 unsigned nats_server_version(void);
