@@ -6,10 +6,13 @@
 #   daybook_toolkit_static  libdaybook-toolkit.a
 #   daybook_projection  libdaybook-projection.so.0   read models; on libdaybook and, where they are, SQLite and libpq
 #   daybook_projection_static  libdaybook-projection.a
+#   daybook_server   libdaybook-server.so.0   a NATS server; on libdaybook, libuv, OpenSSL, jansson and libcrypt
+#   daybook_server_static  libdaybook-server.a
 #   daybook_cli      daybook                   the program; sees include/ and src/cli only
 #
-# The toolkit carries the json module. The shared toolkit and projections carry their own hidden copies of the base module,
-# because libdaybook does not export it. The static ones do not: there libdaybook.a answers.
+# The shared toolkit, projections and server carry their own hidden copies of lower modules, because libdaybook does not export
+# them. The static ones carry only what is not in libdaybook.a, which answers for the rest: the toolkit json, the server json,
+# proto, config, interest and api.
 set(DAYBOOK_SOVERSION 0)
 set(DAYBOOK_STORE_MODULES base subject io record index journal consumer publish segment store engine)
 set(DAYBOOK_STORE_LIBRARIES PkgConfig::ZSTD PkgConfig::XXHASH roaring Threads::Threads)
@@ -51,6 +54,8 @@ dbk_objects(store_objects ${DAYBOOK_STORE_MODULES})
 dbk_objects(toolkit_objects toolkit json)
 dbk_objects(projection_objects projection)
 dbk_objects(base_objects base)
+dbk_objects(server_objects api config interest json proto server)
+dbk_objects(subject_objects subject)
 
 if(TARGET dbk_store)
   add_library(daybook SHARED ${store_objects})
@@ -96,6 +101,21 @@ if(TARGET dbk_base_archive AND TARGET dbk_projection)
   target_link_libraries(daybook_projection_static PUBLIC daybook_static PRIVATE ${databases})
 endif()
 
+if(TARGET dbk_base_archive AND TARGET dbk_server)
+  set(server_libraries PkgConfig::LIBUV PkgConfig::OPENSSL PkgConfig::CRYPT PkgConfig::JANSSON)
+  add_library(dbk_subject_archive STATIC ${subject_objects})
+  set_target_properties(dbk_subject_archive PROPERTIES LINKER_LANGUAGE C)
+  add_library(daybook_server SHARED ${server_objects})
+  dbk_library_properties(daybook_server daybook-server server)
+  dbk_shared_library_properties(daybook_server daybook-server.map)
+  target_link_libraries(daybook_server PUBLIC daybook PRIVATE dbk_subject_archive dbk_base_archive ${server_libraries}
+    PkgConfig::XXHASH Threads::Threads)
+
+  add_library(daybook_server_static STATIC ${server_objects})
+  dbk_library_properties(daybook_server_static daybook-server server-static)
+  target_link_libraries(daybook_server_static PUBLIC daybook_static PRIVATE ${server_libraries})
+endif()
+
 # dbk_cli(SOURCES main.c other.c... [LIBRARIES lib...])
 # The program `daybook`, and the object library dbk_cli with everything but main.c for unit tests. Its sources see
 # "daybook/..." and "cli/..." and cannot reach the rest of src: that folder is not on the include path, src/cli is reached
@@ -120,6 +140,9 @@ function(dbk_cli)
     add_executable(daybook_cli main.c)
     if(TARGET daybook_projection_static)
       target_link_libraries(dbk_cli PUBLIC daybook_projection_static)
+    endif()
+    if(TARGET daybook_server_static)
+      target_link_libraries(dbk_cli PUBLIC daybook_server_static)
     endif()
     target_link_libraries(daybook_cli PRIVATE dbk_cli daybook_toolkit_static daybook_static)
     set_target_properties(daybook_cli PROPERTIES OUTPUT_NAME daybook RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})

@@ -13,7 +13,10 @@ for library in "$@"; do exported "$library"; done | sort >"$work/all"
 sort -u "$work/all" >"$work/exported"
 
 # Declarations as the compiler sees them: names before a parenthesis in what carries DAYBOOK_API.
-printf '#define DAYBOOK_API DBK_EXPORTED\n#include <daybook/daybook.h>\n#include <daybook/sys/vfs.h>\n' |
+# The server's library is not always built; its header is not part of daybook.h.
+server=
+[[ "$*" == *daybook-server* ]] && server='#include <daybook/server.h>'
+printf '#define DAYBOOK_API DBK_EXPORTED\n#include <daybook/daybook.h>\n#include <daybook/sys/vfs.h>\n%s\n' "$server" |
     "$cc" -E -P -I "$include" -x c - | tr '\n' ' ' | grep -oE 'DBK_EXPORTED[^;]*;' |
     grep -oE 'daybook_[a-z0-9_]+ *\(' | tr -d ' (' | sort -u >"$work/declared"
 

@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: Apache-2.0
+// A connection from accept to its end: greeting, deadlines, pings, closing. What it says is read in client_read.c, what it
+// gets is written in client_write.c.
+//
+// Closing has two steps, because whoever closes may be in the middle of routing. dbk_client_close marks, and appends the
+// reason where there is one to be told; dbk_client_settle, when the round ends, takes the subscriptions out of the trie,
+// writes what waits, and closes the socket. Where a reason was told our side is shut down first and the other side given
+// `linger_ns` to close, its bytes thrown away: a socket that is closed with unread bytes is reset, and the reason would be
+// lost with it.
+//
+// The memory goes with the last reference: one is the socket's, others those of checks, publishes under way, stalls.
+#include "server/client.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "base/time.h"
+#include "server/info.h"
+#include "server/server.h"
+#include "server/tls.h"
+
+static const int64_t linger_ns = DBK_SECOND_NS;
+static const int64_t first_ping_ns = DBK_SECOND_NS;
+static const int64_t stall_ns = 5 * DBK_MILLISECOND_NS;
+static const int64_t accept_again_ns = 100 * DBK_MILLISECOND_NS;
+
+const char *dbk_close_reason_text(dbk_close_reason reason) {
+    static const char *const texts[] = {
+#define DBK_CLOSE_REASON_TEXT(name, text) text,
+        DBK_CLOSE_REASONS(DBK_CLOSE_REASON_TEXT)
+#undef DBK_CLOSE_REASON_TEXT
+    };
+    return texts[reason];
+}
+
+// Memory.
+
+void dbk_client_unref(dbk_client *client) {
+    if (client == NULL || --client->reference_count > 0) return;
+    DBK_ASSERT(client->state == DBK_CLIENT_CLOSED && client->subscriptions.count == 0);
+    const daybook_allocator *allocator = client->server->allocator;
+    dbk_client_forget_input(client);
+    dbk_outbox_reset(&client->outbox);
+    dbk_tls_free(client->tls);
+    dbk_responses_free(client->responses);
+    dbk_permissions_unref(client->permissions);
+    dbk_auth_unref(client->auth);
+    dbk_free(allocator, client->facts);
+    dbk_free(allocator, client);
+}
+
+static void link_client(dbk_client *client) {
+    dbk_server *server = client->server;
+    client->previous = server->last_client;
+    if (server->last_client != NULL) {
+        server->last_client->next = client;
+    } else {
+        server->first_client = client;
+    }
+    server->last_client = client;
+    server->client_count++;
+}
+
+static void unlink_client(dbk_client *client) {
+    dbk_server *server = client->server;
+    if (client->previous != NULL) {
+        client->previous->next = client->next;
+    } else {
+        server->first_client = client->next;
+    }
+    if (client->next != NULL) {
+        client->next->previous = client->previous;
+    } else {
+        server->last_client = client->previous;
+    }
+    client->next = client->previous = NULL;
+}
+
+// The end.
+
+void dbk_client_touch(dbk_client *client) {
+    if (client->is_touched) return;
+    client->is_touched = true;
+    client->next_touched = client->server->touched;
+    client->server->touched = dbk_client_ref(client);
+}
+
+static void send_error_line(dbk_client *client, const char *text) {
+    dbk_client_send(client, "-ERR '", 6);
+    dbk_client_send(client, text, strlen(text));
+    dbk_client_send(client, "'\r\n", 3);
+}
+
+void dbk_client_send_error(dbk_client *client, const char *format, ...) {
+    char text[1024]; // longer subjects are cut
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    send_error_line(client, text);
+}
+
+void dbk_client_close(dbk_client *client, dbk_close_reason reason, const char *error_text) {
+    if (client->state == DBK_CLIENT_LINGERING) {
+        client->is_abandoned = true; // nothing to wait for any more, whatever the reason
+    } else if (dbk_client_is_open(client)) {
+        if (error_text != NULL) send_error_line(client, error_text);
+        client->tells_reason = error_text != NULL;
+        client->close_reason = reason;
+        client->state = DBK_CLIENT_CLOSING;
+        dbk_client_update_reading(client);
+    }
+    dbk_client_touch(client);
+}
+
+static void on_closed(uv_handle_t *handle) {
+    dbk_client *client = handle->data;
+    client->has_tcp = false;
+    dbk_client_unref(client);
+}
+
+/// Close the socket, whatever waits.
+static void finish(dbk_client *client) {
+    dbk_server *server = client->server;
+    client->state = DBK_CLIENT_CLOSED;
+    dbk_server_stop_timer(server, &client->timer);
+    dbk_server_stop_timer(server, &client->write_timer);
+    unlink_client(client);
+    uv_close((uv_handle_t *)&client->tcp, on_closed);
+}
+
+/// Our side is done: once all is written the other one is told so.
+static void shut_down(dbk_client *client) {
+    if (client->is_shut || client->is_writing) return;
+    client->is_shut = true;
+    if (uv_shutdown(&client->shutdown, (uv_stream_t *)&client->tcp, NULL) != 0) finish(client);
+}
+
+static bool is_silent_end(const dbk_client *client) {
+    switch (client->close_reason) {
+    case DBK_CLOSE_WRITE:
+    case DBK_CLOSE_READ:
+    case DBK_CLOSE_SLOW_PENDING:
+    case DBK_CLOSE_SLOW_DEADLINE:
+    case DBK_CLOSE_MEMORY:
+        return true;
+    default:
+        return client->is_broken;
+    }
+}
+
+static void say_goodbye(dbk_client *client) {
+    dbk_client_flush(client);
+    if (client->tls == NULL || !client->is_ciphered || client->outbox.size > 0) return;
+    dbk_tls_end(client->tls);
+    dbk_client_flush(client);
+}
+
+static void leave(dbk_client *client) {
+    dbk_server *server = client->server;
+    dbk_server_log(server, DEBUG, "%s:%d - cid:%" PRIu64 " - Client connection closed: %s", client->address,
+                   client->port, client->id, dbk_close_reason_text(client->close_reason));
+    client->state = DBK_CLIENT_LINGERING;
+    server->client_count--;
+    dbk_server_stop_timer(server, &client->timer);
+    dbk_client_cancel_check(client);
+    dbk_client_drop_all_subscriptions(client);
+    dbk_client_forget_input(client);
+    if (!is_silent_end(client)) say_goodbye(client);
+    bool lingers = client->tells_reason && !is_silent_end(client) && !server->is_stopping;
+    if (!lingers || client->is_abandoned) {
+        finish(client);
+        return;
+    }
+    dbk_server_start_timer(server, &client->timer, linger_ns);
+    dbk_client_update_reading(client);
+    if (dbk_client_waiting_size(client) == 0) shut_down(client);
+}
+
+void dbk_client_settle(dbk_client *client) {
+    switch (client->state) {
+    case DBK_CLIENT_CLOSING:
+        leave(client);
+        break;
+    case DBK_CLIENT_LINGERING:
+        if (client->is_abandoned) {
+            finish(client);
+        } else if (dbk_client_waiting_size(client) == 0) {
+            shut_down(client);
+        }
+        break;
+    case DBK_CLIENT_CLOSED:
+        break;
+    default:
+        dbk_client_flush(client);
+        break;
+    }
+}
+
+// Pings and deadlines: one timer, whose meaning is the state's.
+
+static void start_pings(dbk_client *client) {
+    int64_t interval_ns = client->server->options->limits.ping_interval_ns;
+    int64_t first_ns = interval_ns < first_ping_ns ? interval_ns : first_ping_ns;
+    // Spread, so that a thousand that connect together are not pinged together.
+    first_ns += (int64_t)(dbk_server_random(client->server) % (uint64_t)(first_ns / 5 + 1));
+    dbk_server_start_timer(client->server, &client->timer, first_ns);
+}
+
+static void ping(dbk_client *client) {
+    dbk_server *server = client->server;
+    const dbk_limit_options *limits = &server->options->limits;
+    int64_t idle_ns = dbk_server_now_ns(server) - client->heard_ns;
+    if (client->rtt_ns > 0 && client->pings_out == 0 && idle_ns < limits->ping_interval_ns) {
+        // It is alive, and how far away is known.
+        dbk_server_start_timer(server, &client->timer, limits->ping_interval_ns - idle_ns);
+        return;
+    }
+    if ((int64_t)client->pings_out >= limits->pings_out_max) {
+        server->counters.stale_connection_count++;
+        dbk_server_log(server, DEBUG, "%s:%d - cid:%" PRIu64 " - Stale Client Connection - Closing",
+                       client->address, client->port, client->id);
+        dbk_client_close(client, DBK_CLOSE_STALE, "Stale Connection");
+        return;
+    }
+    client->pings_out++;
+    client->ping_sent_ns = (int64_t)uv_hrtime();
+    dbk_client_send(client, "PING\r\n", 6);
+    dbk_server_start_timer(server, &client->timer, limits->ping_interval_ns);
+}
+
+static void on_timer(dbk_timer *timer) {
+    dbk_client *client = DBK_OWNER(timer, dbk_client, timer);
+    switch (client->state) {
+    case DBK_CLIENT_HANDSHAKE:
+        if (!client->is_greeted && !client->waits_for_handshake) {
+            // Handshake first, but nothing came: perhaps it waits for INFO.
+            dbk_client_send_info(client);
+            dbk_server_start_timer(client->server, timer, client->server->options->tls.timeout_ns);
+            break;
+        }
+        dbk_server_log(client->server, ERROR, "%s:%d - cid:%" PRIu64 " - TLS handshake error: timeout",
+                       client->address, client->port, client->id);
+        dbk_client_close(client, DBK_CLOSE_TLS, NULL);
+        break;
+    case DBK_CLIENT_GREETED:
+    case DBK_CLIENT_CHECKING:
+        dbk_server_log(client->server, DEBUG, "%s:%d - cid:%" PRIu64 " - Authorization Timeout",
+                       client->address, client->port, client->id);
+        dbk_client_close(client, DBK_CLOSE_AUTH_TIMEOUT, "Authentication Timeout");
+        break;
+    case DBK_CLIENT_OPEN:
+        ping(client);
+        break;
+    case DBK_CLIENT_LINGERING:
+        client->is_abandoned = true;
+        dbk_client_touch(client);
+        break;
+    case DBK_CLIENT_CLOSING:
+    case DBK_CLIENT_CLOSED:
+        break;
+    }
+}
+
+// Backpressure.
+
+void dbk_client_hold(dbk_client *client, size_t size) {
+    client->held_size += size;
+    if (client->held_size > DBK_CLIENT_HELD_MAX) dbk_client_update_reading(client);
+}
+
+void dbk_client_release(dbk_client *client, size_t size) {
+    DBK_ASSERT(size <= client->held_size);
+    client->held_size -= size;
+    if (!client->is_reading) dbk_client_update_reading(client);
+}
+
+void dbk_client_stall(dbk_client *client) {
+    dbk_server *server = client->server;
+    if (client->is_stalled || client->state != DBK_CLIENT_OPEN) return;
+    client->is_stalled = true;
+    client->next_stalled = server->stalled;
+    server->stalled = dbk_client_ref(client);
+    dbk_client_update_reading(client);
+    if (!server->stall_timer.is_active) dbk_server_start_timer(server, &server->stall_timer, stall_ns);
+}
+
+void dbk_server_end_stalls(dbk_server *server) {
+    while (server->stalled != NULL) {
+        dbk_client *client = server->stalled;
+        server->stalled = client->next_stalled;
+        client->is_stalled = false;
+        dbk_client_update_reading(client);
+        dbk_client_unref(client);
+    }
+}
+
+// Greeting.
+
+void dbk_client_send_info(dbk_client *client) {
+    dbk_server *server = client->server;
+    const dbk_server_options *options = server->options;
+    bool has_tls = server->tls != NULL;
+    dbk_info info = {
+        .server_id = server->id,
+        .server_name = options->server_name != NULL ? options->server_name : server->id,
+        .version = options->announced_version,
+        .host = options->client.host,
+        .port = server->port,
+        .headers = !options->no_headers,
+        .auth_required = dbk_auth_is_required(server->auth),
+        .tls_required = has_tls && !options->allow_non_tls,
+        .tls_verify = has_tls && options->tls.verify,
+        .tls_available = has_tls && options->allow_non_tls,
+        .payload_max = options->limits.payload_max,
+        .jetstream = server->store != NULL,
+        .client_id = client->id,
+        .client_ip = client->address,
+        .nonce = client->nonce,
+        .connect_url = options->client_advertise,
+        .domain = options->jetstream.domain,
+        .lame_duck = server->is_lame_duck,
+        .api_level = dbk_server_api_level(server),
+    };
+    dbk_buf line;
+    dbk_buf_init(&line, server->allocator, 64 * 1024);
+    dbk_info_write(&line, &info);
+    if (line.failed) {
+        dbk_client_close(client, DBK_CLOSE_MEMORY, NULL);
+    } else {
+        dbk_client_send(client, line.data, line.size);
+        client->is_greeted = true;
+    }
+    dbk_buf_deinit(&line);
+}
+
+void dbk_client_welcome(dbk_client *client) {
+    bool was_open = client->state == DBK_CLIENT_OPEN && client->timer.is_active;
+    client->state = DBK_CLIENT_OPEN;
+    if (!was_open) start_pings(client);
+}
+
+void dbk_client_secured(dbk_client *client) {
+    dbk_server *server = client->server;
+    if (!client->is_greeted) dbk_client_send_info(client);
+    if (client->state >= DBK_CLIENT_CLOSING) return;
+    client->state = DBK_CLIENT_GREETED;
+    dbk_server_start_timer(server, &client->timer, server->options->auth.timeout_ns);
+    dbk_client_enter_unnamed(client);
+}
+
+/// False: memory or randomness is out.
+static bool make_nonce(dbk_client *client) {
+    dbk_server *server = client->server;
+    if (!dbk_auth_needs_nonce(server->auth) && !server->options->nonce_always) return true;
+    uint8_t random[DBK_NONCE_RANDOM_SIZE];
+    if (server->vfs->entropy(server->vfs, random, sizeof random) != 0) return false;
+    dbk_nonce_make(random, client->nonce);
+    return true;
+}
+
+static void greet(dbk_client *client) {
+    dbk_server *server = client->server;
+    const dbk_server_options *options = server->options;
+    if (server->tls == NULL) {
+        dbk_client_secured(client);
+        return;
+    }
+    if (dbk_tls_new(server->tls, server->allocator, &server->pool, &client->tls) != DAYBOOK_OK) {
+        dbk_client_close(client, DBK_CLOSE_MEMORY, NULL);
+        return;
+    }
+    int64_t wait_ns = options->tls.timeout_ns;
+    if (!options->tls.handshake_first) {
+        dbk_client_send_info(client);
+    } else if (options->tls.handshake_first_wait_ns > 0) {
+        wait_ns = options->tls.handshake_first_wait_ns;
+    } else {
+        client->waits_for_handshake = true;
+    }
+    dbk_server_start_timer(server, &client->timer, wait_ns);
+}
+
+static void read_address(dbk_client *client) {
+    struct sockaddr_storage address;
+    int size = sizeof address;
+    (void)snprintf(client->address, sizeof client->address, "unknown");
+    if (uv_tcp_getpeername(&client->tcp, (struct sockaddr *)&address, &size) != 0) return;
+    if (address.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address;
+        (void)uv_ip6_name(six, client->address, sizeof client->address);
+        client->port = ntohs(six->sin6_port);
+    } else {
+        const struct sockaddr_in *four = (const struct sockaddr_in *)&address;
+        (void)uv_ip4_name(four, client->address, sizeof client->address);
+        client->port = ntohs(four->sin_port);
+    }
+}
+
+static bool is_full(const dbk_server *server) {
+    int64_t max = server->options->limits.connections_max;
+    return max >= 0 && server->client_count > (uint64_t)max; // itself included
+}
+
+/// The socket is there: begin to talk.
+static void begin(dbk_client *client) {
+    dbk_server *server = client->server;
+    read_address(client);
+    (void)uv_tcp_nodelay(&client->tcp, 1);
+    client->id = ++server->client_id_last;
+    client->started_ns = dbk_server_clock_ns(server);
+    client->heard_ns = dbk_server_now_ns(server);
+    client->verbose = client->pedantic = client->echo = true;
+    link_client(client);
+    server->counters.connection_total++;
+    dbk_server_log(server, DEBUG, "%s:%d - cid:%" PRIu64 " - Client connection created", client->address,
+                   client->port, client->id);
+    if (!make_nonce(client)) {
+        dbk_client_close(client, DBK_CLOSE_MEMORY, NULL);
+        return;
+    }
+    greet(client);
+    if (is_full(server)) {
+        dbk_server_log(server, ERROR, "%s:%d - cid:%" PRIu64 " - maximum connections exceeded",
+                       client->address, client->port, client->id);
+        dbk_client_close(client, DBK_CLOSE_CONNECTIONS, "maximum connections exceeded");
+        return;
+    }
+    dbk_client_update_reading(client);
+}
+
+void dbk_client_accept(dbk_server *server, uv_stream_t *listener) {
+    dbk_client *client = dbk_alloc_zeroed(server->allocator, sizeof *client);
+    if (client == NULL) {
+        // The connection waits in libuv, which takes no other one before.
+        dbk_server_log(server, ERROR, "Out of memory: a connection has to wait");
+        dbk_server_start_timer(server, &server->accept_timer, accept_again_ns);
+        return;
+    }
+    client->server = server;
+    client->reference_count = 1;
+    dbk_outbox_init(&client->outbox, &server->pool);
+    dbk_timer_init(&client->timer, on_timer);
+    dbk_timer_init(&client->write_timer, dbk_client_write_timer_fired);
+    (void)uv_tcp_init(&server->loop, &client->tcp); // makes no socket yet, so it cannot fail
+    client->tcp.data = client;
+    client->has_tcp = true;
+    if (uv_accept(listener, (uv_stream_t *)&client->tcp) == 0) {
+        begin(client);
+        return;
+    }
+    client->state = DBK_CLIENT_CLOSED;
+    uv_close((uv_handle_t *)&client->tcp, on_closed);
+}
+
+void dbk_client_trace(const dbk_client *client, const char *direction, dbk_slice line) {
+    const char *end = line.size > 0 ? memchr(line.data, '\r', line.size) : NULL;
+    int size = end != NULL ? (int)(end - (const char *)line.data) : (int)line.size;
+    dbk_server_log(client->server, TRACE, "%s:%d - cid:%" PRIu64 " - %s [%.*s]", client->address,
+                   client->port, client->id, direction, size, (const char *)line.data);
+}

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: Apache-2.0
+// CONNECT: what a client says of itself and wants, and whether it may come in.
+//
+// The JSON is at most a control line long and is read by jansson, whose depth is bounded; fields that have the wrong type
+// make it unreadable, unknown ones are passed over. Fields that are missing keep what they had: a client that never said
+// CONNECT is verbose and pedantic.
+//
+// A check that takes long (bcrypt) runs on a worker, one after the other on a queue of its own, while the connection is
+// CHECKING: nothing is read from it, and what it sent already waits. The deadline to be authorised goes on.
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "server/certificate.h"
+#include "server/server.h"
+#include "server/tls.h"
+
+enum { FACT_SIZE_MAX = 256 };
+
+/// A check under way. Freed when it is done; the client lets go of it where it closes before.
+struct dbk_auth_job {
+    dbk_job job;
+    dbk_server *server;
+    dbk_client *client; // a reference
+    dbk_auth *auth;     // a reference
+    dbk_auth_attempt attempt;
+    atomic_bool is_cancelled;
+};
+
+// Reading the JSON.
+
+/// Fields of a CONNECT whose type matters; false in `is_sound` once one was wrong.
+typedef struct dbk_said {
+    json_t *root;
+    bool is_sound;
+} dbk_said;
+
+static void read_flag(dbk_said *said, const char *name, bool *flag) {
+    const json_t *value = json_object_get(said->root, name);
+    if (value == NULL || json_is_null(value)) return;
+    if (json_is_boolean(value)) {
+        *flag = json_is_true(value);
+    } else {
+        said->is_sound = false;
+    }
+}
+
+/// Borrowed from the JSON; the empty slice without data where it was not said.
+static dbk_slice read_text(dbk_said *said, const char *name) {
+    const json_t *value = json_object_get(said->root, name);
+    if (value == NULL || json_is_null(value)) return daybook_bytes(NULL, 0);
+    if (json_is_string(value)) return daybook_bytes(json_string_value(value), json_string_length(value));
+    said->is_sound = false;
+    return daybook_bytes(NULL, 0);
+}
+
+static int64_t read_number(dbk_said *said, const char *name, int64_t absent) {
+    const json_t *value = json_object_get(said->root, name);
+    if (value == NULL || json_is_null(value)) return absent;
+    if (json_is_integer(value)) return json_integer_value(value);
+    said->is_sound = false;
+    return absent;
+}
+
+/// Copies at most FACT_SIZE_MAX bytes, without control characters: it is shown to people.
+static const char *put_fact(char **at, dbk_slice text) {
+    const char *bytes = text.data;
+    char *start = *at;
+    for (size_t i = 0; i < text.size && i < FACT_SIZE_MAX; i++) {
+        unsigned char byte = (unsigned char)bytes[i];
+        *(*at)++ = byte < 0x20 || byte == 0x7f ? '?' : bytes[i];
+    }
+    *(*at)++ = '\0';
+    return start;
+}
+
+static size_t fact_size(dbk_slice text) {
+    return (text.size < FACT_SIZE_MAX ? text.size : FACT_SIZE_MAX) + 1;
+}
+
+static bool keep_facts(dbk_client *client, dbk_said *said) {
+    dbk_slice name = read_text(said, "name"), lang = read_text(said, "lang"),
+              version = read_text(said, "version");
+    const daybook_allocator *allocator = client->server->allocator;
+    dbk_client_facts *facts =
+        dbk_alloc(allocator, sizeof *facts + fact_size(name) + fact_size(lang) + fact_size(version));
+    if (facts == NULL) return false;
+    char *at = facts->text;
+    facts->name = put_fact(&at, name);
+    facts->lang = put_fact(&at, lang);
+    facts->version = put_fact(&at, version);
+    dbk_free(allocator, client->facts);
+    client->facts = facts;
+    return true;
+}
+
+static void read_credentials(dbk_said *said, const dbk_client *client, dbk_credentials *credentials) {
+    *credentials = (dbk_credentials){
+        .user = read_text(said, "user"),
+        .password = read_text(said, "pass"),
+        .token = read_text(said, "auth_token"),
+        .nkey = read_text(said, "nkey"),
+        .signature = read_text(said, "sig"),
+        .jwt = read_text(said, "jwt"),
+        .nonce = daybook_text(client->nonce),
+        .connection_type = DBK_CONNECTION_STANDARD,
+    };
+}
+
+// Coming in.
+
+static void log_event(dbk_client *client, int level, const char *text) {
+    dbk_log_write(client->server->log, level, "%s:%d - cid:%" PRIu64 " - %s", client->address, client->port,
+                  client->id, text);
+}
+
+static void refuse(dbk_client *client) {
+    client->server->counters.auth_error_count++;
+    log_event(client, DAYBOOK_SERVER_LOG_ERROR, "authentication error");
+    dbk_client_close(client, DBK_CLOSE_AUTH, "Authorization Violation");
+}
+
+/// `auth` is a reference, which the client takes over; `user` is of it. False: memory is out, and it is closed.
+static bool become(dbk_client *client, dbk_auth *auth, const dbk_user *user) {
+    dbk_auth_unref(client->auth);
+    client->auth = auth;
+    client->user = user;
+    dbk_permissions_unref(client->permissions);
+    client->permissions = user != NULL && user->permissions != NULL ? dbk_permissions_ref(user->permissions)
+                                                                    : NULL;
+    dbk_responses_free(client->responses);
+    client->responses = NULL;
+    if (client->permissions == NULL || !dbk_permissions_tracks_responses(client->permissions)) return true;
+    if (dbk_responses_new(client->server->allocator, client->server->seed, client->permissions,
+                          &client->responses) == DAYBOOK_OK) {
+        return true;
+    }
+    dbk_client_close(client, DBK_CLOSE_MEMORY, NULL);
+    return false;
+}
+
+/// Subscriptions its user may not have any more.
+static void drop_forbidden(dbk_client *client) {
+    dbk_subscription_table *table = &client->subscriptions;
+    for (uint32_t i = 0; i < table->bucket_count; i++) {
+        for (dbk_subscription *at = table->buckets[i], *next; at != NULL; at = next) {
+            next = at->next;
+            if (at->is_ended) continue;
+            dbk_slice filter = dbk_subscription_filter(at), group = dbk_subscription_queue_group(at);
+            dbk_permitted permitted = dbk_permissions_may_subscribe(client->permissions, filter, group);
+            at->is_checked = permitted == DBK_PERMITTED_PARTLY;
+            if (permitted != DBK_PERMITTED_NO) continue;
+            dbk_client_refuse_subscription(client, filter, group);
+            dbk_client_drop_subscription(client, at);
+        }
+    }
+}
+
+static void let_in(dbk_client *client, dbk_auth *auth, const dbk_user *user) {
+    if (!become(client, auth, user)) return;
+    drop_forbidden(client); // it may have come in as somebody else before
+    dbk_client_welcome(client);
+    if (client->verbose) dbk_client_send(client, "+OK\r\n", 5);
+}
+
+// The long check.
+
+static void run_check(dbk_job *job) {
+    struct dbk_auth_job *check = DBK_OWNER(job, struct dbk_auth_job, job);
+    if (!atomic_load_explicit(&check->is_cancelled, memory_order_relaxed))
+        dbk_auth_attempt_run(&check->attempt);
+}
+
+static void end_check(dbk_job *job) {
+    struct dbk_auth_job *check = DBK_OWNER(job, struct dbk_auth_job, job);
+    dbk_client *client = check->client;
+    const dbk_user *user = NULL;
+    dbk_auth_verdict verdict = dbk_auth_attempt_end(&check->attempt, &user);
+    if (client->state == DBK_CLIENT_CHECKING && client->auth_job == check) {
+        client->auth_job = NULL;
+        client->state = DBK_CLIENT_GREETED;
+        if (check->auth != client->server->auth) {
+            // A reload came between: the answer is to a question nobody asks any more.
+            refuse(client);
+        } else if (verdict == DBK_AUTH_ACCEPTED) {
+            let_in(client, dbk_auth_ref(check->auth), user);
+        } else {
+            refuse(client);
+        }
+        dbk_client_resume(client);
+    }
+    dbk_auth_unref(check->auth);
+    dbk_client_unref(client);
+    dbk_free(check->server->allocator, check);
+}
+
+/// The client is gone before the answer.
+void dbk_client_cancel_check(dbk_client *client) {
+    if (client->auth_job == NULL) return;
+    atomic_store_explicit(&client->auth_job->is_cancelled, true, memory_order_relaxed);
+    client->auth_job = NULL; // it frees itself
+}
+
+// Names of the certificate, where connections show one.
+
+static dbk_auth_verdict ask(dbk_client *client, dbk_credentials *credentials, const dbk_user **user_out,
+                            struct dbk_auth_job *check) {
+    dbk_server *server = client->server;
+    struct x509_st *certificate = client->tls != NULL ? dbk_tls_peer(client->tls) : NULL;
+    dbk_certificate_names names;
+    if (dbk_certificate_names_read(certificate, server->allocator, &names) != DAYBOOK_OK)
+        return DBK_AUTH_REFUSED;
+    credentials->certificate_names = names.items;
+    credentials->certificate_name_count = names.count;
+    dbk_auth_verdict verdict = dbk_auth_check(server->auth, credentials, user_out, &check->attempt);
+    dbk_certificate_names_free(&names);
+    return verdict;
+}
+
+static void check_credentials(dbk_client *client, dbk_credentials *credentials) {
+    dbk_server *server = client->server;
+    struct dbk_auth_job *check = dbk_alloc_zeroed(server->allocator, sizeof *check);
+    if (check == NULL) {
+        dbk_client_close(client, DBK_CLOSE_MEMORY, NULL);
+        return;
+    }
+    const dbk_user *user = NULL;
+    switch (ask(client, credentials, &user, check)) {
+    case DBK_AUTH_ACCEPTED:
+        let_in(client, dbk_auth_ref(server->auth), user);
+        break;
+    case DBK_AUTH_REFUSED:
+        refuse(client);
+        break;
+    case DBK_AUTH_SLOW:
+        check->job.run = run_check;
+        check->job.done = end_check;
+        check->server = server;
+        check->client = dbk_client_ref(client);
+        check->auth = dbk_auth_ref(server->auth);
+        atomic_init(&check->is_cancelled, false);
+        client->auth_job = check;
+        if (client->state == DBK_CLIENT_OPEN) { // it came in unnamed; its timer was for pings
+            dbk_server_start_timer(server, &client->timer, server->options->auth.timeout_ns);
+        }
+        client->state = DBK_CLIENT_CHECKING;
+        dbk_client_update_reading(client);
+        dbk_job_queue_submit(&server->auth_queue, &check->job);
+        return;
+    }
+    dbk_free(server->allocator, check);
+}
+
+// CONNECT itself.
+
+/// What it wants of the protocol. False: it cannot have it, and is being closed.
+static bool take_wishes(dbk_client *client, dbk_said *said) {
+    bool headers = false, no_responders = false;
+    read_flag(said, "verbose", &client->verbose);
+    read_flag(said, "pedantic", &client->pedantic);
+    read_flag(said, "echo", &client->echo);
+    read_flag(said, "headers", &headers);
+    read_flag(said, "no_responders", &no_responders);
+    int64_t protocol = read_number(said, "protocol", 0);
+    if (!said->is_sound) {
+        log_event(client, DAYBOOK_SERVER_LOG_ERROR, "CONNECT has a field of the wrong type");
+        dbk_client_close(client, DBK_CLOSE_PROTOCOL, NULL);
+        return false;
+    }
+    if (protocol < 0 || protocol > 1) {
+        log_event(client, DAYBOOK_SERVER_LOG_ERROR, "invalid client protocol");
+        dbk_client_close(client, DBK_CLOSE_BAD_PROTOCOL_VERSION, "invalid client protocol");
+        return false;
+    }
+    client->protocol = (uint8_t)protocol;
+    client->headers = headers && !client->server->options->no_headers;
+    client->no_responders = no_responders;
+    if (no_responders && !client->headers) {
+        dbk_client_close(client, DBK_CLOSE_NO_HEADERS, "no responders requires headers support");
+        return false;
+    }
+    return true;
+}
+
+static void connect_said(dbk_client *client, dbk_said *said) {
+    if (!take_wishes(client, said)) return;
+    if (!keep_facts(client, said)) {
+        dbk_client_close(client, DBK_CLOSE_MEMORY, NULL);
+        return;
+    }
+    dbk_credentials credentials;
+    read_credentials(said, client, &credentials);
+    bool makes_account = false;
+    read_flag(said, "new_account", &makes_account);
+    bool names_account = read_text(said, "account").size > 0;
+    if (!said->is_sound) {
+        dbk_client_close(client, DBK_CLOSE_PROTOCOL, NULL);
+        return;
+    }
+    if (makes_account || names_account) {
+        refuse(client);
+        return;
+    }
+    check_credentials(client, &credentials);
+}
+
+void dbk_client_connect(dbk_client *client, dbk_slice json) {
+    json_error_t error;
+    dbk_said said = {.is_sound = true};
+    said.root = json_loadb(json.size > 0 ? json.data : "", json.size, JSON_ALLOW_NUL, &error);
+    if (json_is_object(said.root)) {
+        connect_said(client, &said);
+    } else {
+        log_event(client, DAYBOOK_SERVER_LOG_ERROR, "CONNECT is not followed by a JSON object");
+        dbk_client_close(client, DBK_CLOSE_PROTOCOL, NULL);
+    }
+    json_decref(said.root);
+}
+
+/// May one come in who said nothing, and as whom?
+static bool nobody_may_enter(dbk_client *client, const dbk_user **user_out) {
+    dbk_auth *auth = client->server->auth;
+    if (dbk_auth_is_required(auth)) return false;
+    dbk_credentials none = {.connection_type = DBK_CONNECTION_STANDARD};
+    dbk_auth_attempt attempt;
+    switch (dbk_auth_check(auth, &none, user_out, &attempt)) {
+    case DBK_AUTH_ACCEPTED:
+        return true;
+    case DBK_AUTH_SLOW:
+        (void)dbk_auth_attempt_end(&attempt, user_out);
+        break;
+    case DBK_AUTH_REFUSED:
+        break;
+    }
+    return false;
+}
+
+void dbk_client_enter_unnamed(dbk_client *client) {
+    const dbk_user *user = NULL;
+    if (nobody_may_enter(client, &user) && become(client, dbk_auth_ref(client->server->auth), user)) {
+        dbk_client_welcome(client);
+    }
+}
+
+// Reloads.
+
+void dbk_client_reauthorize(dbk_client *client) {
+    if (client->state == DBK_CLIENT_CHECKING) return; // end_check sees that the auth is another one
+    if (client->state != DBK_CLIENT_OPEN) return;     // nobody yet
+    dbk_auth *auth = client->server->auth;
+    const dbk_user *user = NULL;
+    bool may_stay = true;
+    if (client->user != NULL) user = dbk_auth_find_same(auth, client->user, DBK_CONNECTION_STANDARD);
+    if (user == NULL) {
+        may_stay = nobody_may_enter(client, &user);
+        // Who was somebody does not become somebody else; where everybody is welcome nobody has to be anybody.
+        if (client->user != NULL && user != NULL) may_stay = false;
+    }
+    if (!may_stay) {
+        refuse(client);
+        return;
+    }
+    if (become(client, dbk_auth_ref(auth), user)) drop_forbidden(client);
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// INFO's JSON, in the order NATS writes it. Pure.
+#include "server/info.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+static void text(dbk_buf *out, const char *bytes) {
+    dbk_buf_append(out, bytes, strlen(bytes));
+}
+
+/// Bytes of the well-formed UTF-8 sequence at `at`; 0: there is none.
+static size_t sequence_size(const unsigned char *at, size_t left) {
+    size_t size = *at < 0x80 ? 1 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : 4;
+    return size <= left && dbk_is_utf8(daybook_bytes(at, size)) ? size : 0;
+}
+
+void dbk_info_write_text(dbk_buf *out, const char *value) {
+    const unsigned char *at = (const unsigned char *)value;
+    size_t left = strlen(value);
+    text(out, "\"");
+    while (left > 0) {
+        size_t size = sequence_size(at, left);
+        if (*at == '"' || *at == '\\') {
+            char escaped[2] = {'\\', (char)*at};
+            dbk_buf_append(out, escaped, 2);
+        } else if (*at < 0x20) {
+            char escaped[8];
+            (void)snprintf(escaped, sizeof escaped, "\\u%04x", *at);
+            text(out, escaped);
+        } else if (size == 0) {
+            text(out, "\xef\xbf\xbd");
+        } else {
+            dbk_buf_append(out, at, size);
+        }
+        at += size == 0 ? 1 : size;
+        left -= size == 0 ? 1 : size;
+    }
+    text(out, "\"");
+}
+
+static void begin_field(dbk_buf *out, const char *name) {
+    if (out->size > 0 && out->data[out->size - 1] != '{') text(out, ",");
+    text(out, "\"");
+    text(out, name);
+    text(out, "\":");
+}
+
+static void text_field(dbk_buf *out, const char *name, const char *value) {
+    if (value == NULL || value[0] == '\0') return;
+    begin_field(out, name);
+    dbk_info_write_text(out, value);
+}
+
+static void number_field(dbk_buf *out, const char *name, int64_t value) {
+    char digits[24];
+    (void)snprintf(digits, sizeof digits, "%" PRId64, value);
+    begin_field(out, name);
+    text(out, digits);
+}
+
+static void true_field(dbk_buf *out, const char *name, bool value) {
+    if (!value) return;
+    begin_field(out, name);
+    text(out, "true");
+}
+
+void dbk_info_write(dbk_buf *out, const dbk_info *info) {
+    text(out, "INFO {");
+    text_field(out, "server_id", info->server_id);
+    text_field(out, "server_name", info->server_name);
+    text_field(out, "version", info->version);
+    number_field(out, "proto", 1);
+    text_field(out, "go", "none"); // clients want it there; there is none
+    text_field(out, "host", info->host);
+    number_field(out, "port", info->port);
+    begin_field(out, "headers");
+    text(out, info->headers ? "true" : "false");
+    true_field(out, "auth_required", info->auth_required);
+    true_field(out, "tls_required", info->tls_required);
+    true_field(out, "tls_verify", info->tls_verify);
+    true_field(out, "tls_available", info->tls_available);
+    number_field(out, "max_payload", info->payload_max);
+    true_field(out, "jetstream", info->jetstream);
+    if (info->client_id != 0) number_field(out, "client_id", (int64_t)info->client_id);
+    text_field(out, "client_ip", info->client_ip);
+    text_field(out, "nonce", info->nonce);
+    if (info->connect_url != NULL && info->connect_url[0] != '\0') {
+        begin_field(out, "connect_urls");
+        text(out, "[");
+        dbk_info_write_text(out, info->connect_url);
+        text(out, "]");
+    }
+    text_field(out, "domain", info->domain);
+    true_field(out, "ldm", info->lame_duck);
+    if (info->api_level != 0) number_field(out, "api_lvl", info->api_level);
+    text(out, "} \r\n");
+}

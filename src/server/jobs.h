@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Work that may wait for the disk or compute for long, away from the loop, and its way back.
+//
+// A job is embedded in what it works for and allocates nothing. `run` is called on a worker, `done` afterwards on the
+// loop; whoever has no worker's part (the store's commit thread, say) calls dbk_jobs_finish alone. Finished jobs are
+// pushed on a stack without a lock; the loop is woken only by who finds the stack empty, so that a group of a hundred
+// acknowledgements costs one wake-up. The loop takes the whole stack and calls `done` in the order of finishing.
+#ifndef DBK_SERVER_JOBS_H
+#define DBK_SERVER_JOBS_H
+
+#include "base/memory.h"
+
+typedef struct dbk_job dbk_job;
+struct dbk_job {
+    dbk_job *next;               // of the queue or stack it is in
+    struct dbk_job_queue *queue; // the queue it was given to, NULL: none
+    void (*run)(dbk_job *job);   // on a worker; may be NULL for what only finishes
+    void (*done)(dbk_job *job);  // on the loop; may free the job
+};
+
+typedef struct dbk_jobs dbk_jobs;
+
+/// Starts the workers. `wake` is called from any thread when finished jobs wait: it must make the loop call
+/// dbk_jobs_collect soon. EIO where threads cannot be had, ENOMEM.
+daybook_status dbk_jobs_new(const daybook_allocator *allocator, unsigned worker_count,
+                            void (*wake)(void *context), void *wake_context, dbk_jobs **jobs_out);
+/// Lets workers finish all that was submitted, and ends them. `done` of these is still to be called by dbk_jobs_collect.
+/// Later submissions run in the calling thread.
+void dbk_jobs_stop(dbk_jobs *jobs);
+/// After dbk_jobs_stop and a last dbk_jobs_collect. NULL is fine.
+void dbk_jobs_free(dbk_jobs *jobs);
+
+/// Any worker, in any order. From any thread. The caller sets run and done.
+void dbk_jobs_submit(dbk_jobs *jobs, dbk_job *job);
+/// `done` will be called on the loop. From any thread; once per job.
+void dbk_jobs_finish(dbk_jobs *jobs, dbk_job *job);
+/// Calls `done` of all that are finished now; how many. What finishes meanwhile wakes the loop again. Loop only.
+size_t dbk_jobs_collect(dbk_jobs *jobs);
+/// Jobs submitted whose `run` has not ended.
+size_t dbk_jobs_waiting(dbk_jobs *jobs);
+
+/// Jobs of one queue run one after the other, in the order of submission, each on any worker; their `done` come in the
+/// same order. Must outlive its jobs.
+typedef struct dbk_job_queue {
+    dbk_jobs *jobs;
+    dbk_job *first, *last; // waiting; guarded by the lock of jobs
+    bool is_running;       // one of them is with the workers
+} dbk_job_queue;
+
+void dbk_job_queue_init(dbk_job_queue *queue, dbk_jobs *jobs);
+/// From any thread.
+void dbk_job_queue_submit(dbk_job_queue *queue, dbk_job *job);
+
+#endif

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// Routing: what the trie says of a subject, turned into deliveries.
+//
+// Connections first: that changes no trie, so the result of the match stays valid. Services are only noted down then, and
+// called when the walk is over, because they may publish, subscribe and unsubscribe. A service that is removed while it is
+// noted down somewhere keeps its memory until the outermost routing is over, and is not called.
+//
+// A queue group's member is drawn at random; where that one cannot have the message (closing, its own message without echo,
+// a rule against it, unsubscribed), the next ones are asked in turn.
+//
+// Loop thread.
+#include "server/route.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "server/server.h"
+
+struct dbk_service {
+    dbk_subscriber subscriber;
+    dbk_server *server;
+    dbk_service_handler handler; // NULL: removed
+    void *context;
+    dbk_service *next; // of server->dead_services
+};
+
+/// One message on its way.
+typedef struct dbk_routing {
+    dbk_server *server;
+    dbk_client *from;
+    dbk_slice to; // the subject it is routed by
+    dbk_frame frame;
+    size_t count;         // receivers
+    size_t service_first; // of server->noted: those of this message
+} dbk_routing;
+
+daybook_status dbk_service_add(dbk_server *server, dbk_slice filter, dbk_slice queue_group,
+                               dbk_service_handler handler, void *context, dbk_service **service_out) {
+    *service_out = NULL;
+    dbk_service *service = dbk_alloc_zeroed(server->allocator, sizeof *service);
+    if (service == NULL) return DAYBOOK_ENOMEM;
+    service->server = server;
+    service->handler = handler;
+    service->context = context;
+    daybook_status status = dbk_interest_add(server->interest, filter, queue_group, &service->subscriber,
+                                             &service->subscriber.entry);
+    if (status != DAYBOOK_OK) {
+        dbk_free(server->allocator, service);
+        return status;
+    }
+    *service_out = service;
+    return DAYBOOK_OK;
+}
+
+void dbk_service_remove(dbk_service *service) {
+    if (service == NULL) return;
+    dbk_server *server = service->server;
+    dbk_interest_remove(server->interest, &service->subscriber.entry);
+    service->handler = NULL;
+    if (server->route_depth == 0) {
+        dbk_free(server->allocator, service);
+        return;
+    }
+    service->next = server->dead_services;
+    server->dead_services = service;
+}
+
+static void bury_services(dbk_server *server) {
+    while (server->dead_services != NULL) {
+        dbk_service *service = server->dead_services;
+        server->dead_services = service->next;
+        dbk_free(server->allocator, service);
+    }
+}
+
+/// Without memory it is not called: as if the message had been lost on the way to it.
+static bool note_service(dbk_routing *routing, dbk_service *service) {
+    dbk_server *server = routing->server;
+    if (server->noted_count == server->noted_capacity) {
+        void *grown = dbk_grow_array(server->allocator, server->noted, &server->noted_capacity,
+                                     server->noted_count + 1, sizeof *server->noted);
+        if (grown == NULL) {
+            dbk_server_log(server, ERROR, "Out of memory: a message did not reach a service of this server");
+            return false;
+        }
+        server->noted = grown;
+    }
+    server->noted[server->noted_count++] = service;
+    return true;
+}
+
+static bool may_have(const dbk_routing *routing, const dbk_client *client,
+                     const dbk_subscription *subscription) {
+    if (!dbk_client_is_open(client) || subscription->is_ended) return false;
+    if (client == routing->from && !client->echo) return false;
+    return !subscription->is_checked ||
+           dbk_permissions_may_deliver(client->permissions, routing->to,
+                                       dbk_subscription_queue_group(subscription));
+}
+
+/// The publisher waits a moment where a receiver is far behind, so that this one need not be cut off.
+static void consider_stalling(dbk_client *from, dbk_client *to) {
+    if (from != NULL && from != to && to->is_writing &&
+        (int64_t)to->outbox.size > to->server->options->limits.pending_max / 4 * 3) {
+        to->has_stalled_others = true;
+        dbk_client_stall(from);
+    }
+}
+
+/// To one that may have it.
+static void deliver(dbk_routing *routing, dbk_client *client, dbk_subscription *subscription) {
+    const dbk_message *message = routing->frame.message;
+    if (client->responses != NULL && message->reply.size > 0) {
+        // Without memory the answer is refused later, which the permission's owner can see; the message still comes.
+        (void)dbk_responses_note(client->responses, message->reply, dbk_server_now_ns(routing->server));
+    }
+    dbk_client_deliver(client, subscription, &routing->frame);
+    subscription->delivered_count++;
+    if (subscription->delivered_count == subscription->delivered_max) dbk_subscription_end(subscription);
+    consider_stalling(routing->from, client);
+}
+
+/// Whether it got it.
+static bool offer(dbk_routing *routing, dbk_interest_entry *entry) {
+    dbk_subscriber *subscriber = entry->subscriber;
+    if (subscriber->client == NULL) return note_service(routing, (dbk_service *)(void *)subscriber);
+    dbk_subscription *subscription = (dbk_subscription *)(void *)subscriber;
+    if (!may_have(routing, subscriber->client, subscription)) return false;
+    deliver(routing, subscriber->client, subscription);
+    return true;
+}
+
+static bool offer_group(dbk_routing *routing, const dbk_interest_group *group) {
+    size_t at = group->count == 1 ? 0
+                                  : (size_t)((dbk_server_random(routing->server) >> 32) * group->count >> 32);
+    for (size_t i = 0; i < group->count; i++) {
+        if (offer(routing, group->members[at])) return true;
+        if (++at == group->count) at = 0;
+    }
+    return false;
+}
+
+static void call_services(dbk_routing *routing) {
+    dbk_server *server = routing->server;
+    dbk_message message = *routing->frame.message;
+    message.subject = routing->to;
+    size_t end = server->noted_count;
+    for (size_t i = routing->service_first; i < end; i++) {
+        dbk_service *service = server->noted[i]; // nested routing may move the array
+        if (service->handler != NULL) service->handler(service->context, routing->from, &message);
+    }
+    server->noted_count = routing->service_first;
+}
+
+static size_t route(dbk_server *server, dbk_client *from, dbk_slice to, const dbk_message *message) {
+    if (server->route_depth >= DBK_ROUTE_DEPTH_MAX) {
+        dbk_server_log(server, ERROR,
+                       "A message on \"%.*s\" was dropped: services answer each other in a circle",
+                       (int)(to.size < 200 ? to.size : 200), (const char *)to.data);
+        return 0;
+    }
+    const dbk_interest_matches *matches;
+    if (dbk_interest_match(server->interest, to, &matches) != DAYBOOK_OK) {
+        dbk_server_log(server, ERROR, "Out of memory: a message was dropped");
+        if (from != NULL)
+            dbk_client_close(from, DBK_CLOSE_MEMORY, NULL); // it must not believe it was delivered
+        return 0;
+    }
+    dbk_routing routing = {.server = server,
+                           .from = from,
+                           .to = to,
+                           .frame = {.message = message},
+                           .service_first = server->noted_count};
+    server->route_depth++;
+    for (size_t i = 0; i < matches->plain_count; i++) routing.count += offer(&routing, matches->plain[i]);
+    for (size_t i = 0; i < matches->group_count; i++)
+        routing.count += offer_group(&routing, &matches->groups[i]);
+    if (server->noted_count > routing.service_first) call_services(&routing);
+    dbk_block_unref(routing.frame.block);
+    if (--server->route_depth == 0 && server->dead_services != NULL) bury_services(server);
+    return routing.count;
+}
+
+size_t dbk_route(dbk_server *server, dbk_client *from, const dbk_message *message) {
+    return route(server, from, message->subject, message);
+}
+
+size_t dbk_route_to(dbk_server *server, dbk_slice to, const dbk_message *message) {
+    return route(server, NULL, to, message);
+}
+
+bool dbk_route_has_interest(dbk_server *server, dbk_slice subject) {
+    return dbk_interest_has(server->interest, subject);
+}
+
+size_t dbk_server_reply(dbk_server *server, dbk_slice subject, dbk_slice headers, dbk_slice data) {
+    if (subject.size == 0) return 0;
+    dbk_message message = {.subject = subject, .payload = data, .header_size = headers.size};
+    if (headers.size == 0) return dbk_route(server, NULL, &message);
+    dbk_block *block = dbk_block_new(server->allocator, headers.size + data.size);
+    if (block == NULL) {
+        dbk_server_log(server, ERROR, "Out of memory: an answer was dropped");
+        return 0;
+    }
+    memcpy(block->data, headers.data, headers.size);
+    if (data.size > 0) memcpy(block->data + headers.size, data.data, data.size);
+    message.payload = daybook_bytes(block->data, headers.size + data.size);
+    message.block = block;
+    size_t count = dbk_route(server, NULL, &message);
+    dbk_block_unref(block);
+    return count;
+}

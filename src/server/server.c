@@ -1,0 +1,554 @@
+// SPDX-License-Identifier: Apache-2.0
+// The public functions, and the making of a server from its parts.
+//
+// A server is made in the caller's thread, part by part, each noted in `made`, so that a failure anywhere takes down what
+// exists and nothing else; the loop's thread begins when all else stands. What must not fail later (ports file, pid file)
+// is done before.
+//
+// Threads: public functions from any. They wish (atomic bits), wake the loop, and wait on `changed` where they need an answer.
+#include "server/server.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/time.h"
+#include "server/files.h"
+#include "server/jetstream.h"
+#include "server/nkey.h"
+#include "server/options_files.h"
+#include "server/tls.h"
+
+enum {
+    MADE_LOCK = 1,
+    MADE_LOOP = 2,
+    MADE_THREAD = 4,
+
+    WORKERS = 4,
+};
+
+// What the embedder gave, kept for reloads.
+
+typedef struct dbk_given {
+    daybook_server_options options; // its texts point into `texts`
+    char *texts[8];
+    size_t count;
+} dbk_given;
+
+void daybook_server_options_init(daybook_server_options *options) {
+    *options = (daybook_server_options){.size = sizeof *options};
+}
+
+static bool keep_text(const daybook_allocator *allocator, dbk_given *given, const char **text) {
+    if (*text == NULL) return true;
+    char *copy = dbk_copy_text(allocator, daybook_text(*text));
+    if (copy == NULL) return false;
+    given->texts[given->count++] = copy;
+    *text = copy;
+    return true;
+}
+
+static bool keep_slice(const daybook_allocator *allocator, dbk_given *given, daybook_slice *slice) {
+    if (slice->size == 0) return true;
+    char *copy = dbk_copy_text(allocator, *slice);
+    if (copy == NULL) return false;
+    given->texts[given->count++] = copy;
+    slice->data = copy;
+    return true;
+}
+
+static void free_given(const daybook_allocator *allocator, dbk_given *given) {
+    if (given == NULL) return;
+    for (size_t i = 0; i < given->count; i++) dbk_free(allocator, given->texts[i]);
+    dbk_free(allocator, given);
+}
+
+static daybook_status keep_given(const daybook_allocator *allocator, const daybook_server_options *options,
+                                 dbk_given **given_out) {
+    dbk_given *given = dbk_alloc_zeroed(allocator, sizeof *given);
+    if (given == NULL) return DAYBOOK_ENOMEM;
+    daybook_server_options *kept = &given->options;
+    *kept = *options;
+    if (!keep_text(allocator, given, &kept->config_file) ||
+        !keep_slice(allocator, given, &kept->config_text) ||
+        !keep_slice(allocator, given, &kept->overrides) || !keep_text(allocator, given, &kept->host) ||
+        !keep_text(allocator, given, &kept->name) || !keep_text(allocator, given, &kept->store_dir) ||
+        !keep_text(allocator, given, &kept->program)) {
+        free_given(allocator, given);
+        return DAYBOOK_ENOMEM;
+    }
+    *given_out = given;
+    return DAYBOOK_OK;
+}
+
+/// The options with all fields there, defaults for what a caller of an older version does not know. False: misuse.
+static bool complete(const daybook_server_options *options, daybook_server_options *whole_out) {
+    daybook_server_options_init(whole_out);
+    if (options != NULL) {
+        if (options->size < offsetof(daybook_server_options, config_text)) return false;
+        size_t size = options->size < sizeof *options ? options->size : sizeof *options;
+        memcpy(whole_out, options, size);
+        whole_out->size = sizeof *whole_out;
+    }
+    if (whole_out->allocator == NULL) whole_out->allocator = dbk_allocator_default();
+    if (whole_out->vfs == NULL) whole_out->vfs = daybook_vfs_posix();
+    return whole_out->port >= -1 && whole_out->port <= 65535;
+}
+
+static daybook_status load_options(const daybook_server_options *given, dbk_server_options **options_out,
+                                   daybook_error *error) {
+    dbk_options_source source = {{given->vfs, dbk_options_read_file, dbk_options_get_variable}};
+    return dbk_options_load(given, &source, given->allocator, options_out, error);
+}
+
+static daybook_status fail_memory(daybook_error *error) {
+    return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while starting the server");
+}
+
+// Parts.
+
+static uint32_t read_version(const char *text) {
+    unsigned parts[3] = {0};
+    for (int i = 0; i < 3 && text != NULL; i++) {
+        while (*text >= '0' && *text <= '9' && parts[i] < 1000)
+            parts[i] = parts[i] * 10 + (unsigned)(*text++ - '0');
+        if (*text++ != '.') break;
+    }
+    return DBK_VERSION(parts[0], parts[1], parts[2]);
+}
+
+static daybook_status configure_log(dbk_log *log, const dbk_log_options *options, daybook_error *error) {
+    dbk_log_settings settings = {
+        .debug = options->debug,
+        .trace = options->trace,
+        .time = options->time,
+        .time_utc = options->time_utc,
+        .file = options->file,
+        .size_limit = options->file_bytes_max > 0 ? (uint64_t)options->file_bytes_max : 0,
+    };
+    return dbk_log_configure(log, &settings, error);
+}
+
+/// Looks like the public nkey of a server, which it is not: clients only show it.
+static void make_id(const uint8_t random[DBK_SERVER_ID_SIZE], char id_out[DBK_SERVER_ID_SIZE + 1]) {
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    id_out[0] = 'N';
+    for (size_t i = 1; i < DBK_SERVER_ID_SIZE; i++) id_out[i] = alphabet[random[i] & 31];
+    id_out[DBK_SERVER_ID_SIZE] = '\0';
+}
+
+static daybook_status draw(dbk_server *server, daybook_error *error) {
+    uint8_t random[DBK_SERVER_ID_SIZE + 32 + 16];
+    int failure = server->vfs->entropy(server->vfs, random, sizeof random);
+    if (failure != 0) return dbk_fail_system(error, failure, "drawing random bytes", NULL, 0);
+    make_id(random, server->id);
+    memcpy(server->seed, random + DBK_SERVER_ID_SIZE, sizeof server->seed);
+    server->hash_seed = dbk_get_u64(random + DBK_SERVER_ID_SIZE + 32);
+    server->random = dbk_get_u64(random + DBK_SERVER_ID_SIZE + 40) | 1; // never 0
+    return DAYBOOK_OK;
+}
+
+static void wake(void *context) {
+    dbk_server *server = context;
+    (void)uv_async_send(&server->wake); // fails for handles of another kind only
+}
+
+static daybook_status make_security(dbk_server *server, daybook_error *error) {
+    const dbk_server_options *options = server->options;
+    DBK_TRY(
+        dbk_auth_new(server->allocator, &options->auth, options->tls.verify_and_map, &server->auth, error));
+    if (!options->tls.is_set) return DAYBOOK_OK;
+    return dbk_tls_context_new(&options->tls, server->allocator, &server->tls, error);
+}
+
+static daybook_status make_parts(dbk_server *server, daybook_error *error) {
+    const daybook_allocator *allocator = server->allocator;
+    dbk_outbox_pool_init(&server->pool, allocator);
+    server->read_buffer = dbk_alloc(allocator, DBK_READ_BUFFER_SIZE);
+    // Also where there is no TLS now: a reload may bring it.
+    server->cipher_buffer = dbk_alloc(allocator, DBK_READ_BUFFER_SIZE);
+    if (server->read_buffer == NULL || server->cipher_buffer == NULL) return fail_memory(error);
+    if (dbk_interest_new(allocator, server->seed, &server->interest) != DAYBOOK_OK) return fail_memory(error);
+    if (dbk_server_make_loop(server) != DAYBOOK_OK) {
+        return dbk_fail(error, DAYBOOK_EMFILE,
+                        "the server's loop cannot be made: out of memory or descriptors");
+    }
+    server->made |= MADE_LOOP;
+    daybook_status status = dbk_jobs_new(allocator, WORKERS, wake, server, &server->jobs);
+    if (status != DAYBOOK_OK) return dbk_fail(error, status, "the server's threads cannot be started");
+    dbk_job_queue_init(&server->auth_queue, server->jobs);
+    return DAYBOOK_OK;
+}
+
+// The store.
+
+static void log_of_store(void *context, int level, daybook_slice message) {
+    dbk_server *server = context;
+    dbk_log_write(server->log, level, "%.*s", (int)message.size, (const char *)message.data);
+}
+
+/// Where an own store lies: what the caller named is the store itself; what a configuration names is a folder for several
+/// things, as with NATS.
+static daybook_status find_store_path(dbk_server *server, const daybook_server_options *given,
+                                      daybook_error *error) {
+    char path[4096];
+    int length;
+    if (given->store_dir != NULL && given->store_dir[0] != '\0') {
+        length = snprintf(path, sizeof path, "%s", given->store_dir);
+    } else if (server->options->jetstream.store_dir != NULL) {
+        length = snprintf(path, sizeof path, "%s/jetstream", server->options->jetstream.store_dir);
+    } else {
+        char temporary[2048];
+        size_t size = sizeof temporary;
+        if (uv_os_tmpdir(temporary, &size) != 0) {
+            return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no temporary folder; name a store_dir");
+        }
+        length = snprintf(path, sizeof path, "%s/nats/jetstream", temporary);
+    }
+    if (length < 0 || (size_t)length >= sizeof path) {
+        return dbk_fail(error, DAYBOOK_ELIMIT, "the name of store_dir is too long");
+    }
+    server->store_path = dbk_copy_text(server->allocator, daybook_text(path));
+    return server->store_path != NULL ? DAYBOOK_OK : fail_memory(error);
+}
+
+static daybook_status open_store(dbk_server *server, const daybook_server_options *given,
+                                 daybook_error *error) {
+    if (given->store != NULL) {
+        server->store = given->store;
+        return DAYBOOK_OK;
+    }
+    DBK_TRY(find_store_path(server, given, error));
+    if (strcmp(server->store_path, ":memory:") != 0) {
+        DBK_TRY(dbk_make_directories(server->vfs, server->allocator, server->store_path, error));
+    }
+    daybook_open_options open;
+    daybook_open_options_init(&open);
+    open.allocator = server->allocator;
+    open.vfs = server->vfs;
+    open.log = log_of_store;
+    open.log_context = server;
+    DBK_TRY(daybook_open(server->store_path, &open, &server->store, error));
+    server->owns_store = true;
+    return DAYBOOK_OK;
+}
+
+static daybook_status start_jetstream(dbk_server *server, const daybook_server_options *given,
+                                      daybook_error *error) {
+    if (given->store == NULL && !server->options->jetstream.enabled) return DAYBOOK_OK;
+    dbk_server_log(server, INFO, "Starting JetStream");
+    DBK_TRY(open_store(server, given, error));
+    dbk_server_log(server, INFO, "  Store Directory: \"%s\"",
+                   server->store_path != NULL ? server->store_path : "the caller's");
+#ifdef DBK_HAS_JETSTREAM
+    return dbk_jetstream_start(server, &server->jetstream, error);
+#else
+    return dbk_fail(error, DAYBOOK_EUNSUPPORTED, "this build has no JetStream; switch it off");
+#endif
+}
+
+// Starting.
+
+static void greet_in_log(dbk_server *server) {
+    const dbk_server_options *options = server->options;
+    dbk_server_log(server, INFO, "Starting daybook-server");
+    dbk_server_log(server, INFO, "  Version:  %s", options->announced_version);
+    dbk_server_log(server, INFO, "  Name:     %s",
+                   options->server_name != NULL ? options->server_name : server->id);
+    dbk_server_log(server, INFO, "  ID:       %s", server->id);
+    if (options->config_file != NULL) {
+        dbk_server_log(server, INFO, "Using configuration file: %s", options->config_file);
+    }
+    for (size_t i = 0; i < options->notices.count; i++) {
+        dbk_server_log(server, WARNING, "%s", options->notices.items[i]);
+    }
+}
+
+static daybook_status write_files(dbk_server *server, daybook_error *error) {
+    const dbk_server_options *options = server->options;
+    if (options->pid_file != NULL) {
+        DBK_TRY(dbk_pid_file_write(server->vfs, options->pid_file, error));
+        server->pid_path = dbk_copy_text(server->allocator, daybook_text(options->pid_file));
+    }
+    if (options->ports_file_dir == NULL) return DAYBOOK_OK;
+    return dbk_ports_file_write(server->vfs, server->allocator, options->ports_file_dir, server->program,
+                                server->url, NULL, &server->ports_path, error);
+}
+
+static daybook_status start_thread(dbk_server *server, daybook_error *error) {
+    int failure = pthread_create(&server->thread, NULL, dbk_server_run, server);
+    if (failure != 0) return dbk_fail_system(error, -failure, "starting the server's thread", NULL, 0);
+    server->made |= MADE_THREAD;
+    return DAYBOOK_OK;
+}
+
+static daybook_status set_up(dbk_server *server, const daybook_server_options *given, daybook_error *error) {
+    if (pthread_mutex_init(&server->lock, NULL) != 0 || pthread_mutex_init(&server->reload_lock, NULL) != 0) {
+        return fail_memory(error);
+    }
+    pthread_condattr_t attributes;
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&server->changed, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+    server->made |= MADE_LOCK;
+    daybook_status status =
+        dbk_log_new(server->allocator, server->vfs, given->log, given->log_context, &server->log);
+    if (status != DAYBOOK_OK) return fail_memory(error);
+    if (keep_given(server->allocator, given, &server->given) != DAYBOOK_OK) return fail_memory(error);
+    DBK_TRY(load_options(given, &server->options, error));
+    DBK_TRY(configure_log(server->log, &server->options->log, error));
+    server->is_tracing = server->options->log.trace;
+    server->version_number = read_version(server->options->announced_version);
+    server->start_real_ns = dbk_server_clock_ns(server);
+    DBK_TRY(draw(server, error));
+    greet_in_log(server);
+    DBK_TRY(make_security(server, error));
+    DBK_TRY(make_parts(server, error));
+    DBK_TRY(start_jetstream(server, given, error));
+    DBK_TRY(dbk_server_listen(server, error));
+    DBK_TRY(write_files(server, error));
+    return start_thread(server, error);
+}
+
+static void remove_file(dbk_server *server, char *path) {
+    if (path != NULL) (void)server->vfs->unlink(server->vfs, path); // somebody else may have
+    dbk_free(server->allocator, path);
+}
+
+/// Everything but the thread, which is over or never was.
+static void destroy(dbk_server *server) {
+    const daybook_allocator *allocator = server->allocator;
+    remove_file(server, server->ports_path);
+    remove_file(server, server->pid_path);
+    dbk_jobs_free(server->jobs);
+    dbk_interest_free(server->interest);
+    dbk_outbox_pool_deinit(&server->pool);
+    dbk_auth_unref(server->auth);
+    dbk_tls_context_free(server->tls);
+    dbk_options_free(server->options);
+    for (size_t i = 0; i < server->retired_count; i++) dbk_options_free(server->retired[i]);
+    dbk_free(allocator, server->retired);
+    dbk_free(allocator, server->noted);
+    dbk_free(allocator, server->read_buffer);
+    dbk_free(allocator, server->cipher_buffer);
+    dbk_free(allocator, server->store_path);
+    free_given(allocator, server->given);
+    dbk_log_free(server->log);
+    if ((server->made & MADE_LOCK) != 0) {
+        (void)pthread_cond_destroy(&server->changed);
+        (void)pthread_mutex_destroy(&server->lock);
+        (void)pthread_mutex_destroy(&server->reload_lock);
+    }
+    dbk_free(allocator, server);
+}
+
+/// Threads made meanwhile take no signals: those are the embedder's. A write to a connection that is gone would otherwise
+/// end the process with SIGPIPE; blocked, it is an error like others.
+static void block_signals(sigset_t *before_out) {
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, before_out);
+}
+
+daybook_status daybook_server_start(const daybook_server_options *options, daybook_server **server_out,
+                                    daybook_error *error) {
+    *server_out = NULL;
+    daybook_server_options given;
+    if (!complete(options, &given)) {
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "the options are malformed: begin with daybook_server_options_init");
+    }
+    dbk_server *server = dbk_alloc_zeroed(given.allocator, sizeof *server);
+    if (server == NULL) return fail_memory(error);
+    server->allocator = given.allocator;
+    server->vfs = given.vfs;
+    (void)snprintf(server->program, sizeof server->program, "%s",
+                   given.program != NULL && given.program[0] != '\0' ? given.program : "nats-server");
+    atomic_init(&server->wishes, 0);
+    daybook_error local;
+    if (error == NULL) {
+        daybook_error_init(&local);
+        error = &local;
+    }
+    sigset_t before;
+    block_signals(&before);
+    daybook_status status = set_up(server, &given, error);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (status != DAYBOOK_OK) {
+        dbk_log_write(server->log, DAYBOOK_SERVER_LOG_FATAL, "%s", error->message);
+        if ((server->made & MADE_LOOP) != 0) dbk_server_unmake_loop(server);
+        destroy(server);
+        return status;
+    }
+    dbk_server_log(server, INFO, "Server is ready");
+    *server_out = server;
+    return DAYBOOK_OK;
+}
+
+daybook_status daybook_server_check(const daybook_server_options *options, daybook_error *error) {
+    daybook_server_options given;
+    if (!complete(options, &given)) {
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "the options are malformed: begin with daybook_server_options_init");
+    }
+    dbk_server_options *loaded;
+    DBK_TRY(load_options(&given, &loaded, error));
+    dbk_auth *auth = NULL;
+    dbk_tls_context *tls = NULL;
+    daybook_status status =
+        dbk_auth_new(given.allocator, &loaded->auth, loaded->tls.verify_and_map, &auth, error);
+    if (status == DAYBOOK_OK && loaded->tls.is_set) {
+        status = dbk_tls_context_new(&loaded->tls, given.allocator, &tls, error);
+    }
+    dbk_tls_context_free(tls);
+    dbk_auth_unref(auth);
+    dbk_options_free(loaded);
+    return status;
+}
+
+// Ending.
+
+static void wish(dbk_server *server, unsigned bit) {
+    // Under the lock, because the loop's thread closes the handle that wakes it.
+    pthread_mutex_lock(&server->lock);
+    if (!server->has_ended) {
+        (void)atomic_fetch_or_explicit(&server->wishes, bit, memory_order_acq_rel);
+        if (!server->is_deaf) wake(server);
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+void daybook_server_interrupt(daybook_server *server) {
+    if (server != NULL) wish(server, DBK_WISH_STOP);
+}
+
+void daybook_server_lame_duck(daybook_server *server) {
+    wish(server, DBK_WISH_LAME_DUCK);
+}
+
+daybook_status daybook_server_stop(daybook_server *server, daybook_error *error) {
+    if (server == NULL) return DAYBOOK_OK;
+    wish(server, DBK_WISH_STOP);
+    pthread_join(server->thread, NULL);
+    daybook_status status = server->end_status;
+    if (status != DAYBOOK_OK && error != NULL) {
+        size_t size = error->size;
+        *error = server->end_error;
+        error->size = size;
+    }
+    destroy(server);
+    return status;
+}
+
+daybook_status daybook_server_wait(daybook_server *server, int64_t timeout_ns) {
+    struct timespec due = {0};
+    if (timeout_ns >= 0) {
+        int64_t now_ns = server->vfs->clock_monotonic_ns(server->vfs);
+        int64_t due_ns = timeout_ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + timeout_ns;
+        due.tv_sec = (time_t)(due_ns / DBK_SECOND_NS);
+        due.tv_nsec = (long)(due_ns % DBK_SECOND_NS);
+    }
+    int failure = 0;
+    pthread_mutex_lock(&server->lock);
+    while (!server->has_ended && failure != ETIMEDOUT) {
+        failure = timeout_ns < 0 ? pthread_cond_wait(&server->changed, &server->lock)
+                                 : pthread_cond_timedwait(&server->changed, &server->lock, &due);
+    }
+    bool has_ended = server->has_ended;
+    pthread_mutex_unlock(&server->lock);
+    return has_ended ? DAYBOOK_OK : DAYBOOK_TIMEOUT;
+}
+
+// Reloads.
+
+static void free_reload(dbk_reload *reload) {
+    dbk_auth_unref(reload->auth);
+    dbk_tls_context_free(reload->tls);
+    dbk_options_free(reload->options);
+}
+
+/// Reads everything anew; nothing of the server changes.
+static daybook_status read_reload(dbk_server *server, dbk_reload *reload, daybook_error *error) {
+    DBK_TRY(load_options(&server->given->options, &reload->options, error));
+    DBK_TRY(dbk_options_diff(server->options, reload->options, &reload->changed, error));
+    const dbk_server_options *options = reload->options;
+    if ((reload->changed & (DBK_CHANGED_AUTH | DBK_CHANGED_TLS)) != 0) {
+        DBK_TRY(dbk_auth_new(server->allocator, &options->auth, options->tls.verify_and_map, &reload->auth,
+                             error));
+    }
+    reload->replaces_tls = true; // files of the same name may hold new certificates
+    if (options->tls.is_set)
+        DBK_TRY(dbk_tls_context_new(&options->tls, server->allocator, &reload->tls, error));
+    return DAYBOOK_OK;
+}
+
+/// Hands it to the loop and waits until it is taken over. ECLOSED: it was not.
+static daybook_status hand_over(dbk_server *server, dbk_reload *reload, daybook_error *error) {
+    pthread_mutex_lock(&server->lock);
+    server->reload = reload;
+    pthread_mutex_unlock(&server->lock);
+    wish(server, DBK_WISH_RELOAD);
+    pthread_mutex_lock(&server->lock);
+    while (server->reload != NULL && !server->has_ended && !server->is_deaf) {
+        pthread_cond_wait(&server->changed, &server->lock);
+    }
+    bool is_taken = server->reload == NULL;
+    server->reload = NULL;
+    pthread_mutex_unlock(&server->lock);
+    return is_taken ? DAYBOOK_OK : dbk_fail(error, DAYBOOK_ECLOSED, "the server ends; nothing was reloaded");
+}
+
+static daybook_status reload_alone(dbk_server *server, daybook_error *error) {
+    void *grown = dbk_grow_array(server->allocator, server->retired, &server->retired_capacity,
+                                 server->retired_count + 1, sizeof *server->retired);
+    if (grown == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory; nothing was reloaded");
+    server->retired = grown;
+    dbk_reload reload = {0};
+    dbk_server_options *old = server->options;
+    daybook_status status = read_reload(server, &reload, error);
+    if (status == DAYBOOK_OK) status = configure_log(server->log, &reload.options->log, error);
+    if (status == DAYBOOK_OK) status = hand_over(server, &reload, error);
+    if (status != DAYBOOK_OK) {
+        dbk_server_log(server, ERROR, "Failed to reload server configuration: %s",
+                       error != NULL ? error->message : daybook_status_text(status));
+        free_reload(&reload);
+        return status;
+    }
+    server->retired[server->retired_count++] = old;
+    return DAYBOOK_OK;
+}
+
+daybook_status daybook_server_reload(daybook_server *server, daybook_error *error) {
+    pthread_mutex_lock(&server->reload_lock);
+    daybook_status status = reload_alone(server, error);
+    pthread_mutex_unlock(&server->reload_lock);
+    return status;
+}
+
+void daybook_server_reopen_log(daybook_server *server) {
+    dbk_log_reopen(server->log);
+}
+
+// Questions.
+
+const char *daybook_server_url(const daybook_server *server) {
+    return server->url;
+}
+
+int daybook_server_port(const daybook_server *server) {
+    return server->port;
+}
+
+int daybook_server_monitor_port(const daybook_server *server) {
+    return server->monitor_port;
+}
+
+daybook_store *daybook_server_store(const daybook_server *server) {
+    return server->store;
+}

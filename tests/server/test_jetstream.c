@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: Apache-2.0
+// JetStream over the wire, as libnats uses it, against a server in this process: what clients do all day.
+// What exactly is said is for the wire scripts; here it is what comes of it.
+#define _XOPEN_SOURCE 700 // mkdtemp, nftw
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ftw.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <nats/nats.h>
+
+#include "daybook/daybook.h"
+#include "daybook/server.h"
+
+enum { WAIT_MS = 10000, SHORT_MS = 200 };
+
+typedef struct fixture {
+    char folder[64];
+    const char *overrides; // of its configuration
+    daybook_server *server;
+    natsConnection *connection;
+    jsCtx *js;
+} fixture;
+
+// ---- The server -------------------------------------------------------------------------------------------
+
+static void say(void *context, int level, daybook_slice line) {
+    (void)context;
+    if (level <= DAYBOOK_SERVER_LOG_WARNING) print_message("%.*s\n", (int)line.size, (const char *)line.data);
+}
+
+static void start(fixture *of) {
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_server_options options;
+    daybook_server_options_init(&options);
+    options.host = "127.0.0.1";
+    options.port = -1;
+    options.store_dir = of->folder;
+    options.overrides = daybook_text(of->overrides);
+    options.log = say;
+    if (daybook_server_start(&options, &of->server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
+    assert_int_equal(natsConnection_ConnectTo(&of->connection, daybook_server_url(of->server)), NATS_OK);
+    assert_int_equal(natsConnection_JetStream(&of->js, of->connection, NULL), NATS_OK);
+}
+
+static void stop(fixture *of) {
+    daybook_error error;
+    daybook_error_init(&error);
+    jsCtx_Destroy(of->js);
+    natsConnection_Destroy(of->connection);
+    if (daybook_server_stop(of->server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
+    of->server = NULL;
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk) {
+    (void)status, (void)type, (void)walk;
+    return remove(path);
+}
+
+static int set_up_with(void **state, const char *overrides) {
+    fixture *of = calloc(1, sizeof *of);
+    assert_non_null(of);
+    of->overrides = overrides;
+    (void)snprintf(of->folder, sizeof of->folder, "jetstream-XXXXXX");
+    assert_non_null(mkdtemp(of->folder));
+    start(of);
+    *state = of;
+    return 0;
+}
+
+static int set_up(void **state) {
+    return set_up_with(state, "");
+}
+
+static int set_up_2_12(void **state) {
+    return set_up_with(state, "announced_version: 2.12.3");
+}
+
+static int tear_down(void **state) {
+    fixture *of = *state;
+    stop(of);
+    assert_int_equal(nftw(of->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    free(of);
+    return 0;
+}
+
+static void add_stream(const fixture *of, const char *name, const char *subject) {
+    jsStreamConfig config;
+    jsErrCode code = 0;
+    assert_int_equal(jsStreamConfig_Init(&config), NATS_OK);
+    config.Name = name;
+    config.Subjects = &subject;
+    config.SubjectsLen = 1;
+    config.AllowDirect = true;
+    natsStatus status = js_AddStream(NULL, of->js, &config, NULL, &code);
+    if (status != NATS_OK) fail_msg("%s: %s, %d", name, natsStatus_GetText(status), (int)code);
+}
+
+static uint64_t publish(const fixture *of, const char *subject, const char *data) {
+    jsPubAck *ack = NULL;
+    jsErrCode code = 0;
+    natsStatus status = js_Publish(&ack, of->js, subject, data, (int)strlen(data), NULL, &code);
+    if (status != NATS_OK) fail_msg("%s: %s, %d", subject, natsStatus_GetText(status), (int)code);
+    uint64_t seq = ack->Sequence;
+    jsPubAck_Destroy(ack);
+    return seq;
+}
+
+static void check_message(natsMsg *message, const char *subject, const char *data) {
+    assert_string_equal(natsMsg_GetSubject(message), subject);
+    assert_int_equal(natsMsg_GetDataLength(message), strlen(data));
+    assert_memory_equal(natsMsg_GetData(message), data, strlen(data));
+}
+
+// ---- Publishing -------------------------------------------------------------------------------------------
+
+static void publishes_are_kept_in_order(void **state) {
+    fixture *of = *state;
+    enum { COUNT = 2000 };
+    add_stream(of, "ORDERS", "orders.>");
+    jsPubOptions options;
+    assert_int_equal(jsPubOptions_Init(&options), NATS_OK);
+    for (int i = 0; i < COUNT; i++) {
+        char data[16];
+        int size = snprintf(data, sizeof data, "%d", i);
+        assert_int_equal(js_PublishAsync(of->js, "orders.7.placed", data, size, &options), NATS_OK);
+    }
+    options.MaxWait = WAIT_MS;
+    assert_int_equal(js_PublishAsyncComplete(of->js, &options), NATS_OK);
+    stop(of);
+    start(of); // what was acknowledged is there
+    for (int i = 0; i < COUNT; i += 97) {
+        natsMsg *message = NULL;
+        char data[16];
+        (void)snprintf(data, sizeof data, "%d", i);
+        assert_int_equal(js_GetMsg(&message, of->js, "ORDERS", (uint64_t)i + 1, NULL, NULL), NATS_OK);
+        check_message(message, "orders.7.placed", data);
+        natsMsg_Destroy(message);
+    }
+    assert_int_equal(publish(of, "orders.7.paid", "x"), COUNT + 1);
+}
+
+static void one_of_many_who_expect_wins(void **state) {
+    fixture *of = *state;
+    jsPubOptions options;
+    jsErrCode code = 0;
+    add_stream(of, "ORDERS", "orders.>");
+    assert_int_equal(jsPubOptions_Init(&options), NATS_OK);
+    assert_int_equal(publish(of, "orders.1", "first"), 1);
+    options.ExpectLastSubjectSeq = 1;
+    assert_int_equal(js_Publish(NULL, of->js, "orders.1", "a", 1, &options, &code), NATS_OK);
+    assert_int_equal(js_Publish(NULL, of->js, "orders.1", "b", 1, &options, &code), NATS_ERR);
+    assert_int_equal(code, 10071);
+    assert_int_equal(jsPubOptions_Init(&options), NATS_OK);
+    options.MsgId = "same";
+    for (int i = 0; i < 2; i++) {
+        jsPubAck *ack = NULL;
+        assert_int_equal(js_Publish(&ack, of->js, "orders.1", "c", 1, &options, &code), NATS_OK);
+        assert_int_equal(ack->Sequence, 3);
+        assert_int_equal(ack->Duplicate, i == 1);
+        jsPubAck_Destroy(ack);
+    }
+}
+
+// ---- Consumers --------------------------------------------------------------------------------------------
+
+static natsSubscription *pull_from(const fixture *of, const char *filter, const char *durable) {
+    natsSubscription *subscription = NULL;
+    jsErrCode code = 0;
+    natsStatus status = js_PullSubscribe(&subscription, of->js, filter, durable, NULL, NULL, &code);
+    if (status != NATS_OK) fail_msg("%s: %s, %d", durable, natsStatus_GetText(status), (int)code);
+    return subscription;
+}
+
+static void pulled_messages_come_once_acknowledged(void **state) {
+    fixture *of = *state;
+    enum { COUNT = 300 };
+    add_stream(of, "ORDERS", "orders.>");
+    for (int i = 0; i < COUNT; i++) {
+        char data[16];
+        (void)snprintf(data, sizeof data, "%d", i);
+        (void)publish(of, i % 3 == 0 ? "orders.a" : "orders.b", data);
+    }
+    natsSubscription *subscription = pull_from(of, "orders.a", "mail");
+    for (int i = 0; i < COUNT;) {
+        natsMsgList list = {0};
+        assert_int_equal(natsSubscription_Fetch(&list, subscription, 7, WAIT_MS, NULL), NATS_OK);
+        assert_true(list.Count > 0);
+        for (int j = 0; j < list.Count; j++, i += 3) {
+            char data[16];
+            (void)snprintf(data, sizeof data, "%d", i);
+            check_message(list.Msgs[j], "orders.a", data);
+            assert_int_equal(natsMsg_AckSync(list.Msgs[j], NULL, NULL), NATS_OK);
+        }
+        natsMsgList_Destroy(&list);
+    }
+    natsMsgList list = {0};
+    assert_int_equal(natsSubscription_Fetch(&list, subscription, 1, SHORT_MS, NULL), NATS_TIMEOUT);
+    natsSubscription_Destroy(subscription);
+    // A durable one goes on where it was, also after a restart.
+    stop(of);
+    start(of);
+    subscription = pull_from(of, "orders.a", "mail");
+    assert_int_equal(natsSubscription_Fetch(&list, subscription, 1, SHORT_MS, NULL), NATS_TIMEOUT);
+    (void)publish(of, "orders.a", "new");
+    assert_int_equal(natsSubscription_Fetch(&list, subscription, 1, WAIT_MS, NULL), NATS_OK);
+    check_message(list.Msgs[0], "orders.a", "new");
+    natsMsgList_Destroy(&list);
+    natsSubscription_Destroy(subscription);
+}
+
+static void a_waiting_pull_is_woken(void **state) {
+    fixture *of = *state;
+    natsMsg *message = NULL;
+    natsSubscription *inbox = NULL;
+    add_stream(of, "ORDERS", "orders.>");
+    natsSubscription *subscription = pull_from(of, "orders.>", "mail");
+    assert_int_equal(natsConnection_SubscribeSync(&inbox, of->connection, "inbox.of.mine"), NATS_OK);
+    assert_int_equal(
+        natsConnection_PublishRequestString(of->connection, "$JS.API.CONSUMER.MSG.NEXT.ORDERS.mail",
+                                            "inbox.of.mine", "{\"batch\":3,\"expires\":9000000000}"),
+        NATS_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(natsSubscription_NextMsg(&message, inbox, 50), NATS_TIMEOUT);
+        (void)publish(of, "orders.1", "x");
+        assert_int_equal(natsSubscription_NextMsg(&message, inbox, WAIT_MS), NATS_OK);
+        check_message(message, "orders.1", "x");
+        natsMsg_Destroy(message);
+    }
+    (void)publish(of, "orders.1", "nobody waits for this");
+    assert_int_equal(natsSubscription_NextMsg(&message, inbox, SHORT_MS), NATS_TIMEOUT);
+    natsSubscription_Destroy(inbox);
+    natsSubscription_Destroy(subscription);
+}
+
+static void what_is_given_back_comes_again(void **state) {
+    fixture *of = *state;
+    natsMsgList list = {0};
+    jsMsgMetaData *data = NULL;
+    add_stream(of, "ORDERS", "orders.>");
+    natsSubscription *subscription = pull_from(of, "orders.>", "mail");
+    (void)publish(of, "orders.1", "x");
+    for (int i = 1; i <= 3; i++) {
+        assert_int_equal(natsSubscription_Fetch(&list, subscription, 1, WAIT_MS, NULL), NATS_OK);
+        assert_int_equal(natsMsg_GetMetaData(&data, list.Msgs[0]), NATS_OK);
+        assert_int_equal(data->NumDelivered, i);
+        assert_int_equal(data->Sequence.Stream, 1);
+        assert_string_equal(data->Stream, "ORDERS");
+        assert_string_equal(data->Consumer, "mail");
+        jsMsgMetaData_Destroy(data);
+        assert_int_equal(natsMsg_NakWithDelay(list.Msgs[0], i == 1 ? 0 : 100, NULL), NATS_OK);
+        natsMsgList_Destroy(&list);
+    }
+    natsSubscription_Destroy(subscription);
+}
+
+static void pushed_messages_come(void **state) {
+    fixture *of = *state;
+    enum { COUNT = 1000 };
+    natsSubscription *subscription = NULL;
+    jsErrCode code = 0;
+    add_stream(of, "ORDERS", "orders.>");
+    for (int i = 0; i < COUNT / 2; i++) (void)publish(of, "orders.1", "x");
+    natsStatus status = js_SubscribeSync(&subscription, of->js, "orders.>", NULL, NULL, &code);
+    if (status != NATS_OK) fail_msg("%s, %d", natsStatus_GetText(status), (int)code);
+    for (int i = 0; i < COUNT; i++) {
+        natsMsg *message = NULL;
+        if (i >= COUNT / 2) (void)publish(of, "orders.1", "x");
+        assert_int_equal(natsSubscription_NextMsg(&message, subscription, WAIT_MS), NATS_OK);
+        jsMsgMetaData *data = NULL;
+        assert_int_equal(natsMsg_GetMetaData(&data, message), NATS_OK);
+        assert_int_equal(data->Sequence.Stream, i + 1);
+        jsMsgMetaData_Destroy(data);
+        assert_int_equal(natsMsg_Ack(message, NULL), NATS_OK);
+        natsMsg_Destroy(message);
+    }
+    natsSubscription_Destroy(subscription);
+}
+
+static void an_ordered_consumer_reads_all_with_flow_control(void **state) {
+    fixture *of = *state;
+    enum { COUNT = 3000, SIZE = 1000 };
+    natsSubscription *subscription = NULL;
+    jsErrCode code = 0;
+    char *data = calloc(1, SIZE);
+    assert_non_null(data);
+    add_stream(of, "ORDERS", "orders.>");
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(js_PublishAsync(of->js, "orders.1", data, SIZE, NULL), NATS_OK);
+    jsPubOptions options;
+    assert_int_equal(jsPubOptions_Init(&options), NATS_OK);
+    options.MaxWait = WAIT_MS;
+    assert_int_equal(js_PublishAsyncComplete(of->js, &options), NATS_OK);
+    free(data);
+    jsSubOptions ordered;
+    assert_int_equal(jsSubOptions_Init(&ordered), NATS_OK);
+    ordered.Ordered = true;
+    natsStatus status = js_SubscribeSync(&subscription, of->js, "orders.>", NULL, &ordered, &code);
+    if (status != NATS_OK) fail_msg("%s, %d", natsStatus_GetText(status), (int)code);
+    for (int i = 0; i < COUNT; i++) {
+        natsMsg *message = NULL;
+        assert_int_equal(natsSubscription_NextMsg(&message, subscription, WAIT_MS), NATS_OK);
+        jsMsgMetaData *meta = NULL;
+        assert_int_equal(natsMsg_GetMetaData(&meta, message), NATS_OK);
+        assert_int_equal(meta->Sequence.Stream, i + 1);
+        assert_int_equal(meta->NumPending, COUNT - 1 - i);
+        jsMsgMetaData_Destroy(meta);
+        natsMsg_Destroy(message);
+    }
+    natsSubscription_Destroy(subscription);
+}
+
+// ---- Newer than libnats -----------------------------------------------------------------------------------
+
+// The answer's JSON, to be freed, or NULL where it has no data.
+static char *ask(const fixture *of, const char *subject, const char *headers[][2], size_t header_count,
+                 const char *data) {
+    natsMsg *request = NULL;
+    natsMsg *reply = NULL;
+    assert_int_equal(natsMsg_Create(&request, subject, NULL, data, (int)strlen(data)), NATS_OK);
+    for (size_t i = 0; i < header_count; i++)
+        assert_int_equal(natsMsgHeader_Set(request, headers[i][0], headers[i][1]), NATS_OK);
+    assert_int_equal(natsConnection_RequestMsg(&reply, of->connection, request, WAIT_MS), NATS_OK);
+    natsMsg_Destroy(request);
+    size_t size = (size_t)natsMsg_GetDataLength(reply);
+    char *text = size == 0 ? NULL : calloc(1, size + 1);
+    if (text != NULL) memcpy(text, natsMsg_GetData(reply), size);
+    natsMsg_Destroy(reply);
+    return text;
+}
+
+static char *batch_message(const fixture *of, const char *id, int number, const char *commit,
+                           const char *subject, const char *expected_last) {
+    char sequence[16];
+    const char *headers[4][2] = {{"Nats-Batch-Id", id}, {"Nats-Batch-Sequence", sequence}};
+    size_t count = 2;
+    (void)snprintf(sequence, sizeof sequence, "%d", number);
+    if (commit != NULL) {
+        headers[count][0] = "Nats-Batch-Commit";
+        headers[count++][1] = commit;
+    }
+    if (expected_last != NULL) {
+        headers[count][0] = "Nats-Expected-Last-Subject-Sequence";
+        headers[count++][1] = expected_last;
+    }
+    return ask(of, subject, headers, count, "x");
+}
+
+static uint64_t stored_count(const fixture *of, const char *name) {
+    jsStreamInfo *info = NULL;
+    assert_int_equal(js_GetStreamInfo(&info, of->js, name, NULL, NULL), NATS_OK);
+    uint64_t count = info->State.Msgs;
+    jsStreamInfo_Destroy(info);
+    return count;
+}
+
+static void check_and_free(char *answer, const char *expected) {
+    if (answer == NULL) fail_msg("an empty answer instead of %s", expected);
+    if (strstr(answer, expected) == NULL) fail_msg("%s instead of %s", answer, expected);
+    free(answer);
+}
+
+static void a_batch_is_stored_all_or_none(void **state) {
+    fixture *of = *state;
+    check_and_free(ask(of, "$JS.API.STREAM.CREATE.B", NULL, 0,
+                       "{\"name\":\"B\",\"subjects\":[\"b.>\"],\"allow_atomic\":true,\"allow_direct\":true}"),
+                   "\"allow_atomic\":true");
+    assert_null(batch_message(of, "one", 1, NULL, "b.1", "0"));
+    assert_null(batch_message(of, "one", 2, NULL, "b.2", NULL));
+    assert_int_equal(stored_count(of, "B"), 0);
+    check_and_free(batch_message(of, "one", 3, "1", "b.1", NULL), "\"batch\":\"one\",\"count\":3");
+    assert_int_equal(stored_count(of, "B"), 3);
+    // A condition that fails, a gap, no beginning.
+    assert_null(batch_message(of, "two", 1, NULL, "b.1", "1"));
+    check_and_free(batch_message(of, "two", 2, "1", "b.3", NULL), "\"err_code\":10071");
+    assert_null(batch_message(of, "three", 1, NULL, "b.1", NULL));
+    check_and_free(batch_message(of, "three", 3, "1", "b.1", NULL), "\"err_code\":10176");
+    check_and_free(batch_message(of, "three", 2, "1", "b.1", NULL), "\"err_code\":10176");
+    check_and_free(batch_message(of, "four", 1, "no", "b.1", NULL), "\"err_code\":10200");
+    assert_int_equal(stored_count(of, "B"), 3);
+    check_and_free(batch_message(of, "five", 1, "1", "b.1", "3"), "\"count\":1");
+    assert_int_equal(stored_count(of, "B"), 4);
+    // What waits when the server stops is not stored, and nothing waits for it.
+    assert_null(batch_message(of, "six", 1, NULL, "b.1", NULL));
+}
+
+// What a direct get gives, as "<seq>:<pending> " for each message and the status of the end.
+static void get_many(const fixture *of, const char *request, const char *expected) {
+    natsSubscription *inbox = NULL;
+    char got[512] = "";
+    bool is_over = false;
+    assert_int_equal(natsConnection_SubscribeSync(&inbox, of->connection, "inbox.many"), NATS_OK);
+    assert_int_equal(
+        natsConnection_PublishRequestString(of->connection, "$JS.API.DIRECT.GET.B", "inbox.many", request),
+        NATS_OK);
+    while (!is_over) {
+        natsMsg *message = NULL;
+        const char *status = NULL, *seq = NULL, *pending = NULL;
+        assert_int_equal(natsSubscription_NextMsg(&message, inbox, WAIT_MS), NATS_OK);
+        is_over = natsMsgHeader_Get(message, "Status", &status) == NATS_OK;
+        if (natsMsgHeader_Get(message, "Nats-Sequence", &seq) != NATS_OK) seq = "";
+        if (natsMsgHeader_Get(message, "Nats-Num-Pending", &pending) != NATS_OK) pending = "";
+        size_t size = strlen(got);
+        (void)snprintf(got + size, sizeof got - size, "%s:%s ", is_over ? status : seq, pending);
+        natsMsg_Destroy(message);
+    }
+    natsSubscription_Destroy(inbox);
+    assert_string_equal(got, expected);
+}
+
+static void many_messages_are_got_at_once(void **state) {
+    fixture *of = *state;
+    add_stream(of, "B", "b.>");
+    for (int i = 0; i < 6; i++) (void)publish(of, i % 2 == 0 ? "b.even" : "b.odd", "x");
+    get_many(of, "{\"seq\":1,\"batch\":3}", "1:5 2:4 3:3 204:3 ");
+    get_many(of, "{\"seq\":2,\"batch\":10,\"next_by_subj\":\"b.odd\"}", "2:2 4:1 6:0 204:0 ");
+    get_many(of, "{\"multi_last\":[\"b.*\"]}", "5:1 6:0 204:0 ");
+    get_many(of, "{\"multi_last\":[\"b.*\"],\"up_to_seq\":4}", "3:1 4:0 204:0 ");
+    get_many(of, "{\"multi_last\":[\"b.none\"]}", "404: ");
+    get_many(of, "{\"seq\":9,\"batch\":3}", "404: ");
+    get_many(of, "{\"batch\":3}", "408: ");
+}
+
+// ---- Buckets ----------------------------------------------------------------------------------------------
+
+static void buckets_keep_values(void **state) {
+    fixture *of = *state;
+    kvStore *bucket = NULL;
+    kvEntry *entry = NULL;
+    kvWatcher *watcher = NULL;
+    uint64_t revision = 0;
+    kvConfig config;
+    assert_int_equal(kvConfig_Init(&config), NATS_OK);
+    config.Bucket = "settings";
+    config.History = 3;
+    assert_int_equal(js_CreateKeyValue(&bucket, of->js, &config), NATS_OK);
+    assert_int_equal(kvStore_PutString(&revision, bucket, "color", "red"), NATS_OK);
+    assert_int_equal(revision, 1);
+    assert_int_equal(kvStore_CreateString(&revision, bucket, "color", "blue"), NATS_ERR);
+    assert_int_equal(kvStore_UpdateString(&revision, bucket, "color", "green", 1), NATS_OK);
+    assert_int_equal(kvStore_UpdateString(&revision, bucket, "color", "white", 1), NATS_ERR);
+    assert_int_equal(kvStore_Get(&entry, bucket, "color"), NATS_OK);
+    assert_string_equal(kvEntry_ValueString(entry), "green");
+    assert_int_equal(kvEntry_Revision(entry), 2);
+    kvEntry_Destroy(entry);
+    assert_int_equal(kvStore_Get(&entry, bucket, "shape"), NATS_NOT_FOUND);
+    assert_int_equal(kvStore_WatchAll(&watcher, bucket, NULL), NATS_OK);
+    assert_int_equal(kvWatcher_Next(&entry, watcher, WAIT_MS), NATS_OK);
+    assert_string_equal(kvEntry_ValueString(entry), "green");
+    kvEntry_Destroy(entry);
+    assert_int_equal(kvWatcher_Next(&entry, watcher, WAIT_MS), NATS_OK);
+    assert_null(entry); // all of the present
+    assert_int_equal(kvStore_Delete(bucket, "color"), NATS_OK);
+    assert_int_equal(kvWatcher_Next(&entry, watcher, WAIT_MS), NATS_OK);
+    assert_int_equal(kvEntry_Operation(entry), kvOp_Delete);
+    kvEntry_Destroy(entry);
+    kvWatcher_Destroy(watcher);
+    assert_int_equal(kvStore_CreateString(&revision, bucket, "color", "black"), NATS_OK);
+    assert_int_equal(kvStore_Purge(bucket, "color", NULL), NATS_OK);
+    assert_int_equal(kvStore_Get(&entry, bucket, "color"), NATS_NOT_FOUND);
+    kvStore_Destroy(bucket);
+    assert_int_equal(js_DeleteKeyValue(of->js, "settings"), NATS_OK);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(publishes_are_kept_in_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_of_many_who_expect_wins, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(pulled_messages_come_once_acknowledged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_waiting_pull_is_woken, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_given_back_comes_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(pushed_messages_come, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_ordered_consumer_reads_all_with_flow_control, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_batch_is_stored_all_or_none, set_up_2_12, tear_down),
+        cmocka_unit_test_setup_teardown(many_messages_are_got_at_once, set_up_2_12, tear_down),
+        cmocka_unit_test_setup_teardown(buckets_keep_values, set_up, tear_down),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    nats_Close();
+    return failed;
+}

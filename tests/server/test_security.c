@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who may come in and what they may do, as a connection meets it: credentials fast and slow, deadlines, reloads, TLS.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include <cmocka.h>
+
+#include "server/wire.h"
+
+static const char violation[] = "-ERR 'Authorization Violation'\r\n";
+
+static void only_who_says_the_right_thing_comes_in(void **unused) {
+    (void)unused;
+    daybook_server *server = wire_server("authorization { user: derek, password: foo }");
+    int port = daybook_server_port(server);
+    wire a;
+    wire_open(&a, port);
+    assert_non_null(strstr(a.info, "\"auth_required\":true"));
+    wire_say(&a, "CONNECT {\"user\":\"derek\",\"pass\":\"foo\"}\r\nPUB a 0\r\n\r\n");
+    wire_expect(&a, "+OK\r\n+OK\r\n");
+    wire_close(&a);
+    static const char *const wrong[] = {"CONNECT {\"user\":\"derek\",\"pass\":\"bar\"}\r\n", "CONNECT {}\r\n",
+                                        "CONNECT {\"auth_token\":\"foo\"}\r\n", "PING\r\n",
+                                        "PUB a 0\r\n\r\n"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        wire_open(&a, port);
+        wire_say(&a, wrong[i]);
+        wire_expect(&a, violation);
+        wire_expect_end(&a);
+        wire_close(&a);
+    }
+    wire_server_stop(server);
+}
+
+static void a_slow_check_holds_up_nobody_else(void **unused) {
+    (void)unused;
+    // bcrypt of "secret", cost 10.
+    daybook_server *server = wire_server(
+        "authorization { users: ["
+        "{user: slow, password: \"$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy\"}, "
+        "{user: fast, password: f}] }");
+    int port = daybook_server_port(server);
+    wire slow, fast;
+    wire_open(&slow, port);
+    // What is said behind CONNECT waits for the answer.
+    wire_say(&slow, "CONNECT {\"user\":\"slow\",\"pass\":\"wrong\",\"verbose\":false}\r\nSUB a 1\r\nPUB a "
+                    "0\r\n\r\nPING\r\n");
+    wire_join(&fast, port, "{\"user\":\"fast\",\"pass\":\"f\",\"verbose\":false}");
+    wire_sync(&fast);
+    wire_expect(&slow, violation);
+    wire_expect_end(&slow);
+    wire_close(&slow);
+    // Gone before the answer.
+    for (int i = 0; i < 5; i++) {
+        wire_open(&slow, port);
+        wire_say(&slow, "CONNECT {\"user\":\"slow\",\"pass\":\"wrong\"}\r\n");
+        wire_close(&slow);
+    }
+    wire_sync(&fast);
+    wire_close(&fast);
+    wire_server_stop(server);
+}
+
+static void who_says_nothing_has_to_go(void **unused) {
+    (void)unused;
+    daybook_server *server = wire_server("authorization { user: a, password: b, timeout: 0.2 }");
+    wire a;
+    wire_open(&a, daybook_server_port(server));
+    wire_expect(&a, "-ERR 'Authentication Timeout'\r\n");
+    wire_expect_end(&a);
+    wire_close(&a);
+    wire_server_stop(server);
+}
+
+static void permissions_are_asked(void **unused) {
+    (void)unused;
+    daybook_server *server = wire_server("authorization { users: [ {user: a, password: a, permissions: "
+                                         "{publish: \"ok.>\", subscribe: {allow: \"in.>\", deny: "
+                                         "\"in.secret\"}}}, {user: b, password: b} ] }");
+    int port = daybook_server_port(server);
+    wire a, b;
+    wire_join(&a, port, "{\"user\":\"a\",\"pass\":\"a\",\"verbose\":false}");
+    wire_join(&b, port, "{\"user\":\"b\",\"pass\":\"b\",\"verbose\":false}");
+    wire_say(&b, "SUB > 1\r\n");
+    wire_sync(&b);
+    wire_say(&a, "PUB no 0\r\n\r\n");
+    wire_expect(&a, "-ERR 'Permissions Violation for Publish to \"no\"'\r\n");
+    wire_say(&a, "SUB out 1\r\n");
+    wire_expect(&a, "-ERR 'Permissions Violation for Subscription to \"out\"'\r\n");
+    wire_say(&a, "SUB in.> 2\r\nSUB in.> q 3\r\nPUB ok.1 0\r\n\r\n");
+    wire_sync(&a);
+    wire_expect(&b, "MSG ok.1 1 0\r\n\r\n");
+    // A wider subscription does not show what is denied, nor does a queue group.
+    wire_say(&b, "PUB in.secret 1\r\ns\r\nPUB in.open 1\r\no\r\nPING\r\n");
+    (void)wire_until(&b, "PONG\r\n");
+    wire_say(&a, "PING\r\n");
+    const char *got = wire_until(&a, "PONG\r\n");
+    assert_null(strstr(got, "secret"));
+    assert_non_null(strstr(got, "MSG in.open 2 1\r\no\r\n"));
+    assert_non_null(strstr(got, "MSG in.open 3 1\r\no\r\n"));
+    wire_close(&a);
+    wire_close(&b);
+    wire_server_stop(server);
+}
+
+static void write_file(const char *path, const char *text) {
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void a_reload_changes_who_may_do_what(void **unused) {
+    (void)unused;
+    char path[] = "server-conf-XXXXXX";
+    int descriptor = mkstemp(path);
+    assert_true(descriptor >= 0);
+    close(descriptor);
+    write_file(path, "authorization { users: [{user: a, password: a}, {user: b, password: b}] }\n");
+    daybook_server_options options;
+    daybook_server_options_init(&options);
+    options.config_file = path;
+    options.host = "127.0.0.1";
+    options.port = -1;
+    daybook_server *server;
+    daybook_error error;
+    daybook_error_init(&error);
+    assert_int_equal(daybook_server_start(&options, &server, &error), DAYBOOK_OK);
+    int port = daybook_server_port(server);
+    wire a, b;
+    wire_join(&a, port, "{\"user\":\"a\",\"pass\":\"a\",\"verbose\":false}");
+    wire_join(&b, port, "{\"user\":\"b\",\"pass\":\"b\",\"verbose\":false}");
+    wire_say(&a, "SUB x 1\r\nSUB y 2\r\n");
+    wire_sync(&a);
+
+    write_file(path, "authorization { users: [{user: a, password: \n");
+    assert_int_equal(daybook_server_reload(server, &error), DAYBOOK_EINVALID);
+    wire_sync(&b); // as it was
+
+    write_file(path, "authorization { users: [{user: a, password: a, permissions: {subscribe: \"y\"}}] }\n");
+    assert_int_equal(daybook_server_reload(server, &error), DAYBOOK_OK);
+    wire_expect(&b, violation);
+    wire_expect_end(&b);
+    wire_expect(&a, "-ERR 'Permissions Violation for Subscription to \"x\"'\r\n");
+    wire_say(&a, "PUB x 1\r\nx\r\nPUB y 1\r\ny\r\nPING\r\n");
+    wire_expect(&a, "MSG y 2 1\r\ny\r\nPONG\r\n");
+
+    write_file(path, "port: 1\nauthorization { users: [{user: a, password: a}] }\n");
+    options.port = 0;
+    wire_close(&a);
+    wire_close(&b);
+    wire_server_stop(server);
+    (void)remove(path);
+}
+
+// TLS.
+
+static EVP_PKEY *make_certificate(const char *certificate_path, const char *key_path) {
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    assert_non_null(key);
+    X509 *certificate = X509_new();
+    assert_non_null(certificate);
+    (void)X509_set_version(certificate, 2);
+    (void)ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
+    (void)X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
+    (void)X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+    (void)X509_set_pubkey(certificate, key);
+    X509_NAME *name = X509_get_subject_name(certificate);
+    (void)X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1, 0);
+    (void)X509_set_issuer_name(certificate, name);
+    assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+    FILE *file = fopen(certificate_path, "w");
+    assert_non_null(file);
+    assert_int_equal(PEM_write_X509(file, certificate), 1);
+    fclose(file);
+    file = fopen(key_path, "w");
+    assert_non_null(file);
+    assert_int_equal(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL), 1);
+    fclose(file);
+    X509_free(certificate);
+    return key;
+}
+
+typedef struct secure_wire {
+    wire plain;
+    SSL_CTX *context;
+    SSL *ssl;
+} secure_wire;
+
+static bool secure_try(secure_wire *client, const char *certificate, const char *key) {
+    client->context = SSL_CTX_new(TLS_client_method());
+    assert_non_null(client->context);
+    if (certificate != NULL) {
+        assert_int_equal(SSL_CTX_use_certificate_file(client->context, certificate, SSL_FILETYPE_PEM), 1);
+        assert_int_equal(SSL_CTX_use_PrivateKey_file(client->context, key, SSL_FILETYPE_PEM), 1);
+    }
+    client->ssl = SSL_new(client->context);
+    assert_non_null(client->ssl);
+    (void)SSL_set_fd(client->ssl, client->plain.socket);
+    return SSL_connect(client->ssl) == 1;
+}
+
+static void secure_say(secure_wire *client, const char *text) {
+    assert_int_equal(SSL_write(client->ssl, text, (int)strlen(text)), (int)strlen(text));
+}
+
+static void secure_read(secure_wire *client, char *out, size_t size) {
+    for (size_t done = 0; done < size;) {
+        int got = SSL_read(client->ssl, out + done, (int)(size - done));
+        assert_true(got > 0);
+        done += (size_t)got;
+    }
+}
+
+static void secure_expect(secure_wire *client, const char *text) {
+    char got[4096];
+    size_t size = strlen(text);
+    assert_true(size < sizeof got);
+    secure_read(client, got, size);
+    assert_memory_equal(got, text, size);
+}
+
+static void secure_close(secure_wire *client) {
+    SSL_free(client->ssl);
+    SSL_CTX_free(client->context);
+    wire_close(&client->plain);
+}
+
+static char certificate_path[64], key_path[64];
+
+static daybook_server *secure_server(const char *more, const char *outside) {
+    char config[512];
+    (void)snprintf(config, sizeof config, "tls { cert_file: \"%s\", key_file: \"%s\" %s }\n%s",
+                   certificate_path, key_path, more, outside);
+    return wire_server(config);
+}
+
+static void talk(secure_wire *client) {
+    secure_say(client, "CONNECT {\"verbose\":false}\r\nSUB a 1\r\nPUB a 5\r\nhello\r\nPING\r\n");
+    secure_expect(client, "MSG a 1 5\r\nhello\r\nPONG\r\n");
+}
+
+static void tls_after_info(void **unused) {
+    (void)unused;
+    daybook_server *server = secure_server("", "");
+    secure_wire a;
+    wire_open(&a.plain, daybook_server_port(server));
+    assert_non_null(strstr(a.plain.info, "\"tls_required\":true"));
+    assert_true(secure_try(&a, NULL, NULL));
+    talk(&a);
+    // Much more than a record, there and back.
+    enum { SIZE = 300000 };
+    char *payload = malloc(SIZE), *back = malloc(SIZE);
+    assert_non_null(payload);
+    assert_non_null(back);
+    for (int i = 0; i < SIZE; i++) payload[i] = (char)('a' + i % 23);
+    secure_say(&a, "PUB a 300000\r\n");
+    assert_int_equal(SSL_write(a.ssl, payload, SIZE), SIZE);
+    secure_say(&a, "\r\n");
+    secure_expect(&a, "MSG a 1 300000\r\n");
+    secure_read(&a, back, SIZE);
+    assert_memory_equal(back, payload, SIZE);
+    secure_expect(&a, "\r\n");
+    free(payload);
+    free(back);
+    secure_close(&a);
+    // Who does not speak TLS is told so.
+    wire b;
+    wire_open(&b, daybook_server_port(server));
+    wire_say(&b, "CONNECT {}\r\n");
+    wire_expect(&b, "-ERR 'Secure Connection - TLS Required'\r\n");
+    wire_expect_end(&b);
+    wire_close(&b);
+    // Half a handshake, and nonsense in it.
+    wire_open(&b, daybook_server_port(server));
+    wire_send(&b, "\x16\x03\x01\x00\x05hello!!", 12);
+    wire_drain_to_end(&b);
+    wire_close(&b);
+    wire_server_stop(server);
+}
+
+static void tls_before_info(void **unused) {
+    (void)unused;
+    daybook_server *server = secure_server(", handshake_first: true", "");
+    secure_wire a;
+    wire_open_silent(&a.plain, daybook_server_port(server));
+    assert_true(secure_try(&a, NULL, NULL));
+    char line[8];
+    secure_read(&a, line, 6);
+    assert_memory_equal(line, "INFO {", 6);
+    char one;
+    do {
+        secure_read(&a, &one, 1);
+    } while (one != '\n');
+    talk(&a);
+    secure_close(&a);
+    wire_server_stop(server);
+
+    server = secure_server(", handshake_first: auto", "");
+    wire_open(&a.plain, daybook_server_port(server)); // waits for INFO, and gets it
+    assert_true(secure_try(&a, NULL, NULL));
+    talk(&a);
+    secure_close(&a);
+    wire_server_stop(server);
+}
+
+static void tls_may_be_left_out_where_that_is_allowed(void **unused) {
+    (void)unused;
+    daybook_server *server = secure_server("", "allow_non_tls: true");
+    wire b;
+    wire_open(&b, daybook_server_port(server));
+    assert_non_null(strstr(b.info, "\"tls_available\":true"));
+    wire_say(&b, "CONNECT {\"verbose\":false}\r\n");
+    wire_sync(&b);
+    wire_close(&b);
+    secure_wire a;
+    wire_open(&a.plain, daybook_server_port(server));
+    assert_true(secure_try(&a, NULL, NULL));
+    talk(&a);
+    secure_close(&a);
+    wire_server_stop(server);
+}
+
+static void clients_must_show_certificates_where_asked(void **unused) {
+    (void)unused;
+    char more[128];
+    (void)snprintf(more, sizeof more, ", verify: true, ca_file: \"%s\"", certificate_path);
+    daybook_server *server = secure_server(more, "");
+    secure_wire a;
+    wire_open(&a.plain, daybook_server_port(server));
+    assert_non_null(strstr(a.plain.info, "\"tls_verify\":true"));
+    assert_true(secure_try(&a, certificate_path, key_path));
+    talk(&a);
+    secure_close(&a);
+    wire_open(&a.plain, daybook_server_port(server));
+    char byte;
+    // With TLS 1.3 the client learns of it when it reads.
+    if (secure_try(&a, NULL, NULL)) assert_true(SSL_read(a.ssl, &byte, 1) <= 0);
+    secure_close(&a);
+    wire_log_wait("TLS handshake error");
+    wire_server_stop(server);
+}
+
+static int make_files(void **unused) {
+    (void)unused;
+    (void)snprintf(certificate_path, sizeof certificate_path, "server-certificate-%ld.pem", (long)getpid());
+    (void)snprintf(key_path, sizeof key_path, "server-key-%ld.pem", (long)getpid());
+    EVP_PKEY_free(make_certificate(certificate_path, key_path));
+    return 0;
+}
+
+static int remove_files(void **unused) {
+    (void)unused;
+    (void)remove(certificate_path);
+    (void)remove(key_path);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_who_says_the_right_thing_comes_in),
+        cmocka_unit_test(a_slow_check_holds_up_nobody_else),
+        cmocka_unit_test(who_says_nothing_has_to_go),
+        cmocka_unit_test(permissions_are_asked),
+        cmocka_unit_test(a_reload_changes_who_may_do_what),
+        cmocka_unit_test(tls_after_info),
+        cmocka_unit_test(tls_before_info),
+        cmocka_unit_test(tls_may_be_left_out_where_that_is_allowed),
+        cmocka_unit_test(clients_must_show_certificates_where_asked),
+    };
+    return cmocka_run_group_tests(tests, make_files, remove_files);
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/wire.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static int64_t clock_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void wire_open_silent(wire *client, int port) {
+    memset(client, 0, sizeof *client);
+    client->socket = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(client->socket >= 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(connect(client->socket, (struct sockaddr *)&address, sizeof address), 0);
+    int on = 1;
+    (void)setsockopt(client->socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+void wire_open(wire *client, int port) {
+    wire_open_silent(client, port);
+    const char *info = wire_until(client, "\r\n");
+    assert_memory_equal(info, "INFO {", 6);
+    (void)snprintf(client->info, sizeof client->info, "%s", info);
+}
+
+void wire_join(wire *client, int port, const char *connect_json) {
+    wire_open(client, port);
+    wire_say(client, "CONNECT ");
+    wire_say(client, connect_json);
+    wire_say(client, "\r\n");
+    wire_sync(client);
+}
+
+void wire_close(wire *client) {
+    if (client->socket >= 0) close(client->socket);
+    client->socket = -1;
+    free(client->received);
+    client->received = NULL;
+    client->size = client->capacity = 0;
+}
+
+void wire_send(wire *client, const void *data, size_t size) {
+    const char *at = data;
+    while (size > 0) {
+        ssize_t sent = send(client->socket, at, size, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR) continue;
+        if (sent < 0) return; // it closed: what it said says more than this
+        at += sent;
+        size -= (size_t)sent;
+    }
+}
+
+size_t wire_send_some(wire *client, const void *data, size_t size) {
+    struct pollfd wait = {.fd = client->socket, .events = POLLOUT};
+    if (poll(&wait, 1, 20) <= 0) return 0;
+    ssize_t sent = send(client->socket, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sent > 0 ? (size_t)sent : 0;
+}
+
+void wire_say(wire *client, const char *text) {
+    wire_send(client, text, strlen(text));
+}
+
+/// Reads what is there, waiting up to `milliseconds`. -1: the end; 0: nothing came.
+static ssize_t receive(wire *client, int milliseconds) {
+    struct pollfd wait = {.fd = client->socket, .events = POLLIN};
+    if (poll(&wait, 1, milliseconds) <= 0) return 0;
+    if (client->capacity - client->size < 65536) {
+        client->capacity = client->capacity * 2 + 131072;
+        client->received = realloc(client->received, client->capacity);
+        assert_non_null(client->received);
+    }
+    ssize_t got =
+        recv(client->socket, client->received + client->size, client->capacity - client->size - 1, 0);
+    if (got <= 0) return -1;
+    client->size += (size_t)got;
+    client->received[client->size] = '\0';
+    return got;
+}
+
+static void take(wire *client, size_t size) {
+    memmove(client->received, client->received + size, client->size - size + 1);
+    client->size -= size;
+}
+
+void wire_expect_bytes(wire *client, const void *data, size_t size) {
+    int64_t due = clock_ms() + WIRE_SECONDS * 1000;
+    while (client->size < size) {
+        ssize_t got = receive(client, 100);
+        if (got < 0)
+            fail_msg("the connection ended; before that: '%s'", client->size > 0 ? client->received : "");
+        if (clock_ms() > due)
+            fail_msg("nothing more came than '%s'", client->size > 0 ? client->received : "");
+    }
+    if (memcmp(client->received, data, size) != 0) {
+        fail_msg("expected '%.*s', got '%.*s'", (int)size, (const char *)data, (int)client->size,
+                 client->received);
+    }
+    take(client, size);
+}
+
+void wire_expect(wire *client, const char *text) {
+    wire_expect_bytes(client, text, strlen(text));
+}
+
+const char *wire_until(wire *client, const char *text) {
+    static char found[1 << 20];
+    int64_t due = clock_ms() + WIRE_SECONDS * 1000;
+    char *at;
+    while (client->size == 0 || (at = strstr(client->received, text)) == NULL) {
+        ssize_t got = receive(client, 100);
+        if (got < 0)
+            fail_msg("the connection ended without '%s': '%s'", text,
+                     client->size > 0 ? client->received : "");
+        if (clock_ms() > due)
+            fail_msg("'%s' did not come: '%s'", text, client->size > 0 ? client->received : "");
+    }
+    size_t size = (size_t)(at - client->received) + strlen(text);
+    assert_true(size < sizeof found);
+    memcpy(found, client->received, size);
+    found[size] = '\0';
+    take(client, size);
+    return found;
+}
+
+void wire_expect_end(wire *client) {
+    int64_t due = clock_ms() + WIRE_SECONDS * 1000;
+    ssize_t got = 0;
+    while (got >= 0 && clock_ms() < due) {
+        if (client->size > 0) fail_msg("expected the end, got '%s'", client->received);
+        got = receive(client, 100);
+    }
+    assert_int_equal(got, -1);
+}
+
+void wire_drain_to_end(wire *client) {
+    int64_t due = clock_ms() + WIRE_SECONDS * 1000;
+    ssize_t got = 0;
+    while (got >= 0 && clock_ms() < due) {
+        client->size = 0;
+        got = receive(client, 100);
+    }
+    assert_int_equal(got, -1);
+}
+
+void wire_expect_silence(wire *client, int milliseconds) {
+    int64_t due = clock_ms() + milliseconds;
+    while (clock_ms() < due) {
+        if (receive(client, 10) < 0) fail_msg("the connection ended");
+        if (client->size > 0) fail_msg("expected nothing, got '%s'", client->received);
+    }
+}
+
+void wire_sync(wire *client) {
+    wire_say(client, "PING\r\n");
+    wire_expect(client, "PONG\r\n");
+}
+
+// Servers.
+
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+static char *log_text;
+static size_t log_size, log_capacity;
+
+static void keep_line(void *context, int level, daybook_slice line) {
+    (void)context;
+    (void)level;
+    pthread_mutex_lock(&log_lock);
+    if (log_size + line.size + 2 > log_capacity) {
+        log_capacity = (log_size + line.size + 2) * 2;
+        log_text = realloc(log_text, log_capacity);
+    }
+    if (log_text != NULL) {
+        memcpy(log_text + log_size, line.data, line.size);
+        log_size += line.size;
+        log_text[log_size++] = '\n';
+        log_text[log_size] = '\0';
+    }
+    pthread_mutex_unlock(&log_lock);
+}
+
+daybook_server *wire_server(const char *config) {
+    log_size = 0;
+    daybook_server_options options;
+    daybook_server_options_init(&options);
+    options.config_text = daybook_text(config);
+    options.host = "127.0.0.1";
+    options.port = -1;
+    options.log = keep_line;
+    daybook_server *server = NULL;
+    daybook_error error;
+    daybook_error_init(&error);
+    if (daybook_server_start(&options, &server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
+    return server;
+}
+
+void wire_server_stop(daybook_server *server) {
+    daybook_error error;
+    daybook_error_init(&error);
+    if (daybook_server_stop(server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
+}
+
+bool wire_log_has(const char *text) {
+    pthread_mutex_lock(&log_lock);
+    bool has = log_size > 0 && strstr(log_text, text) != NULL;
+    pthread_mutex_unlock(&log_lock);
+    return has;
+}
+
+void wire_log_wait(const char *text) {
+    int64_t due = clock_ms() + WIRE_SECONDS * 1000;
+    while (!wire_log_has(text)) {
+        if (clock_ms() > due) fail_msg("the log never said '%s'", text);
+        struct timespec nap = {.tv_nsec = 5000000};
+        nanosleep(&nap, NULL);
+    }
+}

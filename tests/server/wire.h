@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// A NATS client that is nothing but a socket: what is sent and what must come back, byte for byte.
+//
+//     wire client;
+//     wire_open(&client, port);                       // INFO is read and kept
+//     wire_say(&client, "CONNECT {\"verbose\":false}\r\nSUB a 1\r\nPING\r\n");
+//     wire_expect(&client, "PONG\r\n");
+//
+// Everything fails the test that does not come within WIRE_SECONDS.
+#ifndef DBK_TESTS_SERVER_WIRE_H
+#define DBK_TESTS_SERVER_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daybook/server.h"
+
+enum { WIRE_SECONDS = 20 };
+
+typedef struct wire {
+    int socket;
+    char info[4096];
+    char *received; // not yet expected
+    size_t size, capacity;
+} wire;
+
+/// Connects to 127.0.0.1 and reads INFO.
+void wire_open(wire *client, int port);
+/// The same without waiting for INFO.
+void wire_open_silent(wire *client, int port);
+/// wire_open, CONNECT without verbose, PING, PONG.
+void wire_join(wire *client, int port, const char *connect_json);
+void wire_close(wire *client);
+
+void wire_say(wire *client, const char *text);
+void wire_send(wire *client, const void *data, size_t size);
+/// What the server takes at once, at most `size` bytes; 0: nothing more for now, or the connection is gone.
+size_t wire_send_some(wire *client, const void *data, size_t size);
+/// The next bytes are exactly these.
+void wire_expect(wire *client, const char *text);
+void wire_expect_bytes(wire *client, const void *data, size_t size);
+/// Reads until `text` has come, and returns all up to its end: NUL-terminated, valid until the next call.
+const char *wire_until(wire *client, const char *text);
+/// Nothing more comes, and the connection ends.
+void wire_expect_end(wire *client);
+/// Whatever comes is thrown away until the connection ends.
+void wire_drain_to_end(wire *client);
+/// Nothing comes for so long.
+void wire_expect_silence(wire *client, int milliseconds);
+/// PING, PONG: the server has seen all that was sent before.
+void wire_sync(wire *client);
+
+/// A server on any port; `config` in the configuration language, may be NULL. What it logs is kept for wire_log.
+daybook_server *wire_server(const char *config);
+/// Ends it and checks that it ends well.
+void wire_server_stop(daybook_server *server);
+/// Does some line of the log so far hold `text`?
+bool wire_log_has(const char *text);
+/// Waits until some line does.
+void wire_log_wait(const char *text);
+
+#endif

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+// Jobs: each runs once and comes back once, those of a queue in order, and the loop is woken for each group and not more.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pthread.h>
+
+#include <cmocka.h>
+
+#include "lib/fault_allocator.h"
+#include "server/jobs.h"
+#include "server/timer.h"
+
+typedef struct waker {
+    pthread_mutex_t lock;
+    pthread_cond_t woken;
+    unsigned count;
+} waker;
+
+static void wake(void *context) {
+    waker *w = context;
+    pthread_mutex_lock(&w->lock);
+    w->count++;
+    pthread_cond_signal(&w->woken);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void waker_init(waker *w) {
+    w->count = 0;
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->woken, NULL);
+}
+
+static void wait_for_wake(waker *w) {
+    pthread_mutex_lock(&w->lock);
+    while (w->count == 0) pthread_cond_wait(&w->woken, &w->lock);
+    w->count = 0;
+    pthread_mutex_unlock(&w->lock);
+}
+
+typedef struct task {
+    dbk_job job;
+    unsigned number;
+    atomic_uint run_count;
+    unsigned done_count;
+    atomic_uint *order; // of the queue: number that may run next
+    unsigned *done_order;
+} task;
+
+static void run_task(dbk_job *job) {
+    task *t = DBK_OWNER(job, task, job);
+    atomic_fetch_add(&t->run_count, 1);
+    if (t->order != NULL) {
+        // Nobody of the queue runs at the same time, nor before its turn.
+        assert_int_equal(atomic_load(t->order), t->number);
+        atomic_store(t->order, t->number + 1);
+    }
+}
+
+static void end_task(dbk_job *job) {
+    task *t = DBK_OWNER(job, task, job);
+    t->done_count++;
+    if (t->done_order != NULL) assert_int_equal((*t->done_order)++, t->number);
+}
+
+static void collect_all(dbk_jobs *jobs, waker *w, size_t count) {
+    while (count > 0) {
+        wait_for_wake(w);
+        size_t got = dbk_jobs_collect(jobs);
+        assert_true(got <= count);
+        count -= got;
+    }
+}
+
+static dbk_jobs *new_jobs(waker *w, unsigned workers) {
+    dbk_jobs *jobs;
+    waker_init(w);
+    assert_int_equal(dbk_jobs_new(dbk_allocator_default(), workers, wake, w, &jobs), DAYBOOK_OK);
+    return jobs;
+}
+
+static void end_jobs(dbk_jobs *jobs) {
+    dbk_jobs_stop(jobs);
+    assert_int_equal(dbk_jobs_collect(jobs), 0);
+    dbk_jobs_free(jobs);
+}
+
+enum { TASKS = 2000 };
+
+static void each_runs_once_and_comes_back_once(void **unused) {
+    (void)unused;
+    waker w;
+    dbk_jobs *jobs = new_jobs(&w, 4);
+    task *tasks = calloc(TASKS, sizeof *tasks);
+    assert_non_null(tasks);
+    for (unsigned i = 0; i < TASKS; i++) {
+        tasks[i].job.run = run_task;
+        tasks[i].job.done = end_task;
+        dbk_jobs_submit(jobs, &tasks[i].job);
+    }
+    collect_all(jobs, &w, TASKS);
+    for (unsigned i = 0; i < TASKS; i++) {
+        assert_int_equal(atomic_load(&tasks[i].run_count), 1);
+        assert_int_equal(tasks[i].done_count, 1);
+    }
+    assert_int_equal(dbk_jobs_waiting(jobs), 0);
+    end_jobs(jobs);
+    free(tasks);
+}
+
+static void those_of_a_queue_keep_their_order(void **unused) {
+    (void)unused;
+    enum { QUEUES = 7 };
+    waker w;
+    dbk_jobs *jobs = new_jobs(&w, 4);
+    dbk_job_queue queues[QUEUES];
+    atomic_uint orders[QUEUES];
+    unsigned done_orders[QUEUES] = {0};
+    task *tasks = calloc(TASKS, sizeof *tasks);
+    assert_non_null(tasks);
+    for (unsigned q = 0; q < QUEUES; q++) {
+        dbk_job_queue_init(&queues[q], jobs);
+        atomic_init(&orders[q], 0);
+    }
+    for (unsigned i = 0; i < TASKS; i++) {
+        task *t = &tasks[i];
+        t->job.run = run_task;
+        t->job.done = end_task;
+        t->number = i / QUEUES;
+        t->order = &orders[i % QUEUES];
+        t->done_order = &done_orders[i % QUEUES];
+        dbk_job_queue_submit(&queues[i % QUEUES], &t->job);
+    }
+    collect_all(jobs, &w, TASKS);
+    for (unsigned i = 0; i < TASKS; i++) assert_int_equal(tasks[i].done_count, 1);
+    end_jobs(jobs);
+    free(tasks);
+}
+
+/// The owner of a queue that goes with its last job.
+typedef struct owner {
+    dbk_job_queue queue;
+    dbk_job job;
+} owner;
+
+static void run_nothing(dbk_job *job) {
+    (void)job;
+}
+
+static void free_owner(dbk_job *job) {
+    owner *o = DBK_OWNER(job, owner, job);
+    memset(o, 0xee, sizeof *o);
+    free(o);
+}
+
+static void a_queue_may_go_with_its_last_job(void **unused) {
+    (void)unused;
+    waker w;
+    dbk_jobs *jobs = new_jobs(&w, 4);
+    for (int i = 0; i < TASKS; i++) {
+        owner *o = calloc(1, sizeof *o);
+        assert_non_null(o);
+        dbk_job_queue_init(&o->queue, jobs);
+        o->job.run = run_nothing;
+        o->job.done = free_owner;
+        dbk_job_queue_submit(&o->queue, &o->job);
+    }
+    collect_all(jobs, &w, TASKS);
+    end_jobs(jobs);
+}
+
+static void a_group_wakes_the_loop_once(void **unused) {
+    (void)unused;
+    waker w;
+    dbk_jobs *jobs = new_jobs(&w, 1);
+    task tasks[100];
+    memset(tasks, 0, sizeof tasks);
+    unsigned order = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        tasks[i].job.done = end_task;
+        tasks[i].number = i;
+        tasks[i].done_order = &order;
+        dbk_jobs_finish(jobs, &tasks[i].job);
+    }
+    assert_int_equal(w.count, 1);
+    assert_int_equal(dbk_jobs_collect(jobs), 100); // in the order of finishing
+    end_jobs(jobs);
+}
+
+static void stopping_finishes_what_was_submitted(void **unused) {
+    (void)unused;
+    waker w;
+    dbk_jobs *jobs = new_jobs(&w, 2);
+    dbk_job_queue queue;
+    dbk_job_queue_init(&queue, jobs);
+    atomic_uint order;
+    atomic_init(&order, 0);
+    task tasks[50];
+    memset(tasks, 0, sizeof tasks);
+    for (unsigned i = 0; i < 50; i++) {
+        tasks[i].job.run = run_task;
+        tasks[i].job.done = end_task;
+        tasks[i].number = i;
+        tasks[i].order = &order;
+        dbk_job_queue_submit(&queue, &tasks[i].job);
+    }
+    dbk_jobs_stop(jobs);
+    assert_int_equal(dbk_jobs_collect(jobs), 50);
+
+    // Who comes after that works in the caller's thread.
+    task late = {.job = {.run = run_task, .done = end_task}};
+    dbk_jobs_submit(jobs, &late.job);
+    assert_int_equal(atomic_load(&late.run_count), 1);
+    assert_int_equal(dbk_jobs_collect(jobs), 1);
+    assert_int_equal(late.done_count, 1);
+    dbk_jobs_free(jobs);
+}
+
+static void without_memory_there_are_none(void **unused) {
+    (void)unused;
+    fault_allocator faults;
+    fault_allocator_init(&faults);
+    fault_allocator_fail(&faults, 1, false);
+    dbk_jobs *jobs;
+    assert_int_equal(dbk_jobs_new(&faults.allocator, 1, wake, NULL, &jobs), DAYBOOK_ENOMEM);
+    assert_null(jobs);
+    assert_int_equal(fault_allocator_live(&faults), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_runs_once_and_comes_back_once),
+        cmocka_unit_test(those_of_a_queue_keep_their_order),
+        cmocka_unit_test(a_queue_may_go_with_its_last_job),
+        cmocka_unit_test(a_group_wakes_the_loop_once),
+        cmocka_unit_test(stopping_finishes_what_was_submitted),
+        cmocka_unit_test(without_memory_there_are_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
