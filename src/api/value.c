@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+// Values as Go writes and reads them: strings (encoding/json), times (RFC3339Nano), durations
+// (time.Duration), base64.
+#include "api/value.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/time.h"
+
+// Text.
+
+// Size of the well-formed UTF-8 character at the front of `at`; 0 where there is none.
+static size_t character_size(const unsigned char *at, size_t left) {
+    size_t size = *at < 0x80 ? 1 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : 4;
+    if (size > left || !dbk_is_utf8(daybook_bytes(at, size))) return 0;
+    return size;
+}
+
+// How Go escapes the character of `size` bytes at `at`; "" where it does not.
+static const char *escape_of(const unsigned char *at, size_t size, char unicode[7]) {
+    if (size == 0) return "\\ufffd";
+    if (size == 3 && at[0] == 0xe2 && at[1] == 0x80 && (at[2] | 1) == 0xa9)
+        return at[2] & 1 ? "\\u2029" : "\\u2028";
+    if (size > 1) return "";
+    switch (*at) {
+    case '"':
+        return "\\\"";
+    case '\\':
+        return "\\\\";
+    case '\n':
+        return "\\n";
+    case '\r':
+        return "\\r";
+    case '\t':
+        return "\\t";
+    case '<':
+    case '>':
+    case '&':
+        break;
+    default:
+        if (*at >= 0x20) return "";
+    }
+    (void)snprintf(unicode, 7, "\\u%04x", *at);
+    return unicode;
+}
+
+void dbk_api_write_text(dbk_buf *out, dbk_slice text) {
+    const unsigned char *bytes = text.data;
+    size_t plain_from = 0;
+    dbk_buf_append_u8(out, '"');
+    for (size_t i = 0; i < text.size;) {
+        char unicode[7];
+        size_t size = character_size(bytes + i, text.size - i);
+        const char *escape = escape_of(bytes + i, size, unicode);
+        size_t step = size == 0 ? 1 : size;
+        if (*escape != '\0') {
+            dbk_buf_append(out, bytes + plain_from, i - plain_from);
+            dbk_buf_append(out, escape, strlen(escape));
+            plain_from = i + step;
+        }
+        i += step;
+    }
+    if (text.size > plain_from) dbk_buf_append(out, bytes + plain_from, text.size - plain_from);
+    dbk_buf_append_u8(out, '"');
+}
+
+void dbk_api_write_int(dbk_buf *out, int64_t number) {
+    char text[24];
+    int size = snprintf(text, sizeof text, "%" PRId64, number);
+    dbk_buf_append(out, text, (size_t)size);
+}
+
+void dbk_api_write_uint(dbk_buf *out, uint64_t number) {
+    char text[24];
+    int size = snprintf(text, sizeof text, "%" PRIu64, number);
+    dbk_buf_append(out, text, (size_t)size);
+}
+
+void dbk_api_write_base64(dbk_buf *out, dbk_slice bytes) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *at = bytes.data;
+    dbk_buf_append_u8(out, '"');
+    for (size_t left = bytes.size; left > 0;) {
+        size_t count = left < 3 ? left : 3;
+        uint32_t group = (uint32_t)at[0] << 16;
+        if (count > 1) group |= (uint32_t)at[1] << 8;
+        if (count > 2) group |= at[2];
+        char four[4] = {digits[group >> 18], digits[group >> 12 & 63], '=', '='};
+        if (count > 1) four[2] = digits[group >> 6 & 63];
+        if (count > 2) four[3] = digits[group & 63];
+        dbk_buf_append(out, four, sizeof four);
+        at += count;
+        left -= count;
+    }
+    dbk_buf_append_u8(out, '"');
+}
+
+// Times.
+
+void dbk_api_write_time(dbk_buf *out, int64_t time_ns) {
+    if (time_ns == 0) {
+        dbk_buf_append_slice(out, daybook_text("\"0001-01-01T00:00:00Z\""));
+        return;
+    }
+    char text[DAYBOOK_TIME_TEXT_SIZE];
+    size_t size = daybook_time_format(time_ns, text) - 1; // without the Z
+    while (text[size - 1] == '0') size--;
+    if (text[size - 1] == '.') size--;
+    dbk_buf_append_u8(out, '"');
+    dbk_buf_append(out, text, size);
+    dbk_buf_append(out, "Z\"", 2);
+}
+
+static bool is_digit(char byte) {
+    return byte >= '0' && byte <= '9';
+}
+
+// Whether `text` has the shape 2006-01-02T15:04:05[.digits](Z|+07:00).
+static bool has_time_shape(dbk_slice text) {
+    static const char shape[] = "dddd-dd-ddTdd:dd:dd";
+    static const char offset_shape[] = "sdd:dd";
+    const char *at = text.data;
+    size_t i = 0;
+    if (text.size < sizeof shape) return false;
+    for (; i < sizeof shape - 1; i++) {
+        if (shape[i] == 'd' ? !is_digit(at[i]) : at[i] != shape[i]) return false;
+    }
+    if (at[i] == '.') {
+        size_t start = ++i;
+        while (i < text.size && is_digit(at[i])) i++;
+        if (i == start) return false;
+    }
+    if (i + 1 == text.size) return at[i] == 'Z';
+    if (text.size - i != sizeof offset_shape - 1) return false;
+    for (size_t k = 0; k < sizeof offset_shape - 1; k++) {
+        char want = offset_shape[k];
+        bool fits = want == 'd'
+                        ? is_digit(at[i + k])
+                        : at[i + k] == want || (want == 's' && (at[i + k] == '+' || at[i + k] == '-'));
+        if (!fits) return false;
+    }
+    return true;
+}
+
+// The nine digits that a time can hold, of a fraction that has more.
+static dbk_slice without_excess(dbk_slice text, char out[40]) {
+    enum { FRACTION_AT = 19, DIGITS = 9 };
+    const char *at = text.data;
+    size_t end = FRACTION_AT + 1;
+    if (at[FRACTION_AT] != '.') return text;
+    while (end < text.size && is_digit(at[end])) end++;
+    size_t kept = end < FRACTION_AT + 1 + DIGITS ? end : FRACTION_AT + 1 + DIGITS;
+    memcpy(out, at, kept);
+    memcpy(out + kept, at + end, text.size - end);
+    return daybook_bytes(out, kept + text.size - end);
+}
+
+bool dbk_api_parse_time(dbk_slice text, int64_t *time_ns_out) {
+    enum { YEAR_MIN = 1678, YEAR_MAX = 2261 };
+    char plain[40];
+    if (!has_time_shape(text)) return false;
+    const char *digits = text.data;
+    int year = (digits[0] - '0') * 1000 + (digits[1] - '0') * 100 + (digits[2] - '0') * 10 +
+               (digits[3] - '0');
+    static const char zero[] = "0001-01-01T00:00:00Z";
+    if (dbk_slice_equal(text, daybook_text(zero))) {
+        *time_ns_out = 0;
+        return true;
+    }
+    int64_t time_ns;
+    if (daybook_time_parse(without_excess(text, plain), 0, &time_ns) != DAYBOOK_OK) {
+        if (year > YEAR_MIN && year < YEAR_MAX) return false; // No such day or hour.
+        time_ns = year <= YEAR_MIN ? INT64_MIN : INT64_MAX;
+    }
+    *time_ns_out = time_ns == 0 ? 1 : time_ns;
+    return true;
+}
+
+// Durations.
+
+size_t dbk_api_format_duration(int64_t duration_ns, char text_out[DBK_API_DURATION_TEXT_SIZE]) {
+    uint64_t rest = duration_ns < 0 ? 0 - (uint64_t)duration_ns : (uint64_t)duration_ns;
+    const char *sign = duration_ns < 0 ? "-" : "";
+    char fraction[16] = "";
+    const char *unit = "s";
+    uint64_t scale = (uint64_t)DBK_SECOND_NS;
+    int digits = 9;
+    if (rest == 0) return (size_t)snprintf(text_out, DBK_API_DURATION_TEXT_SIZE, "0s");
+    if (rest < 1000) {
+        unit = "ns", scale = 1, digits = 0;
+    } else if (rest < 1000000) {
+        unit = "\xc2\xb5s", scale = 1000, digits = 3;
+    } else if (rest < scale) {
+        unit = "ms", scale = 1000000, digits = 6;
+    }
+    if (rest % scale != 0) {
+        int size = snprintf(fraction, sizeof fraction, ".%0*" PRIu64, digits, rest % scale);
+        while (fraction[size - 1] == '0') fraction[--size] = '\0';
+    }
+    rest /= scale;
+    int size;
+    if (digits < 9 || rest < 60)
+        size =
+            snprintf(text_out, DBK_API_DURATION_TEXT_SIZE, "%s%" PRIu64 "%s%s", sign, rest, fraction, unit);
+    else if (rest < 3600)
+        size = snprintf(text_out, DBK_API_DURATION_TEXT_SIZE, "%s%" PRIu64 "m%" PRIu64 "%ss", sign, rest / 60,
+                        rest % 60, fraction);
+    else
+        size = snprintf(text_out, DBK_API_DURATION_TEXT_SIZE, "%s%" PRIu64 "h%" PRIu64 "m%" PRIu64 "%ss",
+                        sign, rest / 3600, rest / 60 % 60, rest % 60, fraction);
+    return (size_t)size;
+}
+
+static bool add_product(uint64_t *sum, uint64_t number, uint64_t scale) {
+    if (number > (UINT64_MAX >> 1) / scale) return false;
+    uint64_t product = number * scale;
+    if (product > (UINT64_MAX >> 1) - *sum) return false;
+    *sum += product;
+    return true;
+}
+
+static const struct {
+    const char *name;
+    uint64_t scale;
+} units[] = {
+    {"ns", 1},       {"us", 1000},      {"\xc2\xb5s", 1000},          {"\xce\xbcs", 1000},
+    {"ms", 1000000}, {"s", 1000000000}, {"m", UINT64_C(60000000000)}, {"h", UINT64_C(3600000000000)},
+};
+
+// The unit at the front of the text, which ends before the next digit or dot; 0: none.
+static uint64_t take_unit(const char **at, const char *end) {
+    const char *start = *at;
+    while (*at < end && !is_digit(**at) && **at != '.') (*at)++;
+    dbk_slice unit = daybook_bytes(start, (size_t)(*at - start));
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (dbk_slice_equal(unit, daybook_text(units[i].name))) return units[i].scale;
+    }
+    return 0;
+}
+
+// One "12.5h".
+static bool take_step(const char **at, const char *end, uint64_t *sum) {
+    uint64_t whole = 0, fraction = 0, fraction_scale = 1;
+    const char *start = *at;
+    bool has_point = false;
+    for (; *at < end && is_digit(**at); (*at)++) {
+        if (!add_product(&(uint64_t){0}, whole, 10)) return false;
+        whole = whole * 10 + (uint64_t)(**at - '0');
+    }
+    if (*at < end && **at == '.') {
+        has_point = true;
+        for ((*at)++; *at < end && is_digit(**at); (*at)++) {
+            if (fraction_scale >= UINT64_C(1000000000000000)) continue; // Far below a nanosecond of an hour.
+            fraction = fraction * 10 + (uint64_t)(**at - '0');
+            fraction_scale *= 10;
+        }
+    }
+    if (*at - start == (has_point ? 1 : 0)) return false; // No digit.
+    uint64_t scale = take_unit(at, end);
+    if (scale == 0 || !add_product(sum, whole, scale)) return false;
+    return add_product(sum, (uint64_t)((double)fraction * ((double)scale / (double)fraction_scale)), 1);
+}
+
+bool dbk_api_parse_duration(dbk_slice text, int64_t *duration_ns_out) {
+    const char *at = text.data;
+    const char *end = at + text.size;
+    uint64_t sum = 0;
+    bool is_negative = false;
+    if (text.size > 0 && (*at == '-' || *at == '+')) is_negative = *at++ == '-';
+    if (at == end) return false;
+    if (end - at == 1 && *at == '0') {
+        *duration_ns_out = 0;
+        return true;
+    }
+    while (at < end) {
+        if (!take_step(&at, end, &sum)) return false;
+    }
+    *duration_ns_out = is_negative ? -(int64_t)sum : (int64_t)sum;
+    return true;
+}
+
+bool dbk_api_parse_uint(dbk_slice text, uint64_t *number_out) {
+    const char *at = text.data;
+    uint64_t number = 0;
+    if (text.size == 0) return false;
+    for (size_t i = 0; i < text.size; i++) {
+        if (!is_digit(at[i])) return false;
+        unsigned digit = (unsigned)(at[i] - '0');
+        if (number > (UINT64_MAX - digit) / 10) return false;
+        number = number * 10 + digit;
+    }
+    *number_out = number;
+    return true;
+}
+
+static bool is_never(dbk_slice text) {
+    static const char never[] = "never";
+    const char *at = text.data;
+    if (text.size != sizeof never - 1) return false;
+    for (size_t i = 0; i < text.size; i++) {
+        if ((at[i] | 0x20) != never[i]) return false;
+    }
+    return true;
+}
+
+bool dbk_api_parse_ttl(dbk_slice text, int64_t *ttl_ns_out) {
+    const uint64_t seconds_max = (uint64_t)(INT64_MAX / DBK_SECOND_NS);
+    int64_t duration_ns;
+    uint64_t seconds;
+    if (is_never(text)) {
+        *ttl_ns_out = -1;
+        return true;
+    }
+    if (dbk_api_parse_duration(text, &duration_ns)) {
+        if (duration_ns < DBK_SECOND_NS) return false;
+        *ttl_ns_out = duration_ns / DBK_SECOND_NS * DBK_SECOND_NS;
+        return true;
+    }
+    if (!dbk_api_parse_uint(text, &seconds) || seconds > INT64_MAX) return false;
+    *ttl_ns_out = (int64_t)(seconds < seconds_max ? seconds : seconds_max) * DBK_SECOND_NS;
+    return true;
+}
+
+bool dbk_api_name_is_valid(dbk_slice name) {
+    const unsigned char *at = name.data;
+    if (name.size == 0 || name.size > DBK_API_NAME_SIZE_MAX || !dbk_is_plain_text(name)) return false;
+    for (size_t i = 0; i < name.size; i++) {
+        if (strchr(" .*>/\\", at[i]) != NULL) return false; // No byte is 0 in plain text.
+    }
+    return true;
+}
