@@ -209,9 +209,17 @@ static void another_user_keeps_no_forbidden_subscription(void **unused) {
     wire_sync(&free);
     wire_expect(&client, "MSG b.open 2 4\r\nopen\r\nMSG y 3 4\r\nopen\r\n");
     wire_sync(&client);
-    // Once somebody, a second CONNECT changes nothing of it.
+    // The same the other way and back again.
     wire_say(&client, "CONNECT {\"user\":\"free\",\"pass\":\"free\",\"verbose\":false}\r\nSUB x 4\r\n");
-    assert_non_null(strstr(wire_until(&client, "\r\n"), "Permissions Violation"));
+    assert_null(strstr(up_to_now(&client), "-ERR"));
+    wire_say(&client, "CONNECT {\"user\":\"bound\",\"pass\":\"bound\",\"verbose\":false}\r\n");
+    assert_non_null(strstr(up_to_now(&client), "Permissions Violation for Subscription to \"x\""));
+    wire_say(&free, "PUB x 6\r\nhidden\r\nPUB b.secret 6\r\nhidden\r\n");
+    wire_sync(&free);
+    wire_expect_silence(&client, 50);
+    // Nobody again is nobody, whoever it was before.
+    wire_say(&client, "CONNECT {\"user\":\"free\",\"pass\":\"wrong\"}\r\nSUB x 5\r\n");
+    wire_drain_to_end(&client);
     wire_close(&client);
     wire_close(&free);
     wire_server_stop(server);
