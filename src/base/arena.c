@@ -5,6 +5,8 @@
 // Invariants: addresses never move; everything is 8-byte aligned. Not thread-safe.
 #include "base/memory.h"
 
+#include <string.h>
+
 #include "base/assert.h"
 
 enum { ALIGNMENT = 8, CHUNK_SIZE_MIN = 256 };
@@ -83,6 +85,14 @@ void *dbk_arena_alloc(dbk_arena *arena, size_t size) {
         arena->newest = fresh;
     }
     return take(fresh, size);
+}
+
+dbk_slice dbk_arena_copy_text(dbk_arena *arena, dbk_slice text) {
+    char *copy = text.size == SIZE_MAX ? NULL : dbk_arena_alloc(arena, text.size + 1);
+    if (copy == NULL) return daybook_bytes(NULL, 0);
+    if (text.size > 0) memcpy(copy, text.data, text.size);
+    copy[text.size] = '\0';
+    return daybook_bytes(copy, text.size);
 }
 
 // Keeps a chunk of the ordinary size, so that one large request is not held for ever.

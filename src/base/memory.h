@@ -63,6 +63,8 @@ daybook_status dbk_arena_new(const daybook_allocator *allocator, size_t chunk_si
 void dbk_arena_free(dbk_arena *arena);
 /// 8-byte aligned; NULL when memory is out. Addresses stay valid until reset or free.
 void *dbk_arena_alloc(dbk_arena *arena, size_t size);
+/// A copy with a NUL behind it, which is not counted; its data is NULL when memory is out.
+dbk_slice dbk_arena_copy_text(dbk_arena *arena, dbk_slice text);
 /// Forget everything, keep one chunk.
 void dbk_arena_reset(dbk_arena *arena);
 /// Bytes taken from the allocator.

@@ -77,18 +77,9 @@ static daybook_status fail_memory(daybook_error *error) {
     return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while reading for a projection");
 }
 
-// A copy with a NUL behind it; its data is NULL where memory is out.
-static dbk_slice copy(dbk_batch *batch, dbk_slice slice) {
-    uint8_t *data = dbk_arena_alloc(batch->arena, slice.size + 1);
-    if (data == NULL) return (dbk_slice){NULL, 0};
-    if (slice.size > 0) memcpy(data, slice.data, slice.size);
-    data[slice.size] = 0;
-    return daybook_bytes(data, slice.size);
-}
-
 static bool copy_slices(dbk_batch *batch, dbk_slice *slices, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        slices[i] = copy(batch, slices[i]);
+        slices[i] = dbk_arena_copy_text(batch->arena, slices[i]);
         if (slices[i].data == NULL) return false;
     }
     return true;
@@ -98,8 +89,8 @@ static bool copy_headers(dbk_batch *batch, daybook_event *event) {
     daybook_header *headers = dbk_arena_alloc(batch->arena, event->header_count * sizeof *headers);
     if (headers == NULL) return false;
     for (size_t i = 0; i < event->header_count; i++) {
-        headers[i].name = copy(batch, event->headers[i].name);
-        headers[i].value = copy(batch, event->headers[i].value);
+        headers[i].name = dbk_arena_copy_text(batch->arena, event->headers[i].name);
+        headers[i].value = dbk_arena_copy_text(batch->arena, event->headers[i].value);
         if (headers[i].name.data == NULL || headers[i].value.data == NULL) return false;
     }
     event->headers = headers;
@@ -180,7 +171,7 @@ daybook_status dbk_batch_add(dbk_batch *batch, const dbk_reader_options *options
         if (status == DAYBOOK_ENOMEM) return fail_memory(error);
         if (status != DAYBOOK_OK) {
             batch->step_count = added->step_first;
-            added->failure = copy(batch, daybook_text(unfit.message)).data;
+            added->failure = dbk_arena_copy_text(batch->arena, daybook_text(unfit.message)).data;
             if (added->failure == NULL) return fail_memory(error);
         }
         added->step_count = (uint32_t)(batch->step_count - added->step_first);

@@ -261,12 +261,8 @@ static bool read_long_real(dbk_arena *arena, dbk_slice number, double *value_out
 // Keeping what is wanted.
 
 static bool keep_bytes(scanner *text, dbk_slice bytes, dbk_value *value) {
-    char *copy = dbk_arena_alloc(text->arena, bytes.size + 1);
-    if (copy == NULL) return give_up(text, DBK_DATA_NO_MEMORY, DBK_WANTED_NONE);
-    memcpy(copy, bytes.data, bytes.size);
-    copy[bytes.size] = '\0';
-    value->text = daybook_bytes(copy, bytes.size);
-    return true;
+    value->text = dbk_arena_copy_text(text->arena, bytes);
+    return value->text.data != NULL || give_up(text, DBK_DATA_NO_MEMORY, DBK_WANTED_NONE);
 }
 
 static bool keep_string(scanner *text, uint32_t index) {

@@ -128,12 +128,8 @@ static bool take_prefix(dbk_slice *text, const char *prefix) {
 }
 
 static daybook_status copy_text(parser *parsed, dbk_slice text, dbk_slice *copy_out) {
-    char *copy = dbk_arena_alloc(parsed->arena, text.size + 1);
-    if (copy == NULL) return out_of_memory(parsed);
-    if (text.size > 0) memcpy(copy, text.data, text.size);
-    copy[text.size] = '\0';
-    *copy_out = daybook_bytes(copy, text.size);
-    return DAYBOOK_OK;
+    *copy_out = dbk_arena_copy_text(parsed->arena, text);
+    return copy_out->data == NULL ? out_of_memory(parsed) : DAYBOOK_OK;
 }
 
 // --- Headers ---

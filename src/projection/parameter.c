@@ -237,13 +237,9 @@ daybook_status dbk_parameter_plan_new(const dbk_parameter *parameters, size_t co
 // --- Values ---
 
 static bool give_bytes(dbk_value *value, dbk_value_kind kind, dbk_slice bytes, dbk_arena *arena) {
-    char *copy = dbk_arena_alloc(arena, bytes.size + 1);
-    if (copy == NULL) return false;
-    if (bytes.size > 0) memcpy(copy, bytes.data, bytes.size);
-    copy[bytes.size] = '\0';
     value->kind = kind;
-    value->text = daybook_bytes(copy, bytes.size);
-    return true;
+    value->text = dbk_arena_copy_text(arena, bytes);
+    return value->text.data != NULL;
 }
 
 static bool give_text(dbk_value *value, dbk_slice text, dbk_arena *arena) {

@@ -353,11 +353,8 @@ static bool walk_insert(const dbk_statement *statement, insert_parts *parts) {
 static bool close_constants(insert_parts *parts, dbk_arena *arena) {
     for (size_t i = 0; i < parts->insert.value_count; i++) {
         dbk_slice *text = &parts->values[i].constant.text;
-        char *copy = dbk_arena_alloc(arena, text->size + 1);
-        if (copy == NULL) return false;
-        if (text->size > 0) memcpy(copy, text->data, text->size);
-        copy[text->size] = '\0';
-        *text = daybook_bytes(copy, text->size);
+        *text = dbk_arena_copy_text(arena, *text);
+        if (text->data == NULL) return false;
     }
     return true;
 }

@@ -72,12 +72,8 @@ static daybook_status out_of_memory(daybook_error *error) {
 
 static daybook_status copy(daybook_machine *machine, daybook_slice text, daybook_slice *copy_out,
                            daybook_error *error) {
-    char *data = dbk_arena_alloc(machine->arena, text.size + 1);
-    if (data == NULL) return out_of_memory(error);
-    if (text.size > 0) memcpy(data, text.data, text.size);
-    data[text.size] = '\0';
-    *copy_out = daybook_bytes(data, text.size);
-    return DAYBOOK_OK;
+    *copy_out = dbk_arena_copy_text(machine->arena, text);
+    return copy_out->data == NULL ? out_of_memory(error) : DAYBOOK_OK;
 }
 
 static daybook_status check_name(const char *what, daybook_slice name, daybook_error *error) {

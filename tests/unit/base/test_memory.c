@@ -187,6 +187,33 @@ static void arena_without_memory_says_so_and_leaks_nothing(void **state) {
     assert_int_equal(fault_allocator_live(&faults), 0);
 }
 
+static void a_text_in_an_arena_ends_in_nul(void **state) {
+    (void)state;
+    fault_allocator faults;
+    fault_allocator_init(&faults);
+    dbk_arena *arena = NULL;
+    assert_int_equal(dbk_arena_new(&faults.allocator, 256, &arena), DAYBOOK_OK);
+    memset(dbk_arena_alloc(arena, 256), 'x', 256); // so that a NUL is there only where one is written
+    dbk_arena_reset(arena);
+    dbk_slice eight = dbk_arena_copy_text(arena, daybook_bytes("12345678910", 8));
+    assert_int_equal(eight.size, 8);
+    assert_string_equal(eight.data, "12345678");
+    dbk_slice nothing = dbk_arena_copy_text(arena, daybook_bytes(NULL, 0));
+    assert_int_equal(nothing.size, 0);
+    assert_string_equal(nothing.data, "");
+    dbk_slice bytes = dbk_arena_copy_text(arena, daybook_bytes("a\0b", 3));
+    assert_int_equal(bytes.size, 3);
+    assert_memory_equal(bytes.data, "a\0b", 4);
+    assert_null(dbk_arena_copy_text(arena, daybook_bytes("", SIZE_MAX)).data);
+    fault_allocator_fail(&faults, 1, false);
+    static const char large[1000];
+    dbk_slice none = dbk_arena_copy_text(arena, daybook_bytes(large, sizeof large));
+    assert_null(none.data);
+    assert_int_equal(none.size, 0);
+    dbk_arena_free(arena);
+    assert_int_equal(fault_allocator_live(&faults), 0);
+}
+
 static void fault_allocator_fails_once_or_for_ever(void **state) {
     (void)state;
     fault_allocator faults;
@@ -249,6 +276,7 @@ int main(void) {
         cmocka_unit_test(arena_memory_is_aligned_and_does_not_move),
         cmocka_unit_test(a_large_request_does_not_waste_the_current_chunk),
         cmocka_unit_test(arena_without_memory_says_so_and_leaks_nothing),
+        cmocka_unit_test(a_text_in_an_arena_ends_in_nul),
         cmocka_unit_test(fault_allocator_fails_once_or_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
