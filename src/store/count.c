@@ -112,18 +112,6 @@ static daybook_status add_term_named(counting *of, dbk_term_kind kind, dbk_slice
     return status == DAYBOOK_OK ? add_term(of, &entry, error) : status;
 }
 
-// Bytes of the filter's leading literal tokens; all of it where it has no wildcard.
-static size_t literal_size(dbk_slice filter) {
-    size_t size = 0;
-    uint32_t token_count = dbk_subject_token_count(filter);
-    for (uint32_t i = 0; i < token_count; i++) {
-        dbk_slice token = dbk_subject_token(filter, i);
-        if (dbk_slice_equal(token, daybook_text("*")) || dbk_slice_equal(token, daybook_text(">"))) break;
-        size += token.size + (i > 0);
-    }
-    return size;
-}
-
 static daybook_status add_matching(counting *of, dbk_slice filter, size_t prefix_size, daybook_error *error) {
     dbk_term prefix;
     dbk_term_make(&prefix, DBK_TERM_SUBJECT, of->stream->id, daybook_bytes(filter.data, prefix_size));
@@ -146,7 +134,7 @@ static daybook_status add_terms(counting *of, daybook_error *error) {
     if (of->filter_count == 0) return add_term_named(of, DBK_TERM_STREAM, daybook_bytes(NULL, 0), error);
     for (size_t i = 0; i < of->filter_count; i++) {
         dbk_slice filter = of->filters[i];
-        size_t literal = literal_size(filter);
+        size_t literal = dbk_filter_literal_size(filter, UINT32_MAX);
         // With the dot behind it: "a" is no beginning of "ab.c".
         DBK_TRY(literal == filter.size ? add_term_named(of, DBK_TERM_SUBJECT, filter, error)
                                        : add_matching(of, filter, literal + (literal > 0), error));
@@ -209,7 +197,7 @@ static daybook_status count_chain(counting *of, dbk_slice subject, uint64_t last
 
 static bool has_wildcards(const counting *of) {
     for (size_t i = 0; i < of->filter_count; i++) {
-        if (literal_size(of->filters[i]) < of->filters[i].size) return true;
+        if (!dbk_filter_is_literal(of->filters[i])) return true;
     }
     return of->filter_count == 0;
 }

@@ -13,7 +13,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
-#include "daybook/subject.h"
+#include "subject/subject.h"
 
 enum { ROOT = 0 };
 #define NONE UINT32_MAX
@@ -50,17 +50,8 @@ static uint64_t prefix_hash(dbk_slice prefix) {
     return dbk_checksum(prefix.data, prefix.size, 0);
 }
 
-// The literal tokens a filter begins with: all of it, or up to the dot before its first wildcard token.
 static dbk_slice literal_prefix(dbk_slice filter) {
-    const char *bytes = filter.data;
-    size_t token_begin = 0;
-    for (size_t i = 0; i <= filter.size; i++) {
-        if (i < filter.size && bytes[i] != '.') continue;
-        if (i - token_begin == 1 && (bytes[token_begin] == '*' || bytes[token_begin] == '>'))
-            return daybook_bytes(bytes, token_begin == 0 ? 0 : token_begin - 1);
-        token_begin = i + 1;
-    }
-    return filter;
+    return daybook_bytes(filter.data, dbk_filter_literal_size(filter, UINT32_MAX));
 }
 
 // The leading token sequences of a literal: `*size` begins at 0, which is the root's; false behind the last.

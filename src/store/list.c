@@ -312,19 +312,11 @@ static daybook_status check_arguments(daybook_store *store, int kind, dbk_slice 
     return DAYBOOK_OK;
 }
 
-// Bytes of the filter's leading literal tokens, with which every name wanted begins. An aggregate is matched
-// by longer filters, too, so that only as many tokens count as it has.
+// Bytes with which every name wanted begins. An aggregate is matched by longer filters, too, so that only as
+// many tokens count as it has.
 static size_t literal_size(const listing *list) {
-    uint32_t token_count = list->filter.size == 0 ? 0 : dbk_subject_token_count(list->filter);
-    if (list->kind == DAYBOOK_LIST_AGGREGATES && token_count > list->stream->aggregate_tokens)
-        token_count = list->stream->aggregate_tokens;
-    size_t size = 0;
-    for (uint32_t i = 0; i < token_count; i++) {
-        dbk_slice token = dbk_subject_token(list->filter, i);
-        if (dbk_slice_equal(token, daybook_text("*")) || dbk_slice_equal(token, daybook_text(">"))) break;
-        size += token.size + (i > 0);
-    }
-    return size;
+    bool is_aggregate = list->kind == DAYBOOK_LIST_AGGREGATES;
+    return dbk_filter_literal_size(list->filter, is_aggregate ? list->stream->aggregate_tokens : UINT32_MAX);
 }
 
 // Visit what the listing asks for. Its kind, stream, filter and bound are set.

@@ -161,12 +161,19 @@ dbk_slice dbk_subject_token(dbk_slice subject, uint32_t index) {
     return daybook_bytes(NULL, 0);
 }
 
-bool dbk_filter_is_literal(dbk_slice filter) {
+size_t dbk_filter_literal_size(dbk_slice filter, uint32_t token_count_max) {
     tokens left = tokens_of(filter);
-    for (dbk_slice token; next_token(&left, &token);) {
-        if (is_one(token) || is_rest(token)) return false;
+    dbk_slice token;
+    size_t size = 0;
+    for (uint32_t i = 0; i < token_count_max && next_token(&left, &token); i++) {
+        if (is_one(token) || is_rest(token)) break;
+        size += token.size + (i > 0);
     }
-    return true;
+    return size;
+}
+
+bool dbk_filter_is_literal(dbk_slice filter) {
+    return dbk_filter_literal_size(filter, UINT32_MAX) == filter.size;
 }
 
 size_t dbk_filter_prefix_size(dbk_slice filter) {

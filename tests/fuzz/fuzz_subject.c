@@ -52,6 +52,9 @@ static void check_pair(dbk_slice a, dbk_slice b, dbk_slice subject) {
     if (matches_b && daybook_filter_covers(a, b)) FUZZ_CHECK(matches_a);
     if (daybook_filter_covers(a, b)) FUZZ_CHECK(daybook_filters_overlap(a, b));
     FUZZ_CHECK(daybook_filter_covers(a, a));
+    size_t literal = dbk_filter_literal_size(a, UINT32_MAX);
+    if (matches_a) FUZZ_CHECK(memcmp(a.data, subject.data, literal) == 0);
+    FUZZ_CHECK(literal <= a.size && (literal == a.size) == dbk_filter_is_literal(a));
     size_t prefix = dbk_filter_prefix_size(a);
     if (prefix > 0 && matches_a) FUZZ_CHECK(memcmp(a.data, subject.data, prefix + 1) == 0);
 }

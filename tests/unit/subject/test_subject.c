@@ -237,15 +237,29 @@ static void literals_and_prefixes_are_recognised(void **state) {
         const char *filter;
         bool is_literal;
         size_t prefix_size;
+        size_t literal_size;
     } cases[] = {
-        {"a", true, 0},      {"a.b", true, 0},  {"a*.b>", true, 0},  {"*", false, 0},
-        {">", false, 0},     {"a.>", false, 1}, {"a.b.>", false, 3}, {"*.>", false, 0},
-        {"a.*.>", false, 0}, {"a.*", false, 0}, {"a.b>", true, 0},   {"a*.>", false, 2},
+        {"a", true, 0, 1},      {"a.b", true, 0, 3},    {"a*.b>", true, 0, 5},     {"*", false, 0, 0},
+        {">", false, 0, 0},     {"a.>", false, 1, 1},   {"a.b.>", false, 3, 3},    {"*.>", false, 0, 0},
+        {"a.*.>", false, 0, 1}, {"a.*", false, 0, 1},   {"a.b>", true, 0, 4},      {"a*.>", false, 2, 2},
+        {"*.a", false, 0, 0},   {"a.*.b", false, 0, 1}, {"a.bc.*.d", false, 0, 4}, {"a.**.*", false, 0, 4},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_int_equal(dbk_filter_is_literal(daybook_text(cases[i].filter)), cases[i].is_literal);
         assert_int_equal(dbk_filter_prefix_size(daybook_text(cases[i].filter)), cases[i].prefix_size);
+        assert_int_equal(dbk_filter_literal_size(daybook_text(cases[i].filter), UINT32_MAX),
+                         cases[i].literal_size);
     }
+}
+
+static void literal_tokens_are_taken_up_to_a_number(void **state) {
+    (void)state;
+    dbk_slice filter = daybook_text("a.bc.def.*.g");
+    static const size_t sizes[] = {0, 1, 4, 8, 8, 8};
+    for (uint32_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        assert_int_equal(dbk_filter_literal_size(filter, i), sizes[i]);
+    assert_int_equal(dbk_filter_literal_size(daybook_bytes(NULL, 0), UINT32_MAX), 0);
+    assert_true(dbk_filter_is_literal(daybook_bytes(NULL, 0)));
 }
 
 int main(void) {
@@ -258,6 +272,7 @@ int main(void) {
         cmocka_unit_test(aggregates_need_a_token_behind_them),
         cmocka_unit_test(tokens_are_counted_and_found),
         cmocka_unit_test(literals_and_prefixes_are_recognised),
+        cmocka_unit_test(literal_tokens_are_taken_up_to_a_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
