@@ -296,9 +296,7 @@ static daybook_status grant_one(granting *grant, const dbk_parked *asked, dayboo
         run->progress = progress;
         return status;
     }
-    dbk_failure failure = run->target->failure;
     calls->rollback(run->target);
-    run->target->failure = failure;
     return status;
 }
 

@@ -300,9 +300,7 @@ static daybook_status write_part(dbk_run *run, writing *done, bool *is_at_commit
         if (status != DAYBOOK_OK && error != NULL) *error = ending;
     }
     if (status != DAYBOOK_OK) {
-        dbk_failure failure = run->target->failure;
         calls->rollback(run->target);
-        run->target->failure = failure;
         dbk_held_cut(&run->held, held_count);
         return status;
     }

@@ -274,10 +274,8 @@ daybook_status dbk_sqlite_shadow_fence(dbk_target *target, const char *name, day
 
 void dbk_sqlite_shadow_unfence(dbk_target *target) {
     dbk_sqlite *sqlite = dbk_sqlite_of(target);
-    dbk_failure failure = target->failure;
     dbk_sqlite_rollback(target);
     (void)sqlite3_exec(sqlite->connection, "DETACH daybook_shadow", NULL, NULL, NULL);
-    target->failure = failure;
 }
 
 daybook_status dbk_sqlite_shadow_switch(dbk_target *target, dbk_target *shadow, const char *name,

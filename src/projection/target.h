@@ -138,6 +138,7 @@ typedef struct dbk_target_calls {
     daybook_status (*save)(dbk_target *target, const dbk_progress *progress, uint64_t previous_position,
                            daybook_error *error);
     daybook_status (*commit)(dbk_target *target, daybook_error *error);
+    /** target->failure stays what it was: why the work is undone is what counts. */
     void (*rollback)(dbk_target *target);
 
     // Parked events.
