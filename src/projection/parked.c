@@ -115,11 +115,16 @@ daybook_status dbk_held_load(dbk_run *run, daybook_error *error) {
 
 // Requests.
 
-/// Parked events copied out of a visit, which must not touch the database meanwhile.
+typedef struct row {
+    dbk_parked parked;
+    bool has_followers; // an event that was gathered after it waits for it
+} row;
+
+/// Parked events copied out of a visit, which must not touch the database meanwhile. In order of position.
 typedef struct rows {
     dbk_arena *arena;
     const daybook_allocator *allocator;
-    dbk_parked *items;
+    row *items;
     size_t count, capacity;
     bool is_requested_only;
     bool failed; // memory
@@ -146,19 +151,38 @@ static dbk_slice keep(rows *found, dbk_slice slice) {
     return daybook_bytes(data, data == NULL ? 0 : slice.size);
 }
 
+// The one at this position; NULL where it was not gathered.
+static row *find_row(const rows *found, uint64_t position) {
+    size_t first = 0;
+    size_t end = found->count;
+    while (first < end) {
+        size_t middle = first + (end - first) / 2;
+        if (found->items[middle].parked.position < position)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    return first < found->count && found->items[first].parked.position == position ? &found->items[first]
+                                                                                   : NULL;
+}
+
 static int keep_row(void *context, const dbk_parked *parked) {
     rows *found = context;
+    // Who waits comes behind whom it waits for.
+    row *head = parked->behind == 0 ? NULL : find_row(found, parked->behind);
+    if (head != NULL) head->has_followers = true;
     if (found->is_requested_only && parked->request == DBK_REQUEST_NONE) return 0;
-    dbk_parked *items =
+    row *items =
         dbk_grow_array(found->allocator, found->items, &found->capacity, found->count + 1, sizeof *items);
     if (items == NULL) {
         found->failed = true;
         return 1;
     }
     found->items = items;
-    items[found->count] = *parked;
-    dbk_slice *texts[] = {&items[found->count].stream, &items[found->count].subject,
-                          &items[found->count].aggregate, &items[found->count].error};
+    dbk_parked *kept = &items[found->count].parked;
+    *kept = *parked;
+    items[found->count].has_followers = false;
+    dbk_slice *texts[] = {&kept->stream, &kept->subject, &kept->aggregate, &kept->error};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) *texts[i] = keep(found, *texts[i]);
     found->count++;
     return found->failed;
@@ -253,7 +277,7 @@ static daybook_status grant_chain(granting *grant, const dbk_parked *head, const
         if (reason[0] != '\0') return keep_parked(run, head, reason, 0, error);
     }
     for (size_t i = 0; i < family->count; i++) {
-        const dbk_parked *next = &family->items[i];
+        const dbk_parked *next = &family->items[i].parked;
         if (next->behind != head->position) continue;
         if (waits_for == 0) {
             DBK_TRY(try_again(grant, next, reason, error));
@@ -267,21 +291,22 @@ static daybook_status grant_chain(granting *grant, const dbk_parked *head, const
     return DAYBOOK_OK;
 }
 
-static daybook_status grant_within(granting *grant, const dbk_parked *asked, daybook_error *error) {
+static daybook_status grant_within(granting *grant, const row *wish, daybook_error *error) {
     dbk_run *run = grant->run;
+    const dbk_parked *asked = &wish->parked;
     rows family;
     if (asked->behind != 0 && asked->request == DBK_REQUEST_SKIP) return unpark(run, asked->position, error);
     if (asked->behind != 0)
         return keep_parked(run, asked, "", asked->behind, error); // its turn comes by itself
     daybook_status status = rows_init(&family, run->projection->allocator, error);
     if (status != DAYBOOK_OK) return dbk_target_fail(run->target, DBK_FAILURE_FATAL, "", status);
-    if (asked->aggregate.size > 0) status = gather(run, asked->aggregate, &family, error);
+    if (wish->has_followers) status = gather(run, asked->aggregate, &family, error);
     if (status == DAYBOOK_OK) status = grant_chain(grant, asked, &family, error);
     rows_deinit(&family);
     return status;
 }
 
-static daybook_status grant_one(granting *grant, const dbk_parked *asked, daybook_error *error) {
+static daybook_status grant_one(granting *grant, const row *asked, daybook_error *error) {
     dbk_run *run = grant->run;
     const dbk_target_calls *calls = run->target->calls;
     dbk_progress progress = run->progress;
@@ -300,21 +325,28 @@ static daybook_status grant_one(granting *grant, const dbk_parked *asked, dayboo
     return status;
 }
 
+// One that waited when it was asked for: whom it waited for may have moved it, or taken it along.
+static daybook_status grant_follower(granting *grant, const dbk_parked *asked, daybook_error *error) {
+    rows now;
+    daybook_status status = rows_init(&now, grant->run->projection->allocator, error);
+    if (status != DAYBOOK_OK) return dbk_target_fail(grant->run->target, DBK_FAILURE_FATAL, "", status);
+    now.is_requested_only = true;
+    status = gather(grant->run, asked->aggregate, &now, error);
+    const row *still = status == DAYBOOK_OK ? find_row(&now, asked->position) : NULL;
+    if (still != NULL) status = grant_one(grant, still, error);
+    rows_deinit(&now);
+    return status;
+}
+
+// What one grant changes is its own event and those behind it; so who waits for nobody is as it was gathered,
+// and thousands of them are granted without looking at all others for each.
 static daybook_status grant_all(granting *grant, const rows *asked, daybook_error *error) {
     dbk_projection_report(grant->run->projection, "%zu parked events are to be retried or skipped",
                           asked->count);
     for (size_t i = 0; i < asked->count; i++) {
-        // The first may have moved those behind it.
-        rows now;
-        daybook_status status = rows_init(&now, grant->run->projection->allocator, error);
-        if (status != DAYBOOK_OK) return dbk_target_fail(grant->run->target, DBK_FAILURE_FATAL, "", status);
-        now.is_requested_only = true;
-        status = gather(grant->run, asked->items[i].aggregate, &now, error);
-        for (size_t j = 0; status == DAYBOOK_OK && j < now.count; j++)
-            if (now.items[j].position == asked->items[i].position)
-                status = grant_one(grant, &now.items[j], error);
-        rows_deinit(&now);
-        DBK_TRY(status);
+        const row *item = &asked->items[i];
+        DBK_TRY(item->parked.behind == 0 ? grant_one(grant, item, error)
+                                         : grant_follower(grant, &item->parked, error));
     }
     return DAYBOOK_OK;
 }

@@ -287,6 +287,76 @@ static void many_parked_events_do_not_stop_the_rest(void **context) {
     assert_asks(at, "SELECT count(*) FROM daybook_parked", "1500");
 }
 
+// Rows that statements of any connection gave out.
+static uint64_t row_count;
+
+static int count_row(unsigned kind, void *context, void *statement, void *more) {
+    (void)kind;
+    (void)context;
+    (void)statement;
+    (void)more;
+    row_count++;
+    return 0;
+}
+
+static int count_rows_of(sqlite3 *connection, char **message, const struct sqlite3_api_routines *routines) {
+    (void)message;
+    (void)routines;
+    return sqlite3_trace_v2(connection, SQLITE_TRACE_ROW, count_row, NULL);
+}
+
+// Rows that a run reads which grants what was asked for.
+static uint64_t rows_of_run(model *at) {
+    row_count = 0;
+    assert_int_equal(sqlite3_auto_extension((void (*)(void))count_rows_of), SQLITE_OK);
+    model_run(at, NULL, DAYBOOK_OK);
+    assert_int_equal(sqlite3_cancel_auto_extension((void (*)(void))count_rows_of), 1);
+    return row_count;
+}
+
+static void granting_many_does_not_look_at_all_for_each(void **context) {
+    enum { COUNT = 1000 };
+    model *at = *context;
+    at->options.on_error = DAYBOOK_PROJECTION_PARK_EVENT;
+    model_append(at, "orders.7.placed", "{\"customer\":\"c\"}");
+    for (int i = 0; i < COUNT; i++) {
+        model_append(at, "orders.added", "{}");   // without aggregate; no section takes it
+        model_append(at, "orders.7.added", "{}"); // all of one aggregate, and none waits for another
+    }
+    model_run(at, NULL, DAYBOOK_OK);
+    assert_asks(at, "SELECT count(*) FROM daybook_parked WHERE behind = 0", "1000");
+    model_execute(at, "UPDATE daybook_parked SET aggregate = '' WHERE position % 4 = 1");
+    retry(at, 0, DAYBOOK_OK);
+    assert_true(rows_of_run(at) < 20 * COUNT);
+    assert_asks(at, "SELECT count(*) FROM daybook_parked WHERE attempt_count = 2 AND request = 0", "1000");
+    leave_out(at, 0, DAYBOOK_OK);
+    assert_true(rows_of_run(at) < 20 * COUNT);
+    assert_asks(at, "SELECT count(*) FROM daybook_parked", "0");
+}
+
+static void who_waited_when_it_was_asked_for_is_looked_at_again(void **context) {
+    model *at = *context;
+    append_with_duplicate(at);
+    model_append(at, "orders.2.added", "no JSON");
+    model_append(at, "orders.2.added", "{\"price\":9}");
+    model_run(at, NULL, DAYBOOK_OK);
+    assert_asks(at, "SELECT group_concat(position || ':' || behind) FROM daybook_parked", "4:0,5:4,7:4,8:4");
+    // 5 is taken along, 7 fails by itself and then holds 8.
+    leave_out(at, 4, DAYBOOK_OK);
+    retry(at, 5, DAYBOOK_OK);
+    retry(at, 7, DAYBOOK_OK);
+    retry(at, 8, DAYBOOK_OK);
+    model_run(at, NULL, DAYBOOK_OK);
+    assert_asks(at, "SELECT group_concat(position || ':' || behind || ':' || request) FROM daybook_parked",
+                "7:0:0,8:7:0");
+    assert_asks(at, "SELECT total FROM order_totals WHERE order_id = '2'", "7");
+    leave_out(at, 7, DAYBOOK_OK);
+    retry(at, 8, DAYBOOK_OK);
+    model_run(at, NULL, DAYBOOK_OK);
+    assert_asks(at, "SELECT count(*) FROM daybook_parked", "0");
+    assert_asks(at, "SELECT total FROM order_totals WHERE order_id = '2'", "16");
+}
+
 #define MODEL_TEST(function) \
     { #function, function, model_open, model_close, NULL }
 
@@ -309,6 +379,8 @@ int main(void) {
         MODEL_TEST(the_list_tells_of_them),
         MODEL_TEST(what_is_not_parked_cannot_be_retried),
         MODEL_TEST(many_parked_events_do_not_stop_the_rest),
+        MODEL_TEST(granting_many_does_not_look_at_all_for_each),
+        MODEL_TEST(who_waited_when_it_was_asked_for_is_looked_at_again),
     };
     return cmocka_run_group_tests_name("projection/parked", tests, NULL, NULL);
 }
