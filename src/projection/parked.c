@@ -5,8 +5,8 @@
 // An event that cannot be applied stands in daybook_parked, and the projection goes on without it. Later
 // events of its aggregate would meet a read model that lacks it, so they are parked behind it, unseen, with
 // `behind` naming it. When it is retried with success, or skipped, those behind it are applied in their
-// order, up to the next that fails, which the rest then waits behind. All of this is one transaction, with
-// the checkpoint where it was.
+// order, but for those to be skipped themselves, up to the next that fails, which the rest then waits
+// behind. All of this is one transaction, with the checkpoint where it was.
 //
 // Parked events are read again from the store, by position. One that is gone there was removed; so it goes
 // here too.
@@ -279,7 +279,9 @@ static daybook_status grant_chain(granting *grant, const dbk_parked *head, const
     for (size_t i = 0; i < family->count; i++) {
         const dbk_parked *next = &family->items[i].parked;
         if (next->behind != head->position) continue;
-        if (waits_for == 0) {
+        if (next->request == DBK_REQUEST_SKIP) {
+            DBK_TRY(unpark(run, next->position, error));
+        } else if (waits_for == 0) {
             DBK_TRY(try_again(grant, next, reason, error));
             if (reason[0] == '\0') continue;
             waits_for = next->position;

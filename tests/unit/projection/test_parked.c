@@ -357,6 +357,33 @@ static void who_waited_when_it_was_asked_for_is_looked_at_again(void **context) 
     assert_asks(at, "SELECT total FROM order_totals WHERE order_id = '2'", "16");
 }
 
+static void one_that_waits_and_is_to_be_skipped_does_not_follow(void **context) {
+    model *at = *context;
+    append_with_duplicate(at);
+    model_append(at, "orders.2.added", "no JSON");
+    model_append(at, "orders.2.added", "{\"price\":9}");
+    model_append(at, "orders.2.added", "{\"price\":20}");
+    model_run(at, NULL, DAYBOOK_OK);
+    leave_out(at, 4, DAYBOOK_OK);
+    leave_out(at, 7, DAYBOOK_OK);
+    leave_out(at, 8, DAYBOOK_OK);
+    model_run(at, NULL, DAYBOOK_OK);
+    assert_asks(at, "SELECT count(*) FROM daybook_parked", "0");
+    assert_asks(at, "SELECT total FROM order_totals WHERE order_id = '2'", "27");
+}
+
+static void one_behind_the_next_failure_is_skipped_too(void **context) {
+    model *at = *context;
+    append_with_duplicate(at);
+    model_append(at, "orders.2.added", "no JSON");
+    model_append(at, "orders.2.added", "{\"price\":9}");
+    model_run(at, NULL, DAYBOOK_OK);
+    leave_out(at, 4, DAYBOOK_OK);
+    leave_out(at, 8, DAYBOOK_OK);
+    model_run(at, NULL, DAYBOOK_OK);
+    assert_asks(at, "SELECT group_concat(position || ':' || behind) FROM daybook_parked", "7:0");
+}
+
 #define MODEL_TEST(function) \
     { #function, function, model_open, model_close, NULL }
 
@@ -381,6 +408,8 @@ int main(void) {
         MODEL_TEST(many_parked_events_do_not_stop_the_rest),
         MODEL_TEST(granting_many_does_not_look_at_all_for_each),
         MODEL_TEST(who_waited_when_it_was_asked_for_is_looked_at_again),
+        MODEL_TEST(one_that_waits_and_is_to_be_skipped_does_not_follow),
+        MODEL_TEST(one_behind_the_next_failure_is_skipped_too),
     };
     return cmocka_run_group_tests_name("projection/parked", tests, NULL, NULL);
 }
