@@ -91,6 +91,7 @@ static const errno_case errno_cases[] = {
     {ENFILE, DAYBOOK_EMFILE, "raise the system's limit of open files"},
     {EACCES, DAYBOOK_EPERMISSION, "check owner and permissions"},
     {EPERM, DAYBOOK_EPERMISSION, "check owner and permissions"},
+    {ENOLCK, DAYBOOK_EIO, "use a file system that has locks"},
     {EROFS, DAYBOOK_EREADONLY, "make it writable or choose another place"},
     {ENOENT, DAYBOOK_ENOTFOUND, NULL},
     {EEXIST, DAYBOOK_EEXISTS, NULL},

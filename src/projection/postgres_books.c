@@ -110,8 +110,6 @@ daybook_status dbk_postgres_ensure(dbk_target *target, daybook_error *error) {
 
 // Checkpoints.
 
-#define PROGRESS_COLUMNS "name, version, hash, position, event_count, state, updated_ns, instance, error"
-
 static void get_progress(const PGresult *result, int row, dbk_progress *progress) {
     memset(progress, 0, sizeof *progress);
     (void)snprintf(progress->name, sizeof progress->name, "%s", PQgetvalue(result, row, 0));
@@ -133,8 +131,8 @@ daybook_status dbk_postgres_load_progress(dbk_target *target, const char *name, 
     DBK_TRY(has_table(postgres, "daybook_projection", &has, error));
     if (!has) return fail_not_found(postgres, name, error);
     DBK_TRY(dbk_postgres_query(postgres,
-                               "SELECT " PROGRESS_COLUMNS " FROM daybook_projection WHERE name = $1", &name,
-                               1, &result, error));
+                               "SELECT " DBK_PROGRESS_COLUMNS " FROM daybook_projection WHERE name = $1",
+                               &name, 1, &result, error));
     bool is_found = PQntuples(result) > 0;
     if (is_found) get_progress(result, 0, progress_out);
     PQclear(result);
@@ -150,8 +148,8 @@ daybook_status dbk_postgres_list(dbk_target *target,
     DBK_TRY(has_table(postgres, "daybook_projection", &has, error));
     if (!has) return DAYBOOK_OK;
     DBK_TRY(dbk_postgres_query(
-        postgres, "SELECT " PROGRESS_COLUMNS " FROM daybook_projection ORDER BY name COLLATE \"C\"", NULL, 0,
-        &result, error));
+        postgres, "SELECT " DBK_PROGRESS_COLUMNS " FROM daybook_projection ORDER BY name COLLATE \"C\"", NULL,
+        0, &result, error));
     for (int row = 0; row < PQntuples(result); row++) {
         dbk_progress progress;
         get_progress(result, row, &progress);
@@ -212,7 +210,7 @@ static daybook_status insert_row(dbk_postgres *postgres, const dbk_progress *pro
                             postgres->instance,
                             progress->error};
     return dbk_postgres_query(postgres,
-                              "INSERT INTO daybook_projection (" PROGRESS_COLUMNS
+                              "INSERT INTO daybook_projection (" DBK_PROGRESS_COLUMNS
                               ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                               values, 9, NULL, error);
 }
@@ -461,7 +459,8 @@ daybook_status dbk_postgres_park(dbk_target *target, const char *name, const dbk
                                 number_text(numbers[4], (int64_t)parked->request)};
         status = dbk_postgres_send(
             postgres,
-            "INSERT INTO daybook_parked VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+            "INSERT INTO daybook_parked (projection, " DBK_PARKED_COLUMNS
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
             " ON CONFLICT (projection, position) DO UPDATE SET stream = excluded.stream, subject = "
             "excluded.subject,"
             " aggregate = excluded.aggregate, error = excluded.error, attempt_count = excluded.attempt_count,"
@@ -506,7 +505,7 @@ daybook_status dbk_postgres_parked(dbk_target *target, const char *name, daybook
     PGresult *result;
     daybook_status status = dbk_postgres_query(
         postgres,
-        "SELECT position, stream, subject, aggregate, error, attempt_count, parked_ns, behind, request"
+        "SELECT " DBK_PARKED_COLUMNS
         " FROM daybook_parked WHERE projection = $1 AND ($2 = '' OR aggregate = $2) ORDER BY position",
         values, 2, &result, error);
     dbk_free(postgres->allocator, wanted);

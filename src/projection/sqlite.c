@@ -95,7 +95,7 @@ daybook_status dbk_sqlite_fail(dbk_sqlite *sqlite, const char *where, daybook_er
                      where, error);
 }
 
-static daybook_status fail_memory(dbk_sqlite *sqlite, daybook_error *error) {
+daybook_status dbk_sqlite_fail_memory(dbk_sqlite *sqlite, daybook_error *error) {
     dbk_target_fail(&sqlite->target, DBK_FAILURE_FATAL, "7", DAYBOOK_OK);
     return dbk_fail(error, DAYBOOK_ENOMEM, "%s: out of memory", sqlite->path);
 }
@@ -125,7 +125,7 @@ daybook_status dbk_sqlite_statement_of(dbk_sqlite *sqlite, daybook_slice sql,
     }
     dbk_sqlite_statement made = {0};
     made.text = dbk_copy_text(sqlite->allocator, sql);
-    if (made.text == NULL) return fail_memory(sqlite, error);
+    if (made.text == NULL) return dbk_sqlite_fail_memory(sqlite, error);
     made.text_size = sql.size;
     const char *tail = NULL;
     if (sqlite3_prepare_v3(sqlite->connection, made.text, (int)sql.size + 1, SQLITE_PREPARE_PERSISTENT,
@@ -299,11 +299,12 @@ static daybook_status execute(dbk_target *target, daybook_slice sql, const dbk_v
 }
 
 static void forget_sections(dbk_sqlite *sqlite) {
-    for (size_t i = 0; i < sqlite->section_count; i++)
-        for (size_t j = 0; j < sqlite->sections[i].statement_count; j++)
-            (void)sqlite3_finalize(sqlite->sections[i].statements[j].statement);
-    for (size_t i = 0; i < sqlite->section_count; i++)
-        (void)sqlite3_finalize(sqlite->sections[i].bulk.statement);
+    for (size_t i = 0; i < sqlite->section_count; i++) {
+        const dbk_sqlite_section *section = &sqlite->sections[i];
+        for (size_t j = 0; j < section->statement_count; j++)
+            (void)sqlite3_finalize(section->statements[j].statement);
+        (void)sqlite3_finalize(section->bulk.statement);
+    }
     sqlite->sections = NULL;
     sqlite->section_count = 0;
     sqlite->definition = NULL;
@@ -383,7 +384,7 @@ static daybook_status prepare_bulk(dbk_sqlite *sqlite, const dbk_section *source
     const dbk_insert *insert = source->statements[0].insert;
     dbk_sqlite_statement made = {.source = &source->statements[0]};
     uint32_t *parameters = dbk_arena_alloc(sqlite->arena, insert->value_count * sizeof *parameters);
-    if (parameters == NULL) return fail_memory(sqlite, error);
+    if (parameters == NULL) return dbk_sqlite_fail_memory(sqlite, error);
     for (size_t i = 0; i < insert->value_count; i++)
         if (!insert->values[i].is_constant) parameters[made.parameter_count++] = insert->values[i].parameter;
     made.parameters = parameters;
@@ -394,7 +395,7 @@ static daybook_status prepare_bulk(dbk_sqlite *sqlite, const dbk_section *source
     write_bulk(&text, insert);
     daybook_status status = DAYBOOK_OK;
     if (dbk_buf_status(&text) != DAYBOOK_OK)
-        status = fail_memory(sqlite, error);
+        status = dbk_sqlite_fail_memory(sqlite, error);
     else if (sqlite3_prepare_v3(sqlite->connection, (const char *)text.data, (int)text.size,
                                 SQLITE_PREPARE_PERSISTENT, &made.statement, NULL) != SQLITE_OK)
         status = dbk_sqlite_fail(sqlite, NULL, error);
@@ -407,7 +408,7 @@ static daybook_status prepare_section(dbk_sqlite *sqlite, const dbk_section *sou
                                       dbk_sqlite_section *section, daybook_error *error) {
     section->statements =
         dbk_arena_alloc(sqlite->arena, source->statement_count * sizeof *section->statements);
-    if (section->statements == NULL) return fail_memory(sqlite, error);
+    if (section->statements == NULL) return dbk_sqlite_fail_memory(sqlite, error);
     for (size_t i = 0; i < source->statement_count; i++) {
         dbk_sqlite_statement made = {0};
         DBK_TRY(prepare_statement(sqlite, &source->statements[i], &made, error));
@@ -421,11 +422,11 @@ static daybook_status prepare(dbk_target *target, const dbk_definition *definiti
     dbk_sqlite *sqlite = dbk_sqlite_of(target);
     forget_sections(sqlite);
     if (dbk_arena_new(sqlite->allocator, 16384, &sqlite->arena) != DAYBOOK_OK)
-        return fail_memory(sqlite, error);
+        return dbk_sqlite_fail_memory(sqlite, error);
     sqlite->definition = definition;
     size_t size = (definition->section_count + 1) * sizeof *sqlite->sections;
     sqlite->sections = dbk_arena_alloc(sqlite->arena, size);
-    if (sqlite->sections == NULL) return fail_memory(sqlite, error);
+    if (sqlite->sections == NULL) return dbk_sqlite_fail_memory(sqlite, error);
     memset(sqlite->sections, 0, size);
     sqlite->section_count = definition->section_count;
     for (size_t i = 0; i < definition->section_count; i++)
@@ -557,7 +558,7 @@ static daybook_status open_connection(dbk_sqlite *sqlite, int flags, sqlite3 **c
         (void)sqlite3_wal_autocheckpoint(*connection_out, 0);
         return DAYBOOK_OK;
     }
-    if (*connection_out == NULL) return fail_memory(sqlite, error);
+    if (*connection_out == NULL) return dbk_sqlite_fail_memory(sqlite, error);
     return fail_code(sqlite, code, sqlite3_errmsg(*connection_out), NULL, error);
 }
 

@@ -62,6 +62,7 @@ static inline dbk_sqlite *dbk_sqlite_of(dbk_target *target) {
 
 /// The connection's last error as status, message and failure. `where` may be NULL: "order_totals.sql:12".
 daybook_status dbk_sqlite_fail(dbk_sqlite *sqlite, const char *where, daybook_error *error);
+daybook_status dbk_sqlite_fail_memory(dbk_sqlite *sqlite, daybook_error *error);
 /// SQL without values or results, several statements.
 daybook_status dbk_sqlite_exec(dbk_sqlite *sqlite, const char *sql, daybook_error *error);
 /// The prepared statement of this text, from the cache; to be reset by its user.
@@ -73,7 +74,8 @@ daybook_status dbk_sqlite_begin(dbk_target *target, daybook_error *error);
 daybook_status dbk_sqlite_commit(dbk_target *target, daybook_error *error);
 void dbk_sqlite_rollback(dbk_target *target);
 void dbk_sqlite_close(dbk_target *target);
-/// The exclusive lock on "PATH-SUFFIX", which dies with the process. ELOCKED.
+/// The exclusive lock on "PATH-KIND-NAME", which dies with the process. ELOCKED where another process has it;
+/// what the system gives where it cannot be taken.
 daybook_status dbk_sqlite_lock(dbk_sqlite *sqlite, const char *kind, const char *name,
                                daybook_file **lock_out, daybook_error *error);
 

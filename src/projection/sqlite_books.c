@@ -10,6 +10,7 @@
 // In charge is who holds a lock on the file PATH-projection-NAME. It ends with the process, so that another
 // one takes over at once and no clock is asked. The checkpoint is fenced besides: `save` finds the row only
 // where position and instance are as this instance left them.
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,6 +70,14 @@ static daybook_status query(dbk_sqlite *sqlite, const char *sql, daybook_slice f
     return DAYBOOK_OK;
 }
 
+// Behind the last step, which gave `code`: a row where no more was asked for, the end, or a failure.
+static daybook_status end_query(dbk_sqlite *sqlite, sqlite3_stmt *row, int code, daybook_error *error) {
+    daybook_status status = DAYBOOK_OK;
+    if (code != SQLITE_ROW && code != SQLITE_DONE) status = dbk_sqlite_fail(sqlite, NULL, error);
+    (void)sqlite3_reset(row);
+    return status;
+}
+
 static bool has_table(dbk_sqlite *sqlite, const char *name) {
     return sqlite3_table_column_metadata(sqlite->connection, "main", name, NULL, NULL, NULL, NULL, NULL,
                                          NULL) == SQLITE_OK;
@@ -90,8 +99,6 @@ daybook_status dbk_sqlite_ensure(dbk_target *target, daybook_error *error) {
 }
 
 // Checkpoints.
-
-#define PROGRESS_COLUMNS "name, version, hash, position, event_count, state, updated_ns, instance, error"
 
 static void column_text(sqlite3_stmt *statement, int column, char *text, size_t size) {
     const char *found = (const char *)sqlite3_column_text(statement, column);
@@ -116,17 +123,12 @@ daybook_status dbk_sqlite_load(dbk_target *target, const char *name, dbk_progres
     dbk_sqlite *sqlite = dbk_sqlite_of(target);
     if (!has_table(sqlite, "daybook_projection")) return fail_not_found(sqlite, name, error);
     sqlite3_stmt *row;
-    DBK_TRY(query(sqlite, "SELECT " PROGRESS_COLUMNS " FROM daybook_projection WHERE name = ?1",
+    DBK_TRY(query(sqlite, "SELECT " DBK_PROGRESS_COLUMNS " FROM daybook_projection WHERE name = ?1",
                   daybook_text(name), daybook_text(NULL), &row, error));
     int code = sqlite3_step(row);
     if (code == SQLITE_ROW) get_progress(row, progress_out);
-    daybook_status status = DAYBOOK_OK;
-    if (code == SQLITE_DONE)
-        status = fail_not_found(sqlite, name, error);
-    else if (code != SQLITE_ROW)
-        status = dbk_sqlite_fail(sqlite, NULL, error);
-    (void)sqlite3_reset(row);
-    return status;
+    DBK_TRY(end_query(sqlite, row, code, error));
+    return code == SQLITE_ROW ? DAYBOOK_OK : fail_not_found(sqlite, name, error);
 }
 
 daybook_status dbk_sqlite_list(dbk_target *target, int (*visit)(void *context, const dbk_progress *progress),
@@ -134,7 +136,7 @@ daybook_status dbk_sqlite_list(dbk_target *target, int (*visit)(void *context, c
     dbk_sqlite *sqlite = dbk_sqlite_of(target);
     if (!has_table(sqlite, "daybook_projection")) return DAYBOOK_OK;
     sqlite3_stmt *row;
-    DBK_TRY(query(sqlite, "SELECT " PROGRESS_COLUMNS " FROM daybook_projection ORDER BY name",
+    DBK_TRY(query(sqlite, "SELECT " DBK_PROGRESS_COLUMNS " FROM daybook_projection ORDER BY name",
                   daybook_text(NULL), daybook_text(NULL), &row, error));
     int code;
     dbk_progress progress;
@@ -142,10 +144,7 @@ daybook_status dbk_sqlite_list(dbk_target *target, int (*visit)(void *context, c
         get_progress(row, &progress);
         if (visit(context, &progress) != 0) break;
     }
-    daybook_status status = DAYBOOK_OK;
-    if (code != SQLITE_ROW && code != SQLITE_DONE) status = dbk_sqlite_fail(sqlite, NULL, error);
-    (void)sqlite3_reset(row);
-    return status;
+    return end_query(sqlite, row, code, error);
 }
 
 daybook_status dbk_sqlite_set_state(dbk_target *target, const char *name, int state, const char *reason,
@@ -192,8 +191,10 @@ static daybook_status insert_row(dbk_sqlite *sqlite, const dbk_progress *progres
         integer_value((int64_t)progress->event_count), integer_value(progress->state),
         integer_value(progress->updated_ns),           text_value(daybook_text(sqlite->instance)),
         text_value(daybook_text(progress->error))};
-    return run(sqlite, "INSERT INTO daybook_projection VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)", values,
-               9, NULL, error);
+    return run(sqlite,
+               "INSERT INTO daybook_projection (" DBK_PROGRESS_COLUMNS
+               ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+               values, 9, NULL, error);
 }
 
 // A statement of [setup] or [teardown]: once, with no values.
@@ -279,19 +280,15 @@ static daybook_status next_object(dbk_sqlite *sqlite, const char *name, char *sq
         daybook_text(name), daybook_text(NULL), &row, error));
     int code = sqlite3_step(row);
     *sql = '\0';
-    daybook_status status = DAYBOOK_OK;
     if (code == SQLITE_ROW) {
         const char *kind = (const char *)sqlite3_column_text(row, 0);
         const char *object = (const char *)sqlite3_column_text(row, 1);
         if (kind == NULL || object == NULL)
-            status = dbk_sqlite_fail(sqlite, NULL, error);
+            code = SQLITE_NOMEM; // for making the text
         else
             sqlite3_snprintf((int)size, sql, "DROP %s \"%w\"", kind, object);
-    } else if (code != SQLITE_DONE) {
-        status = dbk_sqlite_fail(sqlite, NULL, error);
     }
-    (void)sqlite3_reset(row);
-    return status;
+    return end_query(sqlite, row, code, error);
 }
 
 daybook_status dbk_sqlite_drop_objects(dbk_sqlite *sqlite, const char *name, daybook_error *error) {
@@ -328,25 +325,31 @@ daybook_status dbk_sqlite_drop(dbk_target *target, const char *name, const dbk_d
 
 // Who is in charge.
 
+static daybook_status take_lock(daybook_vfs *vfs, const char *path, const char *name, daybook_file **lock_out,
+                                daybook_error *error) {
+    daybook_file *file = NULL;
+    int result = vfs->open(vfs, path, DAYBOOK_VFS_WRITE | DAYBOOK_VFS_CREATE, &file);
+    if (result != 0) return dbk_fail_system(error, result, "open", path, 0);
+    result = vfs->lock(vfs, file);
+    if (result == 0) {
+        *lock_out = file;
+        return DAYBOOK_OK;
+    }
+    vfs->close(vfs, file);
+    if (result != -EWOULDBLOCK) return dbk_fail_system(error, result, "lock", path, 0);
+    return dbk_fail(error, DAYBOOK_ELOCKED, "another process holds %s: projection '%s' is run there", path,
+                    name);
+}
+
 daybook_status dbk_sqlite_lock(dbk_sqlite *sqlite, const char *kind, const char *name,
                                daybook_file **lock_out, daybook_error *error) {
     size_t size = strlen(sqlite->path) + strlen(kind) + strlen(name) + 3;
     char *path = dbk_alloc(sqlite->allocator, size);
     *lock_out = NULL;
     dbk_target_fail(&sqlite->target, DBK_FAILURE_FATAL, "14", DAYBOOK_OK);
-    if (path == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "%s: out of memory", sqlite->path);
+    if (path == NULL) return dbk_sqlite_fail_memory(sqlite, error);
     snprintf(path, size, "%s-%s-%s", sqlite->path, kind, name);
-    int result = sqlite->vfs->open(sqlite->vfs, path, DAYBOOK_VFS_WRITE | DAYBOOK_VFS_CREATE, lock_out);
-    daybook_status status = DAYBOOK_OK;
-    if (result != 0) {
-        *lock_out = NULL;
-        status = dbk_fail_system(error, result, "open", path, 0);
-    } else if (sqlite->vfs->lock(sqlite->vfs, *lock_out) != 0) {
-        sqlite->vfs->close(sqlite->vfs, *lock_out);
-        *lock_out = NULL;
-        status = dbk_fail(error, DAYBOOK_ELOCKED, "another process holds %s: projection '%s' is run there",
-                          path, name);
-    }
+    daybook_status status = take_lock(sqlite->vfs, path, name, lock_out, error);
     dbk_free(sqlite->allocator, path);
     return status;
 }
@@ -385,7 +388,8 @@ daybook_status dbk_sqlite_park(dbk_target *target, const char *name, const dbk_p
                           integer_value((int64_t)parked->behind),
                           integer_value((int64_t)parked->request)};
     return run(dbk_sqlite_of(target),
-               "INSERT OR REPLACE INTO daybook_parked VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+               "INSERT OR REPLACE INTO daybook_parked (projection, " DBK_PARKED_COLUMNS
+               ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                values, 10, NULL, error);
 }
 
@@ -413,18 +417,15 @@ static void get_parked(sqlite3_stmt *row, dbk_parked *parked) {
     parked->request = (dbk_parked_request)sqlite3_column_int64(row, 8);
 }
 
-#define PARKED_COLUMNS \
-    "position, stream, subject, aggregate, error, attempt_count, parked_ns, behind, request"
-
 daybook_status dbk_sqlite_parked(dbk_target *target, const char *name, daybook_slice aggregate,
                                  int (*visit)(void *context, const dbk_parked *parked), void *context,
                                  daybook_error *error) {
     dbk_sqlite *sqlite = dbk_sqlite_of(target);
     if (!has_table(sqlite, "daybook_parked")) return DAYBOOK_OK;
     const char *sql = aggregate.size == 0
-                          ? "SELECT " PARKED_COLUMNS
+                          ? "SELECT " DBK_PARKED_COLUMNS
                             " FROM daybook_parked WHERE projection = ?1 ORDER BY position"
-                          : "SELECT " PARKED_COLUMNS
+                          : "SELECT " DBK_PARKED_COLUMNS
                             " FROM daybook_parked WHERE projection = ?1 AND aggregate = ?2 ORDER BY position";
     sqlite3_stmt *row;
     DBK_TRY(query(sqlite, sql, daybook_text(name), aggregate, &row, error));
@@ -434,10 +435,7 @@ daybook_status dbk_sqlite_parked(dbk_target *target, const char *name, daybook_s
         get_parked(row, &parked);
         if (visit(context, &parked) != 0) break;
     }
-    daybook_status status = DAYBOOK_OK;
-    if (code != SQLITE_ROW && code != SQLITE_DONE) status = dbk_sqlite_fail(sqlite, NULL, error);
-    (void)sqlite3_reset(row);
-    return status;
+    return end_query(sqlite, row, code, error);
 }
 
 daybook_status dbk_sqlite_request(dbk_target *target, const char *name, uint64_t position,
@@ -467,8 +465,5 @@ daybook_status dbk_sqlite_has_request(dbk_target *target, const char *name, bool
                   daybook_text(name), daybook_text(NULL), &row, error));
     int code = sqlite3_step(row);
     *has_request_out = code == SQLITE_ROW;
-    daybook_status status = code == SQLITE_ROW || code == SQLITE_DONE ? DAYBOOK_OK
-                                                                      : dbk_sqlite_fail(sqlite, NULL, error);
-    (void)sqlite3_reset(row);
-    return status;
+    return end_query(sqlite, row, code, error);
 }

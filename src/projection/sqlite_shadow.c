@@ -22,11 +22,6 @@
 #include "base/error.h"
 #include "projection/sqlite.h"
 
-static daybook_status fail_memory(dbk_sqlite *sqlite, daybook_error *error) {
-    dbk_target_fail(&sqlite->target, DBK_FAILURE_FATAL, "7", DAYBOOK_OK);
-    return dbk_fail(error, DAYBOOK_ENOMEM, "%s: out of memory", sqlite->path);
-}
-
 static char *shadow_path(const dbk_sqlite *sqlite, const char *name, const char *suffix) {
     size_t size = strlen(sqlite->path) + strlen(name) + strlen(suffix) + sizeof "-rebuild-";
     char *path = dbk_alloc(sqlite->allocator, size);
@@ -37,7 +32,7 @@ static char *shadow_path(const dbk_sqlite *sqlite, const char *name, const char 
 static daybook_status remove_one(dbk_sqlite *sqlite, const char *name, const char *suffix,
                                  daybook_error *error) {
     char *path = shadow_path(sqlite, name, suffix);
-    if (path == NULL) return fail_memory(sqlite, error);
+    if (path == NULL) return dbk_sqlite_fail_memory(sqlite, error);
     int result = sqlite->vfs->unlink(sqlite->vfs, path);
     daybook_status status = DAYBOOK_OK;
     if (result != 0) status = dbk_fail_system(error, result, "removing", path, 0);
@@ -64,7 +59,7 @@ daybook_status dbk_sqlite_shadow_open(dbk_target *target, const char *name, dbk_
     char *path = status == DAYBOOK_OK ? shadow_path(sqlite, name, "") : NULL;
     if (path == NULL) {
         sqlite->vfs->close(sqlite->vfs, lock);
-        return status != DAYBOOK_OK ? status : fail_memory(sqlite, error);
+        return status != DAYBOOK_OK ? status : dbk_sqlite_fail_memory(sqlite, error);
     }
     dbk_target_options options = {
         .allocator = sqlite->allocator, .vfs = sqlite->vfs, .failure = &target->failure};
@@ -90,7 +85,7 @@ void dbk_sqlite_shadow_close(dbk_target *target, bool is_removed) {
 static daybook_status exec_name(dbk_sqlite *sqlite, const char *format, const char *name,
                                 daybook_error *error) {
     char *sql = sqlite3_mprintf(format, name, name);
-    if (sql == NULL) return fail_memory(sqlite, error);
+    if (sql == NULL) return dbk_sqlite_fail_memory(sqlite, error);
     daybook_status status = dbk_sqlite_exec(sqlite, sql, error);
     sqlite3_free(sql);
     return status;
@@ -124,7 +119,7 @@ static daybook_status gather(dbk_sqlite *sqlite, const char *sql, const char *pa
     if (code != SQLITE_DONE)
         status = dbk_sqlite_fail(sqlite, NULL, error);
     else if (dbk_buf_status(&found->text) != DAYBOOK_OK)
-        status = fail_memory(sqlite, error);
+        status = dbk_sqlite_fail_memory(sqlite, error);
     (void)sqlite3_finalize(row);
     return status;
 }
@@ -173,7 +168,7 @@ static daybook_status copy_listed(dbk_sqlite *sqlite, const char *table, daybook
     if (status == DAYBOOK_OK) {
         char *sql = sqlite3_mprintf("INSERT INTO main.\"%w\" (%s) SELECT %s FROM daybook_shadow.\"%w\"",
                                     table, columns.text.data, columns.text.data, table);
-        status = sql == NULL ? fail_memory(sqlite, error) : dbk_sqlite_exec(sqlite, sql, error);
+        status = sql == NULL ? dbk_sqlite_fail_memory(sqlite, error) : dbk_sqlite_exec(sqlite, sql, error);
         sqlite3_free(sql);
     }
     dbk_buf_deinit(&columns.text);
@@ -231,7 +226,7 @@ static daybook_status exchange_rows(dbk_sqlite *sqlite, const char *name, bool h
         " projection = %Q",
         name, has_live ? live->state : DAYBOOK_PROJECTION_LIVE, (long long)now_ns,
         has_live ? live->instance : "", name, name, name, name);
-    if (sql == NULL) return fail_memory(sqlite, error);
+    if (sql == NULL) return dbk_sqlite_fail_memory(sqlite, error);
     daybook_status status = dbk_sqlite_exec(sqlite, sql, error);
     sqlite3_free(sql);
     return status;
@@ -260,7 +255,7 @@ static bool is_fenced(const dbk_sqlite *sqlite) {
 daybook_status dbk_sqlite_shadow_fence(dbk_target *target, const char *name, daybook_error *error) {
     dbk_sqlite *sqlite = dbk_sqlite_of(target);
     char *path = shadow_path(sqlite, name, "");
-    if (path == NULL) return fail_memory(sqlite, error);
+    if (path == NULL) return dbk_sqlite_fail_memory(sqlite, error);
     daybook_status status = exec_name(sqlite, "ATTACH '%q' AS daybook_shadow", path, error);
     dbk_free(sqlite->allocator, path);
     if (status != DAYBOOK_OK) return status;

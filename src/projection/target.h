@@ -65,6 +65,9 @@ typedef struct dbk_progress {
     char error[DAYBOOK_ERROR_MESSAGE_MAX];          // why it stands still, "" where it does not
 } dbk_progress;
 
+/// The columns of daybook_projection in the order of dbk_progress, for SQL.
+#define DBK_PROGRESS_COLUMNS "name, version, hash, position, event_count, state, updated_ns, instance, error"
+
 typedef enum dbk_parked_request { DBK_REQUEST_NONE, DBK_REQUEST_RETRY, DBK_REQUEST_SKIP } dbk_parked_request;
 
 typedef struct dbk_parked {
@@ -78,6 +81,10 @@ typedef struct dbk_parked {
     uint64_t behind; // position of the parked event of its aggregate that it waits for; 0: it failed itself
     dbk_parked_request request;
 } dbk_parked;
+
+/// The columns of daybook_parked in the order of dbk_parked.
+#define DBK_PARKED_COLUMNS \
+    "position, stream, subject, aggregate, error, attempt_count, parked_ns, behind, request"
 
 typedef struct dbk_target_calls {
     const char *name; // "sqlite", "postgresql"

@@ -63,6 +63,7 @@ static void system_errors_have_their_own_statuses(void **state) {
         {ENFILE, DAYBOOK_EMFILE},
         {EACCES, DAYBOOK_EPERMISSION},
         {EPERM, DAYBOOK_EPERMISSION},
+        {ENOLCK, DAYBOOK_EIO},
         {EROFS, DAYBOOK_EREADONLY},
         {ENOENT, DAYBOOK_ENOTFOUND},
         {EEXIST, DAYBOOK_EEXISTS},

@@ -4,11 +4,13 @@
 // what to do.
 #include "read_model.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <unistd.h>
 
 #include "faulty_vfs.h"
 #include "lib/fault_allocator.h"
+#include "projection/target.h"
 
 static int has_report(model *at, const char *text) {
     pthread_mutex_lock(&at->report_lock);
@@ -197,6 +199,48 @@ static void a_missing_directory_is_said(void **context) {
     snprintf(at->database, sizeof at->database, "sqlite:%s/nowhere/model.db", at->directory);
     model_run(at, NULL, DAYBOOK_ENOTFOUND);
     assert_non_null(strstr(at->error.message, "is there such a directory"));
+}
+
+static int lock_result;
+
+static int fail_to_lock(daybook_vfs *vfs, daybook_file *file) {
+    (void)vfs;
+    (void)file;
+    return lock_result;
+}
+
+static void a_lock_that_cannot_be_taken_is_not_called_held(void **context) {
+    model *at = *context;
+    static const struct {
+        int result;
+        daybook_status status;
+        const char *words;
+    } cases[] = {
+        {-EWOULDBLOCK, DAYBOOK_ELOCKED, "another process holds"},
+        {-EPERM, DAYBOOK_EPERMISSION, "cannot lock"},
+        {-EACCES, DAYBOOK_EPERMISSION, "cannot lock"},
+        {-EMFILE, DAYBOOK_EMFILE, "cannot lock"},
+        {-ENOLCK, DAYBOOK_EIO, "file system that has locks"},
+        {-ENOMEM, DAYBOOK_ENOMEM, "cannot lock"},
+    };
+    daybook_vfs vfs = *daybook_vfs_posix();
+    vfs.lock = fail_to_lock;
+    dbk_target_options options = {.allocator = dbk_allocator_default(), .vfs = &vfs};
+    dbk_target *target, *shadow;
+    assert_model_ok(at, dbk_target_open(at->database, &options, &target, &at->error));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lock_result = cases[i].result;
+        assert_model(at, target->calls->claim(target, "order_totals", "test", 1, &at->error),
+                     cases[i].status);
+        assert_non_null(strstr(at->error.message, cases[i].words));
+        assert_non_null(strstr(at->error.message, "model.db-projection-order_totals"));
+        assert_int_equal(target->failure.kind, DBK_FAILURE_FATAL);
+        assert_model(at, target->calls->shadow_open(target, "order_totals", &shadow, &at->error),
+                     cases[i].status);
+    }
+    lock_result = 0; // and nothing stands in the way afterwards
+    assert_model_ok(at, target->calls->claim(target, "order_totals", "test", 1, &at->error));
+    target->calls->close(target);
 }
 
 static void unknown_databases_are_refused(void **context) {
@@ -455,6 +499,7 @@ int main(void) {
         MODEL_TEST(a_database_removed_under_it_is_noticed),
         MODEL_TEST(a_file_that_is_no_database_is_left_alone),
         MODEL_TEST(a_missing_directory_is_said),
+        MODEL_TEST(a_lock_that_cannot_be_taken_is_not_called_held),
         MODEL_TEST(unknown_databases_are_refused),
         MODEL_TEST(a_table_dropped_under_it_stops_the_run),
         MODEL_TEST(a_table_dropped_while_it_runs_parks_nothing),
