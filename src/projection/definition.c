@@ -349,15 +349,33 @@ static daybook_status take_statement(parser *parsed, const dbk_sql_token *first)
 
 // --- The file ---
 
+// Editors of some systems begin a UTF-8 file with it; to SQL it would be a word.
+static dbk_slice without_byte_order_mark(dbk_slice text) {
+    (void)take_prefix(&text, "\xef\xbb\xbf");
+    return text;
+}
+
+static dbk_place place_at(dbk_slice text, const char *at) {
+    dbk_place place = {1, 1};
+    for (const char *before = text.data; before < at; before++) {
+        place.column = *before == '\n' ? 1 : place.column + 1;
+        place.line += *before == '\n';
+    }
+    return place;
+}
+
 static daybook_status check_text(parser *parsed, dbk_slice text) {
     dbk_place start = {1, 1};
     if (text.size > DBK_DEFINITION_SIZE_MAX)
         return place_error(parsed, start,
                            dbk_fail(parsed->error, DAYBOOK_ELIMIT,
                                     "the file is longer than %d bytes: divide it", DBK_DEFINITION_SIZE_MAX));
-    if (!dbk_is_utf8(text) || (text.size > 0 && memchr(text.data, '\0', text.size) != NULL))
+    if (!dbk_is_utf8(text))
         return fail_at(parsed, start, "the file is no UTF-8 text", nothing, ": save it as UTF-8");
-    return DAYBOOK_OK;
+    const char *nul = text.size == 0 ? NULL : memchr(text.data, '\0', text.size);
+    if (nul == NULL) return DAYBOOK_OK;
+    return fail_at(parsed, place_at(text, nul), "the file holds a NUL byte, which no text has", nothing,
+                   ": save it as UTF-8, or take the byte out");
 }
 
 static daybook_status take_token(parser *parsed, const dbk_sql_token *token) {
@@ -444,6 +462,7 @@ static daybook_status finish(parser *parsed) {
 }
 
 static daybook_status parse(parser *parsed, dbk_slice text) {
+    text = without_byte_order_mark(text);
     DBK_TRY(check_text(parsed, text));
     DBK_TRY(copy_text(parsed, daybook_text(parsed->file), &parsed->definition->file));
     parsed->file = parsed->definition->file.data;

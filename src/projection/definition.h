@@ -17,8 +17,9 @@
 //     DROP TABLE order_totals;
 //
 // A file may have no [on ...] section: that is for projections whose events go to a callback.
-// To editors and databases it is SQL with comments. Sections may come in any order and more than once; an
-// event goes through all sections that match it, in the order of the file. Parameters: parameter.h.
+// The file is UTF-8, with or without a byte order mark. To editors and databases it is SQL with comments.
+// Sections may come in any order and more than once; an event goes through all sections that match it, in the
+// order of the file. Parameters: parameter.h.
 //
 // Pure. Everything is copied at parsing and lies in one arena; read-only afterwards, any thread.
 #ifndef DBK_PROJECTION_DEFINITION_H

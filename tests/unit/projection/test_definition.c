@@ -201,6 +201,34 @@ static void what_is_wrong_is_told_with_its_place(void **state) {
     assert_refused("-- \xff", DAYBOOK_EINVALID, "f.sql:1:1: the file is no UTF-8 text");
 }
 
+static void a_byte_order_mark_is_passed_over(void **state) {
+    (void)state;
+    dbk_definition *plain = parse(ON "SELECT :data.a;\n");
+    dbk_definition *marked = parse("\xef\xbb\xbf" ON "SELECT :data.a;\n");
+    assert_string_equal(marked->hash, plain->hash);
+    assert_text(marked->name, "p");
+    assert_int_equal(marked->sections[0].place.line, 4);
+    dbk_definition_free(marked);
+    dbk_definition_free(plain);
+    assert_refused("\xef\xbb\xbfSELECT 1;", DAYBOOK_EINVALID, "f.sql:1:1: a statement before the first");
+    assert_refused("\xef\xbb\xbf", DAYBOOK_EINVALID, "f.sql:1:1: the projection has no name");
+    // Only one, and only there.
+    assert_refused("\xef\xbb\xbf\xef\xbb\xbf" HEAD, DAYBOOK_EINVALID, "f.sql:1:1: a statement before");
+}
+
+static void a_nul_is_told_with_its_place(void **state) {
+    (void)state;
+    static const char text[] = HEAD "-- [on orders.>]\nSELECT '\0';\n";
+    dbk_definition *definition = NULL;
+    daybook_error error;
+    daybook_error_init(&error);
+    assert_int_equal(dbk_definition_parse(dbk_allocator_default(), daybook_bytes(text, sizeof text - 1),
+                                          "f.sql", &definition, &error),
+                     DAYBOOK_EINVALID);
+    assert_null(definition);
+    assert_non_null(strstr(error.message, "f.sql:5:9: the file holds a NUL byte"));
+}
+
 // `count` times `item` behind `head`.
 static char *repeat(const char *head, const char *item, size_t count, const char *tail) {
     size_t size = strlen(item);
@@ -465,6 +493,8 @@ int main(void) {
         cmocka_unit_test(its_sections_say_which_events_they_take),
         cmocka_unit_test(the_hash_is_of_what_has_a_meaning),
         cmocka_unit_test(what_is_wrong_is_told_with_its_place),
+        cmocka_unit_test(a_byte_order_mark_is_passed_over),
+        cmocka_unit_test(a_nul_is_told_with_its_place),
         cmocka_unit_test(every_size_has_a_limit),
         cmocka_unit_test(statements_are_written_for_a_database),
         cmocka_unit_test(a_parameter_of_the_database_s_own_is_refused),
