@@ -6,7 +6,8 @@
 // ';'. Bodies in strings and dollar quotes are strings.
 //
 // Statements that begin or end transactions are refused: rows and checkpoint change in one, which is the
-// runner's.
+// runner's. So are those that write to the bookkeeping tables of projections (target.h), which their runs
+// alone may move; bodies in strings are not looked into.
 #include "projection/statement.h"
 
 #include <stdio.h>
@@ -182,6 +183,7 @@ static daybook_status keep_placeholders(taker *taken) {
     return DAYBOOK_OK;
 }
 
+static daybook_status check_books(taker *taken);
 static daybook_status find_insert(dbk_statement *statement, dbk_arena *arena, daybook_error *error);
 
 static daybook_status take_statement(taker *taken, const dbk_sql_token *first) {
@@ -190,6 +192,7 @@ static daybook_status take_statement(taker *taken, const dbk_sql_token *first) {
     DBK_TRY(check_end(taken));
     DBK_TRY(keep_placeholders(taken));
     taken->statement->text = daybook_bytes(taken->start, (size_t)(taken->solid_end - taken->start));
+    DBK_TRY(check_books(taken));
     return find_insert(taken->statement, taken->arena, taken->error);
 }
 
@@ -213,7 +216,7 @@ daybook_status dbk_statement_take(dbk_sql_lexer *lexer, const dbk_sql_token *fir
     return status;
 }
 
-// --- Plain inserts ---
+// --- Walking over a statement ---
 
 /// Solid tokens of a statement; behind a parameter's ':' the rest of it is skipped.
 typedef struct walker {
@@ -254,6 +257,76 @@ static bool walk_name(walker *walk, dbk_slice *name_out) {
     walk_on(walk);
     return true;
 }
+
+// --- The bookkeeping tables ---
+
+static bool is_one_of(const dbk_sql_token *token, const char *const *words) {
+    for (; *words != NULL; words++)
+        if (dbk_sql_is_word(token, *words)) return true;
+    return false;
+}
+
+// A name that begins as those of daybook_projection and daybook_parked do, whatever its case and quotes.
+static bool is_book(const dbk_sql_token *token) {
+    static const char *const beginnings[] = {"daybook_projection", "daybook_parked"};
+    const char *text = token->text.data;
+    size_t size = token->text.size;
+    if (token->kind != DBK_SQL_WORD && token->kind != DBK_SQL_NAME) return false;
+    if (token->kind == DBK_SQL_NAME) text++, size--;
+    for (size_t i = 0; i < sizeof beginnings / sizeof beginnings[0]; i++) {
+        size_t at = 0;
+        while (beginnings[i][at] != '\0' && at < size && (text[at] | 0x20) == (beginnings[i][at] | 0x20))
+            at++;
+        if (beginnings[i][at] == '\0') return true;
+    }
+    return false;
+}
+
+// Whether a table that stands behind these two words is written to, or something is made of its name or on
+// it.
+static bool is_written_behind(const dbk_sql_token *earlier, const dbk_sql_token *before, bool is_create) {
+    static const char *const words[] = {"INTO",    "UPDATE", "TABLE",    "VIEW", "INDEX", "TRIGGER", "EXISTS",
+                                        "REPLACE", "IGNORE", "ROLLBACK", "FAIL", "ABORT", NULL};
+    if (dbk_sql_is_word(before, "FROM")) return dbk_sql_is_word(earlier, "DELETE");
+    return is_one_of(before, words) || (is_create && dbk_sql_is_word(before, "ON"));
+}
+
+static daybook_status refuse_book(taker *taken, const dbk_sql_token *token) {
+    *taken->place = (dbk_place){taken->statement->line, taken->statement->column};
+    dbk_sql_place(token, &taken->place->line, &taken->place->column);
+    return dbk_fail(taken->error, DAYBOOK_EINVALID,
+                    "%.*s has no place here: it is the bookkeeping of projections, which their runs alone "
+                    "change; take the statement out, or choose another name",
+                    DBK_SHOWN(token->text));
+}
+
+// Reading them is fine, for a view that tells how far a projection is.
+static daybook_status check_books(taker *taken) {
+    static const char *const changing[] = {"DROP", "ALTER", "TRUNCATE", NULL};
+    walker walk;
+    walk_init(&walk, taken->statement);
+    bool is_change = is_one_of(&walk.token, changing);
+    dbk_sql_token earlier = walk.token;
+    dbk_sql_token before = walk.token;
+    while (walk.token.kind != DBK_SQL_END) {
+        dbk_sql_token token = walk.token;
+        walk_on(&walk);
+        bool is_qualifier = dbk_sql_is_symbol(&walk.token, '.');
+        if (is_book(&token) &&
+            (is_change || (!is_qualifier && is_written_behind(&earlier, &before, taken->is_create))))
+            return refuse_book(taken, &token);
+        // What a table's name may have in front of it: a schema, and ONLY.
+        if (is_qualifier) {
+            walk_on(&walk);
+        } else if (!dbk_sql_is_word(&token, "ONLY")) {
+            earlier = before;
+            before = token;
+        }
+    }
+    return DAYBOOK_OK;
+}
+
+// --- Plain inserts ---
 
 // The text from the first name to the last: comments between the parts of a.b make it no plain insert.
 static bool walk_table(walker *walk, dbk_slice *table_out) {

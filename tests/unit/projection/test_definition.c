@@ -201,6 +201,54 @@ static void what_is_wrong_is_told_with_its_place(void **state) {
     assert_refused("-- \xff", DAYBOOK_EINVALID, "f.sql:1:1: the file is no UTF-8 text");
 }
 
+static void the_bookkeeping_tables_are_not_written_to(void **state) {
+    (void)state;
+    static const char *const refused[] = {
+        "UPDATE daybook_projection SET position = 0",
+        "UPDATE OR REPLACE daybook_projection SET position = 0",
+        "update only Daybook_Projection set position = 0",
+        "INSERT INTO daybook_parked SELECT 1",
+        "INSERT INTO main.daybook_parked SELECT 1",
+        "INSERT INTO \"public\" . \"DAYBOOK_PARKED\" SELECT 1",
+        "REPLACE INTO `daybook_projection` VALUES (1)",
+        "DELETE FROM daybook_projection_object",
+        "DELETE FROM ONLY public.daybook_projection_object",
+        "DROP TABLE a, daybook_projection",
+        "DROP INDEX daybook_parked_request",
+        "ALTER TABLE a RENAME TO daybook_projection",
+        "TRUNCATE daybook_projection",
+        "CREATE TABLE IF NOT EXISTS daybook_projection_mine (a)",
+        "CREATE VIEW daybook_parked AS SELECT 1",
+        "CREATE INDEX i ON daybook_projection (name)",
+        "CREATE TRIGGER t AFTER UPDATE ON daybook_projection BEGIN SELECT 1; END",
+        "CREATE TRIGGER t AFTER UPDATE ON a BEGIN DELETE FROM daybook_parked; END",
+        "WITH x AS (DELETE FROM daybook_parked RETURNING 1) SELECT 1",
+        "MERGE INTO daybook_projection USING a ON true WHEN MATCHED THEN DELETE",
+    };
+    static const char *const taken[] = {
+        "CREATE VIEW progress AS SELECT position FROM daybook_projection WHERE name = 'p'",
+        "INSERT INTO a SELECT daybook_projection.position FROM daybook_projection",
+        "SELECT 1 FROM a JOIN daybook_projection ON daybook_projection.name = a.name",
+        "SELECT 1 FROM a JOIN b ON main.daybook_projection.name = a.name",
+        "UPDATE a SET position = (SELECT position FROM daybook_projection)",
+        "GRANT SELECT ON daybook_projection TO reader",
+        "INSERT INTO a VALUES ('INTO daybook_projection')",
+        "INSERT INTO daybook_p VALUES (1)",
+        "INSERT INTO my_daybook_projection VALUES (1)",
+    };
+    char text[256];
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        (void)snprintf(text, sizeof text, HEAD "-- [setup]\n%s;\n", refused[i]);
+        assert_refused(text, DAYBOOK_EINVALID, "f.sql:5:");
+    }
+    assert_refused(ON "SELECT 1;\nUPDATE\n  x.daybook_projection SET position = 0", DAYBOOK_EINVALID,
+                   "f.sql:7:5: daybook_projection has no place here: it is the bookkeeping");
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+        (void)snprintf(text, sizeof text, HEAD "-- [setup]\n%s;\n", taken[i]);
+        dbk_definition_free(parse(text));
+    }
+}
+
 static void a_byte_order_mark_is_passed_over(void **state) {
     (void)state;
     dbk_definition *plain = parse(ON "SELECT :data.a;\n");
@@ -493,6 +541,7 @@ int main(void) {
         cmocka_unit_test(its_sections_say_which_events_they_take),
         cmocka_unit_test(the_hash_is_of_what_has_a_meaning),
         cmocka_unit_test(what_is_wrong_is_told_with_its_place),
+        cmocka_unit_test(the_bookkeeping_tables_are_not_written_to),
         cmocka_unit_test(a_byte_order_mark_is_passed_over),
         cmocka_unit_test(a_nul_is_told_with_its_place),
         cmocka_unit_test(every_size_has_a_limit),
