@@ -93,6 +93,22 @@ static daybook_status check_database(const char *database, daybook_error *error)
                     is_postgres ? "PostgreSQL" : "SQLite", is_postgres ? "libpq" : "SQLite");
 }
 
+static daybook_status check_options(const daybook_projection_options *options, daybook_error *error) {
+    const char *problem = NULL;
+    if (options->batch_count == 0)
+        problem = "batch_count must be above zero";
+    else if (options->batch_wait_ns < 0)
+        problem = "batch_wait_ns must not be below zero";
+    else if (options->retry_wait_ns <= 0)
+        problem = "retry_wait_ns must be above zero";
+    else if (options->retry_wait_max_ns < options->retry_wait_ns)
+        problem = "retry_wait_max_ns must not be below retry_wait_ns";
+    else if (options->on_error < DAYBOOK_PROJECTION_PARK || options->on_error > DAYBOOK_PROJECTION_STOP)
+        problem = "on_error must be one of daybook_projection_on_error";
+    if (problem == NULL) return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_EINVALID, "options of a projection out of range: %s", problem);
+}
+
 static daybook_status check_arguments(daybook_engine *engine, const daybook_projection_definition *definition,
                                       const char *database, const daybook_projection_options *options,
                                       daybook_error *error) {
@@ -102,11 +118,7 @@ static daybook_status check_arguments(daybook_engine *engine, const daybook_proj
         return dbk_fail(error, DAYBOOK_EMISUSE, "definition or options were not initialised");
     if (definition->handler == NULL && definition->sql.size == 0)
         return dbk_fail(error, DAYBOOK_EINVALID, "neither SQL nor a handler given");
-    if (options->batch_count == 0 || options->batch_wait_ns < 0 || options->retry_wait_ns <= 0 ||
-        options->retry_wait_max_ns < options->retry_wait_ns || options->on_error < DAYBOOK_PROJECTION_PARK ||
-        options->on_error > DAYBOOK_PROJECTION_STOP)
-        return dbk_fail(error, DAYBOOK_EINVALID,
-                        "options out of range: batch_count and waits must be above zero");
+    DBK_TRY(check_options(options, error));
     DBK_TRY(check_database(database, error));
     return daybook_engine_require(engine, DAYBOOK_ENGINE_POSITION | DAYBOOK_ENGINE_EVENTS_MATCH,
                                   "a projection", error);

@@ -287,6 +287,41 @@ static void definitions_and_options_are_checked(void **context) {
     daybook_read_model_close(NULL);
 }
 
+static void an_option_out_of_range_is_named(void **context) {
+    model *at = *context;
+    static const struct {
+        uint32_t batch_count;
+        int64_t batch_wait_ns, retry_wait_ns, retry_wait_max_ns;
+        int on_error;
+        const char *words; // NULL: in range
+    } cases[] = {
+        {0, 0, 1, 1, 0, "batch_count"},
+        {1, -1, 1, 1, 0, "batch_wait_ns must not be below zero"},
+        {1, 0, 0, 1, 0, "retry_wait_ns must be above zero"},
+        {1, 0, 2, 1, 0, "retry_wait_max_ns"},
+        {1, 0, 1, 1, -1, "on_error"},
+        {1, 0, 1, 1, DAYBOOK_PROJECTION_STOP + 1, "on_error"},
+        {1, 0, 1, 1, DAYBOOK_PROJECTION_STOP, NULL},
+    };
+    daybook_projection_definition definition;
+    daybook_projection_definition_init(&definition);
+    definition.handler = handle;
+    definition.name = "good";
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        at->options.batch_count = cases[i].batch_count;
+        at->options.batch_wait_ns = cases[i].batch_wait_ns;
+        at->options.retry_wait_ns = cases[i].retry_wait_ns;
+        at->options.retry_wait_max_ns = cases[i].retry_wait_max_ns;
+        at->options.on_error = cases[i].on_error;
+        daybook_projection *projection = NULL;
+        daybook_status status = daybook_projection_new(daybook_store_engine(at->store), &definition,
+                                                       at->database, &at->options, &projection, &at->error);
+        assert_model(at, status, cases[i].words == NULL ? DAYBOOK_OK : DAYBOOK_EINVALID);
+        if (cases[i].words != NULL) assert_non_null(strstr(at->error.message, cases[i].words));
+        daybook_projection_free(projection);
+    }
+}
+
 #define MODEL_TEST(function) \
     { #function, function, model_open, model_close, NULL }
 
@@ -299,6 +334,7 @@ int main(void) {
         MODEL_TEST(wrong_use_ends_the_run_with_a_word),
         MODEL_TEST(more_statements_than_are_kept_work),
         MODEL_TEST(definitions_and_options_are_checked),
+        MODEL_TEST(an_option_out_of_range_is_named),
     };
     return cmocka_run_group_tests_name("projection/handler", tests, NULL, NULL);
 }
