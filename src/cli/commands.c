@@ -701,6 +701,7 @@ const cli_command cli_commands[] = {
     {.name = "projection rm",
      .usage = "NAME --to DATABASE",
      .summary = "drop the tables and the checkpoint of a projection",
+     .description = "Drops what its [setup] made. Its file is not needed, and so its [teardown] is not run.",
      .options = projection_options,
      .run = cli_run_projection_rm,
      .flags = CLI_WITHOUT_STORE | CLI_ASKS,

@@ -498,7 +498,7 @@ int cli_run_projection_status(cli_context *context) {
 
 static int change(cli_context *context,
                   daybook_status (*call)(daybook_read_model *model, const char *name, daybook_error *error),
-                  const char *said) {
+                  const char *said, const char *more) {
     daybook_read_model *model = NULL;
     int status = open_model(context, &model);
     if (status != CLI_FINE) return status;
@@ -507,16 +507,16 @@ static int change(cli_context *context,
     daybook_status changed = call(model, context->positionals[0], &error);
     daybook_read_model_close(model);
     if (changed != DAYBOOK_OK) return fail_database(context, changed, &error);
-    cli_note(context, "%s projection %s", said, context->positionals[0]);
+    cli_note(context, "%s projection %s%s", said, context->positionals[0], more);
     return CLI_FINE;
 }
 
 int cli_run_projection_pause(cli_context *context) {
-    return change(context, daybook_read_model_pause, "paused");
+    return change(context, daybook_read_model_pause, "paused", "");
 }
 
 int cli_run_projection_resume(cli_context *context) {
-    return change(context, daybook_read_model_resume, "resumed");
+    return change(context, daybook_read_model_resume, "resumed", "");
 }
 
 static int pass_over(void *context, const daybook_parked_event *event) {
@@ -530,14 +530,17 @@ static daybook_status look_only(daybook_read_model *model, const char *name, day
     return daybook_read_model_parked(model, name, pass_over, NULL, error);
 }
 
+// By name alone: its file, which may be gone, is not read.
 int cli_run_projection_rm(cli_context *context) {
     int status = need_database(context);
     if (status == CLI_FINE)
         status = cli_confirm(context, "drop the tables of projection %s in %s", context->positionals[0],
                              database_of(context));
     if (status != CLI_FINE) return status;
-    return context->dry_run ? change(context, look_only, "would remove")
-                            : change(context, daybook_read_model_drop, "removed");
+    return context->dry_run ? change(context, look_only, "would remove",
+                                     " and what its [setup] made; no [teardown] is run")
+                            : change(context, daybook_read_model_drop, "removed",
+                                     " and what its [setup] made; a [teardown] of its file was not run");
 }
 
 // --- parked ---

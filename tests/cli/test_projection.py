@@ -293,7 +293,8 @@ class Projections:
         self.fails(USAGE, "projection", "rm", "order_totals", "--to", self.url, says="--force")
         self.assertIn("would remove", self.ok("projection", "rm", "order_totals", "--to", self.url, "--dry-run").err)
         self.assertEqual([("1", "placed", 1)], self.rows())
-        self.ok("projection", "rm", "order_totals", "--to", self.url, "--force")
+        self.assertIn("a [teardown] of its file was not run",
+                      self.ok("projection", "rm", "order_totals", "--to", self.url, "--force").err)
         self.assertIsNone(self.rows_or_none("order_id"))
         self.fails(NOT_FOUND, "projection", "rm", "order_totals", "--to", self.url, "--force")
         self.assertEqual([], self.ok("projection", "status", "--to", self.url, "--json").objects())
