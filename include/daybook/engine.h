@@ -69,6 +69,17 @@ DAYBOOK_API int daybook_engine_is_read_only(const daybook_engine *engine);
 DAYBOOK_API daybook_status daybook_engine_require(const daybook_engine *engine, uint64_t capabilities,
                                                   const char *who, daybook_error *error);
 
+/** Which store is behind an engine, and how far it goes. */
+typedef struct daybook_engine_info {
+    size_t size;
+    char store[37]; /* UUID of the store, which a backup of it keeps; "" where the engine has none */
+    uint64_t durable_position; /* what readers see, removed events counted; 0 without POSITION */
+} daybook_engine_info;
+
+/** EUNSUPPORTED where the engine cannot say. `info_out->size` is set by the caller. */
+DAYBOOK_API daybook_status daybook_engine_get_info(daybook_engine *engine, daybook_engine_info *info_out,
+                                                   daybook_error *error);
+
 /* The calls. Each is that of append.h, read.h, stream.h or consumer.h; what is said there holds here. */
 
 /** Without POSITION the receipts' `position` is the seq, without VERSION their `version` is 0. */
@@ -226,6 +237,8 @@ typedef struct daybook_engine_calls {
                                         daybook_error *error);
     daybook_status (*consumer_term)(daybook_engine_consumer *consumer, uint64_t seq, daybook_slice reason,
                                     daybook_error *error);
+    /* May be NULL. `info_out` comes with all zero but its size. */
+    daybook_status (*get_info)(daybook_engine *engine, daybook_engine_info *info_out, daybook_error *error);
 } daybook_engine_calls;
 
 /** An engine begins with this; what it needs besides comes behind. Constant while anybody uses it. */

@@ -5,6 +5,10 @@
 // store's (store/engine_slot.h), so that a read through the engine costs one indirect call more than one
 // without.
 #include "daybook/engine.h"
+
+#include <string.h>
+
+#include "daybook/store.h"
 #include "store/engine_slot.h"
 
 static daybook_cursor *cursor_of(daybook_engine_cursor *cursor) {
@@ -188,6 +192,15 @@ static daybook_status term(daybook_engine_consumer *consumer, uint64_t seq, dayb
     return daybook_consumer_term(consumer_of(consumer), seq, reason, error);
 }
 
+static daybook_status get_info(daybook_engine *engine, daybook_engine_info *info_out, daybook_error *error) {
+    daybook_store_info info = {.size = sizeof info};
+    daybook_status status = daybook_info(dbk_store_of_engine(engine), &info, error);
+    if (status != DAYBOOK_OK) return status;
+    memcpy(info_out->store, info.uuid, sizeof info_out->store);
+    info_out->durable_position = info.durable_position;
+    return DAYBOOK_OK;
+}
+
 static const daybook_engine_calls calls = {
     .size = sizeof calls,
     .append = append,
@@ -221,6 +234,7 @@ static const daybook_engine_calls calls = {
     .consumer_nak = nak,
     .consumer_progress = progress,
     .consumer_term = term,
+    .get_info = get_info,
 };
 
 enum {

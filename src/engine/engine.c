@@ -95,6 +95,20 @@ uint64_t daybook_engine_consumer_needs(const daybook_consumer_config *config) {
     return (config->flags & DAYBOOK_CONSUMER_IN_ORDER) != 0 ? (uint64_t)DAYBOOK_ENGINE_IN_ORDER : 0;
 }
 
+daybook_status daybook_engine_get_info(daybook_engine *engine, daybook_engine_info *info_out,
+                                       daybook_error *error) {
+    if (engine == NULL) return no_engine(error);
+    if (info_out == NULL || info_out->size < sizeof *info_out)
+        return dbk_fail(
+            error, DAYBOOK_EMISUSE,
+            "nowhere to put what is known of the store: pass a daybook_engine_info with its size");
+    if (engine->calls->get_info == NULL)
+        return dbk_fail(error, DAYBOOK_EUNSUPPORTED, "engine '%s' cannot say which store is behind it",
+                        engine->name);
+    *info_out = (daybook_engine_info){.size = sizeof *info_out};
+    return engine->calls->get_info(engine, info_out, error);
+}
+
 // The calls.
 
 daybook_status daybook_engine_append(daybook_engine *engine, const daybook_event *events, size_t count,

@@ -88,6 +88,25 @@ static void a_store_is_one_engine_with_every_capability(void **context) {
     assert_int_equal(count, 2);
 }
 
+static void an_engine_tells_which_store_it_is(void **context) {
+    (void)context;
+    daybook_engine_info info = {.size = sizeof info};
+    daybook_store_info store = {.size = sizeof store};
+    assert_int_equal(append(at.engine, "orders.1.placed").version, 1);
+    assert_int_equal(daybook_info(at.store, &store, &at.error), DAYBOOK_OK);
+    assert_int_equal(daybook_engine_get_info(at.engine, &info, &at.error), DAYBOOK_OK);
+    assert_string_equal(info.store, store.uuid);
+    assert_int_equal(strlen(info.store), 36);
+    assert_int_equal(info.durable_position, store.durable_position);
+    assert_true(info.durable_position > 0);
+    assert_int_equal(daybook_engine_get_info(at.core, &info, &at.error), DAYBOOK_EUNSUPPORTED);
+    assert_non_null(strstr(at.error.message, "which store"));
+    assert_int_equal(daybook_engine_get_info(NULL, &info, &at.error), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_engine_get_info(at.engine, NULL, &at.error), DAYBOOK_EMISUSE);
+    info.size = 0;
+    assert_int_equal(daybook_engine_get_info(at.engine, &info, &at.error), DAYBOOK_EMISUSE);
+}
+
 static void an_interrupted_cursor_says_so(void **context) {
     (void)context;
     daybook_query query;
@@ -431,6 +450,7 @@ int main(void) {
 #define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(a_store_is_one_engine_with_every_capability),
+        CASE(an_engine_tells_which_store_it_is),
         CASE(an_interrupted_cursor_says_so),
         CASE(the_core_is_there_on_an_engine_without_capabilities),
         CASE(a_read_beyond_the_core_is_refused_by_name),
