@@ -350,6 +350,36 @@ static void clients_must_show_certificates_where_asked(void **unused) {
     wire_server_stop(server);
 }
 
+static void a_certificate_says_who_it_is(void **unused) {
+    (void)unused;
+    char more[128];
+    (void)snprintf(more, sizeof more, ", verify_and_map: true, ca_file: \"%s\"", certificate_path);
+    daybook_server *server = secure_server(
+        more, "authorization { users: [ {user: \"CN = localhost\", permissions: {publish: \"a\", "
+              "subscribe: \">\"}}, {user: other, password: other} ] }");
+    secure_wire a;
+    wire_open(&a.plain, daybook_server_port(server));
+    assert_true(secure_try(&a, certificate_path, key_path));
+    talk(&a);
+    secure_say(&a, "PUB b 0\r\n\r\n");
+    secure_expect(&a, "-ERR 'Permissions Violation for Publish to \"b\"'\r\n");
+    // Naming somebody else changes nothing.
+    secure_say(&a, "CONNECT {\"user\":\"other\",\"pass\":\"other\",\"verbose\":false}\r\nPUB b 0\r\n\r\n");
+    secure_expect(&a, "-ERR 'Permissions Violation for Publish to \"b\"'\r\n");
+    secure_close(&a);
+    wire_server_stop(server);
+    // A certificate that is nobody's.
+    server = secure_server(
+        more, "authorization { users: [ {user: \"CN=localhost,O=x\"}, {user: localhost}, {user: other, "
+              "password: other} ] }");
+    wire_open(&a.plain, daybook_server_port(server));
+    assert_true(secure_try(&a, certificate_path, key_path));
+    secure_say(&a, "CONNECT {\"user\":\"other\",\"pass\":\"other\",\"verbose\":false}\r\n");
+    secure_expect(&a, "-ERR 'Authorization Violation'\r\n");
+    secure_close(&a);
+    wire_server_stop(server);
+}
+
 static int make_files(void **unused) {
     (void)unused;
     (void)snprintf(certificate_path, sizeof certificate_path, "server-certificate-%ld.pem", (long)getpid());
@@ -376,6 +406,7 @@ int main(void) {
         cmocka_unit_test(tls_before_info),
         cmocka_unit_test(tls_may_be_left_out_where_that_is_allowed),
         cmocka_unit_test(clients_must_show_certificates_where_asked),
+        cmocka_unit_test(a_certificate_says_who_it_is),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
