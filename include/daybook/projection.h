@@ -170,9 +170,11 @@ enum daybook_projection_run_flag {
 /**
  * Make the tables where there are none, go on from the checkpoint otherwise. One run at a time per handle.
  * @return OK: caught up (without FOLLOW) or interrupted; ELOCKED: another instance is active; ECONFLICT:
- *         the database has another version of the definition: rebuild; EREFUSED: an event could not be
- *         applied and on_error is STOP, `error` names it; EINVALID: a statement is wrong, with file and
- *         line; what reading the store and the database gives otherwise. What was committed stays.
+ *         the database has another version of the definition, or was filled from another store or a later
+ *         state of this one: rebuild; EREFUSED: an event could not be applied and on_error is STOP, `error`
+ *         names it; EINVALID: a statement is wrong, with file and line; EUNSUPPORTED: the database was used
+ *         by a later daybook; what reading the store and the database gives otherwise. What was committed
+ *         stays.
  */
 DAYBOOK_API daybook_status daybook_projection_run(daybook_projection *projection, unsigned flags,
                                                   daybook_error *error);
@@ -204,11 +206,21 @@ DAYBOOK_API daybook_status daybook_projection_drop(daybook_projection *projectio
  * Events the projection asks for behind its checkpoint, counted in the store, and how long ago the first of
  * them was recorded (0: there is none). While it is not in charge the checkpoint is asked from the database.
  * Any thread, also during a run; as a call of daybook_projection_get_info for the texts that gave out.
- * @return OK, also where the database has no such projection yet; EMISUSE; what reading the store and the
- *         database gives
+ * @return OK, also where the database has no such projection yet; ECONFLICT: its row says what no store has;
+ *         EMISUSE; what reading the store and the database gives
  */
 DAYBOOK_API daybook_status daybook_projection_lag(daybook_projection *projection, uint64_t *event_count_out,
                                                   int64_t *age_ns_out, daybook_error *error);
+/**
+ * Whether the store is the one that the read model was made from and has not gone back since, as a run asks
+ * at its begin: by the store's UUID, its end, and the last event that was seen. Any thread, also during a
+ * run.
+ * @return OK, also where the database has no such projection yet; ECONFLICT: another store, or one that was
+ *         restored from an older backup, in words: rebuild; EMISUSE; what reading the store and the database
+ *         gives
+ */
+DAYBOOK_API daybook_status daybook_projection_check_store(daybook_projection *projection,
+                                                          daybook_error *error);
 
 /*
  * A database with read models, without a definition. One thread at a time uses a handle. What is asked for is

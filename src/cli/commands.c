@@ -664,7 +664,9 @@ const cli_command cli_commands[] = {
     {.name = "projection status",
      .usage = "[FILE] --to DATABASE",
      .summary = "how far the read models of a database are",
-     .description = "With FILE that one alone, and how many events and seconds it is behind the store.",
+     .description =
+         "With FILE that one alone, and how many events and seconds it is behind the store, or why it "
+         "cannot go on with it.",
      .examples = "daybook projection status order_totals.sql --to sqlite:shop.db",
      .options = projection_options,
      .run = cli_run_projection_status,

@@ -263,22 +263,6 @@ static void look_ahead(work *done) {
         done->total = 0;
 }
 
-// A checkpoint that the store never reached would leave out, in silence, what is appended until it does.
-static int refuse_other_history(work *done) {
-    daybook_store_info store = {.size = sizeof store};
-    daybook_error error;
-    daybook_error_init(&error);
-    // The store is asked after the database: another instance may be at work.
-    daybook_status asked = daybook_info(done->context->store, &store, &error);
-    if (asked != DAYBOOK_OK) return cli_fail_error(done->context, asked, &error, NULL);
-    if (done->known.position <= store.durable_position) return CLI_FINE;
-    return cli_fail(
-        done->context, DAYBOOK_ECONFLICT,
-        "the read model stands at position %llu, but the store ends at %llu: it was restored from "
-        "an older backup, or is another store; build the tables anew (daybook projection rebuild)",
-        (unsigned long long)done->known.position, (unsigned long long)store.durable_position);
-}
-
 static int run(work *done) {
     int is_rebuild = done->is_rebuild;
     cli_context *context = done->context;
@@ -290,11 +274,6 @@ static int run(work *done) {
     if (!is_rebuild && !cli_given(context, "once")) flags |= DAYBOOK_PROJECTION_FOLLOW;
     if (!is_rebuild && cli_given(context, "standby")) flags |= DAYBOOK_PROJECTION_WAIT;
     look_ahead(done);
-    if (!is_rebuild) status = refuse_other_history(done);
-    if (status != CLI_FINE) {
-        (void)cli_interrupts_end();
-        return status;
-    }
     begin_watching(done, is_rebuild ? "rebuilding" : "projecting");
     daybook_status ran = is_rebuild ? daybook_projection_rebuild(done->projection, &error)
                                     : daybook_projection_run(done->projection, flags, &error);
@@ -361,12 +340,18 @@ typedef struct status_view {
     int has_lag;
     uint64_t lag_count;
     int64_t lag_ns;
+    char problem[DAYBOOK_ERROR_MESSAGE_MAX]; // why it cannot go on with this store; "" where it can
 } status_view;
 
 static void put_text_member(cli_output *out, const char *name, const char *text) {
     if (text == NULL || text[0] == '\0') return;
     cli_put_format(out, ",\"%s\":", name);
     cli_put_json_string(out, daybook_text(text));
+}
+
+static const char *problem_of(const status_view *view, const daybook_projection_info *info) {
+    if (view->problem[0] != '\0') return view->problem;
+    return info->error == NULL ? "" : info->error;
 }
 
 static void put_status_json(const status_view *view, const daybook_projection_info *info) {
@@ -385,7 +370,7 @@ static void put_status_json(const status_view *view, const daybook_projection_in
         cli_put_char(out, '"');
     }
     put_text_member(out, "instance", info->instance);
-    put_text_member(out, "error", info->error);
+    put_text_member(out, "error", problem_of(view, info));
     cli_puts(out, "}\n");
 }
 
@@ -405,7 +390,7 @@ static void add_row(const status_view *view, const daybook_projection_info *info
     }
     cli_table_time(table, info->updated_ns == 0 ? DAYBOOK_TIME_NONE : info->updated_ns);
     cli_table_text(table, info->instance == NULL ? "" : info->instance);
-    cli_table_text(table, info->error == NULL ? "" : info->error);
+    cli_table_text(table, problem_of(view, info));
 }
 
 static int show_status(void *context, const daybook_projection_info *info) {
@@ -457,7 +442,19 @@ static int list_status(status_view *view) {
     return status;
 }
 
-// How far the read model of the file is behind the store.
+// How far the read model is behind the store. Nobody can say where it was made from another one.
+static daybook_status compare(status_view *view, daybook_projection *projection, daybook_error *error) {
+    daybook_status checked = daybook_projection_check_store(projection, error);
+    if (checked == DAYBOOK_ECONFLICT) {
+        (void)snprintf(view->problem, sizeof view->problem, "%s", error->message);
+        return DAYBOOK_OK;
+    }
+    if (checked != DAYBOOK_OK) return checked;
+    daybook_status measured = daybook_projection_lag(projection, &view->lag_count, &view->lag_ns, error);
+    view->has_lag = measured == DAYBOOK_OK;
+    return measured;
+}
+
 static int measure_lag(status_view *view, sql_file *file) {
     cli_context *context = view->context;
     daybook_projection_definition definition;
@@ -471,13 +468,10 @@ static int measure_lag(status_view *view, sql_file *file) {
     daybook_projection *projection = NULL;
     daybook_status measured = daybook_projection_new(cli_engine(context), &definition, database_of(context),
                                                      NULL, &projection, &error);
-    if (measured == DAYBOOK_OK)
-        measured = daybook_projection_lag(projection, &view->lag_count, &view->lag_ns, &error);
+    if (measured == DAYBOOK_OK) measured = compare(view, projection, &error);
     daybook_projection_free(projection);
     if (measured == DAYBOOK_ENOTFOUND) return CLI_FINE; // list_status says it better
-    if (measured != DAYBOOK_OK) return fail_database(context, measured, &error);
-    view->has_lag = 1;
-    return CLI_FINE;
+    return measured == DAYBOOK_OK ? CLI_FINE : fail_database(context, measured, &error);
 }
 
 int cli_run_projection_status(cli_context *context) {

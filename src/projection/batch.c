@@ -63,6 +63,7 @@ void dbk_batch_reset(dbk_batch *batch) {
     batch->event_count = 0;
     batch->step_count = 0;
     batch->is_caught_up = false;
+    batch->mark.position = 0;
     batch->status = DAYBOOK_OK;
 }
 
@@ -156,7 +157,8 @@ daybook_status dbk_batch_add(dbk_batch *batch, const dbk_reader_options *options
     added->stream = event->stream;
     added->subject = event->event.subject;
     added->aggregate = event->aggregate;
-    dbk_slice *names[] = {&added->stream, &added->subject, &added->aggregate};
+    added->id = event->event.id;
+    dbk_slice *names[] = {&added->stream, &added->subject, &added->aggregate, &added->id};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!copy_slices(batch, names[i], 1)) return fail_memory(error);
     added->step_first = (uint32_t)batch->step_count;
@@ -252,17 +254,25 @@ void dbk_batch_reader_give_back(dbk_batch_reader *reader, dbk_batch *batch) {
 
 // The thread.
 
-daybook_status dbk_newest_position(daybook_engine *engine, uint64_t *position_out, daybook_error *error) {
+void dbk_mark_set(dbk_mark *mark, uint64_t position, dbk_slice id) {
+    size_t size = id.size < sizeof mark->id ? id.size : 0; // an id is never longer
+    mark->position = position;
+    if (size > 0) memcpy(mark->id, id.data, size);
+    mark->id[size] = '\0';
+}
+
+daybook_status dbk_newest_event(daybook_engine *engine, dbk_mark *mark_out, daybook_error *error) {
     daybook_query query;
     daybook_query_init(&query);
     query.flags = DAYBOOK_QUERY_REVERSE;
     query.limit = 1;
     daybook_engine_cursor *cursor;
-    *position_out = 0;
+    mark_out->position = 0;
     DBK_TRY(daybook_engine_read(engine, &query, &cursor, error));
     daybook_recorded_event event;
+    event.size = sizeof event;
     daybook_status status = daybook_engine_next(cursor, 0, &event, error);
-    if (status == DAYBOOK_OK) *position_out = event.position;
+    if (status == DAYBOOK_OK) dbk_mark_set(mark_out, event.position, event.event.id);
     daybook_engine_cursor_close(cursor);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
@@ -281,17 +291,24 @@ static daybook_status open_cursor(dbk_batch_reader *reader, daybook_engine_curso
 // What is to be done after `next` found nothing for now.
 typedef enum rest { REST_GO_ON, REST_HAND_OVER } rest;
 
+// Everything up to this event is seen.
+static void move_to(dbk_batch_reader *reader, dbk_batch *batch, const dbk_mark *seen) {
+    if (seen->position <= reader->position) return;
+    reader->position = seen->position;
+    batch->mark = *seen;
+}
+
 // Found nothing, with nothing in hand: how far is that? TIMEOUT is the usual answer of the second look.
 static daybook_status look_around(dbk_batch_reader *reader, dbk_batch *batch, daybook_recorded_event *event) {
     daybook_vfs *vfs = reader->options.vfs;
     int64_t now_ns = vfs->clock_monotonic_ns(vfs);
     if (reader->idle_ns != 0 && now_ns - reader->idle_ns < idle_interval_ns) return DAYBOOK_TIMEOUT;
-    uint64_t newest;
+    dbk_mark newest;
     reader->idle_ns = now_ns;
-    DBK_TRY(dbk_newest_position(reader->options.engine, &newest, &reader->error));
+    DBK_TRY(dbk_newest_event(reader->options.engine, &newest, &reader->error));
     daybook_status status = daybook_engine_next(reader->cursor, 0, event, &reader->error);
     if (status != DAYBOOK_TIMEOUT) return status;
-    if (newest > reader->position) reader->position = newest;
+    move_to(reader, batch, &newest);
     batch->is_caught_up = true;
     return DAYBOOK_TIMEOUT;
 }
@@ -329,14 +346,14 @@ static daybook_status fill(dbk_batch_reader *reader, dbk_batch *batch) {
     return DAYBOOK_OK;
 }
 
-static daybook_status fill_and_hand_over(dbk_batch_reader *reader, uint64_t bound) {
+static daybook_status fill_and_hand_over(dbk_batch_reader *reader, const dbk_mark *bound) {
     dbk_batch *batch = wait_for_room(reader);
     if (batch == NULL) return DAYBOOK_ECLOSED;
     dbk_batch_reset(batch);
     daybook_status status = fill(reader, batch);
     if (status == DAYBOOK_END) {
         batch->is_caught_up = true;
-        if (bound > reader->position) reader->position = bound;
+        move_to(reader, batch, bound);
     }
     batch->position = reader->position;
     batch->status = status;
@@ -348,11 +365,11 @@ static daybook_status fill_and_hand_over(dbk_batch_reader *reader, uint64_t boun
 
 static void *read_all(void *context) {
     dbk_batch_reader *reader = context;
-    uint64_t bound = 0;
+    dbk_mark bound = {.position = 0};
     daybook_status status = DAYBOOK_OK;
     // Asked before the cursor takes its end, so that everything up to there is within.
     if (!reader->options.is_following)
-        status = dbk_newest_position(reader->options.engine, &bound, &reader->error);
+        status = dbk_newest_event(reader->options.engine, &bound, &reader->error);
     if (status == DAYBOOK_OK) status = open_cursor(reader, &reader->cursor);
     if (status != DAYBOOK_OK) {
         pthread_mutex_lock(&reader->lock);
@@ -362,7 +379,7 @@ static void *read_all(void *context) {
         raise_change(reader);
         return NULL;
     }
-    while (status == DAYBOOK_OK) status = fill_and_hand_over(reader, bound);
+    while (status == DAYBOOK_OK) status = fill_and_hand_over(reader, &bound);
     daybook_engine_cursor_close(reader->cursor);
     return NULL;
 }

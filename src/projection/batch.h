@@ -15,7 +15,7 @@
 typedef struct dbk_batch_event {
     uint64_t position;
     int64_t recorded_ns;
-    dbk_slice stream, subject, aggregate;
+    dbk_slice stream, subject, aggregate, id;
     uint32_t step_first, step_count;    // in the batch's steps
     const char *failure;                // why its values cannot be taken; NULL where they could
     const daybook_recorded_event *copy; // for a handler; else NULL
@@ -28,6 +28,7 @@ typedef struct dbk_batch {
     dbk_step *steps;
     size_t step_count, step_capacity;
     uint64_t position;     // whatever the projection wants up to here is in this batch or an earlier one
+    dbk_mark mark;         // of the event at `position`, where it is none of `events`
     bool is_caught_up;     // nothing more was there
     daybook_status status; // OK; of the last batch: END, or what reading failed with
 } dbk_batch;
@@ -68,7 +69,9 @@ void dbk_batch_deinit(dbk_batch *batch, const daybook_allocator *allocator);
 /// Adds the event with the steps of all sections it matches, or with a copy. ENOMEM.
 daybook_status dbk_batch_add(dbk_batch *batch, const dbk_reader_options *options,
                              const daybook_recorded_event *event, daybook_error *error);
-/// Position of the newest event of the store, 0 where there is none.
-daybook_status dbk_newest_position(daybook_engine *engine, uint64_t *position_out, daybook_error *error);
+/// The newest event of the store, position 0 where there is none.
+daybook_status dbk_newest_event(daybook_engine *engine, dbk_mark *mark_out, daybook_error *error);
+/// An event that can be known again by its id.
+void dbk_mark_set(dbk_mark *mark, uint64_t position, dbk_slice id);
 
 #endif

@@ -7,6 +7,7 @@
 //   daybook_projection_object  what a [setup] brought into being, so that a rebuild or a removal drops that
 //                              and nothing else; `name` is an identity as pg_identify_object writes it:
 //                              public.f(integer)
+//   daybook_projection_books   the version of these tables, a single row
 //
 // What [setup] made is what the catalogues have more than before, less what comes and goes with something
 // else of it: indexes of its tables, sequences of its columns, types of its rows. Objects are dropped
@@ -28,12 +29,21 @@
 
 enum { CLAIM_TRY_COUNT = 40, CLAIM_PAUSE_NS = 25000000, NUMBER_SIZE = 24 };
 
+#define STORE_COLUMN "store text NOT NULL DEFAULT ''"
+#define MARK_POSITION_COLUMN "mark_position bigint NOT NULL DEFAULT 0"
+#define MARK_ID_COLUMN "mark_id text NOT NULL DEFAULT ''"
+
+// Tables of version 1 brought to what `tables` makes.
+static const char from_version_1[] = "ALTER TABLE daybook_projection ADD COLUMN " STORE_COLUMN
+                                     ", ADD COLUMN " MARK_POSITION_COLUMN ", ADD COLUMN " MARK_ID_COLUMN;
+
 static const char tables[] =
     "CREATE TABLE IF NOT EXISTS daybook_projection (name text PRIMARY KEY, version bigint NOT NULL, hash "
     "text NOT NULL,"
     " position bigint NOT NULL, event_count bigint NOT NULL, state integer NOT NULL, updated_ns bigint NOT "
     "NULL,"
-    " instance text NOT NULL, error text NOT NULL) WITH (fillfactor = 20, autovacuum_vacuum_threshold = 500);"
+    " instance text NOT NULL, error text NOT NULL, " STORE_COLUMN ", " MARK_POSITION_COLUMN
+    ", " MARK_ID_COLUMN ") WITH (fillfactor = 20, autovacuum_vacuum_threshold = 500);"
     "CREATE TABLE IF NOT EXISTS daybook_parked (projection text NOT NULL, position bigint NOT NULL, stream "
     "text NOT NULL,"
     " subject text NOT NULL, aggregate text NOT NULL, error text NOT NULL, attempt_count bigint NOT NULL,"
@@ -42,7 +52,8 @@ static const char tables[] =
     "CREATE INDEX IF NOT EXISTS daybook_parked_aggregate ON daybook_parked (projection, aggregate, position);"
     "CREATE INDEX IF NOT EXISTS daybook_parked_request ON daybook_parked (projection) WHERE request <> 0;"
     "CREATE TABLE IF NOT EXISTS daybook_projection_object (projection text NOT NULL, kind text NOT NULL,"
-    " name text NOT NULL, number bigint NOT NULL, PRIMARY KEY (kind, name))";
+    " name text NOT NULL, number bigint NOT NULL, PRIMARY KEY (kind, name));"
+    "CREATE TABLE IF NOT EXISTS daybook_projection_books (version integer NOT NULL)";
 
 // Values of our own statements.
 
@@ -88,24 +99,53 @@ static daybook_status fail_not_found(dbk_postgres *postgres, const char *name, d
                              "no projection '%s'", name);
 }
 
-static daybook_status make_tables(dbk_postgres *postgres, daybook_error *error) {
-    DBK_TRY(dbk_postgres_start(postgres, error));
+// Version of the tables; 0 where there are none. Those of version 1 do not say it.
+static daybook_status get_version(dbk_postgres *postgres, int64_t *version_out, daybook_error *error) {
+    bool has = false;
+    PGresult *result;
+    DBK_TRY(has_table(postgres, "daybook_projection_books", &has, error));
+    if (!has) {
+        DBK_TRY(has_table(postgres, "daybook_projection", &has, error));
+        *version_out = has ? 1 : 0;
+        return DAYBOOK_OK;
+    }
+    DBK_TRY(dbk_postgres_query(postgres, "SELECT max(version) FROM daybook_projection_books", NULL, 0,
+                               &result, error));
+    *version_out = number_at(result, 0, 0);
+    PQclear(result);
+    if (*version_out <= DBK_BOOKS_VERSION) return DAYBOOK_OK;
+    return dbk_postgres_fail(postgres, DBK_FAILURE_FATAL, "0A000", DAYBOOK_EUNSUPPORTED, error,
+                             "a later daybook has kept projections in it: its bookkeeping is of version "
+                             "%" PRId64 ", this one knows up to %d; use the later one",
+                             *version_out, DBK_BOOKS_VERSION);
+}
+
+static daybook_status make_within(dbk_postgres *postgres, daybook_error *error) {
+    int64_t version;
+    char sql[128];
     // Two that make them at the same moment would trip over each other in spite of IF NOT EXISTS.
-    daybook_status status = dbk_postgres_exec(
-        postgres, "SELECT pg_advisory_xact_lock(hashtextextended('daybook tables', 0))", error);
-    if (status == DAYBOOK_OK) status = dbk_postgres_exec(postgres, tables, error);
-    return dbk_postgres_conclude(postgres, status, error);
+    DBK_TRY(dbk_postgres_exec(postgres, "SELECT pg_advisory_xact_lock(hashtextextended('daybook tables', 0))",
+                              error));
+    DBK_TRY(get_version(postgres, &version, error));
+    if (version == 1) DBK_TRY(dbk_postgres_exec(postgres, from_version_1, error));
+    DBK_TRY(dbk_postgres_exec(postgres, tables, error));
+    (void)snprintf(sql, sizeof sql,
+                   "DELETE FROM daybook_projection_books; INSERT INTO daybook_projection_books VALUES (%d)",
+                   DBK_BOOKS_VERSION);
+    return dbk_postgres_exec(postgres, sql, error);
 }
 
 daybook_status dbk_postgres_ensure(dbk_target *target, daybook_error *error) {
     dbk_postgres *postgres = dbk_postgres_of(target);
     static const char *const names[] = {"daybook_projection", "daybook_parked", "daybook_projection_object"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        bool has = false;
+    int64_t version;
+    bool has = true;
+    DBK_TRY(get_version(postgres, &version, error));
+    for (size_t i = 0; has && i < sizeof names / sizeof names[0]; i++)
         DBK_TRY(has_table(postgres, names[i], &has, error));
-        if (!has) return make_tables(postgres, error);
-    }
-    return DAYBOOK_OK;
+    if (has && version == DBK_BOOKS_VERSION) return DAYBOOK_OK;
+    DBK_TRY(dbk_postgres_start(postgres, error));
+    return dbk_postgres_conclude(postgres, make_within(postgres, error), error);
 }
 
 // Checkpoints.
@@ -121,18 +161,39 @@ static void get_progress(const PGresult *result, int row, dbk_progress *progress
     progress->updated_ns = number_at(result, row, 6);
     (void)snprintf(progress->instance, sizeof progress->instance, "%s", PQgetvalue(result, row, 7));
     (void)snprintf(progress->error, sizeof progress->error, "%s", PQgetvalue(result, row, 8));
+    (void)snprintf(progress->store, sizeof progress->store, "%s", PQgetvalue(result, row, 9));
+    progress->mark.position = (uint64_t)number_at(result, row, 10);
+    (void)snprintf(progress->mark.id, sizeof progress->mark.id, "%s", PQgetvalue(result, row, 11));
+}
+
+// The rows as get_progress takes them, with `which` behind; NULL where there is no table. Who only looks
+// leaves tables of version 1 as they are.
+static daybook_status query_progress(dbk_postgres *postgres, const char *which, const char *name,
+                                     PGresult **result_out, daybook_error *error) {
+    const char *values[] = {postgres->schema};
+    PGresult *result;
+    *result_out = NULL;
+    DBK_TRY(dbk_postgres_query(
+        postgres,
+        "SELECT t.oid IS NOT NULL, EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = t.oid AND"
+        " attname = 'mark_id' AND NOT attisdropped) FROM (SELECT pg_catalog.to_regclass(CASE WHEN $1 = ''"
+        " THEN 'daybook_projection' ELSE $1 || '.daybook_projection' END) AS oid) t",
+        values, 1, &result, error));
+    bool has = *PQgetvalue(result, 0, 0) == 't';
+    bool is_version_1 = *PQgetvalue(result, 0, 1) != 't';
+    PQclear(result);
+    if (!has) return DAYBOOK_OK;
+    char sql[256];
+    (void)snprintf(sql, sizeof sql, "SELECT %s FROM daybook_projection %s",
+                   is_version_1 ? DBK_PROGRESS_COLUMNS_1 ", '', 0, ''" : DBK_PROGRESS_COLUMNS, which);
+    return dbk_postgres_query(postgres, sql, &name, name == NULL ? 0 : 1, result_out, error);
 }
 
 daybook_status dbk_postgres_load_progress(dbk_target *target, const char *name, dbk_progress *progress_out,
                                           daybook_error *error) {
     dbk_postgres *postgres = dbk_postgres_of(target);
-    bool has = false;
     PGresult *result;
-    DBK_TRY(has_table(postgres, "daybook_projection", &has, error));
-    if (!has) return fail_not_found(postgres, name, error);
-    DBK_TRY(dbk_postgres_query(postgres,
-                               "SELECT " DBK_PROGRESS_COLUMNS " FROM daybook_projection WHERE name = $1",
-                               &name, 1, &result, error));
+    DBK_TRY(query_progress(postgres, "WHERE name = $1", name, &result, error));
     bool is_found = PQntuples(result) > 0;
     if (is_found) get_progress(result, 0, progress_out);
     PQclear(result);
@@ -142,14 +203,8 @@ daybook_status dbk_postgres_load_progress(dbk_target *target, const char *name, 
 daybook_status dbk_postgres_list(dbk_target *target,
                                  int (*visit)(void *context, const dbk_progress *progress), void *context,
                                  daybook_error *error) {
-    dbk_postgres *postgres = dbk_postgres_of(target);
-    bool has = false;
     PGresult *result;
-    DBK_TRY(has_table(postgres, "daybook_projection", &has, error));
-    if (!has) return DAYBOOK_OK;
-    DBK_TRY(dbk_postgres_query(
-        postgres, "SELECT " DBK_PROGRESS_COLUMNS " FROM daybook_projection ORDER BY name COLLATE \"C\"", NULL,
-        0, &result, error));
+    DBK_TRY(query_progress(dbk_postgres_of(target), "ORDER BY name COLLATE \"C\"", NULL, &result, error));
     for (int row = 0; row < PQntuples(result); row++) {
         dbk_progress progress;
         get_progress(result, row, &progress);
@@ -179,7 +234,7 @@ daybook_status dbk_postgres_set_state(dbk_target *target, const char *name, int 
 daybook_status dbk_postgres_save(dbk_target *target, const dbk_progress *progress, uint64_t previous_position,
                                  daybook_error *error) {
     dbk_postgres *postgres = dbk_postgres_of(target);
-    char numbers[4][NUMBER_SIZE];
+    char numbers[5][NUMBER_SIZE];
     const char *values[] = {progress->name,
                             number_text(numbers[0], (int64_t)progress->position),
                             number_text(numbers[1], (int64_t)progress->event_count),
@@ -187,19 +242,23 @@ daybook_status dbk_postgres_save(dbk_target *target, const dbk_progress *progres
                             progress->error,
                             number_text(numbers[3], (int64_t)previous_position),
                             postgres->instance,
-                            progress->hash};
+                            progress->hash,
+                            progress->store,
+                            number_text(numbers[4], (int64_t)progress->mark.position),
+                            progress->mark.id};
     return dbk_postgres_send(postgres,
                              "WITH saved AS (UPDATE daybook_projection SET position = $2::bigint,"
-                             " event_count = $3::bigint, updated_ns = $4::bigint, error = $5 WHERE name = $1"
+                             " event_count = $3::bigint, updated_ns = $4::bigint, error = $5, store = $9,"
+                             " mark_position = $10::bigint, mark_id = $11 WHERE name = $1"
                              " AND position = $6::bigint AND instance = $7 AND hash = $8 RETURNING 1)"
                              " SELECT 1 / count(*) FROM saved",
-                             values, 8, DBK_POSTGRES_SENT_SAVE, error);
+                             values, 11, DBK_POSTGRES_SENT_SAVE, error);
 }
 
 // Making and dropping.
 
 static daybook_status insert_row(dbk_postgres *postgres, const dbk_progress *progress, daybook_error *error) {
-    char numbers[5][NUMBER_SIZE];
+    char numbers[6][NUMBER_SIZE];
     const char *values[] = {progress->name,
                             number_text(numbers[0], (int64_t)progress->version),
                             progress->hash,
@@ -208,11 +267,14 @@ static daybook_status insert_row(dbk_postgres *postgres, const dbk_progress *pro
                             number_text(numbers[3], progress->state),
                             number_text(numbers[4], progress->updated_ns),
                             postgres->instance,
-                            progress->error};
+                            progress->error,
+                            progress->store,
+                            number_text(numbers[5], (int64_t)progress->mark.position),
+                            progress->mark.id};
     return dbk_postgres_query(postgres,
                               "INSERT INTO daybook_projection (" DBK_PROGRESS_COLUMNS
-                              ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                              values, 9, NULL, error);
+                              ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                              values, 12, NULL, error);
 }
 
 static daybook_status run_all(dbk_postgres *postgres, const dbk_definition *definition,

@@ -212,8 +212,8 @@ static const char moves[] =
     " 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE "
     "'TABLE' END,"
     " n.nspname, c.relname, $2::text) AS sql FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND c.relname NOT LIKE "
-    "'daybook\\_p%'"
+    " WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND c.relname NOT IN"
+    " ('daybook_projection', 'daybook_parked', 'daybook_projection_object', 'daybook_projection_books')"
     " AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid"
     " AND c.relkind = 'S' AND d.deptype IN ('a', 'i'))"
     " UNION ALL SELECT p.oid, format('ALTER ROUTINE %s SET SCHEMA %s', p.oid::regprocedure, $2::text) FROM "
@@ -262,13 +262,15 @@ static daybook_status take_books(dbk_postgres *postgres, const char *schema, con
         (void)snprintf(
             sql, sizeof sql,
             "UPDATE daybook_projection l SET version = s.version, hash = s.hash, position = s.position,"
-            " event_count = s.event_count, updated_ns = $2::bigint, error = s.error"
+            " event_count = s.event_count, updated_ns = $2::bigint, error = s.error, store = s.store,"
+            " mark_position = s.mark_position, mark_id = s.mark_id"
             " FROM %s.daybook_projection s WHERE l.name = $1 AND s.name = $1",
             schema);
     else
         (void)snprintf(sql, sizeof sql,
-                       "INSERT INTO daybook_projection SELECT name, version, hash, position, event_count, 0,"
-                       " $2::bigint, instance, error FROM %s.daybook_projection WHERE name = $1",
+                       "INSERT INTO daybook_projection (" DBK_PROGRESS_COLUMNS
+                       ") SELECT name, version, hash, position, event_count, 0, $2::bigint, instance, error,"
+                       " store, mark_position, mark_id FROM %s.daybook_projection WHERE name = $1",
                        schema);
     DBK_TRY(dbk_postgres_query(postgres, sql, values, 2, NULL, error));
     DBK_TRY(dbk_postgres_query(postgres, "DELETE FROM daybook_parked WHERE projection = $1", values, 1, NULL,
@@ -288,10 +290,10 @@ static daybook_status take_books(dbk_postgres *postgres, const char *schema, con
 
 static daybook_status drop_schema(dbk_postgres *postgres, const char *schema, daybook_error *error) {
     char sql[512];
-    (void)snprintf(
-        sql, sizeof sql,
-        "DROP TABLE %s.daybook_projection, %s.daybook_parked, %s.daybook_projection_object; DROP SCHEMA %s",
-        schema, schema, schema, schema);
+    (void)snprintf(sql, sizeof sql,
+                   "DROP TABLE %s.daybook_projection, %s.daybook_parked, %s.daybook_projection_object,"
+                   " %s.daybook_projection_books; DROP SCHEMA %s",
+                   schema, schema, schema, schema, schema);
     return dbk_postgres_exec(postgres, sql, error);
 }
 

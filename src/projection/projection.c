@@ -348,21 +348,20 @@ void daybook_projection_get_info(daybook_projection *projection, daybook_project
 
 // Lag.
 
-static daybook_status load_position(daybook_projection *projection, uint64_t *position_out,
+// All zero where nothing is in yet.
+static daybook_status load_progress(daybook_projection *projection, dbk_progress *progress_out,
                                     daybook_error *error) {
     dbk_target_options options = {
         .allocator = projection->allocator, .vfs = projection->vfs, .is_read_only = true, .must_exist = true};
     dbk_target *target;
-    dbk_progress progress;
-    *position_out = 0;
+    memset(progress_out, 0, sizeof *progress_out);
     daybook_status status = dbk_target_open(projection->database, &options, &target, error);
     if (status == DAYBOOK_OK) {
-        status =
-            target->calls->load(target, (const char *)projection->definition->name.data, &progress, error);
-        if (status == DAYBOOK_OK) *position_out = progress.position;
+        const char *name = projection->definition->name.data;
+        status = target->calls->load(target, name, progress_out, error);
         target->calls->close(target);
     }
-    return status == DAYBOOK_ENOTFOUND ? DAYBOOK_OK : status; // nothing is in yet
+    return status == DAYBOOK_ENOTFOUND ? DAYBOOK_OK : status;
 }
 
 static daybook_status age_of_next(daybook_projection *projection, daybook_query *query, int64_t *age_ns_out,
@@ -386,15 +385,23 @@ daybook_status daybook_projection_lag(daybook_projection *projection, uint64_t *
         return dbk_fail(error, DAYBOOK_EMISUSE, "no projection or no room for its lag given");
     daybook_projection_info info;
     daybook_projection_get_info(projection, &info);
-    uint64_t position = info.position;
-    if (!info.is_active) DBK_TRY(load_position(projection, &position, error));
+    dbk_progress known = {.position = info.position};
+    if (!info.is_active) DBK_TRY(load_progress(projection, &known, error));
+    DBK_TRY(dbk_history_check_row(&known, error));
     daybook_query query;
     daybook_query_init(&query);
     query.filters = projection->definition->filters;
     query.filter_count = projection->definition->filter_count;
-    query.position_from = position + 1;
+    query.position_from = known.position + 1;
     DBK_TRY(daybook_engine_count(projection->engine, &query, event_count_out, error));
     return age_of_next(projection, &query, age_ns_out, error);
+}
+
+daybook_status daybook_projection_check_store(daybook_projection *projection, daybook_error *error) {
+    if (projection == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no projection given");
+    dbk_progress known;
+    DBK_TRY(load_progress(projection, &known, error));
+    return dbk_history_check(projection->engine, &known, error);
 }
 
 // Rebuilding.

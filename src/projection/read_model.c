@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "projection/target.h"
+#include "projection/runner.h"
 
 struct daybook_read_model {
     const daybook_allocator *allocator;
@@ -87,6 +87,12 @@ static daybook_status show(daybook_read_model *model, const dbk_progress *progre
                                     .updated_ns = progress->updated_ns,
                                     .instance = progress->instance,
                                     .error = progress->error};
+    daybook_error wrong;
+    daybook_error_init(&wrong);
+    if (dbk_history_check_row(progress, &wrong) != DAYBOOK_OK) {
+        info.position = 0;
+        info.error = wrong.message;
+    }
     DBK_TRY(model->target->calls->parked(model->target, progress->name, daybook_text(NULL), count_one,
                                          &info.parked_count, error));
     *is_over_out = visit(context, &info) != 0;

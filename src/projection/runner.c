@@ -254,6 +254,19 @@ static daybook_status write_plain(dbk_run *run, writing *done, size_t *at, daybo
                                      error);
 }
 
+// The last event that the checkpoint has passed.
+static void set_mark(const writing *done, dbk_progress *progress) {
+    const dbk_batch *batch = done->batch;
+    if (batch->mark.position != 0 && batch->mark.position == progress->position) {
+        progress->mark = batch->mark;
+        return;
+    }
+    size_t at = done->end;
+    while (at > done->first && batch->events[at - 1].position > progress->position) at--;
+    if (at > done->first)
+        dbk_mark_set(&progress->mark, batch->events[at - 1].position, batch->events[at - 1].id);
+}
+
 static daybook_status write_within(dbk_run *run, writing *done, dbk_progress *progress,
                                    daybook_error *error) {
     for (size_t i = done->first; i < done->end && !done->is_stopped;) {
@@ -265,6 +278,7 @@ static daybook_status write_within(dbk_run *run, writing *done, dbk_progress *pr
     *progress = run->progress;
     // In front of an event to stop at there may be nothing new.
     if (done->position > progress->position) progress->position = done->position;
+    set_mark(done, progress);
     progress->event_count += done->applied_count;
     progress->updated_ns = dbk_projection_now_ns(run->projection);
     progress->error[0] = '\0';
@@ -358,6 +372,23 @@ static daybook_status write_batch(dbk_run *run, dbk_batch *batch, daybook_error 
 
 // Beginning.
 
+// Whoever asks the database why the projection stands still finds it there. An attempt: the failure itself
+// may be why it cannot be written.
+static void leave_reason(dbk_run *run, daybook_status status, const daybook_error *error) {
+    const dbk_target_calls *calls = run->target->calls;
+    dbk_failure failure = run->target->failure;
+    daybook_error ignored;
+    dbk_progress known;
+    bool is_said = status == DAYBOOK_OK || status == DAYBOOK_END || status == DAYBOOK_ECLOSED ||
+                   status == DAYBOOK_EREFUSED || status == DAYBOOK_ENOMEM;
+    if (run->is_shadow || is_said || failure.kind != DBK_FAILURE_FATAL) return;
+    daybook_error_init(&ignored);
+    if (calls->load(run->target, run->progress.name, &known, &ignored) == DAYBOOK_OK)
+        (void)calls->set_state(run->target, known.name, known.state, message_of(error, status),
+                               dbk_projection_now_ns(run->projection), &ignored);
+    run->target->failure = failure;
+}
+
 static daybook_status refuse_version(dbk_run *run, const dbk_progress *known, daybook_error *error) {
     const dbk_definition *definition = run->projection->definition;
     (void)dbk_target_fail(run->target, DBK_FAILURE_FATAL, "", DAYBOOK_OK);
@@ -381,8 +412,23 @@ static daybook_status create(dbk_run *run, daybook_error *error) {
     snprintf(made.name, sizeof made.name, "%s", (const char *)definition->name.data);
     snprintf(made.hash, sizeof made.hash, "%s", definition->hash);
     snprintf(made.instance, sizeof made.instance, "%s", run->projection->instance);
+    snprintf(made.store, sizeof made.store, "%s", run->store);
     DBK_TRY(run->target->calls->create(run->target, definition, &made, error));
     run->progress = made;
+    return DAYBOOK_OK;
+}
+
+// Whether it goes on with the history that it began with. Asked behind the checkpoint: the store knows by now
+// what another instance has read.
+static daybook_status check_store(dbk_run *run, daybook_error *error) {
+    daybook_status status = dbk_history_check(run->projection->engine, &run->progress, error);
+    if (status != DAYBOOK_OK) {
+        (void)dbk_target_fail(run->target, DBK_FAILURE_FATAL, "", status);
+        leave_reason(run, status, error);
+        return status;
+    }
+    // Known from now on, also where it was not: `save` writes it.
+    if (run->store[0] != '\0') memcpy(run->progress.store, run->store, sizeof run->store);
     return DAYBOOK_OK;
 }
 
@@ -394,7 +440,7 @@ static daybook_status load_or_create(dbk_run *run, daybook_error *error) {
     DBK_TRY(status);
     if (run->progress.version != definition->version || strcmp(run->progress.hash, definition->hash) != 0)
         return refuse_version(run, &run->progress, error);
-    return DAYBOOK_OK;
+    return check_store(run, error);
 }
 
 static daybook_status take_charge(dbk_run *run, daybook_error *error) {
@@ -418,6 +464,8 @@ static daybook_status take_charge(dbk_run *run, daybook_error *error) {
 static daybook_status begin(dbk_run *run, daybook_error *error) {
     daybook_projection *projection = run->projection;
     DBK_TRY(take_charge(run, error));
+    daybook_status status = dbk_history_name(projection->engine, run->store, error);
+    if (status != DAYBOOK_OK) return dbk_target_fail(run->target, DBK_FAILURE_FATAL, "", status);
     DBK_TRY(load_or_create(run, error));
     if (run->is_waiting)
         dbk_projection_report(projection, "took over projection '%s' at position %" PRIu64,
@@ -514,23 +562,6 @@ static daybook_status loop(dbk_run *run, daybook_error *error) {
         }
         DBK_TRY(take_and_write(run, error));
     }
-}
-
-// Whoever asks the database why the projection stands still finds it there. An attempt: the failure itself
-// may be why it cannot be written.
-static void leave_reason(dbk_run *run, daybook_status status, const daybook_error *error) {
-    const dbk_target_calls *calls = run->target->calls;
-    dbk_failure failure = run->target->failure;
-    daybook_error ignored;
-    dbk_progress known;
-    bool is_said = status == DAYBOOK_OK || status == DAYBOOK_END || status == DAYBOOK_ECLOSED ||
-                   status == DAYBOOK_EREFUSED || status == DAYBOOK_ENOMEM;
-    if (run->is_shadow || is_said || failure.kind != DBK_FAILURE_FATAL) return;
-    daybook_error_init(&ignored);
-    if (calls->load(run->target, run->progress.name, &known, &ignored) == DAYBOOK_OK)
-        (void)calls->set_state(run->target, known.name, known.state, message_of(error, status),
-                               dbk_projection_now_ns(run->projection), &ignored);
-    run->target->failure = failure;
 }
 
 daybook_status dbk_run_attend(dbk_run *run, daybook_error *error) {

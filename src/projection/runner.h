@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What runner.c, parked.c and rebuild.c share: a projection, and one run of it.
+// What runner.c, parked.c, history.c and projection.c share: a projection, and one run of it.
 #ifndef DBK_PROJECTION_RUNNER_H
 #define DBK_PROJECTION_RUNNER_H
 
@@ -56,6 +56,7 @@ typedef struct dbk_run {
     unsigned flags; // daybook_projection_run_flag
     uint32_t batch_count;
     dbk_progress progress; // as committed last
+    char store[37];        // UUID of the store that is read, "" where the engine tells none
     dbk_reader_options reader_options;
     dbk_batch_reader *reader;
     dbk_held_set held;
@@ -94,6 +95,16 @@ static inline dbk_failure_kind dbk_run_failure(const dbk_run *run) {
 daybook_status dbk_run_apply_alone(dbk_run *run, const dbk_batch *batch, const dbk_batch_event *event,
                                    daybook_error *error);
 void dbk_run_publish(dbk_run *run);
+
+// history.c
+
+/// UUID of the store behind the engine; "" where the engine tells none.
+daybook_status dbk_history_name(daybook_engine *engine, char store_out[37], daybook_error *error);
+/// Whether the store is the one that the rows were made from and has not gone back since; else ECONFLICT, in
+/// words.
+daybook_status dbk_history_check(daybook_engine *engine, const dbk_progress *known, daybook_error *error);
+/// ECONFLICT where the row says a position that no store has.
+daybook_status dbk_history_check_row(const dbk_progress *known, daybook_error *error);
 
 // parked.c
 

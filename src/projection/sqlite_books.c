@@ -6,6 +6,7 @@
 //   daybook_parked             a row per event that could not be applied, or waits behind one
 //   daybook_projection_object  what a [setup] brought into being, so that a rebuild or a removal drops that
 //                              and nothing else
+//   daybook_projection_books   the version of these tables, a single row
 //
 // In charge is who holds a lock on the file PATH-projection-NAME. It ends with the process, so that another
 // one takes over at once and no clock is asked. The checkpoint is fenced besides: `save` finds the row only
@@ -19,13 +20,22 @@
 #include "base/error.h"
 #include "projection/sqlite.h"
 
+#define STORE_COLUMN "store TEXT NOT NULL DEFAULT ''"
+#define MARK_POSITION_COLUMN "mark_position INTEGER NOT NULL DEFAULT 0"
+#define MARK_ID_COLUMN "mark_id TEXT NOT NULL DEFAULT ''"
+
+// Tables of version 1 brought to what `tables` makes.
+static const char from_version_1[] = "ALTER TABLE daybook_projection ADD COLUMN " STORE_COLUMN
+                                     "; ALTER TABLE daybook_projection ADD COLUMN " MARK_POSITION_COLUMN
+                                     "; ALTER TABLE daybook_projection ADD COLUMN " MARK_ID_COLUMN;
+
 static const char tables[] =
-    "BEGIN IMMEDIATE;"
     "CREATE TABLE IF NOT EXISTS daybook_projection (name TEXT PRIMARY KEY, version INTEGER NOT NULL, hash "
     "TEXT NOT NULL,"
     " position INTEGER NOT NULL, event_count INTEGER NOT NULL, state INTEGER NOT NULL, updated_ns INTEGER "
     "NOT NULL,"
-    " instance TEXT NOT NULL, error TEXT NOT NULL) WITHOUT ROWID;"
+    " instance TEXT NOT NULL, error TEXT NOT NULL, " STORE_COLUMN ", " MARK_POSITION_COLUMN
+    ", " MARK_ID_COLUMN ") WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS daybook_parked (projection TEXT NOT NULL, position INTEGER NOT NULL, stream "
     "TEXT NOT NULL,"
     " subject TEXT NOT NULL, aggregate TEXT NOT NULL, error TEXT NOT NULL, attempt_count INTEGER NOT NULL,"
@@ -38,7 +48,7 @@ static const char tables[] =
     // not.
     "CREATE TABLE IF NOT EXISTS daybook_projection_object (name TEXT PRIMARY KEY, projection TEXT NOT NULL,"
     " kind TEXT NOT NULL) WITHOUT ROWID;"
-    "COMMIT";
+    "CREATE TABLE IF NOT EXISTS daybook_projection_books (version INTEGER NOT NULL)";
 
 // Values of our own statements, `$1` and so on.
 
@@ -78,6 +88,13 @@ static daybook_status end_query(dbk_sqlite *sqlite, sqlite3_stmt *row, int code,
     return status;
 }
 
+// Ends a transaction as `status` says.
+static daybook_status conclude(dbk_sqlite *sqlite, daybook_status status, daybook_error *error) {
+    if (status == DAYBOOK_OK) status = dbk_sqlite_commit(&sqlite->target, error);
+    if (status != DAYBOOK_OK) dbk_sqlite_rollback(&sqlite->target);
+    return status;
+}
+
 static bool has_table(dbk_sqlite *sqlite, const char *name) {
     return sqlite3_table_column_metadata(sqlite->connection, "main", name, NULL, NULL, NULL, NULL, NULL,
                                          NULL) == SQLITE_OK;
@@ -88,14 +105,52 @@ static daybook_status fail_not_found(dbk_sqlite *sqlite, const char *name, daybo
     return dbk_fail(error, DAYBOOK_ENOTFOUND, "no projection '%s' in %s", name, sqlite->path);
 }
 
+// Version of the tables; 0 where there are none. Those of version 1 do not say it.
+static daybook_status get_version(dbk_sqlite *sqlite, int64_t *version_out, daybook_error *error) {
+    *version_out = has_table(sqlite, "daybook_projection") ? 1 : 0;
+    if (!has_table(sqlite, "daybook_projection_books")) return DAYBOOK_OK;
+    sqlite3_stmt *row;
+    DBK_TRY(query(sqlite, "SELECT max(version) FROM daybook_projection_books", daybook_text(NULL),
+                  daybook_text(NULL), &row, error));
+    int code = sqlite3_step(row);
+    if (code == SQLITE_ROW) *version_out = sqlite3_column_int64(row, 0);
+    return end_query(sqlite, row, code, error);
+}
+
+static daybook_status check_version(dbk_sqlite *sqlite, int64_t version, daybook_error *error) {
+    if (version <= DBK_BOOKS_VERSION) return DAYBOOK_OK;
+    dbk_target_fail(&sqlite->target, DBK_FAILURE_FATAL, "1", DAYBOOK_OK);
+    return dbk_fail(error, DAYBOOK_EUNSUPPORTED,
+                    "%s: a later daybook has kept projections in it: its bookkeeping is of version %" PRId64
+                    ", this one knows up to %d; use the later one",
+                    sqlite->path, version, DBK_BOOKS_VERSION);
+}
+
+static daybook_status make_tables(dbk_sqlite *sqlite, daybook_error *error) {
+    int64_t version;
+    char sql[128];
+    // Again, now that nobody else can make them: a look into the file, for what is known of it may be old.
+    DBK_TRY(dbk_sqlite_exec(sqlite, "SELECT count(*) FROM sqlite_master", error));
+    DBK_TRY(get_version(sqlite, &version, error));
+    DBK_TRY(check_version(sqlite, version, error));
+    if (version == 1) DBK_TRY(dbk_sqlite_exec(sqlite, from_version_1, error));
+    DBK_TRY(dbk_sqlite_exec(sqlite, tables, error));
+    snprintf(sql, sizeof sql,
+             "DELETE FROM daybook_projection_books; INSERT INTO daybook_projection_books VALUES (%d)",
+             DBK_BOOKS_VERSION);
+    return dbk_sqlite_exec(sqlite, sql, error);
+}
+
 daybook_status dbk_sqlite_ensure(dbk_target *target, daybook_error *error) {
     dbk_sqlite *sqlite = dbk_sqlite_of(target);
-    if (has_table(sqlite, "daybook_projection") && has_table(sqlite, "daybook_parked") &&
-        has_table(sqlite, "daybook_projection_object"))
+    int64_t version;
+    DBK_TRY(get_version(sqlite, &version, error));
+    DBK_TRY(check_version(sqlite, version, error));
+    if (version == DBK_BOOKS_VERSION && has_table(sqlite, "daybook_projection") &&
+        has_table(sqlite, "daybook_parked") && has_table(sqlite, "daybook_projection_object"))
         return DAYBOOK_OK;
-    daybook_status status = dbk_sqlite_exec(sqlite, tables, error);
-    if (status != DAYBOOK_OK) dbk_sqlite_rollback(target);
-    return status;
+    DBK_TRY(dbk_sqlite_exec(sqlite, "BEGIN IMMEDIATE", error));
+    return conclude(sqlite, make_tables(sqlite, error), error);
 }
 
 // Checkpoints.
@@ -116,6 +171,21 @@ static void get_progress(sqlite3_stmt *row, dbk_progress *progress) {
     progress->updated_ns = sqlite3_column_int64(row, 6);
     column_text(row, 7, progress->instance, sizeof progress->instance);
     column_text(row, 8, progress->error, sizeof progress->error);
+    column_text(row, 9, progress->store, sizeof progress->store);
+    progress->mark.position = (uint64_t)sqlite3_column_int64(row, 10);
+    column_text(row, 11, progress->mark.id, sizeof progress->mark.id);
+}
+
+// The rows as get_progress takes them, with `which` behind. Who only looks leaves tables of version 1 as they
+// are.
+static daybook_status query_progress(dbk_sqlite *sqlite, const char *which, const char *name,
+                                     sqlite3_stmt **row_out, daybook_error *error) {
+    bool is_version_1 = sqlite3_table_column_metadata(sqlite->connection, "main", "daybook_projection",
+                                                      "mark_id", NULL, NULL, NULL, NULL, NULL) != SQLITE_OK;
+    char sql[256];
+    snprintf(sql, sizeof sql, "SELECT %s FROM daybook_projection %s",
+             is_version_1 ? DBK_PROGRESS_COLUMNS_1 ", '', 0, ''" : DBK_PROGRESS_COLUMNS, which);
+    return query(sqlite, sql, daybook_text(name), daybook_text(NULL), row_out, error);
 }
 
 daybook_status dbk_sqlite_load(dbk_target *target, const char *name, dbk_progress *progress_out,
@@ -123,8 +193,7 @@ daybook_status dbk_sqlite_load(dbk_target *target, const char *name, dbk_progres
     dbk_sqlite *sqlite = dbk_sqlite_of(target);
     if (!has_table(sqlite, "daybook_projection")) return fail_not_found(sqlite, name, error);
     sqlite3_stmt *row;
-    DBK_TRY(query(sqlite, "SELECT " DBK_PROGRESS_COLUMNS " FROM daybook_projection WHERE name = ?1",
-                  daybook_text(name), daybook_text(NULL), &row, error));
+    DBK_TRY(query_progress(sqlite, "WHERE name = ?1", name, &row, error));
     int code = sqlite3_step(row);
     if (code == SQLITE_ROW) get_progress(row, progress_out);
     DBK_TRY(end_query(sqlite, row, code, error));
@@ -136,8 +205,7 @@ daybook_status dbk_sqlite_list(dbk_target *target, int (*visit)(void *context, c
     dbk_sqlite *sqlite = dbk_sqlite_of(target);
     if (!has_table(sqlite, "daybook_projection")) return DAYBOOK_OK;
     sqlite3_stmt *row;
-    DBK_TRY(query(sqlite, "SELECT " DBK_PROGRESS_COLUMNS " FROM daybook_projection ORDER BY name",
-                  daybook_text(NULL), daybook_text(NULL), &row, error));
+    DBK_TRY(query_progress(sqlite, "ORDER BY name", NULL, &row, error));
     int code;
     dbk_progress progress;
     while ((code = sqlite3_step(row)) == SQLITE_ROW) {
@@ -167,12 +235,15 @@ daybook_status dbk_sqlite_save(dbk_target *target, const dbk_progress *progress,
         text_value(daybook_text(progress->name)),      integer_value((int64_t)progress->position),
         integer_value((int64_t)progress->event_count), integer_value(progress->updated_ns),
         text_value(daybook_text(progress->error)),     integer_value((int64_t)previous_position),
-        text_value(daybook_text(sqlite->instance)),    text_value(daybook_text(progress->hash))};
+        text_value(daybook_text(sqlite->instance)),    text_value(daybook_text(progress->hash)),
+        text_value(daybook_text(progress->store)),     integer_value((int64_t)progress->mark.position),
+        text_value(daybook_text(progress->mark.id))};
     uint64_t row_count;
     DBK_TRY(run(sqlite,
-                "UPDATE daybook_projection SET position = $2, event_count = $3, updated_ns = $4, error = $5"
+                "UPDATE daybook_projection SET position = $2, event_count = $3, updated_ns = $4, error = $5,"
+                " store = $9, mark_position = $10, mark_id = $11"
                 " WHERE name = $1 AND position = $6 AND instance = $7 AND hash = $8",
-                values, 8, &row_count, error));
+                values, 11, &row_count, error));
     if (row_count != 0) return DAYBOOK_OK;
     dbk_target_fail(&sqlite->target, DBK_FAILURE_FENCED, "0", DAYBOOK_OK);
     return dbk_fail(error, DAYBOOK_ECONFLICT,
@@ -185,16 +256,22 @@ daybook_status dbk_sqlite_save(dbk_target *target, const dbk_progress *progress,
 // Making and dropping.
 
 static daybook_status insert_row(dbk_sqlite *sqlite, const dbk_progress *progress, daybook_error *error) {
-    dbk_value values[] = {
-        text_value(daybook_text(progress->name)),      integer_value((int64_t)progress->version),
-        text_value(daybook_text(progress->hash)),      integer_value((int64_t)progress->position),
-        integer_value((int64_t)progress->event_count), integer_value(progress->state),
-        integer_value(progress->updated_ns),           text_value(daybook_text(sqlite->instance)),
-        text_value(daybook_text(progress->error))};
+    dbk_value values[] = {text_value(daybook_text(progress->name)),
+                          integer_value((int64_t)progress->version),
+                          text_value(daybook_text(progress->hash)),
+                          integer_value((int64_t)progress->position),
+                          integer_value((int64_t)progress->event_count),
+                          integer_value(progress->state),
+                          integer_value(progress->updated_ns),
+                          text_value(daybook_text(sqlite->instance)),
+                          text_value(daybook_text(progress->error)),
+                          text_value(daybook_text(progress->store)),
+                          integer_value((int64_t)progress->mark.position),
+                          text_value(daybook_text(progress->mark.id))};
     return run(sqlite,
                "INSERT INTO daybook_projection (" DBK_PROGRESS_COLUMNS
-               ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-               values, 9, NULL, error);
+               ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+               values, 12, NULL, error);
 }
 
 // A statement of [setup] or [teardown]: once, with no values.
@@ -250,13 +327,6 @@ static daybook_status create(dbk_sqlite *sqlite, const dbk_definition *definitio
     DBK_TRY(run_all(sqlite, definition, definition->setup, definition->setup_count, error));
     DBK_TRY(remember_objects(sqlite, progress->name, error));
     return insert_row(sqlite, progress, error);
-}
-
-// Ends a transaction as `status` says.
-static daybook_status conclude(dbk_sqlite *sqlite, daybook_status status, daybook_error *error) {
-    if (status == DAYBOOK_OK) status = dbk_sqlite_commit(&sqlite->target, error);
-    if (status != DAYBOOK_OK) dbk_sqlite_rollback(&sqlite->target);
-    return status;
 }
 
 daybook_status dbk_sqlite_create(dbk_target *target, const dbk_definition *definition,

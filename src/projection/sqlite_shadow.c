@@ -217,9 +217,9 @@ static daybook_status exchange_rows(dbk_sqlite *sqlite, const char *name, bool h
                                     const dbk_progress *live, int64_t now_ns, daybook_error *error) {
     char *sql = sqlite3_mprintf(
         "DELETE FROM daybook_projection WHERE name = %Q;"
-        "INSERT INTO daybook_projection SELECT name, version, hash, position, event_count, %d, %lld, %Q, '' "
-        "FROM"
-        " daybook_shadow.daybook_projection WHERE name = %Q;"
+        "INSERT INTO daybook_projection (" DBK_PROGRESS_COLUMNS
+        ") SELECT name, version, hash, position, event_count, %d, %lld, %Q, '', store, mark_position, mark_id"
+        " FROM daybook_shadow.daybook_projection WHERE name = %Q;"
         "DELETE FROM daybook_parked WHERE projection = %Q;"
         "INSERT INTO daybook_parked SELECT * FROM daybook_shadow.daybook_parked WHERE projection = %Q;"
         "INSERT INTO daybook_projection_object SELECT * FROM daybook_shadow.daybook_projection_object WHERE"

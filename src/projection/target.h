@@ -5,11 +5,14 @@
 // models, in the same database so that they change in the same transaction:
 //
 //   daybook_projection   name (primary key), version, hash, position, event_count, state, updated_ns,
-//                        instance, error
+//                        instance, error, store, mark_position, mark_id
 //   daybook_parked       projection, position (primary key both), stream, subject, aggregate, error,
 //                        attempt_count, parked_ns, behind, request
 //
-// and one that says what each [setup] made.
+// one that says what each [setup] made, and daybook_projection_books with the version of these tables
+// (DBK_BOOKS_VERSION). Tables of an earlier version are brought to it by `ensure`, those of a later one are
+// refused there. Version 1, which had no daybook_projection_books, lacked the last three columns; who only
+// looks finds them empty there.
 //
 // Every call that fails says why in `error`, in the database's own words, and in target->failure what kind of
 // failure it is and what would help. A failed call between begin and commit leaves the transaction to be
@@ -53,6 +56,12 @@ typedef struct dbk_step {
     const dbk_value *values;    // section->parameter_count of them; valid until commit or rollback
 } dbk_step;
 
+/// An event that was seen in the store: where it is another one, the store is not the same any more.
+typedef struct dbk_mark {
+    uint64_t position; // 0: none
+    char id[DAYBOOK_TEXT_SIZE_MAX + 1];
+} dbk_mark;
+
 typedef struct dbk_progress {
     char name[DBK_DEFINITION_NAME_SIZE_MAX + 1];
     uint64_t version;
@@ -63,10 +72,16 @@ typedef struct dbk_progress {
     int64_t updated_ns;
     char instance[DAYBOOK_PROJECTION_INSTANCE_MAX]; // who is or was in charge
     char error[DAYBOOK_ERROR_MESSAGE_MAX];          // why it stands still, "" where it does not
+    char store[37];                                 // UUID of the store, "" where it is not known
+    dbk_mark mark;                                  // at `position`, or the last one known before it
 } dbk_progress;
 
-/// The columns of daybook_projection in the order of dbk_progress, for SQL.
-#define DBK_PROGRESS_COLUMNS "name, version, hash, position, event_count, state, updated_ns, instance, error"
+/// The columns of daybook_projection in the order of dbk_progress, for SQL; and as version 1 had them.
+#define DBK_PROGRESS_COLUMNS_1 \
+    "name, version, hash, position, event_count, state, updated_ns, instance, error"
+#define DBK_PROGRESS_COLUMNS DBK_PROGRESS_COLUMNS_1 ", store, mark_position, mark_id"
+
+enum { DBK_BOOKS_VERSION = 2 };
 
 typedef enum dbk_parked_request { DBK_REQUEST_NONE, DBK_REQUEST_RETRY, DBK_REQUEST_SKIP } dbk_parked_request;
 
@@ -93,7 +108,8 @@ typedef struct dbk_target_calls {
 
     // Bookkeeping, each in a transaction of its own.
 
-    /** Make the bookkeeping tables where they do not exist. */
+    /** Make the bookkeeping tables where they do not exist, and bring those of an earlier version to this
+     *  one. EUNSUPPORTED where they are of a later one. */
     daybook_status (*ensure)(dbk_target *target, daybook_error *error);
     /** ENOTFOUND where the projection, or the bookkeeping, is not there. Cheap: asked once a second. */
     daybook_status (*load)(dbk_target *target, const char *name, dbk_progress *progress_out,
@@ -140,8 +156,8 @@ typedef struct dbk_target_calls {
     daybook_status (*park)(dbk_target *target, const char *name, const dbk_parked *parked,
                            daybook_error *error);
     daybook_status (*unpark)(dbk_target *target, const char *name, uint64_t position, daybook_error *error);
-    /** Advance the checkpoint: position, event_count, updated_ns and error of `progress`, where the row still
-     *  stands at `previous_position` under `instance`; else FENCED and ECONFLICT. */
+    /** Advance the checkpoint: position, event_count, updated_ns, error, store and mark of `progress`, where
+     *  the row still stands at `previous_position` under `instance`; else FENCED and ECONFLICT. */
     daybook_status (*save)(dbk_target *target, const dbk_progress *progress, uint64_t previous_position,
                            daybook_error *error);
     daybook_status (*commit)(dbk_target *target, daybook_error *error);

@@ -287,6 +287,28 @@ class Projections:
         self.assertEqual(1, self.run_once()["applied"])
         self.assertEqual([("3", "placed", 1), ("4", "placed", 1)], self.rows())
 
+    def test_a_store_restored_from_an_older_backup_is_refused(self):
+        self.place("1", 1)
+        self.ok("backup", "copy")
+        self.place("2", 1)
+        self.run_once()
+        shutil.rmtree(self.path("daybook-store"))
+        self.ok("restore", "copy", "--force")
+        self.fails(CONFLICT, "projection", "run", self.sql(), "--to", self.url, "--once", says="the store ends at 1")
+        self.place("3", 1)  # at the position of the lost one
+        self.place("4", 1)
+        self.assertIn("the store ends at 1", self.status()["error"])
+        told = self.status(self.sql())
+        self.assertIn("another event", told["error"])
+        self.assertNotIn("lag_events", told)
+        self.fails(CONFLICT, "projection", "run", self.sql(), "--to", self.url, "--once", says="restored from an older backup")
+        rebuild = self.start("projection", "rebuild", self.sql(), "--to", self.url)
+        self.assertEqual(0, rebuild.wait(20))
+        self.assertEqual([("1", "placed", 1), ("3", "placed", 1), ("4", "placed", 1)], self.rows())
+        told = self.status(self.sql())
+        self.assertEqual(0, told["lag_events"])
+        self.assertNotIn("error", told)
+
     def test_removing_asks_and_drops_the_tables(self):
         self.place("1", 1)
         self.run_once()

@@ -49,6 +49,14 @@ static void add_stream(model *at, const char *name, const char *subjects) {
     assert_model_ok(at, daybook_stream_add(at->store, &config, &at->error));
 }
 
+void model_open_store(model *at) {
+    daybook_open_options options;
+    daybook_open_options_init(&options);
+    assert_model_ok(at, daybook_open(":memory:", &options, &at->store, &at->error));
+    add_stream(at, "ORDERS", "orders.>");
+    add_stream(at, "OTHER", "other.>");
+}
+
 int model_open(void **context) {
     model *at = calloc(1, sizeof *at);
     const char *parent = getenv("TMPDIR");
@@ -60,11 +68,7 @@ int model_open(void **context) {
     if (mkdtemp(at->directory) == NULL) return -1;
     snprintf(at->path, sizeof at->path, "%s/model.db", at->directory);
     snprintf(at->database, sizeof at->database, "sqlite:%s", at->path);
-    daybook_open_options options;
-    daybook_open_options_init(&options);
-    assert_model_ok(at, daybook_open(":memory:", &options, &at->store, &at->error));
-    add_stream(at, "ORDERS", "orders.>");
-    add_stream(at, "OTHER", "other.>");
+    model_open_store(at);
     daybook_projection_options_init(&at->options);
     at->options.report = note_report;
     at->options.report_context = at;

@@ -35,6 +35,9 @@ typedef struct model {
 int model_open(void **context);
 int model_close(void **context);
 
+/// Another store, empty, as at->store; the one before is the caller's to close.
+void model_open_store(model *at);
+
 /// order_totals: a row per order, totals and state.
 extern const char model_sql[];
 

@@ -360,6 +360,7 @@ static void a_damaged_store_stops_it_in_front_of_the_damage(void **context) {
     damaged_calls.read = damaged_read;
     damaged_calls.next = damaged_next;
     damaged_calls.cursor_close = damaged_close;
+    damaged_calls.get_info = NULL;
     daybook_engine damaged = *inner_engine;
     damaged.calls = &damaged_calls;
     daybook_projection_definition definition;

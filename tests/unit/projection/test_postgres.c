@@ -511,6 +511,54 @@ static void books_are_kept(void **context) {
     assert_asks(at, "SELECT count(*) FROM daybook_parked", "2");
 }
 
+static const char to_version_1[] =
+    "ALTER TABLE daybook_projection DROP COLUMN store, DROP COLUMN mark_position, DROP COLUMN mark_id;"
+    "DROP TABLE daybook_projection_books";
+
+#define COLUMN_COUNT                                                                                   \
+    "SELECT count(*) FROM pg_attribute WHERE attrelid = 'daybook_projection'::regclass AND attnum > 0" \
+    " AND NOT attisdropped"
+
+static void books_of_other_versions(void **context) {
+    postgres_model *at = *context;
+    const dbk_target_calls *calls = at->target->calls;
+    dbk_progress found;
+    char text[400] = "";
+    postgres_start(at, orders_sql);
+    (void)snprintf(at->progress.store, sizeof at->progress.store, "%s",
+                   "5e0e2f9a-1111-4222-8333-444455556666");
+    at->progress.mark = (dbk_mark){.position = 3, .id = "third"};
+    assert_ok(at, calls->begin(at->target, &at->error));
+    assert_ok(at, postgres_commit(at, at->target, 3));
+    assert_ok(at, calls->load(at->target, "orders", &found, &at->error));
+    assert_string_equal(found.store, at->progress.store);
+    assert_int_equal(found.mark.position, 3);
+    assert_string_equal(found.mark.id, "third");
+    (void)postgres_ask(at, to_version_1);
+    // Who only looks changes nothing.
+    assert_ok(at, calls->load(at->target, "orders", &found, &at->error));
+    assert_int_equal(found.position, 3);
+    assert_string_equal(found.store, "");
+    assert_int_equal(found.mark.position, 0);
+    assert_string_equal(found.mark.id, "");
+    assert_ok(at, calls->list(at->target, count_progress, text, &at->error));
+    assert_string_equal(text, "orders ");
+    assert_asks(at, COLUMN_COUNT, "9");
+    assert_ok(at, calls->ensure(at->target, &at->error));
+    assert_ok(at, calls->ensure(at->target, &at->error));
+    assert_asks(at, COLUMN_COUNT, "12");
+    assert_asks(at, "SELECT string_agg(version::text, ' ') FROM daybook_projection_books", "2");
+    at->progress.mark = (dbk_mark){.position = 4, .id = "fourth"};
+    assert_ok(at, calls->begin(at->target, &at->error));
+    assert_ok(at, postgres_commit(at, at->target, 1));
+    assert_asks(at, "SELECT format('%s %s %s', position, mark_position, mark_id) FROM daybook_projection",
+                "4 4 fourth");
+    (void)postgres_ask(at, "UPDATE daybook_projection_books SET version = 3");
+    assert_status(at, calls->ensure(at->target, &at->error), DAYBOOK_EUNSUPPORTED);
+    assert_says(at, "its bookkeeping is of version 3, this one knows up to 2");
+    assert_int_equal(at->target->failure.kind, DBK_FAILURE_FATAL);
+}
+
 static const char rich_sql[] =
     "-- projection: rich\n-- version: 1\n-- events: >\n-- [setup]\n"
     "CREATE TYPE mood AS ENUM ('good', 'bad');\n"
@@ -686,6 +734,7 @@ int main(void) {
         TEST(one_instance_is_in_charge),
         TEST(a_checkpoint_that_moved_fences),
         TEST(books_are_kept),
+        TEST(books_of_other_versions),
         TEST(what_setup_made_is_dropped_and_nothing_else),
         TEST(opening_says_what_is_wrong),
         TEST(settings_of_the_user_stay),

@@ -49,6 +49,7 @@ static void the_switch_exchanges_everything_at_once(void **context) {
     assert_status(at, calls->shadow_switch(at->target, shadow, "orders", 9, &at->error), DAYBOOK_ECONFLICT);
     assert_failure(at->target, FENCED, "0");
     put_order(at, shadow, "orders.2.placed", 500);
+    at->progress.mark = (dbk_mark){.position = 3, .id = "third"};
     put_order(at, shadow, "orders.3.placed", 50);
     assert_ok(at, calls->begin(shadow, &at->error));
     assert_ok(at, calls->park(shadow, "orders", &parked, &at->error));
@@ -67,6 +68,7 @@ static void the_switch_exchanges_everything_at_once(void **context) {
                 "SELECT format('%s %s %s %s %s', position, event_count, state, instance, updated_ns)"
                 " FROM daybook_projection",
                 "4 4 1 one 9");
+    assert_asks(at, "SELECT format('%s %s', mark_position, mark_id) FROM daybook_projection", "3 third");
     assert_asks(at, "SELECT count(*) FROM daybook_parked", "1");
     assert_asks(at, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'daybook%'", "0");
     assert_asks(at, "SELECT string_agg(name, ' ' ORDER BY name) FROM daybook_projection_object",
