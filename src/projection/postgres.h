@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the files of the PostgreSQL target share. postgres.c: connection, failures, statements,
-// transactions; postgres_books.c: the bookkeeping tables and who is in charge; postgres_copy.c: loading in
-// bulk; postgres_shadow.c: rebuilding side by side.
+// What the files of the PostgreSQL target share. postgres.c: the target and its transactions;
+// postgres_connection.c: the session; postgres_failure.c: what failures mean; postgres_pipeline.c: sending
+// and receiving; postgres_statement.c: prepared statements and their values; postgres_books.c: the
+// bookkeeping tables and who is in charge; postgres_copy.c: loading in bulk; postgres_shadow.c: rebuilding
+// side by side.
 #ifndef DBK_PROJECTION_POSTGRES_H
 #define DBK_PROJECTION_POSTGRES_H
 
@@ -111,6 +113,7 @@ static inline dbk_postgres *dbk_postgres_of(dbk_target *target) {
     return (dbk_postgres *)target;
 }
 
+// postgres_failure.c
 daybook_status dbk_postgres_fail_memory(dbk_postgres *postgres, daybook_error *error);
 /// A failure of our own kind, in words that begin with the label.
 daybook_status dbk_postgres_fail(dbk_postgres *postgres, dbk_failure_kind kind, const char *sqlstate,
@@ -121,7 +124,56 @@ daybook_status dbk_postgres_fail_result(dbk_postgres *postgres, const PGresult *
                                         daybook_error *error);
 /// The connection is gone, or refuses.
 daybook_status dbk_postgres_fail_connection(dbk_postgres *postgres, daybook_error *error);
+/// Where in the file a result says it went wrong: "order_totals.sql:12:8". `text` is what `source` was
+/// written as for the server, NULL where that does not matter.
+void dbk_postgres_find_place(const dbk_postgres *postgres, const PGresult *result,
+                             const dbk_statement *source, const char *text, char *where, size_t size);
 
+// postgres_connection.c
+/// Connects as `conninfo` says, and sets the session up.
+daybook_status dbk_postgres_connect(dbk_postgres *postgres, daybook_error *error);
+/// Until there is something to read, which is taken in, or room to write where something waits for it. False:
+/// the connection is lost.
+bool dbk_postgres_wait(dbk_postgres *postgres, bool is_write_wanted);
+/// Sleep, then look again.
+void dbk_postgres_pause(dbk_postgres *postgres, int64_t wait_ns);
+
+// postgres_pipeline.c
+/// The transaction has failed; every later call repeats that.
+daybook_status dbk_postgres_remember_failure(dbk_postgres *postgres, daybook_status status);
+daybook_status dbk_postgres_repeat_failure(const dbk_postgres *postgres, daybook_error *error);
+/// Something was handed to libpq: remember it, and keep both directions moving.
+daybook_status dbk_postgres_sent_one(dbk_postgres *postgres, int is_taken, uint32_t tag,
+                                     const dbk_statement *source);
+/// Until everything sent is answered.
+daybook_status dbk_postgres_settle(dbk_postgres *postgres);
+/// Queue a statement of ours; in a transaction.
+daybook_status dbk_postgres_send(dbk_postgres *postgres, const char *sql, const char *const *values,
+                                 int count, uint32_t tag, daybook_error *error);
+/// One statement, settled at once, after everything queued; as dbk_postgres_query.
+daybook_status dbk_postgres_call(dbk_postgres *postgres, const char *sql, const char *const *values,
+                                 int count, PGresult **result_out, daybook_error *error);
+
+// postgres_statement.c
+daybook_status dbk_postgres_prepare(dbk_target *target, const dbk_definition *definition,
+                                    daybook_error *error);
+daybook_status dbk_postgres_apply(dbk_target *target, const dbk_step *steps, size_t count,
+                                  daybook_error *error);
+/// The section's statements with these values, queued.
+daybook_status dbk_postgres_apply_step(dbk_postgres *postgres, const dbk_step *step, uint32_t number,
+                                       daybook_error *error);
+daybook_status dbk_postgres_execute(dbk_target *target, daybook_slice sql, const dbk_value *values,
+                                    size_t count, uint64_t *row_count_out, daybook_error *error);
+/// A statement of the file at once, without values.
+daybook_status dbk_postgres_exec_statement(dbk_postgres *postgres, const dbk_definition *definition,
+                                           const dbk_statement *statement, daybook_error *error);
+/// Two hexadecimal digits for each byte, as bytea reads them behind "\x".
+void dbk_postgres_write_hex(dbk_buf *text, daybook_slice bytes);
+void dbk_postgres_free_statements(dbk_postgres *postgres);
+
+// postgres.c
+/// No failure. NULL is one.
+bool dbk_postgres_is_fine(const PGresult *result);
 /**
  * One statement with values as text (NULL: null), settled at once; in a transaction after everything queued.
  * @param result_out  may be NULL; else to be cleared by the caller, NULL on failure
@@ -130,25 +182,14 @@ daybook_status dbk_postgres_query(dbk_postgres *postgres, const char *sql, const
                                   int count, PGresult **result_out, daybook_error *error);
 /// SQL without values or results; not in a transaction of `begin`. Several statements.
 daybook_status dbk_postgres_exec(dbk_postgres *postgres, const char *sql, daybook_error *error);
-/// A statement of the file at once, without values.
-daybook_status dbk_postgres_exec_statement(dbk_postgres *postgres, const dbk_definition *definition,
-                                           const dbk_statement *statement, daybook_error *error);
-/// Queue a statement of ours; in a transaction.
-daybook_status dbk_postgres_send(dbk_postgres *postgres, const char *sql, const char *const *values,
-                                 int count, uint32_t tag, daybook_error *error);
 /// BEGIN for work of our own, outside `begin`; ended by conclude, as `status` says.
 daybook_status dbk_postgres_start(dbk_postgres *postgres, daybook_error *error);
 daybook_status dbk_postgres_conclude(dbk_postgres *postgres, daybook_status status, daybook_error *error);
 /// BEGIN in pipeline mode, with the lock on the live row.
 daybook_status dbk_postgres_begin_pipeline(dbk_postgres *postgres, daybook_error *error);
-/// The section's statements with these values, queued.
-daybook_status dbk_postgres_apply_step(dbk_postgres *postgres, const dbk_step *step, uint32_t number,
-                                       daybook_error *error);
 daybook_status dbk_postgres_open_with(const char *conninfo, const dbk_target_options *options,
                                       dbk_postgres **postgres_out, daybook_error *error);
 void dbk_postgres_close(dbk_target *target);
-/// Sleep, then look again.
-void dbk_postgres_pause(dbk_postgres *postgres, int64_t wait_ns);
 
 // postgres_books.c
 daybook_status dbk_postgres_ensure(dbk_target *target, daybook_error *error);

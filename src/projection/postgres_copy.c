@@ -12,8 +12,6 @@
 // Where COPY refuses, statements have the last word: the transaction goes back to its beginning and the
 // same steps are sent as statements. They name the event, if it is one; if they succeed (a foreign key met
 // in the other order), COPY is not tried again on this connection.
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,14 +27,10 @@ enum {
 
 // Which table.
 
-static bool is_same_text(daybook_slice a, daybook_slice b) {
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
 static bool is_same_target(const dbk_insert *a, const dbk_insert *b) {
-    if (!is_same_text(a->table, b->table) || a->column_count != b->column_count) return false;
+    if (!dbk_slice_equal(a->table, b->table) || a->column_count != b->column_count) return false;
     for (size_t i = 0; i < a->column_count; i++)
-        if (!is_same_text(a->columns[i], b->columns[i])) return false;
+        if (!dbk_slice_equal(a->columns[i], b->columns[i])) return false;
     return true;
 }
 
@@ -75,7 +69,7 @@ static bool has_rivals(const dbk_definition *definition) {
         for (size_t j = 0; j < i; j++) {
             if (definition->sections[j].statement_count == 0) continue;
             const dbk_insert *other = definition->sections[j].statements[0].insert;
-            if (is_same_text(one->table, other->table) && !is_same_target(one, other)) return true;
+            if (dbk_slice_equal(one->table, other->table) && !is_same_target(one, other)) return true;
         }
     }
     return false;
@@ -143,13 +137,8 @@ static void write_text(dbk_buf *row, daybook_slice text) {
 
 // The hexadecimal form of bytea, its backslash doubled.
 static void write_bytes(dbk_buf *row, daybook_slice bytes) {
-    static const char digits[] = "0123456789abcdef";
     dbk_buf_append_slice(row, daybook_text("\\\\x"));
-    for (size_t i = 0; i < bytes.size; i++) {
-        unsigned char byte = ((const unsigned char *)bytes.data)[i];
-        dbk_buf_append_u8(row, (uint8_t)digits[byte >> 4]);
-        dbk_buf_append_u8(row, (uint8_t)digits[byte & 15]);
-    }
+    dbk_postgres_write_hex(row, bytes);
 }
 
 // False where a text holds what PostgreSQL's cannot.
@@ -180,16 +169,11 @@ static bool write_row(dbk_buf *rows, const dbk_insert *insert, const dbk_value *
 // pass.
 
 static daybook_status wait_until_sent(dbk_postgres *postgres, daybook_error *error) {
-    PGconn *connection = postgres->connection;
     for (;;) {
-        int unsent = PQflush(connection);
+        int unsent = PQflush(postgres->connection);
         if (unsent == 0) return DAYBOOK_OK;
         if (unsent < 0) return dbk_postgres_fail_connection(postgres, error);
-        struct pollfd descriptor = {.fd = PQsocket(connection), .events = POLLIN | POLLOUT};
-        int ready = poll(&descriptor, 1, -1);
-        if ((ready < 0 && errno != EINTR) ||
-            (ready > 0 && (descriptor.revents & ~POLLOUT) != 0 && !PQconsumeInput(connection)))
-            return dbk_postgres_fail_connection(postgres, error);
+        if (!dbk_postgres_wait(postgres, true)) return dbk_postgres_fail_connection(postgres, error);
     }
 }
 
