@@ -3,6 +3,19 @@
 
 #include "base/bytes.h"
 
+const char postgres_orders_sql[] = "-- projection: orders\n"
+                                   "-- version: 1\n"
+                                   "-- events: orders.>\n"
+                                   "-- [setup]\n"
+                                   "CREATE TABLE orders (id text PRIMARY KEY, total numeric NOT NULL, paid "
+                                   "boolean NOT NULL DEFAULT false);\n"
+                                   "-- [on type placed]\n"
+                                   "INSERT INTO orders (id, total) VALUES (:aggregate_id, :data.total);\n"
+                                   "-- [on type paid]\n"
+                                   "UPDATE orders SET paid = true WHERE id = :aggregate_id;\n"
+                                   "INSERT INTO orders (id, total) SELECT 'bonus-' || id, total / 10 FROM "
+                                   "orders WHERE id = :aggregate_id;\n";
+
 postgres_server postgres;
 
 bool postgres_begin(void) {
@@ -112,6 +125,18 @@ void postgres_start(postgres_model *at, const char *sql) {
     assert_ok(at, calls->claim(at->target, at->progress.name, "one", 1, &at->error));
     assert_ok(at, calls->create(at->target, at->definition, &at->progress, &at->error));
     assert_ok(at, calls->prepare(at->target, at->definition, &at->error));
+}
+
+dbk_target *postgres_open_shadow(postgres_model *at) {
+    dbk_target *shadow;
+    const dbk_target_calls *calls = at->target->calls;
+    assert_ok(at, calls->shadow_open(at->target, at->progress.name, &shadow, &at->error));
+    at->progress.position = at->progress.event_count = 0;
+    assert_ok(at, calls->ensure(shadow, &at->error));
+    assert_ok(at, calls->claim(shadow, at->progress.name, "builder", 1, &at->error));
+    assert_ok(at, calls->create(shadow, at->definition, &at->progress, &at->error));
+    assert_ok(at, calls->prepare(shadow, at->definition, &at->error));
+    return shadow;
 }
 
 dbk_step postgres_step(postgres_model *at, const char *subject, const char *data) {

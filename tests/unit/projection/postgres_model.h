@@ -49,9 +49,14 @@ void postgres_reconnect(postgres_model *at);
 const char *postgres_ask(postgres_model *at, const char *sql);
 #define assert_asks(at, sql, expected) assert_string_equal(postgres_ask(at, sql), expected)
 
+/// A definition: a row per order, and one more where it is paid.
+extern const char postgres_orders_sql[];
+
 /// Takes `sql` as the definition; makes its tables, takes charge and prepares, as instance "one".
 void postgres_start(postgres_model *at, const char *sql);
 void postgres_define(postgres_model *at, const char *sql);
+/// The shadow of the projection, its tables made, in charge and prepared; at->progress begins anew.
+dbk_target *postgres_open_shadow(postgres_model *at);
 /// The step of the event's section; `data` is JSON. Values live until the test ends.
 dbk_step postgres_step(postgres_model *at, const char *subject, const char *data);
 daybook_status postgres_apply(postgres_model *at, dbk_target *target, const char *subject, const char *data);
