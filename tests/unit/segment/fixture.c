@@ -522,3 +522,19 @@ void world_check_verify(test_world *world, uint64_t segment_id) {
     dbk_segment_config config = world_config(world, segment_id);
     assert_ok(world, dbk_segment_verify(&config, print_finding, NULL, &world->error));
 }
+
+uint64_t world_file_size(test_world *world) {
+    daybook_file *file;
+    uint64_t size;
+    assert_int_equal(world->vfs->open(world->vfs, WORLD_SEGMENT_PATH, DAYBOOK_VFS_READ, &file), 0);
+    assert_int_equal(world->vfs->file_size(world->vfs, file, &size), 0);
+    world->vfs->close(world->vfs, file);
+    return size;
+}
+
+void world_resize_file(test_world *world, uint64_t size) {
+    daybook_file *file;
+    assert_int_equal(world->vfs->open(world->vfs, WORLD_SEGMENT_PATH, DAYBOOK_VFS_WRITE, &file), 0);
+    assert_int_equal(world->vfs->truncate(world->vfs, file, size), 0);
+    world->vfs->close(world->vfs, file);
+}

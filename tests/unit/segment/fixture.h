@@ -66,6 +66,11 @@ daybook_status world_write(test_world *world, size_t first, size_t end, uint64_t
 dbk_segment *world_segment(test_world *world, size_t first, size_t end);
 dbk_segment *world_open(test_world *world, uint64_t segment_id);
 
+/// The file of the first segment, which is cut or extended at will.
+#define WORLD_SEGMENT_PATH "/segment-0000000000000001.dbs"
+uint64_t world_file_size(test_world *world);
+void world_resize_file(test_world *world, uint64_t size);
+
 /// Compares everything a segment says with model events [first, end).
 void world_check(test_world *world, dbk_segment *segment, size_t first, size_t end);
 /// Only blocks, streams and summary.

@@ -130,12 +130,10 @@ void forge_finish(forge *made) {
 
 // ---- Changing it ------------------------------------------------------------------------------------------
 
-#define FORGED_PATH "/segment-0000000000000001.dbs"
-
 static daybook_file *open_forged(forge *made, uint64_t *size_out) {
     daybook_file *file;
     daybook_vfs *vfs = made->world.vfs;
-    assert_int_equal(vfs->open(vfs, FORGED_PATH, DAYBOOK_VFS_WRITE, &file), 0);
+    assert_int_equal(vfs->open(vfs, WORLD_SEGMENT_PATH, DAYBOOK_VFS_WRITE, &file), 0);
     assert_int_equal(vfs->file_size(vfs, file, size_out), 0);
     return file;
 }
@@ -143,20 +141,20 @@ static daybook_file *open_forged(forge *made, uint64_t *size_out) {
 void forge_read(forge *made, uint64_t offset, void *bytes_out, size_t size) {
     uint64_t file_size;
     daybook_file *file = open_forged(made, &file_size);
-    assert_ok(&made->world, dbk_read_exactly(made->world.vfs, file, FORGED_PATH, bytes_out, size, offset,
-                                             &made->world.error));
+    assert_ok(&made->world, dbk_read_exactly(made->world.vfs, file, WORLD_SEGMENT_PATH, bytes_out, size,
+                                             offset, &made->world.error));
     made->world.vfs->close(made->world.vfs, file);
 }
 
 void forge_write(forge *made, uint64_t offset, const void *bytes, size_t size, bool is_chunk) {
     uint64_t file_size;
     daybook_file *file = open_forged(made, &file_size);
-    assert_ok(&made->world,
-              dbk_write_exactly(made->world.vfs, file, FORGED_PATH, bytes, size, offset, &made->world.error));
+    assert_ok(&made->world, dbk_write_exactly(made->world.vfs, file, WORLD_SEGMENT_PATH, bytes, size, offset,
+                                              &made->world.error));
     uint8_t checksum[DBK_CHUNK_CHECKSUM_SIZE];
     dbk_put_u64(checksum, dbk_chunk_checksum(made->assembly.file.seed, offset, bytes, size));
     if (is_chunk)
-        assert_ok(&made->world, dbk_write_exactly(made->world.vfs, file, FORGED_PATH, checksum,
+        assert_ok(&made->world, dbk_write_exactly(made->world.vfs, file, WORLD_SEGMENT_PATH, checksum,
                                                   sizeof checksum, offset + size, &made->world.error));
     made->world.vfs->close(made->world.vfs, file);
 }

@@ -7,8 +7,6 @@
 #include "segment/footer.h"
 #include "segment/reader.h"
 
-#define SEGMENT_PATH "/segment-0000000000000001.dbs"
-
 typedef struct damage_count {
     uint64_t count;
     uint64_t offset; // of the last
@@ -22,22 +20,6 @@ static void count_damage(void *context, const daybook_finding *finding) {
     assert_true(finding->file.size > 0 && finding->message.size > 0);
 }
 
-static uint64_t file_size(test_world *world) {
-    daybook_file *file;
-    uint64_t size;
-    assert_int_equal(world->vfs->open(world->vfs, SEGMENT_PATH, DAYBOOK_VFS_READ, &file), 0);
-    assert_int_equal(world->vfs->file_size(world->vfs, file, &size), 0);
-    world->vfs->close(world->vfs, file);
-    return size;
-}
-
-static void set_file_size(test_world *world, uint64_t size) {
-    daybook_file *file;
-    assert_int_equal(world->vfs->open(world->vfs, SEGMENT_PATH, DAYBOOK_VFS_WRITE, &file), 0);
-    assert_int_equal(world->vfs->truncate(world->vfs, file, size), 0);
-    world->vfs->close(world->vfs, file);
-}
-
 // How many events can be read one way or the other; wrong content fails the test.
 static size_t count_readable(test_world *world, dbk_segment *segment) {
     size_t readable = 0;
@@ -47,7 +29,7 @@ static size_t count_readable(test_world *world, dbk_segment *segment) {
         daybook_status status = dbk_block_load(segment, number, &view, &world->error);
         if (status != DAYBOOK_OK) {
             assert_int_equal(status, DAYBOOK_EDAMAGED);
-            assert_string_equal(world->error.file, SEGMENT_PATH);
+            assert_string_equal(world->error.file, WORLD_SEGMENT_PATH);
             continue;
         }
         for (uint32_t i = 0; i < view.event_count; i++) {
@@ -115,23 +97,23 @@ static void every_flipped_byte_is_found_and_contained(void **state) {
     world_add_events(&world, 40);
     world.events[3].liveness = DBK_REMOVED;
     dbk_segment_unref(world_segment(&world, 0, 40));
-    uint64_t size = file_size(&world);
+    uint64_t size = world_file_size(&world);
     dbk_segment_config config = world_config(&world, 1);
     size_t least = SIZE_MAX;
     for (uint64_t offset = 0; offset < size; offset++) {
         uint8_t mask = (uint8_t)(1u << world_random(&world, 8));
-        assert_int_equal(dbk_sim_flip(world.sim, SEGMENT_PATH, offset, mask), DAYBOOK_OK);
+        assert_int_equal(dbk_sim_flip(world.sim, WORLD_SEGMENT_PATH, offset, mask), DAYBOOK_OK);
         damage_count damages = {0, 0};
         daybook_error_init(&world.error);
         daybook_status status = dbk_segment_verify(&config, count_damage, &damages, &world.error);
         assert_int_equal(status, DAYBOOK_EDAMAGED);
         assert_true(damages.count > 0);
-        assert_string_equal(world.error.file, SEGMENT_PATH);
+        assert_string_equal(world.error.file, WORLD_SEGMENT_PATH);
         if (offset % 5 == 0) {
             size_t readable = read_all(&world);
             if (readable < least) least = readable;
         }
-        assert_int_equal(dbk_sim_flip(world.sim, SEGMENT_PATH, offset, mask), DAYBOOK_OK);
+        assert_int_equal(dbk_sim_flip(world.sim, WORLD_SEGMENT_PATH, offset, mask), DAYBOOK_OK);
     }
     // One damage takes one block of events at most.
     assert_true(least >= 39 - 25);
@@ -145,12 +127,12 @@ static void cut_files_are_damaged(void **state) {
     world_init(&world, 32);
     world_add_events(&world, 20);
     dbk_segment_unref(world_segment(&world, 0, 20));
-    uint64_t size = file_size(&world);
+    uint64_t size = world_file_size(&world);
     dbk_segment_config config = world_config(&world, 1);
     for (uint64_t cut = size; cut > 0;) {
         uint64_t step = 1 + world_random(&world, 200);
         cut = cut > step ? cut - step : 0;
-        set_file_size(&world, cut);
+        world_resize_file(&world, cut);
         dbk_segment *segment;
         daybook_error_init(&world.error);
         if (size - cut <= 64) {
@@ -159,7 +141,7 @@ static void cut_files_are_damaged(void **state) {
         } else {
             assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error),
                              DAYBOOK_EDAMAGED);
-            assert_string_equal(world.error.file, SEGMENT_PATH);
+            assert_string_equal(world.error.file, WORLD_SEGMENT_PATH);
         }
         assert_int_equal(dbk_segment_verify(&config, NULL, NULL, &world.error), DAYBOOK_EDAMAGED);
     }
@@ -172,14 +154,14 @@ static void extended_files_are_damaged(void **state) {
     world_init(&world, 33);
     world_add_events(&world, 20);
     dbk_segment_unref(world_segment(&world, 0, 20));
-    uint64_t size = file_size(&world);
+    uint64_t size = world_file_size(&world);
     dbk_segment_config config = world_config(&world, 1);
     static const uint64_t more[] = {1, 63, 64, 128, 5000};
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
-        set_file_size(&world, size + more[i]);
+        world_resize_file(&world, size + more[i]);
         assert_int_equal(dbk_segment_verify(&config, NULL, NULL, &world.error), DAYBOOK_EDAMAGED);
         assert_int_equal(read_all(&world), 20); // what was there is there
-        set_file_size(&world, size);
+        world_resize_file(&world, size);
     }
     assert_int_equal(read_all(&world), 20);
     world_deinit(&world);
@@ -195,9 +177,10 @@ static void random_files_are_damaged(void **state) {
     for (unsigned i = 0; i < 50; i++) {
         uint8_t bytes[3000];
         for (size_t j = 0; j < sizeof bytes; j++) bytes[j] = (uint8_t)world_random(&world, 256);
-        set_file_size(&world, 300 + world_random(&world, 2700));
-        assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, 0, bytes, (size_t)file_size(&world)),
-                         DAYBOOK_OK);
+        world_resize_file(&world, 300 + world_random(&world, 2700));
+        assert_int_equal(
+            dbk_sim_overwrite(world.sim, WORLD_SEGMENT_PATH, 0, bytes, (size_t)world_file_size(&world)),
+            DAYBOOK_OK);
         dbk_segment *segment;
         assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error), DAYBOOK_EDAMAGED);
     }
@@ -215,7 +198,7 @@ static void a_newer_format_is_refused(void **state) {
     dbk_segment_head_encode(&fields, head);
     dbk_put_u32(head + 8, 2);
     dbk_put_u64(head + 72, dbk_checksum(head, 72, 0));
-    assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, 0, head, sizeof head), DAYBOOK_OK);
+    assert_int_equal(dbk_sim_overwrite(world.sim, WORLD_SEGMENT_PATH, 0, head, sizeof head), DAYBOOK_OK);
     dbk_segment_config config = world_config(&world, 1);
     dbk_segment *segment;
     assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error), DAYBOOK_EFORMAT);
@@ -231,7 +214,7 @@ static void change_chunk(test_world *world, const dbk_segment *segment, uint64_t
     assert_int_equal(dbk_chunk_read(&segment->reader, offset, size, "x", bytes, NULL), DAYBOOK_OK);
     bytes[at] = value;
     dbk_put_u64(bytes + size, dbk_chunk_checksum(segment->reader.seed, offset, bytes, size));
-    assert_int_equal(dbk_sim_overwrite(world->sim, SEGMENT_PATH, offset, bytes, size + 8), DAYBOOK_OK);
+    assert_int_equal(dbk_sim_overwrite(world->sim, WORLD_SEGMENT_PATH, offset, bytes, size + 8), DAYBOOK_OK);
     free(bytes);
 }
 
@@ -245,7 +228,7 @@ static void head_and_footer_must_agree(void **state) {
         uint8_t saved[DBK_SEGMENT_HEAD_SIZE];
         uint8_t bytes[DBK_SEGMENT_HEAD_SIZE];
         daybook_file *file;
-        assert_int_equal(world.vfs->open(world.vfs, SEGMENT_PATH, DAYBOOK_VFS_READ, &file), 0);
+        assert_int_equal(world.vfs->open(world.vfs, WORLD_SEGMENT_PATH, DAYBOOK_VFS_READ, &file), 0);
         assert_int_equal(world.vfs->read_at(world.vfs, file, saved, sizeof saved, 0), sizeof saved);
         world.vfs->close(world.vfs, file);
         dbk_segment_head head;
@@ -254,11 +237,13 @@ static void head_and_footer_must_agree(void **state) {
         if (part == 1) head.position_last++;
         if (part == 2) head.incarnation++;
         dbk_segment_head_encode(&head, bytes);
-        assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, 0, bytes, sizeof bytes), DAYBOOK_OK);
+        assert_int_equal(dbk_sim_overwrite(world.sim, WORLD_SEGMENT_PATH, 0, bytes, sizeof bytes),
+                         DAYBOOK_OK);
         dbk_segment_config config = world_config(&world, 1);
         dbk_segment *segment;
         assert_int_equal(dbk_segment_open(&config, world.cache, &segment, &world.error), DAYBOOK_EDAMAGED);
-        assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, 0, saved, sizeof saved), DAYBOOK_OK);
+        assert_int_equal(dbk_sim_overwrite(world.sim, WORLD_SEGMENT_PATH, 0, saved, sizeof saved),
+                         DAYBOOK_OK);
     }
     world_deinit(&world);
 }
@@ -310,21 +295,21 @@ static void chunks_are_bound_to_their_place(void **state) {
     test_world world;
     world_init(&world, 43);
     dbk_file_writer writer;
-    assert_ok(&world, dbk_file_writer_open(&writer, world.allocator, world.vfs, SEGMENT_PATH, false, 1 << 20,
-                                           &world.error));
+    assert_ok(&world, dbk_file_writer_open(&writer, world.allocator, world.vfs, WORLD_SEGMENT_PATH, false,
+                                           1 << 20, &world.error));
     writer.seed = 17;
     uint64_t offsets[2];
     assert_ok(&world, dbk_file_write_chunk(&writer, daybook_text("one chunk"), &offsets[0], &world.error));
     assert_ok(&world, dbk_file_write_chunk(&writer, daybook_text("two chunk"), &offsets[1], &world.error));
     assert_ok(&world, dbk_file_writer_flush(&writer, &world.error));
     dbk_file_reader reader = {
-        .vfs = world.vfs, .path = SEGMENT_PATH, .file = writer.file, .size = writer.offset, .seed = 17};
+        .vfs = world.vfs, .path = WORLD_SEGMENT_PATH, .file = writer.file, .size = writer.offset, .seed = 17};
     enum { SIZE = 9, WHOLE = SIZE + DBK_CHUNK_CHECKSUM_SIZE };
     uint8_t bytes[2][WHOLE];
     for (int i = 0; i < 2; i++)
         assert_ok(&world, dbk_chunk_read(&reader, offsets[i], SIZE, "a chunk", bytes[i], &world.error));
     for (int i = 0; i < 2; i++)
-        assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, offsets[i], bytes[1 - i], WHOLE),
+        assert_int_equal(dbk_sim_overwrite(world.sim, WORLD_SEGMENT_PATH, offsets[i], bytes[1 - i], WHOLE),
                          DAYBOOK_OK);
     for (int i = 0; i < 2; i++)
         assert_int_equal(dbk_chunk_read(&reader, offsets[i], SIZE, "a chunk", bytes[i], &world.error),
@@ -454,7 +439,8 @@ static void hostile_bytes_under_right_checksums_harm_nobody(void **state) {
             change_chunk(&world, segment, offset, size, world_random(&world, size),
                          (uint8_t)world_random(&world, 256));
         use_hostile(&world);
-        assert_int_equal(dbk_sim_overwrite(world.sim, SEGMENT_PATH, offset, saved, size + 8), DAYBOOK_OK);
+        assert_int_equal(dbk_sim_overwrite(world.sim, WORLD_SEGMENT_PATH, offset, saved, size + 8),
+                         DAYBOOK_OK);
         free(saved);
     }
     dbk_segment_unref(segment);
@@ -512,11 +498,11 @@ static void repair_carries_what_is_known_of_removed_events(void **state) {
     size_t most = 0;
     for (unsigned round = 0; round < 40; round++) {
         uint64_t offset = index_begin + 1000 + world_random(&world, first - index_begin - 1000);
-        assert_int_equal(dbk_sim_flip(world.sim, SEGMENT_PATH, offset, 1), DAYBOOK_OK);
+        assert_int_equal(dbk_sim_flip(world.sim, WORLD_SEGMENT_PATH, offset, 1), DAYBOOK_OK);
         size_t known = salvage(&world, &lost);
         assert_true(known == removed || lost);
         if (lost && known > most) most = known;
-        assert_int_equal(dbk_sim_flip(world.sim, SEGMENT_PATH, offset, 1), DAYBOOK_OK);
+        assert_int_equal(dbk_sim_flip(world.sim, WORLD_SEGMENT_PATH, offset, 1), DAYBOOK_OK);
     }
     assert_true(most > removed / 2);
     world_deinit(&world);

@@ -11,7 +11,6 @@
 #include "segment/pack.h"
 #include "segment/terms.h"
 
-#define SEGMENT_PATH "/segment-0000000000000001.dbs"
 #define MERGED_PATH "/segment-0000000000000009.dbs"
 
 // zstd's mark of a dictionary with tables, and no tables: refused by who packs and by who unpacks.
@@ -214,7 +213,7 @@ static void a_block_read_with_its_page_may_be_damaged(void **state) {
     dbk_segment *segment = forge_open(&made, 6);
     uint64_t offset = segment->footer.block_pages[0].first_block_offset;
     dbk_segment_unref(segment);
-    assert_int_equal(dbk_sim_flip(made.world.sim, SEGMENT_PATH, offset + 40, 1), DAYBOOK_OK);
+    assert_int_equal(dbk_sim_flip(made.world.sim, WORLD_SEGMENT_PATH, offset + 40, 1), DAYBOOK_OK);
     segment = forge_open(&made, 6);
     assert_int_equal(find_and_load(&made.world, segment, made.base), DAYBOOK_EDAMAGED);
     assert_ok(&made.world,
@@ -762,7 +761,7 @@ static void ids_are_looked_for_on_a_damaged_page(void **state) {
     segment = world_open(&made.world, 1);
     uint64_t first = segment->footer.block_pages[1].first_block_offset;
     dbk_segment_unref(segment);
-    assert_int_equal(dbk_sim_flip(made.world.sim, SEGMENT_PATH, first + 2, 1), DAYBOOK_OK);
+    assert_int_equal(dbk_sim_flip(made.world.sim, WORLD_SEGMENT_PATH, first + 2, 1), DAYBOOK_OK);
     dbk_cache_free(made.world.cache);
     assert_int_equal(dbk_cache_new(made.world.allocator, 1 << 20, &made.world.cache), DAYBOOK_OK);
     segment = world_open(&made.world, 1);

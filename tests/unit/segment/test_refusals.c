@@ -9,7 +9,6 @@
 
 enum { EVENTS = 60 };
 
-#define SEGMENT_PATH "/segment-0000000000000001.dbs"
 #define MERGED_PATH "/segment-0000000000000009.dbs"
 
 static dbk_liveness all_live(void *context, uint32_t stream_id, uint64_t position) {
@@ -239,7 +238,7 @@ static void a_damaged_copy_of_a_dictionary_spares_its_neighbours(void **state) {
     begin_merged(&world);
     dbk_segment *segment = world_open(&world, 1);
     uint64_t offset = segment->footer.dictionaries[1].copy_offset;
-    assert_int_equal(dbk_sim_flip(world.sim, SEGMENT_PATH, offset + 10, 1), DAYBOOK_OK);
+    assert_int_equal(dbk_sim_flip(world.sim, WORLD_SEGMENT_PATH, offset + 10, 1), DAYBOOK_OK);
     dbk_block_view view;
     memset(&view, 0, sizeof view);
     for (uint32_t i = 0; i < dbk_segment_block_count(segment); i++)
@@ -283,25 +282,9 @@ static void a_size_that_cannot_be_asked_for_is_told(void **state) {
     world_deinit(&world);
 }
 
-static uint64_t file_size_of(test_world *world) {
-    daybook_file *file;
-    uint64_t size;
-    assert_int_equal(world->vfs->open(world->vfs, SEGMENT_PATH, DAYBOOK_VFS_READ, &file), 0);
-    assert_int_equal(world->vfs->file_size(world->vfs, file, &size), 0);
-    world->vfs->close(world->vfs, file);
-    return size;
-}
-
-static void resize(test_world *world, uint64_t size) {
-    daybook_file *file;
-    assert_int_equal(world->vfs->open(world->vfs, SEGMENT_PATH, DAYBOOK_VFS_WRITE, &file), 0);
-    assert_int_equal(world->vfs->truncate(world->vfs, file, size), 0);
-    world->vfs->close(world->vfs, file);
-}
-
 static dbk_segment_tail tail_of(forge *made) {
     uint8_t bytes[DBK_SEGMENT_TAIL_SIZE];
-    uint64_t at = file_size_of(&made->world) - sizeof bytes;
+    uint64_t at = world_file_size(&made->world) - sizeof bytes;
     dbk_segment_tail tail;
     forge_read(made, at, bytes, sizeof bytes);
     assert_int_equal(dbk_segment_tail_decode(bytes, at, &tail), DAYBOOK_OK);
@@ -332,20 +315,20 @@ static void either_tail_serves_alone(void **state) {
     (void)state;
     forge made;
     forge_sound(&made);
-    uint64_t size = file_size_of(&made.world);
+    uint64_t size = world_file_size(&made.world);
     dbk_segment_tail tail = tail_of(&made);
     // Longer, and the second tail is gone: the first is found.
     static const uint8_t nothing[DBK_SEGMENT_TAIL_SIZE] = {0};
     forge_write(&made, size - DBK_SEGMENT_TAIL_SIZE, nothing, sizeof nothing, false);
-    resize(&made.world, size + 100);
+    world_resize_file(&made.world, size + 100);
     assert_int_equal(open_forged(&made), DAYBOOK_OK);
     check_each_allocation(&made.world, open_forged_step, 1);
     check_each_call(&made.world, open_forged_step, DBK_SIM_READ);
     // Shorter by the second tail.
-    resize(&made.world, size - DBK_SEGMENT_TAIL_SIZE);
+    world_resize_file(&made.world, size - DBK_SEGMENT_TAIL_SIZE);
     assert_int_equal(open_forged(&made), DAYBOOK_OK);
     // One that was written for another size is not believed.
-    resize(&made.world, size + 100);
+    world_resize_file(&made.world, size + 100);
     tail.file_size = size + 1000;
     write_tail(&made, &tail, size - 2 * DBK_SEGMENT_TAIL_SIZE);
     assert_int_equal(open_forged(&made), DAYBOOK_EDAMAGED);
@@ -356,7 +339,7 @@ static void tails_of_a_newer_format_are_told(void **state) {
     (void)state;
     forge made;
     forge_sound(&made);
-    uint64_t at = file_size_of(&made.world) - 2 * DBK_SEGMENT_TAIL_SIZE;
+    uint64_t at = world_file_size(&made.world) - 2 * DBK_SEGMENT_TAIL_SIZE;
     uint8_t bytes[DBK_SEGMENT_TAIL_SIZE];
     forge_read(&made, at, bytes, sizeof bytes);
     dbk_put_u32(bytes + 8, DBK_SEGMENT_FORMAT + 1);
@@ -370,7 +353,7 @@ static void footers_larger_than_the_file_are_damage(void **state) {
     (void)state;
     forge made;
     forge_sound(&made);
-    uint64_t at = file_size_of(&made.world) - 2 * DBK_SEGMENT_TAIL_SIZE;
+    uint64_t at = world_file_size(&made.world) - 2 * DBK_SEGMENT_TAIL_SIZE;
     dbk_segment_tail tail = tail_of(&made);
     tail.footer_size = UINT64_C(1) << 40;
     write_tail(&made, &tail, at);

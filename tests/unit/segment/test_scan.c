@@ -3,8 +3,6 @@
 #include "fixture.h"
 #include "segment/reader.h"
 
-#define SEGMENT_PATH "/segment-0000000000000001.dbs"
-
 // Every event from `position` on against the model from `at` on.
 static void check_from(test_world *world, dbk_segment *segment, uint64_t position, size_t at) {
     dbk_block_scan *scan;
@@ -117,7 +115,7 @@ static void a_damaged_block_spoils_no_other(void **state) {
     uint32_t broken = dbk_segment_block_count(segment) / 2;
     dbk_block_place place;
     assert_ok(&world, dbk_segment_block_place(segment, broken, &place, &world.error));
-    assert_int_equal(dbk_sim_flip(world.sim, SEGMENT_PATH, place.file_offset + 50, 0x10), DAYBOOK_OK);
+    assert_int_equal(dbk_sim_flip(world.sim, WORLD_SEGMENT_PATH, place.file_offset + 50, 0x10), DAYBOOK_OK);
     dbk_block_scan *scan;
     assert_ok(&world, dbk_block_scan_new(segment, &scan, &world.error));
     dbk_block_view view = {0};

@@ -51,16 +51,11 @@ static daybook_store *open_store(fixture *at, const char *path, unsigned flags) 
     return store;
 }
 
-static void append_one(daybook_store *store, unsigned number) {
-    char subject[64];
-    char data[300];
-    (void)snprintf(subject, sizeof subject, "orders.%u.placed", number % 17);
-    int size =
-        snprintf(data, sizeof data, "{\"number\":%u,\"text\":\"%0200u\"}", number, number * 2654435761u);
+static void append(daybook_store *store, const char *subject, daybook_slice data) {
     daybook_event event;
     daybook_event_init(&event);
     event.subject = daybook_text(subject);
-    event.data = daybook_bytes(data, (size_t)size);
+    event.data = data;
     daybook_append_options options;
     daybook_append_options_init(&options);
     options.auto_stream = 1;
@@ -68,6 +63,15 @@ static void append_one(daybook_store *store, unsigned number) {
     daybook_status status = daybook_append(store, &event, 1, &options, NULL, &error);
     if (status != DAYBOOK_OK) print_error("append: %s\n", error.message);
     assert_int_equal(status, DAYBOOK_OK);
+}
+
+static void append_one(daybook_store *store, unsigned number) {
+    char subject[64];
+    char data[300];
+    (void)snprintf(subject, sizeof subject, "orders.%u.placed", number % 17);
+    int size =
+        snprintf(data, sizeof data, "{\"number\":%u,\"text\":\"%0200u\"}", number, number * 2654435761u);
+    append(store, subject, daybook_bytes(data, (size_t)size));
 }
 
 // Two segments, one with a deletion file, and events in the journal.
@@ -583,6 +587,12 @@ static unsigned files_holding(fixture *at, const char *ending, const char *text)
     return count;
 }
 
+static void append_secret(daybook_store *store, const char *secret, unsigned number) {
+    char data[200];
+    (void)snprintf(data, sizeof data, "{\"name\":\"%s\",\"number\":%u}", secret, number);
+    append(store, "people.1.named", daybook_text(data));
+}
+
 // The secret is in the journal, in blocks and, as it is frequent, in the dictionary of the segment.
 static void erased_events_leave_no_bytes(void **state) {
     (void)state;
@@ -590,18 +600,9 @@ static void erased_events_leave_no_bytes(void **state) {
     fixture at;
     begin(&at, 6);
     daybook_store *store = open_store(&at, "/s", 0);
-    char data[200];
     for (unsigned i = 0; i < 900; i++) {
         append_one(store, i);
-        (void)snprintf(data, sizeof data, "{\"name\":\"%s\",\"number\":%u}", secret, i);
-        daybook_event event;
-        daybook_event_init(&event);
-        event.subject = daybook_text("people.1.named");
-        event.data = daybook_text(data);
-        daybook_append_options options;
-        daybook_append_options_init(&options);
-        options.auto_stream = 1;
-        assert_int_equal(daybook_append(store, &event, 1, &options, NULL, NULL), DAYBOOK_OK);
+        append_secret(store, secret, i);
         if (i % 200 == 99) assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
     }
     assert_true(files_holding(&at, "", secret) >= 2);
@@ -631,20 +632,9 @@ static void erased_events_leave_no_bytes_in_shared_dictionaries(void **state) {
     fixture at;
     begin(&at, 6);
     daybook_store *store = open_store(&at, "/s", 0);
-    char data[300];
     for (unsigned i = 0; i < 800; i++) {
         append_one(store, i);
-        if (i < 400 && i % 4 == 0) {
-            (void)snprintf(data, sizeof data, "{\"name\":\"%s\",\"number\":%u}", secret, i);
-            daybook_event event;
-            daybook_event_init(&event);
-            event.subject = daybook_text("people.1.named");
-            event.data = daybook_text(data);
-            daybook_append_options options;
-            daybook_append_options_init(&options);
-            options.auto_stream = 1;
-            assert_int_equal(daybook_append(store, &event, 1, &options, NULL, NULL), DAYBOOK_OK);
-        }
+        if (i < 400 && i % 4 == 0) append_secret(store, secret, i);
         if (i % 400 == 399) assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
     }
     assert_int_equal(files_holding(&at, ".dbs", secret), 2);
@@ -680,18 +670,9 @@ static void what_merges_dropped_is_erased_too(void **state) {
         fixture at;
         begin(&at, 6);
         daybook_store *store = open_store(&at, "/s", 0);
-        char data[300];
         for (unsigned i = 0; i < 600; i++) {
             if (i % 4 == 0) append_one(store, i);
-            (void)snprintf(data, sizeof data, "{\"name\":\"%s\",\"number\":%u}", secret, i);
-            daybook_event event;
-            daybook_event_init(&event);
-            event.subject = daybook_text("people.1.named");
-            event.data = daybook_text(data);
-            daybook_append_options options;
-            daybook_append_options_init(&options);
-            options.auto_stream = 1;
-            assert_int_equal(daybook_append(store, &event, 1, &options, NULL, NULL), DAYBOOK_OK);
+            append_secret(store, secret, i);
         }
         assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
         daybook_purge_options purge;
