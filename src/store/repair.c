@@ -167,11 +167,14 @@ static daybook_status commit_edit(repairing *repair, const dbk_manifest_edit *ed
     return dbk_manifest_commit(manifest, edit, error);
 }
 
+static daybook_status fail_memory(const daybook_store *store, daybook_error *error) {
+    return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while repairing %s", store->path);
+}
+
 static daybook_status remove_later(repairing *repair, const char *name, daybook_error *error) {
     void *grown = dbk_resize_array(repair->store->allocator, repair->gone, repair->gone_count + 1,
                                    sizeof *repair->gone);
-    if (grown == NULL)
-        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory while repairing %s", repair->store->path);
+    if (grown == NULL) return fail_memory(repair->store, error);
     repair->gone = grown;
     (void)snprintf(repair->gone[repair->gone_count++], NAME_SIZE, "%s", name);
     return DAYBOOK_OK;
@@ -788,7 +791,8 @@ static daybook_status rebuild(repairing *repair, const daybook_error *why, daybo
     store->incarnation = store->manifest.incarnation;
     if (repair->dry_run) return DAYBOOK_OK;
     int result = store->vfs->list(store->vfs, store->path, keep_manifest, repair);
-    if (result != 0) return dbk_fail(error, DAYBOOK_EIO, "the files of %s cannot be listed", store->path);
+    if (result < 0) return dbk_fail_system(error, result, "list", store->path, 0);
+    if (result > 0) return fail_memory(store, error);
     for (size_t i = 0; i < repair->gone_count; i++)
         DBK_TRY(keep_aside(repair, repair->gone[i], false, error));
     return DAYBOOK_OK; // written with the last edit

@@ -13,6 +13,7 @@
 
 #include "daybook/daybook.h"
 #include "io/sim/sim.h"
+#include "lib/fault_allocator.h"
 
 enum { FINDINGS_MAX = 64, NAMES_MAX = 32 };
 
@@ -540,8 +541,64 @@ static void events_of_a_stream_nobody_knows_are_told(void **state) {
     end(&at);
 }
 
+// A vfs whose `nth` listing fails, or finds no memory for the first thing it is told.
+static struct {
+    daybook_vfs *inner;
+    fault_allocator faults;
+    unsigned nth, count;
+    int result; // 0: memory
+} listing;
+
+static int failing_list(daybook_vfs *vfs, const char *path,
+                        int (*visit)(void *context, const daybook_vfs_entry *entry), void *context) {
+    (void)vfs;
+    bool is_it = ++listing.count == listing.nth;
+    if (is_it && listing.result != 0) return listing.result;
+    if (is_it) fault_allocator_fail(&listing.faults, 1, false);
+    int result = listing.inner->list(listing.inner, path, visit, context);
+    if (is_it) fault_allocator_fail(&listing.faults, 0, false);
+    return result;
+}
+
+// How many listings of a rebuild failed it.
+static unsigned rebuild_with_each_listing_failing(fixture *at, int result, daybook_status expected) {
+    unsigned failed = 0;
+    listing.result = result;
+    for (listing.nth = 1;; listing.nth++) {
+        listing.count = 0;
+        daybook_status status = rebuild(at);
+        if (status != DAYBOOK_OK && status != expected)
+            fail_msg("listing %u: %s: %s", listing.nth, daybook_status_name(status), at->error.message);
+        failed += status == expected;
+        if (listing.count < listing.nth) return failed;
+    }
+}
+
+static void a_listing_that_fails_is_told_as_what_it_is(void **state) {
+    (void)state;
+    fixture at;
+    begin(&at, 31);
+    daybook_store *store = open_store(&at);
+    add_stream(&at, store, "ORDERS", "orders.>", DAYBOOK_STORAGE_FILE);
+    must(&at, "close", daybook_close(store, &at.error));
+    listing.inner = at.vfs;
+    fault_allocator_init(&listing.faults);
+    daybook_vfs vfs = *at.vfs;
+    vfs.list = failing_list;
+    at.options.vfs = &vfs;
+    at.options.allocator = &listing.faults.allocator;
+    assert_true(rebuild_with_each_listing_failing(&at, -EACCES, DAYBOOK_EPERMISSION) >= 2);
+    assert_true(rebuild_with_each_listing_failing(&at, 0, DAYBOOK_ENOMEM) >= 1);
+    assert_int_equal(fault_allocator_live(&listing.faults), 0);
+    at.options.vfs = at.vfs;
+    at.options.allocator = NULL;
+    must(&at, "close", daybook_close(open_store(&at), &at.error));
+    end(&at);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_listing_that_fails_is_told_as_what_it_is),
         cmocka_unit_test(removals_that_are_counted_already_are_rebuilt),
         cmocka_unit_test(a_store_with_streams_in_memory_is_rebuilt),
         cmocka_unit_test(streams_that_came_and_went_are_rebuilt),
