@@ -3,6 +3,8 @@
 // events.
 #include "postgres_model.h"
 
+#include <time.h>
+
 #include "base/bytes.h"
 
 static void a_wrong_setup_leaves_nothing(void **context) {
@@ -20,6 +22,14 @@ static void a_wrong_setup_leaves_nothing(void **context) {
 }
 
 // Who is in charge.
+
+// A session that was closed gives its locks up a moment later.
+static void wait_until_nobody_is_in_charge(postgres_model *at) {
+    static const char count_locks[] = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    const struct timespec nap = {.tv_nsec = 10000000};
+    for (int i = 0; i < 1000 && strcmp(postgres_ask(at, count_locks), "0") != 0; i++)
+        (void)nanosleep(&nap, NULL);
+}
 
 static void one_instance_is_in_charge(void **context) {
     postgres_model *at = *context;
@@ -50,6 +60,7 @@ static void one_instance_is_in_charge(void **context) {
     assert_ok(at, calls->claim(second, "orders", "two", 2, &at->error));
     assert_status(at, calls->claim(at->target, "orders", "one", 2, &at->error), DAYBOOK_ELOCKED);
     calls->close(second);
+    wait_until_nobody_is_in_charge(at);
     assert_ok(at, calls->claim(at->target, "orders", "one", 3, &at->error));
     assert_asks(at, "SELECT format('%s %s', instance, updated_ns) FROM daybook_projection", "one 3");
 }
