@@ -60,7 +60,8 @@ struct daybook_cursor {
     uint32_t run;         // blocks loaded one behind the other
     dbk_block_scan *scan; // once they are SCAN_RUN, in a segment too large for the cache
 
-    // The current event.
+    // The current event. Until it is given out it stays the next one: memory may run out on the way.
+    enum { EVENT_GIVEN, EVENT_FOUND, EVENT_UNPINNED } progress;
     dbk_event event;
     dbk_buf copy;
     dbk_slice *tags;
@@ -491,13 +492,16 @@ static daybook_status advance(daybook_cursor *cursor, daybook_error *error) {
         leave_old_source(cursor);
         if (cursor->source == NULL) {
             daybook_status status = enter_source(cursor, &skip, error);
+            if (status == DAYBOOK_EDAMAGED && cursor->source != NULL) pass_source(cursor);
             if (status != DAYBOOK_OK) {
-                if (cursor->source != NULL) pass_source(cursor);
+                leave_source(cursor); // it may be as it was, to be entered again
                 return status;
             }
         }
         if (!skip) {
             daybook_status status = advance_in_source(cursor, error);
+            if (status != DAYBOOK_OK && status != DAYBOOK_END && status != DAYBOOK_EDAMAGED)
+                leave_source(cursor);
             if (status != DAYBOOK_END) return status;
             if (cursor->source == NULL) continue;
         }
@@ -678,6 +682,14 @@ static daybook_status make_list(daybook_cursor *cursor, daybook_error *error) {
     return status;
 }
 
+// What could not be read this time is taken again.
+static void put_back(daybook_cursor *cursor) {
+    if (cursor->back)
+        cursor->list_at++;
+    else
+        cursor->list_at--;
+}
+
 // The next event of the list that still matches; END behind it, and then a following cursor goes on behind
 // its bound.
 static daybook_status advance_list(daybook_cursor *cursor, daybook_error *error) {
@@ -696,6 +708,7 @@ static daybook_status advance_list(daybook_cursor *cursor, daybook_error *error)
             if (status == DAYBOOK_END) continue;
             if (status != DAYBOOK_OK) {
                 leave_source(cursor);
+                if (status != DAYBOOK_EDAMAGED) put_back(cursor);
                 return status;
             }
             if (skip) {
@@ -710,6 +723,7 @@ static daybook_status advance_list(daybook_cursor *cursor, daybook_error *error)
         cursor->first = first;
         cursor->last = last;
         if (status == DAYBOOK_END || skip) continue;
+        if (status != DAYBOOK_OK && status != DAYBOOK_EDAMAGED) put_back(cursor);
         if (status != DAYBOOK_OK) return status;
         if (cursor->event.position == position && is_accepted(cursor)) return DAYBOOK_OK;
     }
@@ -864,10 +878,16 @@ daybook_status daybook_cursor_next(daybook_cursor *cursor, int timeout_ms, daybo
         daybook_error_init(&own);
         error = &own;
     }
-    DBK_TRY(next_event(cursor, timeout_ms, error));
-    daybook_status status = unpin_event(cursor);
-    if (status == DAYBOOK_OK) status = fill(cursor, event_out);
+    if (cursor->progress == EVENT_GIVEN) DBK_TRY(next_event(cursor, timeout_ms, error));
+    if (cursor->progress == EVENT_GIVEN) cursor->progress = EVENT_FOUND;
+    daybook_status status = DAYBOOK_OK;
+    if (cursor->progress == EVENT_FOUND) status = unpin_event(cursor);
+    if (status == DAYBOOK_OK) {
+        cursor->progress = EVENT_UNPINNED;
+        status = fill(cursor, event_out);
+    }
     if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory reading an event");
+    cursor->progress = EVENT_GIVEN;
     return DAYBOOK_OK;
 }
 
@@ -877,6 +897,8 @@ const dbk_event *dbk_cursor_event(const daybook_cursor *cursor) {
 
 uint64_t daybook_cursor_position(const daybook_cursor *cursor) {
     if (cursor == NULL || cursor->listing) return 0;
+    if (cursor->progress != EVENT_GIVEN)
+        return cursor->back ? cursor->event.position + 1 : cursor->event.position - 1;
     return cursor->back ? cursor->next + 1 : cursor->next - 1;
 }
 
