@@ -1,4 +1,4 @@
-# Installation: headers, libraries, the CMake package, pkg-config files, program, manual page, completion.
+# Installation: headers, libraries, the CMake package, pkg-config files, program, manual page, completion, systemd unit.
 include(CMakePackageConfigHelpers)
 
 install(DIRECTORY include/daybook DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
@@ -51,5 +51,8 @@ if(TARGET daybook_cli)
   install(FILES ${PROJECT_BINARY_DIR}/packaging/daybook.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
   install(FILES ${PROJECT_BINARY_DIR}/packaging/daybook.bash-completion
     DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME daybook)
+  if(TARGET daybook_server)
+    install(FILES packaging/daybook.service DESTINATION lib/systemd/system)
+  endif()
 endif()
 install(FILES README.md LICENSE CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)

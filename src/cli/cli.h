@@ -293,6 +293,7 @@ int cli_run_import_git(cli_context *context);
 int cli_run_export(cli_context *context);
 int cli_run_demo(cli_context *context);
 int cli_run_bench(cli_context *context);
+int cli_run_serve(cli_context *context);
 
 // --- Parsing and help, used by main. ---
 

@@ -38,6 +38,9 @@
 #ifndef CLI_HAVE_BENCH
 #define cli_run_bench NULL
 #endif
+#ifndef CLI_HAVE_SERVER
+#define cli_run_serve NULL
+#endif
 
 #define FLAG(option_name, text) \
     { .name = option_name, .help = text, .kind = CLI_FLAG }
@@ -444,6 +447,45 @@ static const cli_option consumer_ack_options[] = {
     FLAG("term", "never deliver again"),
     TEXT("reason", "TEXT", "with --term: why"),
     FLAG("progress", "being worked on: its time begins anew"),
+    END,
+};
+
+static const cli_option serve_options[] = {
+    {.name = "config",
+     .argument = "FILE",
+     .kind = CLI_FILE,
+     .letter = 'c',
+     .help = "configuration as nats-server reads it; options count more"},
+    TEXT("host", "ADDRESS", "listen here (default 127.0.0.1; with --config 0.0.0.0)"),
+    {.name = "port",
+     .argument = "N",
+     .kind = CLI_NUMBER,
+     .letter = 'p',
+     .help = "port for clients (default 4222; 0: any free one)"},
+    {.name = "http-port",
+     .argument = "N",
+     .kind = CLI_NUMBER,
+     .letter = 'm',
+     .help = "port of the HTTP monitor (0: any free one; default none)"},
+    TEXT("name", "NAME", "name of the server (default its id)"),
+    {.name = "log",
+     .argument = "FILE",
+     .kind = CLI_FILE,
+     .letter = 'l',
+     .help = "log into FILE (default stderr)"},
+    {.name = "debug", .kind = CLI_FLAG, .letter = 'D', .help = "more log lines"},
+    {.name = "trace", .kind = CLI_FLAG, .letter = 'V', .help = "lines of the protocol in the log"},
+    {.name = "pid",
+     .argument = "FILE",
+     .kind = CLI_FILE,
+     .letter = 'P',
+     .help = "write the process id into FILE"},
+    {.name = "ports-dir",
+     .argument = "DIR",
+     .kind = CLI_DIRECTORY,
+     .help = "write a file that names the ports into DIR"},
+    TEXTS("set", "KEY=VALUE", "a line of the configuration, such as max_payload=2MB"),
+    {.name = "check", .kind = CLI_FLAG, .letter = 't', .help = "check the configuration, then stop"},
     END,
 };
 
@@ -1051,11 +1093,22 @@ const cli_command cli_commands[] = {
      .run = cli_run_bench,
      .flags = CLI_WITHOUT_STORE},
     {.name = "serve",
-     .usage = "",
-     .summary = "serve the store over the NATS protocol",
-     .run = NULL,
-     .flags = CLI_HIDDEN,
-     .positional_max = CLI_ANY},
+     .usage = "[DIR]",
+     .summary = "serve the store in DIR to clients of NATS",
+     .description = "Clients of NATS publish, subscribe and use JetStream; a publish into a stream is "
+                    "acknowledged when it is on "
+                    "disk. Without DIR the store is that of -s, or the one the configuration names. SIGINT "
+                    "and SIGTERM stop, "
+                    "SIGHUP reads the configuration again, SIGUSR1 opens the log file again, SIGUSR2 lets "
+                    "clients go little by "
+                    "little (lame duck). Under the name nats-server this program takes nats-server's flags.",
+     .examples = "daybook serve shop\n"
+                 "daybook serve shop --host 0.0.0.0 --config server.conf\n"
+                 "daybook serve shop --port 0 --json\n"
+                 "daybook serve --config server.conf --check",
+     .options = serve_options,
+     .run = cli_run_serve,
+     .positional_max = 1},
     {.name = "schema",
      .usage = "",
      .summary = "schema registry",

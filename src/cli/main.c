@@ -8,6 +8,9 @@
 // store file be given its number and be printed into.
 
 #include "cli/cli.h"
+#ifdef CLI_HAVE_SERVER
+#include "cli/nats_server.h"
+#endif
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,6 +51,9 @@ static int close_store(cli_context *context, int status) {
 }
 
 static int run(cli_context *context, int count, char **arguments) {
+#ifdef CLI_HAVE_SERVER
+    if (cli_is_nats_server(arguments[0])) return cli_run_nats_server(context->out, count, arguments);
+#endif
     int help = 0;
     int status = cli_parse(context, count, arguments, &help);
     if (status != CLI_FINE || help) return status;

@@ -116,15 +116,16 @@ void cli_print_manual(cli_output *out) {
         ".SH SYNOPSIS\n\\fBdaybook\\fR [\\fB\\-s\\fR \\fISTORE\\fR] \\fICOMMAND\\fR [\\fIARGUMENT\\fR...] "
         "[\\fIOPTION\\fR...]\n.SH DESCRIPTION\n");
     put_paragraphs(
-        out, "A store is a directory of streams. A stream is a log that captures subjects, an event has a "
-             "subject such as orders.123.shipped: category, id of the aggregate, type. Everything "
-             "acknowledged is on disk.\n\n"
-             "One process writes at a time; another waits for it up to --wait, then fails and names it. "
-             "Readers never wait. Only append, import, demo and restore create a store, and say so.\n\n"
-             "On a terminal output is for people; with --json it is one object per line, and errors "
-             "are objects on standard error with error, message, expected, actual and missed.\n\n"
-             "TIME is RFC 3339 with T or a blank, any offset (none is UTC), a date, now, or an offset such "
-             "as -90m. Options may stand before or after the command's arguments; -- ends them.");
+        out,
+        "A store is a directory of streams. A stream is a log that captures subjects, an event has a "
+        "subject such as orders.123.shipped: category, id of the aggregate, type. Everything "
+        "acknowledged is on disk.\n\n"
+        "One process writes at a time; another waits for it up to --wait, then fails and names it. "
+        "Readers never wait. Only append, import, demo, restore and serve create a store, and say so.\n\n"
+        "On a terminal output is for people; with --json it is one object per line, and errors "
+        "are objects on standard error with error, message, expected, actual and missed.\n\n"
+        "TIME is RFC 3339 with T or a blank, any offset (none is UTC), a date, now, or an offset such "
+        "as -90m. Options may stand before or after the command's arguments; -- ends them.");
     cli_puts(out, ".SH OPTIONS OF EVERY COMMAND\n");
     put_options(out, cli_global_options);
     cli_puts(out, ".SH COMMANDS\n");

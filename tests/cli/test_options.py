@@ -12,7 +12,7 @@ VERBS = ("append read ls state diff why trace snapshot+take snapshot+show snapsh
          "machine+draw machine+state machine+history machine+move stream+ls stream+add "
          "stream+info stream+edit stream+rm stream+purge stream+delete kv+add kv+ls kv+put kv+get kv+create kv+update "
          "kv+del kv+purge kv+keys kv+history kv+watch kv+rm import+csv import+ndjson import+xes import+git export demo "
-         "info verify repair rebuild backup restore bench help").split()
+         "info verify repair rebuild backup restore bench serve help").split()
 
 
 class Options(Case):
@@ -55,7 +55,7 @@ class Options(Case):
             done = subprocess.run(["bash", "-c", commands], capture_output=True, check=True)
             return done.stdout.decode().split()
         self.assertEqual(["append"], complete("app"))
-        self.assertEqual(["snapshot", "state", "stream"], sorted(complete("s")))
+        self.assertEqual(["serve", "snapshot", "state", "stream"], sorted(complete("s")))
         self.assertEqual(["info"], complete("stream", "in"))
         self.assertEqual(["--expect-seq", "--expect-subject-seq", "--expect-version"], sorted(complete("append", "--expect")))
         self.assertEqual(["--dry-run"], complete("stream", "rm", "--d"))
@@ -109,14 +109,13 @@ class Options(Case):
             self.fails(USAGE, "read", "--wait", wait)
 
     def test_not_built_in(self):
-        for verb in ("serve", "schema"):
-            self.fails(UNAVAILABLE, verb, says="not built in")
-            self.fails(UNAVAILABLE, verb, "ls", "--port", "7", says="not built in")
+        self.fails(UNAVAILABLE, "schema", says="not built in")
+        self.fails(UNAVAILABLE, "schema", "ls", "--port", "7", says="not built in")
         for url in ("nats://localhost:4222", "tls://x"):
             self.assertEqual("EUNSUPPORTED", self.fails(UNAVAILABLE, "-s", url, "read", "--json", says="not built in").error()["error"])
             self.fails(UNAVAILABLE, "-s", url, "append", "a.1.x")
         build = self.ok("info", "--build", "--json").object()
-        self.assertIn("serve", build["not_built_in"])
+        self.assertIn("schema", build["not_built_in"])
         self.assertIn("zstd", build["libraries"])
 
     def test_quiet_says_nothing_but_what_was_created(self):

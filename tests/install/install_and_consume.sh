@@ -11,7 +11,7 @@ unset DESTDIR LD_LIBRARY_PATH
 "$cmake" --install "$build" --prefix "$work/made" >"$work/install.log" || { cat "$work/install.log"; exit 1; }
 for file in include/daybook/daybook.h include/daybook/sys/vfs.h "$libdir/libdaybook.so.0" "$libdir/libdaybook.a" \
     "$libdir/libdaybook-toolkit.so.0" "$libdir/libdaybook-projection.so.0" "$libdir/pkgconfig/daybook.pc" "$libdir/cmake/daybook/daybookConfig.cmake" \
-    bin/daybook share/man/man1/daybook.1 share/bash-completion/completions/daybook; do
+    bin/daybook share/man/man1/daybook.1 share/bash-completion/completions/daybook lib/systemd/system/daybook.service; do
     [[ -e $work/made/$file ]] || { echo "not installed: $file" >&2; exit 1; }
 done
 readelf -d "$work/made/$libdir/libdaybook.so.0" | grep -q 'SONAME.*libdaybook\.so\.0' ||

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A server in this process until a signal ends it. Signals are blocked in every thread and taken by one of their
+// own, because the library may not be called from a handler. They have to be blocked before the store or the
+// server makes threads, which inherit the mask. The main thread waits for the server's end, whatever brings it.
+
+#include "cli/serve.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+void cli_put_setting_text(cli_output *out, const char *text) {
+    cli_put_char(out, '"');
+    for (; *text != '\0'; text++) {
+        unsigned char byte = (unsigned char)*text;
+        if (byte == '"' || byte == '\\') {
+            cli_put_char(out, '\\');
+            cli_put_char(out, *text);
+        } else if (byte < ' ' || byte == 0x7f) {
+            cli_put_format(out, "\\x%02x", byte);
+        } else {
+            cli_put_char(out, *text);
+        }
+    }
+    cli_put_char(out, '"');
+}
+
+void cli_put_setting(cli_output *out, const char *key, const char *text) {
+    cli_puts(out, key);
+    cli_puts(out, ": ");
+    cli_put_setting_text(out, text);
+    cli_put_char(out, '\n');
+}
+
+void cli_serve_log(void *log_lines, int level, daybook_slice line) {
+    cli_serve_log_lines *lines = log_lines;
+    if (level == DAYBOOK_SERVER_LOG_FATAL) {
+        if (lines->hides_fatal) return;
+        lines->said_fatal = 1;
+    } else if (lines->is_quiet && level != DAYBOOK_SERVER_LOG_ERROR && level != DAYBOOK_SERVER_LOG_WARNING) {
+        return;
+    }
+    // At once, so that lines of several threads and processes stay whole. Nobody is there to be told of a failure.
+    struct iovec parts[2] = {{(void *)(uintptr_t)line.data, line.size}, {"\n", 1}};
+    ssize_t written = writev(STDERR_FILENO, parts, 2);
+    (void)written;
+}
+
+static struct {
+    sigset_t signals;
+    sigset_t before;
+    pthread_t thread;
+    daybook_server *server;
+    atomic_int is_over;
+    int is_stopping; // the thread's
+} serving;
+
+void cli_serve_prepare(void) {
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+    (void)sigemptyset(&serving.signals);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        (void)sigaddset(&serving.signals, numbers[i]);
+    (void)pthread_sigmask(SIG_BLOCK, &serving.signals, &serving.before);
+}
+
+static void take_signal(int number) {
+    daybook_error error;
+    switch (number) {
+    case SIGHUP:
+        // What is wrong with the configuration stands in the log, made from `error`; the old one goes on.
+        daybook_error_init(&error);
+        (void)daybook_server_reload(serving.server, &error);
+        break;
+    case SIGUSR1:
+        daybook_server_reopen_log(serving.server);
+        break;
+    case SIGUSR2:
+        daybook_server_lame_duck(serving.server);
+        break;
+    default:
+        if (serving.is_stopping) _exit(CLI_ERROR);
+        serving.is_stopping = 1;
+        daybook_server_interrupt(serving.server);
+    }
+}
+
+static void *take_signals(void *unused) {
+    (void)unused;
+    for (;;) {
+        int number = 0;
+        if (sigwait(&serving.signals, &number) != 0) continue;
+        if (atomic_load(&serving.is_over)) return NULL;
+        take_signal(number);
+    }
+}
+
+static daybook_status fail_thread(int failure, daybook_error *error) {
+    daybook_error_init(error);
+    error->status = DAYBOOK_EIO;
+    (void)snprintf(error->message, sizeof error->message, "cannot wait for signals: %s; try again",
+                   strerror(failure));
+    return DAYBOOK_EIO;
+}
+
+daybook_status cli_serve(const daybook_server_options *options,
+                         void (*ready)(void *context, daybook_server *server), void *context,
+                         daybook_error *error) {
+    daybook_status status = daybook_server_start(options, &serving.server, error);
+    if (status != DAYBOOK_OK) {
+        (void)pthread_sigmask(SIG_SETMASK, &serving.before, NULL);
+        return status;
+    }
+    atomic_store(&serving.is_over, 0);
+    serving.is_stopping = 0;
+    int failure = pthread_create(&serving.thread, NULL, take_signals, NULL);
+    if (failure != 0) {
+        (void)daybook_server_stop(serving.server, NULL);
+        (void)pthread_sigmask(SIG_SETMASK, &serving.before, NULL);
+        return fail_thread(failure, error);
+    }
+    if (ready != NULL) ready(context, serving.server);
+    (void)daybook_server_wait(serving.server, -1);
+    atomic_store(&serving.is_over, 1);
+    (void)pthread_kill(serving.thread, SIGTERM);
+    (void)pthread_join(serving.thread, NULL);
+    status = daybook_server_stop(serving.server, error);
+    (void)pthread_sigmask(SIG_SETMASK, &serving.before, NULL);
+    return status;
+}
