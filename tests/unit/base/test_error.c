@@ -57,18 +57,10 @@ static void system_errors_have_their_own_statuses(void **state) {
         int number;
         daybook_status status;
     } cases[] = {
-        {ENOSPC, DAYBOOK_ENOSPC},
-        {EDQUOT, DAYBOOK_ENOSPC},
-        {EMFILE, DAYBOOK_EMFILE},
-        {ENFILE, DAYBOOK_EMFILE},
-        {EACCES, DAYBOOK_EPERMISSION},
-        {EPERM, DAYBOOK_EPERMISSION},
-        {ENOLCK, DAYBOOK_EIO},
-        {EROFS, DAYBOOK_EREADONLY},
-        {ENOENT, DAYBOOK_ENOTFOUND},
-        {EEXIST, DAYBOOK_EEXISTS},
-        {ENOMEM, DAYBOOK_ENOMEM},
-        {EIO, DAYBOOK_EIO},
+        {ENOSPC, DAYBOOK_ENOSPC},  {EDQUOT, DAYBOOK_ENOSPC},      {EMFILE, DAYBOOK_EMFILE},
+        {ENFILE, DAYBOOK_EMFILE},  {EACCES, DAYBOOK_EPERMISSION}, {EPERM, DAYBOOK_EPERMISSION},
+        {ENOLCK, DAYBOOK_EIO},     {EROFS, DAYBOOK_EREADONLY},    {ENOENT, DAYBOOK_ENOTFOUND},
+        {EEXIST, DAYBOOK_EEXISTS}, {ENOMEM, DAYBOOK_ENOMEM},      {EIO, DAYBOOK_EIO},
         {ENOTDIR, DAYBOOK_EIO},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
