@@ -99,11 +99,7 @@ static void settle_all(dbk_server *server) {
 }
 
 static bool is_jetstream_idle(const dbk_server *server) {
-#ifdef DBK_HAS_JETSTREAM
     return dbk_jetstream_is_idle(server->jetstream);
-#else
-    return server->jetstream == NULL;
-#endif
 }
 
 static void go_on_stopping(dbk_server *server) {
@@ -141,9 +137,7 @@ static void close_listener(dbk_server *server) {
 static void stop_jetstream(dbk_server *server) {
     if (server->has_stopped_jetstream) return;
     server->has_stopped_jetstream = true;
-#ifdef DBK_HAS_JETSTREAM
     dbk_jetstream_stop(server->jetstream);
-#endif
 }
 
 static void begin_stop(dbk_server *server) {
@@ -374,9 +368,7 @@ daybook_status dbk_server_make_loop(dbk_server *server) {
 
 /// After the loop: the store, if it is ours.
 static void close_store(dbk_server *server) {
-#ifdef DBK_HAS_JETSTREAM
     dbk_jetstream_free(server->jetstream);
-#endif
     server->jetstream = NULL;
     if (!server->owns_store) return;
     daybook_error error;

@@ -245,11 +245,7 @@ static daybook_status start_jetstream(dbk_server *server, const daybook_server_o
     DBK_TRY(open_store(server, given, error));
     dbk_server_log(server, INFO, "  Store Directory: \"%s\"",
                    server->store_path != NULL ? server->store_path : "the caller's");
-#ifdef DBK_HAS_JETSTREAM
     return dbk_jetstream_start(server, &server->jetstream, error);
-#else
-    return dbk_fail(error, DAYBOOK_EUNSUPPORTED, "this build has no JetStream; switch it off");
-#endif
 }
 
 // Starting.

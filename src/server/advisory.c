@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Advisories of calls, as text, and those of the store, routed. See advisory.h.
+#include "server/advisory.h"
+
+#include <stdio.h>
+
+#include "api/answer.h"
+#include "server/api_call.h"
+
+enum { SUBJECT_MAX = 700 };
+
+// ---- Of calls ---------------------------------------------------------------------------------------------
+
+// "STREAM.CREATED" -> "stream_action", "CONSUMER.DELETED" -> "consumer_action".
+static void write_advisory(dbk_jetstream *jetstream, dbk_buf *out, const char *what, const char *action,
+                           dbk_slice stream, dbk_slice consumer) {
+    bool of_consumer = strncmp(what, "CONSUMER.", 9) == 0;
+    char id[2 * sizeof(uint64_t) + 8];
+    (void)snprintf(id, sizeof id, "%016llx", (unsigned long long)dbk_server_random(jetstream->server));
+    dbk_buf_append_slice(out, daybook_text("{\"type\":\"io.nats.jetstream.advisory.v1."));
+    dbk_buf_append_slice(out, daybook_text(of_consumer ? "consumer_action" : "stream_action"));
+    dbk_buf_append_slice(out, daybook_text("\",\"id\":"));
+    dbk_api_write_text(out, daybook_text(id));
+    dbk_buf_append_slice(out, daybook_text(",\"timestamp\":"));
+    dbk_api_write_time(out, dbk_server_clock_ns(jetstream->server));
+    dbk_buf_append_slice(out, daybook_text(",\"stream\":"));
+    dbk_api_write_text(out, stream);
+    if (of_consumer) {
+        dbk_buf_append_slice(out, daybook_text(",\"consumer\":"));
+        dbk_api_write_text(out, consumer);
+    }
+    dbk_buf_append_slice(out, daybook_text(",\"action\":"));
+    dbk_api_write_text(out, daybook_text(action));
+    if (jetstream->domain.size > 0) {
+        dbk_buf_append_slice(out, daybook_text(",\"domain\":"));
+        dbk_api_write_text(out, jetstream->domain);
+    }
+    dbk_buf_append_u8(out, '}');
+}
+
+void dbk_js_advise(dbk_jetstream *jetstream, const char *what, const char *action, dbk_slice stream,
+                   dbk_slice consumer) {
+    char subject[SUBJECT_MAX];
+    int size = snprintf(subject, sizeof subject, "$JS.EVENT.ADVISORY.%s.%.*s%s%.*s", what, (int)stream.size,
+                        (const char *)stream.data, consumer.size > 0 ? "." : "", (int)consumer.size,
+                        consumer.size > 0 ? (const char *)consumer.data : "");
+    if (size < 0 || (size_t)size >= sizeof subject ||
+        !dbk_route_has_interest(jetstream->server, daybook_text(subject)))
+        return;
+    write_advisory(jetstream, dbk_js_begin_answer(jetstream), what, action, stream, consumer);
+    dbk_js_end_answer(jetstream, daybook_text(subject), false);
+}
+
+void dbk_js_advise_of_call(const dbk_js_call *call) {
+    dbk_js_advise(call->jetstream, call->advisory, call->action, call->stream_name, call->consumer_name);
+}
+
+// ---- Of the store -----------------------------------------------------------------------------------------
+
+typedef struct told_advisory {
+    dbk_job job;
+    dbk_jetstream *jetstream;
+    size_t subject_size, json_size;
+    uint8_t bytes[];
+} told_advisory;
+
+static void route_told(dbk_job *job) {
+    told_advisory *told = DBK_OWNER(job, told_advisory, job);
+    dbk_jetstream *jetstream = told->jetstream;
+    (void)dbk_server_reply(jetstream->server, daybook_bytes(told->bytes, told->subject_size),
+                           daybook_bytes(NULL, 0),
+                           daybook_bytes(told->bytes + told->subject_size, told->json_size));
+    dbk_free(jetstream->allocator, told);
+}
+
+// From a thread of the store. Not counted as under way: all finished jobs are done before JetStream is freed.
+static void take_told(void *context, daybook_slice subject, daybook_slice json) {
+    dbk_jetstream *jetstream = context;
+    told_advisory *told = dbk_alloc(jetstream->allocator, sizeof *told + subject.size + json.size);
+    if (told == NULL) {
+        dbk_server_log(jetstream->server, WARNING, "Out of memory: an advisory is lost");
+        return;
+    }
+    *told = (told_advisory){.job = {.done = route_told},
+                            .jetstream = jetstream,
+                            .subject_size = subject.size,
+                            .json_size = json.size};
+    memcpy(told->bytes, subject.data, subject.size);
+    memcpy(told->bytes + subject.size, json.data, json.size);
+    dbk_jobs_finish(jetstream->server->jobs, &told->job);
+}
+
+daybook_status dbk_js_start_advisories(dbk_jetstream *jetstream, daybook_error *error) {
+    return daybook_advisory_watch(jetstream->store, take_told, jetstream, error);
+}
+
+void dbk_js_stop_advisories(dbk_jetstream *jetstream) {
+    (void)daybook_advisory_watch(jetstream->store, NULL, NULL, NULL); // one that does not run is fine
+}

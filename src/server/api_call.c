@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of calls, and a call's way: loop (found, copied) -> worker (run) -> loop (effect, advisory,
+// answer).
+#include "server/api_call.h"
+
+#include "base/bytes.h"
+#include "daybook/subject.h"
+#include "proto/headers.h"
+#include "server/advisory.h"
+#include "server/delivery.h"
+#include "server/push.h"
+
+enum { ARENA_CHUNK = 8 << 10, ANSWER_SIZE_MAX = 64 << 20, API_IN_FLIGHT_MAX = 10000 };
+
+// ---- The table --------------------------------------------------------------------------------------------
+
+typedef struct route {
+    const char *filter; // of what follows $JS.API.
+    dbk_api_answer kind;
+    void (*run)(dbk_js_call *call);
+    void (*serve)(dbk_jetstream *jetstream, dbk_slice subject,
+                  const dbk_message *message); // on the loop; or run
+} route;
+
+static void refuse_cluster(dbk_js_call *call) {
+    dbk_js_call_refuse(call, DBK_API_ERR_CLUSTER_REQUIRED);
+}
+
+// Asked most often first.
+static const route routes[] = {
+    {"CONSUMER.MSG.NEXT.*.*", DBK_API_CONSUMER_INFO, NULL, dbk_js_serve_pull},
+    {"DIRECT.GET.*", DBK_API_MESSAGE_GET, NULL, dbk_js_serve_direct},
+    {"DIRECT.GET.*.>", DBK_API_MESSAGE_GET, NULL, dbk_js_serve_direct},
+    {"CONSUMER.CREATE.*", DBK_API_CONSUMER_CREATE, dbk_js_consumer_create, NULL},
+    {"CONSUMER.CREATE.*.*", DBK_API_CONSUMER_CREATE, dbk_js_consumer_create, NULL},
+    {"CONSUMER.CREATE.*.*.>", DBK_API_CONSUMER_CREATE, dbk_js_consumer_create, NULL},
+    {"CONSUMER.DURABLE.CREATE.*.*", DBK_API_CONSUMER_CREATE, dbk_js_consumer_create_durable, NULL},
+    {"CONSUMER.INFO.*.*", DBK_API_CONSUMER_INFO, dbk_js_consumer_info, NULL},
+    {"CONSUMER.DELETE.*.*", DBK_API_CONSUMER_DELETE, dbk_js_consumer_delete, NULL},
+    {"CONSUMER.NAMES.*", DBK_API_CONSUMER_NAMES, dbk_js_consumer_names, NULL},
+    {"CONSUMER.LIST.*", DBK_API_CONSUMER_LIST, dbk_js_consumer_list, NULL},
+    {"CONSUMER.PAUSE.*.*", DBK_API_CONSUMER_PAUSE, dbk_js_consumer_pause, NULL},
+    {"STREAM.INFO.*", DBK_API_STREAM_INFO, dbk_js_stream_info, NULL},
+    {"STREAM.NAMES", DBK_API_STREAM_NAMES, dbk_js_stream_names, NULL},
+    {"STREAM.LIST", DBK_API_STREAM_LIST, dbk_js_stream_list, NULL},
+    {"STREAM.CREATE.*", DBK_API_STREAM_CREATE, dbk_js_stream_create, NULL},
+    {"STREAM.UPDATE.*", DBK_API_STREAM_UPDATE, dbk_js_stream_update, NULL},
+    {"STREAM.DELETE.*", DBK_API_STREAM_DELETE, dbk_js_stream_delete, NULL},
+    {"STREAM.PURGE.*", DBK_API_STREAM_PURGE, dbk_js_stream_purge, NULL},
+    {"STREAM.MSG.GET.*", DBK_API_MESSAGE_GET, dbk_js_message_get, NULL},
+    {"STREAM.MSG.DELETE.*", DBK_API_MESSAGE_DELETE, dbk_js_message_delete, NULL},
+    {"INFO", DBK_API_ACCOUNT_INFO, dbk_js_account_info, NULL},
+    {"STREAM.LEADER.STEPDOWN.*", DBK_API_STREAM_LEADER_STEPDOWN, refuse_cluster, NULL},
+    {"STREAM.PEER.REMOVE.*", DBK_API_STREAM_REMOVE_PEER, refuse_cluster, NULL},
+    {"CONSUMER.LEADER.STEPDOWN.*.*", DBK_API_CONSUMER_LEADER_STEPDOWN, refuse_cluster, NULL},
+    {"META.LEADER.STEPDOWN", DBK_API_META_LEADER_STEPDOWN, refuse_cluster, NULL},
+    {"SERVER.REMOVE", DBK_API_META_SERVER_REMOVE, refuse_cluster, NULL},
+    {"ACCOUNT.PURGE.*", DBK_API_ACCOUNT_PURGE, refuse_cluster, NULL},
+};
+
+static const route *find_route(dbk_slice subject) {
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
+        if (daybook_filter_matches(daybook_text(routes[i].filter), subject)) return &routes[i];
+    return NULL;
+}
+
+// ---- A call -----------------------------------------------------------------------------------------------
+
+void dbk_js_call_fail(dbk_js_call *call, const dbk_api_error *error) {
+    call->has_failed = true;
+    dbk_buf_reset(&call->answer);
+    dbk_api_write_failure(&call->answer, call->kind, error);
+}
+
+void dbk_js_call_refuse(dbk_js_call *call, dbk_api_error_kind kind) {
+    dbk_api_error error;
+    (void)dbk_api_fail(&error, kind);
+    dbk_js_call_fail(call, &error);
+}
+
+void dbk_js_call_fail_status(dbk_js_call *call, daybook_status status, const daybook_error *cause,
+                             dbk_api_error_kind otherwise) {
+    dbk_api_error error;
+    (void)dbk_api_fail_status(&error, status, cause, otherwise);
+    dbk_js_call_fail(call, &error);
+}
+
+static void free_call(dbk_js_call *call) {
+    dbk_js_opened_deinit(call->jetstream->allocator, &call->opened);
+    dbk_buf_deinit(&call->answer);
+    dbk_arena_free(call->arena);
+    dbk_free(call->jetstream->allocator, call);
+}
+
+static dbk_js_call *new_call(dbk_jetstream *jetstream, const route *to, dbk_slice subject,
+                             const dbk_message *message) {
+    size_t size = subject.size + message->reply.size + message->payload.size;
+    dbk_js_call *call = dbk_alloc_zeroed(jetstream->allocator, sizeof *call + size);
+    if (call == NULL) return NULL;
+    call->jetstream = jetstream;
+    call->kind = to->kind;
+    call->api_total = jetstream->api_total;
+    call->api_errors = jetstream->api_errors;
+    call->api_in_flight = jetstream->api_in_flight;
+    call->random = dbk_server_random(jetstream->server);
+    call->run = to->run;
+    dbk_buf_init(&call->answer, jetstream->allocator, ANSWER_SIZE_MAX);
+    if (dbk_arena_new(jetstream->allocator, ARENA_CHUNK, &call->arena) != DAYBOOK_OK) {
+        free_call(call);
+        return NULL;
+    }
+    uint8_t *at = call->bytes;
+    memcpy(at, subject.data, subject.size);
+    call->subject = daybook_bytes(at, subject.size);
+    at += subject.size;
+    if (message->reply.size > 0) memcpy(at, message->reply.data, message->reply.size);
+    call->reply = daybook_bytes(at, message->reply.size);
+    at += message->reply.size;
+    if (message->payload.size > 0) memcpy(at, message->payload.data, message->payload.size);
+    call->headers = daybook_bytes(at, message->header_size);
+    call->body = daybook_bytes(at + message->header_size, message->payload.size - message->header_size);
+    return call;
+}
+
+// From 2.12 on a request may say which level of the API it needs.
+static bool level_suffices(const dbk_js_call *call) {
+    dbk_slice value;
+    uint64_t level;
+    if (call->jetstream->dial.version < 212 || call->headers.size == 0) return true;
+    if (!dbk_headers_find(call->headers, daybook_text("Nats-Required-Api-Level"), &value)) return true;
+    return dbk_header_number(value, &level) && level <= (uint64_t)dbk_api_dial_level(&call->jetstream->dial);
+}
+
+static void run_call(dbk_job *job) {
+    dbk_js_call *call = DBK_OWNER(job, dbk_js_call, job);
+    if (level_suffices(call)) {
+        call->run(call);
+    } else {
+        dbk_js_call_refuse(call, DBK_API_ERR_REQUIRED_API_LEVEL);
+    }
+}
+
+static void end_call(dbk_job *job) {
+    dbk_js_call *call = DBK_OWNER(job, dbk_js_call, job);
+    dbk_jetstream *jetstream = call->jetstream;
+    if (call->effect != NULL) call->effect(call);
+    if (call->advisory != NULL) dbk_js_advise_of_call(call);
+    if (dbk_buf_status(&call->answer) != DAYBOOK_OK) {
+        dbk_buf_reset(&call->answer);
+        dbk_js_call_refuse(call, DBK_API_ERR_INSUFFICIENT_RESOURCES);
+    }
+    if (call->has_failed) jetstream->api_errors++;
+    if (dbk_buf_status(&call->answer) == DAYBOOK_OK)
+        (void)dbk_server_reply(jetstream->server, call->reply, daybook_bytes(NULL, 0),
+                               daybook_bytes(call->answer.data, call->answer.size));
+    free_call(call);
+    jetstream->api_in_flight--;
+    dbk_js_end_job(jetstream);
+}
+
+// What only the loop knows of the consumer that is asked about.
+static void note_consumer(dbk_js_call *call) {
+    if (call->kind != DBK_API_CONSUMER_INFO) return;
+    dbk_js_consumer *consumer =
+        dbk_js_find_consumer(call->jetstream, dbk_js_call_token(call, 2), dbk_js_call_token(call, 3));
+    if (consumer == NULL) return;
+    call->waiting_count = dbk_js_count_pulls(consumer);
+    call->push_bound = dbk_js_is_push_bound(consumer);
+}
+
+static void refuse(dbk_jetstream *jetstream, dbk_slice reply, dbk_api_error_kind kind) {
+    dbk_api_error error;
+    dbk_buf *out = dbk_js_begin_answer(jetstream);
+    (void)dbk_api_fail(&error, kind);
+    dbk_buf_append_slice(out, daybook_text("{\"error\":"));
+    dbk_api_write_error_object(out, &error);
+    dbk_buf_append_u8(out, '}');
+    jetstream->api_errors++;
+    dbk_js_end_answer(jetstream, reply, false);
+}
+
+static void begin_call(dbk_jetstream *jetstream, const route *to, dbk_slice subject,
+                       const dbk_message *message) {
+    dbk_js_call *call =
+        jetstream->api_in_flight >= API_IN_FLIGHT_MAX ? NULL : new_call(jetstream, to, subject, message);
+    if (call == NULL) {
+        refuse(jetstream, message->reply, DBK_API_ERR_INSUFFICIENT_RESOURCES);
+        return;
+    }
+    note_consumer(call);
+    call->job.run = run_call;
+    call->job.done = end_call;
+    jetstream->api_in_flight++;
+    dbk_js_begin_job(jetstream);
+    // Reading a message changes nothing and waits for nothing.
+    if (to->kind == DBK_API_MESSAGE_GET) {
+        dbk_jobs_submit(jetstream->server->jobs, &call->job);
+    } else {
+        dbk_job_queue_submit(&jetstream->api_queue, &call->job);
+    }
+}
+
+void dbk_js_serve_api(void *context, dbk_client *from, const dbk_message *message) {
+    dbk_jetstream *jetstream = context;
+    (void)from;
+    // $JS.API.… or $JS.<domain>.API.…
+    bool has_domain = !dbk_slice_equal(dbk_js_token(message->subject, 1), daybook_text("API"));
+    dbk_slice subject = dbk_js_tokens_from(message->subject, has_domain ? 3 : 2);
+    const route *to = daybook_subject_is_valid(message->subject) ? find_route(subject) : NULL;
+    jetstream->api_total++;
+    if (to == NULL) {
+        refuse(jetstream, message->reply, DBK_API_ERR_BAD_REQUEST);
+    } else if (to->serve != NULL) {
+        to->serve(jetstream, subject, message);
+    } else {
+        begin_call(jetstream, to, subject, message);
+    }
+}

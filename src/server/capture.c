@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: Apache-2.0
+// Publishing into streams.
+//
+//     loop     a message on a captured subject: copied, joins those that wait for its stream's next round
+//     worker   a round: for each publish, in order: headers are read and checked, an event and its conditions
+//              are made of them, submitted to the store. This may look into the index, so it is no matter for
+//              the loop.
+//     commit   the store's commit thread: what became of it is noted in the publish, which is a finished job
+//     loop     the acknowledgement is written and routed
+//
+// A stream has one round under way at most, so publishes of a stream are submitted in the order in which the
+// loop got them. A round costs one change of threads, however many publishes it takes: the busier a stream,
+// the cheaper each. What comes behind a roll-up waits for it, as the store takes those only one by one.
+//
+// What is acknowledged is durable (or queued, where the stream has a sync_interval). Acknowledgements of one
+// stream come in the order of its sequence numbers, errors as soon as they are known.
+//
+// All headers are stored with the event as they are; Nats-Msg-Id is the event's id, too. Ids are looked at
+// before conditions: who repeats a publish is told of the first one. Bytes under way are held against the
+// publisher's connection, which is not read beyond a bound.
+#include "api/answer.h"
+#include "base/bytes.h"
+#include "daybook/subject.h"
+#include "server/publish.h"
+
+enum { HEADER_BLOCK_MAX = 65535 };
+
+// ---- A publish --------------------------------------------------------------------------------------------
+
+static dbk_js_publish *new_publish(dbk_js_stream *stream, dbk_client *from, const dbk_message *message) {
+    size_t size = message->subject.size + message->reply.size + message->payload.size;
+    dbk_js_publish *publish = dbk_alloc(stream->jetstream->allocator, sizeof *publish + size);
+    if (publish == NULL) return NULL;
+    *publish = (dbk_js_publish){.stream = dbk_js_stream_ref(stream),
+                                .held_size = sizeof *publish + size,
+                                .wants_ack = message->reply.size > 0 && !stream->rules.no_ack,
+                                .subject_size = message->subject.size,
+                                .reply_size = message->reply.size,
+                                .payload_size = message->payload.size,
+                                .header_size = message->header_size};
+    uint8_t *at = publish->bytes;
+    memcpy(at, message->subject.data, message->subject.size);
+    at += message->subject.size;
+    if (message->reply.size > 0) memcpy(at, message->reply.data, message->reply.size);
+    at += message->reply.size;
+    if (message->payload.size > 0) memcpy(at, message->payload.data, message->payload.size);
+    if (from != NULL) {
+        publish->from = dbk_client_ref(from);
+        dbk_client_hold(from, publish->held_size);
+    }
+    return publish;
+}
+
+void dbk_js_let_go(dbk_js_publish *publish) {
+    if (publish->from == NULL) return;
+    dbk_client_release(publish->from, publish->held_size);
+    dbk_client_unref(publish->from);
+    publish->from = NULL;
+}
+
+void dbk_js_forget(dbk_js_publish *publish) {
+    dbk_js_stream *stream = publish->stream;
+    dbk_jetstream *jetstream = stream->jetstream;
+    const daybook_allocator *allocator = jetstream->allocator;
+    dbk_js_let_go(publish);
+    dbk_free(allocator, publish->outcome.error);
+    dbk_free(allocator, publish);
+    dbk_js_stream_unref(stream);
+    dbk_js_end_job(jetstream);
+}
+
+// ---- Acknowledging: the loop ------------------------------------------------------------------------------
+
+static void write_ack(dbk_buf *out, const dbk_js_stream *stream, const dbk_js_outcome *said,
+                      dbk_slice batch_id) {
+    dbk_api_error none;
+    const dbk_api_error *error = said->error;
+    if (!said->has_error) {
+        dbk_api_write_pub_ack(out, &(dbk_api_pub_ack){.stream = stream->name,
+                                                      .domain = stream->jetstream->domain,
+                                                      .seq = said->seq,
+                                                      .is_duplicate = said->is_duplicate,
+                                                      .batch = batch_id,
+                                                      .batch_count = said->batch_count});
+        return;
+    }
+    if (error == NULL) {
+        (void)dbk_api_fail_memory(&none);
+        error = &none;
+    }
+    dbk_api_write_pub_failure(out, error, stream->name, 0);
+}
+
+// The job's `done`: the append is durable or refused.
+static void acknowledge(dbk_job *job) {
+    dbk_js_publish *publish = DBK_OWNER(job, dbk_js_publish, job);
+    dbk_jetstream *jetstream = publish->stream->jetstream;
+    if (publish->wants_ack) {
+        write_ack(dbk_js_begin_answer(jetstream), publish->stream, &publish->outcome, publish->batch_id);
+        dbk_js_end_answer(jetstream, dbk_js_publish_reply(publish), false);
+    }
+    while (publish->members != NULL) {
+        dbk_js_publish *next = publish->members->next;
+        dbk_js_forget(publish->members);
+        publish->members = next;
+    }
+    dbk_js_forget(publish);
+}
+
+void dbk_js_refuse_with(dbk_js_publish *publish, dbk_api_error_kind kind, uint64_t number) {
+    publish->outcome.has_error = true;
+    publish->outcome.error = dbk_alloc(publish->stream->jetstream->allocator, sizeof *publish->outcome.error);
+    if (publish->outcome.error != NULL)
+        (void)dbk_api_fail_with(publish->outcome.error, kind, "%llu", (unsigned long long)number);
+    acknowledge(&publish->job);
+}
+
+void dbk_js_refuse(dbk_js_publish *publish, dbk_api_error_kind kind) {
+    dbk_js_refuse_with(publish, kind, 0); // its text has no number
+}
+
+// ---- What a store's refusal is called ---------------------------------------------------------------------
+
+static bool fail_conflict(const dbk_js_publish *publish, const daybook_error *cause,
+                          dbk_api_error *error_out) {
+    dbk_publish_header header = DBK_PUBLISH_EXPECTED_LAST_SEQUENCE;
+    if (cause->condition < DBK_JS_CONDITIONS_MAX) header = publish->condition_headers[cause->condition];
+    // Which id it was instead is not known here: that of the message it came with.
+    if (header == DBK_PUBLISH_EXPECTED_LAST_MSG_ID)
+        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_WRONG_LAST_MSG_ID, "that of message %llu",
+                                 (unsigned long long)cause->actual);
+    return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_WRONG_LAST_SEQUENCE, "%llu",
+                             (unsigned long long)cause->actual);
+}
+
+// Which limit it was, the message of the store says: "... it allows max_msgs 10 and discards new events".
+static bool fail_limit(const daybook_error *cause, dbk_api_error *error_out) {
+    if (strstr(cause->message, "allows max_msgs_per_subject ") != NULL)
+        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_STORE_FAILED,
+                                 "maximum messages per subject exceeded");
+    if (strstr(cause->message, "allows max_msgs ") != NULL)
+        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_STORE_FAILED, "maximum messages exceeded");
+    if (strstr(cause->message, "allows max_bytes ") != NULL)
+        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_STORE_FAILED, "maximum bytes exceeded");
+    return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_STORE_FAILED, "%s", cause->message);
+}
+
+static bool fail_append(const dbk_js_publish *publish, daybook_status status, const daybook_error *cause,
+                        dbk_api_error *error_out) {
+    switch (status) {
+    case DAYBOOK_ECONFLICT:
+        return fail_conflict(publish, cause, error_out);
+    case DAYBOOK_ELIMIT:
+        return fail_limit(cause, error_out);
+    case DAYBOOK_ENOSTREAM:
+    case DAYBOOK_ENOTFOUND:
+        return dbk_api_fail(error_out, DBK_API_ERR_STREAM_NOT_FOUND);
+    case DAYBOOK_ENOMEM:
+        return dbk_api_fail_memory(error_out);
+    default:
+        return dbk_api_fail_status(error_out, status, cause, DBK_API_ERR_STREAM_STORE_FAILED);
+    }
+}
+
+// Any thread but the loop, which gets it next.
+void dbk_js_finish_with_error(dbk_js_publish *publish, const dbk_api_error *error) {
+    publish->outcome.has_error = true;
+    dbk_api_error *copy = publish->wants_ack ? dbk_alloc(publish->stream->jetstream->allocator, sizeof *copy)
+                                             : NULL;
+    if (copy != NULL) *copy = *error;
+    publish->outcome.error = copy;
+    dbk_jobs_finish(publish->stream->jetstream->server->jobs, &publish->job);
+}
+
+void dbk_js_finish(dbk_js_publish *publish, daybook_status status, const daybook_receipt *receipt,
+                   const daybook_error *cause) {
+    if (status != DAYBOOK_OK) {
+        dbk_api_error error;
+        (void)fail_append(publish, status, cause, &error);
+        dbk_js_finish_with_error(publish, &error);
+        return;
+    }
+    publish->outcome.seq = receipt->seq;
+    publish->outcome.is_duplicate = (receipt->flags & DAYBOOK_RECEIPT_DUPLICATE) != 0;
+    dbk_jobs_finish(publish->stream->jetstream->server->jobs, &publish->job);
+}
+
+// From the store's commit thread.
+static void appended(void *context, daybook_status status, const daybook_receipt *receipts, size_t count,
+                     const daybook_error *error) {
+    (void)count;
+    dbk_js_finish(context, status, receipts, error);
+}
+
+// ---- Submitting: a worker ---------------------------------------------------------------------------------
+
+static bool read_headers(dbk_js_making *make, dbk_api_error *error_out) {
+    dbk_headers block;
+    dbk_slice name, value;
+    dbk_publish_headers_read(dbk_js_publish_headers(make->publish), &make->said);
+    make->event.headers = make->headers;
+    if (!dbk_headers_open(dbk_js_publish_headers(make->publish), &block)) return true;
+    while (dbk_headers_next(&block, &name, &value)) {
+        if (make->event.header_count == DAYBOOK_HEADER_COUNT_MAX)
+            return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_STORE_FAILED,
+                                     "the message has more than %d headers", DAYBOOK_HEADER_COUNT_MAX);
+        daybook_header *header = &make->headers[make->event.header_count++];
+        header->name = name;
+        header->value = value;
+    }
+    return true;
+}
+
+static daybook_condition *add_condition(dbk_js_making *make, int kind, dbk_publish_header header,
+                                        uint64_t expected) {
+    make->publish->condition_headers[make->condition_count] = (uint8_t)header;
+    daybook_condition *condition = &make->conditions[make->condition_count++];
+    daybook_condition_init(condition, kind);
+    condition->stream = make->publish->stream->name;
+    condition->expected = expected;
+    return condition;
+}
+
+// A number that is none counts as absent, as with nats-server.
+static bool read_number(const dbk_js_making *make, dbk_publish_header header, uint64_t *number_out) {
+    return dbk_js_making_has(make, header) && dbk_header_number(make->said.values[header], number_out);
+}
+
+static bool add_conditions(dbk_js_making *make, dbk_api_error *error_out) {
+    uint64_t expected;
+    bool has_filter = dbk_js_making_has(make, DBK_PUBLISH_EXPECTED_LAST_SUBJECT);
+    if (read_number(make, DBK_PUBLISH_EXPECTED_LAST_SUBJECT_SEQUENCE, &expected)) {
+        daybook_condition *condition = add_condition(make, DAYBOOK_EXPECT_SUBJECT_SEQ,
+                                                     DBK_PUBLISH_EXPECTED_LAST_SUBJECT_SEQUENCE, expected);
+        condition->filter = has_filter ? make->said.values[DBK_PUBLISH_EXPECTED_LAST_SUBJECT]
+                                       : dbk_js_publish_subject(make->publish);
+        if (has_filter && !daybook_filter_is_valid(condition->filter))
+            return dbk_api_fail(error_out, DBK_API_ERR_STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID);
+    } else if (has_filter) {
+        return dbk_api_fail(error_out, DBK_API_ERR_STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID);
+    }
+    if (read_number(make, DBK_PUBLISH_EXPECTED_LAST_SEQUENCE, &expected))
+        (void)add_condition(make, DAYBOOK_EXPECT_STREAM_SEQ, DBK_PUBLISH_EXPECTED_LAST_SEQUENCE, expected);
+    if (dbk_js_making_has(make, DBK_PUBLISH_EXPECTED_LAST_MSG_ID))
+        add_condition(make, DAYBOOK_EXPECT_LAST_ID, DBK_PUBLISH_EXPECTED_LAST_MSG_ID, 0)->id =
+            make->said.values[DBK_PUBLISH_EXPECTED_LAST_MSG_ID];
+    return true;
+}
+
+static bool check_rollup(const dbk_js_making *make, dbk_api_error *error_out) {
+    if (!dbk_js_making_has(make, DBK_PUBLISH_ROLLUP) || make->said.values[DBK_PUBLISH_ROLLUP].size == 0)
+        return true;
+    dbk_slice value = make->said.values[DBK_PUBLISH_ROLLUP];
+    if (!make->rules->allow_rollup)
+        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_ROLLUP_FAILED, "rollup not permitted");
+    if (!dbk_slice_equal(value, daybook_text("sub")) && !dbk_slice_equal(value, daybook_text("all")))
+        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_ROLLUP_FAILED,
+                                 "rollup value invalid: \"%.*s\"", (int)value.size, (const char *)value.data);
+    return true;
+}
+
+static bool check_sizes(const dbk_js_making *make, dbk_api_error *error_out) {
+    const dbk_js_publish *publish = make->publish;
+    if (publish->header_size > HEADER_BLOCK_MAX)
+        return dbk_api_fail(error_out, DBK_API_ERR_STREAM_HEADER_EXCEEDS_MAXIMUM);
+    if (make->rules->message_size_max > 0 && publish->payload_size > make->rules->message_size_max)
+        return dbk_api_fail(error_out, DBK_API_ERR_STREAM_MESSAGE_EXCEEDS_MAXIMUM);
+    return true;
+}
+
+static bool check_ttl(const dbk_js_making *make, dbk_api_error *error_out) {
+    bool is_known = make->publish->stream->jetstream->dial.version >= 211;
+    if (!is_known || !dbk_js_making_has(make, DBK_PUBLISH_TTL) || make->rules->allow_ttl) return true;
+    return dbk_api_fail(error_out, DBK_API_ERR_MESSAGE_TTL_DISABLED);
+}
+
+// nats-server's order, but for ids, which the store looks at before all conditions.
+static bool check(dbk_js_making *make, dbk_api_error *error_out) {
+    const dbk_js_stream *stream = make->publish->stream;
+    if (make->rules->is_sealed) return dbk_api_fail(error_out, DBK_API_ERR_STREAM_SEALED);
+    if (dbk_js_making_has(make, DBK_PUBLISH_EXPECTED_STREAM) &&
+        !dbk_slice_equal(make->said.values[DBK_PUBLISH_EXPECTED_STREAM], stream->name))
+        return dbk_api_fail(error_out, DBK_API_ERR_STREAM_NOT_MATCH);
+    return check_ttl(make, error_out) && add_conditions(make, error_out) && check_rollup(make, error_out) &&
+           check_sizes(make, error_out);
+}
+
+// The publish belongs to the commit thread, or is finished, when this returns.
+static void submit(dbk_js_making *make) {
+    dbk_js_publish *publish = make->publish;
+    daybook_store *store = publish->stream->jetstream->store;
+    daybook_error cause;
+    daybook_error_init(&cause);
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.conditions = make->conditions;
+    options.condition_count = make->condition_count;
+    daybook_receipt receipt;
+    bool waits = dbk_js_is_rollup(make);
+    daybook_status status =
+        waits ? daybook_append(store, &make->event, 1, &options, &receipt, &cause)
+              : daybook_append_submit(store, &make->event, 1, &options, appended, publish, &cause);
+    if (waits || status != DAYBOOK_OK) dbk_js_finish(publish, status, &receipt, &cause);
+}
+
+bool dbk_js_make(dbk_js_publish *publish, const dbk_js_rules *rules, dbk_js_making *make_out,
+                 dbk_api_error *error_out) {
+    make_out->publish = publish;
+    make_out->rules = rules;
+    make_out->condition_count = 0;
+    daybook_event_init(&make_out->event);
+    make_out->event.subject = dbk_js_publish_subject(publish);
+    make_out->event.data = dbk_js_publish_data(publish);
+    if (!read_headers(make_out, error_out) || !check(make_out, error_out)) return false;
+    if (dbk_js_making_has(make_out, DBK_PUBLISH_MSG_ID))
+        make_out->event.id = make_out->said.values[DBK_PUBLISH_MSG_ID];
+    return true;
+}
+
+static void append_one(dbk_js_publish *publish, const dbk_js_rules *rules) {
+    dbk_js_making make;
+    dbk_api_error error;
+    if (dbk_js_make(publish, rules, &make, &error)) {
+        submit(&make);
+    } else {
+        dbk_js_finish_with_error(publish, &error);
+    }
+}
+
+static void run_round(dbk_job *job) {
+    dbk_js_stream *stream = DBK_OWNER(job, dbk_js_stream, round);
+    for (dbk_js_publish *publish = stream->taken; publish != NULL;) {
+        dbk_js_publish *next = publish->next; // it may be gone in a moment
+        if (publish->is_batch) {
+            dbk_js_batch_append(publish, &stream->round_rules);
+        } else {
+            append_one(publish, &stream->round_rules);
+        }
+        publish = next;
+    }
+}
+
+// ---- Rounds: the loop -------------------------------------------------------------------------------------
+
+static void begin_round(dbk_js_stream *stream);
+
+static void end_round(dbk_job *job) {
+    dbk_js_stream *stream = DBK_OWNER(job, dbk_js_stream, round);
+    dbk_jetstream *jetstream = stream->jetstream;
+    stream->round_runs = false;
+    stream->taken = NULL;
+    if (stream->first_waiting != NULL) begin_round(stream);
+    dbk_js_stream_unref(stream);
+    dbk_js_end_job(jetstream);
+}
+
+static void begin_round(dbk_js_stream *stream) {
+    stream->taken = stream->first_waiting;
+    stream->first_waiting = stream->last_waiting = NULL;
+    stream->round_rules = stream->rules;
+    stream->round_runs = true;
+    stream->round = (dbk_job){.run = run_round, .done = end_round};
+    dbk_js_begin_job(dbk_js_stream_ref(stream)->jetstream);
+    dbk_jobs_submit(stream->jetstream->server->jobs, &stream->round);
+}
+
+void dbk_js_enqueue(dbk_js_publish *publish) {
+    dbk_js_stream *stream = publish->stream;
+    publish->next = NULL;
+    if (stream->last_waiting == NULL) {
+        stream->first_waiting = publish;
+    } else {
+        stream->last_waiting->next = publish;
+    }
+    stream->last_waiting = publish;
+    if (!stream->round_runs) begin_round(stream);
+}
+
+// A subject that several filters of its stream match comes with each of their services: the first takes it.
+static bool is_taken_by_another(const dbk_js_subject *subject, const dbk_message *message) {
+    if (!subject->stream->rules.subjects_overlap) return false;
+    for (const dbk_js_subject *other = subject->stream->first_subject; other != subject; other = other->next)
+        if (daybook_filter_matches(daybook_bytes(other->filter, other->filter_size), message->subject))
+            return true;
+    return false;
+}
+
+static void refuse_for_memory(dbk_js_stream *stream, const dbk_message *message) {
+    if (message->reply.size == 0 || stream->rules.no_ack) return;
+    write_ack(dbk_js_begin_answer(stream->jetstream), stream, &(dbk_js_outcome){.has_error = true},
+              daybook_bytes(NULL, 0));
+    dbk_js_end_answer(stream->jetstream, message->reply, false);
+}
+
+void dbk_js_capture(void *context, dbk_client *from, const dbk_message *message) {
+    const dbk_js_subject *subject = context;
+    dbk_js_stream *stream = subject->stream;
+    if (is_taken_by_another(subject, message)) return;
+    dbk_js_publish *publish = new_publish(stream, from, message);
+    if (publish == NULL) {
+        refuse_for_memory(stream, message);
+        return;
+    }
+    publish->job.done = acknowledge;
+    dbk_js_begin_job(stream->jetstream);
+    if (!dbk_js_batch_take(publish)) dbk_js_enqueue(publish);
+}

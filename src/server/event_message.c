@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Headers by hand: this runs once for each message delivered.
+//
+// All headers of a published message are stored as headers of its event, in their order, those that tell a
+// stream what to do included; so what is written here is what was published, with one blank behind each
+// colon.
+#include "server/event_message.h"
+
+#include "base/bytes.h"
+#include "daybook/time.h"
+#include "proto/ack.h"
+
+#define BEGIN "NATS/1.0\r\n"
+
+enum {
+    NUMBER_MAX = 20,
+    LINE_MAX = 4,     // ": " and CR LF
+    EXTRAS_MAX = 512, // names, numbers and a time; stream and subject are counted apart
+};
+
+static size_t event_headers_size(const daybook_event *event) {
+    size_t size = 0;
+    for (size_t i = 0; i < event->header_count; i++)
+        size += event->headers[i].name.size + event->headers[i].value.size + LINE_MAX;
+    return size;
+}
+
+size_t dbk_event_message_bound(const daybook_recorded_event *event, const dbk_event_extras *extras) {
+    size_t size = sizeof BEGIN + 2 + event_headers_size(&event->event) + EXTRAS_MAX;
+    if (extras->is_direct) size += event->stream.size + event->event.subject.size;
+    return size + (extras->headers_only ? 0 : event->event.data.size);
+}
+
+static uint8_t *put(uint8_t *at, daybook_slice bytes) {
+    if (bytes.size > 0) memcpy(at, bytes.data, bytes.size);
+    return at + bytes.size;
+}
+
+static uint8_t *put_line(uint8_t *at, daybook_slice name, daybook_slice value) {
+    at = put(at, name);
+    *at++ = ':';
+    *at++ = ' ';
+    at = put(at, value);
+    *at++ = '\r';
+    *at++ = '\n';
+    return at;
+}
+
+static uint8_t *put_number(uint8_t *at, const char *name, uint64_t number) {
+    char digits[NUMBER_MAX];
+    return put_line(at, daybook_text(name), daybook_bytes(digits, dbk_decimal_encode(number, digits)));
+}
+
+// As Go prints it: without the zeros a fraction ends with.
+static size_t format_time(int64_t time_ns, char text_out[DAYBOOK_TIME_TEXT_SIZE]) {
+    size_t size = daybook_time_format(time_ns, text_out) - 1; // without the Z
+    while (text_out[size - 1] == '0') size--;
+    if (text_out[size - 1] == '.') size--;
+    text_out[size] = 'Z';
+    return size + 1;
+}
+
+static uint8_t *put_direct(uint8_t *at, const daybook_recorded_event *event) {
+    char time[DAYBOOK_TIME_TEXT_SIZE];
+    at = put_line(at, daybook_text("Nats-Stream"), event->stream);
+    at = put_line(at, daybook_text("Nats-Subject"), event->event.subject);
+    at = put_number(at, "Nats-Sequence", event->seq);
+    return put_line(at, daybook_text("Nats-Time-Stamp"),
+                    daybook_bytes(time, format_time(event->recorded_ns, time)));
+}
+
+static uint8_t *put_extras(uint8_t *at, const daybook_recorded_event *event, const dbk_event_extras *extras) {
+    if (extras->headers_only) at = put_number(at, "Nats-Msg-Size", extras->data_size);
+    if (extras->is_direct) at = put_direct(at, event);
+    if (!extras->is_one_of_many) return at;
+    at = put_number(at, "Nats-Num-Pending", extras->pending_count);
+    at = put_number(at, "Nats-Last-Sequence", extras->last_seq);
+    return extras->up_to_seq == 0 ? at : put_number(at, "Nats-UpTo-Sequence", extras->up_to_seq);
+}
+
+size_t dbk_event_message_write(const daybook_recorded_event *event, const dbk_event_extras *extras,
+                               uint8_t *out, size_t *header_size_out) {
+    uint8_t *at = put(out, daybook_text(BEGIN));
+    const uint8_t *first = at;
+    for (size_t i = 0; !extras->no_headers && i < event->event.header_count; i++)
+        at = put_line(at, event->event.headers[i].name, event->event.headers[i].value);
+    at = put_extras(at, event, extras);
+    if (at == first) {
+        at = out;
+    } else {
+        *at++ = '\r';
+        *at++ = '\n';
+    }
+    *header_size_out = (size_t)(at - out);
+    if (!extras->headers_only) at = put(at, event->event.data);
+    return (size_t)(at - out);
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// An event as the payload of a message: its headers as they were published, those a server adds, and its
+// data.
+//
+// Two passes: how much room it takes at most, then writing, so that many events go into one block without
+// growing it and without copying twice. Pure.
+#ifndef DBK_SERVER_EVENT_MESSAGE_H
+#define DBK_SERVER_EVENT_MESSAGE_H
+
+#include <stdbool.h>
+
+#include "base/memory.h"
+#include "daybook/event.h"
+
+/// What is added to the headers an event was published with.
+typedef struct dbk_event_extras {
+    bool headers_only;   // no data; Nats-Msg-Size says how much there is
+    uint64_t data_size;  // of it
+    bool is_direct;      // Nats-Stream, Nats-Subject, Nats-Sequence, Nats-Time-Stamp
+    bool is_one_of_many; // Nats-Num-Pending, Nats-Last-Sequence, where up_to_seq is not 0 Nats-UpTo-Sequence
+    bool no_headers;     // none but these
+    uint64_t pending_count;
+    uint64_t last_seq;
+    uint64_t up_to_seq;
+} dbk_event_extras;
+
+/// At least as many bytes as dbk_event_message_write takes.
+size_t dbk_event_message_bound(const daybook_recorded_event *event, const dbk_event_extras *extras);
+/// Headers and data to `out`; how many bytes. *header_size_out is 0 where there are no headers.
+size_t dbk_event_message_write(const daybook_recorded_event *event, const dbk_event_extras *extras,
+                               uint8_t *out, size_t *header_size_out);
+
+#endif

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of JetStream share: its streams and consumers as the loop knows them.
+//
+//   jetstream.c      start, stop, the tables of streams and consumers
+//   capture.c        publishes on captured subjects -> appends -> acknowledgements
+//   batch.c          several publishes that are stored all or none
+//   api_call.c       requests on $JS.API.>: which handler, its job, its answer
+//   stream_api.c consumer_api.c message_api.c direct.c    the handlers
+//   delivery.c       from a consumer of the store to whoever asked (pull.c) or listens (push.c)
+//   ack.c            $JS.ACK.>
+//   advisory.c       $JS.EVENT.ADVISORY.>
+//   event_message.c  an event as the payload of a message
+//
+// A stream or consumer here has a count of references: of the table, and of each job, publish and consumer
+// that belongs to it. What is removed leaves the table at once and is freed with its last reference.
+#ifndef DBK_SERVER_JETSTREAM_INTERNAL_H
+#define DBK_SERVER_JETSTREAM_INTERNAL_H
+
+#include "api/consumer_config.h"
+#include "api/error.h"
+#include "api/stream_config.h"
+#include "daybook/consumer.h"
+#include "server/jetstream.h"
+#include "server/server.h"
+#include "server/table.h"
+
+typedef struct dbk_js_stream dbk_js_stream;
+typedef struct dbk_js_consumer dbk_js_consumer;
+typedef struct dbk_js_publish dbk_js_publish;
+typedef struct dbk_js_pull dbk_js_pull;
+typedef struct dbk_js_push dbk_js_push;
+typedef struct dbk_js_delivery dbk_js_delivery;
+
+struct dbk_jetstream {
+    dbk_server *server;
+    daybook_store *store;
+    const daybook_allocator *allocator;
+    // Constant: what options say, which a reload may free.
+    dbk_api_dial dial;
+    char *announced;
+    dbk_slice domain; // empty: none
+    dbk_api_stream_limits stream_limits;
+    dbk_api_consumer_caps consumer_caps;
+    int64_t streams_max, consumers_max; // -1: none
+    int64_t memory_max, file_max;       // -1: none
+    uint64_t batches_max, stream_batches_max, batch_size_max;
+    int64_t batch_timeout_ns;
+
+    bool is_stopping;
+    size_t job_count;   // jobs and publishes under way
+    size_t early_count; // messages kept for consumers that are being opened
+    size_t batch_count; // atomic batches that wait for more
+
+    dbk_service *api, *domain_api, *acks, *flow;
+    dbk_job_queue api_queue;
+    uint64_t api_total, api_errors, api_in_flight;
+
+    // Workers look up consumers under `lock` for numbers only the loop knows; the loop changes the tables
+    // under it.
+    pthread_mutex_t lock;
+    dbk_name_table streams;   // of dbk_js_stream.node
+    dbk_name_table consumers; // of dbk_js_consumer.node
+
+    // Of the loop: answers being written, one for each level of routing, as an answer may be routed to a
+    // service.
+    dbk_buf scratch[DBK_ROUTE_DEPTH_MAX + 2];
+    size_t scratch_depth;
+};
+
+/// An empty buffer until dbk_js_end_answer. They nest.
+dbk_buf *dbk_js_begin_answer(dbk_jetstream *jetstream);
+/// Sends what is in the innermost one to `subject`, as data, or as headers without data, and gives it back.
+/// Where memory was out while it was written nothing is sent.
+void dbk_js_end_answer(dbk_jetstream *jetstream, dbk_slice subject, bool as_headers);
+
+// ---- Streams ----------------------------------------------------------------------------------------------
+
+/// What a publish is checked against before the store sees it. Copied to each round of publishes.
+typedef struct dbk_js_rules {
+    bool no_ack;
+    bool is_sealed;
+    bool allow_rollup; // and purging is not denied
+    bool allow_ttl;
+    bool allow_atomic;
+    bool subjects_overlap;     // of this stream, with one another
+    uint64_t message_size_max; // 0: no limit
+} dbk_js_rules;
+
+struct dbk_js_stream {
+    dbk_name_table_node node;
+    dbk_jetstream *jetstream;
+    uint32_t reference_count;
+    bool is_removed;
+    dbk_slice name; // behind the struct
+
+    struct dbk_js_subject *first_subject; // what it captures
+    dbk_js_rules rules;
+    bool allow_direct;
+    dbk_js_consumer *first_consumer;
+
+    // Publishing. While a round is with a worker, what comes waits for the next.
+    dbk_job round;
+    bool round_runs;
+    dbk_js_publish *first_waiting, *last_waiting; // the loop's
+    dbk_js_publish *taken;                        // the worker's, while the round runs
+    dbk_js_rules round_rules;
+
+    struct dbk_js_batch *first_batch; // atomic batches that wait for more
+    size_t batch_count;
+};
+
+/// A captured subject, and the service that listens on it.
+typedef struct dbk_js_subject {
+    struct dbk_js_subject *next;
+    dbk_js_stream *stream;
+    dbk_service *service;
+    size_t filter_size;
+    uint8_t filter[];
+} dbk_js_subject;
+
+/// Borrowed; NULL: none.
+dbk_js_stream *dbk_js_find_stream(const dbk_jetstream *jetstream, dbk_slice name);
+/// The loop's picture of a stream that was made or changed. ENOMEM: its subjects are not captured, or those
+/// of before.
+daybook_status dbk_js_set_stream(dbk_jetstream *jetstream, const dbk_api_stream_config *config);
+/// It was removed: no service, no consumer any more. None of that name is fine.
+void dbk_js_remove_stream(dbk_jetstream *jetstream, dbk_slice name);
+static inline dbk_js_stream *dbk_js_stream_ref(dbk_js_stream *stream) {
+    stream->reference_count++;
+    return stream;
+}
+void dbk_js_stream_unref(dbk_js_stream *stream);
+
+// capture.c
+/// A service's handler; the context is a dbk_js_subject.
+void dbk_js_capture(void *context, dbk_client *from, const dbk_message *message);
+
+// ---- Consumers --------------------------------------------------------------------------------------------
+
+typedef enum dbk_js_consumer_state {
+    DBK_JS_CONSUMER_CLOSED,  // nobody used it yet
+    DBK_JS_CONSUMER_OPENING, // a job opens it; what comes meanwhile waits
+    DBK_JS_CONSUMER_OPEN
+} dbk_js_consumer_state;
+
+/// What the server needs to know of a consumer's configuration.
+typedef struct dbk_js_consumer_rules {
+    int ack_policy; // enum dbk_api_ack_policy
+    bool is_ephemeral;
+    bool headers_only;
+    bool flow_control;
+    uint64_t max_waiting;          // 0: no limit
+    uint64_t max_batch;            // of a pull; 0: no limit
+    int64_t max_expires_ns;        // of a pull; 0: no limit
+    uint64_t max_bytes;            // of a pull; 0: no limit
+    int64_t inactive_threshold_ns; // 0: it stays
+    int64_t idle_heartbeat_ns;     // push
+    uint64_t rate_limit_bps;       // push
+    int sample_percent;
+} dbk_js_consumer_rules;
+
+/// A request or an acknowledgement that came before the consumer was open.
+typedef struct dbk_js_early {
+    struct dbk_js_early *next;
+    size_t subject_size, reply_size, payload_size, header_size;
+    uint8_t bytes[];
+} dbk_js_early;
+
+struct dbk_js_consumer {
+    dbk_name_table_node node;
+    dbk_js_stream *stream; // a reference
+    dbk_js_consumer *next_of_stream, *previous_of_stream;
+    uint32_t reference_count;
+    bool is_removed;
+    dbk_js_consumer_state state;
+    dbk_slice name;       // behind the struct
+    dbk_slice ack_prefix; // behind the struct: $JS.ACK.ORDERS.mail.
+    dbk_js_consumer_rules rules;
+    char *deliver_subject;    // NULL: a pull consumer
+    char *deliver_group;      // NULL: none
+    daybook_consumer *handle; // OPEN
+
+    dbk_js_early *first_early, *last_early;
+
+    // The store says there may be something: from any thread.
+    dbk_job woken;
+    atomic_bool is_woken; // the job is under way
+    bool is_watched;
+    dbk_timer due_timer; // something may be due by then; or another attempt after a failure
+
+    // Delivering.
+    dbk_js_delivery *delivery; // with a worker; NULL: none
+    bool may_have_more;        // the store did not say yet that there is nothing
+    bool woken_meanwhile;      // while the delivery was under way
+    uint64_t delivered_number; // of the last message
+    uint64_t delivered_seq;
+
+    // Pulling.
+    dbk_js_pull *first_pull, *last_pull;
+    atomic_uint pull_count; // read by workers
+    dbk_timer pull_timer;
+
+    // Pushing.
+    dbk_js_push *push;    // NULL: a pull consumer
+    atomic_bool is_bound; // read by workers
+
+    // Inactivity.
+    dbk_timer idle_timer;
+    int64_t used_ns; // when last
+};
+
+/// Borrowed; NULL: it has no place here, which says nothing about the store.
+dbk_js_consumer *dbk_js_find_consumer(const dbk_jetstream *jetstream, dbk_slice stream, dbk_slice name);
+/// The same, and it gets a place where it has none: CLOSED. NULL: memory is out.
+dbk_js_consumer *dbk_js_get_consumer(dbk_js_stream *stream, dbk_slice name);
+/// A consumer of the store, opened, with what its configuration says. Made on a worker, taken over on the
+/// loop.
+typedef struct dbk_js_opened {
+    daybook_consumer *handle;
+    dbk_js_consumer_rules rules;
+    char *deliver_subject, *deliver_group; // NULL: none
+    uint64_t delivered_number, delivered_seq;
+} dbk_js_opened;
+
+/// Any thread. `config` was made by dbk_api_consumer_config_from_store. ENOMEM: nothing is held.
+daybook_status dbk_js_read_rules(const daybook_allocator *allocator, const dbk_api_consumer_config *config,
+                                 dbk_js_opened *opened_out);
+void dbk_js_opened_deinit(const daybook_allocator *allocator, dbk_js_opened *opened);
+/// The loop's picture of a consumer that was made, changed or opened; what `opened` has is taken over.
+void dbk_js_set_consumer(dbk_js_consumer *consumer, dbk_js_opened *opened);
+/// Let a worker open it, where it is closed.
+void dbk_js_open_consumer(dbk_js_consumer *consumer);
+/// It was removed, or could not be opened: whoever waits is told `status`, a whole header block.
+void dbk_js_drop_consumer(dbk_js_consumer *consumer, dbk_slice status_block);
+static inline dbk_js_consumer *dbk_js_consumer_ref(dbk_js_consumer *consumer) {
+    consumer->reference_count++;
+    return consumer;
+}
+void dbk_js_consumer_unref(dbk_js_consumer *consumer);
+/// Keep a message for when it is open. False: memory is out, or too many are kept.
+bool dbk_js_keep_early(dbk_js_consumer *consumer, const dbk_message *message);
+
+// ---- Small things -----------------------------------------------------------------------------------------
+
+/// A job is under way: counted until dbk_js_end_job.
+static inline void dbk_js_begin_job(dbk_jetstream *jetstream) {
+    jetstream->job_count++;
+}
+static inline void dbk_js_end_job(dbk_jetstream *jetstream) {
+    jetstream->job_count--;
+}
+/// Token `index` of a subject; empty where there are fewer.
+dbk_slice dbk_js_token(dbk_slice subject, size_t index);
+/// What follows the first `count` tokens and their dots; empty: nothing does.
+dbk_slice dbk_js_tokens_from(dbk_slice subject, size_t count);
+uint64_t dbk_js_hash(const dbk_jetstream *jetstream, dbk_slice first, dbk_slice second);
+
+#endif

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// A publish on its way into a stream: what capture.c (one message) and batch.c (several, all or none) share.
+#ifndef DBK_SERVER_PUBLISH_H
+#define DBK_SERVER_PUBLISH_H
+
+#include "daybook/append.h"
+#include "proto/headers.h"
+#include "server/jetstream_internal.h"
+
+enum { DBK_JS_CONDITIONS_MAX = 3 }; // of one message
+
+/// What became of it, in few bytes: an acknowledgement that says no is rare.
+typedef struct dbk_js_outcome {
+    bool has_error;
+    bool is_duplicate;
+    uint64_t seq;
+    uint32_t batch_count; // of an atomic batch; 0: it is none
+    dbk_api_error *error; // allocated; NULL where memory was out, too
+} dbk_js_outcome;
+
+struct dbk_js_publish {
+    dbk_job job;
+    dbk_js_publish *next;  // of the round, or of the batch
+    dbk_js_stream *stream; // a reference, let go of on the loop
+    dbk_client *from;      // a reference, or NULL
+    size_t held_size;
+    bool wants_ack;
+    dbk_js_outcome outcome;
+    dbk_js_publish
+        *members; // of a batch's last message: those before it; stored with it, or with is_end without it
+    bool is_batch, is_end;
+    dbk_slice batch_id; // in its headers
+    // What its conditions are about, by index: to say what is wrong.
+    uint8_t condition_headers[DBK_JS_CONDITIONS_MAX]; // dbk_publish_header
+    size_t subject_size, reply_size, payload_size, header_size;
+    uint8_t bytes[]; // subject, reply, payload
+};
+
+static inline dbk_slice dbk_js_publish_subject(const dbk_js_publish *publish) {
+    return daybook_bytes(publish->bytes, publish->subject_size);
+}
+static inline dbk_slice dbk_js_publish_reply(const dbk_js_publish *publish) {
+    return daybook_bytes(publish->bytes + publish->subject_size, publish->reply_size);
+}
+static inline dbk_slice dbk_js_publish_headers(const dbk_js_publish *publish) {
+    return daybook_bytes(publish->bytes + publish->subject_size + publish->reply_size, publish->header_size);
+}
+static inline dbk_slice dbk_js_publish_data(const dbk_js_publish *publish) {
+    return daybook_bytes(publish->bytes + publish->subject_size + publish->reply_size + publish->header_size,
+                         publish->payload_size - publish->header_size);
+}
+
+/// An event and its conditions, made of a publish. Borrows from it.
+typedef struct dbk_js_making {
+    dbk_js_publish *publish;
+    const dbk_js_rules *rules;
+    dbk_publish_headers said;
+    daybook_event event; // its headers are the array below
+    daybook_header headers[DAYBOOK_HEADER_COUNT_MAX];
+    daybook_condition conditions[DBK_JS_CONDITIONS_MAX];
+    size_t condition_count;
+} dbk_js_making;
+
+static inline bool dbk_js_making_has(const dbk_js_making *make, dbk_publish_header header) {
+    return dbk_publish_headers_have(&make->said, header);
+}
+static inline bool dbk_js_is_rollup(const dbk_js_making *make) {
+    return dbk_js_making_has(make, DBK_PUBLISH_ROLLUP) && make->said.values[DBK_PUBLISH_ROLLUP].size > 0;
+}
+/// A worker's. False: the publish is refused.
+bool dbk_js_make(dbk_js_publish *publish, const dbk_js_rules *rules, dbk_js_making *make_out,
+                 dbk_api_error *error_out);
+/// Any thread but the loop: it is acknowledged, or refused.
+void dbk_js_finish(dbk_js_publish *publish, daybook_status status, const daybook_receipt *receipt,
+                   const daybook_error *cause);
+void dbk_js_finish_with_error(dbk_js_publish *publish, const dbk_api_error *error);
+/// The loop: at once.
+void dbk_js_refuse(dbk_js_publish *publish, dbk_api_error_kind kind);
+/// The same with the number that the error's text has.
+void dbk_js_refuse_with(dbk_js_publish *publish, dbk_api_error_kind kind, uint64_t number);
+/// The loop: it does not count against its connection any more.
+void dbk_js_let_go(dbk_js_publish *publish);
+/// The loop: gone without a word.
+void dbk_js_forget(dbk_js_publish *publish);
+/// The loop: it joins its stream's next round.
+void dbk_js_enqueue(dbk_js_publish *publish);
+
+// batch.c
+
+/// The loop: is it part of an atomic batch? Then it is taken care of.
+bool dbk_js_batch_take(dbk_js_publish *publish);
+/// A worker: the last message of a batch, with its members.
+void dbk_js_batch_append(dbk_js_publish *publish, const dbk_js_rules *rules);
+/// The loop: all batches of a stream that wait for more are forgotten.
+void dbk_js_batch_drop_all(dbk_js_stream *stream);
+
+#endif

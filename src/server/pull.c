@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pull requests: who waits for messages of a consumer, and what they are told besides.
+//
+//     no_wait           what is there, then 404 No Messages, or 408 Request Timeout where some came
+//     expires           408 Request Timeout when the time is over
+//     max_bytes         409 Message Size Exceeds MaxBytes when the next message has more than is left
+//     idle_heartbeat    100 Idle Heartbeat when nothing came for so long
+//     too many wait     409 Exceeded MaxWaiting
+//
+// Requests get messages in turn, one each, so that those who compete share. A request with max_bytes is
+// served alone when it is its turn, since the store must know what fits. A request whose inbox nobody listens
+// on any more is forgotten when it is met. While a delivery is under way no request expires: what was fetched
+// for it shall not come too late.
+//
+// One timer per consumer, set to the earliest time that matters to any request.
+#include "base/bytes.h"
+#include "proto/headers.h"
+#include "proto/status.h"
+#include "server/api_call.h"
+#include "server/delivery.h"
+
+#include <stdio.h>
+
+enum { ARENA_CHUNK = 2 << 10 };
+
+struct dbk_js_pull {
+    dbk_js_pull *next;
+    uint64_t left;       // messages
+    uint64_t given;      // so far
+    uint64_t bytes_left; // where it has max_bytes
+    bool has_max_bytes;
+    bool no_wait;
+    int64_t expires_at_ns;   // INT64_MAX: never
+    int64_t heartbeat_ns;    // 0: none
+    int64_t heartbeat_at_ns; // INT64_MAX: none
+    size_t reply_size;
+    uint8_t reply[];
+};
+
+static dbk_slice reply_of(const dbk_js_pull *pull) {
+    return daybook_bytes(pull->reply, pull->reply_size);
+}
+
+static dbk_server *server_of(const dbk_js_consumer *consumer) {
+    return consumer->stream->jetstream->server;
+}
+
+// ---- The list ---------------------------------------------------------------------------------------------
+
+static void append(dbk_js_consumer *consumer, dbk_js_pull *pull) {
+    pull->next = NULL;
+    if (consumer->last_pull == NULL) {
+        consumer->first_pull = pull;
+    } else {
+        consumer->last_pull->next = pull;
+    }
+    consumer->last_pull = pull;
+}
+
+static void prepend(dbk_js_consumer *consumer, dbk_js_pull *pull) {
+    pull->next = consumer->first_pull;
+    if (consumer->last_pull == NULL) consumer->last_pull = pull;
+    consumer->first_pull = pull;
+}
+
+static dbk_js_pull *take_first(dbk_js_consumer *consumer) {
+    dbk_js_pull *pull = consumer->first_pull;
+    consumer->first_pull = pull->next;
+    if (consumer->first_pull == NULL) consumer->last_pull = NULL;
+    return pull;
+}
+
+static void forget(dbk_js_consumer *consumer, dbk_js_pull *pull) {
+    (void)atomic_fetch_sub(&consumer->pull_count, 1);
+    dbk_free(consumer->stream->jetstream->allocator, pull);
+}
+
+static bool is_listened_to(const dbk_js_consumer *consumer, const dbk_js_pull *pull) {
+    return dbk_route_has_interest(server_of(consumer), reply_of(pull));
+}
+
+// Each request once, in order: those for which `ends` says so leave the list.
+static void sweep(dbk_js_consumer *consumer, bool (*ends)(dbk_js_consumer *consumer, dbk_js_pull *pull)) {
+    dbk_js_pull *pull = consumer->first_pull;
+    consumer->first_pull = consumer->last_pull = NULL;
+    while (pull != NULL) {
+        dbk_js_pull *next = pull->next;
+        if (ends(consumer, pull)) {
+            forget(consumer, pull);
+        } else {
+            append(consumer, pull);
+        }
+        pull = next;
+    }
+}
+
+// ---- What requests are told -------------------------------------------------------------------------------
+
+static void tell(const dbk_js_consumer *consumer, dbk_slice reply, dbk_slice block) {
+    (void)dbk_server_reply(server_of(consumer), reply, block, daybook_bytes(NULL, 0));
+}
+
+// A status with how much of the request is left.
+static void tell_left(const dbk_js_consumer *consumer, const dbk_js_pull *pull, dbk_slice line) {
+    dbk_buf *out = dbk_js_begin_answer(consumer->stream->jetstream);
+    dbk_buf_append_slice(out, line);
+    dbk_headers_add_number(out, daybook_text("Nats-Pending-Messages"), pull->left);
+    dbk_headers_add_number(out, daybook_text("Nats-Pending-Bytes"), pull->bytes_left);
+    dbk_headers_end(out);
+    dbk_js_end_answer(consumer->stream->jetstream, reply_of(pull), true);
+}
+
+static void tell_limit(const dbk_js_consumer *consumer, dbk_slice reply, const char *text) {
+    char block[128];
+    (void)snprintf(block, sizeof block, "NATS/1.0 409 %s\r\n\r\n", text);
+    tell(consumer, reply, daybook_text(block));
+}
+
+// ---- Time -------------------------------------------------------------------------------------------------
+
+static void start_timer(dbk_js_consumer *consumer, const dbk_js_pull *pull) {
+    int64_t due_ns = pull->expires_at_ns < pull->heartbeat_at_ns ? pull->expires_at_ns
+                                                                 : pull->heartbeat_at_ns;
+    if (due_ns == INT64_MAX) return;
+    if (consumer->pull_timer.is_active && consumer->pull_timer.due_ns <= due_ns) return;
+    dbk_timer_start_at(&server_of(consumer)->timers, &consumer->pull_timer, due_ns);
+}
+
+static bool ends_by_time(dbk_js_consumer *consumer, dbk_js_pull *pull) {
+    int64_t now_ns = dbk_server_now_ns(server_of(consumer));
+    if (pull->expires_at_ns <= now_ns && consumer->delivery == NULL) {
+        tell_left(consumer, pull, dbk_status_line(DBK_STATUS_REQUEST_TIMEOUT));
+        return true;
+    }
+    if (pull->heartbeat_at_ns <= now_ns) {
+        if (!is_listened_to(consumer, pull)) return true;
+        dbk_js_send_heartbeat(consumer, reply_of(pull), daybook_bytes(NULL, 0));
+        pull->heartbeat_at_ns = now_ns + pull->heartbeat_ns;
+    }
+    return false;
+}
+
+void dbk_js_check_pulls(dbk_js_consumer *consumer) {
+    if (consumer->first_pull == NULL) return;
+    sweep(consumer, ends_by_time);
+    if (consumer->delivery != NULL) return; // its end comes back here
+    dbk_server_stop_timer(server_of(consumer), &consumer->pull_timer);
+    for (const dbk_js_pull *pull = consumer->first_pull; pull != NULL; pull = pull->next)
+        start_timer(consumer, pull);
+}
+
+void dbk_js_pull_timer_fired(dbk_timer *timer) {
+    dbk_js_check_pulls(DBK_OWNER(timer, dbk_js_consumer, pull_timer));
+}
+
+// ---- Giving -----------------------------------------------------------------------------------------------
+
+dbk_js_plan dbk_js_plan_pulls(dbk_js_consumer *consumer) {
+    while (consumer->first_pull != NULL && !is_listened_to(consumer, consumer->first_pull))
+        forget(consumer, take_first(consumer));
+    const dbk_js_pull *first = consumer->first_pull;
+    if (first == NULL) return (dbk_js_plan){0};
+    if (first->has_max_bytes)
+        return (dbk_js_plan){.count = first->left > DBK_JS_DELIVERY_COUNT_MAX ? DBK_JS_DELIVERY_COUNT_MAX
+                                                                              : (size_t)first->left,
+                             .bytes = first->bytes_left,
+                             .is_strict = true};
+    uint64_t count = 0;
+    for (const dbk_js_pull *pull = first; pull != NULL && count < DBK_JS_DELIVERY_COUNT_MAX;
+         pull = pull->next)
+        if (!pull->has_max_bytes) count += pull->left;
+    return (dbk_js_plan){.count = count > DBK_JS_DELIVERY_COUNT_MAX ? DBK_JS_DELIVERY_COUNT_MAX
+                                                                    : (size_t)count};
+}
+
+static void note_given(dbk_js_consumer *consumer, dbk_js_pull *pull, uint64_t size) {
+    pull->left--;
+    pull->given++;
+    pull->bytes_left -= size < pull->bytes_left ? size : pull->bytes_left;
+    if (pull->heartbeat_ns > 0)
+        pull->heartbeat_at_ns = dbk_server_now_ns(server_of(consumer)) + pull->heartbeat_ns;
+    if (pull->left == 0 || (pull->has_max_bytes && pull->bytes_left == 0)) {
+        forget(consumer, pull);
+    } else if (pull->has_max_bytes) {
+        prepend(consumer, pull);
+    } else {
+        append(consumer, pull);
+    }
+}
+
+// The first it fits. Where it fits nobody it is for the head: what the store took to fit may be some bytes
+// more with the acknowledgement's subject, or its request is gone.
+static dbk_js_pull *next_taker(dbk_js_consumer *consumer, uint64_t size) {
+    dbk_js_pull *before = NULL;
+    for (dbk_js_pull *pull = consumer->first_pull; pull != NULL; before = pull, pull = pull->next) {
+        if (pull->has_max_bytes && size > pull->bytes_left) continue;
+        if (before == NULL) break;
+        before->next = pull->next;
+        if (consumer->last_pull == pull) consumer->last_pull = before;
+        return pull;
+    }
+    return consumer->first_pull == NULL ? NULL : take_first(consumer);
+}
+
+bool dbk_js_give_to_pull(dbk_js_consumer *consumer, const dbk_js_outgoing *outgoing) {
+    uint64_t size = dbk_js_outgoing_size(outgoing);
+    for (;;) {
+        dbk_js_pull *pull = next_taker(consumer, size);
+        if (pull == NULL) return false;
+        if (dbk_route_to(server_of(consumer), reply_of(pull), &outgoing->message) > 0) {
+            note_given(consumer, pull, size);
+            return true;
+        }
+        forget(consumer, pull);
+    }
+}
+
+static bool ends_without_waiting(dbk_js_consumer *consumer, dbk_js_pull *pull) {
+    if (!pull->no_wait) return false;
+    if (pull->given > 0) {
+        tell_left(consumer, pull, dbk_status_line(DBK_STATUS_REQUEST_TIMEOUT));
+        return true;
+    }
+    if (pull->expires_at_ns != INT64_MAX) return false; // it waits for the first one
+    tell(consumer, reply_of(pull), dbk_status_block(DBK_STATUS_NO_MESSAGES));
+    return true;
+}
+
+void dbk_js_end_oneshots(dbk_js_consumer *consumer) {
+    sweep(consumer, ends_without_waiting);
+}
+
+void dbk_js_end_small_pull(dbk_js_consumer *consumer) {
+    if (consumer->first_pull == NULL || !consumer->first_pull->has_max_bytes) return;
+    dbk_js_pull *pull = take_first(consumer);
+    tell_left(consumer, pull, dbk_status_line(DBK_STATUS_MESSAGE_EXCEEDS_MAX_BYTES));
+    forget(consumer, pull);
+}
+
+void dbk_js_end_pulls(dbk_js_consumer *consumer, dbk_slice status_block) {
+    dbk_server_stop_timer(server_of(consumer), &consumer->pull_timer);
+    while (consumer->first_pull != NULL) {
+        dbk_js_pull *pull = take_first(consumer);
+        tell(consumer, reply_of(pull), status_block);
+        forget(consumer, pull);
+    }
+}
+
+static bool ends_without_listener(dbk_js_consumer *consumer, dbk_js_pull *pull) {
+    return !is_listened_to(consumer, pull);
+}
+
+size_t dbk_js_count_pulls(dbk_js_consumer *consumer) {
+    sweep(consumer, ends_without_listener);
+    return atomic_load(&consumer->pull_count);
+}
+
+// ---- Asking -----------------------------------------------------------------------------------------------
+
+// False: the request is refused, and told so.
+static bool is_within_limits(const dbk_js_consumer *consumer, const dbk_api_pull_request *request,
+                             dbk_slice reply) {
+    char text[96];
+    char duration[DBK_API_DURATION_TEXT_SIZE];
+    const dbk_js_consumer_rules *rules = &consumer->rules;
+    if (rules->max_batch > 0 && request->batch > 0 && (uint64_t)request->batch > rules->max_batch) {
+        (void)snprintf(text, sizeof text, "Exceeded MaxRequestBatch of %llu",
+                       (unsigned long long)rules->max_batch);
+    } else if (rules->max_expires_ns > 0 && request->expires_ns > rules->max_expires_ns) {
+        (void)dbk_api_format_duration(rules->max_expires_ns, duration);
+        (void)snprintf(text, sizeof text, "Exceeded MaxRequestExpires of %s", duration);
+    } else if (rules->max_bytes > 0 && request->max_bytes > 0 &&
+               (uint64_t)request->max_bytes > rules->max_bytes) {
+        (void)snprintf(text, sizeof text, "Exceeded MaxRequestMaxBytes of %llu",
+                       (unsigned long long)rules->max_bytes);
+    } else {
+        return true;
+    }
+    tell_limit(consumer, reply, text);
+    return false;
+}
+
+static bool has_room(dbk_js_consumer *consumer, const dbk_api_pull_request *request, dbk_slice reply) {
+    uint64_t max = consumer->rules.max_waiting;
+    if (max == 0 || atomic_load(&consumer->pull_count) < max || dbk_js_count_pulls(consumer) < max)
+        return true;
+    // Who has a heartbeat notices by its absence, and asks again later.
+    if (request->idle_heartbeat_ns == 0)
+        tell(consumer, reply, dbk_status_block(DBK_STATUS_EXCEEDED_MAX_WAITING));
+    return false;
+}
+
+static void wait_for_messages(dbk_js_consumer *consumer, const dbk_api_pull_request *request,
+                              dbk_slice reply) {
+    int64_t now_ns = dbk_server_now_ns(server_of(consumer));
+    dbk_js_pull *pull = dbk_alloc(consumer->stream->jetstream->allocator, sizeof *pull + reply.size);
+    if (pull == NULL) return; // it asks again when its time is over
+    *pull = (dbk_js_pull){
+        .left = request->batch > 0 ? (uint64_t)request->batch : 1,
+        .bytes_left = request->max_bytes > 0 ? (uint64_t)request->max_bytes : 0,
+        .has_max_bytes = request->max_bytes > 0,
+        .no_wait = request->no_wait,
+        .expires_at_ns = request->expires_ns > 0 && request->expires_ns < INT64_MAX - now_ns
+                             ? now_ns + request->expires_ns
+                             : INT64_MAX,
+        .heartbeat_ns = request->idle_heartbeat_ns,
+        .heartbeat_at_ns = request->idle_heartbeat_ns > 0 ? now_ns + request->idle_heartbeat_ns : INT64_MAX,
+        .reply_size = reply.size};
+    memcpy(pull->reply, reply.data, reply.size);
+    append(consumer, pull);
+    (void)atomic_fetch_add(&consumer->pull_count, 1);
+    start_timer(consumer, pull);
+    if (request->no_wait)
+        consumer->may_have_more = consumer->woken_meanwhile = true; // it is told what is there
+    dbk_js_deliver(consumer);
+}
+
+void dbk_js_begin_pull(dbk_js_consumer *consumer, dbk_slice reply, dbk_slice body) {
+    dbk_jetstream *jetstream = consumer->stream->jetstream;
+    dbk_api_pull_request request;
+    dbk_api_error error;
+    dbk_arena *arena;
+    dbk_js_note_use(consumer);
+    if (reply.size == 0) return;
+    if (consumer->push != NULL) {
+        tell(consumer, reply, dbk_status_block(DBK_STATUS_CONSUMER_IS_PUSH));
+        return;
+    }
+    if (dbk_arena_new(jetstream->allocator, ARENA_CHUNK, &arena) != DAYBOOK_OK) return;
+    if (!dbk_api_read_pull(&jetstream->dial, body, arena, &request, &error)) {
+        char block[DBK_API_ERROR_TEXT_SIZE + 64];
+        (void)snprintf(block, sizeof block, "NATS/1.0 400 Bad Request - %s\r\n\r\n", error.description);
+        tell(consumer, reply, daybook_text(block));
+    } else if (is_within_limits(consumer, &request, reply) && has_room(consumer, &request, reply)) {
+        wait_for_messages(consumer, &request, reply);
+    }
+    dbk_arena_free(arena);
+}
+
+void dbk_js_serve_pull(dbk_jetstream *jetstream, dbk_slice subject, const dbk_message *message) {
+    dbk_js_stream *stream = dbk_js_find_stream(jetstream, dbk_js_token(subject, 3));
+    dbk_js_consumer *consumer = stream == NULL ? NULL : dbk_js_get_consumer(stream, dbk_js_token(subject, 4));
+    if (consumer == NULL) {
+        (void)dbk_server_reply(jetstream->server, message->reply, dbk_status_block(DBK_STATUS_NO_RESPONDERS),
+                               daybook_bytes(NULL, 0));
+    } else if (consumer->state == DBK_JS_CONSUMER_OPEN) {
+        dbk_js_begin_pull(consumer, message->reply, dbk_message_data(message));
+    } else {
+        (void)dbk_js_keep_early(consumer, message);
+        dbk_js_open_consumer(consumer);
+    }
+}

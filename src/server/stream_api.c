@@ -1,0 +1,568 @@
+// SPDX-License-Identifier: Apache-2.0
+// $JS.API.STREAM.…, but for messages, and $JS.API.INFO. On a worker; calls run one after the other.
+//
+// What the store knows of a stream's configuration and what only JetStream does are put together by
+// api/stream_config.h.
+#include "base/bytes.h"
+#include "base/error.h"
+#include "daybook/read.h"
+#include "daybook/subject.h"
+#include "server/api_call.h"
+
+enum { GAPS_MAX = 1 << 20 }; // deleted sequence numbers of one answer
+
+// ---- Infos ------------------------------------------------------------------------------------------------
+
+static bool read_config(const dbk_js_call *call, const daybook_stream_info *info,
+                        dbk_api_stream_config *config_out, dbk_api_error *error_out) {
+    return dbk_api_stream_config_from_store(&info->config, call->arena, config_out, error_out);
+}
+
+bool dbk_js_call_stream(dbk_js_call *call, dbk_slice name, dbk_api_stream_config *config_out,
+                        daybook_stream_info **info_out) {
+    daybook_error cause;
+    dbk_api_error error;
+    daybook_error_init(&cause);
+    *info_out = NULL;
+    if (dbk_js_is_hidden(name)) {
+        dbk_js_call_refuse(call, DBK_API_ERR_STREAM_NOT_FOUND);
+        return false;
+    }
+    daybook_status status = daybook_stream_get_info(call->jetstream->store, name, info_out, &cause);
+    if (status == DAYBOOK_OK) {
+        if (read_config(call, *info_out, config_out, &error)) return true;
+        daybook_stream_info_release(call->jetstream->store, *info_out);
+        *info_out = NULL;
+        dbk_js_call_fail(call, &error);
+    } else if (status == DAYBOOK_ENOTFOUND) {
+        dbk_js_call_refuse(call, DBK_API_ERR_STREAM_NOT_FOUND);
+    } else {
+        dbk_js_call_fail_status(call, status, &cause, DBK_API_ERR_STREAM_GENERAL);
+    }
+    return false;
+}
+
+// What cannot be counted is told as none: an info is worth more than its last number.
+static uint64_t count_subjects(const dbk_js_call *call, dbk_slice stream) {
+    uint64_t total = 0;
+    daybook_subjects_options options;
+    daybook_subjects_options_init(&options);
+    options.limit = 0;
+    (void)daybook_subjects(call->jetstream->store, stream, &options, NULL, NULL, &total, NULL);
+    return total;
+}
+
+static uint64_t count_consumers(const dbk_js_call *call, dbk_slice stream) {
+    uint64_t count = 0;
+    (void)daybook_consumer_count(call->jetstream->store, stream, &count, NULL);
+    return count;
+}
+
+static void fill_info(const dbk_js_call *call, const daybook_stream_info *of,
+                      const dbk_api_stream_config *config, dbk_api_stream_info *info_out) {
+    const dbk_jetstream *jetstream = call->jetstream;
+    bool is_empty = of->message_count == 0;
+    *info_out =
+        (dbk_api_stream_info){.config = *config,
+                              .created_ns = of->created_ns,
+                              .state = {.messages = of->message_count,
+                                        .bytes = of->byte_count,
+                                        .first_seq = is_empty && of->last_seq == 0 ? 0 : of->first_seq,
+                                        .first_time_ns = is_empty ? 0 : of->first_recorded_ns,
+                                        .last_seq = of->last_seq,
+                                        .last_time_ns = of->last_seq == 0 ? 0 : of->last_recorded_ns,
+                                        .subject_count = count_subjects(call, of->config.name),
+                                        .deleted_count = of->deleted_count,
+                                        .consumer_count = count_consumers(call, of->config.name)},
+                              .domain = jetstream->domain,
+                              .now_ns = dbk_server_clock_ns(jetstream->server)};
+}
+
+// The answer of a call that made or changed a stream, or asks for it.
+static void answer_with_stream(dbk_js_call *call, dbk_slice name) {
+    dbk_api_stream_config config;
+    daybook_stream_info *of;
+    dbk_api_stream_info info;
+    if (!dbk_js_call_stream(call, name, &config, &of)) return;
+    fill_info(call, of, &config, &info);
+    dbk_api_write_stream(&call->answer, &call->jetstream->dial, call->kind, &info,
+                         call->kind == DBK_API_STREAM_CREATE);
+    daybook_stream_info_release(call->jetstream->store, of);
+}
+
+// ---- Creating and updating --------------------------------------------------------------------------------
+
+static void set_stream(dbk_js_call *call) {
+    dbk_jetstream *jetstream = call->jetstream;
+    if (dbk_js_set_stream(jetstream, call->stream) == DAYBOOK_OK) return;
+    dbk_server_log(jetstream->server, ERROR, "JetStream stream '%.*s' is not served: out of memory",
+                   (int)call->stream->name.size, (const char *)call->stream->name.data);
+    dbk_buf_reset(&call->answer);
+    dbk_js_call_refuse(call, DBK_API_ERR_INSUFFICIENT_RESOURCES);
+}
+
+// What the loop is to know of it outlives the request: it lies in the call's arena.
+static void set_effect(dbk_js_call *call, const dbk_api_stream_config *config, const char *advisory,
+                       const char *action) {
+    dbk_api_stream_config *copy = dbk_arena_alloc(call->arena, sizeof *copy);
+    if (copy == NULL) {
+        dbk_js_call_refuse(call, DBK_API_ERR_INSUFFICIENT_RESOURCES);
+        return;
+    }
+    *copy = *config;
+    call->stream = copy;
+    call->effect = set_stream;
+    call->stream_name = config->name;
+    call->advisory = advisory;
+    call->action = action;
+}
+
+static int count_one(void *context, const daybook_stream_info *info) {
+    if (!dbk_js_is_hidden(info->config.name)) ++*(int64_t *)context;
+    return 0;
+}
+
+static bool may_be_made(dbk_js_call *call, const dbk_api_stream_config *config, dbk_api_error *error_out) {
+    int64_t count = 0;
+    if (dbk_js_is_hidden(config->name)) return dbk_api_fail(error_out, DBK_API_ERR_STREAM_NAME_EXISTS);
+    if (call->jetstream->streams_max < 0) return true;
+    daybook_status status = daybook_stream_list(call->jetstream->store, count_one, &count, NULL);
+    if (status != DAYBOOK_OK) return dbk_api_fail_status(error_out, status, NULL, DBK_API_ERR_STREAM_CREATE);
+    return count < call->jetstream->streams_max || dbk_api_fail(error_out, DBK_API_ERR_MAXIMUM_STREAMS_LIMIT);
+}
+
+static bool fail_store(daybook_status status, const daybook_error *cause, dbk_api_error_kind otherwise,
+                       dbk_api_error *error_out) {
+    if (status == DAYBOOK_EOVERLAP) return dbk_api_fail(error_out, DBK_API_ERR_STREAM_SUBJECT_OVERLAP);
+    return dbk_api_fail_status(error_out, status, cause, otherwise);
+}
+
+static bool begins_with(dbk_slice text, const char *beginning) {
+    size_t size = strlen(beginning);
+    return text.size >= size && memcmp(text.data, beginning, size) == 0;
+}
+
+// What is fixed at creation and no client can say: ids as JetStream remembers them, and buckets as the
+// library makes them.
+static void set_fixed(const dbk_api_stream_config *config, daybook_stream_config *stored) {
+    stored->flags |= DAYBOOK_STREAM_IDS_IN_WINDOW;
+    stored->first_seq = config->first_seq;
+    if (begins_with(config->name, "KV_")) stored->flags |= DAYBOOK_STREAM_INTERNAL;
+    if (begins_with(config->name, "KV_") || begins_with(config->name, "OBJ_")) stored->aggregate_tokens = 0;
+}
+
+static bool add_stream(dbk_js_call *call, const dbk_api_stream_config *config, dbk_api_error *error_out) {
+    daybook_stream_config stored;
+    daybook_error cause;
+    daybook_error_init(&cause);
+    if (!may_be_made(call, config, error_out) ||
+        !dbk_api_stream_config_to_store(config, NULL, call->arena, &stored, error_out))
+        return false;
+    set_fixed(config, &stored);
+    daybook_status status = daybook_stream_add(call->jetstream->store, &stored, &cause);
+    return status == DAYBOOK_OK || fail_store(status, &cause, DBK_API_ERR_STREAM_CREATE, error_out);
+}
+
+static bool update_stream(dbk_js_call *call, const dbk_api_stream_config *config,
+                          const daybook_stream_config *current, dbk_api_error *error_out) {
+    daybook_stream_config stored;
+    daybook_error cause;
+    daybook_error_init(&cause);
+    if (!dbk_api_stream_config_to_store(config, current, call->arena, &stored, error_out)) return false;
+    daybook_status status = daybook_stream_update(call->jetstream->store, &stored, &cause);
+    return status == DAYBOOK_OK || fail_store(status, &cause, DBK_API_ERR_STREAM_UPDATE, error_out);
+}
+
+// The request, whose name must be that of its subject.
+static bool read_request(dbk_js_call *call, dbk_api_stream_create_request *request_out,
+                         dbk_api_error *error_out) {
+    if (!dbk_api_read_stream_create(&call->jetstream->dial, call->body, call->arena, request_out, error_out))
+        return false;
+    return dbk_slice_equal(request_out->config.name, dbk_js_call_token(call, 2)) ||
+           dbk_api_fail(error_out, DBK_API_ERR_STREAM_MISMATCH);
+}
+
+static bool create_stream(dbk_js_call *call, dbk_api_stream_config *config_out, dbk_api_error *error_out) {
+    dbk_jetstream *jetstream = call->jetstream;
+    dbk_api_stream_create_request request;
+    dbk_api_stream_config present;
+    daybook_stream_info *info;
+    if (!read_request(call, &request, error_out) ||
+        !dbk_api_stream_config_check(&jetstream->dial, &request.config, &jetstream->stream_limits,
+                                     request.is_pedantic, call->arena, error_out))
+        return false;
+    *config_out = request.config;
+    daybook_status status = daybook_stream_get_info(jetstream->store, request.config.name, &info, NULL);
+    if (status == DAYBOOK_ENOTFOUND) return add_stream(call, &request.config, error_out);
+    if (status != DAYBOOK_OK) return dbk_api_fail_status(error_out, status, NULL, DBK_API_ERR_STREAM_CREATE);
+    bool is_same = read_config(call, info, &present, error_out) &&
+                   (dbk_api_stream_configs_equal(&present, &request.config) ||
+                    dbk_api_fail(error_out, DBK_API_ERR_STREAM_NAME_EXISTS));
+    daybook_stream_info_release(jetstream->store, info);
+    return is_same;
+}
+
+void dbk_js_stream_create(dbk_js_call *call) {
+    dbk_api_stream_config config;
+    dbk_api_error error;
+    if (!create_stream(call, &config, &error)) {
+        dbk_js_call_fail(call, &error);
+        return;
+    }
+    answer_with_stream(call, config.name);
+    if (!call->has_failed) set_effect(call, &config, "STREAM.CREATED", "create");
+}
+
+static bool change_stream(dbk_js_call *call, dbk_api_stream_config *config_out, dbk_api_error *error_out) {
+    dbk_jetstream *jetstream = call->jetstream;
+    dbk_api_stream_create_request request;
+    dbk_api_stream_config present;
+    daybook_stream_info *info;
+    if (!read_request(call, &request, error_out)) return false;
+    daybook_status status = daybook_stream_get_info(jetstream->store, request.config.name, &info, NULL);
+    if (status == DAYBOOK_ENOTFOUND || dbk_js_is_hidden(request.config.name)) {
+        if (status == DAYBOOK_OK) daybook_stream_info_release(jetstream->store, info);
+        return dbk_api_fail(error_out, DBK_API_ERR_STREAM_NOT_FOUND);
+    }
+    if (status != DAYBOOK_OK) return dbk_api_fail_status(error_out, status, NULL, DBK_API_ERR_STREAM_UPDATE);
+    bool is_changed = read_config(call, info, &present, error_out) &&
+                      dbk_api_stream_config_check_update(&jetstream->dial, &present, &request.config,
+                                                         &jetstream->stream_limits, request.is_pedantic,
+                                                         call->arena, error_out) &&
+                      update_stream(call, &request.config, &info->config, error_out);
+    daybook_stream_info_release(jetstream->store, info);
+    *config_out = request.config;
+    return is_changed;
+}
+
+void dbk_js_stream_update(dbk_js_call *call) {
+    dbk_api_stream_config config;
+    dbk_api_error error;
+    if (!change_stream(call, &config, &error)) {
+        dbk_js_call_fail(call, &error);
+        return;
+    }
+    answer_with_stream(call, config.name);
+    if (!call->has_failed) set_effect(call, &config, "STREAM.UPDATED", "modify");
+}
+
+// ---- Asking -----------------------------------------------------------------------------------------------
+
+// Subjects with their counts: a page of them.
+typedef struct subject_page {
+    dbk_js_call *call;
+    uint64_t offset;
+    uint64_t total;
+    dbk_api_count *items;
+    size_t count, capacity;
+    bool is_short_of_memory;
+} subject_page;
+
+static bool copy_slice(dbk_arena *arena, dbk_slice from, dbk_slice *copy_out) {
+    uint8_t *copy = dbk_arena_alloc(arena, from.size + 1);
+    if (copy == NULL) return false;
+    if (from.size > 0) memcpy(copy, from.data, from.size);
+    *copy_out = daybook_bytes(copy, from.size);
+    return true;
+}
+
+static int add_subject(void *context, const daybook_list_entry *entry) {
+    subject_page *page = context;
+    dbk_api_count *items = dbk_grow_array(page->call->jetstream->allocator, page->items, &page->capacity,
+                                          page->count + 1, sizeof *items);
+    if (items != NULL) page->items = items;
+    page->is_short_of_memory = items == NULL ||
+                               !copy_slice(page->call->arena, entry->name, &items[page->count].subject);
+    if (page->is_short_of_memory) return 1;
+    items[page->count++].count = entry->event_count;
+    return 0;
+}
+
+static daybook_status list_subjects(dbk_js_call *call, dbk_slice stream,
+                                    const dbk_api_stream_info_request *request, subject_page *page) {
+    daybook_subjects_options options;
+    daybook_subjects_options_init(&options);
+    options.filter = request->subjects_filter;
+    options.offset = page->offset = request->offset < 0 ? 0 : (uint64_t)request->offset;
+    options.limit = DBK_API_PAGE_SUBJECTS;
+    page->call = call;
+    daybook_status status =
+        daybook_subjects(call->jetstream->store, stream, &options, add_subject, page, &page->total, NULL);
+    return page->is_short_of_memory ? DAYBOOK_ENOMEM : status;
+}
+
+// Sequence numbers whose messages are gone.
+typedef struct gap_list {
+    dbk_js_call *call;
+    uint64_t *items;
+    size_t count, capacity;
+    bool is_short_of_memory;
+} gap_list;
+
+static int add_gap(void *context, uint64_t first, uint64_t last) {
+    gap_list *gaps = context;
+    for (uint64_t seq = first; seq <= last && gaps->count < GAPS_MAX; seq++) {
+        uint64_t *items = dbk_grow_array(gaps->call->jetstream->allocator, gaps->items, &gaps->capacity,
+                                         gaps->count + 1, sizeof *items);
+        gaps->is_short_of_memory = items == NULL;
+        if (items == NULL) return 1;
+        gaps->items = items;
+        items[gaps->count++] = seq;
+    }
+    return gaps->count == GAPS_MAX;
+}
+
+static daybook_status list_gaps(gap_list *gaps, dbk_slice stream) {
+    daybook_status status = daybook_stream_gaps(gaps->call->jetstream->store, stream, add_gap, gaps, NULL);
+    return gaps->is_short_of_memory ? DAYBOOK_ENOMEM : status;
+}
+
+void dbk_js_stream_info(dbk_js_call *call) {
+    dbk_jetstream *jetstream = call->jetstream;
+    dbk_slice name = dbk_js_call_token(call, 2);
+    dbk_api_stream_info_request request;
+    dbk_api_stream_config config;
+    daybook_stream_info *of;
+    dbk_api_stream_info info;
+    dbk_api_error error;
+    subject_page subjects = {0};
+    dbk_api_page page = {0};
+    if (!dbk_api_read_stream_info(&jetstream->dial, call->body, call->arena, &request, &error)) {
+        dbk_js_call_fail(call, &error);
+        return;
+    }
+    if (!dbk_js_call_stream(call, name, &config, &of)) return;
+    fill_info(call, of, &config, &info);
+    daybook_status status = DAYBOOK_OK;
+    if (request.subjects_filter.size > 0) {
+        if (!daybook_filter_is_valid(request.subjects_filter)) {
+            status = DAYBOOK_ESUBJECT;
+        } else {
+            status = list_subjects(call, name, &request, &subjects);
+        }
+        info.state.subjects = (dbk_api_counts){.items = subjects.items, .count = subjects.count};
+        page = (dbk_api_page){.total = (int64_t)subjects.total,
+                              .offset = (int64_t)subjects.offset,
+                              .limit = DBK_API_PAGE_SUBJECTS};
+    }
+    gap_list gaps = {.call = call};
+    if (status == DAYBOOK_OK && request.deleted_details) status = list_gaps(&gaps, name);
+    info.state.deleted = (dbk_api_numbers){.items = gaps.items, .count = gaps.count};
+    if (status == DAYBOOK_OK) {
+        dbk_api_write_stream_info(&call->answer, &jetstream->dial, &info, &page);
+    } else {
+        dbk_js_call_fail_status(call, status, NULL, DBK_API_ERR_STREAM_GENERAL);
+    }
+    dbk_free(jetstream->allocator, subjects.items);
+    dbk_free(jetstream->allocator, gaps.items);
+    daybook_stream_info_release(jetstream->store, of);
+}
+
+// A page of streams, by name.
+typedef struct stream_page {
+    dbk_js_call *call;
+    dbk_api_page_request request;
+    int64_t limit;
+    int64_t total;
+    dbk_slice *names; // of those on the page
+    size_t count;
+    dbk_api_error error;
+    bool has_failed;
+} stream_page;
+
+static bool captures_some_of(const daybook_stream_config *config, dbk_slice filter) {
+    if (filter.size == 0) return true;
+    for (size_t i = 0; i < config->subject_count; i++)
+        if (daybook_filters_overlap(config->subjects[i], filter)) return true;
+    return false;
+}
+
+static int add_name(void *context, const daybook_stream_info *info) {
+    stream_page *page = context;
+    if (dbk_js_is_hidden(info->config.name) || !captures_some_of(&info->config, page->request.subject))
+        return 0;
+    if (page->total++ < page->request.offset || page->count == (size_t)page->limit) return 0;
+    page->has_failed = !copy_slice(page->call->arena, info->config.name, &page->names[page->count]);
+    if (page->has_failed) return !dbk_api_fail_memory(&page->error);
+    page->count++;
+    return 0;
+}
+
+static bool find_page(stream_page *page, dbk_js_call *call, int64_t limit) {
+    *page = (stream_page){.call = call, .limit = limit};
+    page->names = dbk_arena_alloc(call->arena, (size_t)limit * sizeof *page->names);
+    if (page->names == NULL) return dbk_api_fail_memory(&page->error);
+    if (!dbk_api_read_stream_page(&call->jetstream->dial, call->body, call->arena, &page->request,
+                                  &page->error))
+        return false;
+    if (page->request.offset < 0) page->request.offset = 0;
+    if (page->request.subject.size > 0 && !daybook_filter_is_valid(page->request.subject))
+        return dbk_api_fail(&page->error, DBK_API_ERR_BAD_REQUEST);
+    daybook_error cause;
+    daybook_error_init(&cause);
+    daybook_status status = daybook_stream_list(call->jetstream->store, add_name, page, &cause);
+    if (status != DAYBOOK_OK)
+        return dbk_api_fail_status(&page->error, status, &cause, DBK_API_ERR_STREAM_GENERAL);
+    if (page->request.offset > page->total) page->request.offset = page->total;
+    return !page->has_failed;
+}
+
+static dbk_api_page page_of(const stream_page *page) {
+    return (dbk_api_page){.total = page->total, .offset = page->request.offset, .limit = page->limit};
+}
+
+void dbk_js_stream_names(dbk_js_call *call) {
+    stream_page page;
+    if (!find_page(&page, call, DBK_API_PAGE_NAMES)) {
+        dbk_js_call_fail(call, &page.error);
+        return;
+    }
+    dbk_api_page said = page_of(&page);
+    dbk_api_write_names(&call->answer, call->kind, &said, page.names, page.count);
+}
+
+void dbk_js_stream_list(dbk_js_call *call) {
+    dbk_jetstream *jetstream = call->jetstream;
+    stream_page page;
+    dbk_api_list_writer list;
+    if (!find_page(&page, call, DBK_API_PAGE_LIST)) {
+        dbk_js_call_fail(call, &page.error);
+        return;
+    }
+    dbk_api_page said = page_of(&page);
+    dbk_api_list_begin(&list, &call->answer, &jetstream->dial, call->kind, &said);
+    for (size_t i = 0; i < page.count; i++) {
+        daybook_stream_info *of;
+        dbk_api_stream_config config;
+        dbk_api_stream_info info;
+        if (daybook_stream_get_info(jetstream->store, page.names[i], &of, NULL) != DAYBOOK_OK)
+            continue; // removed by the embedder since
+        if (read_config(call, of, &config, &page.error)) {
+            fill_info(call, of, &config, &info);
+            dbk_api_list_add_stream(&list, &info);
+        }
+        daybook_stream_info_release(jetstream->store, of);
+    }
+    dbk_api_list_end(&list);
+}
+
+// ---- Removing ---------------------------------------------------------------------------------------------
+
+static void remove_stream(dbk_js_call *call) {
+    dbk_js_remove_stream(call->jetstream, call->stream_name);
+}
+
+void dbk_js_stream_delete(dbk_js_call *call) {
+    dbk_slice name = dbk_js_call_token(call, 2);
+    daybook_error cause;
+    daybook_error_init(&cause);
+    if (!dbk_api_is_empty(call->body)) {
+        dbk_js_call_refuse(call, DBK_API_ERR_NOT_EMPTY_REQUEST);
+        return;
+    }
+    daybook_status status = dbk_js_is_hidden(name)
+                                ? DAYBOOK_ENOTFOUND
+                                : daybook_stream_remove(call->jetstream->store, name, &cause);
+    if (status == DAYBOOK_ENOTFOUND) {
+        dbk_js_call_refuse(call, DBK_API_ERR_STREAM_NOT_FOUND);
+        return;
+    }
+    if (status != DAYBOOK_OK) {
+        dbk_js_call_fail_status(call, status, &cause, DBK_API_ERR_STREAM_DELETE);
+        return;
+    }
+    call->stream_name = name;
+    call->effect = remove_stream;
+    call->advisory = "STREAM.DELETED";
+    call->action = "delete";
+    dbk_api_write_success(&call->answer, call->kind);
+}
+
+static bool read_purge(dbk_js_call *call, const dbk_api_stream_config *config,
+                       daybook_purge_options *options_out, dbk_api_error *error_out) {
+    dbk_api_purge_request request;
+    if (!dbk_api_read_purge(&call->jetstream->dial, call->body, call->arena, &request, error_out))
+        return false;
+    if (request.seq > 0 && request.keep > 0) return dbk_api_fail(error_out, DBK_API_ERR_BAD_REQUEST);
+    if (config->sealed) return dbk_api_fail(error_out, DBK_API_ERR_STREAM_SEALED);
+    if (config->deny_purge)
+        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_PURGE_FAILED, "purge not permitted");
+    daybook_purge_options_init(options_out);
+    options_out->filter = request.filter;
+    options_out->seq_to = request.seq;
+    options_out->keep = request.keep;
+    return true;
+}
+
+void dbk_js_stream_purge(dbk_js_call *call) {
+    dbk_jetstream *jetstream = call->jetstream;
+    dbk_slice name = dbk_js_call_token(call, 2);
+    dbk_api_stream_config config;
+    daybook_stream_info *info;
+    daybook_purge_options options;
+    dbk_api_error error;
+    if (!dbk_js_call_stream(call, name, &config, &info)) return;
+    if (!read_purge(call, &config, &options, &error)) {
+        dbk_js_call_fail(call, &error);
+    } else {
+        uint64_t count = 0;
+        daybook_error cause;
+        daybook_error_init(&cause);
+        daybook_status status = daybook_stream_purge(jetstream->store, name, &options, &count, &cause);
+        if (status == DAYBOOK_OK) {
+            dbk_api_write_purged(&call->answer, count);
+        } else {
+            dbk_js_call_fail_status(call, status, &cause, DBK_API_ERR_STREAM_PURGE_FAILED);
+        }
+    }
+    daybook_stream_info_release(jetstream->store, info);
+}
+
+// ---- The account ------------------------------------------------------------------------------------------
+
+static int add_up(void *context, const daybook_stream_info *info) {
+    dbk_api_account_info *account = context;
+    if (dbk_js_is_hidden(info->config.name)) return 0;
+    bool in_memory = info->config.storage == DAYBOOK_STORAGE_MEMORY;
+    *(in_memory ? &account->memory : &account->storage) += info->byte_count;
+    *(in_memory ? &account->reserved_memory : &account->reserved_storage) += info->config.max_bytes;
+    account->stream_count++;
+    return 0;
+}
+
+static int add_up_consumer(void *context, dbk_slice stream, dbk_slice name) {
+    dbk_api_account_info *account = context;
+    (void)name;
+    if (!dbk_js_is_hidden(stream)) account->consumer_count++;
+    return 0;
+}
+
+void dbk_js_account_info(dbk_js_call *call) {
+    dbk_jetstream *jetstream = call->jetstream;
+    daybook_error cause;
+    daybook_error_init(&cause);
+    dbk_api_account_info account = {
+        .limits = {.max_memory = jetstream->memory_max,
+                   .max_storage = jetstream->file_max,
+                   .max_streams = jetstream->streams_max,
+                   .max_consumers = jetstream->consumers_max,
+                   .max_ack_pending = jetstream->consumer_caps.max_ack_pending > 0
+                                          ? jetstream->consumer_caps.max_ack_pending
+                                          : -1,
+                   .memory_max_stream_bytes = -1,
+                   .storage_max_stream_bytes = -1,
+                   .max_bytes_required = jetstream->stream_limits.max_bytes_required},
+        .domain = jetstream->domain,
+        .api_total = call->api_total,
+        .api_errors = call->api_errors,
+        .api_inflight = call->api_in_flight};
+    daybook_status status = daybook_stream_list(jetstream->store, add_up, &account, &cause);
+    if (status == DAYBOOK_OK)
+        status = daybook_consumer_names(jetstream->store, daybook_bytes(NULL, 0), add_up_consumer, &account,
+                                        &cause);
+    if (status == DAYBOOK_OK) {
+        dbk_api_write_account_info(&call->answer, &jetstream->dial, &account);
+    } else {
+        dbk_js_call_fail_status(call, status, &cause, DBK_API_ERR_STREAM_GENERAL);
+    }
+}
