@@ -182,11 +182,11 @@ static void serve_publish(dbk_client *client, const dbk_proto_operation *operati
         dbk_client_close(client, DBK_CLOSE_PROTOCOL, NULL);
         return;
     }
-    if (!may_publish(client, operation)) return;
-    confirm(client);
     // The publish goes on all the same: to whom wildcards are letters.
     if (client->pedantic && !is_literal(operation->subject))
         dbk_client_send_error(client, "Invalid Publish Subject");
+    if (!may_publish(client, operation)) return;
+    confirm(client);
     dbk_message message = {
         .subject = operation->subject,
         .reply = operation->reply,

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // wire_run daybook PROGRAM SCRIPT, wire_run nats SCRIPT: a wire script against a server of its own. DAYBOOK_NATS_SERVER names
 // the nats-server, else it is that of PATH. DAYBOOK_TRACE=1 shows every line. 77: there is no such server, or it is too old.
-#define _POSIX_C_SOURCE 200809L
+#define _XOPEN_SOURCE 700 // realpath
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "lib/server_process.h"
 #include "wire/runner.h"
@@ -25,15 +26,30 @@ static int skip(const char *why) {
     return SKIPPED;
 }
 
+// Under the name nats-server the program takes that one's flags: a link in the server's folder.
+static bool link_program(const runner *run, const char *program, char *path_out, size_t capacity) {
+    char *absolute = realpath(program, NULL);
+    (void)snprintf(path_out, capacity, "%s/nats-server", run->server->folder);
+    bool is_linked = absolute != NULL && symlink(absolute, path_out) == 0;
+    free(absolute);
+    return is_linked;
+}
+
 static bool start(runner *run, char *program) {
-    static char store[128], config[128], flags[1024];
+    static char store[128], config[128], flags[1024], linked[128];
     char *arguments[ARGUMENT_COUNT_MAX] = {program};
     char why[512] = "", *left = NULL;
     size_t count = 1;
     (void)snprintf(store, sizeof store, "%s/store", run->server->folder);
     (void)snprintf(config, sizeof config, "%s/server.conf", run->server->folder);
     (void)snprintf(flags, sizeof flags, "%s", run->script->flags);
-    if (run->is_daybook) arguments[count++] = (char *)"serve";
+    if (run->is_daybook) {
+        if (!link_program(run, program, linked, sizeof linked)) {
+            fprintf(stderr, "no link to %s\n", program);
+            return false;
+        }
+        arguments[0] = linked;
+    }
     char *const always[] = {
         (char *)"-a",        (char *)"127.0.0.1", (char *)"-p", (char *)"-1", (char *)"--ports_file_dir",
         run->server->folder, (char *)"-c",        config};
