@@ -190,16 +190,6 @@ void dbk_headers_begin(dbk_buf *out, unsigned status, dbk_slice description) {
     dbk_buf_append(out, "\r\n", 2);
 }
 
-void dbk_headers_continue(dbk_buf *out, dbk_slice block) {
-    const char *text = block.data;
-    if (block.size < FIRST_SIZE + 4 || memcmp(text, first_line, FIRST_SIZE) != 0 ||
-        memcmp(text + block.size - 4, "\r\n\r\n", 4) != 0) {
-        dbk_headers_begin(out, 0, daybook_bytes(NULL, 0));
-    } else {
-        dbk_buf_append(out, text, block.size - 2);
-    }
-}
-
 void dbk_headers_add(dbk_buf *out, dbk_slice name, dbk_slice value) {
     dbk_buf_append_slice(out, name);
     dbk_buf_append(out, ": ", 2);
@@ -214,15 +204,4 @@ void dbk_headers_add_number(dbk_buf *out, dbk_slice name, uint64_t number) {
 
 void dbk_headers_end(dbk_buf *out) {
     dbk_buf_append(out, "\r\n", 2);
-}
-
-bool dbk_header_is_writable(dbk_slice name, dbk_slice value) {
-    const char *at = name.data, *text = value.data;
-    if (name.size == 0) return false;
-    for (size_t i = 0; i < name.size; i++) {
-        if (at[i] <= ' ' || at[i] > '~' || at[i] == ':') return false;
-    }
-    if (value.size == 0) return true;
-    if (is_blank(text[0]) || is_blank(text[value.size - 1])) return false;
-    return memchr(text, '\r', value.size) == NULL && memchr(text, '\n', value.size) == NULL;
 }

@@ -91,19 +91,12 @@ static inline bool dbk_header_number(dbk_slice value, uint64_t *number_out) {
     return dbk_decimal_read(value, number_out);
 }
 
-// Writing: begin or continue, add any number, end.
+// Writing: begin, add any number, end.
 
 /// status 0: without.
 void dbk_headers_begin(dbk_buf *out, unsigned status, dbk_slice description);
-/// The lines of `block`, so that more can be added behind them; begins a new one where it is empty or has no proper
-/// end.
-void dbk_headers_continue(dbk_buf *out, dbk_slice block);
-/// The name holds no colon, CR or LF, the value no CR or LF: the caller sees to it (dbk_header_is_writable).
+/// The name holds no colon, CR or LF, the value no CR or LF: the caller sees to it.
 void dbk_headers_add(dbk_buf *out, dbk_slice name, dbk_slice value);
 void dbk_headers_add_number(dbk_buf *out, dbk_slice name, uint64_t number);
 void dbk_headers_end(dbk_buf *out);
-/// May they be written, so that they are read as they are? A name is 1 or more visible ASCII characters without colon;
-/// a value has no CR or LF and no blank at its ends.
-bool dbk_header_is_writable(dbk_slice name, dbk_slice value);
-
 #endif

@@ -27,27 +27,9 @@ static void statuses_are_header_blocks(void **state) {
         dbk_slice_equal(dbk_status_block(DBK_STATUS_NO_RESPONDERS), daybook_text("NATS/1.0 503\r\n\r\n")));
 }
 
-static void errors_are_lines(void **state) {
-    (void)state;
-    for (int i = 0; i < DBK_ERROR_COUNT; i++) {
-        dbk_slice line = dbk_proto_error_line((dbk_proto_error)i),
-                  text = dbk_proto_error_text((dbk_proto_error)i);
-        assert_memory_equal(line.data, "-ERR '", 6);
-        assert_memory_equal((const char *)line.data + line.size - 3, "'\r\n", 3);
-        assert_int_equal(text.size, line.size - 9);
-        assert_null(memchr(text.data, '\'', text.size)); // clients cut at it
-    }
-    assert_true(
-        dbk_slice_equal(dbk_proto_error_line(DBK_ERROR_STALE), daybook_text("-ERR 'Stale Connection'\r\n")));
-    assert_true(dbk_slice_equal(dbk_proto_error_text(DBK_ERROR_STALE), daybook_text("Stale Connection")));
-    assert_true(dbk_proto_error_closes(DBK_ERROR_STALE));
-    assert_false(dbk_proto_error_closes(DBK_ERROR_INVALID_SUBJECT));
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statuses_are_header_blocks),
-        cmocka_unit_test(errors_are_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
