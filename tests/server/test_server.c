@@ -177,7 +177,7 @@ static void verbose_and_pedantic(void **unused) {
     wire_say(&a, "SUB a.b 1\r\nPUB a.b 1\r\nx\r\nUNSUB 1\r\n");
     wire_expect(&a, "+OK\r\n+OK\r\nMSG a.b 1 1\r\nx\r\n+OK\r\n");
     wire_say(&a, "PUB a.* 0\r\n\r\n");
-    wire_expect(&a, "+OK\r\n-ERR 'Invalid Publish Subject'\r\n");
+    wire_expect(&a, "-ERR 'Invalid Publish Subject'\r\n+OK\r\n");
     wire_say(&a, "SUB a..b 1\r\n");
     wire_expect(&a, "-ERR 'Invalid Subject'\r\n");
     wire_say(&a, "SUB a.> b 1\r\nSUB >.a 2\r\n");

@@ -35,6 +35,7 @@ static void fill(mirror *m, uint8_t *data, size_t size) {
 }
 
 static void mirror_append(mirror *m, const uint8_t *data, size_t size) {
+    if (size == 0) return;
     if (m->size + size > m->capacity) {
         m->capacity = (m->size + size) * 2;
         m->data = realloc(m->data, m->capacity);
