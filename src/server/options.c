@@ -171,12 +171,14 @@ static daybook_status read_called(dbk_server_options *options, const daybook_ser
 
 static daybook_status check_limits(dbk_server_options *options, daybook_error *error) {
     const dbk_limit_options *limits = &options->limits;
-    if (limits->payload_max > limits->pending_max)
+    if (limits->payload_max > limits->pending_max) {
+        const char *origin = dbk_options_origin(options, "max_payload");
+        if (strcmp(origin, "default") == 0) origin = dbk_options_origin(options, "max_pending");
         return dbk_fail(
             error, DAYBOOK_EINVALID,
             "%s: max_payload is %lld, more than max_pending, %lld; make it smaller, or the other larger",
-            dbk_options_origin(options, "max_payload"), (long long)limits->payload_max,
-            (long long)limits->pending_max);
+            origin, (long long)limits->payload_max, (long long)limits->pending_max);
+    }
     if (limits->payload_max <= LARGE_PAYLOAD) return DAYBOOK_OK;
     dbk_option_reader reader = {.options = options, .memory = options->memory, .error = error};
     return dbk_option_notice(&reader, NULL, "%s: max_payload is over 8 MiB: large messages make others wait",

@@ -233,6 +233,8 @@ static const struct {
      "configuration:1:1: max_payload is 4294967296; give 0 to 2147483647"},
     {"max_payload: 2MB\nmax_pending: 1MB", DAYBOOK_EINVALID,
      "configuration:1:1: max_payload is 2097152, more than max_pending, 1048576"},
+    {"max_pending: 1k", DAYBOOK_EINVALID,
+     "configuration:1:1: max_payload is 1048576, more than max_pending, 1000"},
     {"max_sub_tokens: 300", DAYBOOK_EINVALID, "configuration:1:1: max_sub_tokens is 300; give 1 to 255"},
     {"ping_interval: 5m", DAYBOOK_EINVALID,
      "configuration:1:1: ping_interval is the number 5000000, not a duration; write it in quotes, \"5m\""},
