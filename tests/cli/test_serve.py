@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import time
-import unittest
 
 from support import ERROR, FINE, PROGRAM, UNAVAILABLE, USAGE, Case, main
 
@@ -45,8 +44,6 @@ class Server:
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)
-        if "this build has no JetStream" in self.text():
-            raise unittest.SkipTest("SKIP: this build has no JetStream")
         raise AssertionError(f"no '{pattern}' in the log: {self.text()}")
 
     def port(self, path=None):
