@@ -206,8 +206,8 @@ void dbk_js_serve_api(void *context, dbk_client *from, const dbk_message *messag
     // $JS.API.… or $JS.<domain>.API.…
     bool has_domain = !dbk_slice_equal(dbk_js_token(message->subject, 1), daybook_text("API"));
     dbk_slice subject = dbk_js_tokens_from(message->subject, has_domain ? 3 : 2);
-    const route *to = daybook_subject_is_valid(message->subject) ? find_route(subject) : NULL;
-    jetstream->api_total++;
+    // A filter at its end has wildcards.
+    const route *to = daybook_filter_is_valid(message->subject) ? find_route(subject) : NULL;
     if (to == NULL) {
         refuse(jetstream, message->reply, DBK_API_ERR_BAD_REQUEST);
     } else if (to->serve != NULL) {
@@ -215,4 +215,5 @@ void dbk_js_serve_api(void *context, dbk_client *from, const dbk_message *messag
     } else {
         begin_call(jetstream, to, subject, message);
     }
+    jetstream->api_total++; // Behind the call: account info does not count itself.
 }

@@ -40,8 +40,9 @@ static bool fill_info(const dbk_js_call *call, const daybook_consumer_info *of,
                                         .delivered = {.consumer_seq = of->delivered_number,
                                                       .stream_seq = of->delivered_seq,
                                                       .last_active_ns = of->delivered_ns},
+                                        // What lies before the consumer's beginning was not acknowledged.
                                         .ack_floor = {.consumer_seq = of->floor_number,
-                                                      .stream_seq = of->floor_seq,
+                                                      .stream_seq = of->floor_number == 0 ? 0 : of->floor_seq,
                                                       .last_active_ns = of->acked_ns},
                                         .ack_pending_count = of->ack_pending_count,
                                         .redelivered_count = of->redelivered_count,
@@ -137,7 +138,7 @@ static bool complete_name(creating *create, dbk_api_error *error_out) {
     if (create->name.size > 0) {
         if (config->name.size > 0 && !dbk_slice_equal(config->name, create->name))
             return dbk_api_fail(error_out, DBK_API_ERR_CONSUMER_DURABLE_NAME_NOT_MATCH_SUBJECT);
-        config->name = create->name;
+        if (!create->is_durable) config->name = create->name; // Else durable_name says it.
         return true;
     }
     if (config->name.size > 0) return true;

@@ -486,7 +486,7 @@ static bool read_purge(dbk_js_call *call, const dbk_api_stream_config *config,
     if (request.seq > 0 && request.keep > 0) return dbk_api_fail(error_out, DBK_API_ERR_BAD_REQUEST);
     if (config->sealed) return dbk_api_fail(error_out, DBK_API_ERR_STREAM_SEALED);
     if (config->deny_purge)
-        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_PURGE_FAILED, "purge not permitted");
+        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_PURGE_FAILED, "stream purge not permitted");
     daybook_purge_options_init(options_out);
     options_out->filter = request.filter;
     options_out->seq_to = request.seq;
