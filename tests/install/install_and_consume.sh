@@ -40,6 +40,22 @@ done
 "$cc" -o "$work/pc_static" "$consumer/consumer.c" "${compile[@]}" "${link[@]}"
 "$work/pc_static"
 
+# The server, where it was built.
+if [[ -e $work/made/$libdir/libdaybook-server.so.0 ]]; then
+    read -ra flags < <(pkg-config --cflags --libs daybook-server)
+    "$cc" -o "$work/pc_server" "$consumer/server.c" "${flags[@]}"
+    LD_LIBRARY_PATH=$library_path "$work/pc_server"
+    read -ra link < <(pkg-config --static --libs daybook-server)
+    for i in "${!link[@]}"; do
+        case ${link[i]} in
+            -ldaybook) link[i]=-l:libdaybook.a ;;
+            -ldaybook-server) link[i]=-l:libdaybook-server.a ;;
+        esac
+    done
+    "$cc" -o "$work/pc_server_static" "$consumer/server.c" "${compile[@]}" "${link[@]}"
+    "$work/pc_server_static"
+fi
+
 # CMake, from another place.
 mv "$work/made" "$work/moved"
 build_with_cmake() {
@@ -49,6 +65,9 @@ build_with_cmake() {
 build_with_cmake >"$work/cmake.log" 2>&1 || { cat "$work/cmake.log"; exit 1; }
 "$work/consumer/consumer_shared"
 "$work/consumer/consumer_static"
+for program in "$work"/consumer/server_*; do
+    if [[ -x $program ]]; then "$program"; fi
+done
 if readelf -d "$work/consumer/consumer_static" | grep -q 'libdaybook'; then
     echo "the static consumer needs a shared daybook" >&2
     exit 1
