@@ -235,11 +235,17 @@ def text_of(payload):
     return payload if isinstance(payload, str) else json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
 
 
-def main():
-    program, path = sys.argv[1:]
-    port = 24223
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def record(command, path):
+    """Ask the server that `command` begins and write its answers into `path`."""
+    port = free_port()
     with tempfile.TemporaryDirectory() as store:
-        server = subprocess.Popen([program, "-js", "-sd", store, "-a", "127.0.0.1", "-p", str(port), "-n", "golden"],
+        server = subprocess.Popen([*command, "-js", "-sd", store, "-a", "127.0.0.1", "-p", str(port), "-n", "golden"],
                                   stderr=subprocess.DEVNULL)
         try:
             client = wait_for(port)
@@ -259,8 +265,9 @@ def main():
             server.wait()
     with open(path, "w", encoding="utf-8") as out:
         out.write("\n".join(lines) + "\n")
-    print(f"{path}: {len(lines) - 1} answers of {lines[0][2:]}")
+    return lines[0][2:], len(lines) - 1
 
 
 if __name__ == "__main__":
-    main()
+    said, answered = record([sys.argv[1]], sys.argv[2])
+    print(f"{sys.argv[2]}: {answered} answers of {said}")
