@@ -362,6 +362,13 @@ static bool check_groups(check *c) {
     return true;
 }
 
+static bool check_what_is_lacking(check *c) {
+    bool has_groups = c->config->priority_policy != DBK_API_PRIORITY_NONE;
+    if ((c->caps->lacks & DBK_API_LACKS_PRIORITY_GROUPS) == 0 || !has_groups) return true;
+    return dbk_api_fail_with(c->error, DBK_API_ERR_CONSUMER_CREATE, "%s",
+                             "priority groups are not supported by this server");
+}
+
 static bool check_work_queue(check *c) {
     const dbk_api_consumer_config *config = c->config;
     if (c->stream->retention != DAYBOOK_RETENTION_WORKQUEUE || config->direct || config->sourcing)
@@ -378,9 +385,10 @@ bool dbk_api_consumer_config_check(const dbk_api_dial *dial, const dbk_api_strea
                                    bool is_pedantic, dbk_api_error *error_out) {
     static const dbk_api_consumer_caps no_caps;
     static bool (*const steps[])(check *) = {
-        raise_negatives, default_waits,       default_from_stream, default_numbers, check_names,
-        check_replicas,  check_acknowledging, check_mode,          check_caps,      check_filters,
-        check_start,     check_sample,        check_rest,          check_groups,    check_work_queue,
+        raise_negatives, default_waits,  default_from_stream, default_numbers,
+        check_names,     check_replicas, check_acknowledging, check_mode,
+        check_caps,      check_filters,  check_start,         check_sample,
+        check_rest,      check_groups,   check_work_queue,    check_what_is_lacking,
     };
     check c = {dial, stream, config, caps == NULL ? &no_caps : caps, error_out, is_pedantic};
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {

@@ -60,6 +60,7 @@ typedef struct dbk_api_consumer_config {
 
 /// What a server or account allows. 0: no limit.
 typedef struct dbk_api_consumer_caps {
+    unsigned lacks; // enum dbk_api_lack
     int64_t max_ack_pending;
     int64_t max_request_batch;
 } dbk_api_consumer_caps;

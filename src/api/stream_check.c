@@ -386,12 +386,25 @@ static bool check_what_we_have(check *c) {
     return true;
 }
 
+static bool check_what_is_lacking(check *c) {
+    const dbk_api_stream_config *config = c->config;
+    unsigned lacks = c->limits->lacks;
+    bool expires = config->allow_msg_ttl || config->subject_delete_marker_ttl_ns > 0;
+    if ((lacks & DBK_API_LACKS_REPUBLISH) != 0 && config->republish != NULL)
+        return invalid(c, "republish is not supported by this server");
+    if ((lacks & DBK_API_LACKS_SUBJECT_TRANSFORM) != 0 && config->subject_transform != NULL)
+        return invalid(c, "subject transforms are not supported by this server");
+    if ((lacks & DBK_API_LACKS_MESSAGE_TTL) != 0 && expires)
+        return invalid(c, "per-message TTL is not supported by this server");
+    return true;
+}
+
 static bool run(check *c) {
     static bool (*const steps[])(check *) = {
-        check_name,      check_replicas,       check_limits,    check_ages,
-        check_discard,   check_delete_markers, check_schedules, check_persist_mode,
-        check_mirror,    check_sources,        check_subjects,  check_bytes,
-        check_transform, check_republish,      check_placement, check_what_we_have,
+        check_name,           check_replicas,        check_limits,       check_ages,      check_discard,
+        check_delete_markers, check_schedules,       check_persist_mode, check_mirror,    check_sources,
+        check_subjects,       check_bytes,           check_transform,    check_republish, check_placement,
+        check_what_we_have,   check_what_is_lacking,
     };
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         if (!steps[i](c)) return false;

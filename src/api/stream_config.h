@@ -102,8 +102,17 @@ typedef struct dbk_api_stream_config {
     dbk_api_metadata metadata; // the user's; what the server adds ("_nats.…") is added when written
 } dbk_api_stream_config;
 
+/// What a server cannot do (yet) and therefore refuses, rather than to take it and not do it.
+enum dbk_api_lack {
+    DBK_API_LACKS_REPUBLISH = 1,
+    DBK_API_LACKS_SUBJECT_TRANSFORM = 2,
+    DBK_API_LACKS_MESSAGE_TTL = 4,
+    DBK_API_LACKS_PRIORITY_GROUPS = 8 // of consumers
+};
+
 /// What a server or account allows. 0: no limit.
 typedef struct dbk_api_stream_limits {
+    unsigned lacks; // enum dbk_api_lack
     int64_t duplicate_window_max_ns;
     bool max_bytes_required;
     int64_t stream_bytes_max_file;

@@ -539,11 +539,14 @@ static daybook_status copy_options(dbk_jetstream *jetstream) {
     if (jetstream->announced == NULL || domain == NULL) return DAYBOOK_ENOMEM;
     dbk_api_dial_init(&jetstream->dial, jetstream->announced);
     jetstream->dial.is_strict = jetstream->dial.is_strict && said->strict;
-    jetstream->stream_limits = (dbk_api_stream_limits){.duplicate_window_max_ns = said->duplicates_max_ns,
-                                                       .max_bytes_required = said->stream_bytes_required,
-                                                       .stream_bytes_max_file = said->stream_bytes_max,
-                                                       .stream_bytes_max_memory = said->stream_bytes_max};
-    jetstream->consumer_caps = (dbk_api_consumer_caps){.max_ack_pending = said->ack_pending_max,
+    jetstream->stream_limits = (dbk_api_stream_limits){
+        .lacks = DBK_API_LACKS_REPUBLISH | DBK_API_LACKS_SUBJECT_TRANSFORM | DBK_API_LACKS_MESSAGE_TTL,
+        .duplicate_window_max_ns = said->duplicates_max_ns,
+        .max_bytes_required = said->stream_bytes_required,
+        .stream_bytes_max_file = said->stream_bytes_max,
+        .stream_bytes_max_memory = said->stream_bytes_max};
+    jetstream->consumer_caps = (dbk_api_consumer_caps){.lacks = DBK_API_LACKS_PRIORITY_GROUPS,
+                                                       .max_ack_pending = said->ack_pending_max,
                                                        .max_request_batch = said->request_batch_max};
     jetstream->batches_max = (uint64_t)said->batch_inflight_total;
     jetstream->stream_batches_max = (uint64_t)said->batch_inflight_per_stream;

@@ -24,7 +24,15 @@ KNOWN = {
     ("CONSUMER.CREATE.ORDERS", ""): "a made name is told in the configuration, too",
     ("CONSUMER.NAMES.ORDERS", ""): "made names differ",
     ("CONSUMER.LIST.ORDERS", ""): "made names differ",
-    ("CONSUMER.CREATE.ORDERS.group", ""): "nobody is pinned before the first pull",
+    ("CONSUMER.CREATE.ORDERS.group", ""): "no priority groups",
+    ("STREAM.CREATE.REPUB", ""): "no republish",
+    ("STREAM.CREATE.REPUB2", ""): "no republish",
+    ("STREAM.CREATE.TRANSFORM", ""): "no subject transforms",
+    ("STREAM.CREATE.TTL", ""): "no TTL of messages",
+    ("STREAM.CREATE.MARKED", ""): "no TTL of messages",
+    ("STREAM.UPDATE.TTL", ""): "no TTL of messages",
+    ("STREAM.NAMES", ""): "the refused ones are missing",
+    ("STREAM.LIST", ""): "the refused ones are missing",
     ("CONSUMER.CREATE.ORDERS.b15", ""): "a filter that the stream has no subject for is refused",
 }
 MASKS = [

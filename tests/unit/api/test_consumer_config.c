@@ -353,6 +353,11 @@ static void pedantic_requests_are_not_corrected(void **state) {
 static void limits_hold(void **state) {
     (void)state;
     const dbk_api_consumer_caps caps = {.max_ack_pending = 100, .max_request_batch = 10};
+    const dbk_api_consumer_caps lacking = {.lacks = DBK_API_LACKS_PRIORITY_GROUPS};
+    check_refusal(&newest, &stream,
+                  &(refusal){"{\"priority_policy\":\"overflow\",\"priority_groups\":[\"A\"]}", 10012,
+                             "priority groups are not supported by this server"},
+                  &lacking, false);
     check_refusal(&newest, &stream,
                   &(refusal){"{\"ack_policy\":\"explicit\",\"max_ack_pending\":101}", 10121,
                              "consumer max ack pending exceeds system limit of 100"},

@@ -402,6 +402,25 @@ static void limits_of_the_server_hold(void **state) {
     assert_int_equal(config.duplicate_window_ns, 60000000000);
 }
 
+static void what_a_server_lacks_is_refused(void **state) {
+    (void)state;
+    const dbk_api_stream_limits lacking = {
+        .lacks = DBK_API_LACKS_REPUBLISH | DBK_API_LACKS_SUBJECT_TRANSFORM | DBK_API_LACKS_MESSAGE_TTL};
+    static const refusal lacks[] = {
+        {"{\"name\":\"S\",\"republish\":{\"src\":\">\",\"dest\":\"out.>\"}}", 10052,
+         "republish is not supported by this server"},
+        {"{\"name\":\"S\",\"subject_transform\":{\"src\":\"S\",\"dest\":\"T\"}}", 10052,
+         "subject transforms are not supported by this server"},
+        {"{\"name\":\"S\",\"allow_msg_ttl\":true}", 10052, "per-message TTL is not supported by this server"},
+        {"{\"name\":\"S\",\"subject_delete_marker_ttl\":1000000000}", 10052,
+         "per-message TTL is not supported by this server"},
+    };
+    for (size_t i = 0; i < sizeof lacks / sizeof *lacks; i++) {
+        check_refusal(&newest, &lacks[i], &lacking, false);
+        (void)complete_config(lacks[i].request);
+    }
+}
+
 static void updates_change_what_may_be_changed(void **state) {
     (void)state;
     static const struct {
@@ -622,23 +641,15 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        TEST(every_field_is_read_and_written),
-        TEST(fields_are_those_of_the_version),
-        TEST(defaults_are_those_of_nats),
-        TEST(what_nats_refuses_is_refused_in_its_words),
-        TEST(what_is_too_long_is_refused),
-        TEST(older_versions_have_other_words),
-        TEST(pedantic_requests_are_not_corrected),
-        TEST(limits_of_the_server_hold),
-        TEST(updates_change_what_may_be_changed),
-        TEST(a_stream_is_sealed_for_ever),
-        TEST(equal_configurations_are_equal),
-        TEST(the_store_keeps_all_of_it),
-        TEST(what_the_store_says_counts),
-        TEST(settings_of_the_store_alone_stay),
-        TEST(attributes_of_later_versions_are_read),
-        TEST(levels_follow_what_is_used),
-        TEST(every_allocation_may_fail),
+        TEST(every_field_is_read_and_written),     TEST(fields_are_those_of_the_version),
+        TEST(defaults_are_those_of_nats),          TEST(what_nats_refuses_is_refused_in_its_words),
+        TEST(what_is_too_long_is_refused),         TEST(older_versions_have_other_words),
+        TEST(pedantic_requests_are_not_corrected), TEST(limits_of_the_server_hold),
+        TEST(what_a_server_lacks_is_refused),      TEST(updates_change_what_may_be_changed),
+        TEST(a_stream_is_sealed_for_ever),         TEST(equal_configurations_are_equal),
+        TEST(the_store_keeps_all_of_it),           TEST(what_the_store_says_counts),
+        TEST(settings_of_the_store_alone_stay),    TEST(attributes_of_later_versions_are_read),
+        TEST(levels_follow_what_is_used),          TEST(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
