@@ -153,9 +153,14 @@ static void end_call(dbk_job *job) {
     if (dbk_buf_status(&call->answer) == DAYBOOK_OK)
         (void)dbk_server_reply(jetstream->server, call->reply, daybook_bytes(NULL, 0),
                                daybook_bytes(call->answer.data, call->answer.size));
+    bool is_beside = call->kind == DBK_API_MESSAGE_GET;
     free_call(call);
     jetstream->api_in_flight--;
-    dbk_js_end_job(jetstream);
+    if (is_beside) {
+        dbk_js_end_job(jetstream);
+    } else {
+        dbk_js_end_call(jetstream);
+    }
 }
 
 // What only the loop knows of the consumer that is asked about.
@@ -191,12 +196,12 @@ static void begin_call(dbk_jetstream *jetstream, const route *to, dbk_slice subj
     call->job.run = run_call;
     call->job.done = end_call;
     jetstream->api_in_flight++;
-    dbk_js_begin_job(jetstream);
     // Reading a message changes nothing and waits for nothing.
     if (to->kind == DBK_API_MESSAGE_GET) {
+        dbk_js_begin_job(jetstream);
         dbk_jobs_submit(jetstream->server->jobs, &call->job);
     } else {
-        dbk_job_queue_submit(&jetstream->api_queue, &call->job);
+        dbk_js_begin_call(jetstream, &call->job);
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A request on $JS.API.>: found in a table, run on a worker, answered on the loop.
 //
-// Calls that change or ask for streams and consumers run one after the other (dbk_jetstream.api_queue), as
+// Calls that change or ask for streams and consumers run one after the other (dbk_js_begin_call), as
 // their order matters to whoever sends them; reading messages runs beside. Pulls never leave the loop.
 #ifndef DBK_SERVER_API_CALL_H
 #define DBK_SERVER_API_CALL_H

@@ -193,6 +193,16 @@ static bool add_consumer(const creating *create, dbk_api_error *error_out) {
     return status == DAYBOOK_OK || fail_store(status, &cause, error_out);
 }
 
+// Somebody listens where it delivers to now: it is not taken away from them.
+static bool is_in_use(dbk_jetstream *jetstream, const creating *create, const dbk_api_consumer_config *old) {
+    dbk_api_consumer_info now = {0};
+    if (old->deliver_subject.size == 0 ||
+        dbk_slice_equal(old->deliver_subject, create->request.config.deliver_subject))
+        return false;
+    look_up(jetstream, create->stream, create->call->consumer_name, &now);
+    return now.push_bound;
+}
+
 static bool change_consumer(const creating *create, const daybook_consumer_info *present,
                             dbk_api_error *error_out) {
     dbk_js_call *call = create->call;
@@ -204,6 +214,8 @@ static bool change_consumer(const creating *create, const daybook_consumer_info 
     if (dbk_api_consumer_configs_equal(&old, &create->request.config)) return true;
     if (create->request.action == DBK_API_ACTION_CREATE)
         return dbk_api_fail(error_out, DBK_API_ERR_CONSUMER_ALREADY_EXISTS);
+    if (is_in_use(call->jetstream, create, &old))
+        return dbk_api_fail(error_out, DBK_API_ERR_CONSUMER_NAME_EXISTS);
     if (!dbk_api_consumer_config_check_update(&old, &create->request.config, error_out) ||
         !dbk_api_consumer_config_to_store(&create->request.config, &present->config, call->arena, &stored,
                                           error_out))

@@ -28,8 +28,9 @@ struct dbk_js_delivery {
     bool headers_only;
     // Made by the worker.
     daybook_status
-        status;     // of the last fetch: OK, TIMEOUT: there is no more, ELIMIT: too large for a strict plan
-    int64_t due_ns; // TIMEOUT: in so much time there may be something
+        status;      // of the last fetch: OK, TIMEOUT: there is no more, ELIMIT: too large for a strict plan
+    int64_t due_ns;  // TIMEOUT: in so much time there may be something
+    bool is_held_up; // TIMEOUT: there are messages, but too many wait for an answer, or it is paused
     daybook_error error;
     daybook_batch *batches[BATCHES_MAX];
     size_t batch_count;
@@ -41,7 +42,7 @@ struct dbk_js_delivery {
 // ---- Fetching: the worker ---------------------------------------------------------------------------------
 
 static size_t reply_size_about(const dbk_js_consumer *consumer) {
-    enum { NUMBERS_ABOUT = 32 };
+    enum { NUMBERS_ABOUT = 27 }; // small ones and a time: rather too little, a few bytes more may go out then
     return consumer->ack_prefix.size + NUMBERS_ABOUT;
 }
 
@@ -55,6 +56,17 @@ static uint64_t batch_bytes(const dbk_js_delivery *delivery, const daybook_batch
             bytes += event->headers[j].name.size + event->headers[j].value.size;
     }
     return bytes;
+}
+
+static bool is_held_up(const dbk_js_consumer *consumer) {
+    const dbk_js_stream *stream = consumer->stream;
+    daybook_consumer_info *info;
+    if (daybook_consumer_get_info(stream->jetstream->store, stream->name, consumer->name, &info, NULL) !=
+        DAYBOOK_OK)
+        return false;
+    bool has_pending = info->pending_count > 0;
+    daybook_consumer_info_release(stream->jetstream->store, info);
+    return has_pending;
 }
 
 // Until there is no more, or as much as wanted: who gets less must be certain to be woken for the rest. A
@@ -78,8 +90,10 @@ static void fetch(dbk_js_delivery *delivery) {
         daybook_error_init(&delivery->error);
         delivery->status =
             daybook_consumer_fetch(delivery->consumer->handle, &options, &batch, &delivery->error);
-        if (delivery->status == DAYBOOK_TIMEOUT)
+        if (delivery->status == DAYBOOK_TIMEOUT) {
             delivery->due_ns = daybook_consumer_next_due_ns(delivery->consumer->handle);
+            delivery->is_held_up = delivery->plan.has_oneshots && is_held_up(delivery->consumer);
+        }
         if (delivery->status != DAYBOOK_OK) break;
         delivery->batches[delivery->batch_count++] = batch;
         delivery->message_count += batch->count;
@@ -189,7 +203,8 @@ static void end_delivery(dbk_js_consumer *consumer, const dbk_js_delivery *deliv
         dbk_server_stop_timer(server, &consumer->due_timer);
         if (delivery->due_ns < DUE_MAX_NS)
             dbk_server_start_timer(server, &consumer->due_timer, delivery->due_ns);
-        if (!consumer->may_have_more && consumer->push == NULL) dbk_js_end_oneshots(consumer);
+        if (!consumer->may_have_more && consumer->push == NULL && !delivery->is_held_up)
+            dbk_js_end_oneshots(consumer);
         return;
     case DAYBOOK_ELIMIT: // what comes next is too large for what was left
         if (delivery->plan.is_strict) dbk_js_end_small_pull(consumer);
@@ -359,7 +374,7 @@ static void removed(dbk_job *job) {
     }
     dbk_free(jetstream->allocator, remove);
     dbk_js_consumer_unref(consumer);
-    dbk_js_end_job(jetstream);
+    dbk_js_end_call(jetstream);
 }
 
 void dbk_js_remove_consumer(dbk_js_consumer *consumer) {
@@ -372,8 +387,7 @@ void dbk_js_remove_consumer(dbk_js_consumer *consumer) {
     remove->job.run = run_removing;
     remove->job.done = removed;
     remove->consumer = dbk_js_consumer_ref(consumer);
-    dbk_js_begin_job(jetstream);
-    dbk_job_queue_submit(&jetstream->api_queue, &remove->job);
+    dbk_js_begin_call(jetstream, &remove->job);
 }
 
 // ---- Start and stop ---------------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ enum {
 /// What the next delivery may bring. count 0: none is wanted now.
 typedef struct dbk_js_plan {
     size_t count;
-    uint64_t bytes; // at most, 0: DBK_JS_DELIVERY_BYTES_MAX
-    bool is_strict; // also of the first message: one that is too large is not given
+    uint64_t bytes;    // at most, 0: DBK_JS_DELIVERY_BYTES_MAX
+    bool has_oneshots; // requests that end when there is nothing more
+    bool is_strict;    // also of the first message: one that is too large is not given
 } dbk_js_plan;
 
 /// A message that was fetched, ready to be routed: slices lie in `block`.

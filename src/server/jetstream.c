@@ -73,6 +73,35 @@ void dbk_js_end_answer(dbk_jetstream *jetstream, dbk_slice subject, bool as_head
     jetstream->scratch_depth--;
 }
 
+// ---- Calls ------------------------------------------------------------------------------------------------
+
+static void run_next_call(dbk_jetstream *jetstream) {
+    dbk_job *job = jetstream->first_call;
+    if (jetstream->call_runs || job == NULL) return;
+    jetstream->first_call = job->next;
+    if (jetstream->first_call == NULL) jetstream->last_call = NULL;
+    jetstream->call_runs = true;
+    dbk_jobs_submit(jetstream->server->jobs, job);
+}
+
+void dbk_js_begin_call(dbk_jetstream *jetstream, dbk_job *job) {
+    dbk_js_begin_job(jetstream);
+    job->next = NULL;
+    if (jetstream->last_call == NULL) {
+        jetstream->first_call = job;
+    } else {
+        jetstream->last_call->next = job;
+    }
+    jetstream->last_call = job;
+    run_next_call(jetstream);
+}
+
+void dbk_js_end_call(dbk_jetstream *jetstream) {
+    jetstream->call_runs = false;
+    run_next_call(jetstream);
+    dbk_js_end_job(jetstream);
+}
+
 // ---- Streams ----------------------------------------------------------------------------------------------
 
 dbk_js_stream *dbk_js_find_stream(const dbk_jetstream *jetstream, dbk_slice name) {
@@ -464,7 +493,7 @@ static void opened(dbk_job *job) {
     }
     dbk_free(jetstream->allocator, open);
     dbk_js_consumer_unref(consumer);
-    dbk_js_end_job(jetstream);
+    dbk_js_end_call(jetstream);
 }
 
 void dbk_js_open_consumer(dbk_js_consumer *consumer) {
@@ -476,9 +505,8 @@ void dbk_js_open_consumer(dbk_js_consumer *consumer) {
     open->job.done = opened;
     open->consumer = dbk_js_consumer_ref(consumer);
     consumer->state = DBK_JS_CONSUMER_OPENING;
-    dbk_js_begin_job(jetstream);
     // Behind calls under way: one of them may be making it.
-    dbk_job_queue_submit(&jetstream->api_queue, &open->job);
+    dbk_js_begin_call(jetstream, &open->job);
 }
 
 // ---- Start ------------------------------------------------------------------------------------------------
@@ -566,7 +594,6 @@ daybook_status dbk_jetstream_start(dbk_server *server, dbk_jetstream **jetstream
     jetstream->server = server;
     jetstream->store = server->store;
     jetstream->allocator = server->allocator;
-    dbk_job_queue_init(&jetstream->api_queue, server->jobs);
     dbk_name_table_init(&jetstream->streams, server->allocator);
     dbk_name_table_init(&jetstream->consumers, server->allocator);
     for (size_t i = 0; i < SCRATCH_COUNT; i++)

@@ -52,7 +52,9 @@ struct dbk_jetstream {
     size_t batch_count; // atomic batches that wait for more
 
     dbk_service *api, *domain_api, *acks, *flow;
-    dbk_job_queue api_queue;
+    // Calls run one after the other: the next begins when the loop is done with the one before, effects included.
+    dbk_job *first_call, *last_call;
+    bool call_runs;
     uint64_t api_total, api_errors, api_in_flight;
 
     // Workers look up consumers under `lock` for numbers only the loop knows; the loop changes the tables
@@ -249,6 +251,9 @@ static inline void dbk_js_begin_job(dbk_jetstream *jetstream) {
 static inline void dbk_js_end_job(dbk_jetstream *jetstream) {
     jetstream->job_count--;
 }
+/// A job that makes, changes or asks for streams or consumers. Its `done` calls dbk_js_end_call, at its end.
+void dbk_js_begin_call(dbk_jetstream *jetstream, dbk_job *job);
+void dbk_js_end_call(dbk_jetstream *jetstream);
 /// Token `index` of a subject; empty where there are fewer.
 dbk_slice dbk_js_token(dbk_slice subject, size_t index);
 /// What follows the first `count` tokens and their dots; empty: nothing does.

@@ -164,13 +164,18 @@ dbk_js_plan dbk_js_plan_pulls(dbk_js_consumer *consumer) {
         return (dbk_js_plan){.count = first->left > DBK_JS_DELIVERY_COUNT_MAX ? DBK_JS_DELIVERY_COUNT_MAX
                                                                               : (size_t)first->left,
                              .bytes = first->bytes_left,
+                             .has_oneshots = first->no_wait,
                              .is_strict = true};
     uint64_t count = 0;
+    bool has_oneshots = false;
     for (const dbk_js_pull *pull = first; pull != NULL && count < DBK_JS_DELIVERY_COUNT_MAX;
          pull = pull->next)
-        if (!pull->has_max_bytes) count += pull->left;
-    return (dbk_js_plan){.count = count > DBK_JS_DELIVERY_COUNT_MAX ? DBK_JS_DELIVERY_COUNT_MAX
-                                                                    : (size_t)count};
+        if (!pull->has_max_bytes) {
+            count += pull->left;
+            has_oneshots = has_oneshots || pull->no_wait;
+        }
+    if (count > DBK_JS_DELIVERY_COUNT_MAX) count = DBK_JS_DELIVERY_COUNT_MAX;
+    return (dbk_js_plan){.count = (size_t)count, .has_oneshots = has_oneshots};
 }
 
 static void note_given(dbk_js_consumer *consumer, dbk_js_pull *pull, uint64_t size) {

@@ -296,7 +296,7 @@ static void found(dbk_job *job) {
     dbk_buf_deinit(&find->names);
     dbk_arena_free(find->arena);
     dbk_free(jetstream->allocator, find);
-    dbk_js_end_job(jetstream);
+    dbk_js_end_call(jetstream);
 }
 
 daybook_status dbk_js_find_pushing(dbk_jetstream *jetstream) {
@@ -310,7 +310,6 @@ daybook_status dbk_js_find_pushing(dbk_jetstream *jetstream) {
     find->job.run = run_finding;
     find->job.done = found;
     dbk_buf_init(&find->names, jetstream->allocator, SIZE_MAX);
-    dbk_js_begin_job(jetstream);
-    dbk_job_queue_submit(&jetstream->api_queue, &find->job);
+    dbk_js_begin_call(jetstream, &find->job);
     return DAYBOOK_OK;
 }
