@@ -260,6 +260,9 @@ static void greet_in_log(dbk_server *server) {
     if (options->config_file != NULL) {
         dbk_server_log(server, INFO, "Using configuration file: %s", options->config_file);
     }
+    if (options->http.port != DBK_PORT_NONE) {
+        dbk_server_log(server, WARNING, "There is no HTTP monitor in this version: http_port is passed over");
+    }
     for (size_t i = 0; i < options->notices.count; i++) {
         dbk_server_log(server, WARNING, "%s", options->notices.items[i]);
     }
