@@ -103,6 +103,7 @@ static void append_block(dbk_outbox *outbox, mirror *m, const daybook_allocator 
 static void consume(dbk_outbox *outbox, mirror *m) {
     size_t size = m->size == 0 ? 0 : draw(m->size + 1);
     dbk_outbox_consume(outbox, size);
+    if (size == 0) return;
     memmove(m->data, m->data + size, m->size - size);
     m->size -= size;
 }
