@@ -52,7 +52,8 @@ struct dbk_jetstream {
     size_t batch_count; // atomic batches that wait for more
 
     dbk_service *api, *domain_api, *acks, *flow;
-    // Calls run one after the other: the next begins when the loop is done with the one before, effects included.
+    // Calls run one after the other: the next begins when the loop is done with the one before, its effects
+    // included.
     dbk_job *first_call, *last_call;
     bool call_runs;
     uint64_t api_total, api_errors, api_in_flight;

@@ -390,6 +390,100 @@ static void a_batch_is_stored_all_or_none(void **state) {
     assert_null(batch_message(of, "six", 1, NULL, "b.1", NULL));
 }
 
+// The status of the next message of an inbox; or 0, and its sequence numbers: it is acknowledged then.
+static int next_of(const fixture *of, natsSubscription *inbox, int *stream_seq_out, int *consumer_seq_out) {
+    natsMsg *message = NULL;
+    const char *status = NULL;
+    int code = 0;
+    assert_int_equal(natsSubscription_NextMsg(&message, inbox, WAIT_MS), NATS_OK);
+    if (natsMsgHeader_Get(message, "Status", &status) == NATS_OK) {
+        code = (int)strtol(status, NULL, 10);
+    } else {
+        const char *reply = natsMsg_GetReply(message);
+        assert_int_equal(sscanf(reply, "$JS.ACK.ORDERS.mail.1.%d.%d.", stream_seq_out, consumer_seq_out), 2);
+        assert_int_equal(natsConnection_PublishString(of->connection, reply, "+ACK"), NATS_OK);
+    }
+    natsMsg_Destroy(message);
+    return code;
+}
+
+static void expect_next(const fixture *of, natsSubscription *inbox, int number) {
+    int stream_seq = 0, consumer_seq = 0;
+    assert_int_equal(next_of(of, inbox, &stream_seq, &consumer_seq), 0);
+    assert_int_equal(stream_seq, number);
+    assert_int_equal(consumer_seq, number);
+}
+
+static void expect_status(const fixture *of, natsSubscription *inbox, int status) {
+    int stream_seq = 0, consumer_seq = 0;
+    assert_int_equal(next_of(of, inbox, &stream_seq, &consumer_seq), status);
+}
+
+static natsSubscription *pull(const fixture *of, const char *inbox, const char *request) {
+    natsSubscription *subscription = NULL;
+    assert_int_equal(natsConnection_SubscribeSync(&subscription, of->connection, inbox), NATS_OK);
+    assert_int_equal(natsConnection_PublishRequestString(
+                         of->connection, "$JS.API.CONSUMER.MSG.NEXT.ORDERS.mail", inbox, request),
+                     NATS_OK);
+    return subscription;
+}
+
+static void make_mail(const fixture *of, const char *settings) {
+    char request[256];
+    (void)snprintf(
+        request, sizeof request,
+        "{\"stream_name\":\"ORDERS\",\"config\":{\"durable_name\":\"mail\",\"ack_policy\":\"explicit\"%s}}",
+        settings);
+    add_stream(of, "ORDERS", "orders.>");
+    check_and_free(ask(of, "$JS.API.CONSUMER.DURABLE.CREATE.ORDERS.mail", NULL, 0, request),
+                   "\"name\":\"mail\"");
+}
+
+static void a_request_gets_as_many_bytes_as_it_asks_for(void **state) {
+    fixture *of = *state;
+    make_mail(of, "");
+    for (int i = 0; i < 5; i++) (void)publish(of, "orders.a", "0123456789");
+    // A message has 65 bytes: its subject 8, its data 10, $JS.ACK.ORDERS.mail.1.1.1.<19 digits>.4 the rest.
+    natsSubscription *inbox =
+        pull(of, "inbox.bytes", "{\"batch\":10,\"max_bytes\":150,\"expires\":9000000000}");
+    expect_next(of, inbox, 1);
+    expect_next(of, inbox, 2);
+    expect_status(of, inbox, 409);
+    natsSubscription_Destroy(inbox);
+    inbox = pull(of, "inbox.few", "{\"batch\":10,\"max_bytes\":20,\"expires\":9000000000}");
+    expect_status(of, inbox, 409);
+    natsSubscription_Destroy(inbox);
+}
+
+static void a_request_that_does_not_wait_waits_for_answers(void **state) {
+    fixture *of = *state;
+    make_mail(of, ",\"max_ack_pending\":1");
+    for (int i = 0; i < 3; i++) (void)publish(of, "orders.a", "x");
+    natsSubscription *inbox = pull(of, "inbox.none", "{\"batch\":5,\"no_wait\":true}");
+    for (int i = 1; i <= 3; i++) expect_next(of, inbox, i);
+    expect_status(of, inbox, 408);
+    natsSubscription_Destroy(inbox);
+    inbox = pull(of, "inbox.empty", "{\"batch\":5,\"no_wait\":true}");
+    expect_status(of, inbox, 404);
+    natsSubscription_Destroy(inbox);
+}
+
+static void a_push_consumer_in_use_is_not_taken_away(void **state) {
+    fixture *of = *state;
+    natsSubscription *inbox = NULL;
+    const char *create = "$JS.API.CONSUMER.DURABLE.CREATE.ORDERS.mail";
+    const char *one = "{\"stream_name\":\"ORDERS\",\"config\":{\"durable_name\":\"mail\","
+                      "\"ack_policy\":\"explicit\",\"deliver_subject\":\"to.one\"}}";
+    const char *two = "{\"stream_name\":\"ORDERS\",\"config\":{\"durable_name\":\"mail\","
+                      "\"ack_policy\":\"explicit\",\"deliver_subject\":\"to.two\"}}";
+    add_stream(of, "ORDERS", "orders.>");
+    assert_int_equal(natsConnection_SubscribeSync(&inbox, of->connection, "to.one"), NATS_OK);
+    check_and_free(ask(of, create, NULL, 0, one), "\"name\":\"mail\"");
+    check_and_free(ask(of, create, NULL, 0, two), "\"err_code\":10013");
+    natsSubscription_Destroy(inbox);
+    check_and_free(ask(of, create, NULL, 0, two), "\"deliver_subject\":\"to.two\"");
+}
+
 // What a direct get gives, as "<seq>:<pending> " for each message and the status of the end.
 static void get_many(const fixture *of, const char *request, const char *expected) {
     natsSubscription *inbox = NULL;
@@ -478,6 +572,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(pushed_messages_come, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_ordered_consumer_reads_all_with_flow_control, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_is_stored_all_or_none, set_up_2_12, tear_down),
+        cmocka_unit_test_setup_teardown(a_request_gets_as_many_bytes_as_it_asks_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_request_that_does_not_wait_waits_for_answers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_push_consumer_in_use_is_not_taken_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_messages_are_got_at_once, set_up_2_12, tear_down),
         cmocka_unit_test_setup_teardown(buckets_keep_values, set_up, tear_down),
     };
