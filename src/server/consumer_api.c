@@ -253,6 +253,9 @@ static bool make_consumer(creating *create, dbk_api_error *error_out) {
     if (!dbk_api_consumer_config_check(&jetstream->dial, &create->stream_config, &create->request.config,
                                        &jetstream->consumer_caps, create->request.is_pedantic, error_out))
         return false;
+    if (create->request.config.priority_policy != DBK_API_PRIORITY_NONE)
+        return dbk_api_fail_with(error_out, DBK_API_ERR_CONSUMER_CREATE,
+                                 "priority groups are not supported by this server");
     call->consumer_name = dbk_api_consumer_config_name(&create->request.config);
     daybook_status status =
         daybook_consumer_get_info(jetstream->store, create->stream, call->consumer_name, &present, NULL);

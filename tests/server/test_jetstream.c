@@ -484,6 +484,26 @@ static void a_push_consumer_in_use_is_not_taken_away(void **state) {
     check_and_free(ask(of, create, NULL, 0, two), "\"deliver_subject\":\"to.two\"");
 }
 
+static void what_is_not_done_is_refused(void **state) {
+    fixture *of = *state;
+    check_and_free(
+        ask(of, "$JS.API.STREAM.CREATE.S", NULL, 0,
+            "{\"name\":\"S\",\"subjects\":[\"s\"],\"republish\":{\"src\":\">\",\"dest\":\"r.>\"}}"),
+        "\"err_code\":10052");
+    check_and_free(ask(of, "$JS.API.STREAM.CREATE.S", NULL, 0,
+                       "{\"name\":\"S\",\"subjects\":[\"s\"],\"allow_msg_ttl\":true}"),
+                   "\"err_code\":10052");
+    check_and_free(
+        ask(of, "$JS.API.STREAM.CREATE.S", NULL, 0,
+            "{\"name\":\"S\",\"subjects\":[\"s\"],\"subject_transform\":{\"src\":\"s\",\"dest\":\"t\"}}"),
+        "\"err_code\":10052");
+    add_stream(of, "ORDERS", "orders.>");
+    check_and_free(ask(of, "$JS.API.CONSUMER.CREATE.ORDERS.c", NULL, 0,
+                       "{\"stream_name\":\"ORDERS\",\"config\":{\"name\":\"c\",\"ack_policy\":\"explicit\","
+                       "\"priority_groups\":[\"g\"],\"priority_policy\":\"overflow\"}}"),
+                   "not supported");
+}
+
 // What a direct get gives, as "<seq>:<pending> " for each message and the status of the end.
 static void get_many(const fixture *of, const char *request, const char *expected) {
     natsSubscription *inbox = NULL;
@@ -575,6 +595,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_request_gets_as_many_bytes_as_it_asks_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_request_that_does_not_wait_waits_for_answers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_push_consumer_in_use_is_not_taken_away, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_not_done_is_refused, set_up_2_12, tear_down),
         cmocka_unit_test_setup_teardown(many_messages_are_got_at_once, set_up_2_12, tear_down),
         cmocka_unit_test_setup_teardown(buckets_keep_values, set_up, tear_down),
     };
