@@ -67,17 +67,12 @@ static void advance_queue(dbk_job_queue *queue) {
 static void run_job(dbk_jobs *jobs, dbk_job *job) {
     dbk_job_queue *queue = job->queue;
     if (job->run != NULL) job->run(job);
-    if (queue == NULL) {
-        dbk_jobs_finish(jobs, job);
-        pthread_mutex_lock(&jobs->lock);
-    } else {
-        pthread_mutex_lock(&jobs->lock);
-        // Under the lock, so that the next one, which others may take as soon as it is free, cannot finish before this one.
-        // And last, because `done` of a queue's last job may free the queue.
-        advance_queue(queue);
-        dbk_jobs_finish(jobs, job);
-    }
-    jobs->waiting_count--;
+    pthread_mutex_lock(&jobs->lock);
+    jobs->waiting_count--; // before it is handed back: who has collected all finds none waiting
+    // Under the lock, so that the next of the queue, which others may take as soon as it is free, cannot finish before this one.
+    if (queue != NULL) advance_queue(queue);
+    // And last, because `done` of a queue's last job may free the queue.
+    dbk_jobs_finish(jobs, job);
 }
 
 static void *work(void *context) {

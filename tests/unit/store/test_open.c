@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -807,6 +808,124 @@ static void a_rebuilt_manifest_gives_no_position_again(void **state) {
     }
 }
 
+// ---- While others make or change the store ------------------------------------------------------------------
+
+// A directory as others change it while it is looked at. The lock is not held at that time.
+static struct {
+    dbk_sim *sim;
+    unsigned hidden_manifests; // listings that meet a manifest neither before nor behind its replacement
+    bool creates; // somebody makes the store before the journal of an unfinished creation is read
+    bool undoes;  // ... or takes that journal away
+    int (*visit)(void *context, const daybook_vfs_entry *entry);
+    void *visit_context;
+} others;
+
+static int visit_but_manifests(void *context, const daybook_vfs_entry *entry) {
+    (void)context;
+    return strncmp(entry->name, "manifest-", 9) == 0 ? 0 : others.visit(others.visit_context, entry);
+}
+
+static int list_beside_others(daybook_vfs *vfs, const char *path,
+                              int (*visit)(void *context, const daybook_vfs_entry *entry), void *context) {
+    (void)vfs;
+    daybook_vfs *plain = dbk_sim_vfs(others.sim);
+    if (others.hidden_manifests == 0) return plain->list(plain, path, visit, context);
+    others.hidden_manifests--;
+    others.visit = visit;
+    others.visit_context = context;
+    return plain->list(plain, path, visit_but_manifests, NULL);
+}
+
+static int open_beside_others(daybook_vfs *vfs, const char *path, unsigned flags, daybook_file **file_out) {
+    daybook_vfs *plain = dbk_sim_vfs(others.sim);
+    if (strcmp(path, "/s/journal") == 0 && others.creates) {
+        others.creates = false;
+        fixture at = {.sim = others.sim, .vfs = plain};
+        daybook_open_options_init(&at.options);
+        at.options.vfs = plain;
+        daybook_store *store = open_store(&at, 0);
+        assert_int_equal(append_to(store, "orders.1.placed"), DAYBOOK_OK);
+        assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    }
+    if (strcmp(path, "/s/journal") == 0 && others.undoes) {
+        others.undoes = false;
+        assert_int_equal(plain->unlink(plain, path), 0);
+    }
+    return plain->open(vfs, path, flags, file_out);
+}
+
+static void look_beside_others(fixture *at, daybook_vfs *vfs_out) {
+    memset(&others, 0, sizeof others);
+    others.sim = at->sim;
+    *vfs_out = *at->vfs;
+    vfs_out->list = list_beside_others;
+    vfs_out->open = open_beside_others;
+    at->options.vfs = vfs_out;
+}
+
+static void begin_unfinished(fixture *at) {
+    begin(at, 31);
+    assert_int_equal(at->vfs->make_directory(at->vfs, "/s"), 0);
+    daybook_file *file = NULL;
+    assert_int_equal(at->vfs->open(at->vfs, "/s/journal", DAYBOOK_VFS_WRITE | DAYBOOK_VFS_CREATE, &file), 0);
+    static const uint8_t zeros[4096];
+    assert_int_equal(at->vfs->write_at(at->vfs, file, zeros, sizeof zeros, 0), sizeof zeros);
+    at->vfs->close(at->vfs, file);
+}
+
+static void a_store_that_others_are_making_is_opened(void **state) {
+    (void)state;
+    fixture at;
+    daybook_vfs vfs;
+    begin_unfinished(&at);
+    look_beside_others(&at, &vfs);
+    others.creates = true;
+    daybook_store *store = open_store(&at, 0);
+    assert_false(others.creates);
+    assert_int_equal(count_of(store), 1);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
+static void what_others_began_and_took_back_is_made(void **state) {
+    (void)state;
+    fixture at;
+    daybook_vfs vfs;
+    begin_unfinished(&at);
+    look_beside_others(&at, &vfs);
+    others.undoes = true;
+    daybook_store *store = open_store(&at, 0);
+    assert_false(others.undoes);
+    assert_int_equal(count_of(store), 0);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    end(&at);
+}
+
+static void a_manifest_that_is_being_replaced_is_not_lost(void **state) {
+    (void)state;
+    static const unsigned ways[] = {0, DAYBOOK_OPEN_READ_ONLY};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        fixture at;
+        daybook_vfs vfs;
+        begin(&at, 32);
+        daybook_store *store = open_store(&at, 0);
+        assert_int_equal(append_to(store, "orders.1.placed"), DAYBOOK_OK);
+        assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+        assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+        look_beside_others(&at, &vfs);
+        others.hidden_manifests = 3;
+        store = open_store(&at, ways[i]);
+        assert_int_equal(others.hidden_manifests, 0);
+        assert_int_equal(count_of(store), 1);
+        assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+        // Where it stays away it is lost.
+        others.hidden_manifests = 1000;
+        assert_int_equal(try_open(&at, ways[i], &store), DAYBOOK_EDAMAGED);
+        assert_non_null(strstr(at.error.message, "no manifest"));
+        end(&at);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_store_is_made_and_found_again),
@@ -833,6 +952,9 @@ int main(void) {
         cmocka_unit_test(limits_that_are_being_enforced_are_said),
         cmocka_unit_test(positions_of_events_in_memory_are_not_given_again),
         cmocka_unit_test(a_rebuilt_manifest_gives_no_position_again),
+        cmocka_unit_test(a_store_that_others_are_making_is_opened),
+        cmocka_unit_test(what_others_began_and_took_back_is_made),
+        cmocka_unit_test(a_manifest_that_is_being_replaced_is_not_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
