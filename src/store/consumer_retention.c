@@ -11,7 +11,8 @@
 // settle them are saved, so that a crash cannot leave one that nobody asks for any more. An acknowledgement
 // that committed with an append is saved before; when the store is opened, what was settled since the last
 // checkpoint is removed once more, which does nothing where it is gone. A stream by interest is looked
-// through as a whole then, and where a consumer is removed: all it holds are messages somebody waits for.
+// through as a whole then, and where one of its consumers is removed, or something came that none wants: all it
+// holds are messages somebody waits for. (What was given up is not among them: it goes then.)
 //
 // Nobody removes in the thread that appends: the commit thread must not wait for a removal. The keeper does
 // it.
@@ -134,7 +135,10 @@ void dbk_consumers_sweep_all(struct dbk_consumers *registry) {
     dbk_stream **streams;
     size_t count;
     if (!atomic_exchange(&registry->sweeps, false)) return;
-    if (dbk_stream_table_all(store->streams, &streams, &count) != DAYBOOK_OK) return;
+    if (dbk_stream_table_all(store->streams, &streams, &count) != DAYBOOK_OK) {
+        atomic_store(&registry->sweeps, true);
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         if (dbk_consumer_retention(streams[i]) != DAYBOOK_RETENTION_INTEREST ||
             atomic_exchange(&streams[i]->is_swept, true))

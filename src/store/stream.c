@@ -75,6 +75,7 @@ static daybook_status add(daybook_store *store, const daybook_stream_config *sai
                       .created_ns = store->vfs->clock_real_ns(store->vfs)};
     DBK_TRY(dbk_stream_table_prepare(store->streams, changed.id, &config, changed.created_ns, &changed.stream,
                                      error));
+    atomic_store(&changed.stream->is_swept, true); // it is empty
     // The number is spent, whatever comes of it: an id is never used twice.
     dbk_stream_table_set_next_id(store->streams, changed.id + 1);
     daybook_status status = commit_change(&changed, true, apply_add, error);

@@ -1063,6 +1063,37 @@ static void interest_keeps_what_somebody_wants(void **state) {
     daybook_consumer_close(all);
 }
 
+// What is given up stays in a stream by interest, whatever becomes of consumers of other streams.
+static void interest_keeps_what_was_given_up(void **state) {
+    fixture *at = *state;
+    add_retaining(at, DAYBOOK_RETENTION_INTEREST);
+    daybook_slice subject = daybook_text("t.>");
+    daybook_stream_config stream;
+    daybook_stream_config_init(&stream);
+    stream.name = daybook_text("T");
+    stream.subjects = &subject;
+    stream.subject_count = 1;
+    stream.retention = DAYBOOK_RETENTION_INTEREST;
+    assert_int_equal(daybook_stream_add(at->store, &stream, NULL), DAYBOOK_OK);
+    daybook_consumer_config config = named("other");
+    assert_int_equal(daybook_consumer_add(at->store, stream.name, &config, NULL, NULL), DAYBOOK_OK);
+    config = named("once");
+    config.max_deliver = 1;
+    daybook_consumer *once = add(at, &config);
+    (void)append(at, "s.1.a");
+    (void)append(at, "s.1.b");
+    assert_string_equal(fetched(once, 2), "1 2");
+    assert_int_equal(daybook_consumer_ack(once, 2, DAYBOOK_ACK_CONFIRMED, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_nak(once, 1, 0, NULL), DAYBOOK_OK);
+    assert_string_equal(fetched(once, 2), "");
+    assert_string_equal(held(at), "1");
+    assert_int_equal(daybook_consumer_remove(at->store, stream.name, daybook_text("other"), NULL),
+                     DAYBOOK_OK);
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "1");
+    daybook_consumer_close(once);
+}
+
 // num_pending equals a count of everything after each of many random steps.
 static void pending_is_exact(void **state) {
     fixture *at = *state;
@@ -1143,6 +1174,7 @@ int main(void) {
         CASE(a_refused_append_acknowledges_nothing),
         CASE(a_work_queue_keeps_what_is_not_done),
         CASE(interest_keeps_what_somebody_wants),
+        CASE(interest_keeps_what_was_given_up),
         CASE(pending_is_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
