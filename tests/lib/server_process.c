@@ -80,7 +80,9 @@ static bool find_ports(server_process *server) {
     const struct dirent *entry;
     bool found = false;
     while (folder != NULL && !found && (entry = readdir(folder)) != NULL) {
-        if (strstr(entry->d_name, ".ports") == NULL) continue;
+        // Not the one that is being written beside it: taken away, it would be missed.
+        const char *ending = strrchr(entry->d_name, '.');
+        if (ending == NULL || strcmp(ending, ".ports") != 0) continue;
         (void)snprintf(path, sizeof path, "%s/%.200s", server->folder, entry->d_name);
         found = read_ports(server, path);
         if (found) (void)remove(path); // that of the next start is another
