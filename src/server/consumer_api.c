@@ -348,11 +348,10 @@ static int add_name(void *context, dbk_slice stream, dbk_slice name) {
     consumer_page *page = context;
     (void)stream;
     if (page->total++ < page->request.offset || page->count == (size_t)page->limit) return 0;
-    uint8_t *copy = dbk_arena_alloc(page->call->arena, name.size + 1);
-    page->is_short_of_memory = copy == NULL;
-    if (copy == NULL) return 1;
-    memcpy(copy, name.data, name.size);
-    page->names[page->count++] = daybook_bytes(copy, name.size);
+    dbk_slice copy = dbk_arena_copy_text(page->call->arena, name);
+    page->is_short_of_memory = copy.data == NULL;
+    if (page->is_short_of_memory) return 1;
+    page->names[page->count++] = copy;
     return 0;
 }
 

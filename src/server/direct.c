@@ -285,12 +285,10 @@ static bool read_request(direct *get, dbk_slice subject, dbk_slice body, dbk_sta
     if (!dbk_api_read_message_get(&jetstream->dial, body, get->arena, request, &error)) return false;
     *status_out = DBK_STATUS_DIRECT_BAD_REQUEST;
     if (of_subject.size > 0) {
-        uint8_t *copy = dbk_arena_alloc(get->arena, of_subject.size);
-        if (copy == NULL) return false;
-        memcpy(copy, of_subject.data, of_subject.size);
+        dbk_slice copy = dbk_arena_copy_text(get->arena, of_subject);
+        if (copy.data == NULL) return false;
         bool no_headers = request->no_headers;
-        *request = (dbk_api_message_get_request){.last_by_subj = daybook_bytes(copy, of_subject.size),
-                                                 .no_headers = no_headers};
+        *request = (dbk_api_message_get_request){.last_by_subj = copy, .no_headers = no_headers};
     }
     bool is_any = request->seq > 0 || request->last_by_subj.size > 0 || request->next_by_subj.size > 0 ||
                   request->multi_last.count > 0 || request->start_time_ns != 0;

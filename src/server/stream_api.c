@@ -270,23 +270,15 @@ typedef struct subject_page {
     bool is_short_of_memory;
 } subject_page;
 
-static bool copy_slice(dbk_arena *arena, dbk_slice from, dbk_slice *copy_out) {
-    uint8_t *copy = dbk_arena_alloc(arena, from.size + 1);
-    if (copy == NULL) return false;
-    if (from.size > 0) memcpy(copy, from.data, from.size);
-    *copy_out = daybook_bytes(copy, from.size);
-    return true;
-}
-
 static int add_subject(void *context, const daybook_list_entry *entry) {
     subject_page *page = context;
     dbk_api_count *items = dbk_grow_array(page->call->jetstream->allocator, page->items, &page->capacity,
                                           page->count + 1, sizeof *items);
     if (items != NULL) page->items = items;
-    page->is_short_of_memory = items == NULL ||
-                               !copy_slice(page->call->arena, entry->name, &items[page->count].subject);
+    dbk_slice subject = dbk_arena_copy_text(page->call->arena, entry->name);
+    page->is_short_of_memory = items == NULL || subject.data == NULL;
     if (page->is_short_of_memory) return 1;
-    items[page->count++].count = entry->event_count;
+    items[page->count++] = (dbk_api_count){.subject = subject, .count = entry->event_count};
     return 0;
 }
 
@@ -394,9 +386,10 @@ static int add_name(void *context, const daybook_stream_info *info) {
     if (dbk_js_is_hidden(info->config.name) || !captures_some_of(&info->config, page->request.subject))
         return 0;
     if (page->total++ < page->request.offset || page->count == (size_t)page->limit) return 0;
-    page->has_failed = !copy_slice(page->call->arena, info->config.name, &page->names[page->count]);
+    dbk_slice name = dbk_arena_copy_text(page->call->arena, info->config.name);
+    page->has_failed = name.data == NULL;
     if (page->has_failed) return !dbk_api_fail_memory(&page->error);
-    page->count++;
+    page->names[page->count++] = name;
     return 0;
 }
 
