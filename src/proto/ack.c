@@ -85,6 +85,7 @@ bool dbk_ack_subject_decode(dbk_slice subject, dbk_ack_subject *ack_out) {
     if (count >= V2_TOKENS) {
         if (!dbk_slice_equal(tokens[2], daybook_bytes("_", 1))) ack.domain = tokens[2];
         ack.account_hash = tokens[3];
+        ack.is_v2 = true;
         first = 4;
     }
     ack.stream = tokens[first];

@@ -6,8 +6,9 @@
 //     $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time, ns>.<pending>              v1
 //     $JS.ACK.<domain or _>.<account hash>.<stream>.<consumer>.…the same five….[<anything>…]                 v2
 //
-// Both are read; which is written is the prefix's matter. v1 has nine tokens, v2 eleven or more. The part before the numbers
-// is the same for all messages of a consumer: it is made once, and a delivery writes the numbers behind it.
+// Both are read; which is written is the prefix's matter, and which is taken is the caller's: domain and hash of v2 must be
+// compared, or v2 be refused, where rights are by v1's prefix. v1 has nine tokens, v2 eleven or more. The part before the
+// numbers is the same for all messages of a consumer: it is made once, and a delivery writes the numbers behind it.
 //
 // Bodies: empty, "+ACK", "+OK"; "-NAK" with a delay, {"delay": nanoseconds} or 1m30s; "+WPI"; "+TERM" with a reason;
 // "+NXT" with a pull request.
@@ -31,6 +32,7 @@ typedef struct dbk_ack_subject {
     uint64_t consumer_sequence;
     int64_t time_ns;
     uint64_t pending;
+    bool is_v2; // what was read; encoding does not look at it
 } dbk_ack_subject;
 
 enum {

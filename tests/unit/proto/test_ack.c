@@ -67,6 +67,7 @@ static void reply_subjects_are_written_and_read(void **state) {
         expect_slice(read.account_hash, cases[i].account_hash);
         expect_slice(read.stream, "ORDERS");
         expect_slice(read.consumer, "mail");
+        assert_int_equal(read.is_v2, cases[i].account_hash[0] != '\0');
         assert_true(read.delivered == ack.delivered && read.stream_sequence == ack.stream_sequence &&
                     read.consumer_sequence == ack.consumer_sequence && read.time_ns == ack.time_ns &&
                     read.pending == ack.pending);
@@ -78,8 +79,8 @@ static void the_longest_names_fit(void **state) {
     char name[DBK_ACK_NAME_SIZE_MAX + 1], subject[DBK_ACK_SUBJECT_SIZE_MAX];
     memset(name, 'n', sizeof name);
     dbk_slice longest = daybook_bytes(name, DBK_ACK_NAME_SIZE_MAX), longer = daybook_bytes(name, sizeof name);
-    dbk_ack_subject ack = {longest,    longest,    longest,   longest,   UINT64_MAX,
-                           UINT64_MAX, UINT64_MAX, INT64_MAX, UINT64_MAX};
+    dbk_ack_subject ack = {longest,    longest,    longest,   longest,    UINT64_MAX,
+                           UINT64_MAX, UINT64_MAX, INT64_MAX, UINT64_MAX, true};
     dbk_ack_subject read;
     assert_true(dbk_ack_subject_decode(daybook_bytes(subject, encode(&ack, subject)), &read));
     assert_true(dbk_slice_equal(read.consumer, longest));
@@ -130,12 +131,13 @@ static void other_subjects_are_none(void **state) {
 static void tokens_behind_the_second_form_are_passed_over(void **state) {
     (void)state;
     static const char *const subjects[] = {"$JS.ACK.d.h.S.C.1.2.3.4.5", "$JS.ACK.d.h.S.C.1.2.3.4.5.token",
-                                           "$JS.ACK.d.h.S.C.1.2.3.4.5.a.b.c"};
+                                           "$JS.ACK.d.h.S.C.1.2.3.4.5.a.b.c", "$JS.ACK.d..S.C.1.2.3.4.5"};
     for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++) {
         dbk_ack_subject ack;
         assert_true(dbk_ack_subject_decode(daybook_text(subjects[i]), &ack));
         expect_slice(ack.domain, "d");
         expect_slice(ack.consumer, "C");
+        assert_true(ack.is_v2);
         assert_int_equal(ack.pending, 5);
     }
 }
