@@ -47,8 +47,9 @@ void dbk_js_advise(dbk_jetstream *jetstream, const char *what, const char *actio
     if (size < 0 || (size_t)size >= sizeof subject ||
         !dbk_route_has_interest(jetstream->server, daybook_text(subject)))
         return;
-    write_advisory(jetstream, dbk_js_begin_answer(jetstream), what, action, stream, consumer);
-    dbk_js_end_answer(jetstream, daybook_text(subject), false);
+    dbk_buf *out = dbk_js_begin_answer(jetstream);
+    write_advisory(jetstream, out, what, action, stream, consumer);
+    dbk_js_end_announcement(jetstream, daybook_text(subject));
 }
 
 void dbk_js_advise_of_call(const dbk_js_call *call) {
@@ -67,9 +68,8 @@ typedef struct told_advisory {
 static void route_told(dbk_job *job) {
     told_advisory *told = DBK_OWNER(job, told_advisory, job);
     dbk_jetstream *jetstream = told->jetstream;
-    (void)dbk_server_reply(jetstream->server, daybook_bytes(told->bytes, told->subject_size),
-                           daybook_bytes(NULL, 0),
-                           daybook_bytes(told->bytes + told->subject_size, told->json_size));
+    (void)dbk_server_announce(jetstream->server, daybook_bytes(told->bytes, told->subject_size),
+                              daybook_bytes(told->bytes + told->subject_size, told->json_size));
     dbk_free(jetstream->allocator, told);
 }
 

@@ -154,6 +154,17 @@ static bool is_literal(dbk_slice subject) {
     }
 }
 
+/// Nobody may have others answer there: whoever answers does it with rights of their own, and an answer to $JS.API or
+/// $JS.ACK is a request. `_R_.` is what other NATS servers use among themselves.
+static bool is_reserved(dbk_slice reply) {
+    static const char *const beginnings[] = {"_R_.", "$JS.", "$SYS."};
+    for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++) {
+        size_t size = strlen(beginnings[i]);
+        if (reply.size >= size && memcmp(reply.data, beginnings[i], size) == 0) return true;
+    }
+    return false;
+}
+
 static bool may_publish(dbk_client *client, const dbk_proto_operation *operation) {
     if (client->permissions != NULL &&
         !dbk_permissions_may_publish(client->permissions, operation->subject) &&
@@ -161,13 +172,9 @@ static bool may_publish(dbk_client *client, const dbk_proto_operation *operation
         refuse(client, operation->subject, dbk_permissions_publish_text);
         return false;
     }
-    // What other NATS servers use among themselves.
-    dbk_slice reply = operation->reply;
-    if (reply.size >= 4 && memcmp(reply.data, "_R_.", 4) == 0) {
-        refuse(client, reply, dbk_permissions_reply_text);
-        return false;
-    }
-    return true;
+    if (!is_reserved(operation->reply)) return true;
+    refuse(client, operation->reply, dbk_permissions_reply_text);
+    return false;
 }
 
 static void serve_publish(dbk_client *client, const dbk_proto_operation *operation, dbk_block *block) {

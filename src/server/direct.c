@@ -218,7 +218,7 @@ static bool send_piece(direct *get) {
                            .payload = daybook_bytes(get->block->data + message->offset, message->size),
                            .header_size = message->header_size,
                            .block = get->block};
-        is_wanted = dbk_route(get->stream->jetstream->server, NULL, &out) > 0;
+        is_wanted = dbk_route_to(get->stream->jetstream->server, out.subject, &out) > 0;
     }
     dbk_block_unref(get->block);
     get->block = NULL;

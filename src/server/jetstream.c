@@ -73,6 +73,13 @@ void dbk_js_end_answer(dbk_jetstream *jetstream, dbk_slice subject, bool as_head
     jetstream->scratch_depth--;
 }
 
+void dbk_js_end_announcement(dbk_jetstream *jetstream, dbk_slice subject) {
+    const dbk_buf *out = &jetstream->scratch[jetstream->scratch_depth - 1];
+    if (dbk_buf_status(out) == DAYBOOK_OK)
+        (void)dbk_server_announce(jetstream->server, subject, daybook_bytes(out->data, out->size));
+    jetstream->scratch_depth--;
+}
+
 // ---- Calls ------------------------------------------------------------------------------------------------
 
 static void run_next_call(dbk_jetstream *jetstream) {
@@ -137,7 +144,7 @@ static daybook_status add_subject(dbk_js_stream *stream, dbk_slice filter, dbk_j
     if (subject == NULL) return DAYBOOK_ENOMEM;
     *subject = (dbk_js_subject){.stream = stream, .filter_size = filter.size};
     memcpy(subject->filter, filter.data, filter.size);
-    daybook_status status = dbk_service_add(jetstream->server, filter, daybook_bytes(NULL, 0), dbk_js_capture,
+    daybook_status status = dbk_service_add(jetstream->server, filter, DBK_SERVICE_OF_ALL, dbk_js_capture,
                                             subject, &subject->service);
     if (status != DAYBOOK_OK) {
         dbk_free(jetstream->allocator, subject);
@@ -543,18 +550,18 @@ static daybook_status load_streams(dbk_jetstream *jetstream, daybook_error *erro
 
 static daybook_status add_services(dbk_jetstream *jetstream) {
     dbk_server *server = jetstream->server;
-    dbk_slice none = daybook_bytes(NULL, 0);
-    DBK_TRY(dbk_service_add(server, daybook_text("$JS.API.>"), none, dbk_js_serve_api, jetstream,
+    const dbk_service_scope scope = DBK_SERVICE_OF_CLIENTS;
+    DBK_TRY(dbk_service_add(server, daybook_text("$JS.API.>"), scope, dbk_js_serve_api, jetstream,
                             &jetstream->api));
-    DBK_TRY(dbk_service_add(server, daybook_text("$JS.ACK.>"), none, dbk_js_serve_ack, jetstream,
+    DBK_TRY(dbk_service_add(server, daybook_text("$JS.ACK.>"), scope, dbk_js_serve_ack, jetstream,
                             &jetstream->acks));
-    DBK_TRY(dbk_service_add(server, daybook_text("$JS.FC.>"), none, dbk_js_serve_flow, jetstream,
+    DBK_TRY(dbk_service_add(server, daybook_text("$JS.FC.>"), scope, dbk_js_serve_flow, jetstream,
                             &jetstream->flow));
     if (jetstream->domain.size == 0) return DAYBOOK_OK;
     char filter[DBK_ACK_NAME_SIZE_MAX + 16];
     (void)snprintf(filter, sizeof filter, "$JS.%.*s.API.>", (int)jetstream->domain.size,
                    (const char *)jetstream->domain.data);
-    return dbk_service_add(server, daybook_text(filter), none, dbk_js_serve_api, jetstream,
+    return dbk_service_add(server, daybook_text(filter), scope, dbk_js_serve_api, jetstream,
                            &jetstream->domain_api);
 }
 

@@ -75,6 +75,8 @@ dbk_buf *dbk_js_begin_answer(dbk_jetstream *jetstream);
 /// Sends what is in the innermost one to `subject`, as data, or as headers without data, and gives it back.
 /// Where memory was out while it was written nothing is sent.
 void dbk_js_end_answer(dbk_jetstream *jetstream, dbk_slice subject, bool as_headers);
+/// The same for what nobody asked for: also to streams that keep it. See dbk_server_announce.
+void dbk_js_end_announcement(dbk_jetstream *jetstream, dbk_slice subject);
 
 // ---- Streams ----------------------------------------------------------------------------------------------
 
@@ -205,7 +207,7 @@ struct dbk_js_consumer {
 
     // Pushing.
     dbk_js_push *push;    // NULL: a pull consumer
-    atomic_bool is_bound; // read by workers
+    atomic_bool is_bound; // somebody listens, as of the last look; read by workers
 
     // Inactivity.
     dbk_timer idle_timer;

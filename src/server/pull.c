@@ -75,8 +75,9 @@ static void forget(dbk_js_consumer *consumer, dbk_js_pull *pull) {
     dbk_free(consumer->stream->jetstream->allocator, pull);
 }
 
+// By a connection that may have it: a stream that captures the inbox would keep a request waiting for ever.
 static bool is_listened_to(const dbk_js_consumer *consumer, const dbk_js_pull *pull) {
-    return dbk_route_has_interest(server_of(consumer), reply_of(pull));
+    return dbk_route_is_wanted(server_of(consumer), reply_of(pull));
 }
 
 // Each request once, in order: those for which `ends` says so leave the list.

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Push consumers: delivered while somebody listens on the deliver subject.
+// Push consumers: delivered while somebody listens on the deliver subject who may have what is delivered.
 //
 // Interest is watched in the trie: with the first listener delivery begins, with the last one it stops, and
 // inactivity begins. Members of a deliver group are told apart by the trie as ever: one of them gets each
-// message.
+// message. The trie knows filters only: `has_listeners`. Whether one of them is a connection that may have the subject
+// (not a rule against it, not a stream that captures it) is asked before each fetch and kept in `is_bound`; else
+// messages would be fetched for nobody and be lost, or given up. While there are only such listeners it is asked again
+// every second, since the trie does not tell of a second listener.
 //
 // Flow control, as nats-server has it: the server counts the bytes it sent. When half of a window is out it
 // sends "100 FlowControl Request" behind them, whose reply subject is $JS.FC.<stream>.<consumer>.<id>; the
@@ -31,12 +34,15 @@ enum {
     ROUND_COUNT_MAX = 256,
     ARENA_CHUNK = 16 << 10,
     FLOW_SUBJECT_MAX = 600,
+    LOOK_AGAIN_MS = 1000,
 };
 
 struct dbk_js_push {
     dbk_js_consumer *consumer; // whose it is
     char *subject;
     dbk_interest_watch watch;
+    bool has_listeners; // as the trie says
+    dbk_timer look;     // runs while there are listeners of whom none may have it
     dbk_timer heartbeat;
     dbk_timer refill; // rate limit: when there is something in the bucket again
     int64_t sent_ns;  // last message
@@ -57,7 +63,9 @@ static dbk_server *server_of(const dbk_js_consumer *consumer) {
 }
 
 bool dbk_js_is_push_bound(const dbk_js_consumer *consumer) {
-    return atomic_load(&consumer->is_bound);
+    const dbk_js_push *push = consumer->push;
+    return push != NULL && push->has_listeners &&
+           dbk_route_is_wanted(server_of(consumer), daybook_text(push->subject));
 }
 
 // ---- Flow control -----------------------------------------------------------------------------------------
@@ -78,7 +86,7 @@ static void ask_for_flow(dbk_js_consumer *consumer) {
                            .reply = daybook_text(push->flow_subject),
                            .payload = block,
                            .header_size = block.size};
-    (void)dbk_route(server_of(consumer), NULL, &message);
+    (void)dbk_route_to(server_of(consumer), subject, &message);
 }
 
 static void begin_flow(dbk_js_push *push) {
@@ -128,12 +136,57 @@ static void refilled(dbk_timer *timer) {
     dbk_js_deliver(DBK_OWNER(timer, dbk_js_push, refill)->consumer);
 }
 
+// ---- Listeners --------------------------------------------------------------------------------------------
+
+static void start_heartbeat(dbk_js_consumer *consumer) {
+    dbk_server *server = server_of(consumer);
+    consumer->push->sent_ns = dbk_server_now_ns(server);
+    dbk_server_stop_timer(server, &consumer->push->heartbeat);
+    if (consumer->rules.idle_heartbeat_ns > 0)
+        dbk_server_start_timer(server, &consumer->push->heartbeat, consumer->rules.idle_heartbeat_ns);
+}
+
+// True: somebody listens now, and nobody did when it was last asked. Begins no delivery: planning one asks, too.
+static bool look_for_listeners(dbk_js_consumer *consumer) {
+    dbk_js_push *push = consumer->push;
+    dbk_server *server = server_of(consumer);
+    bool was_bound = atomic_load(&consumer->is_bound);
+    bool is_bound = dbk_js_is_push_bound(consumer);
+    dbk_server_stop_timer(server, &push->look);
+    if (push->has_listeners && !is_bound)
+        dbk_server_start_timer(server, &push->look, LOOK_AGAIN_MS * DBK_MILLISECOND_NS);
+    if (is_bound == was_bound) return false;
+    atomic_store(&consumer->is_bound, is_bound);
+    dbk_js_note_use(consumer);
+    if (!is_bound) return false;
+    begin_flow(push); // who listens now was not asked before
+    start_heartbeat(consumer);
+    return true;
+}
+
+static void look_and_deliver(dbk_js_consumer *consumer) {
+    if (!look_for_listeners(consumer)) return;
+    consumer->may_have_more = consumer->woken_meanwhile = true;
+    dbk_js_deliver(consumer);
+}
+
+static void look_again(dbk_timer *timer) {
+    look_and_deliver(DBK_OWNER(timer, dbk_js_push, look)->consumer);
+}
+
+static void listeners_changed(dbk_interest_watch *watch, bool has_interest) {
+    dbk_js_push *push = watch->context;
+    push->has_listeners = has_interest;
+    look_and_deliver(push->consumer);
+}
+
 // ---- Delivering -------------------------------------------------------------------------------------------
 
 dbk_js_plan dbk_js_plan_push(dbk_js_consumer *consumer) {
     const dbk_js_push *push = consumer->push;
     dbk_js_plan plan = {.count = ROUND_COUNT_MAX};
-    if (!dbk_js_is_push_bound(consumer) || is_over_rate(consumer)) return (dbk_js_plan){0};
+    (void)look_for_listeners(consumer);
+    if (!atomic_load(&consumer->is_bound) || is_over_rate(consumer)) return (dbk_js_plan){0};
     if (consumer->rules.flow_control) {
         if (push->out_bytes >= push->window_bytes) return (dbk_js_plan){0};
         plan.bytes = push->window_bytes - push->out_bytes;
@@ -164,8 +217,10 @@ static void heartbeat(dbk_timer *timer) {
     dbk_js_consumer *consumer = push->consumer;
     dbk_server *server = server_of(consumer);
     int64_t idle_ns = consumer->rules.idle_heartbeat_ns;
+    if (idle_ns <= 0) return;
+    look_and_deliver(consumer);
+    if (!atomic_load(&consumer->is_bound)) return; // who listens next starts it
     int64_t due_ns = push->sent_ns + idle_ns;
-    if (idle_ns <= 0 || !dbk_js_is_push_bound(consumer)) return;
     if (due_ns <= dbk_server_now_ns(server)) {
         bool is_stalled = push->is_asking && push->out_bytes >= push->window_bytes;
         due_ns = dbk_server_now_ns(server) + idle_ns;
@@ -178,33 +233,14 @@ static void heartbeat(dbk_timer *timer) {
     dbk_timer_start_at(&server->timers, &push->heartbeat, due_ns);
 }
 
-static void start_heartbeat(dbk_js_consumer *consumer) {
-    dbk_server *server = server_of(consumer);
-    consumer->push->sent_ns = dbk_server_now_ns(server);
-    dbk_server_stop_timer(server, &consumer->push->heartbeat);
-    if (consumer->rules.idle_heartbeat_ns > 0)
-        dbk_server_start_timer(server, &consumer->push->heartbeat, consumer->rules.idle_heartbeat_ns);
-}
-
-// ---- Listeners --------------------------------------------------------------------------------------------
-
-static void listeners_changed(dbk_interest_watch *watch, bool has_interest) {
-    dbk_js_push *push = watch->context;
-    dbk_js_consumer *consumer = push->consumer;
-    atomic_store(&consumer->is_bound, has_interest);
-    dbk_js_note_use(consumer);
-    if (!has_interest) return;
-    begin_flow(push); // who listens now was not asked before
-    start_heartbeat(consumer);
-    consumer->may_have_more = consumer->woken_meanwhile = true;
-    dbk_js_deliver(consumer);
-}
+// ---- Start and stop ---------------------------------------------------------------------------------------
 
 void dbk_js_stop_push(dbk_js_consumer *consumer) {
     dbk_js_push *push = consumer->push;
     if (push == NULL) return;
     dbk_server *server = server_of(consumer);
     dbk_interest_watch_stop(server->interest, &push->watch);
+    dbk_server_stop_timer(server, &push->look);
     dbk_server_stop_timer(server, &push->heartbeat);
     dbk_server_stop_timer(server, &push->refill);
     atomic_store(&consumer->is_bound, false);
@@ -238,14 +274,14 @@ void dbk_js_start_push(dbk_js_consumer *consumer) {
     push->bucket_ns = dbk_server_now_ns(server_of(consumer));
     push->watch.changed = listeners_changed;
     push->watch.context = push;
+    dbk_timer_init(&push->look, look_again);
     dbk_timer_init(&push->heartbeat, heartbeat);
     dbk_timer_init(&push->refill, refilled);
     begin_flow(push);
     consumer->push = push;
-    bool is_bound =
+    push->has_listeners =
         dbk_interest_watch_start(server_of(consumer)->interest, daybook_text(subject), &push->watch);
-    atomic_store(&consumer->is_bound, is_bound);
-    if (is_bound) start_heartbeat(consumer);
+    (void)look_for_listeners(consumer); // the caller delivers
 }
 
 // ---- After a start ----------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@
 // A queue group's member is drawn at random; where that one cannot have the message (closing, its own message without echo,
 // a rule against it, unsubscribed), the next ones are asked in turn.
 //
+// Services act with the server's own rights. Which of them a message reaches depends on who sent it (may_call): see route.h.
+//
 // Loop thread.
 #include "server/route.h"
 
@@ -20,6 +22,7 @@
 struct dbk_service {
     dbk_subscriber subscriber;
     dbk_server *server;
+    dbk_service_scope scope;
     dbk_service_handler handler; // NULL: removed
     void *context;
     dbk_service *next; // of server->dead_services
@@ -28,23 +31,25 @@ struct dbk_service {
 /// One message on its way.
 typedef struct dbk_routing {
     dbk_server *server;
-    dbk_client *from;
-    dbk_slice to; // the subject it is routed by
+    dbk_client *from;     // NULL: the server
+    bool is_announcement; // of the server by itself, not an answer
+    dbk_slice to;         // the subject it is routed by
     dbk_frame frame;
     size_t count;         // receivers
     size_t service_first; // of server->noted: those of this message
 } dbk_routing;
 
-daybook_status dbk_service_add(dbk_server *server, dbk_slice filter, dbk_slice queue_group,
+daybook_status dbk_service_add(dbk_server *server, dbk_slice filter, dbk_service_scope scope,
                                dbk_service_handler handler, void *context, dbk_service **service_out) {
     *service_out = NULL;
     dbk_service *service = dbk_alloc_zeroed(server->allocator, sizeof *service);
     if (service == NULL) return DAYBOOK_ENOMEM;
     service->server = server;
+    service->scope = scope;
     service->handler = handler;
     service->context = context;
-    daybook_status status = dbk_interest_add(server->interest, filter, queue_group, &service->subscriber,
-                                             &service->subscriber.entry);
+    daybook_status status = dbk_interest_add(server->interest, filter, daybook_bytes(NULL, 0),
+                                             &service->subscriber, &service->subscriber.entry);
     if (status != DAYBOOK_OK) {
         dbk_free(server->allocator, service);
         return status;
@@ -90,6 +95,11 @@ static bool note_service(dbk_routing *routing, dbk_service *service) {
     return true;
 }
 
+/// Answers reach no service: whoever asked has chosen where they go.
+static bool may_call(const dbk_routing *routing, const dbk_service *service) {
+    return routing->from != NULL || (routing->is_announcement && service->scope == DBK_SERVICE_OF_ALL);
+}
+
 static bool may_have(const dbk_routing *routing, const dbk_client *client,
                      const dbk_subscription *subscription) {
     if (!dbk_client_is_open(client) || subscription->is_ended) return false;
@@ -124,7 +134,10 @@ static void deliver(dbk_routing *routing, dbk_client *client, dbk_subscription *
 /// Whether it got it.
 static bool offer(dbk_routing *routing, dbk_interest_entry *entry) {
     dbk_subscriber *subscriber = entry->subscriber;
-    if (subscriber->client == NULL) return note_service(routing, (dbk_service *)(void *)subscriber);
+    if (subscriber->client == NULL) {
+        dbk_service *service = (dbk_service *)(void *)subscriber;
+        return may_call(routing, service) && note_service(routing, service);
+    }
     dbk_subscription *subscription = (dbk_subscription *)(void *)subscriber;
     if (!may_have(routing, subscriber->client, subscription)) return false;
     deliver(routing, subscriber->client, subscription);
@@ -153,7 +166,8 @@ static void call_services(dbk_routing *routing) {
     server->noted_count = routing->service_first;
 }
 
-static size_t route(dbk_server *server, dbk_client *from, dbk_slice to, const dbk_message *message) {
+static size_t route(dbk_server *server, dbk_client *from, bool is_announcement, dbk_slice to,
+                    const dbk_message *message) {
     if (server->route_depth >= DBK_ROUTE_DEPTH_MAX) {
         dbk_server_log(server, ERROR,
                        "A message on \"%.*s\" was dropped: services answer each other in a circle",
@@ -169,6 +183,7 @@ static size_t route(dbk_server *server, dbk_client *from, dbk_slice to, const db
     }
     dbk_routing routing = {.server = server,
                            .from = from,
+                           .is_announcement = is_announcement,
                            .to = to,
                            .frame = {.message = message},
                            .service_first = server->noted_count};
@@ -183,11 +198,35 @@ static size_t route(dbk_server *server, dbk_client *from, dbk_slice to, const db
 }
 
 size_t dbk_route(dbk_server *server, dbk_client *from, const dbk_message *message) {
-    return route(server, from, message->subject, message);
+    return route(server, from, false, message->subject, message);
 }
 
 size_t dbk_route_to(dbk_server *server, dbk_slice to, const dbk_message *message) {
-    return route(server, NULL, to, message);
+    return route(server, NULL, false, to, message);
+}
+
+size_t dbk_server_announce(dbk_server *server, dbk_slice subject, dbk_slice data) {
+    dbk_message message = {.subject = subject, .payload = data};
+    return route(server, NULL, true, subject, &message);
+}
+
+static bool wants(const dbk_routing *routing, const dbk_interest_entry *entry) {
+    const dbk_subscriber *subscriber = entry->subscriber;
+    return subscriber->client != NULL &&
+           may_have(routing, subscriber->client, (const dbk_subscription *)(const void *)subscriber);
+}
+
+bool dbk_route_is_wanted(dbk_server *server, dbk_slice to) {
+    const dbk_interest_matches *matches;
+    if (!dbk_interest_has(server->interest, to)) return false;
+    if (dbk_interest_match(server->interest, to, &matches) != DAYBOOK_OK) return false;
+    const dbk_routing routing = {.server = server, .to = to};
+    for (size_t i = 0; i < matches->plain_count; i++)
+        if (wants(&routing, matches->plain[i])) return true;
+    for (size_t i = 0; i < matches->group_count; i++)
+        for (size_t j = 0; j < matches->groups[i].count; j++)
+            if (wants(&routing, matches->groups[i].members[j])) return true;
+    return false;
 }
 
 bool dbk_route_has_interest(dbk_server *server, dbk_slice subject) {
@@ -197,7 +236,7 @@ bool dbk_route_has_interest(dbk_server *server, dbk_slice subject) {
 size_t dbk_server_reply(dbk_server *server, dbk_slice subject, dbk_slice headers, dbk_slice data) {
     if (subject.size == 0) return 0;
     dbk_message message = {.subject = subject, .payload = data, .header_size = headers.size};
-    if (headers.size == 0) return dbk_route(server, NULL, &message);
+    if (headers.size == 0) return dbk_route_to(server, subject, &message);
     dbk_block *block = dbk_block_new(server->allocator, headers.size + data.size);
     if (block == NULL) {
         dbk_server_log(server, ERROR, "Out of memory: an answer was dropped");
@@ -207,7 +246,7 @@ size_t dbk_server_reply(dbk_server *server, dbk_slice subject, dbk_slice headers
     if (data.size > 0) memcpy(block->data + headers.size, data.data, data.size);
     message.payload = daybook_bytes(block->data, headers.size + data.size);
     message.block = block;
-    size_t count = dbk_route(server, NULL, &message);
+    size_t count = dbk_route_to(server, subject, &message);
     dbk_block_unref(block);
     return count;
 }

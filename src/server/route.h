@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a published message to all who want it: connections and services. Loop thread only.
 //
-//     dbk_service_add(server, daybook_text("$JS.API.>"), daybook_text(""), serve_api, jetstream, &service);
+//     dbk_service_add(server, daybook_text("$JS.API.>"), DBK_SERVICE_OF_CLIENTS, serve_api, jetstream, &service);
 //     dbk_server_reply(server, message->reply, daybook_text(""), daybook_text("{}"));
 //
-// A service is a subscriber inside the server, in the same trie as those of clients: it counts for "no responders", may
-// be a member of a queue group, and is called while the message is being routed. What it publishes in turn is routed at once,
-// nested, up to DBK_ROUTE_DEPTH_MAX; so nobody may hold the result of a match across a call of dbk_route. What goes to
+// A service is a subscriber inside the server, in the same trie as those of clients: it counts for "no responders", and is
+// called while the message is being routed. What it publishes in turn is routed at once, nested, up to
+// DBK_ROUTE_DEPTH_MAX; so nobody may hold the result of a match across a call of dbk_route. What goes to
 // clients is collected in their outboxes and written at the end of the loop's round.
+//
+// Rights. Whoever asks the server for something names the subject of the answer, and no permission says which. So answers and
+// deliveries (dbk_route_to, dbk_server_reply) reach connections only, never a service: nobody can have the server call its
+// own API, acknowledge, or store into a stream by naming such a subject as inbox. What the server says by itself, on subjects
+// nobody chose (dbk_server_announce), reaches services that want it, too: streams keep advisories.
 //
 // To be told when a subject gains its first or loses its last subscriber: dbk_interest_watch_start(server->interest, …) of
 // interest/interest.h.
@@ -23,27 +28,38 @@ typedef struct dbk_service dbk_service;
 
 enum { DBK_ROUTE_DEPTH_MAX = 16 };
 
+/// Whose messages a service gets.
+typedef enum dbk_service_scope {
+    DBK_SERVICE_OF_CLIENTS, // what they published, with their rights
+    DBK_SERVICE_OF_ALL,     // and what the server announces
+} dbk_service_scope;
+
 /// `from` NULL: the server itself. Message and client are borrowed for the call; whoever answers later keeps a copy, and a
 /// dbk_client_ref where it needs the client.
 typedef void (*dbk_service_handler)(void *context, dbk_client *from, const dbk_message *message);
 
-/// Filter and group are copied. ENOMEM, ESUBJECT.
-daybook_status dbk_service_add(dbk_server *server, dbk_slice filter, dbk_slice queue_group,
+/// The filter is copied. ENOMEM, ESUBJECT.
+daybook_status dbk_service_add(dbk_server *server, dbk_slice filter, dbk_service_scope scope,
                                dbk_service_handler handler, void *context, dbk_service **service_out);
 /// Not called any more when this returns; may be called from its own handler. NULL is fine.
 void dbk_service_remove(dbk_service *service);
 
-/// To all who want it; how many got it, services included. `from` NULL: the server itself, whom no permission and no echo
-/// concerns. Memory that is out concerns a receiver only: it is closed.
+/// What `from` published, to all who want it; how many got it, services included. Memory that is out concerns a receiver
+/// only: it is closed.
 size_t dbk_route(dbk_server *server, dbk_client *from, const dbk_message *message);
-/// The same from the server to whoever listens on `to`; clients see it with its own subject, services with `to`. What
-/// consumers deliver goes so: routed by the inbox, shown as it was published.
+/// From the server to the connections that listen on `to`, which see it with its own subject: what consumers deliver is
+/// routed by the inbox and shown as it was published. How many got it.
 size_t dbk_route_to(dbk_server *server, dbk_slice to, const dbk_message *message);
-/// Would anybody get it?
-bool dbk_route_has_interest(dbk_server *server, dbk_slice subject);
+/// Would dbk_route_to give it to anybody now? Asks what it asks: a filter that matches is not enough where a rule denies the
+/// subject to its owner. Makes the result of a match invalid. False where memory is out.
+bool dbk_route_is_wanted(dbk_server *server, dbk_slice to);
 
-/// From the server to whoever listens on `subject`; does nothing where it is empty. `headers` is a whole block or empty.
-/// How many got it; 0 also where memory is out.
+/// From the server to the connections that listen on `subject`; does nothing where it is empty. `headers` is a whole block
+/// or empty. How many got it; 0 also where memory is out.
 size_t dbk_server_reply(dbk_server *server, dbk_slice subject, dbk_slice headers, dbk_slice data);
+/// What the server says by itself, to connections and to services of DBK_SERVICE_OF_ALL. Not for subjects others choose.
+size_t dbk_server_announce(dbk_server *server, dbk_slice subject, dbk_slice data);
+/// May there be anybody for an announcement? Cheap; where not, it need not be written.
+bool dbk_route_has_interest(dbk_server *server, dbk_slice subject);
 
 #endif
