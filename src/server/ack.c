@@ -4,6 +4,10 @@
 // Plain answers change the consumer in memory, on the loop, without any I/O; the store saves them soon. Where
 // the answer itself has a reply subject it is a confirmed one: the empty answer comes when it is on disk, or
 // says nothing where it could not be saved.
+//
+// Only subjects as they are written here count, with stream and consumer in front: what may be published below
+// $JS.ACK.<stream>.<consumer>. concerns that consumer and no other. The longer form, with a domain and an account's hash in
+// front of them, names them further behind, where no rule looks; it is passed over.
 #include "proto/ack.h"
 #include "base/bytes.h"
 #include "server/advisory.h"
@@ -101,7 +105,7 @@ void dbk_js_serve_ack(void *context, dbk_client *from, const dbk_message *messag
     dbk_jetstream *jetstream = context;
     dbk_ack_subject ack;
     (void)from;
-    if (!dbk_ack_subject_decode(message->subject, &ack)) return;
+    if (!dbk_ack_subject_decode(message->subject, &ack) || ack.is_v2) return;
     dbk_js_stream *stream = dbk_js_find_stream(jetstream, ack.stream);
     dbk_js_consumer *consumer = stream == NULL ? NULL : dbk_js_get_consumer(stream, ack.consumer);
     if (consumer == NULL) return;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a restricted user may have the server do: answers and deliveries carry nobody further than the rules
+// What a restricted user may have the server do: answers, deliveries and acknowledgements carry nobody further than the rules
 // of whoever asked for them.
 #define _XOPEN_SOURCE 700 // mkdtemp, nftw
 
@@ -33,6 +33,7 @@ static const char config[] =
     "{user: writer, password: writer, permissions: {subscribe: \"_INBOX.>\", publish: [\"orders.>\",\n"
     "    \"$JS.API.DIRECT.GET.ORDERS\", \"$JS.API.CONSUMER.MSG.NEXT.ORDERS.mail\",\n"
     "    \"$JS.API.CONSUMER.DURABLE.CREATE.ORDERS.*\"]}}\n"
+    "{user: acker, password: acker, permissions: {subscribe: \"_INBOX.>\", publish: \"$JS.ACK.A.C.>\"}}\n"
     "{user: tap, password: tap, permissions: {subscribe: {allow: \">\", deny: \"to.>\"}}}\n"
     "] }\n";
 
@@ -237,6 +238,36 @@ static void advisories_are_stored_in_a_stream(void **state) {
     expect_count(of, "SAID", 1);
 }
 
+// ---- Acknowledgements -------------------------------------------------------------------------------------
+
+// With a domain and a hash in front, as other servers write them, stream and consumer stand where no rule looks:
+// $JS.ACK.A.C.> would allow everything.
+static void who_may_acknowledge_one_consumer_may_not_another(void **state) {
+    fixture *of = *state;
+    wire acker;
+    join_as(&acker, of->port, "acker");
+    make_mail(of, "\"ack_policy\":\"explicit\"");
+    wire_say(&of->all, "SUB _INBOX.mail m\r\n"
+                       "PUB $JS.API.CONSUMER.MSG.NEXT.ORDERS.mail _INBOX.mail 1\r\n1\r\n");
+    (void)wire_until(&of->all, "MSG orders.1 m $JS.ACK.ORDERS.mail.1.1.1.");
+    (void)wire_until(&of->all, "0\r\n\r\n");
+    wire_sync(&acker);
+    static const char *const bodies[] = {"", "+ACK", "+TERM", "-NAK", "+WPI", "+NXT 10"};
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "PUB $JS.ACK.A.C.ORDERS.mail.1.1.1.1.2 _INBOX.ask.acker %zu\r\n%s\r\n",
+                 strlen(bodies[i]), bodies[i]);
+        wire_say(&acker, line);
+    }
+    wire_sync(&acker);
+    wire_expect_silence(&acker, SHORT_MS);
+    ask(of, "$JS.API.CONSUMER.INFO.ORDERS.mail", "", "\"num_ack_pending\":1,");
+    // As it is written here it counts.
+    (void)ask_as(&of->all, "all", "$JS.ACK.ORDERS.mail.1.1.1.1.2", "+ACK");
+    ask(of, "$JS.API.CONSUMER.INFO.ORDERS.mail", "", "\"num_ack_pending\":0,");
+    wire_close(&acker);
+}
+
 // ---- Listeners --------------------------------------------------------------------------------------------
 
 static void expect_pushed(wire *client, int first, int last) {
@@ -302,6 +333,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(no_delivery_is_a_request, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pull_into_its_own_stream_does_not_fill_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(advisories_are_stored_in_a_stream, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_may_acknowledge_one_consumer_may_not_another, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_listener_who_may_not_have_it_is_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nor_uses_it_up_deliveries, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nor_do_members_of_a_group, set_up, tear_down),
