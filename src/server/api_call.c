@@ -163,11 +163,13 @@ static void end_call(dbk_job *job) {
     }
 }
 
-// What only the loop knows of the consumer that is asked about.
+// What only the loop knows of the consumer that is asked about. Where one is to be made it may be there already: who listens
+// is looked at anew, since the worker that asks whether it is in use goes by what was seen last.
 static void note_consumer(dbk_js_call *call) {
-    if (call->kind != DBK_API_CONSUMER_INFO) return;
+    if (call->kind != DBK_API_CONSUMER_INFO && call->kind != DBK_API_CONSUMER_CREATE) return;
+    size_t at = dbk_slice_equal(dbk_js_call_token(call, 1), daybook_text("DURABLE")) ? 3 : 2;
     dbk_js_consumer *consumer =
-        dbk_js_find_consumer(call->jetstream, dbk_js_call_token(call, 2), dbk_js_call_token(call, 3));
+        dbk_js_find_consumer(call->jetstream, dbk_js_call_token(call, at), dbk_js_call_token(call, at + 1));
     if (consumer == NULL) return;
     call->waiting_count = dbk_js_count_pulls(consumer);
     call->push_bound = dbk_js_is_push_bound(consumer);

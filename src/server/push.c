@@ -62,12 +62,6 @@ static dbk_server *server_of(const dbk_js_consumer *consumer) {
     return consumer->stream->jetstream->server;
 }
 
-bool dbk_js_is_push_bound(const dbk_js_consumer *consumer) {
-    const dbk_js_push *push = consumer->push;
-    return push != NULL && push->has_listeners &&
-           dbk_route_is_wanted(server_of(consumer), daybook_text(push->subject));
-}
-
 // ---- Flow control -----------------------------------------------------------------------------------------
 
 static void ask_for_flow(dbk_js_consumer *consumer) {
@@ -146,12 +140,17 @@ static void start_heartbeat(dbk_js_consumer *consumer) {
         dbk_server_start_timer(server, &consumer->push->heartbeat, consumer->rules.idle_heartbeat_ns);
 }
 
+static bool is_wanted(const dbk_js_consumer *consumer) {
+    const dbk_js_push *push = consumer->push;
+    return push->has_listeners && dbk_route_is_wanted(server_of(consumer), daybook_text(push->subject));
+}
+
 // True: somebody listens now, and nobody did when it was last asked. Begins no delivery: planning one asks, too.
 static bool look_for_listeners(dbk_js_consumer *consumer) {
     dbk_js_push *push = consumer->push;
     dbk_server *server = server_of(consumer);
     bool was_bound = atomic_load(&consumer->is_bound);
-    bool is_bound = dbk_js_is_push_bound(consumer);
+    bool is_bound = is_wanted(consumer);
     dbk_server_stop_timer(server, &push->look);
     if (push->has_listeners && !is_bound)
         dbk_server_start_timer(server, &push->look, LOOK_AGAIN_MS * DBK_MILLISECOND_NS);
@@ -168,6 +167,11 @@ static void look_and_deliver(dbk_js_consumer *consumer) {
     if (!look_for_listeners(consumer)) return;
     consumer->may_have_more = consumer->woken_meanwhile = true;
     dbk_js_deliver(consumer);
+}
+
+bool dbk_js_is_push_bound(dbk_js_consumer *consumer) {
+    if (consumer->push != NULL) look_and_deliver(consumer);
+    return atomic_load(&consumer->is_bound);
 }
 
 static void look_again(dbk_timer *timer) {
@@ -218,8 +222,7 @@ static void heartbeat(dbk_timer *timer) {
     dbk_server *server = server_of(consumer);
     int64_t idle_ns = consumer->rules.idle_heartbeat_ns;
     if (idle_ns <= 0) return;
-    look_and_deliver(consumer);
-    if (!atomic_load(&consumer->is_bound)) return; // who listens next starts it
+    if (!dbk_js_is_push_bound(consumer)) return; // who listens next starts it
     int64_t due_ns = push->sent_ns + idle_ns;
     if (due_ns <= dbk_server_now_ns(server)) {
         bool is_stalled = push->is_asking && push->out_bytes >= push->window_bytes;

@@ -309,6 +309,17 @@ static void push_past(fixture *of, const char *settings, const char *tapped) {
     wire_say(&reader, "SUB to.mail r\r\n");
     expect_pushed(&reader, ORDER_COUNT + 1, ORDER_COUNT + 1);
     wire_close(&reader);
+    // It is no longer in use then, and may be changed.
+    const char *answer = "";
+    snprintf(body, sizeof body,
+             "{\"stream_name\":\"ORDERS\",\"config\":{\"durable_name\":\"mail\",%s,"
+             "\"deliver_subject\":\"to.other\"}}",
+             settings);
+    for (int i = 0; i < 200 && strstr(answer, "\"deliver_subject\":\"to.other\"") == NULL; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        answer = ask_as(&of->all, "all", "$JS.API.CONSUMER.DURABLE.CREATE.ORDERS.mail", body);
+    }
+    if (strstr(answer, "to.other") == NULL) fail_msg("%s", answer);
     wire_close(&tap);
 }
 
