@@ -8,4 +8,10 @@
 #define DBK_SECOND_NS INT64_C(1000000000)
 #define DBK_MILLISECOND_NS INT64_C(1000000)
 
+/// `delay_ns` after `time_ns`; INT64_MAX, which is never, where that is beyond what a time can be. "For ever" is
+/// often said as the largest number there is, so durations that others say are added with this.
+static inline int64_t dbk_time_after(int64_t time_ns, int64_t delay_ns) {
+    return time_ns > 0 && delay_ns > INT64_MAX - time_ns ? INT64_MAX : time_ns + delay_ns;
+}
+
 #endif

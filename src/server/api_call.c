@@ -133,7 +133,9 @@ static bool level_suffices(const dbk_js_call *call) {
 
 static void run_call(dbk_job *job) {
     dbk_js_call *call = DBK_OWNER(job, dbk_js_call, job);
-    if (level_suffices(call)) {
+    if (atomic_load(&call->jetstream->is_stopping)) {
+        dbk_js_call_refuse(call, DBK_API_ERR_NOT_ENABLED);
+    } else if (level_suffices(call)) {
         call->run(call);
     } else {
         dbk_js_call_refuse(call, DBK_API_ERR_REQUIRED_API_LEVEL);
@@ -143,7 +145,9 @@ static void run_call(dbk_job *job) {
 static void end_call(dbk_job *job) {
     dbk_js_call *call = DBK_OWNER(job, dbk_js_call, job);
     dbk_jetstream *jetstream = call->jetstream;
-    if (call->effect != NULL) call->effect(call);
+    // Once JetStream stops, the loop has no stream or consumer any more: what the call did is in the store, and
+    // is seen by who opens it next.
+    if (call->effect != NULL && !atomic_load(&jetstream->is_stopping)) call->effect(call);
     if (call->advisory != NULL) dbk_js_advise_of_call(call);
     if (dbk_buf_status(&call->answer) != DAYBOOK_OK) {
         dbk_buf_reset(&call->answer);

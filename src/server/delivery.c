@@ -5,6 +5,9 @@
 // and again once the store wakes the consumer (daybook_consumer_watch) or something falls due
 // (daybook_consumer_next_due_ns). A wake-up that comes while a fetch is under way counts as coming behind it.
 //
+// The watch ends with the consumer, but not under a fetch: a consumer that is removed while a delivery is under
+// way is watched until that has ended.
+//
 // A message nobody took after all (its pull's client left in the meantime) is handed back to the store at
 // once.
 #include "server/delivery.h"
@@ -181,6 +184,8 @@ static void run_delivery(dbk_job *job) {
     for (size_t i = 0; i < delivery->batch_count; i++) daybook_batch_release(delivery->batches[i]);
 }
 
+static void unwatch(dbk_js_consumer *consumer);
+
 // ---- Routing: the loop ------------------------------------------------------------------------------------
 
 static void hand_over(dbk_js_consumer *consumer, const dbk_js_outgoing *outgoing) {
@@ -229,6 +234,7 @@ static void delivered(dbk_job *job) {
     dbk_js_consumer *consumer = delivery->consumer;
     dbk_jetstream *jetstream = consumer->stream->jetstream;
     consumer->delivery = NULL;
+    if (consumer->is_removed) unwatch(consumer);
     for (size_t i = 0; i < delivery->message_count; i++) hand_over(consumer, &delivery->messages[i]);
     if (!consumer->is_removed) end_delivery(consumer, delivery);
     dbk_block_unref(delivery->block);
@@ -277,12 +283,13 @@ static void wake(void *context) {
 static void woken(dbk_job *job) {
     dbk_js_consumer *consumer = DBK_OWNER(job, dbk_js_consumer, woken);
     dbk_jetstream *jetstream = consumer->stream->jetstream;
-    if (consumer->is_removed) { // unwatch() counted it
+    if (consumer->is_removed && !consumer->is_watched) { // unwatch() counted it
         dbk_js_consumer_unref(consumer);
         dbk_js_end_job(jetstream);
         return;
     }
     atomic_store(&consumer->is_woken, false);
+    if (consumer->is_removed) return; // while a delivery is under way, which keeps it
     consumer->may_have_more = consumer->woken_meanwhile = true;
     dbk_js_deliver(consumer);
 }
@@ -300,9 +307,10 @@ static void watch(dbk_js_consumer *consumer) {
     dbk_server_start_timer(jetstream->server, &consumer->due_timer, RETRY_MS * DBK_MILLISECOND_NS);
 }
 
-// Afterwards nobody calls wake(). A wake-up that is on its way keeps the consumer until it has come.
+// Afterwards nobody calls wake(). A wake-up that is on its way keeps the consumer until it has come. No watch
+// may be ended while a fetch runs, which arms it: then it is done when the delivery has ended.
 static void unwatch(dbk_js_consumer *consumer) {
-    if (!consumer->is_watched) return;
+    if (!consumer->is_watched || consumer->delivery != NULL) return;
     (void)daybook_consumer_watch(consumer->handle, NULL, NULL, NULL);
     consumer->is_watched = false;
     if (!atomic_load(&consumer->is_woken)) return;
@@ -333,7 +341,7 @@ static void check_use(dbk_timer *timer) {
     dbk_js_consumer *consumer = DBK_OWNER(timer, dbk_js_consumer, idle_timer);
     dbk_server *server = consumer->stream->jetstream->server;
     if (is_in_use(consumer)) dbk_js_note_use(consumer);
-    int64_t over_ns = consumer->used_ns + consumer->rules.inactive_threshold_ns;
+    int64_t over_ns = dbk_time_after(consumer->used_ns, consumer->rules.inactive_threshold_ns);
     if (over_ns <= dbk_server_now_ns(server)) {
         dbk_js_remove_consumer(consumer);
     } else {
@@ -358,6 +366,10 @@ typedef struct removing {
 static void run_removing(dbk_job *job) {
     removing *remove = DBK_OWNER(job, removing, job);
     dbk_js_stream *stream = remove->consumer->stream;
+    if (atomic_load(&stream->jetstream->is_stopping)) {
+        remove->status = DAYBOOK_ECLOSED;
+        return;
+    }
     remove->status =
         daybook_consumer_remove(stream->jetstream->store, stream->name, remove->consumer->name, NULL);
 }

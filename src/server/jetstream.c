@@ -479,6 +479,10 @@ static daybook_status read_consumer(dbk_jetstream *jetstream, dbk_slice stream, 
 static void run_opening(dbk_job *job) {
     opening *open = DBK_OWNER(job, opening, job);
     dbk_js_stream *stream = open->consumer->stream;
+    if (atomic_load(&stream->jetstream->is_stopping)) {
+        open->status = DAYBOOK_ECLOSED;
+        return;
+    }
     open->status = read_consumer(stream->jetstream, stream->name, open->consumer->name, &open->opened);
 }
 
@@ -489,7 +493,8 @@ static void opened(dbk_job *job) {
     if (open->status == DAYBOOK_OK && !consumer->is_removed) {
         dbk_js_set_consumer(consumer, &open->opened);
     } else {
-        if (open->status != DAYBOOK_OK && open->status != DAYBOOK_ENOTFOUND)
+        if (open->status != DAYBOOK_OK && open->status != DAYBOOK_ENOTFOUND &&
+            open->status != DAYBOOK_ECLOSED)
             dbk_server_log(jetstream->server, ERROR, "JetStream consumer '%.*s > %.*s' cannot be used: %s",
                            (int)consumer->stream->name.size, (const char *)consumer->stream->name.data,
                            (int)consumer->name.size, (const char *)consumer->name.data,
@@ -627,8 +632,7 @@ daybook_status dbk_jetstream_start(dbk_server *server, dbk_jetstream **jetstream
 // ---- Stop -------------------------------------------------------------------------------------------------
 
 void dbk_jetstream_stop(dbk_jetstream *jetstream) {
-    if (jetstream == NULL || jetstream->is_stopping) return;
-    jetstream->is_stopping = true;
+    if (jetstream == NULL || atomic_exchange(&jetstream->is_stopping, true)) return;
     dbk_js_stop_advisories(jetstream);
     dbk_service_remove(jetstream->api);
     dbk_service_remove(jetstream->domain_api);

@@ -46,10 +46,10 @@ struct dbk_jetstream {
     uint64_t batches_max, stream_batches_max, batch_size_max;
     int64_t batch_timeout_ns;
 
-    bool is_stopping;
-    size_t job_count;   // jobs and publishes under way
-    size_t early_count; // messages kept for consumers that are being opened
-    size_t batch_count; // atomic batches that wait for more
+    atomic_bool is_stopping; // read by workers: what was not begun yet is not done any more
+    size_t job_count;        // jobs and publishes under way
+    size_t early_count;      // messages kept for consumers that are being opened
+    size_t batch_count;      // atomic batches that wait for more
 
     dbk_service *api, *domain_api, *acks, *flow;
     // Calls run one after the other: the next begins when the loop is done with the one before, its effects
@@ -255,6 +255,8 @@ static inline void dbk_js_end_job(dbk_jetstream *jetstream) {
     jetstream->job_count--;
 }
 /// A job that makes, changes or asks for streams or consumers. Its `done` calls dbk_js_end_call, at its end.
+/// Thousands may wait: a `run` that comes when JetStream is_stopping does nothing. A `done` that comes then makes
+/// no stream or consumer here, since nobody would take it away again.
 void dbk_js_begin_call(dbk_jetstream *jetstream, dbk_job *job);
 void dbk_js_end_call(dbk_jetstream *jetstream);
 /// Token `index` of a subject; empty where there are fewer.

@@ -55,7 +55,7 @@ static void set_alarm(void *context) {
         return;
     }
     int64_t left_ns = due_ns - dbk_server_now_ns(server);
-    uint64_t left_ms = left_ns <= 0 ? 0 : (uint64_t)((left_ns + DBK_MILLISECOND_NS - 1) / DBK_MILLISECOND_NS);
+    uint64_t left_ms = left_ns <= 0 ? 0 : (uint64_t)((left_ns - 1) / DBK_MILLISECOND_NS + 1);
     (void)uv_timer_start(&server->alarm, on_alarm, left_ms, 0); // fails for want of a callback only
 }
 

@@ -14,6 +14,7 @@
 //
 // One timer per consumer, set to the earliest time that matters to any request.
 #include "base/bytes.h"
+#include "base/time.h"
 #include "proto/headers.h"
 #include "proto/status.h"
 #include "server/api_call.h"
@@ -136,7 +137,7 @@ static bool ends_by_time(dbk_js_consumer *consumer, dbk_js_pull *pull) {
     if (pull->heartbeat_at_ns <= now_ns) {
         if (!is_listened_to(consumer, pull)) return true;
         dbk_js_send_heartbeat(consumer, reply_of(pull), daybook_bytes(NULL, 0));
-        pull->heartbeat_at_ns = now_ns + pull->heartbeat_ns;
+        pull->heartbeat_at_ns = dbk_time_after(now_ns, pull->heartbeat_ns);
     }
     return false;
 }
@@ -184,7 +185,7 @@ static void note_given(dbk_js_consumer *consumer, dbk_js_pull *pull, uint64_t si
     pull->given++;
     pull->bytes_left -= size < pull->bytes_left ? size : pull->bytes_left;
     if (pull->heartbeat_ns > 0)
-        pull->heartbeat_at_ns = dbk_server_now_ns(server_of(consumer)) + pull->heartbeat_ns;
+        pull->heartbeat_at_ns = dbk_time_after(dbk_server_now_ns(server_of(consumer)), pull->heartbeat_ns);
     if (pull->left == 0 || (pull->has_max_bytes && pull->bytes_left == 0)) {
         forget(consumer, pull);
     } else if (pull->has_max_bytes) {
@@ -306,11 +307,10 @@ static void wait_for_messages(dbk_js_consumer *consumer, const dbk_api_pull_requ
         .bytes_left = request->max_bytes > 0 ? (uint64_t)request->max_bytes : 0,
         .has_max_bytes = request->max_bytes > 0,
         .no_wait = request->no_wait,
-        .expires_at_ns = request->expires_ns > 0 && request->expires_ns < INT64_MAX - now_ns
-                             ? now_ns + request->expires_ns
-                             : INT64_MAX,
+        .expires_at_ns = request->expires_ns > 0 ? dbk_time_after(now_ns, request->expires_ns) : INT64_MAX,
         .heartbeat_ns = request->idle_heartbeat_ns,
-        .heartbeat_at_ns = request->idle_heartbeat_ns > 0 ? now_ns + request->idle_heartbeat_ns : INT64_MAX,
+        .heartbeat_at_ns = request->idle_heartbeat_ns > 0 ? dbk_time_after(now_ns, request->idle_heartbeat_ns)
+                                                          : INT64_MAX,
         .reply_size = reply.size};
     memcpy(pull->reply, reply.data, reply.size);
     append(consumer, pull);

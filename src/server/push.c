@@ -223,10 +223,10 @@ static void heartbeat(dbk_timer *timer) {
     int64_t idle_ns = consumer->rules.idle_heartbeat_ns;
     if (idle_ns <= 0) return;
     if (!dbk_js_is_push_bound(consumer)) return; // who listens next starts it
-    int64_t due_ns = push->sent_ns + idle_ns;
+    int64_t due_ns = dbk_time_after(push->sent_ns, idle_ns);
     if (due_ns <= dbk_server_now_ns(server)) {
         bool is_stalled = push->is_asking && push->out_bytes >= push->window_bytes;
-        due_ns = dbk_server_now_ns(server) + idle_ns;
+        due_ns = dbk_time_after(dbk_server_now_ns(server), idle_ns);
         push->sent_ns = dbk_server_now_ns(server);
         dbk_timer_start_at(&server->timers, &push->heartbeat, due_ns);
         dbk_js_send_heartbeat(consumer, daybook_text(push->subject),
@@ -312,6 +312,7 @@ static int note_pushing(void *context, const daybook_consumer_info *info) {
 
 static void run_finding(dbk_job *job) {
     finding *find = DBK_OWNER(job, finding, job);
+    if (atomic_load(&find->jetstream->is_stopping)) return;
     find->status =
         daybook_consumer_list(find->jetstream->store, daybook_bytes(NULL, 0), note_pushing, find, NULL);
     if (find->status == DAYBOOK_OK) find->status = dbk_buf_status(&find->names);

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <uv.h>
 
+#include "base/time.h"
 #include "daybook/server.h"
 #include "interest/interest.h"
 #include "server/client.h"
@@ -142,9 +143,9 @@ static inline int64_t dbk_server_now_ns(const dbk_server *server) {
 static inline int64_t dbk_server_clock_ns(const dbk_server *server) {
     return server->vfs->clock_real_ns(server->vfs);
 }
-/// `delay_ns` from now. Loop only.
+/// `delay_ns` from now; where that is beyond all times, never. Loop only.
 static inline void dbk_server_start_timer(dbk_server *server, dbk_timer *timer, int64_t delay_ns) {
-    dbk_timer_start_at(&server->timers, timer, dbk_server_now_ns(server) + delay_ns);
+    dbk_timer_start_at(&server->timers, timer, dbk_time_after(dbk_server_now_ns(server), delay_ns));
 }
 static inline void dbk_server_stop_timer(dbk_server *server, dbk_timer *timer) {
     dbk_timer_stop(&server->timers, timer);

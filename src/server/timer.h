@@ -28,7 +28,7 @@ typedef struct dbk_timers {
 void dbk_timers_init(dbk_timers *timers, void (*changed)(void *context), void *context);
 /// Sets the callback; the timer is not started.
 void dbk_timer_init(dbk_timer *timer, void (*callback)(dbk_timer *timer));
-/// At `due_ns` of the loop's clock (dbk_server_now_ns); a running timer is moved. Fires once.
+/// At `due_ns` of the loop's clock (dbk_server_now_ns); a running timer is moved. Fires once; with INT64_MAX never.
 void dbk_timer_start_at(dbk_timers *timers, dbk_timer *timer, int64_t due_ns);
 /// A stopped one may be stopped.
 void dbk_timer_stop(dbk_timers *timers, dbk_timer *timer);

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/time.h"
 #include "server/timer.h"
 
 enum { COUNT = 300 };
@@ -109,6 +110,28 @@ static void a_callback_may_start_and_stop(void **unused) {
     assert_int_equal(again_count, 2);
 }
 
+// "For ever" is the largest number there is, or half of it: neither is in the past.
+static void what_is_due_in_an_eternity_does_not_fire(void **unused) {
+    (void)unused;
+    int64_t now_ns = 1000 * DBK_SECOND_NS;
+    static const int64_t endless_ns[] = {INT64_MAX, INT64_MAX - 1, INT64_MAX / 2 + 1};
+    dbk_timers_init(&timers, NULL, NULL);
+    for (size_t i = 0; i < sizeof endless_ns / sizeof *endless_ns; i++) {
+        dbk_timer_init(&victim, must_not_fire);
+        dbk_timer_start_at(&timers, &victim, dbk_time_after(now_ns, endless_ns[i]));
+        dbk_timers_run(&timers, now_ns);
+        assert_true(victim.is_active);
+        dbk_timer_stop(&timers, &victim);
+    }
+    assert_true(dbk_time_after(now_ns, INT64_MAX) == INT64_MAX);
+    assert_true(dbk_time_after(INT64_MAX, INT64_MAX) == INT64_MAX);
+    assert_true(dbk_time_after(INT64_MAX - 1, 1) == INT64_MAX);
+    assert_true(dbk_time_after(0, INT64_MAX) == INT64_MAX);
+    assert_true(dbk_time_after(-1, INT64_MAX) == INT64_MAX - 1);
+    assert_true(dbk_time_after(7, 5) == 12);
+    assert_true(dbk_time_after(7, -5) == 2);
+}
+
 static void many_due_together_need_no_deep_stack(void **unused) {
     (void)unused;
     enum { MANY = 200000 };
@@ -130,6 +153,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(they_come_in_order),
         cmocka_unit_test(a_callback_may_start_and_stop),
+        cmocka_unit_test(what_is_due_in_an_eternity_does_not_fire),
         cmocka_unit_test(many_due_together_need_no_deep_stack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

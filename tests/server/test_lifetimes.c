@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+// How long things live: consumers for ever and for a moment, those that are removed while they are used, calls
+// that a stop meets. An assertion of the server, or what a sanitizer finds, fails these tests.
+#define _XOPEN_SOURCE 700 // mkdtemp, nftw
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <ftw.h>
+
+#include <cmocka.h>
+
+#include "server/wire.h"
+
+static const char quiet[] = "{\"verbose\":false,\"headers\":true,\"no_responders\":true}";
+
+typedef struct fixture {
+    char folder[64];
+    daybook_server *server;
+    wire client; // subscribed to _INBOX.>
+} fixture;
+
+static void start(fixture *of) {
+    char config[160];
+    (void)snprintf(config, sizeof config, "jetstream { store_dir: \"%s\" }", of->folder);
+    of->server = wire_server(config);
+    wire_join(&of->client, daybook_server_port(of->server), quiet);
+    wire_say(&of->client, "SUB _INBOX.> 1\r\n");
+    wire_sync(&of->client);
+}
+
+static void stop(fixture *of) {
+    wire_server_stop(of->server);
+    wire_close(&of->client);
+}
+
+static int set_up(void **state) {
+    fixture *of = calloc(1, sizeof *of);
+    assert_non_null(of);
+    (void)snprintf(of->folder, sizeof of->folder, "lifetimes-XXXXXX");
+    assert_non_null(mkdtemp(of->folder));
+    start(of);
+    *state = of;
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk) {
+    (void)status, (void)type, (void)walk;
+    return remove(path);
+}
+
+static int tear_down(void **state) {
+    fixture *of = *state;
+    stop(of);
+    assert_int_equal(nftw(of->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    free(of);
+    return 0;
+}
+
+static void nap(int milliseconds) {
+    struct timespec time = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000L};
+    nanosleep(&time, NULL);
+}
+
+// ---- Calls ------------------------------------------------------------------------------------------------
+
+static void request(wire *client, const char *subject, const char *body) {
+    char line[1024];
+    int size = snprintf(line, sizeof line, "PUB %s _INBOX.a %zu\r\n%s\r\n", subject, strlen(body), body);
+    assert_in_range(size, 1, sizeof line - 1);
+    wire_say(client, line);
+}
+
+// What is answered, which has no headers; valid until the client reads again.
+static const char *ask(wire *client, const char *subject, const char *body) {
+    request(client, subject, body);
+    (void)wire_until(client, "\r\n"); // MSG
+    return wire_until(client, "\r\n");
+}
+
+static void ask_well(wire *client, const char *subject, const char *body) {
+    const char *answer = ask(client, subject, body);
+    if (strstr(answer, "\"error\"") != NULL) fail_msg("%s: %s", subject, answer);
+}
+
+static void add_stream(fixture *of) {
+    ask_well(&of->client, "$JS.API.STREAM.CREATE.S", "{\"name\":\"S\",\"subjects\":[\"s.>\"]}");
+}
+
+static void add_consumer(wire *client, const char *name, const char *settings) {
+    char subject[128], body[512];
+    (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.CREATE.S.%s", name);
+    (void)snprintf(body, sizeof body,
+                   "{\"stream_name\":\"S\",\"config\":{\"name\":\"%s\",\"durable_name\":\"%s\","
+                   "\"ack_policy\":\"explicit\"%s}}",
+                   name, name, settings);
+    ask_well(client, subject, body);
+}
+
+static bool is_there(wire *client, const char *name) {
+    char subject[128];
+    (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.INFO.S.%s", name);
+    return strstr(ask(client, subject, ""), "\"error\"") == NULL;
+}
+
+// ---- For ever ---------------------------------------------------------------------------------------------
+
+// Who says "never" says the largest number there is, or something near it.
+static void what_lives_for_ever_is_not_removed(void **state) {
+    fixture *of = *state;
+    static const char *const durations[] = {"9223372036854775807", "9223372036854775806",
+                                            "4611686018427387904"};
+    add_stream(of);
+    for (size_t i = 0; i < sizeof durations / sizeof *durations; i++) {
+        char name[8], settings[80];
+        (void)snprintf(name, sizeof name, "c%zu", i);
+        (void)snprintf(settings, sizeof settings, ",\"inactive_threshold\":%s", durations[i]);
+        add_consumer(&of->client, name, settings);
+    }
+    nap(300);
+    for (int again = 0; again < 2; again++) {
+        assert_true(is_there(&of->client, "c0"));
+        assert_true(is_there(&of->client, "c1"));
+        assert_true(is_there(&of->client, "c2"));
+        stop(of);
+        start(of);
+    }
+    // Opened by use after a start, too.
+    request(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c0", "{\"batch\":1,\"no_wait\":true}");
+    (void)wire_until(&of->client, "404 No Messages\r\n\r\n\r\n");
+    nap(300);
+    assert_true(is_there(&of->client, "c0"));
+}
+
+static void a_heartbeat_in_an_eternity_does_not_come_now(void **state) {
+    fixture *of = *state;
+    add_stream(of);
+    wire_say(&of->client, "SUB deliver.a 2\r\n");
+    add_consumer(&of->client, "push",
+                 ",\"deliver_subject\":\"deliver.a\",\"idle_heartbeat\":9223372036854775807");
+    wire_expect_silence(&of->client, 300);
+    // It delivers all the same.
+    wire_say(&of->client, "PUB s.1 2\r\nhi\r\n");
+    (void)wire_until(&of->client, "hi\r\n");
+    wire_expect_silence(&of->client, 300);
+    add_consumer(&of->client, "pull", "");
+    request(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.pull",
+            "{\"batch\":2,\"expires\":9223372036854775807,\"idle_heartbeat\":4611686018427387000}");
+    (void)wire_until(&of->client, "hi\r\n");
+    wire_expect_silence(&of->client, 300);
+}
+
+static void a_message_may_be_answered_in_an_eternity(void **state) {
+    fixture *of = *state;
+    add_stream(of);
+    add_consumer(&of->client, "c", ",\"ack_wait\":9223372036854775807");
+    wire_say(&of->client, "PUB s.1 2\r\nhi\r\n");
+    request(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c", "{\"batch\":5,\"expires\":60000000000}");
+    (void)wire_until(&of->client, "hi\r\n");
+    wire_say(&of->client, "PUB $JS.ACK.S.c.1.1.1.1.0 35\r\n-NAK {\"delay\": 9223372036854775807}\r\n");
+    wire_expect_silence(&of->client, 300);
+}
+
+// ---- Removed in use ---------------------------------------------------------------------------------------
+
+// A pull that finds nothing leaves a watch behind; the consumer is removed before, while and after it does.
+static void a_consumer_is_removed_while_it_is_asked(void **state) {
+    enum { ROUNDS = 400 };
+    fixture *of = *state;
+    add_stream(of);
+    wire other; // events wake the watches meanwhile
+    wire_join(&other, daybook_server_port(of->server), quiet);
+    for (int i = 0; i < ROUNDS; i++) {
+        add_consumer(&of->client, "c", "");
+        request(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c", "{\"batch\":100,\"expires\":5000000000}");
+        if (i % 3 == 0) wire_say(&other, "PUB s.1 0\r\n\r\n");
+        if (i % 5 == 0) wire_sync(&other);
+        request(&of->client, "$JS.API.CONSUMER.DELETE.S.c", "");
+        (void)wire_until(&of->client, "\"success\":true");
+        // The end of the pull and messages for it, in front of that or behind it.
+        wire_say(&of->client, "PING\r\n");
+        (void)wire_until(&of->client, "PONG\r\n");
+    }
+    wire_close(&other);
+}
+
+// ---- The end ----------------------------------------------------------------------------------------------
+
+// Calls run one after the other, so that a stop meets those that run and those that wait.
+static void a_stop_meets_calls_under_way(void **state) {
+    enum { ROUNDS = 12, CALLS = 100 };
+    fixture *of = *state;
+    add_stream(of);
+    for (int round = 0; round < ROUNDS; round++) {
+        char *text = calloc(CALLS, 512);
+        assert_non_null(text);
+        size_t size = 0;
+        for (int i = 0; i < CALLS; i++) {
+            char body[256];
+            if (i % 4 == 3) {
+                (void)snprintf(body, sizeof body, "{\"name\":\"S%d-%d\",\"subjects\":[\"t.%d.%d\"]}", round,
+                               i, round, i);
+                size += (size_t)snprintf(text + size, 512,
+                                         "PUB $JS.API.STREAM.CREATE.S%d-%d _INBOX.a %zu\r\n%s\r\n", round, i,
+                                         strlen(body), body);
+            } else {
+                (void)snprintf(
+                    body, sizeof body,
+                    "{\"stream_name\":\"S\",\"config\":{\"name\":\"c%d-%d\",\"durable_name\":\"c%d-%d\","
+                    "\"ack_policy\":\"explicit\"%s}}",
+                    round, i, round, i, i % 4 == 0 ? ",\"deliver_subject\":\"_INBOX.d\"" : "");
+                size += (size_t)snprintf(text + size, 512,
+                                         "PUB $JS.API.CONSUMER.CREATE.S.c%d-%d _INBOX.a %zu\r\n%s\r\n", round,
+                                         i, strlen(body), body);
+            }
+        }
+        wire_send(&of->client, text, size);
+        free(text);
+        (void)wire_until(&of->client, "\r\n"); // the first is answered
+        if (round % 3 > 0) nap(round);
+        stop(of);
+        start(of);
+        // What the stop met is whole: it can be asked for, or is not there.
+        (void)ask(&of->client, "$JS.API.CONSUMER.LIST.S", "");
+        ask_well(&of->client, "$JS.API.STREAM.NAMES", "");
+    }
+}
+
+// Who waits behind the call that runs is told that it was not done.
+static void a_call_that_waits_is_refused_at_a_stop(void **state) {
+    enum { CALLS = 300 };
+    fixture *of = *state;
+    add_stream(of);
+    for (int i = 0; i < CALLS; i++) {
+        char line[512], body[256];
+        (void)snprintf(body, sizeof body, "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"c%d\"}}", i);
+        (void)snprintf(line, sizeof line, "PUB $JS.API.CONSUMER.DURABLE.CREATE.S.c%d _INBOX.a %zu\r\n%s\r\n",
+                       i, strlen(body), body);
+        wire_say(&of->client, line);
+    }
+    wire_say(&of->client, "PING\r\n");
+    (void)wire_until(&of->client, "PONG\r\n"); // all are read, a few are done
+    wire_server_stop(of->server);
+    // Each was answered once: with what was made, or with the refusal, which is the last one's if any's.
+    const char *end =
+        wire_until(&of->client, "\"err_code\":10076,\"description\":\"JetStream not enabled\"}");
+    assert_null(strstr(end, "\"err_code\":10008"));
+    wire_drain_to_end(&of->client);
+    wire_close(&of->client);
+    start(of);
+    assert_true(is_there(&of->client, "c0"));
+    char last[16];
+    (void)snprintf(last, sizeof last, "c%d", CALLS - 1);
+    assert_false(is_there(&of->client, last));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_lives_for_ever_is_not_removed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_heartbeat_in_an_eternity_does_not_come_now, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_message_may_be_answered_in_an_eternity, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_consumer_is_removed_while_it_is_asked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_stop_meets_calls_under_way, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_call_that_waits_is_refused_at_a_stop, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
