@@ -216,9 +216,9 @@ static void complete(dbk_operation *operation) {
     dbk_free(store->allocator, submitted);
 }
 
-daybook_status daybook_append_submit(daybook_store *store, const daybook_event *events, size_t count,
-                                     const daybook_append_options *options, daybook_append_done done,
-                                     void *context, daybook_error *error) {
+static daybook_status submit(daybook_store *store, const daybook_event *events, size_t count,
+                             const daybook_append_options *options, bool never_waits,
+                             daybook_append_done done, void *context, daybook_error *error) {
     if (store == NULL || done == NULL)
         return dbk_fail(error, DAYBOOK_EMISUSE, "a submitted append needs a store and a completion");
     if (count > DAYBOOK_BATCH_COUNT_MAX)
@@ -238,6 +238,7 @@ daybook_status daybook_append_submit(daybook_store *store, const daybook_event *
     submitted->operation.append = &submitted->append;
     submitted->operation.chain = options == NULL ? NULL : options->chain;
     submitted->operation.completed = complete;
+    submitted->operation.never_waits = never_waits;
     daybook_status status = dbk_append_init(&submitted->append, store, events, count, options, true, error);
     if (status == DAYBOOK_OK && submitted->append.has_roll_up)
         status = dbk_fail(error, DAYBOOK_EUNSUPPORTED,
@@ -250,6 +251,18 @@ daybook_status daybook_append_submit(daybook_store *store, const daybook_event *
         dbk_free(store->allocator, submitted);
     }
     return status;
+}
+
+daybook_status daybook_append_submit(daybook_store *store, const daybook_event *events, size_t count,
+                                     const daybook_append_options *options, daybook_append_done done,
+                                     void *context, daybook_error *error) {
+    return submit(store, events, count, options, false, done, context, error);
+}
+
+daybook_status dbk_append_submit_at_once(daybook_store *store, const daybook_event *events, size_t count,
+                                         const daybook_append_options *options, daybook_append_done done,
+                                         void *context, daybook_error *error) {
+    return submit(store, events, count, options, true, done, context, error);
 }
 
 // ---- Replay -----------------------------------------------------------------------------------------------

@@ -727,7 +727,7 @@ daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *operation,
         return dbk_fail(error, DAYBOOK_ENOMEM, "no thread for submitted appends could be started");
     }
     // A completion that submits must not wait for the thread it runs in.
-    while (!commit->closing && commit->queued_bytes > QUEUED_BYTES_MAX &&
+    while (!commit->closing && !operation->never_waits && commit->queued_bytes > QUEUED_BYTES_MAX &&
            !pthread_equal(pthread_self(), commit->thread))
         pthread_cond_wait(&commit->queue_room, &commit->queue_lock);
     if (commit->closing) {

@@ -107,6 +107,7 @@ typedef struct dbk_operation {
     _Atomic uint32_t word; // WAITING, LEADING, DONE: commit.c
     unsigned slot;         // which word it sleeps on; set when it queues
     bool submitted;
+    bool never_waits; // submitted: queued although too much is
     bool urgent; // maintenance waits for it: before all that queues, which may be waiting for maintenance
     bool served; // by the leader; for the leader itself
     daybook_status status;
@@ -129,7 +130,8 @@ typedef struct dbk_operation {
 
 /// Queue, wait (leading where nobody does), and give the operation's status.
 daybook_status dbk_commit_run(daybook_store *store, dbk_operation *operation);
-/// Queue for the commit thread; `completed` will be called. Blocks while too much is queued.
+/// Queue for the commit thread; `completed` will be called. Blocks while too much is queued, unless the operation
+/// never waits.
 daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *operation, daybook_error *error);
 /// Counts applied removals; an append resolved under another value is resolved again.
 uint64_t dbk_commit_removal_generation(daybook_store *store);
@@ -150,6 +152,12 @@ uint64_t dbk_commit_closed_trim_from(daybook_store *store);
 daybook_status dbk_append_with_riders(daybook_store *store, const daybook_event *events, size_t count,
                                       size_t rider_count, const daybook_append_options *options,
                                       daybook_receipt *receipts, daybook_error *error);
+
+/// daybook_append_submit that does not wait while too much is queued: for what is small, of which there is little, and
+/// whose caller was promised not to wait. (append.c)
+daybook_status dbk_append_submit_at_once(daybook_store *store, const daybook_event *events, size_t count,
+                                         const daybook_append_options *options, daybook_append_done done,
+                                         void *context, daybook_error *error);
 
 // ---- prepare.c: from what the caller says to a dbk_append -------------------------------------------------
 

@@ -405,7 +405,7 @@ static daybook_status submit(submitted_save *save) {
     daybook_append_options options;
     daybook_append_options_init(&options);
     options.durable = true;
-    return daybook_append_submit(consumer->store, &event, 1, &options, note_saved, save, NULL);
+    return dbk_append_submit_at_once(consumer->store, &event, 1, &options, note_saved, save, NULL);
 }
 
 void dbk_consumer_submit_save(dbk_consumer *consumer) {

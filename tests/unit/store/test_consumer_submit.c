@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -361,6 +362,97 @@ static void threads_lose_none(void **state) {
     assert_int_equal(daybook_close(at.store, NULL), DAYBOOK_OK);
 }
 
+// ---- A full queue -----------------------------------------------------------------------------------------
+
+// Appends wait behind a completion that does not end: as if the disk stood still.
+typedef struct jam {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool stands, is_over;
+    unsigned completed;
+} jam;
+
+static void complete(void *context, daybook_status status, const daybook_receipt *receipts,
+                     size_t receipt_count, const daybook_error *error) {
+    jam *of = context;
+    (void)status, (void)receipts, (void)receipt_count, (void)error;
+    pthread_mutex_lock(&of->lock);
+    of->stands = true;
+    pthread_cond_broadcast(&of->changed);
+    while (!of->is_over) pthread_cond_wait(&of->changed, &of->lock);
+    of->completed++;
+    pthread_cond_broadcast(&of->changed);
+    pthread_mutex_unlock(&of->lock);
+}
+
+static void submit_bytes(daybook_store *store, jam *of, size_t size) {
+    void *data = test_calloc(1, size);
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("s.1.x");
+    event.data = daybook_bytes(data, size);
+    assert_int_equal(daybook_append_submit(store, &event, 1, NULL, complete, of, NULL), DAYBOOK_OK);
+    test_free(data);
+}
+
+typedef struct late {
+    world *at;
+    daybook_consumer *consumer;
+    atomic_bool has_returned;
+} late;
+
+static void *acknowledge_late(void *context) {
+    late *mine = context;
+    submit(mine->at, mine->consumer, 1);
+    atomic_store(&mine->has_returned, true);
+    return NULL;
+}
+
+static void a_full_queue_holds_up_nobody_who_acknowledges(void **state) {
+    (void)state;
+    enum { MEBIBYTE = 1 << 20, NAP_MS = 10 };
+    static const size_t sizes[] = {8 * MEBIBYTE, 8 * MEBIBYTE, 8 * MEBIBYTE, 12 * MEBIBYTE}; // 32 are taken
+    static const size_t size_count = sizeof sizes / sizeof *sizes;
+    static world at;
+    memset(&at, 0, sizeof at);
+    pthread_mutex_init(&at.tally.lock, NULL);
+    pthread_cond_init(&at.tally.told, NULL);
+    assert_int_equal(daybook_open(":memory:", NULL, &at.store, NULL), DAYBOOK_OK);
+    add_stream(at.store, DAYBOOK_RETENTION_LIMITS, DAYBOOK_STORAGE_FILE);
+    append(at.store, 1);
+    daybook_consumer *consumer = add(at.store, "c", DAYBOOK_ACK_EXPLICIT);
+    assert_int_equal(fetch(consumer, 1), 1);
+    jam queue = {.stands = false};
+    pthread_mutex_init(&queue.lock, NULL);
+    pthread_cond_init(&queue.changed, NULL);
+    submit_bytes(at.store, &queue, 1);
+    pthread_mutex_lock(&queue.lock);
+    while (!queue.stands) pthread_cond_wait(&queue.changed, &queue.lock);
+    pthread_mutex_unlock(&queue.lock);
+    for (size_t i = 0; i < size_count; i++) submit_bytes(at.store, &queue, sizes[i]);
+    late mine = {.at = &at, .consumer = consumer};
+    atomic_init(&mine.has_returned, false);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, acknowledge_late, &mine), 0);
+    for (int i = 0; i < PATIENCE_SECONDS * 1000 / NAP_MS && !atomic_load(&mine.has_returned); i++) {
+        struct timespec nap = {.tv_nsec = NAP_MS * 1000000L};
+        nanosleep(&nap, NULL);
+    }
+    bool has_returned = atomic_load(&mine.has_returned);
+    assert_int_equal(at.tally.ok, 0); // it is not durable, and not said to be
+    pthread_mutex_lock(&queue.lock);
+    queue.is_over = true;
+    pthread_cond_broadcast(&queue.changed);
+    while (queue.completed < 1 + size_count) pthread_cond_wait(&queue.changed, &queue.lock);
+    pthread_mutex_unlock(&queue.lock);
+    pthread_join(thread, NULL);
+    await(&at.tally, 1);
+    assert_int_equal(at.tally.ok, 1);
+    assert_true(has_returned);
+    daybook_consumer_close(consumer);
+    assert_int_equal(daybook_close(at.store, NULL), DAYBOOK_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_told_is_on_disk, set_up, tear_down),
@@ -373,6 +465,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(closing_saves_what_is_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_share_a_commit, set_up, tear_down),
         cmocka_unit_test(threads_lose_none),
+        cmocka_unit_test(a_full_queue_holds_up_nobody_who_acknowledges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
