@@ -104,13 +104,12 @@ static void take_answer(dbk_js_consumer *consumer, const dbk_ack_subject *ack, c
 void dbk_js_serve_ack(void *context, dbk_client *from, const dbk_message *message) {
     dbk_jetstream *jetstream = context;
     dbk_ack_subject ack;
-    (void)from;
     if (!dbk_ack_subject_decode(message->subject, &ack) || ack.is_v2) return;
     dbk_js_stream *stream = dbk_js_find_stream(jetstream, ack.stream);
-    dbk_js_consumer *consumer = stream == NULL ? NULL : dbk_js_get_consumer(stream, ack.consumer);
+    dbk_js_consumer *consumer = stream == NULL ? NULL : dbk_js_reach_consumer(stream, ack.consumer);
     if (consumer == NULL) return;
     if (consumer->state != DBK_JS_CONSUMER_OPEN) {
-        (void)dbk_js_keep_early(consumer, message);
+        (void)dbk_js_keep_early(consumer, from, message); // else it is delivered again
         dbk_js_open_consumer(consumer);
         return;
     }

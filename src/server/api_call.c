@@ -10,7 +10,7 @@
 #include "server/delivery.h"
 #include "server/push.h"
 
-enum { ARENA_CHUNK = 8 << 10, ANSWER_SIZE_MAX = 64 << 20, API_IN_FLIGHT_MAX = 10000 };
+enum { ARENA_CHUNK = 8 << 10, ANSWER_SIZE_MAX = 64 << 20 };
 
 // ---- The table --------------------------------------------------------------------------------------------
 
@@ -18,7 +18,7 @@ typedef struct route {
     const char *filter; // of what follows $JS.API.
     dbk_api_answer kind;
     void (*run)(dbk_js_call *call);
-    void (*serve)(dbk_jetstream *jetstream, dbk_slice subject,
+    void (*serve)(dbk_jetstream *jetstream, dbk_client *from, dbk_slice subject,
                   const dbk_message *message); // on the loop; or run
 } route;
 
@@ -86,13 +86,14 @@ void dbk_js_call_fail_status(dbk_js_call *call, daybook_status status, const day
 }
 
 static void free_call(dbk_js_call *call) {
+    dbk_js_release(&call->share);
     dbk_js_opened_deinit(call->jetstream->allocator, &call->opened);
     dbk_buf_deinit(&call->answer);
     dbk_arena_free(call->arena);
     dbk_free(call->jetstream->allocator, call);
 }
 
-static dbk_js_call *new_call(dbk_jetstream *jetstream, const route *to, dbk_slice subject,
+static dbk_js_call *new_call(dbk_jetstream *jetstream, const route *to, dbk_client *from, dbk_slice subject,
                              const dbk_message *message) {
     size_t size = subject.size + message->reply.size + message->payload.size;
     dbk_js_call *call = dbk_alloc_zeroed(jetstream->allocator, sizeof *call + size);
@@ -109,6 +110,7 @@ static dbk_js_call *new_call(dbk_jetstream *jetstream, const route *to, dbk_slic
         free_call(call);
         return NULL;
     }
+    dbk_js_hold(&call->share, from, sizeof *call + size + ARENA_CHUNK);
     uint8_t *at = call->bytes;
     memcpy(at, subject.data, subject.size);
     call->subject = daybook_bytes(at, subject.size);
@@ -190,10 +192,11 @@ static void refuse(dbk_jetstream *jetstream, dbk_slice reply, dbk_api_error_kind
     dbk_js_end_answer(jetstream, reply, false);
 }
 
-static void begin_call(dbk_jetstream *jetstream, const route *to, dbk_slice subject,
+static void begin_call(dbk_jetstream *jetstream, const route *to, dbk_client *from, dbk_slice subject,
                        const dbk_message *message) {
-    dbk_js_call *call =
-        jetstream->api_in_flight >= API_IN_FLIGHT_MAX ? NULL : new_call(jetstream, to, subject, message);
+    dbk_js_call *call = jetstream->api_in_flight >= jetstream->requests_max
+                            ? NULL
+                            : new_call(jetstream, to, from, subject, message);
     if (call == NULL) {
         refuse(jetstream, message->reply, DBK_API_ERR_INSUFFICIENT_RESOURCES);
         return;
@@ -213,7 +216,6 @@ static void begin_call(dbk_jetstream *jetstream, const route *to, dbk_slice subj
 
 void dbk_js_serve_api(void *context, dbk_client *from, const dbk_message *message) {
     dbk_jetstream *jetstream = context;
-    (void)from;
     // $JS.API.… or $JS.<domain>.API.…
     bool has_domain = !dbk_slice_equal(dbk_js_token(message->subject, 1), daybook_text("API"));
     dbk_slice subject = dbk_js_tokens_from(message->subject, has_domain ? 3 : 2);
@@ -222,9 +224,9 @@ void dbk_js_serve_api(void *context, dbk_client *from, const dbk_message *messag
     if (to == NULL) {
         refuse(jetstream, message->reply, DBK_API_ERR_BAD_REQUEST);
     } else if (to->serve != NULL) {
-        to->serve(jetstream, subject, message);
+        to->serve(jetstream, from, subject, message);
     } else {
-        begin_call(jetstream, to, subject, message);
+        begin_call(jetstream, to, from, subject, message);
     }
     jetstream->api_total++; // Behind the call: account info does not count itself.
 }

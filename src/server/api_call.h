@@ -24,6 +24,7 @@ struct dbk_js_call {
     dbk_slice reply;
     dbk_slice headers;
     dbk_slice body;
+    dbk_js_share share;
     dbk_arena *arena; // what `run` makes lives as long as the call
     dbk_buf answer;
     bool has_failed;
@@ -88,6 +89,7 @@ void dbk_js_consumer_delete(dbk_js_call *call);
 void dbk_js_consumer_pause(dbk_js_call *call);
 
 // direct.c: on the loop
-void dbk_js_serve_direct(dbk_jetstream *jetstream, dbk_slice subject, const dbk_message *message);
+void dbk_js_serve_direct(dbk_jetstream *jetstream, dbk_client *from, dbk_slice subject,
+                         const dbk_message *message);
 
 #endif

@@ -17,7 +17,7 @@
 #include "base/bytes.h"
 #include "server/publish.h"
 
-enum { ID_SIZE_MAX = 64, ARENA_CHUNK = 64 << 10 };
+enum { ID_SIZE_MAX = 64, ARENA_CHUNK = 64 << 10, TOTAL_BYTES_MAX = 256 << 20 }; // of all that wait
 
 typedef struct dbk_js_batch {
     struct dbk_js_batch *next; // of the stream
@@ -38,6 +38,7 @@ static void unlink_batch(dbk_js_batch *batch) {
     *link = batch->next;
     stream->batch_count--;
     stream->jetstream->batch_count--;
+    stream->jetstream->batch_bytes -= batch->bytes;
     dbk_server_stop_timer(stream->jetstream->server, &batch->timer);
 }
 
@@ -87,6 +88,7 @@ static dbk_js_batch *new_batch(dbk_js_stream *stream, dbk_slice id) {
 static void add_member(dbk_js_batch *batch, dbk_js_publish *publish) {
     dbk_js_let_go(publish);
     batch->bytes += publish->held_size;
+    batch->stream->jetstream->batch_bytes += publish->held_size;
     publish->next = NULL;
     if (batch->last == NULL) {
         batch->first = publish;
@@ -129,7 +131,8 @@ static dbk_js_batch *place(dbk_js_publish *publish, dbk_slice id, uint64_t numbe
     dbk_api_error_kind kind = DBK_API_ERR_ATOMIC_PUBLISH_INCOMPLETE_BATCH;
     if (batch == NULL && number == 1) {
         if (stream->batch_count < jetstream->stream_batches_max &&
-            jetstream->batch_count < jetstream->batches_max) {
+            jetstream->batch_count < jetstream->batches_max &&
+            jetstream->batch_bytes + publish->held_size <= TOTAL_BYTES_MAX) {
             batch = new_batch(stream, id);
             kind = DBK_API_ERR_INSUFFICIENT_RESOURCES;
         } else {
@@ -144,6 +147,10 @@ static dbk_js_batch *place(dbk_js_publish *publish, dbk_slice id, uint64_t numbe
         batch = NULL;
         dbk_js_refuse_with(publish, DBK_API_ERR_ATOMIC_PUBLISH_TOO_LARGE_BATCH, jetstream->batch_size_max);
         return NULL;
+    } else if (batch != NULL && jetstream->batch_bytes + publish->held_size > TOTAL_BYTES_MAX) {
+        drop_batch(batch);
+        batch = NULL;
+        kind = DBK_API_ERR_ATOMIC_PUBLISH_TOO_MANY_INFLIGHT;
     }
     if (batch == NULL) dbk_js_refuse(publish, kind);
     return batch;

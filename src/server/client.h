@@ -140,7 +140,7 @@ struct dbk_client {
     dbk_block *rest;
     size_t rest_size;
     size_t gather_size; // 0, or the size up to which is read right into `rest`
-    size_t held_size;   // bytes of its publishes on their way to the disk, see dbk_client_hold
+    size_t held_size;   // bytes of its publishes and requests under way, see dbk_client_hold
     dbk_subscription_table subscriptions;
 
     // Who it is.
@@ -196,7 +196,7 @@ static inline dbk_client *dbk_client_ref(dbk_client *client) {
 /// NULL is fine.
 void dbk_client_unref(dbk_client *client);
 
-/// Backpressure: `size` bytes of what it published are on their way to the disk. Above DBK_CLIENT_HELD_MAX nothing more is
+/// Backpressure: `size` bytes of what it published are on their way to the disk, or kept while it is answered. Above DBK_CLIENT_HELD_MAX nothing more is
 /// read from it until enough are released. Each hold is released once, whether the connection still lives or not; keep a
 /// reference between.
 void dbk_client_hold(dbk_client *client, size_t size);

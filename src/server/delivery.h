@@ -55,7 +55,8 @@ void dbk_js_send_heartbeat(const dbk_js_consumer *consumer, dbk_slice to, dbk_sl
 // pull.c
 
 /// A call CONSUMER.MSG.NEXT.<stream>.<consumer>; on the loop.
-void dbk_js_serve_pull(dbk_jetstream *jetstream, dbk_slice subject, const dbk_message *message);
+void dbk_js_serve_pull(dbk_jetstream *jetstream, dbk_client *from, dbk_slice subject,
+                       const dbk_message *message);
 /// A request for messages: `body` is a pull request's, answers go to `reply`.
 void dbk_js_begin_pull(dbk_js_consumer *consumer, dbk_slice reply, dbk_slice body);
 dbk_js_plan dbk_js_plan_pulls(dbk_js_consumer *consumer);

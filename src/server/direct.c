@@ -6,6 +6,7 @@
 //                                              one message
 //     the same with "batch"                    that many at most, then 204 EOB with how many are left
 //     {"multi_last": ["a.>", "b.*"], "up_to_seq": 90}    the newest of each subject, then 204 EOB
+//     any, where too many are under way already          429
 //
 // A request is a job of its own beside all others. A long answer goes out in pieces: a worker reads and
 // writes one block of messages, the loop routes it, and so on while somebody listens.
@@ -32,6 +33,7 @@ typedef struct piece_message {
 typedef struct direct {
     dbk_job job;
     dbk_js_stream *stream; // a reference
+    dbk_js_share share;
     dbk_arena *arena;
     dbk_api_message_get_request request;
     bool is_many;  // batch or multi_last: headers of many, EOB at the end
@@ -204,6 +206,8 @@ static void free_direct(direct *get) {
     dbk_js_stream *stream = get->stream;
     dbk_jetstream *jetstream = stream->jetstream;
     daybook_cursor_close(get->cursor);
+    dbk_js_release(&get->share);
+    jetstream->direct_count--;
     dbk_arena_free(get->arena);
     dbk_free(jetstream->allocator, get);
     dbk_js_stream_unref(stream);
@@ -296,7 +300,7 @@ static bool read_request(direct *get, dbk_slice subject, dbk_slice body, dbk_sta
     return is_any && !is_contradiction(request) && filters_are_valid(request);
 }
 
-static direct *new_direct(dbk_js_stream *stream, dbk_slice reply) {
+static direct *new_direct(dbk_js_stream *stream, dbk_client *from, dbk_slice reply, size_t body_size) {
     dbk_jetstream *jetstream = stream->jetstream;
     direct *get = dbk_alloc_zeroed(jetstream->allocator, sizeof *get + reply.size);
     if (get == NULL) return NULL;
@@ -309,15 +313,24 @@ static direct *new_direct(dbk_js_stream *stream, dbk_slice reply) {
     get->stream = dbk_js_stream_ref(stream);
     get->reply_size = reply.size;
     memcpy(get->reply, reply.data, reply.size);
+    // What is read of the body is about as large, and then there is the cursor with its block.
+    dbk_js_hold(&get->share, from, sizeof *get + reply.size + 2 * ARENA_CHUNK + body_size);
+    jetstream->direct_count++;
     dbk_js_begin_job(jetstream);
     return get;
 }
 
-void dbk_js_serve_direct(dbk_jetstream *jetstream, dbk_slice subject, const dbk_message *message) {
+void dbk_js_serve_direct(dbk_jetstream *jetstream, dbk_client *from, dbk_slice subject,
+                         const dbk_message *message) {
     dbk_js_stream *stream = dbk_js_find_stream(jetstream, dbk_js_token(subject, 2));
     dbk_status status = DBK_STATUS_NO_RESPONDERS;
     if (message->reply.size == 0) return;
-    direct *get = stream == NULL || !stream->allow_direct ? NULL : new_direct(stream, message->reply);
+    direct *get = NULL;
+    if (stream != NULL && stream->allow_direct) {
+        status = DBK_STATUS_TOO_MANY_REQUESTS;
+        if (jetstream->direct_count < jetstream->requests_max)
+            get = new_direct(stream, from, message->reply, message->payload.size);
+    }
     if (get != NULL && read_request(get, subject, dbk_message_data(message), &status)) {
         get->is_multi = get->request.multi_last.count > 0;
         get->is_many = get->is_multi || get->request.batch > 0;

@@ -27,6 +27,7 @@ enum {
     SCRATCH_COUNT = DBK_ROUTE_DEPTH_MAX + 2,
     ARENA_CHUNK = 16 << 10,
     EARLY_COUNT_MAX = 16384, // over all consumers
+    OPENING_SIZE = 2048,     // about what a place and its opening take
 };
 
 // ---- Names ------------------------------------------------------------------------------------------------
@@ -78,6 +79,22 @@ void dbk_js_end_announcement(dbk_jetstream *jetstream, dbk_slice subject) {
     if (dbk_buf_status(out) == DAYBOOK_OK)
         (void)dbk_server_announce(jetstream->server, subject, daybook_bytes(out->data, out->size));
     jetstream->scratch_depth--;
+}
+
+// ---- Memory of clients ------------------------------------------------------------------------------------
+
+void dbk_js_hold(dbk_js_share *share, dbk_client *from, size_t size) {
+    *share = (dbk_js_share){.from = from, .size = size};
+    if (from == NULL) return;
+    (void)dbk_client_ref(from);
+    dbk_client_hold(from, size);
+}
+
+void dbk_js_release(dbk_js_share *share) {
+    if (share->from == NULL) return;
+    dbk_client_release(share->from, share->size);
+    dbk_client_unref(share->from);
+    *share = (dbk_js_share){0};
 }
 
 // ---- Calls ------------------------------------------------------------------------------------------------
@@ -297,8 +314,16 @@ dbk_js_consumer *dbk_js_get_consumer(dbk_js_stream *stream, dbk_slice name) {
     return consumer;
 }
 
+dbk_js_consumer *dbk_js_reach_consumer(dbk_js_stream *stream, dbk_slice name) {
+    const dbk_jetstream *jetstream = stream->jetstream;
+    if (jetstream->opening_count >= jetstream->requests_max)
+        return dbk_js_find_consumer(jetstream, stream->name, name);
+    return dbk_js_get_consumer(stream, name);
+}
+
 static void free_one_early(dbk_jetstream *jetstream, dbk_js_early *early) {
     jetstream->early_count--;
+    dbk_js_release(&early->share);
     dbk_free(jetstream->allocator, early);
 }
 
@@ -336,7 +361,7 @@ void dbk_js_drop_consumer(dbk_js_consumer *consumer, dbk_slice status_block) {
     dbk_js_consumer_unref(consumer);
 }
 
-bool dbk_js_keep_early(dbk_js_consumer *consumer, const dbk_message *message) {
+bool dbk_js_keep_early(dbk_js_consumer *consumer, dbk_client *from, const dbk_message *message) {
     dbk_jetstream *jetstream = consumer->stream->jetstream;
     size_t size = message->subject.size + message->reply.size + message->payload.size;
     if (jetstream->early_count >= EARLY_COUNT_MAX) return false;
@@ -347,6 +372,7 @@ bool dbk_js_keep_early(dbk_js_consumer *consumer, const dbk_message *message) {
                             .reply_size = message->reply.size,
                             .payload_size = message->payload.size,
                             .header_size = message->header_size};
+    dbk_js_hold(&early->share, from, sizeof *early + size + OPENING_SIZE);
     uint8_t *at = early->bytes;
     memcpy(at, message->subject.data, message->subject.size);
     at += message->subject.size;
@@ -505,6 +531,7 @@ static void opened(dbk_job *job) {
     }
     dbk_free(jetstream->allocator, open);
     dbk_js_consumer_unref(consumer);
+    jetstream->opening_count--;
     dbk_js_end_call(jetstream);
 }
 
@@ -517,6 +544,7 @@ void dbk_js_open_consumer(dbk_js_consumer *consumer) {
     open->job.done = opened;
     open->consumer = dbk_js_consumer_ref(consumer);
     consumer->state = DBK_JS_CONSUMER_OPENING;
+    jetstream->opening_count++;
     // Behind calls under way: one of them may be making it.
     dbk_js_begin_call(jetstream, &open->job);
 }
@@ -588,6 +616,7 @@ static daybook_status copy_options(dbk_jetstream *jetstream) {
     jetstream->consumer_caps = (dbk_api_consumer_caps){.lacks = DBK_API_LACKS_PRIORITY_GROUPS,
                                                        .max_ack_pending = said->ack_pending_max,
                                                        .max_request_batch = said->request_batch_max};
+    jetstream->requests_max = (uint64_t)said->request_queue_limit;
     jetstream->batches_max = (uint64_t)said->batch_inflight_total;
     jetstream->stream_batches_max = (uint64_t)said->batch_inflight_per_stream;
     jetstream->batch_size_max = (uint64_t)said->batch_size_max;

@@ -44,12 +44,15 @@ struct dbk_jetstream {
     int64_t streams_max, consumers_max; // -1: none
     int64_t memory_max, file_max;       // -1: none
     uint64_t batches_max, stream_batches_max, batch_size_max;
+    uint64_t requests_max; // under way, of each kind: API calls, direct gets, consumers being opened
     int64_t batch_timeout_ns;
 
     atomic_bool is_stopping; // read by workers: what was not begun yet is not done any more
     size_t job_count;        // jobs and publishes under way
     size_t early_count;      // messages kept for consumers that are being opened
     size_t batch_count;      // atomic batches that wait for more
+    uint64_t batch_bytes;
+    uint64_t direct_count, opening_count;
 
     dbk_service *api, *domain_api, *acks, *flow;
     // Calls run one after the other: the next begins when the loop is done with the one before, its effects
@@ -77,6 +80,16 @@ dbk_buf *dbk_js_begin_answer(dbk_jetstream *jetstream);
 void dbk_js_end_answer(dbk_jetstream *jetstream, dbk_slice subject, bool as_headers);
 /// The same for what nobody asked for: also to streams that keep it. See dbk_server_announce.
 void dbk_js_end_announcement(dbk_jetstream *jetstream, dbk_slice subject);
+
+/// What is kept here for a client until it is done counts against its connection, as its publishes do: so nobody has
+/// more than DBK_CLIENT_HELD_MAX of it. Zeroed: nothing is held. `from` may be NULL: nobody's.
+typedef struct dbk_js_share {
+    dbk_client *from; // a reference
+    size_t size;
+} dbk_js_share;
+void dbk_js_hold(dbk_js_share *share, dbk_client *from, size_t size);
+/// Once or more often.
+void dbk_js_release(dbk_js_share *share);
 
 // ---- Streams ----------------------------------------------------------------------------------------------
 
@@ -167,6 +180,7 @@ typedef struct dbk_js_consumer_rules {
 /// A request or an acknowledgement that came before the consumer was open.
 typedef struct dbk_js_early {
     struct dbk_js_early *next;
+    dbk_js_share share;
     size_t subject_size, reply_size, payload_size, header_size;
     uint8_t bytes[];
 } dbk_js_early;
@@ -218,6 +232,8 @@ struct dbk_js_consumer {
 dbk_js_consumer *dbk_js_find_consumer(const dbk_jetstream *jetstream, dbk_slice stream, dbk_slice name);
 /// The same, and it gets a place where it has none: CLOSED. NULL: memory is out.
 dbk_js_consumer *dbk_js_get_consumer(dbk_js_stream *stream, dbk_slice name);
+/// The same for a message to it; NULL also where it has no place and too many are being opened.
+dbk_js_consumer *dbk_js_reach_consumer(dbk_js_stream *stream, dbk_slice name);
 /// A consumer of the store, opened, with what its configuration says. Made on a worker, taken over on the
 /// loop.
 typedef struct dbk_js_opened {
@@ -243,7 +259,7 @@ static inline dbk_js_consumer *dbk_js_consumer_ref(dbk_js_consumer *consumer) {
 }
 void dbk_js_consumer_unref(dbk_js_consumer *consumer);
 /// Keep a message for when it is open. False: memory is out, or too many are kept.
-bool dbk_js_keep_early(dbk_js_consumer *consumer, const dbk_message *message);
+bool dbk_js_keep_early(dbk_js_consumer *consumer, dbk_client *from, const dbk_message *message);
 
 // ---- Small things -----------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@
 //     expires           408 Request Timeout when the time is over
 //     max_bytes         409 Message Size Exceeds MaxBytes when the next message has more than is left
 //     idle_heartbeat    100 Idle Heartbeat when nothing came for so long
+//     a long request    400 Bad Request, unread
 //     too many wait     409 Exceeded MaxWaiting
 //
 // Requests get messages in turn, one each, so that those who compete share. A request with max_bytes is
@@ -22,7 +23,10 @@
 
 #include <stdio.h>
 
-enum { ARENA_CHUNK = 2 << 10 };
+enum {
+    ARENA_CHUNK = 2 << 10,
+    REQUEST_SIZE_MAX = 4096, // they are read on the loop, and have some 200 bytes
+};
 
 struct dbk_js_pull {
     dbk_js_pull *next;
@@ -321,6 +325,11 @@ static void wait_for_messages(dbk_js_consumer *consumer, const dbk_api_pull_requ
     dbk_js_deliver(consumer);
 }
 
+static void tell_too_long(dbk_server *server, dbk_slice reply) {
+    (void)dbk_server_reply(server, reply, daybook_text("NATS/1.0 400 Bad Request - request too long\r\n\r\n"),
+                           daybook_bytes(NULL, 0));
+}
+
 void dbk_js_begin_pull(dbk_js_consumer *consumer, dbk_slice reply, dbk_slice body) {
     dbk_jetstream *jetstream = consumer->stream->jetstream;
     dbk_api_pull_request request;
@@ -330,6 +339,10 @@ void dbk_js_begin_pull(dbk_js_consumer *consumer, dbk_slice reply, dbk_slice bod
     if (reply.size == 0) return;
     if (consumer->push != NULL) {
         tell(consumer, reply, dbk_status_block(DBK_STATUS_CONSUMER_IS_PUSH));
+        return;
+    }
+    if (body.size > REQUEST_SIZE_MAX) {
+        tell_too_long(server_of(consumer), reply);
         return;
     }
     if (dbk_arena_new(jetstream->allocator, ARENA_CHUNK, &arena) != DAYBOOK_OK) return;
@@ -343,16 +356,26 @@ void dbk_js_begin_pull(dbk_js_consumer *consumer, dbk_slice reply, dbk_slice bod
     dbk_arena_free(arena);
 }
 
-void dbk_js_serve_pull(dbk_jetstream *jetstream, dbk_slice subject, const dbk_message *message) {
+static void keep(dbk_js_consumer *consumer, dbk_client *from, const dbk_message *message) {
+    if (message->payload.size - message->header_size > REQUEST_SIZE_MAX) {
+        tell_too_long(server_of(consumer), message->reply);
+    } else if (!dbk_js_keep_early(consumer, from, message)) {
+        tell(consumer, message->reply, dbk_status_block(DBK_STATUS_TOO_MANY_REQUESTS));
+    }
+    dbk_js_open_consumer(consumer);
+}
+
+void dbk_js_serve_pull(dbk_jetstream *jetstream, dbk_client *from, dbk_slice subject,
+                       const dbk_message *message) {
     dbk_js_stream *stream = dbk_js_find_stream(jetstream, dbk_js_token(subject, 3));
-    dbk_js_consumer *consumer = stream == NULL ? NULL : dbk_js_get_consumer(stream, dbk_js_token(subject, 4));
+    dbk_js_consumer *consumer = stream == NULL ? NULL
+                                               : dbk_js_reach_consumer(stream, dbk_js_token(subject, 4));
     if (consumer == NULL) {
         (void)dbk_server_reply(jetstream->server, message->reply, dbk_status_block(DBK_STATUS_NO_RESPONDERS),
                                daybook_bytes(NULL, 0));
     } else if (consumer->state == DBK_JS_CONSUMER_OPEN) {
         dbk_js_begin_pull(consumer, message->reply, dbk_message_data(message));
     } else {
-        (void)dbk_js_keep_early(consumer, message);
-        dbk_js_open_consumer(consumer);
+        keep(consumer, from, message);
     }
 }

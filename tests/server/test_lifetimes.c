@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How long things live: consumers for ever and for a moment, those that are removed while they are used, calls
-// that a stop meets. An assertion of the server, or what a sanitizer finds, fails these tests.
+// How long things live and how many may: consumers for ever and for a moment, those that are removed while they
+// are used, calls that a stop meets, requests that are too many. An assertion of the server, or what a sanitizer finds, fails these tests.
 #define _XOPEN_SOURCE 700 // mkdtemp, nftw
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,13 +19,14 @@ static const char quiet[] = "{\"verbose\":false,\"headers\":true,\"no_responders
 
 typedef struct fixture {
     char folder[64];
+    const char *settings; // of its JetStream
     daybook_server *server;
     wire client; // subscribed to _INBOX.>
 } fixture;
 
 static void start(fixture *of) {
-    char config[160];
-    (void)snprintf(config, sizeof config, "jetstream { store_dir: \"%s\" }", of->folder);
+    char config[256];
+    (void)snprintf(config, sizeof config, "jetstream { store_dir: \"%s\" %s }", of->folder, of->settings);
     of->server = wire_server(config);
     wire_join(&of->client, daybook_server_port(of->server), quiet);
     wire_say(&of->client, "SUB _INBOX.> 1\r\n");
@@ -37,14 +38,23 @@ static void stop(fixture *of) {
     wire_close(&of->client);
 }
 
-static int set_up(void **state) {
+static int set_up_with(void **state, const char *settings) {
     fixture *of = calloc(1, sizeof *of);
     assert_non_null(of);
+    of->settings = settings;
     (void)snprintf(of->folder, sizeof of->folder, "lifetimes-XXXXXX");
     assert_non_null(mkdtemp(of->folder));
     start(of);
     *state = of;
     return 0;
+}
+
+static int set_up(void **state) {
+    return set_up_with(state, "");
+}
+
+static int set_up_narrow(void **state) {
+    return set_up_with(state, "request_queue_limit: 5");
 }
 
 static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk) {
@@ -257,6 +267,141 @@ static void a_call_that_waits_is_refused_at_a_stop(void **state) {
     assert_false(is_there(&of->client, last));
 }
 
+// ---- Too many ---------------------------------------------------------------------------------------------
+
+// How often a text stands in another.
+static size_t count_of(const char *text, const char *what) {
+    size_t count = 0;
+    for (const char *at = text; (at = strstr(at, what)) != NULL; at++) count++;
+    return count;
+}
+
+// `count` requests at once, so that they are read together; what came until all are answered.
+static const char *flood(wire *client, const char *subject, const char *body, size_t count) {
+    size_t size_max = strlen(subject) + strlen(body) + 64, size = 0;
+    char *text = calloc(count, size_max);
+    assert_non_null(text);
+    for (size_t i = 0; i < count; i++)
+        size += (size_t)snprintf(text + size, size_max, "PUB %s _INBOX.a %zu\r\n%s\r\n", subject,
+                                 strlen(body), body);
+    wire_send(client, text, size);
+    free(text);
+    nap(500);
+    request(client, "$JS.API.STREAM.DELETE.NONE", ""); // calls are answered in turn
+    static char all[1 << 20];
+    (void)snprintf(all, sizeof all, "%s", wire_until(client, "stream_delete_response"));
+    (void)wire_until(client, "\r\n");
+    return all;
+}
+
+static void requests_beyond_the_limit_are_refused(void **state) {
+    enum { COUNT = 100 };
+    fixture *of = *state;
+    add_stream(of);
+    wire_say(&of->client, "PUB s.1 _INBOX.a 2\r\nhi\r\n");
+    (void)wire_until(&of->client, "\"seq\":1}\r\n");
+    nap(50);
+    const char *got = flood(&of->client, "$JS.API.CONSUMER.NAMES.S", "", COUNT);
+    size_t refused = count_of(got, "\"err_code\":10023");
+    size_t answered = count_of(got, "consumer_names_response");
+    assert_in_range(refused, 1, COUNT - 5);
+    assert_int_equal(refused + answered, COUNT);
+}
+
+static void direct_gets_beyond_the_limit_are_refused(void **state) {
+    enum { COUNT = 100 };
+    fixture *of = *state;
+    ask_well(&of->client, "$JS.API.STREAM.CREATE.S",
+             "{\"name\":\"S\",\"subjects\":[\"s.>\"],\"allow_direct\":true}");
+    wire_say(&of->client, "PUB s.1 _INBOX.a 2\r\nhi\r\n");
+    (void)wire_until(&of->client, "\"seq\":1}\r\n");
+    char *text = calloc(COUNT, 64);
+    assert_non_null(text);
+    for (int i = 0; i < COUNT; i++) strcat(text, "PUB $JS.API.DIRECT.GET.S.s.1 _INBOX.a 0\r\n\r\n");
+    wire_say(&of->client, text);
+    free(text);
+    size_t refused = 0, given = 0;
+    while (refused + given < COUNT) {
+        const char *line = wire_until(&of->client, "\r\n");
+        refused += strstr(line, "429 Too Many Requests") != NULL;
+        given += strcmp(line, "hi\r\n") == 0;
+    }
+    assert_in_range(refused, 1, COUNT - 5);
+    // And later again.
+    wire_sync(&of->client);
+    wire_say(&of->client, "PUB $JS.API.DIRECT.GET.S.s.1 _INBOX.a 0\r\n\r\n");
+    (void)wire_until(&of->client, "hi\r\n");
+}
+
+// Names that nobody has made cost no more than the limit lets be looked for at once.
+static void consumers_that_are_not_there_are_not_looked_for_without_end(void **state) {
+    enum { COUNT = 2000 };
+    fixture *of = *state;
+    add_stream(of);
+    add_consumer(&of->client, "c", "");
+    for (int i = 0; i < COUNT; i++) {
+        char line[128];
+        (void)snprintf(
+            line, sizeof line,
+            "PUB $JS.ACK.S.ghost%d.1.1.1.1.0 0\r\n\r\nPUB $JS.API.CONSUMER.MSG.NEXT.S.ghost%d _INBOX.a "
+            "0\r\n\r\n",
+            i, i);
+        wire_say(&of->client, line);
+    }
+    for (int i = 0; i < COUNT; i++) (void)wire_until(&of->client, "NATS/1.0 503\r\n\r\n\r\n");
+    wire_sync(&of->client);
+    assert_true(is_there(&of->client, "c"));
+}
+
+static void a_pull_request_is_short(void **state) {
+    fixture *of = *state;
+    static char body[6000];
+    char line[128];
+    add_stream(of);
+    add_consumer(&of->client, "c", "");
+    memset(body, ' ', sizeof body - 1);
+    memcpy(body, "{\"batch\":1,\"no_wait\":true", 26);
+    body[sizeof body - 2] = '}';
+    // Open, and not open yet.
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(line, sizeof line, "PUB $JS.API.CONSUMER.MSG.NEXT.S.c _INBOX.a %zu\r\n", strlen(body));
+        wire_say(&of->client, line);
+        wire_say(&of->client, body);
+        wire_say(&of->client, "\r\n");
+        (void)wire_until(&of->client, "400 Bad Request - request too long\r\n\r\n\r\n");
+        request(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c", "{\"batch\":1,\"no_wait\":true}");
+        (void)wire_until(&of->client, "404 No Messages\r\n\r\n\r\n");
+        stop(of);
+        start(of);
+    }
+}
+
+// Requests of one connection take so much memory, and then it is not read from: nothing is lost by that.
+static void a_connection_may_ask_for_more_than_it_may_hold(void **state) {
+    enum { COUNT = 40, BODY_SIZE = 1000000 };
+    fixture *of = *state;
+    char *body = malloc(BODY_SIZE + 1);
+    assert_non_null(body);
+    memset(body, ' ', BODY_SIZE);
+    body[BODY_SIZE] = '\0';
+    add_stream(of);
+    wire other;
+    wire_join(&other, daybook_server_port(of->server), quiet);
+    wire_say(&other, "SUB _INBOX.> 1\r\n");
+    for (int i = 0; i < COUNT; i++) {
+        char line[80];
+        (void)snprintf(line, sizeof line, "PUB $JS.API.STREAM.INFO.S _INBOX.a%d %d\r\n", i, BODY_SIZE);
+        wire_say(&of->client, line);
+        wire_say(&of->client, body);
+        wire_say(&of->client, "\r\n");
+        if (i % 8 == 0) wire_say(&other, "PING\r\n");
+    }
+    free(body);
+    for (int i = 0; i < COUNT; i++) (void)wire_until(&of->client, "stream_info_response");
+    (void)wire_until(&other, "PONG\r\n");
+    wire_close(&other);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_lives_for_ever_is_not_removed, set_up, tear_down),
@@ -265,6 +410,12 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_consumer_is_removed_while_it_is_asked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_stop_meets_calls_under_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_call_that_waits_is_refused_at_a_stop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(requests_beyond_the_limit_are_refused, set_up_narrow, tear_down),
+        cmocka_unit_test_setup_teardown(direct_gets_beyond_the_limit_are_refused, set_up_narrow, tear_down),
+        cmocka_unit_test_setup_teardown(consumers_that_are_not_there_are_not_looked_for_without_end,
+                                        set_up_narrow, tear_down),
+        cmocka_unit_test_setup_teardown(a_pull_request_is_short, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_connection_may_ask_for_more_than_it_may_hold, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
