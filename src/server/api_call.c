@@ -206,6 +206,7 @@ static void begin_call(dbk_jetstream *jetstream, const route *to, dbk_client *fr
     call->job.done = end_call;
     jetstream->api_in_flight++;
     // Reading a message changes nothing and waits for nothing.
+    call->job.is_slow = true;
     if (to->kind == DBK_API_MESSAGE_GET) {
         dbk_js_begin_job(jetstream);
         dbk_jobs_submit(jetstream->server->jobs, &call->job);

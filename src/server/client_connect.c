@@ -248,6 +248,7 @@ static void check_credentials(dbk_client *client, dbk_credentials *credentials) 
         }
         client->state = DBK_CLIENT_CHECKING;
         dbk_client_update_reading(client);
+        check->job.is_slow = true;
         dbk_job_queue_submit(&server->auth_queue, &check->job);
         return;
     }

@@ -310,6 +310,7 @@ static direct *new_direct(dbk_js_stream *stream, dbk_client *from, dbk_slice rep
     }
     get->job.run = run_direct;
     get->job.done = send_direct;
+    get->job.is_slow = true;
     get->stream = dbk_js_stream_ref(stream);
     get->reply_size = reply.size;
     memcpy(get->reply, reply.data, reply.size);

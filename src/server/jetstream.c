@@ -110,6 +110,7 @@ static void run_next_call(dbk_jetstream *jetstream) {
 
 void dbk_js_begin_call(dbk_jetstream *jetstream, dbk_job *job) {
     dbk_js_begin_job(jetstream);
+    job->is_slow = true;
     job->next = NULL;
     if (jetstream->last_call == NULL) {
         jetstream->first_call = job;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Workers, their queue, and the stack of finished jobs.
 //
-// One lock guards the queue, the job queues and the counts; workers sleep on one condition. What comes back uses no lock: a
+// One lock guards the lanes, the job queues and the counts; workers sleep on one condition. What comes back uses no lock: a
 // stack is pushed with compare-and-swap and taken whole with an exchange, so there is no ABA. Who pushed on an empty stack
 // wakes the loop; whoever pushes after that finds it not empty, and the loop, which takes the stack only after the wake,
 // finds both.
@@ -16,6 +16,11 @@
 
 enum { WORKERS_MAX = 64 };
 
+// First in, first out.
+typedef struct lane {
+    dbk_job *first, *last;
+} lane;
+
 struct dbk_jobs {
     const daybook_allocator *allocator;
     void (*wake)(void *context);
@@ -24,8 +29,9 @@ struct dbk_jobs {
 
     pthread_mutex_t lock; // of what follows, and of all job queues
     pthread_cond_t work;
-    dbk_job *first, *last;
-    size_t waiting_count; // submitted, not run to the end
+    lane quick, slow;
+    unsigned slow_count, slow_max; // running
+    size_t waiting_count;          // submitted, not run to the end
     bool is_stopping;
     bool is_alone; // the workers are gone
 
@@ -34,21 +40,26 @@ struct dbk_jobs {
 };
 
 static void push_waiting(dbk_jobs *jobs, dbk_job *job) {
+    lane *into = job->is_slow ? &jobs->slow : &jobs->quick;
     job->next = NULL;
-    if (jobs->last == NULL) {
-        jobs->first = job;
+    if (into->last == NULL) {
+        into->first = job;
     } else {
-        jobs->last->next = job;
+        into->last->next = job;
     }
-    jobs->last = job;
+    into->last = job;
 }
 
+/// NULL: none may run now. A slow one that has to wait is taken by who ends another.
 static dbk_job *pop_waiting(dbk_jobs *jobs) {
-    dbk_job *job = jobs->first;
-    if (job != NULL) {
-        jobs->first = job->next;
-        if (jobs->first == NULL) jobs->last = NULL;
-    }
+    bool may_be_slow = jobs->slow.first != NULL && jobs->slow_count < jobs->slow_max;
+    bool is_slow = may_be_slow && (jobs->slow_count == 0 || jobs->quick.first == NULL);
+    lane *from = is_slow ? &jobs->slow : &jobs->quick;
+    dbk_job *job = from->first;
+    if (job == NULL) return NULL;
+    from->first = job->next;
+    if (from->first == NULL) from->last = NULL;
+    jobs->slow_count += is_slow;
     return job;
 }
 
@@ -68,6 +79,7 @@ static void run_job(dbk_jobs *jobs, dbk_job *job) {
     dbk_job_queue *queue = job->queue;
     if (job->run != NULL) job->run(job);
     pthread_mutex_lock(&jobs->lock);
+    jobs->slow_count -= job->is_slow;
     jobs->waiting_count--; // before it is handed back: who has collected all finds none waiting
     // Under the lock, so that the next of the queue, which others may take as soon as it is free, cannot finish before this one.
     if (queue != NULL) advance_queue(queue);
@@ -111,6 +123,9 @@ daybook_status dbk_jobs_new(const daybook_allocator *allocator, unsigned worker_
         jobs->worker_count++;
     }
     if (jobs->worker_count == 0) goto no_workers; // fewer than wished do as well
+    pthread_mutex_lock(&jobs->lock);
+    jobs->slow_max = jobs->worker_count > 1 ? jobs->worker_count / 2 : 1;
+    pthread_mutex_unlock(&jobs->lock);
     *jobs_out = jobs;
     return DAYBOOK_OK;
 

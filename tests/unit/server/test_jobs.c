@@ -222,6 +222,107 @@ static void stopping_finishes_what_was_submitted(void **unused) {
     dbk_jobs_free(jobs);
 }
 
+// A worker that stands still until it is let go.
+typedef struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned standing;
+    bool is_open;
+} gate;
+
+typedef struct stander {
+    dbk_job job;
+    gate *gate;
+} stander;
+
+static void stand(dbk_job *job) {
+    gate *at = DBK_OWNER(job, stander, job)->gate;
+    pthread_mutex_lock(&at->lock);
+    at->standing++;
+    pthread_cond_broadcast(&at->changed);
+    while (!at->is_open) pthread_cond_wait(&at->changed, &at->lock);
+    pthread_mutex_unlock(&at->lock);
+}
+
+static void do_nothing(dbk_job *job) {
+    (void)job;
+}
+
+static void gate_init(gate *at) {
+    *at = (gate){.standing = 0};
+    pthread_mutex_init(&at->lock, NULL);
+    pthread_cond_init(&at->changed, NULL);
+}
+
+static void open_gate(gate *at) {
+    pthread_mutex_lock(&at->lock);
+    at->is_open = true;
+    pthread_cond_broadcast(&at->changed);
+    pthread_mutex_unlock(&at->lock);
+}
+
+// However many slow jobs wait, half of the workers are there for the others.
+static void slow_jobs_leave_workers_to_the_others(void **unused) {
+    (void)unused;
+    enum { SLOW = 20, QUICK = 50 };
+    waker w;
+    dbk_jobs *jobs = new_jobs(&w, 4);
+    gate at;
+    gate_init(&at);
+    stander slow[SLOW];
+    memset(slow, 0, sizeof slow);
+    for (unsigned i = 0; i < SLOW; i++) {
+        slow[i] = (stander){.job = {.run = stand, .done = do_nothing, .is_slow = true}, .gate = &at};
+        dbk_jobs_submit(jobs, &slow[i].job);
+    }
+    pthread_mutex_lock(&at.lock);
+    while (at.standing < 2) pthread_cond_wait(&at.changed, &at.lock);
+    pthread_mutex_unlock(&at.lock);
+    task tasks[QUICK];
+    memset(tasks, 0, sizeof tasks);
+    for (unsigned i = 0; i < QUICK; i++) {
+        tasks[i].job.run = run_task;
+        tasks[i].job.done = end_task;
+        dbk_jobs_submit(jobs, &tasks[i].job);
+    }
+    collect_all(jobs, &w, QUICK);
+    pthread_mutex_lock(&at.lock);
+    assert_int_equal(at.standing, 2);
+    pthread_mutex_unlock(&at.lock);
+    open_gate(&at);
+    collect_all(jobs, &w, SLOW);
+    end_jobs(jobs);
+}
+
+// Nor do the others keep slow ones from running.
+static void quick_jobs_leave_a_worker_to_slow_ones(void **unused) {
+    (void)unused;
+    enum { QUICK = 20 };
+    waker w;
+    dbk_jobs *jobs = new_jobs(&w, 1);
+    gate at;
+    gate_init(&at);
+    stander first = {.job = {.run = stand, .done = do_nothing}, .gate = &at};
+    dbk_jobs_submit(jobs, &first.job);
+    atomic_uint order;
+    atomic_init(&order, 0);
+    task tasks[QUICK + 1];
+    memset(tasks, 0, sizeof tasks);
+    for (unsigned i = 0; i <= QUICK;
+         i++) { // the slow one comes last, and has not to wait for those before it
+        tasks[i].job.run = run_task;
+        tasks[i].job.done = end_task;
+        tasks[i].job.is_slow = i == QUICK;
+        tasks[i].number = i == QUICK ? 0 : i + 1;
+        tasks[i].order = &order;
+        dbk_jobs_submit(jobs, &tasks[i].job);
+    }
+    open_gate(&at);
+    collect_all(jobs, &w, QUICK + 2);
+    assert_int_equal(atomic_load(&tasks[QUICK].run_count), 1);
+    end_jobs(jobs);
+}
+
 static void without_memory_there_are_none(void **unused) {
     (void)unused;
     fault_allocator faults;
@@ -240,6 +341,8 @@ int main(void) {
         cmocka_unit_test(a_queue_may_go_with_its_last_job),
         cmocka_unit_test(a_group_wakes_the_loop_once),
         cmocka_unit_test(stopping_finishes_what_was_submitted),
+        cmocka_unit_test(slow_jobs_leave_workers_to_the_others),
+        cmocka_unit_test(quick_jobs_leave_a_worker_to_slow_ones),
         cmocka_unit_test(without_memory_there_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
