@@ -6,7 +6,8 @@
 // reason where there is one to be told; dbk_client_settle, when the round ends, takes the subscriptions out of the trie,
 // writes what waits, and closes the socket. Where a reason was told our side is shut down first and the other side given
 // `linger_ns` to close, its bytes thrown away: a socket that is closed with unread bytes is reset, and the reason would be
-// lost with it.
+// lost with it. So it is when the server ends, for what was acknowledged: then who has nothing more to say or to hear has
+// `quiet_linger_ns` only.
 //
 // The memory goes with the last reference: one is the socket's, others those of checks, publishes under way, stalls.
 #include "server/client.h"
@@ -24,6 +25,7 @@
 #include "server/tls.h"
 
 static const int64_t linger_ns = DBK_SECOND_NS;
+static const int64_t quiet_linger_ns = 50 * DBK_MILLISECOND_NS;
 static const int64_t first_ping_ns = DBK_SECOND_NS;
 static const int64_t stall_ns = 5 * DBK_MILLISECOND_NS;
 static const int64_t accept_again_ns = 100 * DBK_MILLISECOND_NS;
@@ -171,14 +173,25 @@ static void leave(dbk_client *client) {
     dbk_client_drop_all_subscriptions(client);
     dbk_client_forget_input(client);
     if (!is_silent_end(client)) say_goodbye(client);
-    bool lingers = client->tells_reason && !is_silent_end(client) && !server->is_stopping;
+    bool tells = client->tells_reason && !server->is_stopping;
+    bool lingers = (tells || client->close_reason == DBK_CLOSE_SHUTDOWN) && !is_silent_end(client);
     if (!lingers || client->is_abandoned) {
         finish(client);
         return;
     }
-    dbk_server_start_timer(server, &client->timer, linger_ns);
+    client->linger_end_ns = dbk_server_now_ns(server) + linger_ns;
+    if (tells || dbk_client_waiting_size(client) > 0) {
+        dbk_client_go_on_lingering(client);
+    } else {
+        dbk_server_start_timer(server, &client->timer, quiet_linger_ns);
+    }
     dbk_client_update_reading(client);
     if (dbk_client_waiting_size(client) == 0) shut_down(client);
+}
+
+void dbk_client_go_on_lingering(dbk_client *client) {
+    if (client->timer.is_active && client->timer.due_ns >= client->linger_end_ns) return;
+    dbk_timer_start_at(&client->server->timers, &client->timer, client->linger_end_ns);
 }
 
 void dbk_client_settle(dbk_client *client) {

@@ -167,6 +167,7 @@ struct dbk_client {
     struct dbk_client *next, *previous; // of server->clients, oldest first
     struct dbk_client *next_stalled;    // of server->stalled, which holds a reference
     dbk_timer timer;                    // to say CONNECT; then pings; then lingering
+    int64_t linger_end_ns;              // the latest
     dbk_timer write_timer;              // runs while a write waits
     uint32_t pings_out;
     int64_t started_ns;   // real time
@@ -193,6 +194,8 @@ static inline dbk_client *dbk_client_ref(dbk_client *client) {
     client->reference_count++;
     return client;
 }
+/// LINGERING: it still says something, so give it all the time there is.
+void dbk_client_go_on_lingering(dbk_client *client);
 /// NULL is fine.
 void dbk_client_unref(dbk_client *client);
 

@@ -425,7 +425,11 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
                          NULL);
         return;
     }
-    if (!dbk_client_is_open(client)) return; // what comes while it lingers is not looked at
+    if (!dbk_client_is_open(
+            client)) { // what comes while it lingers is not looked at; but it does not know yet
+        if (client->state == DBK_CLIENT_LINGERING) dbk_client_go_on_lingering(client);
+        return;
+    }
     client->heard_ns = dbk_server_now_ns(client->server);
     if (client->tls != NULL) {
         take_filtered(client, (const uint8_t *)buffer->base, (size_t)size);

@@ -71,7 +71,8 @@ static void drop_ended(dbk_server *server) {
 
 static void close_clients(dbk_server *server) {
     for (dbk_client *client = server->first_client; client != NULL; client = client->next) {
-        dbk_client_close(client, DBK_CLOSE_SHUTDOWN, NULL);
+        // Who lingers already has an end of its own.
+        if (dbk_client_is_open(client)) dbk_client_close(client, DBK_CLOSE_SHUTDOWN, NULL);
     }
 }
 

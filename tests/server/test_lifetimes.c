@@ -4,12 +4,15 @@
 #define _XOPEN_SOURCE 700 // mkdtemp, nftw
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include <ftw.h>
+#include <pthread.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -267,6 +270,77 @@ static void a_call_that_waits_is_refused_at_a_stop(void **state) {
     assert_false(is_there(&of->client, last));
 }
 
+// Who publishes on and on, and who reads the answers.
+static const char one_publish[] = "PUB s.1 _INBOX.a 100\r\n"
+                                  "0123456789012345678901234567890123456789012345678901234567890123456789"
+                                  "012345678901234567890123456789\r\n";
+
+static void *publish_on(void *context) {
+    enum { COUNT = 200000 };
+    const wire *client = context;
+    for (int i = 0; i < COUNT; i++)
+        if (send(client->socket, one_publish, sizeof one_publish - 1, MSG_NOSIGNAL) <= 0) break;
+    return NULL;
+}
+
+typedef struct reading {
+    const wire *client;
+    atomic_bool has_read;
+    char tail[4096]; // of what was read
+    size_t size;
+} reading;
+
+static void *read_to_the_end(void *context) {
+    reading *mine = context;
+    char buffer[2048];
+    for (;;) {
+        ssize_t got = recv(mine->client->socket, buffer, sizeof buffer, 0);
+        if (got <= 0) return NULL;
+        atomic_store(&mine->has_read, true);
+        size_t room = sizeof mine->tail - 1 - mine->size;
+        if ((size_t)got > room) {
+            size_t drop = (size_t)got - room;
+            memmove(mine->tail, mine->tail + drop, mine->size - drop);
+            mine->size -= drop;
+        }
+        memcpy(mine->tail + mine->size, buffer, (size_t)got);
+        mine->size += (size_t)got;
+        mine->tail[mine->size] = '\0';
+    }
+}
+
+static unsigned long long last_number(const char *text, const char *key) {
+    unsigned long long number = 0;
+    for (const char *at = text; (at = strstr(at, key)) != NULL; at += strlen(key))
+        number = strtoull(at + strlen(key), NULL, 10);
+    return number;
+}
+
+// A socket that is closed with unread publishes in it is reset, and answers on their way would be lost.
+static void a_stop_answers_all_it_has_stored(void **state) {
+    enum { ROUNDS = 5 };
+    fixture *of = *state;
+    add_stream(of);
+    for (int round = 0; round < ROUNDS; round++) {
+        reading mine = {.client = &of->client};
+        atomic_init(&mine.has_read, false);
+        pthread_t writer, reader;
+        assert_int_equal(pthread_create(&reader, NULL, read_to_the_end, &mine), 0);
+        assert_int_equal(pthread_create(&writer, NULL, publish_on, &of->client), 0);
+        while (!atomic_load(&mine.has_read)) nap(1);
+        nap(10 * round);
+        wire_server_stop(of->server);
+        pthread_join(writer, NULL);
+        pthread_join(reader, NULL);
+        wire_close(&of->client);
+        start(of);
+        const char *info = ask(&of->client, "$JS.API.STREAM.INFO.S", "");
+        unsigned long long stored = last_number(info, "\"last_seq\":");
+        assert_true(stored > 0);
+        assert_true(last_number(mine.tail, "\"seq\":") == stored);
+    }
+}
+
 // ---- Too many ---------------------------------------------------------------------------------------------
 
 // How often a text stands in another.
@@ -410,6 +484,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_consumer_is_removed_while_it_is_asked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_stop_meets_calls_under_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_call_that_waits_is_refused_at_a_stop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_stop_answers_all_it_has_stored, set_up, tear_down),
         cmocka_unit_test_setup_teardown(requests_beyond_the_limit_are_refused, set_up_narrow, tear_down),
         cmocka_unit_test_setup_teardown(direct_gets_beyond_the_limit_are_refused, set_up_narrow, tear_down),
         cmocka_unit_test_setup_teardown(consumers_that_are_not_there_are_not_looked_for_without_end,
