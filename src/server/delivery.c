@@ -198,6 +198,15 @@ static void hand_over(dbk_js_consumer *consumer, const dbk_js_outgoing *outgoing
     if (!taken) (void)daybook_consumer_nak(consumer->handle, outgoing->seq, 0, NULL);
 }
 
+// Where it could not be watched the next attempt is due as well.
+static void start_due_timer(dbk_js_consumer *consumer, int64_t due_ns) {
+    dbk_server *server = consumer->stream->jetstream->server;
+    if (!consumer->is_watched && due_ns > RETRY_MS * DBK_MILLISECOND_NS)
+        due_ns = RETRY_MS * DBK_MILLISECOND_NS;
+    dbk_server_stop_timer(server, &consumer->due_timer);
+    if (due_ns < DUE_MAX_NS) dbk_server_start_timer(server, &consumer->due_timer, due_ns);
+}
+
 static void end_delivery(dbk_js_consumer *consumer, const dbk_js_delivery *delivery) {
     dbk_server *server = consumer->stream->jetstream->server;
     switch (delivery->status) {
@@ -205,9 +214,7 @@ static void end_delivery(dbk_js_consumer *consumer, const dbk_js_delivery *deliv
         return;
     case DAYBOOK_TIMEOUT:
         consumer->may_have_more = consumer->woken_meanwhile;
-        dbk_server_stop_timer(server, &consumer->due_timer);
-        if (delivery->due_ns < DUE_MAX_NS)
-            dbk_server_start_timer(server, &consumer->due_timer, delivery->due_ns);
+        start_due_timer(consumer, delivery->due_ns);
         if (!consumer->may_have_more && consumer->push == NULL && !delivery->is_held_up)
             dbk_js_end_oneshots(consumer);
         return;
@@ -445,13 +452,13 @@ void dbk_js_send_heartbeat(const dbk_js_consumer *consumer, dbk_slice to, dbk_sl
     dbk_js_end_answer(consumer->stream->jetstream, to, true);
 }
 
-void dbk_js_refuse_early(dbk_js_consumer *consumer) {
+void dbk_js_refuse_early(dbk_js_consumer *consumer, dbk_slice status_block) {
     dbk_server *server = consumer->stream->jetstream->server;
     for (const dbk_js_early *early = consumer->first_early; early != NULL; early = early->next) {
         dbk_slice subject = daybook_bytes(early->bytes, early->subject_size);
         if (!dbk_slice_equal(dbk_js_token(subject, 1), daybook_text("ACK")))
             (void)dbk_server_reply(server,
                                    daybook_bytes(early->bytes + early->subject_size, early->reply_size),
-                                   dbk_status_block(DBK_STATUS_NO_RESPONDERS), daybook_bytes(NULL, 0));
+                                   status_block, daybook_bytes(NULL, 0));
     }
 }

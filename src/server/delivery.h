@@ -47,8 +47,8 @@ void dbk_js_deliver(dbk_js_consumer *consumer);
 void dbk_js_note_use(dbk_js_consumer *consumer);
 /// Remove it from the store, then here.
 void dbk_js_remove_consumer(dbk_js_consumer *consumer);
-/// Early messages of one that is not there: pulls are told that nobody answers.
-void dbk_js_refuse_early(dbk_js_consumer *consumer);
+/// Early messages of one that could not be opened: pulls are told `status_block`.
+void dbk_js_refuse_early(dbk_js_consumer *consumer, dbk_slice status_block);
 /// "100 Idle Heartbeat"; `stalled` empty: not.
 void dbk_js_send_heartbeat(const dbk_js_consumer *consumer, dbk_slice to, dbk_slice stalled);
 

@@ -527,7 +527,11 @@ static void opened(dbk_job *job) {
                            (int)consumer->name.size, (const char *)consumer->name.data,
                            daybook_status_text(open->status));
         dbk_js_opened_deinit(jetstream->allocator, &open->opened);
-        dbk_js_refuse_early(consumer);
+        // For want of memory or by an error of the disk it is not gone: those that wait shall ask again.
+        bool is_gone = open->status == DAYBOOK_OK || open->status == DAYBOOK_ENOTFOUND ||
+                       open->status == DAYBOOK_ECLOSED;
+        dbk_js_refuse_early(consumer, is_gone ? dbk_status_block(DBK_STATUS_NO_RESPONDERS)
+                                              : daybook_text("NATS/1.0 500 Internal Server Error\r\n\r\n"));
         dbk_js_drop_consumer(consumer, dbk_status_block(DBK_STATUS_CONSUMER_DELETED));
     }
     dbk_free(jetstream->allocator, open);

@@ -233,6 +233,19 @@ dbk_permitted dbk_permissions_may_subscribe(const dbk_permissions *permissions, 
     return is_partly ? DBK_PERMITTED_PARTLY : DBK_PERMITTED_ALL;
 }
 
+static bool has_wildcard(dbk_slice subject) {
+    return (memchr(subject.data, '*', subject.size) != NULL ||
+            memchr(subject.data, '>', subject.size) != NULL) &&
+           daybook_filter_is_valid(subject) && !daybook_subject_is_valid(subject);
+}
+
+// Of a filter: all of it. The rules would be walked around by who asks for more than what they name.
+static bool is_wholly_permitted(const rule_set *set, dbk_slice filter) {
+    dbk_slice none = daybook_bytes(NULL, 0);
+    return is_allowed(set, daybook_filter_covers, filter, none) &&
+           !is_denied(set, daybook_filters_overlap, filter, none);
+}
+
 static bool is_permitted(const rule_set *set, dbk_slice subject, dbk_slice queue_group) {
     return is_allowed(set, daybook_filter_matches, subject, queue_group) &&
            !is_denied(set, daybook_filter_matches, subject, queue_group);
@@ -280,6 +293,7 @@ static bool ask(dbk_permissions *permissions, const rule_set *set, enum question
 
 bool dbk_permissions_may_publish(dbk_permissions *permissions, dbk_slice subject) {
     if (permissions == NULL) return true;
+    if (subject.size > 0 && has_wildcard(subject)) return is_wholly_permitted(&permissions->publish, subject);
     return ask(permissions, &permissions->publish, QUESTION_PUBLISH, subject, daybook_bytes(NULL, 0));
 }
 

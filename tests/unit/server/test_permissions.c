@@ -88,6 +88,11 @@ static void publishing_follows_the_rules(void **state) {
         {"a.b", "a.b", "", "a.b"},                                    // deny wins
         {"a,b,c,d,e,f.>", "f.g,f.h.*", "a,e,f.x,f.h", "f.g,f.h.i,g"}, // enough rules for answers to be kept
         {">", "*", "a.b", "a,*,>"},
+        // A subject with wildcards stands for all it matches: a filter of a consumer, say.
+        {"c.O.*.>", "c.O.*.orders.secret", "c.O.x.orders.y,c.O.x.o.*",
+         "c.O.x.orders.secret,c.O.x.orders.*,c.O.x.orders.>,c.O.x.>,c.O.x.*.secret,c.O.*.orders.secret"},
+        {"g.*", NULL, "g.a,g.*", "g.>,g.*.a,*.a,>"},
+        {NULL, "d.x", "d.y,d.>.x", "d.x,d.*,d.>,>,*.x"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         dbk_permissions *permissions = permissions_of(cases[i].allow, cases[i].deny, NULL, NULL);
