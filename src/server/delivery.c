@@ -219,7 +219,7 @@ static void end_delivery(dbk_js_consumer *consumer, const dbk_js_delivery *deliv
             dbk_js_end_oneshots(consumer);
         return;
     case DAYBOOK_ELIMIT: // what comes next is too large for what was left
-        if (delivery->plan.is_strict) dbk_js_end_small_pull(consumer);
+        if (delivery->plan.is_strict) dbk_js_end_small_pull(consumer, delivery->plan.pull);
         return;
     case DAYBOOK_ENOTFOUND:
         dbk_js_drop_consumer(consumer, dbk_status_block(DBK_STATUS_CONSUMER_DELETED));
@@ -368,6 +368,7 @@ typedef struct removing {
     dbk_job job;
     dbk_js_consumer *consumer; // a reference
     daybook_status status;
+    bool is_needed; // somebody came while it waited for its turn
 } removing;
 
 static void run_removing(dbk_job *job) {
@@ -377,6 +378,9 @@ static void run_removing(dbk_job *job) {
         remove->status = DAYBOOK_ECLOSED;
         return;
     }
+    remove->is_needed = atomic_load(&remove->consumer->pull_count) > 0 ||
+                        atomic_load(&remove->consumer->is_bound);
+    if (remove->is_needed) return;
     remove->status =
         daybook_consumer_remove(stream->jetstream->store, stream->name, remove->consumer->name, NULL);
 }
@@ -385,7 +389,9 @@ static void removed(dbk_job *job) {
     removing *remove = DBK_OWNER(job, removing, job);
     dbk_js_consumer *consumer = remove->consumer;
     dbk_jetstream *jetstream = consumer->stream->jetstream;
-    if (!consumer->is_removed && (remove->status == DAYBOOK_OK || remove->status == DAYBOOK_ENOTFOUND)) {
+    bool is_gone = !remove->is_needed &&
+                   (remove->status == DAYBOOK_OK || remove->status == DAYBOOK_ENOTFOUND);
+    if (!consumer->is_removed && is_gone) {
         dbk_js_advise(jetstream, "CONSUMER.DELETED", "delete", consumer->stream->name, consumer->name);
         dbk_js_drop_consumer(consumer, dbk_status_block(DBK_STATUS_CONSUMER_DELETED));
     } else if (!consumer->is_removed) {

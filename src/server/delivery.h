@@ -20,6 +20,7 @@ typedef struct dbk_js_plan {
     size_t count;
     uint64_t bytes;    // at most, 0: DBK_JS_DELIVERY_BYTES_MAX
     bool has_oneshots; // requests that end when there is nothing more
+    uint64_t pull;     // of a strict one: the number of the request it is for
     bool is_strict;    // also of the first message: one that is too large is not given
 } dbk_js_plan;
 
@@ -66,8 +67,8 @@ bool dbk_js_give_to_pull(dbk_js_consumer *consumer, const dbk_js_outgoing *outgo
 void dbk_js_check_pulls(dbk_js_consumer *consumer);
 /// The store has nothing more for now: requests that do not wait end.
 void dbk_js_end_oneshots(dbk_js_consumer *consumer);
-/// The next message has more bytes than the first request wants.
-void dbk_js_end_small_pull(dbk_js_consumer *consumer);
+/// The next message has more bytes than the request of this number wants, which may be gone by now.
+void dbk_js_end_small_pull(dbk_js_consumer *consumer, uint64_t number);
 /// All requests end with this.
 void dbk_js_end_pulls(dbk_js_consumer *consumer, dbk_slice status_block);
 void dbk_js_pull_timer_fired(dbk_timer *timer);

@@ -216,6 +216,7 @@ struct dbk_js_consumer {
 
     // Pulling.
     dbk_js_pull *first_pull, *last_pull;
+    uint64_t pull_number_last;
     atomic_uint pull_count; // read by workers
     dbk_timer pull_timer;
 

@@ -30,6 +30,7 @@ enum {
 
 struct dbk_js_pull {
     dbk_js_pull *next;
+    uint64_t number;     // of those of the consumer
     uint64_t left;       // messages
     uint64_t given;      // so far
     uint64_t bytes_left; // where it has max_bytes
@@ -170,6 +171,7 @@ dbk_js_plan dbk_js_plan_pulls(dbk_js_consumer *consumer) {
         return (dbk_js_plan){.count = first->left > DBK_JS_DELIVERY_COUNT_MAX ? DBK_JS_DELIVERY_COUNT_MAX
                                                                               : (size_t)first->left,
                              .bytes = first->bytes_left,
+                             .pull = first->number,
                              .has_oneshots = first->no_wait,
                              .is_strict = true};
     uint64_t count = 0;
@@ -241,8 +243,8 @@ void dbk_js_end_oneshots(dbk_js_consumer *consumer) {
     sweep(consumer, ends_without_waiting);
 }
 
-void dbk_js_end_small_pull(dbk_js_consumer *consumer) {
-    if (consumer->first_pull == NULL || !consumer->first_pull->has_max_bytes) return;
+void dbk_js_end_small_pull(dbk_js_consumer *consumer, uint64_t number) {
+    if (consumer->first_pull == NULL || consumer->first_pull->number != number) return;
     dbk_js_pull *pull = take_first(consumer);
     tell_left(consumer, pull, dbk_status_line(DBK_STATUS_MESSAGE_EXCEEDS_MAX_BYTES));
     forget(consumer, pull);
@@ -307,6 +309,7 @@ static void wait_for_messages(dbk_js_consumer *consumer, const dbk_api_pull_requ
     dbk_js_pull *pull = dbk_alloc(consumer->stream->jetstream->allocator, sizeof *pull + reply.size);
     if (pull == NULL) return; // it asks again when its time is over
     *pull = (dbk_js_pull){
+        .number = ++consumer->pull_number_last,
         .left = request->batch > 0 ? (uint64_t)request->batch : 1,
         .bytes_left = request->max_bytes > 0 ? (uint64_t)request->max_bytes : 0,
         .has_max_bytes = request->max_bytes > 0,
