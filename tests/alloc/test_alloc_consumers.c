@@ -234,7 +234,7 @@ static daybook_status act_ack_submit(world *at) {
     static atomic_int told;
     atomic_store(&told, DAYBOOK_TIMEOUT);
     daybook_status status =
-        daybook_consumer_ack_submit(at->consumer, at->seq, note_saved, (void *)&told, &at->error);
+        daybook_consumer_ack_submit(at->consumer, at->seq, note_saved, (void *)(uintptr_t)&told, &at->error);
     if (status != DAYBOOK_OK) return status;
     // Where it is left to the keeper, which does not run here, this saves it.
     status = daybook_consumer_ack(at->consumer, at->seq, DAYBOOK_ACK_CONFIRMED, &at->error);

@@ -29,7 +29,7 @@ typedef struct fixture {
 
 static void start(fixture *of) {
     char config[256];
-    (void)snprintf(config, sizeof config, "jetstream { store_dir: \"%s\" %s }", of->folder, of->settings);
+    (void)snprintf(config, sizeof config, "jetstream { store_dir: \"%s\"\n%s }", of->folder, of->settings);
     of->server = wire_server(config);
     wire_join(&of->client, daybook_server_port(of->server), quiet);
     wire_say(&of->client, "SUB _INBOX.> 1\r\n");
@@ -450,7 +450,7 @@ static void a_pull_request_is_short(void **state) {
     add_stream(of);
     add_consumer(&of->client, "c", "");
     memset(body, ' ', sizeof body - 1);
-    memcpy(body, "{\"batch\":1,\"no_wait\":true", 26);
+    memcpy(body, "{\"batch\":1,\"no_wait\":true", 25);
     body[sizeof body - 2] = '}';
     // Open, and not open yet.
     for (int i = 0; i < 2; i++) {
