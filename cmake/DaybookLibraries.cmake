@@ -6,7 +6,8 @@
 #   daybook_toolkit_static  libdaybook-toolkit.a
 #   daybook_projection  libdaybook-projection.so.0   read models; on libdaybook and, where they are, SQLite and libpq
 #   daybook_projection_static  libdaybook-projection.a
-#   daybook_server   libdaybook-server.so.0   a NATS server; on libdaybook, libuv, OpenSSL, jansson and libcrypt
+#   daybook_server   libdaybook-server.so.0   a NATS server; on libdaybook, libuv, OpenSSL, jansson, libcrypt and, where it is,
+#                    libmicrohttpd
 #   daybook_server_static  libdaybook-server.a
 #   daybook_cli      daybook                   the program; sees include/ and src/cli only
 #
@@ -103,6 +104,9 @@ endif()
 
 if(TARGET dbk_base_archive AND TARGET dbk_server)
   set(server_libraries PkgConfig::LIBUV PkgConfig::OPENSSL PkgConfig::CRYPT PkgConfig::JANSSON)
+  if(MICROHTTPD_FOUND)
+    list(APPEND server_libraries PkgConfig::MICROHTTPD)
+  endif()
   add_library(dbk_subject_archive STATIC ${subject_objects})
   set_target_properties(dbk_subject_archive PROPERTIES LINKER_LANGUAGE C)
   add_library(daybook_server SHARED ${server_objects})

@@ -21,6 +21,7 @@
 #include "base/bytes.h"
 #include "base/time.h"
 #include "server/info.h"
+#include "server/monitor.h"
 #include "server/server.h"
 #include "server/tls.h"
 
@@ -166,6 +167,7 @@ static void leave(dbk_client *client) {
     dbk_server *server = client->server;
     dbk_server_log(server, DEBUG, "%s:%d - cid:%" PRIu64 " - Client connection closed: %s", client->address,
                    client->port, client->id, dbk_close_reason_text(client->close_reason));
+    dbk_monitor_note_closed(server->monitor, client);
     client->state = DBK_CLIENT_LINGERING;
     server->client_count--;
     dbk_server_stop_timer(server, &client->timer);

@@ -5,7 +5,7 @@
 //
 //     the listener closes; nothing is read from connections any more; JetStream is told to stop
 //     JetStream is idle: all that was published is stored and answered; connections are flushed and closed
-//     the last connection is gone: the workers end, the loop's own handles close, uv_run returns
+//     the last connection is gone: the monitor ends, the workers end, the loop's own handles close, uv_run returns
 //     JetStream is freed, the store closed
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "server/jetstream.h"
+#include "server/monitor.h"
 #include "server/server.h"
 #include "server/tls.h"
 
@@ -113,6 +114,7 @@ static void go_on_stopping(dbk_server *server) {
     }
     if (!server->closes_clients || server->first_client != NULL) return;
     server->is_closing = true;
+    dbk_monitor_stop(server->monitor); // it asks the loop: before that is deaf
     if (server->jobs != NULL) {
         dbk_jobs_stop(server->jobs);
         while (dbk_jobs_collect(server->jobs) > 0) settle_all(server);
@@ -207,6 +209,7 @@ static void begin_lame_duck(dbk_server *server) {
 
 static void take_over(dbk_server *server, dbk_reload *reload) {
     server->options = reload->options;
+    server->options_real_ns = dbk_server_clock_ns(server);
     if (reload->auth != NULL) {
         dbk_auth_unref(server->auth);
         server->auth = reload->auth;
@@ -278,7 +281,7 @@ static daybook_status fail_to_listen(daybook_error *error, const char *host, int
 }
 
 /// Addresses as numbers need no resolver; a name may.
-static int resolve(dbk_server *server, const char *host, int port, struct sockaddr_storage *address_out) {
+int dbk_server_resolve(dbk_server *server, const char *host, int port, struct sockaddr_storage *address_out) {
     if (uv_ip4_addr(host, port, (struct sockaddr_in *)address_out) == 0) return 0;
     if (uv_ip6_addr(host, port, (struct sockaddr_in6 *)address_out) == 0) return 0;
     uv_getaddrinfo_t request;
@@ -327,7 +330,7 @@ daybook_status dbk_server_listen(dbk_server *server, daybook_error *error) {
     int port = listen->port == DBK_PORT_RANDOM ? 0 : listen->port;
     struct sockaddr_storage address;
     memset(&address, 0, sizeof address);
-    int failure = resolve(server, listen->host, port, &address);
+    int failure = dbk_server_resolve(server, listen->host, port, &address);
     if (failure == 0) failure = uv_tcp_init(&server->loop, &server->listener);
     if (failure != 0) return fail_to_listen(error, listen->host, port, failure);
     server->listener.data = server;

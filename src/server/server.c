@@ -20,6 +20,7 @@
 #include "base/time.h"
 #include "server/files.h"
 #include "server/jetstream.h"
+#include "server/monitor.h"
 #include "server/nkey.h"
 #include "server/options_files.h"
 #include "server/tls.h"
@@ -260,9 +261,6 @@ static void greet_in_log(dbk_server *server) {
     if (options->config_file != NULL) {
         dbk_server_log(server, INFO, "Using configuration file: %s", options->config_file);
     }
-    if (options->http.port != DBK_PORT_NONE) {
-        dbk_server_log(server, WARNING, "There is no HTTP monitor in this version: http_port is passed over");
-    }
     for (size_t i = 0; i < options->notices.count; i++) {
         dbk_server_log(server, WARNING, "%s", options->notices.items[i]);
     }
@@ -276,7 +274,8 @@ static daybook_status write_files(dbk_server *server, daybook_error *error) {
     }
     if (options->ports_file_dir == NULL) return DAYBOOK_OK;
     return dbk_ports_file_write(server->vfs, server->allocator, options->ports_file_dir, server->program,
-                                server->url, NULL, &server->ports_path, error);
+                                server->url, server->monitor_url[0] != '\0' ? server->monitor_url : NULL,
+                                &server->ports_path, error);
 }
 
 static daybook_status start_thread(dbk_server *server, daybook_error *error) {
@@ -304,12 +303,13 @@ static daybook_status set_up(dbk_server *server, const daybook_server_options *g
     DBK_TRY(configure_log(server->log, &server->options->log, error));
     server->is_tracing = server->options->log.trace;
     server->version_number = read_version(server->options->announced_version);
-    server->start_real_ns = dbk_server_clock_ns(server);
+    server->start_real_ns = server->options_real_ns = dbk_server_clock_ns(server);
     DBK_TRY(draw(server, error));
     greet_in_log(server);
     DBK_TRY(make_security(server, error));
     DBK_TRY(make_parts(server, error));
     DBK_TRY(start_jetstream(server, given, error));
+    DBK_TRY(dbk_monitor_start(server, error));
     DBK_TRY(dbk_server_listen(server, error));
     DBK_TRY(write_files(server, error));
     return start_thread(server, error);
@@ -325,6 +325,7 @@ static void destroy(dbk_server *server) {
     const daybook_allocator *allocator = server->allocator;
     remove_file(server, server->ports_path);
     remove_file(server, server->pid_path);
+    dbk_monitor_free(server->monitor);
     dbk_jobs_free(server->jobs);
     dbk_interest_free(server->interest);
     dbk_outbox_pool_deinit(&server->pool);

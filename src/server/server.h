@@ -73,6 +73,7 @@ struct daybook_server {
     bool is_tracing; // the protocol goes to the log
     dbk_server_options
         *options;             // swapped by a reload: the loop reads them, a job gets a copy of what it needs
+    int64_t options_real_ns;  // when they were read
     dbk_auth *auth;           // swapped with it
     dbk_job_queue auth_queue; // checks that take long
     struct dbk_tls_context *tls; // swapped with it; NULL: no TLS
@@ -111,7 +112,8 @@ struct daybook_server {
     char *store_path; // of an own one
     struct dbk_jetstream *jetstream;
     struct dbk_monitor *monitor;
-    int monitor_port;
+    int monitor_port;      // 0: none
+    char monitor_url[300]; // "": none
 
     char *ports_path; // written at start, taken away at the end; NULL: none
     char *pid_path;
@@ -162,6 +164,9 @@ daybook_status dbk_server_make_loop(dbk_server *server);
 void dbk_server_unmake_loop(dbk_server *server);
 /// Bind and listen; port and url are then known.
 daybook_status dbk_server_listen(dbk_server *server, daybook_error *error);
+
+/// The first address of `host`, of version 4 where there is one. An error of libuv, or 0. Before the loop runs, as it waits.
+int dbk_server_resolve(dbk_server *server, const char *host, int port, struct sockaddr_storage *address_out);
 
 /// What a reload hands to the loop; `auth` and `tls` NULL: as they were.
 typedef struct dbk_reload {

@@ -103,7 +103,7 @@ static void take(wire *client, size_t size) {
     client->size -= size;
 }
 
-void wire_expect_bytes(wire *client, const void *data, size_t size) {
+static void wait_for_bytes(wire *client, size_t size) {
     int64_t due = clock_ms() + WIRE_SECONDS * 1000;
     while (client->size < size) {
         ssize_t got = receive(client, 100);
@@ -112,6 +112,16 @@ void wire_expect_bytes(wire *client, const void *data, size_t size) {
         if (clock_ms() > due)
             fail_msg("nothing more came than '%s'", client->size > 0 ? client->received : "");
     }
+}
+
+void wire_take(wire *client, void *data_out, size_t size) {
+    wait_for_bytes(client, size);
+    memcpy(data_out, client->received, size);
+    take(client, size);
+}
+
+void wire_expect_bytes(wire *client, const void *data, size_t size) {
+    wait_for_bytes(client, size);
     if (memcmp(client->received, data, size) != 0) {
         fail_msg("expected '%.*s', got '%.*s'", (int)size, (const char *)data, (int)client->size,
                  client->received);

@@ -40,6 +40,8 @@ size_t wire_send_some(wire *client, const void *data, size_t size);
 /// The next bytes are exactly these.
 void wire_expect(wire *client, const char *text);
 void wire_expect_bytes(wire *client, const void *data, size_t size);
+/// The next `size` bytes.
+void wire_take(wire *client, void *data_out, size_t size);
 /// Reads until `text` has come, and returns all up to its end: NUL-terminated, valid until the next call.
 const char *wire_until(wire *client, const char *text);
 /// Nothing more comes, and the connection ends.

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// HTTP for the monitor: listens, hands each GET to a function, sends what that one made. Nothing here knows
+// the server.
+//
+//     dbk_http_start(&settings, &http, &port, &error);   // from then on settings.serve is called
+//     ...
+//     dbk_http_stop(http);                               // waits for calls under way; connections are cut
+//
+// http.c does it with libmicrohttpd. Where that library is not installed http_none.c stands in its place, and
+// starting says EUNSUPPORTED.
+//
+// What strangers may cost: DBK_HTTP_CONNECTIONS_MAX connections of DBK_HTTP_CONNECTION_SIZE bytes for what
+// they say, DBK_HTTP_THREADS calls of `serve` at a time, DBK_HTTP_IDLE_SECONDS without a byte moving. A
+// request with a body is not read; one that is no GET and no HEAD gets 405.
+#ifndef DBK_SERVER_HTTP_H
+#define DBK_SERVER_HTTP_H
+
+#include "base/memory.h"
+#include "server/log.h"
+
+struct sockaddr;
+
+enum {
+    DBK_HTTP_THREADS = 2,
+    DBK_HTTP_CONNECTIONS_MAX = 64,
+    DBK_HTTP_CONNECTION_SIZE = 16 * 1024,
+    DBK_HTTP_IDLE_SECONDS = 10,
+    DBK_HTTP_BODY_MAX = 64 * 1024 * 1024,
+
+    DBK_HTTP_OK = 200,
+    DBK_HTTP_BAD_REQUEST = 400,
+    DBK_HTTP_NOT_FOUND = 404,
+    DBK_HTTP_METHOD_NOT_ALLOWED = 405,
+    DBK_HTTP_SERVER_ERROR = 500,
+    DBK_HTTP_UNAVAILABLE = 503,
+};
+
+typedef struct dbk_http dbk_http;
+
+/// A request, and its answer being made. Lives as long as the call of `serve`.
+typedef struct dbk_http_exchange {
+    const char *path; // decoded, without the query
+    /// The first value of a parameter of the query, decoded; "" where it has none, NULL where it is absent.
+    const char *(*argument)(const struct dbk_http_exchange *exchange, const char *name);
+    void *connection; // http.c's
+
+    unsigned status;          // DBK_HTTP_OK
+    const char *content_type; // static; "application/json"
+    dbk_buf body;
+} dbk_http_exchange;
+
+typedef struct dbk_http_settings {
+    const daybook_allocator *allocator;
+    const struct sockaddr *address; // with its port, 0: any; read during the start only
+    const char *host;               // of it, for errors
+    const char *key, *certificate;  // PEM; NULL: no TLS
+    dbk_log *log;
+    void (*serve)(void *context, dbk_http_exchange *exchange); // from several threads at once
+    void *context;
+} dbk_http_settings;
+
+/// @return OK; EUNSUPPORTED: this build has no HTTP, or no TLS for it; EEXISTS, EPERMISSION, EIO: it cannot
+///         listen;
+///         EINVALID: key or certificate; ENOMEM
+daybook_status dbk_http_start(const dbk_http_settings *settings, dbk_http **http_out, int *port_out,
+                              daybook_error *error);
+/// NULL is fine. Not from within `serve`.
+void dbk_http_stop(dbk_http *http);
+
+#endif

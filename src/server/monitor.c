@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+// See monitor.h: life, which page, and the way to the loop and back.
+//
+// A wish (a request to the loop) is owned by two: who waits for it and the loop. Who gives up first leaves it
+// to the other, under `lock`, so that a page that is told 503 leaves nothing behind.
+#include "server/monitor.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "base/time.h"
+#include "server/monitor_page.h"
+#include "server/options_files.h"
+
+enum {
+    PEM_SIZE_MAX = 1 << 20,
+    BASE_PATH_SIZE = 256,
+};
+#define MONITOR_WAIT_NS (2 * DBK_SECOND_NS)
+#define SAMPLE_NS DBK_SECOND_NS
+
+// Paths as nats-server has them in http_req_stats; the root is the last.
+static const struct {
+    const char *path;
+    void (*serve)(dbk_page *page);
+} pages[] = {
+    {"/varz", dbk_page_varz},
+    {"/connz", dbk_page_connz},
+    {"/routez", dbk_page_routez},
+    {"/gatewayz", dbk_page_gatewayz},
+    {"/leafz", dbk_page_leafz},
+    {"/subsz", dbk_page_subsz},
+    {"/accountz", dbk_page_accountz},
+    {"/jsz", dbk_page_jsz},
+    {"/healthz", dbk_page_healthz},
+    {"/metrics", dbk_page_metrics},
+    {"/subscriptionsz", dbk_page_subsz},
+};
+enum { PAGE_COUNT = sizeof pages / sizeof *pages };
+
+struct dbk_monitor {
+    dbk_server *server;
+    dbk_http *http;
+    char base_path[BASE_PATH_SIZE]; // "" or "/monitor": no slash at its end
+    atomic_uint_least64_t request_counts[PAGE_COUNT];
+
+    pthread_mutex_t lock; // of what follows
+    pthread_cond_t answered;
+    bool is_closing;
+    int64_t sample_ns; // of the processor's time
+    double sample_seconds, percent;
+
+    // The loop's.
+    dbk_closed_list closed;
+};
+
+// Wishes.
+
+typedef struct wish {
+    dbk_job job;
+    dbk_monitor *monitor;
+    dbk_monitor_snapshot *snapshot;
+    bool is_granted, is_abandoned; // guarded by the monitor's lock
+} wish;
+
+static void free_wish(wish *done) {
+    const daybook_allocator *allocator = done->monitor->server->allocator;
+    dbk_monitor_snapshot_free(allocator, done->snapshot);
+    dbk_free(allocator, done);
+}
+
+/// On the loop.
+static void grant(dbk_job *job) {
+    wish *asked = DBK_OWNER(job, wish, job);
+    dbk_monitor *monitor = asked->monitor;
+    pthread_mutex_lock(&monitor->lock);
+    bool is_wanted = !asked->is_abandoned;
+    pthread_mutex_unlock(&monitor->lock);
+    // The asker may give up meanwhile: then it is freed below.
+    if (is_wanted) dbk_monitor_snapshot_take(asked->snapshot, monitor->server, &monitor->closed);
+    pthread_mutex_lock(&monitor->lock);
+    asked->is_granted = true;
+    bool is_abandoned = asked->is_abandoned;
+    pthread_cond_broadcast(&monitor->answered);
+    pthread_mutex_unlock(&monitor->lock);
+    if (is_abandoned) free_wish(asked);
+}
+
+static wish *new_wish(dbk_monitor *monitor, const dbk_monitor_snapshot_query *query) {
+    const daybook_allocator *allocator = monitor->server->allocator;
+    wish *made = dbk_alloc_zeroed(allocator, sizeof *made);
+    if (made == NULL) return NULL;
+    made->monitor = monitor;
+    made->job.done = grant;
+    made->snapshot = dbk_monitor_snapshot_new(allocator, query);
+    if (made->snapshot != NULL) return made;
+    dbk_free(allocator, made);
+    return NULL;
+}
+
+/// Posts it and waits. False: it is not the caller's any more.
+static bool wait_for(wish *asked) {
+    dbk_monitor *monitor = asked->monitor;
+    daybook_vfs *vfs = monitor->server->vfs;
+    int64_t due_ns = vfs->clock_monotonic_ns(vfs) + MONITOR_WAIT_NS;
+    struct timespec due = {.tv_sec = (time_t)(due_ns / DBK_SECOND_NS),
+                           .tv_nsec = (long)(due_ns % DBK_SECOND_NS)};
+    int failure = 0;
+    pthread_mutex_lock(&monitor->lock);
+    // Under the lock: once dbk_monitor_stop has set is_closing nothing is posted any more.
+    bool is_posted = !monitor->is_closing;
+    if (is_posted) dbk_jobs_finish(monitor->server->jobs, &asked->job);
+    while (is_posted && !asked->is_granted && !monitor->is_closing && failure != ETIMEDOUT) {
+        failure = pthread_cond_timedwait(&monitor->answered, &monitor->lock, &due);
+    }
+    bool is_granted = asked->is_granted;
+    asked->is_abandoned = !is_granted;
+    pthread_mutex_unlock(&monitor->lock);
+    if (!is_posted) free_wish(asked);
+    return is_granted;
+}
+
+dbk_monitor_snapshot *dbk_page_look(dbk_page *page, const dbk_monitor_snapshot_query *query) {
+    wish *asked = new_wish(page->monitor, query);
+    if (asked == NULL) {
+        dbk_page_refuse(page, DBK_HTTP_SERVER_ERROR, "memory is out");
+        return NULL;
+    }
+    if (!wait_for(asked)) {
+        dbk_page_refuse(page, DBK_HTTP_UNAVAILABLE, "the server is busy or ends; ask again later");
+        return NULL;
+    }
+    dbk_monitor_snapshot *snapshot = asked->snapshot;
+    asked->snapshot = NULL;
+    free_wish(asked);
+    if (!snapshot->is_short_of_memory) return snapshot;
+    dbk_page_forget(page, snapshot);
+    dbk_page_refuse(page, DBK_HTTP_SERVER_ERROR, "memory is out");
+    return NULL;
+}
+
+void dbk_page_forget(dbk_page *page, dbk_monitor_snapshot *snapshot) {
+    dbk_monitor_snapshot_free(page->server->allocator, snapshot);
+}
+
+bool dbk_page_is_late(const dbk_page *page) {
+    pthread_mutex_lock(&page->monitor->lock);
+    bool is_late = page->monitor->is_closing;
+    pthread_mutex_unlock(&page->monitor->lock);
+    return is_late;
+}
+
+// The process.
+
+static double processor_seconds(void) {
+    uv_rusage_t usage;
+    if (uv_getrusage(&usage) != 0) return 0;
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+double dbk_page_processor_percent(dbk_page *page) {
+    dbk_monitor *monitor = page->monitor;
+    int64_t now_ns = page->server->vfs->clock_monotonic_ns(page->server->vfs);
+    pthread_mutex_lock(&monitor->lock);
+    int64_t passed_ns = now_ns - monitor->sample_ns;
+    // Two that ask at the same time get the same, not one of them the share of a microsecond.
+    if (passed_ns >= SAMPLE_NS) {
+        double seconds = processor_seconds();
+        monitor->percent = (seconds - monitor->sample_seconds) * 100 / ((double)passed_ns / 1e9);
+        monitor->sample_seconds = seconds;
+        monitor->sample_ns = now_ns;
+    }
+    double percent = monitor->percent;
+    pthread_mutex_unlock(&monitor->lock);
+    return percent;
+}
+
+// Pages.
+
+size_t dbk_page_request_count(const dbk_page *page, size_t index, const char **path_out) {
+    *path_out = index < PAGE_COUNT ? pages[index].path : NULL;
+    if (*path_out == NULL) return 0;
+    return (size_t)atomic_load_explicit(&page->monitor->request_counts[index], memory_order_relaxed);
+}
+
+static void append(dbk_buf *out, const char *text) {
+    dbk_buf_append(out, text, strlen(text));
+}
+
+/// Links are relative: what the other side calls this host is its business.
+static void serve_root(dbk_page *page) {
+    dbk_buf *body = &page->exchange->body;
+    page->exchange->content_type = "text/html; charset=utf-8";
+    append(
+        body,
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><title>daybook</title></head><body>\n<h1>daybook</h1>\n");
+    for (size_t i = 0; i < PAGE_COUNT - 1; i++) { // the last is another name of one
+        append(body, "<p><a href=\".");
+        append(body, pages[i].path);
+        append(body, "\">");
+        append(body, pages[i].path + 1);
+        append(body, "</a></p>\n");
+    }
+    append(body, "</body></html>\n");
+}
+
+/// What follows the base path; NULL: the path is not below it.
+static const char *below_base(const dbk_monitor *monitor, const char *path) {
+    size_t size = strlen(monitor->base_path);
+    if (strncmp(path, monitor->base_path, size) != 0) return NULL;
+    return path[size] == '/' || path[size] == '\0' ? path + size : NULL;
+}
+
+/// On a thread of http.c.
+static void serve(void *context, dbk_http_exchange *exchange) {
+    dbk_monitor *monitor = context;
+    dbk_page page = {.monitor = monitor, .server = monitor->server, .exchange = exchange};
+    const char *path = below_base(monitor, exchange->path);
+    if (path != NULL && (path[0] == '\0' || strcmp(path, "/") == 0)) {
+        serve_root(&page);
+        return;
+    }
+    for (size_t i = 0; path != NULL && i < PAGE_COUNT; i++) {
+        if (strcmp(path, pages[i].path) != 0) continue;
+        (void)atomic_fetch_add_explicit(&monitor->request_counts[i], 1, memory_order_relaxed);
+        pages[i].serve(&page);
+        return;
+    }
+    dbk_page_refuse(&page, DBK_HTTP_NOT_FOUND, "404 page not found\n");
+}
+
+// Life.
+
+static daybook_status set_base_path(dbk_monitor *monitor, const char *base_path, daybook_error *error) {
+    const char *given = base_path != NULL ? base_path : "";
+    size_t size = strlen(given);
+    while (size > 0 && given[size - 1] == '/') size--;
+    while (size > 0 && given[0] == '/') {
+        given++;
+        size--;
+    }
+    if (size + 2 > sizeof monitor->base_path) {
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "http_base_path is longer than %d bytes; choose a shorter one", BASE_PATH_SIZE - 2);
+    }
+    if (size == 0) return DAYBOOK_OK;
+    (void)snprintf(monitor->base_path, sizeof monitor->base_path, "/%.*s", (int)size, given);
+    return DAYBOOK_OK;
+}
+
+static daybook_status make_monitor(dbk_server *server, dbk_monitor **monitor_out, daybook_error *error) {
+    dbk_monitor *monitor = dbk_alloc_zeroed(server->allocator, sizeof *monitor);
+    if (monitor == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory for the HTTP monitor");
+    if (pthread_mutex_init(&monitor->lock, NULL) != 0) {
+        dbk_free(server->allocator, monitor);
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory for the HTTP monitor");
+    }
+    pthread_condattr_t attributes;
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&monitor->answered, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+    monitor->server = server;
+    monitor->sample_ns = server->vfs->clock_monotonic_ns(server->vfs);
+    monitor->sample_seconds = processor_seconds();
+    for (size_t i = 0; i < PAGE_COUNT; i++) atomic_init(&monitor->request_counts[i], 0);
+    *monitor_out = monitor;
+    return DAYBOOK_OK;
+}
+
+static daybook_status read_pem(dbk_server *server, const char *path, dbk_buf *pem, daybook_error *error) {
+    DBK_TRY(dbk_options_read_file(server->vfs, path, pem, error));
+    dbk_buf_append_u8(pem, 0);
+    return dbk_buf_status(pem) == DAYBOOK_OK ? DAYBOOK_OK
+                                             : dbk_fail(error, DAYBOOK_ENOMEM, "out of memory for %s", path);
+}
+
+static daybook_status listen_there(dbk_monitor *monitor, dbk_http_settings *settings, daybook_error *error) {
+    dbk_server *server = monitor->server;
+    const dbk_listen_options *listen = &server->options->http;
+    struct sockaddr_storage address;
+    memset(&address, 0, sizeof address);
+    int failure = dbk_server_resolve(server, listen->host, listen->port > 0 ? listen->port : 0, &address);
+    if (failure != 0) {
+        return dbk_fail(error, DAYBOOK_ENOTFOUND,
+                        "the HTTP monitor cannot listen on %s: %s; choose another address", listen->host,
+                        uv_strerror(failure));
+    }
+    settings->address = (const struct sockaddr *)&address;
+    return dbk_http_start(settings, &monitor->http, &server->monitor_port, error);
+}
+
+static daybook_status start_http(dbk_monitor *monitor, daybook_error *error) {
+    dbk_server *server = monitor->server;
+    const dbk_server_options *options = server->options;
+    dbk_buf key, certificate;
+    dbk_buf_init(&key, server->allocator, PEM_SIZE_MAX);
+    dbk_buf_init(&certificate, server->allocator, PEM_SIZE_MAX);
+    dbk_http_settings settings = {.allocator = server->allocator,
+                                  .host = options->http.host,
+                                  .log = server->log,
+                                  .serve = serve,
+                                  .context = monitor};
+    daybook_status status = DAYBOOK_OK;
+    if (options->http_tls) {
+        status = read_pem(server, options->tls.key_file, &key, error);
+        if (status == DAYBOOK_OK) status = read_pem(server, options->tls.cert_file, &certificate, error);
+        settings.key = (const char *)key.data;
+        settings.certificate = (const char *)certificate.data;
+    }
+    if (status == DAYBOOK_OK) status = listen_there(monitor, &settings, error);
+    if (key.data != NULL) OPENSSL_cleanse(key.data, key.size);
+    dbk_buf_deinit(&key);
+    dbk_buf_deinit(&certificate);
+    return status;
+}
+
+static void say_where(dbk_server *server) {
+    const dbk_listen_options *listen = &server->options->http;
+    const char *host = listen->host;
+    bool is_any = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+    bool is_six = strchr(host, ':') != NULL && !is_any;
+    const char *scheme = server->options->http_tls ? "https" : "http";
+    (void)snprintf(server->monitor_url, sizeof server->monitor_url, "%s://%s%s%s:%d", scheme,
+                   is_six ? "[" : "", is_any ? "127.0.0.1" : host, is_six ? "]" : "", server->monitor_port);
+    dbk_server_log(server, INFO, "Starting %s monitor on %s%s%s:%d", scheme, is_six ? "[" : "", host,
+                   is_six ? "]" : "", server->monitor_port);
+}
+
+daybook_status dbk_monitor_start(dbk_server *server, daybook_error *error) {
+    const dbk_server_options *options = server->options;
+    if (options->http.port == DBK_PORT_NONE) return DAYBOOK_OK;
+    dbk_monitor *monitor;
+    daybook_error local; // of what may end in a warning only
+    daybook_error_init(&local);
+    DBK_TRY(make_monitor(server, &monitor, error));
+    // Its threads may look at it at once.
+    server->monitor = monitor;
+    daybook_status status = set_base_path(monitor, options->http_base_path, &local);
+    if (status == DAYBOOK_OK) status = start_http(monitor, &local);
+    if (status == DAYBOOK_OK) {
+        say_where(server);
+        return DAYBOOK_OK;
+    }
+    server->monitor = NULL;
+    dbk_monitor_free(monitor);
+    // Whoever asks for https is not given nothing instead.
+    if (status != DAYBOOK_EUNSUPPORTED || options->http_tls) {
+        return dbk_fail(error, status, "%s", local.message);
+    }
+    dbk_server_log(server, WARNING, "%s; http_port is passed over", local.message);
+    return DAYBOOK_OK;
+}
+
+void dbk_monitor_stop(dbk_monitor *monitor) {
+    if (monitor == NULL || monitor->http == NULL) return;
+    pthread_mutex_lock(&monitor->lock);
+    monitor->is_closing = true;
+    pthread_cond_broadcast(&monitor->answered);
+    pthread_mutex_unlock(&monitor->lock);
+    dbk_http_stop(monitor->http);
+    monitor->http = NULL;
+}
+
+void dbk_monitor_free(dbk_monitor *monitor) {
+    if (monitor == NULL) return;
+    const daybook_allocator *allocator = monitor->server->allocator;
+    dbk_closed_list_deinit(allocator, &monitor->closed);
+    (void)pthread_cond_destroy(&monitor->answered);
+    (void)pthread_mutex_destroy(&monitor->lock);
+    dbk_free(allocator, monitor);
+}
+
+void dbk_monitor_note_closed(dbk_monitor *monitor, dbk_client *client) {
+    if (monitor == NULL) return;
+    dbk_closed_list_add(&monitor->closed, client, client->server->options->limits.closed_clients_max);
+}

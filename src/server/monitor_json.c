@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// See monitor_page.h. Pure but for the page's answer.
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/time.h"
+#include "daybook/time.h"
+#include "server/monitor_page.h"
+
+// Answers.
+
+void dbk_page_refuse(dbk_page *page, unsigned status, const char *format, ...) {
+    dbk_http_exchange *exchange = page->exchange;
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    dbk_buf_reset(&exchange->body);
+    dbk_buf_append(&exchange->body, text, strlen(text));
+    exchange->status = status;
+    exchange->content_type = "text/plain; charset=utf-8";
+}
+
+static int append_piece(const char *piece, size_t size, void *context) {
+    dbk_buf *body = context;
+    dbk_buf_append(body, piece, size);
+    return body->failed ? -1 : 0;
+}
+
+void dbk_page_send(dbk_page *page, json_t *root) {
+    if (root == NULL) {
+        dbk_page_refuse(page, DBK_HTTP_SERVER_ERROR, "memory is out");
+        return;
+    }
+    // What does not fit stays in the body's status.
+    (void)json_dump_callback(root, append_piece, &page->exchange->body,
+                             JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+    json_decref(root);
+}
+
+// Arguments.
+
+const char *dbk_page_read_text(const dbk_page *page, const char *name) {
+    const char *value = page->exchange->argument(page->exchange, name);
+    return value == NULL || value[0] == '\0' ? NULL : value;
+}
+
+bool dbk_page_read_number(dbk_page *page, const char *name, int64_t *value_out) {
+    const char *text = dbk_page_read_text(page, name);
+    *value_out = 0;
+    if (text == NULL) return true;
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    bool begins_well = (*text >= '0' && *text <= '9') || ((*text == '-' || *text == '+') && end > text + 1);
+    if (errno == 0 && *end == '\0' && begins_well) {
+        *value_out = value;
+        return true;
+    }
+    // What was sent is not repeated: it may be anything.
+    dbk_page_refuse(page, DBK_HTTP_BAD_REQUEST, "Error decoding int64 for '%s'", name);
+    return false;
+}
+
+bool dbk_page_read_flag(dbk_page *page, const char *name, bool *value_out) {
+    static const char *const words[] = {"0", "f", "F", "false", "FALSE", "False",
+                                        "1", "t", "T", "true",  "TRUE",  "True"};
+    const char *text = dbk_page_read_text(page, name);
+    *value_out = false;
+    if (text == NULL) return true;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strcmp(text, words[i]) != 0) continue;
+        *value_out = i >= 6;
+        return true;
+    }
+    dbk_page_refuse(page, DBK_HTTP_BAD_REQUEST, "Error decoding boolean for '%s'", name);
+    return false;
+}
+
+bool dbk_page_read_range(dbk_page *page, size_t limit_default, size_t *offset_out, size_t *limit_out) {
+    int64_t offset, limit;
+    if (!dbk_page_read_number(page, "offset", &offset) || !dbk_page_read_number(page, "limit", &limit))
+        return false;
+    *offset_out = offset > 0 ? (size_t)offset : 0;
+    *limit_out = limit > 0 ? (size_t)limit : limit_default;
+    return true;
+}
+
+// Objects.
+
+dbk_members dbk_members_begin(void) {
+    json_t *object = json_object();
+    return (dbk_members){.object = object, .has_failed = object == NULL};
+}
+
+json_t *dbk_members_end(dbk_members *members) {
+    if (!members->has_failed) return members->object;
+    json_decref(members->object);
+    return NULL;
+}
+
+void dbk_put(dbk_members *members, const char *name, json_t *value) {
+    if (members->has_failed) {
+        json_decref(value);
+    } else if (value == NULL || json_object_set_new(members->object, name, value) != 0) {
+        members->has_failed = true;
+    }
+}
+
+bool dbk_append(json_t *array, json_t *value) {
+    if (array == NULL) {
+        json_decref(value);
+        return false;
+    }
+    return value != NULL && json_array_append_new(array, value) == 0;
+}
+
+void dbk_put_number(dbk_members *members, const char *name, int64_t value) {
+    dbk_put(members, name, json_integer(value));
+}
+
+void dbk_put_count(dbk_members *members, const char *name, uint64_t value) {
+    dbk_put(members, name, json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value));
+}
+
+void dbk_put_real(dbk_members *members, const char *name, double value) {
+    dbk_put(members, name, json_real(value));
+}
+
+void dbk_put_flag(dbk_members *members, const char *name, bool value) {
+    dbk_put(members, name, json_boolean(value));
+}
+
+static json_t *mended(dbk_slice text) {
+    const unsigned char *bytes = text.data;
+    const daybook_allocator *allocator = dbk_allocator_default(); // as jansson's memory is not ours either
+    char *room = dbk_alloc(allocator, text.size * 3 + 1);
+    size_t size = 0;
+    if (room == NULL) return NULL;
+    for (size_t i = 0; i < text.size;) {
+        size_t length = bytes[i] < 0x80 ? 1 : bytes[i] < 0xe0 ? 2 : bytes[i] < 0xf0 ? 3 : 4;
+        bool is_whole = length <= text.size - i && dbk_is_utf8(daybook_bytes(bytes + i, length));
+        memcpy(room + size, is_whole ? (const char *)bytes + i : "\xef\xbf\xbd", is_whole ? length : 3);
+        size += is_whole ? length : 3;
+        i += is_whole ? length : 1;
+    }
+    json_t *value = json_stringn(room, size);
+    dbk_free(allocator, room);
+    return value;
+}
+
+json_t *dbk_text_value(dbk_slice text) {
+    if (text.size == 0) return json_string("");
+    return dbk_is_utf8(text) ? json_stringn(text.data, text.size) : mended(text);
+}
+
+void dbk_put_slice(dbk_members *members, const char *name, dbk_slice value) {
+    dbk_put(members, name, dbk_text_value(value));
+}
+
+void dbk_put_text(dbk_members *members, const char *name, const char *value) {
+    dbk_put_slice(members, name, daybook_text(value));
+}
+
+void dbk_put_time(dbk_members *members, const char *name, int64_t time_ns) {
+    char text[DAYBOOK_TIME_TEXT_SIZE];
+    (void)daybook_time_format(time_ns, text);
+    dbk_put_text(members, name, text);
+}
+
+void dbk_put_number_if(dbk_members *members, const char *name, int64_t value) {
+    if (value != 0) dbk_put_number(members, name, value);
+}
+
+void dbk_put_flag_if(dbk_members *members, const char *name, bool value) {
+    if (value) dbk_put_flag(members, name, true);
+}
+
+void dbk_put_text_if(dbk_members *members, const char *name, const char *value) {
+    if (value != NULL && value[0] != '\0') dbk_put_text(members, name, value);
+}
+
+// Durations.
+
+void dbk_put_uptime(dbk_members *members, const char *name, int64_t duration_ns) {
+    enum { MINUTE = 60, HOUR = 60 * MINUTE, DAY = 24 * HOUR, YEAR = 365 * DAY };
+    int64_t left = duration_ns > 0 ? duration_ns / DBK_SECOND_NS : 0;
+    const struct {
+        int64_t seconds;
+        char unit;
+    } parts[] = {{YEAR, 'y'}, {DAY, 'd'}, {HOUR, 'h'}, {MINUTE, 'm'}, {1, 's'}};
+    char text[96];
+    size_t size = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        int64_t count = left / parts[i].seconds;
+        left %= parts[i].seconds;
+        if (size == 0 && count == 0 && parts[i].unit != 's') continue;
+        size += (size_t)snprintf(text + size, sizeof text - size, "%" PRId64 "%c", count, parts[i].unit);
+    }
+    dbk_put_text(members, name, text);
+}
+
+void dbk_put_duration_if(dbk_members *members, const char *name, int64_t duration_ns) {
+    char text[48];
+    if (duration_ns <= 0) return;
+    if (duration_ns < 1000) {
+        (void)snprintf(text, sizeof text, "%" PRId64 "ns", duration_ns);
+    } else if (duration_ns < DBK_MILLISECOND_NS) {
+        (void)snprintf(text, sizeof text, "%.9gµs", (double)duration_ns / 1e3);
+    } else if (duration_ns < DBK_SECOND_NS) {
+        (void)snprintf(text, sizeof text, "%.9gms", (double)duration_ns / 1e6);
+    } else {
+        (void)snprintf(text, sizeof text, "%.12gs", (double)duration_ns / 1e9);
+    }
+    dbk_put_text(members, name, text);
+}

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+// /jsz and /healthz: the store's streams and consumers, asked by the page's own thread.
+//
+//     accounts=1 streams=1 consumers=1 config=1    each of the first three includes those before it
+//     acc=NAME                                     of this account: there is one
+//
+// A stream or consumer looks as in JetStream's own answers: its handler is asked as a client would, and the
+// answer taken apart. Streams that begin with '$' are the store's own.
+//
+// Bounds: DETAILS_MAX streams and consumers; what is beyond is left out. A page gives up when the server
+// ends.
+#include <stdio.h>
+#include <string.h>
+
+#include "server/api_call.h"
+#include "server/monitor_page.h"
+#include "json/json.h"
+
+enum {
+    DETAILS_MAX = 16384,
+    ARENA_SIZE = 8 * 1024,
+    ANSWER_MAX = 4 * 1024 * 1024,
+};
+
+// Sums.
+
+static int add_stream(void *context, const daybook_stream_info *info) {
+    dbk_jetstream_facts *facts = context;
+    if (dbk_js_is_hidden(info->config.name)) return 0;
+    bool in_memory = info->config.storage == DAYBOOK_STORAGE_MEMORY;
+    *(in_memory ? &facts->memory : &facts->storage) += info->byte_count;
+    *(in_memory ? &facts->reserved_memory : &facts->reserved_storage) += info->config.max_bytes;
+    facts->stream_count++;
+    facts->message_count += info->message_count;
+    facts->byte_count += info->byte_count;
+    return 0;
+}
+
+static int add_consumer(void *context, dbk_slice stream, dbk_slice name) {
+    dbk_jetstream_facts *facts = context;
+    (void)name;
+    if (!dbk_js_is_hidden(stream)) facts->consumer_count++;
+    return 0;
+}
+
+bool dbk_jetstream_sum(const dbk_page *page, dbk_jetstream_facts *facts_out) {
+    daybook_store *store = page->server->store;
+    *facts_out = (dbk_jetstream_facts){0};
+    return daybook_stream_list(store, add_stream, facts_out, NULL) == DAYBOOK_OK &&
+           daybook_consumer_names(store, daybook_bytes(NULL, 0), add_consumer, facts_out, NULL) == DAYBOOK_OK;
+}
+
+json_t *dbk_jetstream_config_value(const dbk_monitor_snapshot *snapshot) {
+    dbk_members members = dbk_members_begin();
+    dbk_put_number(&members, "max_memory", snapshot->memory_max);
+    dbk_put_number(&members, "max_storage", snapshot->file_max);
+    dbk_put_text_if(&members, "store_dir", snapshot->store_dir);
+    dbk_put_number_if(&members, "sync_interval", snapshot->sync_interval_ns);
+    dbk_put_flag_if(&members, "sync_always", snapshot->sync_always);
+    dbk_put_text_if(&members, "domain", snapshot->domain);
+    return dbk_members_end(&members);
+}
+
+static json_t *api_value(const dbk_monitor_snapshot *snapshot) {
+    dbk_api_dial dial;
+    dbk_members members = dbk_members_begin();
+    dbk_api_dial_init(&dial, snapshot->announced_version);
+    // Known since 2.11, as API levels are.
+    if (dbk_api_dial_level(&dial) > 0) dbk_put_number(&members, "level", dbk_api_dial_level(&dial));
+    dbk_put_count(&members, "total", snapshot->jetstream.api_total);
+    dbk_put_count(&members, "errors", snapshot->jetstream.api_errors);
+    if (snapshot->jetstream.api_in_flight > 0) {
+        dbk_put_count(&members, "inflight", snapshot->jetstream.api_in_flight);
+    }
+    return dbk_members_end(&members);
+}
+
+void dbk_put_jetstream_stats(dbk_members *members, const dbk_monitor_snapshot *snapshot,
+                             const dbk_jetstream_facts *facts) {
+    dbk_put_count(members, "memory", facts->memory);
+    dbk_put_count(members, "storage", facts->storage);
+    dbk_put_count(members, "reserved_memory", facts->reserved_memory);
+    dbk_put_count(members, "reserved_storage", facts->reserved_storage);
+    dbk_put_count(members, "accounts", 1);
+    dbk_put_count(members, "ha_assets", 0);
+    dbk_put(members, "api", api_value(snapshot));
+}
+
+// Details.
+
+typedef struct jsz_request {
+    bool accounts, streams, consumers, config;
+} jsz_request;
+
+typedef struct detailing {
+    dbk_page *page;
+    dbk_jetstream *jetstream;
+    const jsz_request *request;
+    size_t left;       // details that may still be told
+    json_t *consumers; // of the stream being told
+    bool is_short_of_memory;
+} detailing;
+
+/// What the handler answers; NULL: an error, as where it is gone meanwhile.
+static json_t *ask(const detailing *details, dbk_api_answer kind, void (*handler)(dbk_js_call *call),
+                   const char *subject) {
+    const daybook_allocator *allocator = details->jetstream->allocator;
+    dbk_js_call call;
+    memset(&call, 0, sizeof call);
+    call.jetstream = details->jetstream;
+    call.kind = kind;
+    call.subject = daybook_text(subject);
+    if (dbk_arena_new(allocator, ARENA_SIZE, &call.arena) != DAYBOOK_OK) return NULL;
+    dbk_buf_init(&call.answer, allocator, ANSWER_MAX);
+    if (kind == DBK_API_CONSUMER_INFO) {
+        pthread_mutex_lock(&details->jetstream->lock);
+        const dbk_js_consumer *consumer = dbk_js_find_consumer(
+            details->jetstream, dbk_js_call_token(&call, 2), dbk_js_call_token(&call, 3));
+        if (consumer != NULL) {
+            call.waiting_count = atomic_load(&consumer->pull_count);
+            call.push_bound = atomic_load(&consumer->is_bound);
+        }
+        pthread_mutex_unlock(&details->jetstream->lock);
+    }
+    handler(&call);
+    json_t *answer = NULL;
+    if (!call.has_failed && dbk_buf_status(&call.answer) == DAYBOOK_OK) {
+        (void)dbk_json_parse(daybook_bytes(call.answer.data, call.answer.size), &answer, NULL);
+    }
+    dbk_buf_deinit(&call.answer);
+    dbk_arena_free(call.arena);
+    return answer;
+}
+
+static int add_consumer_detail(void *context, dbk_slice stream, dbk_slice name) {
+    detailing *details = context;
+    char subject[1024];
+    if (details->left == 0 || dbk_page_is_late(details->page)) return 1;
+    details->left--;
+    int size = snprintf(subject, sizeof subject, "CONSUMER.INFO.%.*s.%.*s", (int)stream.size,
+                        (const char *)stream.data, (int)name.size, (const char *)name.data);
+    if (size < 0 || (size_t)size >= sizeof subject) return 0;
+    json_t *answer = ask(details, DBK_API_CONSUMER_INFO, dbk_js_consumer_info, subject);
+    if (answer == NULL) return 0;
+    (void)json_object_del(answer, "type");
+    details->is_short_of_memory = !dbk_append(details->consumers, answer);
+    return details->is_short_of_memory;
+}
+
+// Names first: a handler is not called from within the listing, which may hold what the handler needs.
+typedef struct name_list {
+    dbk_arena *arena;
+    dbk_slice *items;
+    size_t count, capacity;
+    const daybook_allocator *allocator;
+    bool is_short_of_memory;
+} name_list;
+
+static int keep_name(name_list *names, dbk_slice name) {
+    if (names->count == DETAILS_MAX) return 1;
+    dbk_slice *items =
+        dbk_grow_array(names->allocator, names->items, &names->capacity, names->count + 1, sizeof *items);
+    dbk_slice copy = dbk_arena_copy_text(names->arena, name);
+    if (items != NULL) names->items = items;
+    names->is_short_of_memory = items == NULL || copy.data == NULL;
+    if (names->is_short_of_memory) return 1;
+    names->items[names->count++] = copy;
+    return 0;
+}
+
+static int keep_stream(void *context, const daybook_stream_info *info) {
+    return dbk_js_is_hidden(info->config.name) ? 0 : keep_name(context, info->config.name);
+}
+
+static int keep_consumer(void *context, dbk_slice stream, dbk_slice name) {
+    (void)stream;
+    return keep_name(context, name);
+}
+
+static bool begin_names(name_list *names, const daybook_allocator *allocator) {
+    *names = (name_list){.allocator = allocator};
+    return dbk_arena_new(allocator, ARENA_SIZE, &names->arena) == DAYBOOK_OK;
+}
+
+static void end_names(name_list *names) {
+    dbk_arena_free(names->arena);
+    dbk_free(names->allocator, names->items);
+}
+
+static json_t *consumers_value(detailing *details, dbk_slice stream) {
+    name_list names;
+    details->consumers = json_array();
+    if (!begin_names(&names, details->jetstream->allocator)) {
+        details->is_short_of_memory = true;
+        return details->consumers;
+    }
+    // A stream that is gone meanwhile has none.
+    (void)daybook_consumer_names(details->jetstream->store, stream, keep_consumer, &names, NULL);
+    details->is_short_of_memory = details->consumers == NULL || names.is_short_of_memory;
+    for (size_t i = 0; i < names.count && !details->is_short_of_memory; i++) {
+        if (add_consumer_detail(details, stream, names.items[i]) != 0) break;
+    }
+    end_names(&names);
+    return details->consumers;
+}
+
+static json_t *take_member(const json_t *from, const char *name) {
+    return json_incref(json_object_get(from, name));
+}
+
+/// NULL: it is gone meanwhile, or memory is out.
+static json_t *stream_value(detailing *details, dbk_slice stream) {
+    char subject[512];
+    int size =
+        snprintf(subject, sizeof subject, "STREAM.INFO.%.*s", (int)stream.size, (const char *)stream.data);
+    if (size < 0 || (size_t)size >= sizeof subject) return NULL;
+    json_t *answer = ask(details, DBK_API_STREAM_INFO, dbk_js_stream_info, subject);
+    if (answer == NULL) return NULL;
+    dbk_members members = dbk_members_begin();
+    dbk_put_slice(&members, "name", stream);
+    dbk_put(&members, "created", take_member(answer, "created"));
+    if (details->request->config) dbk_put(&members, "config", take_member(answer, "config"));
+    dbk_put(&members, "state", take_member(answer, "state"));
+    json_decref(answer);
+    if (details->request->consumers) dbk_put(&members, "consumer_detail", consumers_value(details, stream));
+    return dbk_members_end(&members);
+}
+
+static json_t *streams_value(detailing *details) {
+    name_list names;
+    json_t *array = json_array();
+    if (!begin_names(&names, details->jetstream->allocator)) {
+        details->is_short_of_memory = true;
+        return array;
+    }
+    daybook_status status = daybook_stream_list(details->jetstream->store, keep_stream, &names, NULL);
+    details->is_short_of_memory = array == NULL || names.is_short_of_memory || status == DAYBOOK_ENOMEM;
+    for (size_t i = 0; i < names.count && !details->is_short_of_memory; i++) {
+        if (details->left == 0 || dbk_page_is_late(details->page)) break;
+        details->left--;
+        json_t *stream = stream_value(details, names.items[i]);
+        if (stream != NULL && !dbk_append(array, stream)) details->is_short_of_memory = true;
+    }
+    end_names(&names);
+    return array;
+}
+
+static json_t *account_value(dbk_page *page, const jsz_request *request, const dbk_monitor_snapshot *snapshot,
+                             const dbk_jetstream_facts *facts) {
+    dbk_members members = dbk_members_begin();
+    dbk_put_text(&members, "name", snapshot->account);
+    dbk_put_text(&members, "id", snapshot->account);
+    dbk_put_jetstream_stats(&members, snapshot, facts);
+    if (request->streams) {
+        detailing details = {
+            .page = page, .jetstream = page->server->jetstream, .request = request, .left = DETAILS_MAX};
+        dbk_put(&members, "stream_detail", streams_value(&details));
+        if (details.is_short_of_memory) members.has_failed = true;
+    }
+    return dbk_members_end(&members);
+}
+
+static bool read_request(dbk_page *page, jsz_request *request_out) {
+    if (!dbk_page_read_flag(page, "accounts", &request_out->accounts) ||
+        !dbk_page_read_flag(page, "streams", &request_out->streams) ||
+        !dbk_page_read_flag(page, "consumers", &request_out->consumers) ||
+        !dbk_page_read_flag(page, "config", &request_out->config))
+        return false;
+    if (request_out->consumers) request_out->streams = true;
+    if (request_out->streams || dbk_page_read_text(page, "acc") != NULL) request_out->accounts = true;
+    return true;
+}
+
+static void put_all(dbk_members *members, dbk_page *page, const jsz_request *request,
+                    const dbk_monitor_snapshot *snapshot) {
+    dbk_jetstream_facts facts = {0};
+    if (snapshot->has_jetstream) (void)dbk_jetstream_sum(page, &facts); // what cannot be told now: none
+    dbk_put_jetstream_stats(members, snapshot, &facts);
+    dbk_put_text(members, "server_id", page->server->id);
+    dbk_put_time(members, "now", snapshot->now_ns);
+    dbk_put_flag_if(members, "disabled", !snapshot->has_jetstream);
+    dbk_put(members, "config", dbk_jetstream_config_value(snapshot));
+    dbk_put_count(members, "streams", facts.stream_count);
+    dbk_put_count(members, "consumers", facts.consumer_count);
+    dbk_put_count(members, "messages", facts.message_count);
+    dbk_put_count(members, "bytes", facts.byte_count);
+    if (!request->accounts || !snapshot->has_jetstream) return;
+    json_t *array = json_array();
+    if (!dbk_append(array, account_value(page, request, snapshot, &facts))) members->has_failed = true;
+    dbk_put(members, "account_details", array);
+}
+
+void dbk_page_jsz(dbk_page *page) {
+    jsz_request request;
+    if (!read_request(page, &request)) return;
+    dbk_monitor_snapshot *snapshot = dbk_page_look(page, &(dbk_monitor_snapshot_query){0});
+    if (snapshot == NULL) return;
+    const char *account = dbk_page_read_text(page, "acc");
+    if (account != NULL && strcmp(account, snapshot->account) != 0) {
+        dbk_page_refuse(page, DBK_HTTP_NOT_FOUND, "account not found");
+    } else {
+        dbk_members members = dbk_members_begin();
+        put_all(&members, page, &request, snapshot);
+        dbk_page_send(page, dbk_members_end(&members));
+    }
+    dbk_page_forget(page, snapshot);
+}
+
+// /healthz
+
+static void put_text(dbk_buf *out, const char *text) {
+    dbk_buf_append(out, text, strlen(text));
+}
+
+// On one line, as nats-server does.
+static void answer_health(dbk_page *page, unsigned status, const char *complaint) {
+    dbk_buf *body = &page->exchange->body;
+    page->exchange->status = status;
+    put_text(body, complaint == NULL ? "{\"status\":\"ok\"" : "{\"status\":\"unavailable\",\"error\":");
+    if (complaint != NULL) dbk_json_write_string(body, daybook_text(complaint));
+    put_text(body, "}");
+}
+
+static void check_stream(dbk_page *page, const char *stream, const char *consumer) {
+    daybook_store *store = page->server->store;
+    dbk_slice name = daybook_text(stream);
+    daybook_stream_info *info = NULL;
+    daybook_consumer_info *of_consumer = NULL;
+    daybook_status status = dbk_js_is_hidden(name) ? DAYBOOK_ENOTFOUND
+                                                   : daybook_stream_get_info(store, name, &info, NULL);
+    if (status == DAYBOOK_OK) daybook_stream_info_release(store, info);
+    if (status == DAYBOOK_OK && consumer != NULL) {
+        status = daybook_consumer_get_info(store, name, daybook_text(consumer), &of_consumer, NULL);
+        if (status == DAYBOOK_OK) daybook_consumer_info_release(store, of_consumer);
+        if (status != DAYBOOK_OK) {
+            answer_health(page, DBK_HTTP_NOT_FOUND, "consumer not found");
+            return;
+        }
+    }
+    answer_health(page, status == DAYBOOK_OK ? DBK_HTTP_OK : DBK_HTTP_NOT_FOUND,
+                  status == DAYBOOK_OK ? NULL : "stream not found");
+}
+
+void dbk_page_healthz(dbk_page *page) {
+    bool needs_jetstream = false, server_only = false;
+    const char *stream = dbk_page_read_text(page, "stream");
+    if (!dbk_page_read_flag(page, "js-enabled-only", &needs_jetstream) ||
+        !dbk_page_read_flag(page, "js-server-only", &server_only))
+        return;
+    // That the loop answers is what health is.
+    dbk_monitor_snapshot *snapshot = dbk_page_look(page, &(dbk_monitor_snapshot_query){0});
+    if (snapshot == NULL) {
+        page->exchange->content_type = "application/json";
+        dbk_buf_reset(&page->exchange->body);
+        answer_health(page, DBK_HTTP_UNAVAILABLE, "the server is busy or ends");
+        return;
+    }
+    bool has_jetstream = snapshot->has_jetstream, is_lame_duck = snapshot->is_lame_duck;
+    dbk_page_forget(page, snapshot);
+    if (is_lame_duck) {
+        answer_health(page, DBK_HTTP_UNAVAILABLE, "lame duck mode");
+    } else if (!has_jetstream && (needs_jetstream || stream != NULL)) {
+        answer_health(page, DBK_HTTP_UNAVAILABLE, "JetStream not enabled");
+    } else if (stream != NULL && !server_only) {
+        check_stream(page, stream, dbk_page_read_text(page, "consumer"));
+    } else {
+        answer_health(page, DBK_HTTP_OK, NULL);
+    }
+}
