@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/tables.h"
+#include "base/number.h"
 
 #define PLAIN(kind, name, type, member) DBK_API_FIELD(kind, name, type, member, .is_omitted = false)
 #define OMITTED(kind, name, type, member) DBK_API_FIELD(kind, name, type, member, .is_omitted = true)
@@ -176,7 +177,7 @@ void dbk_api_write_success(dbk_buf *out, dbk_api_answer answer) {
 void dbk_api_write_purged(dbk_buf *out, uint64_t purged_count) {
     begin(out, DBK_API_STREAM_PURGE);
     put(out, ",\"success\":true,\"purged\":");
-    dbk_api_write_uint(out, purged_count);
+    dbk_decimal_append(out, purged_count);
     put(out, "}");
 }
 
@@ -207,7 +208,7 @@ void dbk_api_write_consumer_reset(dbk_buf *out, const dbk_api_dial *dial, const 
     begin(out, DBK_API_CONSUMER_RESET);
     dbk_api_write_members(out, dial, &consumer_object, info);
     put(out, ",\"reset_seq\":");
-    dbk_api_write_uint(out, reset_seq);
+    dbk_decimal_append(out, reset_seq);
     put(out, "}");
 }
 
@@ -218,7 +219,7 @@ void dbk_api_write_consumer_paused(dbk_buf *out, bool is_paused, int64_t pause_u
     dbk_api_write_time(out, pause_until_ns);
     if (pause_remaining_ns > 0) {
         put(out, ",\"pause_remaining\":");
-        dbk_api_write_int(out, pause_remaining_ns);
+        dbk_decimal_append_signed(out, pause_remaining_ns);
     }
     put(out, "}");
 }
@@ -301,7 +302,7 @@ void dbk_api_write_pub_ack(dbk_buf *out, const dbk_api_pub_ack *ack) {
         dbk_api_write_text(out, ack->domain);
     }
     put(out, ",\"seq\":");
-    dbk_api_write_uint(out, ack->seq);
+    dbk_decimal_append(out, ack->seq);
     if (ack->is_duplicate) put(out, ",\"duplicate\": true");
     if (ack->counter.size > 0) {
         put(out, ",\"val\":");
@@ -311,7 +312,7 @@ void dbk_api_write_pub_ack(dbk_buf *out, const dbk_api_pub_ack *ack) {
         put(out, ",\"batch\":");
         dbk_api_write_text(out, ack->batch);
         put(out, ",\"count\":");
-        dbk_api_write_uint(out, ack->batch_count);
+        dbk_decimal_append(out, ack->batch_count);
     }
     put(out, "}");
 }
@@ -322,7 +323,7 @@ void dbk_api_write_pub_failure(dbk_buf *out, const dbk_api_error *error, dbk_sli
     put(out, ",\"stream\":");
     dbk_api_write_text(out, stream);
     put(out, ",\"seq\":");
-    dbk_api_write_uint(out, seq);
+    dbk_decimal_append(out, seq);
     put(out, "}");
 }
 

@@ -7,6 +7,7 @@
 #include "api/consumer_config.h"
 #include "api/tables.h"
 #include "base/bytes.h"
+#include "base/number.h"
 #include "base/time.h"
 #include "daybook/subject.h"
 
@@ -229,8 +230,8 @@ static bool check_caps(check *c) {
         return false;
     if (limits->inactive_threshold_ns > 0 &&
         c->config->inactive_threshold_ns > limits->inactive_threshold_ns) {
-        char text[DBK_API_DURATION_TEXT_SIZE];
-        (void)dbk_api_format_duration(limits->inactive_threshold_ns, text);
+        char text[DBK_GO_DURATION_TEXT_SIZE];
+        (void)dbk_go_duration_format(limits->inactive_threshold_ns, text);
         return dbk_api_fail_with(c->error, DBK_API_ERR_CONSUMER_INACTIVE_THRESHOLD_EXCESS, "%s", text);
     }
     if (!c->config->direct) return true;
@@ -312,7 +313,7 @@ static bool check_sample(check *c) {
     uint64_t percent;
     if (text.size == 0) return true;
     if (((const char *)text.data)[text.size - 1] == '%') text.size--;
-    if (dbk_api_parse_uint(text, &percent)) return true;
+    if (dbk_decimal_parse(text, &percent)) return true;
     return dbk_api_fail_with(c->error, DBK_API_ERR_CONSUMER_INVALID_SAMPLING,
                              "strconv.Atoi: parsing \"%.*s\": invalid syntax",
                              (int)(text.size < 64 ? text.size : 64), (const char *)text.data);

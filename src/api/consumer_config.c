@@ -11,6 +11,7 @@
 
 #include "api/tables.h"
 #include "base/bytes.h"
+#include "base/number.h"
 
 static const char *const deliver_policies[] = {
     "all", "last", "new", "by_start_sequence", "by_start_time", "last_per_subject", NULL};
@@ -100,7 +101,7 @@ int dbk_api_consumer_config_sample(const dbk_api_consumer_config *config) {
     dbk_slice text = config->sample_freq;
     uint64_t percent;
     if (text.size > 0 && ((const char *)text.data)[text.size - 1] == '%') text.size--;
-    if (!dbk_api_parse_uint(text, &percent)) return 0;
+    if (!dbk_decimal_parse(text, &percent)) return 0;
     return percent > 100 ? 100 : (int)percent;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/value.h"
+#include "base/number.h"
 
 typedef struct entry {
     int error_code;
@@ -89,9 +90,9 @@ bool dbk_api_fail_status(dbk_api_error *error, daybook_status status, const dayb
 
 void dbk_api_write_error_object(dbk_buf *out, const dbk_api_error *error) {
     dbk_buf_append_slice(out, daybook_text("{\"code\":"));
-    dbk_api_write_int(out, error->code);
+    dbk_decimal_append_signed(out, error->code);
     dbk_buf_append_slice(out, daybook_text(",\"err_code\":"));
-    dbk_api_write_int(out, error->error_code);
+    dbk_decimal_append_signed(out, error->error_code);
     if (error->description[0] != '\0') {
         dbk_buf_append_slice(out, daybook_text(",\"description\":"));
         dbk_api_write_text(out, daybook_text(error->description));

@@ -8,6 +8,7 @@
 #include "api/object_internal.h"
 #include "api/tables.h"
 #include "base/bytes.h"
+#include "base/number.h"
 
 enum { STAMP_COUNT = 3, VERSION_STAMPED = 211 };
 
@@ -88,7 +89,7 @@ static void write_counts(writer *w, const dbk_api_counts *counts) {
         if (i > 0) put(w, ",");
         dbk_api_write_text(w->out, counts->items[i].subject);
         put(w, ":");
-        dbk_api_write_uint(w->out, counts->items[i].count);
+        dbk_decimal_append(w->out, counts->items[i].count);
     }
     put(w, "}");
 }
@@ -113,10 +114,10 @@ static void write_element(writer *w, const dbk_api_field *field, const void *val
         dbk_api_write_text(w->out, ((const dbk_api_texts *)value)->items[i]);
         break;
     case DBK_API_NUMBERS:
-        dbk_api_write_uint(w->out, ((const dbk_api_numbers *)value)->items[i]);
+        dbk_decimal_append(w->out, ((const dbk_api_numbers *)value)->items[i]);
         break;
     case DBK_API_DURATIONS:
-        dbk_api_write_int(w->out, ((const dbk_api_durations *)value)->items[i]);
+        dbk_decimal_append_signed(w->out, ((const dbk_api_durations *)value)->items[i]);
         break;
     default:
         write_struct(w, field->object, dbk_api_item_at(field->object, value, i));
@@ -142,10 +143,10 @@ static void write_value(writer *w, const dbk_api_field *field, const void *value
     case DBK_API_INT64:
     case DBK_API_INT32:
     case DBK_API_DURATION:
-        dbk_api_write_int(w->out, *(const int64_t *)value);
+        dbk_decimal_append_signed(w->out, *(const int64_t *)value);
         break;
     case DBK_API_UINT:
-        dbk_api_write_uint(w->out, *(const uint64_t *)value);
+        dbk_decimal_append(w->out, *(const uint64_t *)value);
         break;
     case DBK_API_TIME:
         dbk_api_write_time(w->out, *(const int64_t *)value);

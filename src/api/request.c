@@ -7,6 +7,7 @@
 
 #include "api/tables.h"
 #include "base/bytes.h"
+#include "base/number.h"
 #include "json/json.h"
 
 #define PLAIN(kind, name, type, member) DBK_API_FIELD(kind, name, type, member, .is_omitted = true)
@@ -135,7 +136,7 @@ static int64_t batch_of(dbk_slice text) {
     const char *at = text.data;
     bool is_signed = text.size > 0 && (*at == '-' || *at == '+');
     uint64_t number;
-    if (!dbk_api_parse_uint(daybook_bytes(at + is_signed, text.size - is_signed), &number) ||
+    if (!dbk_decimal_parse(daybook_bytes(at + is_signed, text.size - is_signed), &number) ||
         number > INT64_MAX)
         return 1;
     return is_signed && *at == '-' ? -(int64_t)number : (int64_t)number;

@@ -10,6 +10,7 @@
 #include "api/tables.h"
 #include "api/transform.h"
 #include "base/bytes.h"
+#include "base/number.h"
 #include "base/time.h"
 #include "daybook/subject.h"
 
@@ -119,8 +120,8 @@ static bool check_ages(check *c) {
         return invalid(c, "duplicates window can not be larger then max age");
     int64_t window_max_ns = c->limits->duplicate_window_max_ns;
     if (window_max_ns > 0 && config->duplicate_window_ns > window_max_ns) {
-        char text[DBK_API_DURATION_TEXT_SIZE];
-        (void)dbk_api_format_duration(window_max_ns, text);
+        char text[DBK_GO_DURATION_TEXT_SIZE];
+        (void)dbk_go_duration_format(window_max_ns, text);
         return dbk_api_fail_with(c->error, DBK_API_ERR_STREAM_INVALID_CONFIG,
                                  "duplicates window can not be larger then server limit of %s", text);
     }

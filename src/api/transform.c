@@ -11,6 +11,7 @@
 
 #include "api/value.h"
 #include "base/bytes.h"
+#include "base/number.h"
 #include "subject/subject.h"
 
 enum { TOKEN_MAX = 64, ARGUMENT_MAX = 32, SUBJECT_SIZE_MAX = 4096 };
@@ -135,7 +136,7 @@ static const function *find_function(dbk_slice name) {
 
 static bool add_wildcard(compiler *c, step *made, dbk_slice argument, dbk_slice token) {
     uint64_t index;
-    if (!dbk_api_parse_uint(trim(argument), &index)) return refuse(c, bad_argument, token);
+    if (!dbk_decimal_parse(trim(argument), &index)) return refuse(c, bad_argument, token);
     if (index == 0 || index > c->wildcard_count) return refuse_index(c, token, index);
     if (made->token_count == ARGUMENT_MAX) return refuse(c, many_arguments, token);
     made->tokens[made->token_count++] = c->wildcards[index - 1];
@@ -143,7 +144,7 @@ static bool add_wildcard(compiler *c, step *made, dbk_slice argument, dbk_slice 
 }
 
 static bool take_number(compiler *c, step *made, dbk_slice argument, dbk_slice token) {
-    if (!dbk_api_parse_uint(trim(argument), &made->number) || made->number > INT32_MAX)
+    if (!dbk_decimal_parse(trim(argument), &made->number) || made->number > INT32_MAX)
         return refuse(c, bad_argument, token);
     return made->number > 0 || refuse(c, bad_argument, token);
 }
@@ -201,7 +202,7 @@ static bool compile_token(compiler *c, dbk_slice token, step *made) {
     for (size_t i = 0; i < token.size; i++) {
         if ((unsigned char)at[i] <= ' ' || at[i] == 0x7f) return refuse(c, bad_subject, daybook_text(""));
     }
-    if (*at == '$' && dbk_api_parse_uint(daybook_bytes(at + 1, token.size - 1), &index)) {
+    if (*at == '$' && dbk_decimal_parse(daybook_bytes(at + 1, token.size - 1), &index)) {
         made->kind = STEP_WILDCARD;
         return add_wildcard(c, made, daybook_bytes(at + 1, token.size - 1), token);
     }
@@ -280,7 +281,7 @@ static void append_partition(const step *at, dbk_slice subject, dbk_buf *out) {
         const unsigned char *bytes = token.data;
         for (size_t k = 0; k < token.size; k++) hash = (hash ^ bytes[k]) * UINT32_C(16777619);
     }
-    dbk_api_write_uint(out, hash % (uint32_t)at->number);
+    dbk_decimal_append(out, hash % (uint32_t)at->number);
 }
 
 static void append_split(const step *at, dbk_slice token, dbk_buf *out) {

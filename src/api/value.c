@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values as Go writes and reads them: strings (encoding/json), times (RFC3339Nano), durations
-// (time.Duration), base64.
+// Values as Go writes and reads them: strings (encoding/json), times (RFC3339Nano), base64.
 #include "api/value.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/number.h"
 #include "base/time.h"
 
 // Text.
@@ -65,18 +64,6 @@ void dbk_api_write_text(dbk_buf *out, dbk_slice text) {
     }
     if (text.size > plain_from) dbk_buf_append(out, bytes + plain_from, text.size - plain_from);
     dbk_buf_append_u8(out, '"');
-}
-
-void dbk_api_write_int(dbk_buf *out, int64_t number) {
-    char text[24];
-    int size = snprintf(text, sizeof text, "%" PRId64, number);
-    dbk_buf_append(out, text, (size_t)size);
-}
-
-void dbk_api_write_uint(dbk_buf *out, uint64_t number) {
-    char text[24];
-    int size = snprintf(text, sizeof text, "%" PRIu64, number);
-    dbk_buf_append(out, text, (size_t)size);
 }
 
 void dbk_api_write_base64(dbk_buf *out, dbk_slice bytes) {
@@ -179,122 +166,7 @@ bool dbk_api_parse_time(dbk_slice text, int64_t *time_ns_out) {
     return true;
 }
 
-// Durations.
-
-size_t dbk_api_format_duration(int64_t duration_ns, char text_out[DBK_API_DURATION_TEXT_SIZE]) {
-    uint64_t rest = duration_ns < 0 ? 0 - (uint64_t)duration_ns : (uint64_t)duration_ns;
-    const char *sign = duration_ns < 0 ? "-" : "";
-    char fraction[16] = "";
-    const char *unit = "s";
-    uint64_t scale = (uint64_t)DBK_SECOND_NS;
-    int digits = 9;
-    if (rest == 0) return (size_t)snprintf(text_out, DBK_API_DURATION_TEXT_SIZE, "0s");
-    if (rest < 1000) {
-        unit = "ns", scale = 1, digits = 0;
-    } else if (rest < 1000000) {
-        unit = "\xc2\xb5s", scale = 1000, digits = 3;
-    } else if (rest < scale) {
-        unit = "ms", scale = 1000000, digits = 6;
-    }
-    if (rest % scale != 0) {
-        int size = snprintf(fraction, sizeof fraction, ".%0*" PRIu64, digits, rest % scale);
-        while (fraction[size - 1] == '0') fraction[--size] = '\0';
-    }
-    rest /= scale;
-    int size;
-    if (digits < 9 || rest < 60)
-        size =
-            snprintf(text_out, DBK_API_DURATION_TEXT_SIZE, "%s%" PRIu64 "%s%s", sign, rest, fraction, unit);
-    else if (rest < 3600)
-        size = snprintf(text_out, DBK_API_DURATION_TEXT_SIZE, "%s%" PRIu64 "m%" PRIu64 "%ss", sign, rest / 60,
-                        rest % 60, fraction);
-    else
-        size = snprintf(text_out, DBK_API_DURATION_TEXT_SIZE, "%s%" PRIu64 "h%" PRIu64 "m%" PRIu64 "%ss",
-                        sign, rest / 3600, rest / 60 % 60, rest % 60, fraction);
-    return (size_t)size;
-}
-
-static bool add_product(uint64_t *sum, uint64_t number, uint64_t scale) {
-    if (number > (UINT64_MAX >> 1) / scale) return false;
-    uint64_t product = number * scale;
-    if (product > (UINT64_MAX >> 1) - *sum) return false;
-    *sum += product;
-    return true;
-}
-
-static const struct {
-    const char *name;
-    uint64_t scale;
-} units[] = {
-    {"ns", 1},       {"us", 1000},      {"\xc2\xb5s", 1000},          {"\xce\xbcs", 1000},
-    {"ms", 1000000}, {"s", 1000000000}, {"m", UINT64_C(60000000000)}, {"h", UINT64_C(3600000000000)},
-};
-
-// The unit at the front of the text, which ends before the next digit or dot; 0: none.
-static uint64_t take_unit(const char **at, const char *end) {
-    const char *start = *at;
-    while (*at < end && !is_digit(**at) && **at != '.') (*at)++;
-    dbk_slice unit = daybook_bytes(start, (size_t)(*at - start));
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-        if (dbk_slice_equal(unit, daybook_text(units[i].name))) return units[i].scale;
-    }
-    return 0;
-}
-
-// One "12.5h".
-static bool take_step(const char **at, const char *end, uint64_t *sum) {
-    uint64_t whole = 0, fraction = 0, fraction_scale = 1;
-    const char *start = *at;
-    bool has_point = false;
-    for (; *at < end && is_digit(**at); (*at)++) {
-        if (!add_product(&(uint64_t){0}, whole, 10)) return false;
-        whole = whole * 10 + (uint64_t)(**at - '0');
-    }
-    if (*at < end && **at == '.') {
-        has_point = true;
-        for ((*at)++; *at < end && is_digit(**at); (*at)++) {
-            if (fraction_scale >= UINT64_C(1000000000000000)) continue; // Far below a nanosecond of an hour.
-            fraction = fraction * 10 + (uint64_t)(**at - '0');
-            fraction_scale *= 10;
-        }
-    }
-    if (*at - start == (has_point ? 1 : 0)) return false; // No digit.
-    uint64_t scale = take_unit(at, end);
-    if (scale == 0 || !add_product(sum, whole, scale)) return false;
-    return add_product(sum, (uint64_t)((double)fraction * ((double)scale / (double)fraction_scale)), 1);
-}
-
-bool dbk_api_parse_duration(dbk_slice text, int64_t *duration_ns_out) {
-    const char *at = text.data;
-    const char *end = at + text.size;
-    uint64_t sum = 0;
-    bool is_negative = false;
-    if (text.size > 0 && (*at == '-' || *at == '+')) is_negative = *at++ == '-';
-    if (at == end) return false;
-    if (end - at == 1 && *at == '0') {
-        *duration_ns_out = 0;
-        return true;
-    }
-    while (at < end) {
-        if (!take_step(&at, end, &sum)) return false;
-    }
-    *duration_ns_out = is_negative ? -(int64_t)sum : (int64_t)sum;
-    return true;
-}
-
-bool dbk_api_parse_uint(dbk_slice text, uint64_t *number_out) {
-    const char *at = text.data;
-    uint64_t number = 0;
-    if (text.size == 0) return false;
-    for (size_t i = 0; i < text.size; i++) {
-        if (!is_digit(at[i])) return false;
-        unsigned digit = (unsigned)(at[i] - '0');
-        if (number > (UINT64_MAX - digit) / 10) return false;
-        number = number * 10 + digit;
-    }
-    *number_out = number;
-    return true;
-}
+// Headers and names.
 
 static bool is_never(dbk_slice text) {
     static const char never[] = "never";
@@ -314,12 +186,12 @@ bool dbk_api_parse_ttl(dbk_slice text, int64_t *ttl_ns_out) {
         *ttl_ns_out = -1;
         return true;
     }
-    if (dbk_api_parse_duration(text, &duration_ns)) {
+    if (dbk_go_duration_parse(text, &duration_ns)) {
         if (duration_ns < DBK_SECOND_NS) return false;
         *ttl_ns_out = duration_ns / DBK_SECOND_NS * DBK_SECOND_NS;
         return true;
     }
-    if (!dbk_api_parse_uint(text, &seconds) || seconds > INT64_MAX) return false;
+    if (!dbk_decimal_parse(text, &seconds) || seconds > INT64_MAX) return false;
     *ttl_ns_out = (int64_t)(seconds < seconds_max ? seconds : seconds_max) * DBK_SECOND_NS;
     return true;
 }

@@ -56,27 +56,15 @@ typedef struct dbk_api_counts {
 /// A JSON string with its quotes, escaped as Go does: < > & and U+2028, U+2029 too, and U+FFFD for what is no
 /// UTF-8.
 void dbk_api_write_text(dbk_buf *out, dbk_slice text);
-void dbk_api_write_int(dbk_buf *out, int64_t number);
-void dbk_api_write_uint(dbk_buf *out, uint64_t number);
 /// A JSON string in standard base64 with padding.
 void dbk_api_write_base64(dbk_buf *out, dbk_slice bytes);
 /// A JSON string in RFC 3339, UTC, fraction without trailing zeros; 0 is Go's zero time
 /// "0001-01-01T00:00:00Z".
 void dbk_api_write_time(dbk_buf *out, int64_t time_ns);
 
-enum { DBK_API_DURATION_TEXT_SIZE = 32 };
-/// A duration as Go prints it: "1m0s", "1.5s", "250ms", "0s". NUL-terminated; returns its length.
-size_t dbk_api_format_duration(int64_t duration_ns, char text_out[DBK_API_DURATION_TEXT_SIZE]);
-
-/// What Go's time.ParseDuration takes: "1h30m", "-1.5h", "300ms", "0". False for anything else and beyond
-/// int64.
-bool dbk_api_parse_duration(dbk_slice text, int64_t *duration_ns_out);
 /// RFC 3339 with an offset, as Go reads a time in JSON. Go's zero time gives 0, the epoch itself 1 (0 is
 /// none), what lies beyond the years 1678 to 2261 their first or last nanosecond. False for anything else.
 bool dbk_api_parse_time(dbk_slice text, int64_t *time_ns_out);
-/// A decimal number as a header has it: digits only, at most 2^64 - 1. An expected sequence, a count, a
-/// priority.
-bool dbk_api_parse_uint(dbk_slice text, uint64_t *number_out);
 /// The header Nats-TTL: seconds, a duration of at least 1 s, or "never" in any case of letters.
 /// @param ttl_ns_out  a whole number of seconds; 0: no TTL of its own; -1: never
 /// @return false: MESSAGE_TTL_INVALID

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values by themselves: numbers and durations from text, names of kinds, looking into maps, and messages with a
-// place. Pure, any thread.
+// Values by themselves: sizes from text, names of kinds, looking into maps, and messages with a place. Pure, any thread.
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/time.h"
+#include "base/number.h"
 #include "config/config.h"
 
 static bool is_digit(char byte) {
@@ -34,90 +33,15 @@ static int64_t factor_of(const char *at, const char *end) {
 }
 
 bool dbk_config_parse_integer(dbk_slice text, int64_t *integer_out) {
-    const char *at = text.data;
-    const char *end = text.size == 0 ? at : at + text.size;
-    bool is_negative = at != end && *at == '-';
-    if (is_negative) at++;
-    if (at == end || !is_digit(*at)) return false;
-    // Counted downwards: the least number has no positive twin.
-    int64_t value = 0;
-    for (; at != end && is_digit(*at); at++) {
-        if (__builtin_mul_overflow(value, 10, &value)) return false;
-        if (__builtin_sub_overflow(value, *at - '0', &value)) return false;
-    }
-    int64_t factor = factor_of(at, end);
-    if (factor == 0 || __builtin_mul_overflow(value, factor, &value)) return false;
-    if (!is_negative && value == INT64_MIN) return false;
-    *integer_out = is_negative ? value : -value;
-    return true;
-}
-
-typedef struct duration_unit {
-    const char *name;
-    int64_t nanoseconds;
-} duration_unit;
-
-// "m" behind "ms": the longer name first.
-static const duration_unit duration_units[] = {
-    {"ns", 1},
-    {"us", 1000},
-    {"\xc2\xb5s", 1000}, // both of Unicode's micro signs
-    {"\xce\xbcs", 1000},
-    {"ms", DBK_MILLISECOND_NS},
-    {"s", DBK_SECOND_NS},
-    {"m", 60 * DBK_SECOND_NS},
-    {"h", 3600 * DBK_SECOND_NS},
-};
-
-static const duration_unit *take_unit(const char **at, const char *end) {
-    for (size_t i = 0; i < sizeof duration_units / sizeof duration_units[0]; i++) {
-        size_t size = strlen(duration_units[i].name);
-        if ((size_t)(end - *at) < size || memcmp(*at, duration_units[i].name, size) != 0) continue;
-        *at += size;
-        return &duration_units[i];
-    }
-    return NULL;
-}
-
-// A number with its unit, "1.5h", added to *sum. Digits of the fraction beyond a nanosecond are dropped.
-static bool take_duration_part(const char **at, const char *end, int64_t *sum) {
-    int64_t whole = 0;
-    bool has_digits = false;
-    for (; *at != end && is_digit(**at); (*at)++, has_digits = true) {
-        if (__builtin_mul_overflow(whole, 10, &whole)) return false;
-        if (__builtin_add_overflow(whole, **at - '0', &whole)) return false;
-    }
-    int64_t fraction = 0;
-    int64_t scale = 1;
-    if (*at != end && **at == '.') {
-        for ((*at)++; *at != end && is_digit(**at); (*at)++, has_digits = true) {
-            // 10^9 steps of an hour still fit: 3.6e12 * 1e6.
-            if (scale >= 1000000) continue;
-            fraction = fraction * 10 + (**at - '0');
-            scale *= 10;
-        }
-    }
-    if (!has_digits) return false;
-    const duration_unit *unit = take_unit(at, end);
-    if (unit == NULL || __builtin_mul_overflow(whole, unit->nanoseconds, &whole)) return false;
-    return !__builtin_add_overflow(*sum, whole, sum) &&
-           !__builtin_add_overflow(*sum, fraction * unit->nanoseconds / scale, sum);
-}
-
-bool dbk_config_parse_duration(dbk_slice text, int64_t *nanoseconds_out) {
-    const char *at = text.data;
-    const char *end = text.size == 0 ? at : at + text.size;
-    bool is_negative = at != end && *at == '-';
-    if (at != end && (*at == '-' || *at == '+')) at++;
-    if (at == end) return false;
-    int64_t sum = 0;
-    if (end - at == 1 && *at == '0') {
-        at = end; // the only number that needs no unit
-    }
-    while (at != end) {
-        if (!take_duration_part(&at, end, &sum)) return false;
-    }
-    *nanoseconds_out = is_negative ? -sum : sum;
+    const char *start = text.data;
+    if (text.size == 0) return false;
+    const char *at = start + (*start == '-'), *end = start + text.size;
+    while (at != end && is_digit(*at)) at++;
+    int64_t value, factor = factor_of(at, end);
+    if (factor == 0 || !dbk_decimal_parse_signed(daybook_bytes(start, (size_t)(at - start)), &value) ||
+        __builtin_mul_overflow(value, factor, &value))
+        return false;
+    *integer_out = value;
     return true;
 }
 

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/number.h"
 #include "json/json.h"
 
 typedef struct parser {
@@ -69,22 +70,6 @@ static bool has_memory(parser *text, const void *made) {
 
 // Numbers.
 
-// False where the digits do not fit.
-static bool read_integer(dbk_slice digits, int64_t *value_out) {
-    const char *at = digits.data;
-    const char *end = at + digits.size;
-    bool is_negative = *at == '-';
-    int64_t value = 0; // Counted down: the negative side has one number more.
-    for (at += is_negative; at < end; at++) {
-        int digit = *at - '0';
-        if (value < (INT64_MIN + digit) / 10) return false;
-        value = value * 10 - digit;
-    }
-    if (!is_negative && value == INT64_MIN) return false;
-    *value_out = is_negative ? value : -value;
-    return true;
-}
-
 // strtod knows the decimal point of the host's locale only, JSON's is always a dot.
 static bool read_real(parser *text, dbk_slice number, double *value_out) {
     size_t mark = text->scratch.size;
@@ -111,7 +96,7 @@ static bool take_number_value(parser *text, json_t **value_out) {
     bool is_real = false;
     for (size_t i = 0; i < number.size; i++) is_real |= strchr(".eE", start[i]) != NULL;
     int64_t integer = 0;
-    if (!is_real && read_integer(number, &integer)) {
+    if (!is_real && dbk_decimal_parse_signed(number, &integer)) {
         *value_out = json_integer(integer);
         return has_memory(text, *value_out);
     }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "json/json.h"
 
 static const char *short_escape(unsigned char byte) {
@@ -98,7 +99,6 @@ static void write_array(dbk_buf *out, const json_t *value) {
 }
 
 void dbk_json_write(dbk_buf *out, const json_t *value) {
-    char number[32];
     switch (json_typeof(value)) {
     case JSON_OBJECT:
         write_object(out, value);
@@ -110,8 +110,7 @@ void dbk_json_write(dbk_buf *out, const json_t *value) {
         dbk_json_write_string(out, daybook_bytes(json_string_value(value), json_string_length(value)));
         break;
     case JSON_INTEGER:
-        (void)snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-        dbk_buf_append(out, number, strlen(number));
+        dbk_decimal_append_signed(out, json_integer_value(value));
         break;
     case JSON_REAL:
         write_real(out, json_real_value(value));

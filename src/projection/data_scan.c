@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/number.h"
 
 enum { NAME_ENCODED_MAX = 6 * DBK_PARAMETER_NAME_SIZE_MAX };
 
@@ -192,23 +193,6 @@ static bool pass_number(scanner *text) {
     return true;
 }
 
-// False where it has a fraction or exponent, or does not fit.
-static bool read_integer(dbk_slice number, int64_t *value_out) {
-    const char *at = number.data;
-    const char *end = at + number.size;
-    bool is_negative = *at == '-';
-    int64_t value = 0; // Counted down: the negative side has one number more.
-    for (at += is_negative; at < end; at++) {
-        if (*at < '0' || *at > '9') return false;
-        int digit = *at - '0';
-        if (value < (INT64_MIN + digit) / 10) return false;
-        value = value * 10 - digit;
-    }
-    if (!is_negative && value == INT64_MIN) return false;
-    *value_out = is_negative ? value : -value;
-    return true;
-}
-
 // Up to 15 digits and a fraction without exponent, by far most numbers: both parts are exact as doubles, so
 // one division rounds rightly (Clinger 1990).
 static bool read_short_real(dbk_slice number, double *value_out) {
@@ -288,7 +272,7 @@ static bool keep_number(scanner *text, uint32_t index) {
     dbk_slice number = daybook_bytes(start, (size_t)(text->at - start));
     int64_t integer = 0;
     double real = 0;
-    if (read_integer(number, &integer)) {
+    if (dbk_decimal_parse_signed(number, &integer)) {
         value->kind = DBK_VALUE_INTEGER;
         value->integer = integer;
         return keep_bytes(text, number, value);

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/number.h"
 #include "daybook/subject.h"
 
 enum { ARENA_CHUNK_SIZE = 8192 };
@@ -159,13 +160,8 @@ static daybook_status take_projection(parser *parsed, dbk_slice name, dbk_place 
 }
 
 static daybook_status take_version(parser *parsed, dbk_slice text, dbk_place place) {
-    const char *at = text.data;
-    uint64_t version = 0;
-    bool is_sound = text.size > 0 && text.size <= 18;
-    for (size_t i = 0; is_sound && i < text.size; i++) {
-        is_sound = at[i] >= '0' && at[i] <= '9';
-        version = version * 10 + (uint64_t)(at[i] - '0');
-    }
+    uint64_t version;
+    bool is_sound = text.size <= 18 && dbk_decimal_parse(text, &version);
     if (parsed->has_version) return fail_at(parsed, place, "the version is given twice", nothing, "");
     if (!is_sound || version == 0)
         return fail_at(parsed, place, "bad version '", text, "': it is a whole number from 1");

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/number.h"
 #include "daybook/time.h"
 #include "projection/data_scan.h"
 #include "projection/sql.h"
@@ -247,20 +248,13 @@ static bool give_text(dbk_value *value, dbk_slice text, dbk_arena *arena) {
 }
 
 static bool give_number(dbk_value *value, uint64_t number, dbk_arena *arena) {
-    enum { DIGIT_COUNT_MAX = 20 };
-    char *end = dbk_arena_alloc(arena, DIGIT_COUNT_MAX + 1);
-    if (end == NULL) return false;
-    end += DIGIT_COUNT_MAX;
-    char *at = end;
-    *end = '\0';
-    uint64_t rest = number;
-    do {
-        *--at = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
+    char *digits = dbk_arena_alloc(arena, DBK_DECIMAL_SIZE_MAX + 1);
+    if (digits == NULL) return false;
+    size_t size = dbk_decimal_format(number, digits);
+    digits[size] = '\0';
     value->kind = DBK_VALUE_INTEGER;
     value->integer = (int64_t)number; // Positions and the like stay below 2^63.
-    value->text = daybook_bytes(at, (size_t)(end - at));
+    value->text = daybook_bytes(digits, size);
     return true;
 }
 

@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/number.h"
 
 static daybook_status out_of_memory(daybook_error *error) {
     return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory: statement not taken");
@@ -343,13 +344,10 @@ static bool walk_table(walker *walk, dbk_slice *table_out) {
 
 // A whole number of up to 18 digits.
 static bool read_constant_number(const walker *walk, dbk_value *value) {
-    const char *digits = walk->token.text.data;
-    if (walk->token.kind != DBK_SQL_NUMBER || walk->token.text.size > 18) return false;
-    int64_t number = 0;
-    for (size_t i = 0; i < walk->token.text.size; i++) {
-        if (digits[i] < '0' || digits[i] > '9') return false;
-        number = number * 10 + (digits[i] - '0');
-    }
+    int64_t number;
+    if (walk->token.kind != DBK_SQL_NUMBER || walk->token.text.size > 18 ||
+        !dbk_decimal_parse_signed(walk->token.text, &number))
+        return false;
     value->kind = DBK_VALUE_INTEGER;
     value->integer = number;
     value->text = walk->token.text;

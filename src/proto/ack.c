@@ -43,7 +43,7 @@ size_t dbk_ack_numbers_encode(const dbk_ack_subject *ack, char *out) {
     char *at = out;
     for (size_t i = 0; i < NUMBER_TOKENS; i++) {
         if (i > 0) *at++ = '.';
-        at += dbk_decimal_encode(numbers[i], at);
+        at += dbk_decimal_format(numbers[i], at);
     }
     return (size_t)(at - out);
 }
@@ -64,10 +64,10 @@ static size_t split(dbk_slice subject, dbk_slice tokens[TOKEN_COUNT_MAX]) {
 
 static bool take_numbers(const dbk_slice *tokens, dbk_ack_subject *ack) {
     uint64_t time_ns;
-    if (!dbk_decimal_read(tokens[0], &ack->delivered) ||
-        !dbk_decimal_read(tokens[1], &ack->stream_sequence) ||
-        !dbk_decimal_read(tokens[2], &ack->consumer_sequence) || !dbk_decimal_read(tokens[3], &time_ns) ||
-        !dbk_decimal_read(tokens[4], &ack->pending) || time_ns > INT64_MAX)
+    if (!dbk_decimal_parse(tokens[0], &ack->delivered) ||
+        !dbk_decimal_parse(tokens[1], &ack->stream_sequence) ||
+        !dbk_decimal_parse(tokens[2], &ack->consumer_sequence) || !dbk_decimal_parse(tokens[3], &time_ns) ||
+        !dbk_decimal_parse(tokens[4], &ack->pending) || time_ns > INT64_MAX)
         return false;
     ack->time_ns = (int64_t)time_ns;
     return true;
@@ -157,7 +157,7 @@ static bool take_integer(dbk_slice text, int64_t *number_out) {
     bool is_negative = text.size > 0 && digits[0] == '-';
     uint64_t number;
     if (is_negative) text = daybook_bytes(digits + 1, text.size - 1);
-    if (!dbk_decimal_read(text, &number) || number > INT64_MAX) return false;
+    if (!dbk_decimal_parse(text, &number) || number > INT64_MAX) return false;
     *number_out = is_negative ? -(int64_t)number : (int64_t)number;
     return true;
 }
@@ -190,7 +190,7 @@ static void read_delay(dbk_ack_body *ack) {
     int64_t delay_ns = 0;
     if (ack->text.size == 0) return;
     bool is_good = text[0] == '{' ? read_delay_object(ack->text, &delay_ns)
-                                  : dbk_duration_read(ack->text, &delay_ns);
+                                  : dbk_go_duration_parse(ack->text, &delay_ns);
     ack->is_delay_garbled = !is_good;
     ack->delay_ns = is_good ? delay_ns : 0;
 }

@@ -20,7 +20,7 @@
 #include <stdbool.h>
 
 #include "base/memory.h"
-#include "proto/number.h"
+#include "base/number.h"
 
 typedef struct dbk_ack_subject {
     dbk_slice domain;       // v2; empty: v1, or "_"

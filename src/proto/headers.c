@@ -199,7 +199,7 @@ void dbk_headers_add(dbk_buf *out, dbk_slice name, dbk_slice value) {
 
 void dbk_headers_add_number(dbk_buf *out, dbk_slice name, uint64_t number) {
     char digits[DBK_DECIMAL_SIZE_MAX];
-    dbk_headers_add(out, name, daybook_bytes(digits, dbk_decimal_encode(number, digits)));
+    dbk_headers_add(out, name, daybook_bytes(digits, dbk_decimal_format(number, digits)));
 }
 
 void dbk_headers_end(dbk_buf *out) {

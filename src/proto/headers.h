@@ -22,7 +22,7 @@
 #include <stdbool.h>
 
 #include "base/memory.h"
-#include "proto/number.h"
+#include "base/number.h"
 
 typedef struct dbk_headers {
     unsigned status; // 0: none
@@ -88,7 +88,7 @@ dbk_slice dbk_publish_header_name(dbk_publish_header header);
 
 /// What sequence headers hold: digits only, up to 2^64 - 1.
 static inline bool dbk_header_number(dbk_slice value, uint64_t *number_out) {
-    return dbk_decimal_read(value, number_out);
+    return dbk_decimal_parse(value, number_out);
 }
 
 // Writing: begin, add any number, end.

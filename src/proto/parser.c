@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "base/number.h"
+
 enum {
     FIELD_COUNT_MAX = 5,
     VERB_SIZE_MAX = 7,
@@ -75,15 +77,7 @@ static size_t split(dbk_slice text, dbk_slice fields[FIELD_COUNT_MAX]) {
 }
 
 static bool take_number(dbk_slice field, size_t digits_max, uint64_t *number_out) {
-    const char *digits = field.data;
-    if (field.size == 0 || field.size > digits_max) return false;
-    uint64_t number = 0;
-    for (size_t i = 0; i < field.size; i++) {
-        if (digits[i] < '0' || digits[i] > '9') return false;
-        number = number * 10 + (uint64_t)(digits[i] - '0');
-    }
-    *number_out = number;
-    return true;
+    return field.size <= digits_max && dbk_decimal_parse(field, number_out);
 }
 
 static dbk_proto_result take_subscribe(const dbk_slice *fields, size_t count,

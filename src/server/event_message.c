@@ -7,6 +7,7 @@
 #include "server/event_message.h"
 
 #include "base/bytes.h"
+#include "base/number.h"
 #include "daybook/time.h"
 #include "proto/ack.h"
 
@@ -48,7 +49,7 @@ static uint8_t *put_line(uint8_t *at, daybook_slice name, daybook_slice value) {
 
 static uint8_t *put_number(uint8_t *at, const char *name, uint64_t number) {
     char digits[NUMBER_MAX];
-    return put_line(at, daybook_text(name), daybook_bytes(digits, dbk_decimal_encode(number, digits)));
+    return put_line(at, daybook_text(name), daybook_bytes(digits, dbk_decimal_format(number, digits)));
 }
 
 // As Go prints it: without the zeros a fraction ends with.

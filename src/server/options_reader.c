@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/number.h"
 #include "base/time.h"
 
 // --- Memory ---
@@ -204,7 +205,7 @@ daybook_status dbk_option_take_duration(dbk_option_reader *reader, const dbk_con
                                         bool seconds_are_fine, int64_t *nanoseconds_out) {
     if (entry->value->kind != DBK_CONFIG_STRING)
         return take_seconds(reader, entry, seconds_are_fine, nanoseconds_out);
-    if (dbk_config_parse_duration(entry->value->text, nanoseconds_out)) return DAYBOOK_OK;
+    if (dbk_go_duration_parse(entry->value->text, nanoseconds_out)) return DAYBOOK_OK;
     return dbk_option_fail(reader, &entry->place, DAYBOOK_EINVALID,
                            "%s is '%s', not a duration; give one such as 2s, 300ms or 1m30s",
                            (const char *)entry->key.data, (const char *)entry->value->text.data);

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "base/time.h"
 #include "server/options_reader.h"
 
@@ -36,8 +37,7 @@ static daybook_status read_handshake_first(dbk_option_reader *reader, const dbk_
         return DAYBOOK_OK;
     }
     if (value->kind == DBK_CONFIG_STRING &&
-        dbk_config_parse_duration(value->text, &tls->handshake_first_wait_ns) &&
-        tls->handshake_first_wait_ns > 0)
+        dbk_go_duration_parse(value->text, &tls->handshake_first_wait_ns) && tls->handshake_first_wait_ns > 0)
         return DAYBOOK_OK;
     return dbk_option_fail(reader, &entry->place, DAYBOOK_EINVALID,
                            "%s is none of true, false, auto and a duration; give one of them",

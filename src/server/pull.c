@@ -15,6 +15,7 @@
 //
 // One timer per consumer, set to the earliest time that matters to any request.
 #include "base/bytes.h"
+#include "base/number.h"
 #include "base/time.h"
 #include "proto/headers.h"
 #include "proto/status.h"
@@ -274,13 +275,13 @@ size_t dbk_js_count_pulls(dbk_js_consumer *consumer) {
 static bool is_within_limits(const dbk_js_consumer *consumer, const dbk_api_pull_request *request,
                              dbk_slice reply) {
     char text[96];
-    char duration[DBK_API_DURATION_TEXT_SIZE];
+    char duration[DBK_GO_DURATION_TEXT_SIZE];
     const dbk_js_consumer_rules *rules = &consumer->rules;
     if (rules->max_batch > 0 && request->batch > 0 && (uint64_t)request->batch > rules->max_batch) {
         (void)snprintf(text, sizeof text, "Exceeded MaxRequestBatch of %llu",
                        (unsigned long long)rules->max_batch);
     } else if (rules->max_expires_ns > 0 && request->expires_ns > rules->max_expires_ns) {
-        (void)dbk_api_format_duration(rules->max_expires_ns, duration);
+        (void)dbk_go_duration_format(rules->max_expires_ns, duration);
         (void)snprintf(text, sizeof text, "Exceeded MaxRequestExpires of %s", duration);
     } else if (rules->max_bytes > 0 && request->max_bytes > 0 &&
                (uint64_t)request->max_bytes > rules->max_bytes) {

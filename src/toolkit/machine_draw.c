@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // State machines as pictures: text for Mermaid (stateDiagram-v2) and for Graphviz (DOT). States are named s0,
 // s1 ... in both, with their own names as labels, so that any name can be drawn.
-#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/number.h"
 #include "toolkit/machine.h"
 
 static void put(dbk_buf *out, const char *text) {
     dbk_buf_append_slice(out, daybook_text(text));
 }
 
-static void put_number(dbk_buf *out, const char *before, size_t number) {
-    char text[48];
-    (void)snprintf(text, sizeof text, "%ss%zu", before, number);
-    put(out, text);
+static void put_state(dbk_buf *out, const char *before, size_t number) {
+    put(out, before);
+    dbk_buf_append_u8(out, 's');
+    dbk_decimal_append(out, number);
 }
 
 // In both languages a label ends at a quote. Mermaid has entities, DOT has backslashes.
@@ -52,21 +52,21 @@ static void draw_mermaid(const daybook_machine *machine, dbk_buf *out) {
     for (size_t i = 0; i < machine->state_count; i++) {
         put(out, "    state \"");
         put_label(out, machine->states[i], false);
-        put_number(out, "\" as ", i);
+        put_state(out, "\" as ", i);
         put(out, "\n");
     }
     put(out, "    [*] --> s0\n");
     for (size_t i = 0; i < machine->transition_count; i++) {
         const daybook_transition *way = &machine->transitions[i];
-        put_number(out, "    ", dbk_machine_find_state(machine, way->from));
-        put_number(out, " --> ", dbk_machine_find_state(machine, way->to));
+        put_state(out, "    ", dbk_machine_find_state(machine, way->from));
+        put_state(out, " --> ", dbk_machine_find_state(machine, way->to));
         put(out, ": ");
         put_way(out, way, false);
         put(out, "\n");
     }
     for (size_t i = 0; i < machine->state_count; i++) {
         if (!is_final(machine, machine->states[i])) continue;
-        put_number(out, "    ", i);
+        put_state(out, "    ", i);
         put(out, " --> [*]\n");
     }
 }
@@ -76,7 +76,7 @@ static void draw_dot(const daybook_machine *machine, dbk_buf *out) {
     put_label(out, machine->name, true);
     put(out, "\" {\n    rankdir=LR;\n    node [shape=box, style=rounded];\n    start [shape=point];\n");
     for (size_t i = 0; i < machine->state_count; i++) {
-        put_number(out, "    ", i);
+        put_state(out, "    ", i);
         put(out, " [label=\"");
         put_label(out, machine->states[i], true);
         put(out, is_final(machine, machine->states[i]) ? "\", peripheries=2];\n" : "\"];\n");
@@ -84,8 +84,8 @@ static void draw_dot(const daybook_machine *machine, dbk_buf *out) {
     put(out, "    start -> s0;\n");
     for (size_t i = 0; i < machine->transition_count; i++) {
         const daybook_transition *way = &machine->transitions[i];
-        put_number(out, "    ", dbk_machine_find_state(machine, way->from));
-        put_number(out, " -> ", dbk_machine_find_state(machine, way->to));
+        put_state(out, "    ", dbk_machine_find_state(machine, way->from));
+        put_state(out, " -> ", dbk_machine_find_state(machine, way->to));
         put(out, " [label=\"");
         put_way(out, way, true);
         put(out, "\"];\n");

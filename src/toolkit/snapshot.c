@@ -23,6 +23,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/number.h"
 #include "daybook/kv.h"
 #include "daybook/subject.h"
 #include "daybook/time.h"
@@ -112,12 +113,8 @@ static bool read_base64(daybook_slice text, dbk_buf *out) {
 }
 
 static void write_count(dbk_buf *out, const char *name, uint64_t count) {
-    char digits[20];
-    size_t at = sizeof digits;
-    do digits[--at] = (char)('0' + count % 10);
-    while ((count /= 10) > 0);
     dbk_buf_append(out, name, strlen(name));
-    dbk_buf_append(out, digits + at, sizeof digits - at);
+    dbk_decimal_append(out, count);
 }
 
 static void write_time(dbk_buf *out, const char *name, int64_t time_ns) {

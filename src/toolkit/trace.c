@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/hash_map.h"
+#include "base/number.h"
 #include "daybook/causation.h"
 #include "daybook/subject.h"
 #include "toolkit/replay.h"
@@ -42,17 +43,6 @@ static daybook_status read_one(daybook_engine *engine, const daybook_query *quer
 
 // Why.
 
-static bool parse_version(const char *digits, size_t size, uint64_t *version_out) {
-    uint64_t version = 0;
-    if (size == 0 || size > 19) return false;
-    for (size_t i = 0; i < size; i++) {
-        if (digits[i] < '0' || digits[i] > '9') return false;
-        version = version * 10 + (uint64_t)(digits[i] - '0');
-    }
-    *version_out = version;
-    return version > 0;
-}
-
 // END where the reference does not read as AGGREGATE@VERSION or there is no such event.
 static daybook_status find_by_version(daybook_engine *engine, daybook_slice reference,
                                       daybook_recorded_event *event_out, daybook_engine_cursor **cursor_out,
@@ -61,7 +51,8 @@ static daybook_status find_by_version(daybook_engine *engine, daybook_slice refe
     size_t at = reference.size;
     while (at > 0 && text[at - 1] != '@') at--;
     uint64_t version = 0;
-    if (at < 2 || !parse_version(text + at, reference.size - at, &version)) return DAYBOOK_END;
+    if (at < 2 || !dbk_decimal_parse(daybook_bytes(text + at, reference.size - at), &version) || version == 0)
+        return DAYBOOK_END;
     daybook_slice name = daybook_bytes(text, at - 1);
     if (!daybook_subject_is_valid(name)) return DAYBOOK_END;
     dbk_aggregate aggregate;

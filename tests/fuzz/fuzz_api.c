@@ -140,21 +140,13 @@ static void check_small(dbk_slice text) {
     dbk_api_page_request page;
     dbk_api_pause_request pause;
     int64_t number;
-    uint64_t positive;
     (void)dbk_api_is_empty(text);
     if (!dbk_api_read_pull(&dial, text, arena, &pull, &error)) FUZZ_CHECK(error.description[0] != '\0');
     if (!dbk_api_read_message_get(&dial, text, arena, &get, &error)) check_failure(&error);
     if (!dbk_api_read_stream_page(&dial, text, arena, &page, &error)) check_failure(&error);
     if (!dbk_api_read_consumer_pause(&dial, text, arena, &pause, &error)) check_failure(&error);
     if (dbk_api_parse_ttl(text, &number)) FUZZ_CHECK(number == -1 || number % 1000000000 == 0);
-    if (dbk_api_parse_duration(text, &number)) {
-        char again[DBK_API_DURATION_TEXT_SIZE];
-        int64_t parsed;
-        FUZZ_CHECK(dbk_api_format_duration(number, again) < sizeof again);
-        FUZZ_CHECK(dbk_api_parse_duration(daybook_text(again), &parsed) && parsed == number);
-    }
     (void)dbk_api_parse_time(text, &number);
-    (void)dbk_api_parse_uint(text, &positive);
     (void)dbk_api_name_is_valid(text);
 }
 

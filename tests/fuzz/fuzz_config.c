@@ -88,7 +88,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     dbk_config_free(config);
     dbk_free(dbk_allocator_default(), around.variable);
     int64_t number;
-    (void)dbk_config_parse_duration(text, &number);
     (void)dbk_config_parse_integer(text, &number);
     return 0;
 }

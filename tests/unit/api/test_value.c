@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values as Go has them: what is written for a text, a time, a duration, bytes; what is read from headers.
+// Values as Go has them: what is written for a text, a time, bytes; what is read from headers.
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,15 +38,6 @@ static void texts_are_escaped_as_go_does(void **state) {
                "\"\\u2028\\u2029\xe2\x80\xa7\xe2\x80\xaa\"");
     check_text("a\xff\xc3z\xed\xa0\x80", 7, "\"a\\ufffd\\ufffdz\\ufffd\\ufffd\\ufffd\"");
     check_text("\xc3", 1, "\"\\ufffd\"");
-}
-
-static void numbers_have_all_their_digits(void **state) {
-    (void)state;
-    dbk_buf out;
-    dbk_buf_init(&out, dbk_allocator_default(), 1024);
-    dbk_api_write_int(&out, INT64_MIN);
-    dbk_api_write_uint(&out, UINT64_MAX);
-    check_written(&out, "-922337203685477580818446744073709551615");
 }
 
 static void check_base64(const char *bytes, const char *expected) {
@@ -126,73 +117,6 @@ static void times_are_read_with_any_offset(void **state) {
     }
 }
 
-static void durations_are_written_as_go_does(void **state) {
-    (void)state;
-    static const struct {
-        int64_t duration_ns;
-        const char *text;
-    } cases[] = {
-        {0, "0s"},
-        {1, "1ns"},
-        {-1, "-1ns"},
-        {1100, "1.1\xc2\xb5s"},
-        {2200000, "2.2ms"},
-        {INT64_C(3300000000), "3.3s"},
-        {INT64_C(245000000000), "4m5s"},
-        {INT64_C(245001000000), "4m5.001s"},
-        {INT64_C(18367001000000), "5h6m7.001s"},
-        {INT64_C(480000000001), "8m0.000000001s"},
-        {INT64_C(60000000000), "1m0s"},
-        {INT64_C(3600000000000), "1h0m0s"},
-        {INT64_MAX, "2562047h47m16.854775807s"},
-        {INT64_MIN, "-2562047h47m16.854775808s"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char text[DBK_API_DURATION_TEXT_SIZE];
-        assert_int_equal(dbk_api_format_duration(cases[i].duration_ns, text), strlen(cases[i].text));
-        assert_string_equal(text, cases[i].text);
-    }
-}
-
-static void durations_are_read_as_go_does(void **state) {
-    (void)state;
-    static const struct {
-        const char *text;
-        int64_t duration_ns;
-    } good[] = {
-        {"0", 0},
-        {"5s", INT64_C(5000000000)},
-        {"+5s", INT64_C(5000000000)},
-        {"-5s", -INT64_C(5000000000)},
-        {"1.5h", INT64_C(5400000000000)},
-        {".5s", INT64_C(500000000)},
-        {"1.s", INT64_C(1000000000)},
-        {"10ns", 10},
-        {"11us", 11000},
-        {"12\xc2\xb5s", 12000},
-        {"12\xce\xbcs", 12000},
-        {"13ms", 13000000},
-        {"3h30m", INT64_C(12600000000000)},
-        {"39h9m14.425s", INT64_C(140954425000000)},
-        {"9223372036854775807ns", INT64_MAX},
-        {"0.100000000000000000000h", INT64_C(360000000000)},
-    };
-    static const char *const bad[] = {
-        "",    "3",    "-",   "s", ".", "-.", ".s", "+.s", "1d", "1 s", "3000000h", "9223372036854775808ns",
-        "1s ", "1e3s", "5sx",
-    };
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        int64_t duration_ns = 77;
-        if (!dbk_api_parse_duration(daybook_text(good[i].text), &duration_ns) ||
-            duration_ns != good[i].duration_ns)
-            fail_msg("%s: %lld", good[i].text, (long long)duration_ns);
-    }
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        int64_t duration_ns;
-        if (dbk_api_parse_duration(daybook_text(bad[i]), &duration_ns)) fail_msg("%s was taken", bad[i]);
-    }
-}
-
 static void ttl_is_seconds_a_duration_or_never(void **state) {
     (void)state;
     static const struct {
@@ -218,16 +142,6 @@ static void ttl_is_seconds_a_duration_or_never(void **state) {
         int64_t ttl_ns;
         if (dbk_api_parse_ttl(daybook_text(bad[i]), &ttl_ns)) fail_msg("%s was taken", bad[i]);
     }
-}
-
-static void numbers_of_headers_are_digits(void **state) {
-    (void)state;
-    uint64_t number;
-    assert_true(dbk_api_parse_uint(daybook_text("18446744073709551615"), &number));
-    assert_true(number == UINT64_MAX);
-    static const char *const bad[] = {"", "-1", "+1", "1 ", "0x1", "18446744073709551616", "1.0"};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_false(dbk_api_parse_uint(daybook_text(bad[i]), &number));
 }
 
 static void names_have_no_separators(void **state) {
@@ -271,14 +185,10 @@ static void versions_are_dialled(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_escaped_as_go_does),
-        cmocka_unit_test(numbers_have_all_their_digits),
         cmocka_unit_test(bytes_are_base64_with_padding),
         cmocka_unit_test(times_have_no_trailing_zeros),
         cmocka_unit_test(times_are_read_with_any_offset),
-        cmocka_unit_test(durations_are_written_as_go_does),
-        cmocka_unit_test(durations_are_read_as_go_does),
         cmocka_unit_test(ttl_is_seconds_a_duration_or_never),
-        cmocka_unit_test(numbers_of_headers_are_digits),
         cmocka_unit_test(names_have_no_separators),
         cmocka_unit_test(versions_are_dialled),
     };

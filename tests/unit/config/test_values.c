@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Numbers, durations and paths by themselves.
+// Numbers and paths by themselves.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -70,55 +70,6 @@ static void sizes_have_the_suffixes_of_nats(void **state) {
     assert_false(dbk_config_parse_integer(daybook_bytes(NULL, 0), &value));
 }
 
-static void durations_are_written_as_in_go(void **state) {
-    (void)state;
-    static const struct {
-        const char *text;
-        bool is_duration;
-        int64_t value;
-    } cases[] = {
-        {"0", true, 0},
-        {"-0", true, 0},
-        {"1ns", true, 1},
-        {"1us", true, 1000},
-        {"1\xc2\xb5s", true, 1000},
-        {"1\xce\xbcs", true, 1000},
-        {"300ms", true, 300000000},
-        {"2s", true, 2000000000},
-        {"+2s", true, 2000000000},
-        {"-1s", true, -1000000000},
-        {"1m30s", true, 90000000000},
-        {"1h", true, 3600000000000},
-        {"1.5h", true, 5400000000000},
-        {"0.25s", true, 250000000},
-        {".5s", true, 500000000},
-        {"1.s", true, 1000000000},
-        {"0.123456789s", true, 123456000}, // to a millionth of the unit
-        {"24h0m0.5s", true, 86400500000000},
-        {"2562047h47m16.854775s", true, INT64_C(9223372036854775000)},
-        {"2562048h", false, 0},
-        {"9999999999999999999s", false, 0},
-        {"", false, 0},
-        {"-", false, 0},
-        {"1", false, 0},
-        {"1.5", false, 0},
-        {"s", false, 0},
-        {".s", false, 0},
-        {"1d", false, 0},
-        {"1 s", false, 0},
-        {"1s ", false, 0},
-        {"1sec", false, 0},
-        {"1s-1s", false, 0},
-        {"auto", false, 0},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        int64_t value = 0;
-        bool is_duration = dbk_config_parse_duration(daybook_text(cases[i].text), &value);
-        if (is_duration != cases[i].is_duration || value != cases[i].value)
-            fail_msg("'%s' gives %d, %lld", cases[i].text, is_duration, (long long)value);
-    }
-}
-
 static void an_included_file_is_sought_beside_the_including_one(void **state) {
     (void)state;
     static const struct {
@@ -153,7 +104,6 @@ static void an_included_file_is_sought_beside_the_including_one(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_have_the_suffixes_of_nats),
-        cmocka_unit_test(durations_are_written_as_in_go),
         cmocka_unit_test(an_included_file_is_sought_beside_the_including_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
