@@ -93,6 +93,9 @@ typedef struct daybook_append_options {
      *  errors are then those of this call (consumer.h). Not with daybook_append_submit. */
     const daybook_append_ack *acks;
     size_t ack_count;
+    /** The stream of all these events. One that does not capture a subject takes it only where it has
+     *  DAYBOOK_STREAM_OTHER_SUBJECTS. Empty: of each event the one that captures it. */
+    daybook_slice stream;
 } daybook_append_options;
 
 DAYBOOK_API void daybook_append_options_init(daybook_append_options *options);
@@ -131,7 +134,8 @@ typedef struct daybook_receipt {
  * @return OK          also for a batch whose ids are all stored (flag DUPLICATE)
  *         ECONFLICT   a condition does not hold; error.condition, expected, actual; nothing written
  *         EMIXED      stored and new ids in one batch, or an id twice; nothing written
- *         ENOSTREAM   no stream captures a subject and auto_stream is off
+ *         ENOSTREAM   no stream captures a subject and auto_stream is off; options.stream is none, or does
+ *                     not take a subject
  *         ELIMIT      max_msg_size, discard new, batch size, larger than the journal takes; nothing written
  *         EINVALID, ESUBJECT  malformed; error.event says which
  *         EUNCERTAIN  the sync failed: whether the events are stored is unknown until reopened

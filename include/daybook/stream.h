@@ -43,7 +43,10 @@ enum daybook_stream_flag {
      *  the event, and may come again then, as in JetStream; 0: it is not known at all. Without this flag it
      *  is
      *  known as long as its event is stored, and the window counts for events that limits removed. Fixed. */
-    DAYBOOK_STREAM_IDS_IN_WINDOW = 32
+    DAYBOOK_STREAM_IDS_IN_WINDOW = 32,
+    /** It also takes events whose subject it does not capture, where an append names it
+     *  (daybook_append_options.stream), and so consumers of any filter. */
+    DAYBOOK_STREAM_OTHER_SUBJECTS = 64
 };
 
 /** Limits: 0 means none. Borrowed by the calls; in daybook_stream_info borrowed from it. */

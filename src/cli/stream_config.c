@@ -192,6 +192,8 @@ static void put_json(cli_output *out, const daybook_stream_info *info) {
     put_flag_member(out, "deny_purge", config, DAYBOOK_STREAM_DENY_PURGE);
     if ((config->flags & DAYBOOK_STREAM_IDS_IN_WINDOW) != 0)
         put_flag_member(out, "ids_in_window", config, DAYBOOK_STREAM_IDS_IN_WINDOW);
+    if ((config->flags & DAYBOOK_STREAM_OTHER_SUBJECTS) != 0)
+        put_flag_member(out, "other_subjects", config, DAYBOOK_STREAM_OTHER_SUBJECTS);
     put_flag_member(out, "internal", config, DAYBOOK_STREAM_INTERNAL);
     if (config->description.size != 0) {
         cli_puts(out, ",\"description\":");
@@ -227,7 +229,8 @@ static void put_flags(cli_output *out, const daybook_stream_config *config) {
                  {DAYBOOK_STREAM_DENY_PURGE, "deny-purge"},
                  {DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT, "discard-new-per-subject"},
                  {DAYBOOK_STREAM_IDS_IN_WINDOW, "ids-in-window"},
-                 {DAYBOOK_STREAM_INTERNAL, "internal"}};
+                 {DAYBOOK_STREAM_INTERNAL, "internal"},
+                 {DAYBOOK_STREAM_OTHER_SUBJECTS, "other-subjects"}};
     if (config->flags == 0) return;
     put_label(out, "flags");
     const char *separator = "";

@@ -160,7 +160,8 @@ static daybook_status append_once(dbk_append *append, const daybook_event *event
 }
 
 static bool has_acks(const daybook_append_options *options) {
-    return options != NULL && options->size >= sizeof *options && options->ack_count > 0;
+    return options != NULL && options->size >= offsetof(daybook_append_options, stream) &&
+           options->ack_count > 0;
 }
 
 daybook_status daybook_append(daybook_store *store, const daybook_event *events, size_t count,

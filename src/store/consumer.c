@@ -514,6 +514,7 @@ static daybook_status check_config(const daybook_store *store, const daybook_con
 static daybook_status check_filters(const dbk_stream *stream, const daybook_consumer_config *config,
                                     daybook_error *error) {
     const daybook_stream_config *captures = atomic_load(&((dbk_stream *)(uintptr_t)stream)->config);
+    if ((captures->flags & DAYBOOK_STREAM_OTHER_SUBJECTS) != 0) return DAYBOOK_OK;
     for (size_t i = 0; i < config->filter_count; i++) {
         bool meets = false;
         for (size_t j = 0; j < captures->subject_count; j++)

@@ -39,6 +39,41 @@ static bool captures(const dbk_stream *stream, dbk_slice subject) {
     return false;
 }
 
+static dbk_slice named_stream(const daybook_append_options *options) {
+    bool has_it = options != NULL && options->size >= sizeof *options;
+    return has_it ? options->stream : daybook_bytes(NULL, 0);
+}
+
+// The stream the caller named takes the subject: it captures it, or takes any.
+static bool takes(const dbk_stream *stream, dbk_slice subject) {
+    const daybook_stream_config *config = atomic_load(&stream->config);
+    if ((config->flags & DAYBOOK_STREAM_OTHER_SUBJECTS) != 0) return true;
+    for (size_t i = 0; i < config->subject_count; i++) {
+        if (daybook_filter_matches(config->subjects[i], subject)) return true;
+    }
+    return false;
+}
+
+static daybook_status find_named_stream(const dbk_append *append, dbk_slice name, const daybook_event *said,
+                                        uint32_t index, dbk_append_event *event, daybook_error *error) {
+    dbk_stream *stream = index > 0 ? append->events[index - 1].stream
+                                   : dbk_stream_table_find(append->store->streams, name);
+    if (error != NULL) error->event = index;
+    if (stream == NULL)
+        return dbk_fail(error, DAYBOOK_ENOSTREAM, "the append names stream '%.*s': there is no such stream",
+                        (int)(name.size < DAYBOOK_STREAM_NAME_SIZE_MAX ? name.size
+                                                                       : DAYBOOK_STREAM_NAME_SIZE_MAX),
+                        (const char *)name.data);
+    if (!takes(stream, said->subject))
+        return dbk_fail(error, DAYBOOK_ENOSTREAM,
+                        "stream %.*s, which the append names, does not capture '%.*s': leave its name out, or "
+                        "let it take other subjects",
+                        (int)stream->name.size, (const char *)stream->name.data, (int)said->subject.size,
+                        (const char *)said->subject.data);
+    event->stream = stream;
+    return DAYBOOK_OK;
+}
+
 static daybook_status find_stream(dbk_append *append, const daybook_event *said, uint32_t index,
                                   bool auto_stream, dbk_append_event *event, daybook_error *error) {
     // Most events of a batch go where the one before went: no need to ask the table, which takes a lock.
@@ -355,16 +390,21 @@ static daybook_status expect_bodies(dbk_append *append, size_t first_size, daybo
     return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory appending");
 }
 
-static daybook_status prepare_events(dbk_append *append, const daybook_event *events, bool auto_stream,
-                                     daybook_error *error) {
+static daybook_status prepare_events(dbk_append *append, const daybook_event *events,
+                                     const daybook_append_options *options, daybook_error *error) {
     daybook_store *store = append->store;
+    bool auto_stream = options != NULL && options->auto_stream;
+    dbk_slice named = named_stream(options);
     uint64_t id_first = atomic_fetch_add_explicit(&store->id_count, append->count, memory_order_relaxed);
     size_t stride = events[0].size;
     for (size_t i = 0; i < append->count; i++) {
         const daybook_event *said = (const daybook_event *)(const void *)((const char *)events + i * stride);
         dbk_append_event *event = &append->events[i];
         DBK_TRY(dbk_event_validate(said, (uint32_t)i, error));
-        DBK_TRY(find_stream(append, said, (uint32_t)i, auto_stream, event, error));
+        // What rides along goes where it belongs.
+        bool is_named = named.size > 0 && i < append->count - append->rider_count;
+        DBK_TRY(is_named ? find_named_stream(append, named, said, (uint32_t)i, event, error)
+                         : find_stream(append, said, (uint32_t)i, auto_stream, event, error));
         uint8_t random[10];
         dbk_uuid_series_at(store->id_base, id_first + i, random);
         daybook_status status = encode_event(append, said, event, random, error);
@@ -381,7 +421,8 @@ daybook_status dbk_append_init(dbk_append *append, daybook_store *store, const d
                                size_t count, const daybook_append_options *options, bool copy,
                                daybook_error *error) {
     daybook_receipt *receipts = append->receipts;
-    bool durable = options != NULL && options->size >= sizeof *options && options->durable != 0;
+    bool durable = options != NULL && options->size >= offsetof(daybook_append_options, stream) &&
+                   options->durable != 0;
     *append = (dbk_append){
         .store = store, .receipts = receipts, .rider_count = append->rider_count, .deferrable = !durable};
     dbk_buf_init(&append->bodies, store->allocator, DAYBOOK_BATCH_SIZE_MAX);
@@ -397,7 +438,7 @@ daybook_status dbk_append_init(dbk_append *append, daybook_store *store, const d
     append->events = dbk_alloc_zeroed(store->allocator, count * sizeof *append->events);
     if (append->events == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory preparing the append");
     append->count = count;
-    DBK_TRY(prepare_events(append, events, options != NULL && options->auto_stream, error));
+    DBK_TRY(prepare_events(append, events, options, error));
     return prepare_conditions(append, options, copy, error);
 }
 
