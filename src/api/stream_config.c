@@ -196,6 +196,8 @@ bool dbk_api_stream_config_to_store(const dbk_api_stream_config *config, const d
     config_out->subjects = config->subjects.items;
     config_out->subject_count = config->subjects.count;
     config_out->flags = flags_to_store(config, config_out->flags);
+    // It stays where the transform goes: what was stored with other subjects is still there to be consumed.
+    if (config->subject_transform != NULL) config_out->flags |= DAYBOOK_STREAM_OTHER_SUBJECTS;
     config_out->discard = config->discard;
     config_out->storage = config->storage;
     config_out->max_msgs = limit_to_store(config->max_msgs);

@@ -270,6 +270,10 @@ static void finish_batch(dbk_js_publish *publish, daybook_status status, const d
         dbk_js_finish_with_error(publish, &error);
         return;
     }
+    size_t at = 0;
+    for (dbk_js_publish *member = publish->members; status == DAYBOOK_OK && member != NULL && at < count;
+         member = member->next)
+        dbk_js_note_receipt(member, &receipts[at++]);
     dbk_js_finish(publish, status, status == DAYBOOK_OK ? &receipts[count - 1] : NULL, cause);
 }
 
@@ -288,6 +292,7 @@ static void submit(const batch_append *append, dbk_js_publish *publish) {
     daybook_append_options_init(&options);
     options.conditions = append->conditions;
     options.condition_count = append->condition_count;
+    options.stream = publish->stream->name;
     daybook_receipt *receipts = NULL;
     daybook_status status;
     if (append->has_rollup) { // these are not taken without waiting

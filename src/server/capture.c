@@ -15,13 +15,16 @@
 // What is acknowledged is durable (or queued, where the stream has a sync_interval). Acknowledgements of one
 // stream come in the order of its sequence numbers, errors as soon as they are known.
 //
+// The append names its stream: a subject that moves to another stream meanwhile is refused, not acknowledged
+// as this one's.
+//
 // All headers are stored with the event as they are; Nats-Msg-Id is the event's id, too. Ids are looked at
 // before conditions: who repeats a publish is told of the first one. Bytes under way are held against the
 // publisher's connection, which is not read beyond a bound.
 #include "api/answer.h"
 #include "base/bytes.h"
 #include "daybook/subject.h"
-#include "server/publish.h"
+#include "server/rewrite.h"
 
 enum { HEADER_BLOCK_MAX = 65535 };
 
@@ -63,6 +66,7 @@ void dbk_js_forget(dbk_js_publish *publish) {
     dbk_jetstream *jetstream = stream->jetstream;
     const daybook_allocator *allocator = jetstream->allocator;
     dbk_js_let_go(publish);
+    dbk_js_rewrite_forget(publish);
     dbk_free(allocator, publish->outcome.error);
     dbk_free(allocator, publish);
     dbk_js_stream_unref(stream);
@@ -95,6 +99,9 @@ static void write_ack(dbk_buf *out, const dbk_js_stream *stream, const dbk_js_ou
 static void acknowledge(dbk_job *job) {
     dbk_js_publish *publish = DBK_OWNER(job, dbk_js_publish, job);
     dbk_jetstream *jetstream = publish->stream->jetstream;
+    for (const dbk_js_publish *member = publish->members; member != NULL; member = member->next)
+        dbk_js_republish(member);
+    dbk_js_republish(publish);
     if (publish->wants_ack) {
         write_ack(dbk_js_begin_answer(jetstream), publish->stream, &publish->outcome, publish->batch_id);
         dbk_js_end_answer(jetstream, dbk_js_publish_reply(publish), false);
@@ -180,8 +187,7 @@ void dbk_js_finish(dbk_js_publish *publish, daybook_status status, const daybook
         dbk_js_finish_with_error(publish, &error);
         return;
     }
-    publish->outcome.seq = receipt->seq;
-    publish->outcome.is_duplicate = (receipt->flags & DAYBOOK_RECEIPT_DUPLICATE) != 0;
+    dbk_js_note_receipt(publish, receipt);
     dbk_jobs_finish(publish->stream->jetstream->server->jobs, &publish->job);
 }
 
@@ -233,7 +239,7 @@ static bool add_conditions(dbk_js_making *make, dbk_api_error *error_out) {
         daybook_condition *condition = add_condition(make, DAYBOOK_EXPECT_SUBJECT_SEQ,
                                                      DBK_PUBLISH_EXPECTED_LAST_SUBJECT_SEQUENCE, expected);
         condition->filter = has_filter ? make->said.values[DBK_PUBLISH_EXPECTED_LAST_SUBJECT]
-                                       : dbk_js_publish_subject(make->publish);
+                                       : make->event.subject;
         if (has_filter && !daybook_filter_is_valid(condition->filter))
             return dbk_api_fail(error_out, DBK_API_ERR_STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID);
     } else if (has_filter) {
@@ -295,6 +301,7 @@ static void submit(dbk_js_making *make) {
     daybook_append_options_init(&options);
     options.conditions = make->conditions;
     options.condition_count = make->condition_count;
+    options.stream = publish->stream->name;
     daybook_receipt receipt;
     bool waits = dbk_js_is_rollup(make);
     daybook_status status =
@@ -309,12 +316,13 @@ bool dbk_js_make(dbk_js_publish *publish, const dbk_js_rules *rules, dbk_js_maki
     make_out->rules = rules;
     make_out->condition_count = 0;
     daybook_event_init(&make_out->event);
-    make_out->event.subject = dbk_js_publish_subject(publish);
+    if (!dbk_js_rewrite_subject(publish, rules->rewrite, error_out)) return false;
+    make_out->event.subject = dbk_js_publish_stored_subject(publish);
     make_out->event.data = dbk_js_publish_data(publish);
     if (!read_headers(make_out, error_out) || !check(make_out, error_out)) return false;
     if (dbk_js_making_has(make_out, DBK_PUBLISH_MSG_ID))
         make_out->event.id = make_out->said.values[DBK_PUBLISH_MSG_ID];
-    return true;
+    return dbk_js_rewrite_find_last(publish, error_out);
 }
 
 static void append_one(dbk_js_publish *publish, const dbk_js_rules *rules) {
@@ -349,6 +357,7 @@ static void end_round(dbk_job *job) {
     dbk_jetstream *jetstream = stream->jetstream;
     stream->round_runs = false;
     stream->taken = NULL;
+    dbk_js_rewrite_unref(stream->round_rules.rewrite);
     if (stream->first_waiting != NULL) begin_round(stream);
     dbk_js_stream_unref(stream);
     dbk_js_end_job(jetstream);
@@ -358,6 +367,7 @@ static void begin_round(dbk_js_stream *stream) {
     stream->taken = stream->first_waiting;
     stream->first_waiting = stream->last_waiting = NULL;
     stream->round_rules = stream->rules;
+    (void)dbk_js_rewrite_ref(stream->round_rules.rewrite);
     stream->round_runs = true;
     stream->round = (dbk_job){.run = run_round, .done = end_round};
     dbk_js_begin_job(dbk_js_stream_ref(stream)->jetstream);

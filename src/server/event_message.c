@@ -52,8 +52,7 @@ static uint8_t *put_number(uint8_t *at, const char *name, uint64_t number) {
     return put_line(at, daybook_text(name), daybook_bytes(digits, dbk_decimal_format(number, digits)));
 }
 
-// As Go prints it: without the zeros a fraction ends with.
-static size_t format_time(int64_t time_ns, char text_out[DAYBOOK_TIME_TEXT_SIZE]) {
+size_t dbk_event_message_format_time(int64_t time_ns, char text_out[DAYBOOK_TIME_TEXT_SIZE]) {
     size_t size = daybook_time_format(time_ns, text_out) - 1; // without the Z
     while (text_out[size - 1] == '0') size--;
     if (text_out[size - 1] == '.') size--;
@@ -67,7 +66,7 @@ static uint8_t *put_direct(uint8_t *at, const daybook_recorded_event *event) {
     at = put_line(at, daybook_text("Nats-Subject"), event->event.subject);
     at = put_number(at, "Nats-Sequence", event->seq);
     return put_line(at, daybook_text("Nats-Time-Stamp"),
-                    daybook_bytes(time, format_time(event->recorded_ns, time)));
+                    daybook_bytes(time, dbk_event_message_format_time(event->recorded_ns, time)));
 }
 
 static uint8_t *put_extras(uint8_t *at, const daybook_recorded_event *event, const dbk_event_extras *extras) {

@@ -11,6 +11,7 @@
 
 #include "base/memory.h"
 #include "daybook/event.h"
+#include "daybook/time.h"
 
 /// What is added to the headers an event was published with.
 typedef struct dbk_event_extras {
@@ -29,5 +30,7 @@ size_t dbk_event_message_bound(const daybook_recorded_event *event, const dbk_ev
 /// Headers and data to `out`; how many bytes. *header_size_out is 0 where there are no headers.
 size_t dbk_event_message_write(const daybook_recorded_event *event, const dbk_event_extras *extras,
                                uint8_t *out, size_t *header_size_out);
+/// As Go prints a time: without the zeros a fraction ends with. How many bytes.
+size_t dbk_event_message_format_time(int64_t time_ns, char text_out[DAYBOOK_TIME_TEXT_SIZE]);
 
 #endif

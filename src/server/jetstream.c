@@ -21,6 +21,7 @@
 #include "server/jetstream_internal.h"
 #include "server/publish.h"
 #include "server/push.h"
+#include "server/rewrite.h"
 
 enum {
     SCRATCH_SIZE_MAX = 1 << 20,
@@ -97,6 +98,13 @@ void dbk_js_release(dbk_js_share *share) {
     *share = (dbk_js_share){0};
 }
 
+void dbk_js_end_answer_with_data(dbk_jetstream *jetstream, dbk_slice subject, dbk_slice data) {
+    const dbk_buf *out = &jetstream->scratch[jetstream->scratch_depth - 1];
+    if (dbk_buf_status(out) == DAYBOOK_OK)
+        (void)dbk_server_reply(jetstream->server, subject, daybook_bytes(out->data, out->size), data);
+    jetstream->scratch_depth--;
+}
+
 // ---- Calls ------------------------------------------------------------------------------------------------
 
 static void run_next_call(dbk_jetstream *jetstream) {
@@ -143,7 +151,9 @@ dbk_js_stream *dbk_js_find_stream(const dbk_jetstream *jetstream, dbk_slice name
 void dbk_js_stream_unref(dbk_js_stream *stream) {
     if (--stream->reference_count > 0) return;
     DBK_ASSERT(stream->first_subject == NULL && stream->first_waiting == NULL &&
-               stream->first_consumer == NULL);
+               stream->first_consumer == NULL && stream->lasts.count == 0);
+    dbk_js_rewrite_unref(stream->rules.rewrite);
+    dbk_name_table_deinit(&stream->lasts);
     dbk_free(stream->jetstream->allocator, stream);
 }
 
@@ -214,6 +224,7 @@ static dbk_js_stream *add_stream(dbk_jetstream *jetstream, dbk_slice name) {
     stream->jetstream = jetstream;
     stream->reference_count = 1;
     stream->name = daybook_bytes(text, name.size);
+    dbk_name_table_init(&stream->lasts, jetstream->allocator);
     pthread_mutex_lock(&jetstream->lock);
     daybook_status status = dbk_name_table_insert(&jetstream->streams, &stream->node,
                                                   dbk_js_hash(jetstream, name, daybook_bytes(NULL, 0)));
@@ -227,6 +238,9 @@ daybook_status dbk_js_set_stream(dbk_jetstream *jetstream, const dbk_api_stream_
     dbk_js_stream *stream = dbk_js_find_stream(jetstream, config->name);
     if (stream == NULL) stream = add_stream(jetstream, config->name);
     if (stream == NULL) return DAYBOOK_ENOMEM;
+    dbk_js_rewrite *rewrite;
+    DBK_TRY(dbk_js_rewrite_new(jetstream->allocator, config, &rewrite));
+    dbk_js_rewrite_unref(stream->rules.rewrite);
     stream->rules =
         (dbk_js_rules){.no_ack = config->no_ack,
                        .is_sealed = config->sealed,
@@ -234,7 +248,8 @@ daybook_status dbk_js_set_stream(dbk_jetstream *jetstream, const dbk_api_stream_
                        .allow_ttl = config->allow_msg_ttl,
                        .allow_atomic = config->allow_atomic,
                        .subjects_overlap = overlap(&config->subjects),
-                       .message_size_max = config->max_msg_size > 0 ? (uint64_t)config->max_msg_size : 0};
+                       .message_size_max = config->max_msg_size > 0 ? (uint64_t)config->max_msg_size : 0,
+                       .rewrite = rewrite};
     stream->allow_direct = config->allow_direct;
     return capture_subjects(stream, &config->subjects);
 }
@@ -571,6 +586,13 @@ static int load_stream(void *context, const daybook_stream_info *info) {
     dbk_arena_reset(load->arena);
     if (dbk_api_stream_config_from_store(&info->config, load->arena, &config, &error)) {
         load->status = dbk_js_set_stream(jetstream, &config);
+        if (load->status == DAYBOOK_EINVALID) {
+            load->status = DAYBOOK_OK;
+            dbk_server_log(jetstream->server, ERROR,
+                           "JetStream stream '%.*s' is not served: its subject transform or republish cannot "
+                           "be read",
+                           (int)info->config.name.size, (const char *)info->config.name.data);
+        }
     } else {
         dbk_server_log(jetstream->server, ERROR, "JetStream stream '%.*s' cannot be served: %s",
                        (int)info->config.name.size, (const char *)info->config.name.data, error.description);
@@ -612,12 +634,11 @@ static daybook_status copy_options(dbk_jetstream *jetstream) {
     if (jetstream->announced == NULL || domain == NULL) return DAYBOOK_ENOMEM;
     dbk_api_dial_init(&jetstream->dial, jetstream->announced);
     jetstream->dial.is_strict = jetstream->dial.is_strict && said->strict;
-    jetstream->stream_limits = (dbk_api_stream_limits){
-        .lacks = DBK_API_LACKS_REPUBLISH | DBK_API_LACKS_SUBJECT_TRANSFORM | DBK_API_LACKS_MESSAGE_TTL,
-        .duplicate_window_max_ns = said->duplicates_max_ns,
-        .max_bytes_required = said->stream_bytes_required,
-        .stream_bytes_max_file = said->stream_bytes_max,
-        .stream_bytes_max_memory = said->stream_bytes_max};
+    jetstream->stream_limits = (dbk_api_stream_limits){.lacks = DBK_API_LACKS_MESSAGE_TTL,
+                                                       .duplicate_window_max_ns = said->duplicates_max_ns,
+                                                       .max_bytes_required = said->stream_bytes_required,
+                                                       .stream_bytes_max_file = said->stream_bytes_max,
+                                                       .stream_bytes_max_memory = said->stream_bytes_max};
     jetstream->consumer_caps = (dbk_api_consumer_caps){.lacks = DBK_API_LACKS_PRIORITY_GROUPS,
                                                        .max_ack_pending = said->ack_pending_max,
                                                        .max_request_batch = said->request_batch_max};

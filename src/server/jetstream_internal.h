@@ -3,6 +3,7 @@
 //
 //   jetstream.c      start, stop, the tables of streams and consumers
 //   capture.c        publishes on captured subjects -> appends -> acknowledgements
+//   rewrite.c        subjects transformed, messages republished
 //   batch.c          several publishes that are stored all or none
 //   api_call.c       requests on $JS.API.>: which handler, its job, its answer
 //   stream_api.c consumer_api.c message_api.c direct.c    the handlers
@@ -27,6 +28,8 @@
 typedef struct dbk_js_stream dbk_js_stream;
 typedef struct dbk_js_consumer dbk_js_consumer;
 typedef struct dbk_js_publish dbk_js_publish;
+typedef struct dbk_js_rewrite dbk_js_rewrite;
+typedef struct dbk_js_last dbk_js_last;
 typedef struct dbk_js_pull dbk_js_pull;
 typedef struct dbk_js_push dbk_js_push;
 typedef struct dbk_js_delivery dbk_js_delivery;
@@ -90,6 +93,8 @@ typedef struct dbk_js_share {
 void dbk_js_hold(dbk_js_share *share, dbk_client *from, size_t size);
 /// Once or more often.
 void dbk_js_release(dbk_js_share *share);
+/// The same, as the headers of `data`.
+void dbk_js_end_answer_with_data(dbk_jetstream *jetstream, dbk_slice subject, dbk_slice data);
 
 // ---- Streams ----------------------------------------------------------------------------------------------
 
@@ -102,6 +107,7 @@ typedef struct dbk_js_rules {
     bool allow_atomic;
     bool subjects_overlap;     // of this stream, with one another
     uint64_t message_size_max; // 0: no limit
+    dbk_js_rewrite *rewrite;   // a reference; NULL: subjects stay, nothing is republished
 } dbk_js_rules;
 
 struct dbk_js_stream {
@@ -122,6 +128,7 @@ struct dbk_js_stream {
     dbk_js_publish *first_waiting, *last_waiting; // the loop's
     dbk_js_publish *taken;                        // the worker's, while the round runs
     dbk_js_rules round_rules;
+    dbk_name_table lasts; // of dbk_js_last.node: subjects of what is republished soon; under jetstream->lock
 
     struct dbk_js_batch *first_batch; // atomic batches that wait for more
     size_t batch_count;
@@ -138,8 +145,8 @@ typedef struct dbk_js_subject {
 
 /// Borrowed; NULL: none.
 dbk_js_stream *dbk_js_find_stream(const dbk_jetstream *jetstream, dbk_slice name);
-/// The loop's picture of a stream that was made or changed. ENOMEM: its subjects are not captured, or those
-/// of before.
+/// The loop's picture of a stream that was made or changed. ENOMEM, EINVALID (what is kept of a transform is
+/// none): its subjects are not captured, or those of before.
 daybook_status dbk_js_set_stream(dbk_jetstream *jetstream, const dbk_api_stream_config *config);
 /// It was removed: no service, no consumer any more. None of that name is fine.
 void dbk_js_remove_stream(dbk_jetstream *jetstream, dbk_slice name);

@@ -13,7 +13,8 @@ enum { DBK_JS_CONDITIONS_MAX = 3 }; // of one message
 typedef struct dbk_js_outcome {
     bool has_error;
     bool is_duplicate;
-    uint64_t seq;
+    uint64_t seq; // 0: not known, or not stored
+    int64_t recorded_ns;
     uint32_t batch_count; // of an atomic batch; 0: it is none
     dbk_api_error *error; // allocated; NULL where memory was out, too
 } dbk_js_outcome;
@@ -30,6 +31,11 @@ struct dbk_js_publish {
         *members; // of a batch's last message: those before it; stored with it, or with is_end without it
     bool is_batch, is_end;
     dbk_slice batch_id; // in its headers
+    // What the stream's configuration makes of its subject (rewrite.h): a worker's until it is submitted.
+    dbk_slice transformed;  // owned; empty: stored as published
+    dbk_slice republish_to; // owned; empty: it is not
+    bool republish_headers_only;
+    dbk_js_last *last; // a reference; NULL: none
     // What its conditions are about, by index: to say what is wrong.
     uint8_t condition_headers[DBK_JS_CONDITIONS_MAX]; // dbk_publish_header
     size_t subject_size, reply_size, payload_size, header_size;
@@ -38,6 +44,10 @@ struct dbk_js_publish {
 
 static inline dbk_slice dbk_js_publish_subject(const dbk_js_publish *publish) {
     return daybook_bytes(publish->bytes, publish->subject_size);
+}
+/// The subject it is stored with, once dbk_js_rewrite_subject has seen it.
+static inline dbk_slice dbk_js_publish_stored_subject(const dbk_js_publish *publish) {
+    return publish->transformed.size > 0 ? publish->transformed : dbk_js_publish_subject(publish);
 }
 static inline dbk_slice dbk_js_publish_reply(const dbk_js_publish *publish) {
     return daybook_bytes(publish->bytes + publish->subject_size, publish->reply_size);
@@ -74,6 +84,12 @@ bool dbk_js_make(dbk_js_publish *publish, const dbk_js_rules *rules, dbk_js_maki
 void dbk_js_finish(dbk_js_publish *publish, daybook_status status, const daybook_receipt *receipt,
                    const daybook_error *cause);
 void dbk_js_finish_with_error(dbk_js_publish *publish, const dbk_api_error *error);
+/// What the store said of it, for when it is finished with others.
+static inline void dbk_js_note_receipt(dbk_js_publish *publish, const daybook_receipt *receipt) {
+    publish->outcome.seq = receipt->seq;
+    publish->outcome.recorded_ns = receipt->recorded_ns;
+    publish->outcome.is_duplicate = (receipt->flags & DAYBOOK_RECEIPT_DUPLICATE) != 0;
+}
 /// The loop: at once.
 void dbk_js_refuse(dbk_js_publish *publish, dbk_api_error_kind kind);
 /// The same with the number that the error's text has.

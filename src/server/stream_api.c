@@ -184,12 +184,8 @@ static bool read_request(dbk_js_call *call, dbk_api_stream_create_request *reque
 
 // What is read, checked and kept, and not done yet, is refused: a stream shall not promise what nobody does.
 static bool is_served(const dbk_api_stream_config *config, dbk_api_error *error_out) {
-    const char *what = config->republish != NULL           ? "republishing is"
-                       : config->subject_transform != NULL ? "subject transforms are"
-                       : config->allow_msg_ttl             ? "per-message TTLs are"
-                                                           : NULL;
-    return what == NULL || dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_INVALID_CONFIG,
-                                             "%s not supported by this server", what);
+    return !config->allow_msg_ttl || dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_INVALID_CONFIG,
+                                                       "per-message TTLs are not supported by this server");
 }
 
 static bool create_stream(dbk_js_call *call, dbk_api_stream_config *config_out, dbk_api_error *error_out) {

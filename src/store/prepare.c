@@ -60,16 +60,17 @@ static daybook_status find_named_stream(const dbk_append *append, dbk_slice name
                                    : dbk_stream_table_find(append->store->streams, name);
     if (error != NULL) error->event = index;
     if (stream == NULL)
-        return dbk_fail(error, DAYBOOK_ENOSTREAM, "the append names stream '%.*s': there is no such stream",
-                        (int)(name.size < DAYBOOK_STREAM_NAME_SIZE_MAX ? name.size
-                                                                       : DAYBOOK_STREAM_NAME_SIZE_MAX),
-                        (const char *)name.data);
+        return dbk_fail(
+            error, DAYBOOK_ENOSTREAM, "the append names stream '%.*s': there is no such stream",
+            (int)(name.size < DAYBOOK_STREAM_NAME_SIZE_MAX ? name.size : DAYBOOK_STREAM_NAME_SIZE_MAX),
+            (const char *)name.data);
     if (!takes(stream, said->subject))
-        return dbk_fail(error, DAYBOOK_ENOSTREAM,
-                        "stream %.*s, which the append names, does not capture '%.*s': leave its name out, or "
-                        "let it take other subjects",
-                        (int)stream->name.size, (const char *)stream->name.data, (int)said->subject.size,
-                        (const char *)said->subject.data);
+        return dbk_fail(
+            error, DAYBOOK_ENOSTREAM,
+            "stream %.*s, which the append names, does not capture '%.*s': leave its name out, or "
+            "let it take other subjects",
+            (int)stream->name.size, (const char *)stream->name.data, (int)said->subject.size,
+            (const char *)said->subject.data);
     event->stream = stream;
     return DAYBOOK_OK;
 }

@@ -486,17 +486,9 @@ static void a_push_consumer_in_use_is_not_taken_away(void **state) {
 
 static void what_is_not_done_is_refused(void **state) {
     fixture *of = *state;
-    check_and_free(
-        ask(of, "$JS.API.STREAM.CREATE.S", NULL, 0,
-            "{\"name\":\"S\",\"subjects\":[\"s\"],\"republish\":{\"src\":\">\",\"dest\":\"r.>\"}}"),
-        "\"err_code\":10052");
     check_and_free(ask(of, "$JS.API.STREAM.CREATE.S", NULL, 0,
                        "{\"name\":\"S\",\"subjects\":[\"s\"],\"allow_msg_ttl\":true}"),
                    "\"err_code\":10052");
-    check_and_free(
-        ask(of, "$JS.API.STREAM.CREATE.S", NULL, 0,
-            "{\"name\":\"S\",\"subjects\":[\"s\"],\"subject_transform\":{\"src\":\"s\",\"dest\":\"t\"}}"),
-        "\"err_code\":10052");
     add_stream(of, "ORDERS", "orders.>");
     check_and_free(ask(of, "$JS.API.CONSUMER.CREATE.ORDERS.c", NULL, 0,
                        "{\"stream_name\":\"ORDERS\",\"config\":{\"name\":\"c\",\"ack_policy\":\"explicit\","

@@ -541,7 +541,8 @@ static void what_the_store_says_counts(void **state) {
     assert_true(dbk_api_stream_config_to_store(&config, NULL, arena, &stored, &error));
     assert_int_equal(stored.max_msgs, 2);
     assert_int_equal(stored.flags, DAYBOOK_STREAM_ALLOW_ROLLUP | DAYBOOK_STREAM_DENY_DELETE |
-                                       DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT);
+                                       DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT |
+                                       DAYBOOK_STREAM_OTHER_SUBJECTS); // it has a transform
     stored.max_msgs = 0;
     stored.flags = DAYBOOK_STREAM_INTERNAL | DAYBOOK_STREAM_DENY_PURGE;
     assert_true(dbk_api_stream_config_from_store(&stored, arena, &config, &error));
