@@ -402,6 +402,13 @@ bool dbk_api_consumer_config_check(const dbk_api_dial *dial, const dbk_api_strea
 
 // Updates.
 
+static bool are_equal(const dbk_api_texts *a, const dbk_api_texts *b) {
+    if (a->count != b->count) return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (!dbk_slice_equal(a->items[i], b->items[i])) return false;
+    return true;
+}
+
 static const char *find_change(const dbk_api_consumer_config *old, const dbk_api_consumer_config *config) {
     if (config->deliver_policy != old->deliver_policy) return "deliver policy can not be updated";
     if (config->mem_storage != old->mem_storage) return "storage type can not be updated";
@@ -416,6 +423,9 @@ static const char *find_change(const dbk_api_consumer_config *old, const dbk_api
     if (!is_push(old) && is_push(config)) return "can not update pull consumer to push based";
     if (is_push(old) && !is_push(config)) return "can not update push consumer to pull based";
     if (config->max_waiting != old->max_waiting) return "max waiting can not be updated";
+    if (config->priority_policy != old->priority_policy) return "priority policy can not be updated";
+    if (!are_equal(&config->priority_groups, &old->priority_groups))
+        return "priority groups can not be updated";
     return NULL;
 }
 

@@ -56,6 +56,43 @@ void dbk_js_advise_of_call(const dbk_js_call *call) {
     dbk_js_advise(call->jetstream, call->advisory, call->action, call->stream_name, call->consumer_name);
 }
 
+static void add_member(dbk_buf *out, const char *name, dbk_slice value) {
+    dbk_buf_append_slice(out, daybook_text(",\""));
+    dbk_buf_append_slice(out, daybook_text(name));
+    dbk_buf_append_slice(out, daybook_text("\":"));
+    dbk_api_write_text(out, value);
+}
+
+void dbk_js_advise_of_pin(const dbk_js_consumer *consumer, const char *group, const char *pinned_id,
+                          const char *reason) {
+    dbk_jetstream *jetstream = consumer->stream->jetstream;
+    dbk_slice stream = consumer->stream->name;
+    char subject[SUBJECT_MAX];
+    char id[2 * sizeof(uint64_t) + 8];
+    int size = snprintf(subject, sizeof subject, "$JS.EVENT.ADVISORY.CONSUMER.%s.%.*s.%.*s",
+                        pinned_id != NULL ? "PINNED" : "UNPINNED", (int)stream.size,
+                        (const char *)stream.data, (int)consumer->name.size,
+                        (const char *)consumer->name.data);
+    if (size < 0 || (size_t)size >= sizeof subject ||
+        !dbk_route_has_interest(jetstream->server, daybook_text(subject)))
+        return;
+    (void)snprintf(id, sizeof id, "%016llx", (unsigned long long)dbk_server_random(jetstream->server));
+    dbk_buf *out = dbk_js_begin_answer(jetstream);
+    dbk_buf_append_slice(out, daybook_text("{\"type\":\"io.nats.jetstream.advisory.v1.consumer_group_"));
+    dbk_buf_append_slice(out, daybook_text(pinned_id != NULL ? "pinned\"" : "unpinned\""));
+    add_member(out, "id", daybook_text(id));
+    dbk_buf_append_slice(out, daybook_text(",\"timestamp\":"));
+    dbk_api_write_time(out, dbk_server_clock_ns(jetstream->server));
+    add_member(out, "stream", stream);
+    add_member(out, "consumer", consumer->name);
+    if (jetstream->domain.size > 0) add_member(out, "domain", jetstream->domain);
+    add_member(out, "group", daybook_text(group));
+    add_member(out, pinned_id != NULL ? "pinned_id" : "reason",
+               daybook_text(pinned_id != NULL ? pinned_id : reason));
+    dbk_buf_append_u8(out, '}');
+    dbk_js_end_answer(jetstream, daybook_text(subject), false);
+}
+
 // ---- Of the store -----------------------------------------------------------------------------------------
 
 typedef struct told_advisory {

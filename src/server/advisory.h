@@ -18,5 +18,8 @@ void dbk_js_advise_of_call(const struct dbk_js_call *call);
 /// `what` is "CONSUMER.DELETED" or such, `action` "delete" or such; `consumer` may be empty.
 void dbk_js_advise(dbk_jetstream *jetstream, const char *what, const char *action, dbk_slice stream,
                    dbk_slice consumer);
+/// Who pulls from a consumer is pinned (`pinned_id`), or not any more (`reason`); the other is NULL.
+void dbk_js_advise_of_pin(const dbk_js_consumer *consumer, const char *group, const char *pinned_id,
+                          const char *reason);
 
 #endif

@@ -87,6 +87,7 @@ void dbk_js_consumer_names(dbk_js_call *call);
 void dbk_js_consumer_list(dbk_js_call *call);
 void dbk_js_consumer_delete(dbk_js_call *call);
 void dbk_js_consumer_pause(dbk_js_call *call);
+void dbk_js_consumer_unpin(dbk_js_call *call);
 
 // direct.c: on the loop
 void dbk_js_serve_direct(dbk_jetstream *jetstream, dbk_client *from, dbk_slice subject,

@@ -15,6 +15,7 @@
 #include "server/advisory.h"
 #include "server/api_call.h"
 #include "server/delivery.h"
+#include "server/group.h"
 
 enum { MADE_NAME_SIZE = 8 };
 
@@ -22,14 +23,33 @@ enum { MADE_NAME_SIZE = 8 };
 
 // What only the loop knows, for a call that is on a worker.
 static void look_up(dbk_jetstream *jetstream, dbk_slice stream, dbk_slice name,
-                    dbk_api_consumer_info *info_out) {
+                    dbk_api_consumer_info *info_out, dbk_js_pin *pin_out) {
     pthread_mutex_lock(&jetstream->lock);
     const dbk_js_consumer *consumer = dbk_js_find_consumer(jetstream, stream, name);
     if (consumer != NULL) {
         info_out->waiting_count = atomic_load(&consumer->pull_count);
         info_out->push_bound = atomic_load(&consumer->is_bound);
+        *pin_out = consumer->pin;
     }
     pthread_mutex_unlock(&jetstream->lock);
+}
+
+// Told of the policy pinned_client only.
+static bool fill_groups(const dbk_js_call *call, const dbk_js_pin *pin, dbk_api_consumer_info *info_out) {
+    const dbk_api_texts *groups = &info_out->config.priority_groups;
+    if (info_out->config.priority_policy != DBK_API_PRIORITY_PINNED_CLIENT) return true;
+    dbk_api_priority_state *states = dbk_arena_alloc(call->arena, groups->count * sizeof *states + 1);
+    dbk_slice id = dbk_arena_copy_text(call->arena, daybook_text(pin->id));
+    if (states == NULL || id.data == NULL) return false;
+    for (size_t i = 0; i < groups->count; i++) {
+        bool is_pinned = id.size > 0 && dbk_slice_equal(groups->items[i], daybook_text(pin->group));
+        states[i] = (dbk_api_priority_state){.group = groups->items[i]};
+        if (!is_pinned) continue;
+        states[i].pinned_client_id = id;
+        states[i].pinned_ns = pin->pinned_ns;
+    }
+    info_out->priority_groups = (dbk_api_objects){.items = states, .count = groups->count};
+    return true;
 }
 
 static bool fill_info(const dbk_js_call *call, const daybook_consumer_info *of,
@@ -52,8 +72,9 @@ static bool fill_info(const dbk_js_call *call, const daybook_consumer_info *of,
     if (info_out->paused) info_out->pause_remaining_ns = of->config.pause_until_ns - info_out->now_ns;
     if (!dbk_api_consumer_config_from_store(&of->config, call->arena, &info_out->config, error_out))
         return false;
-    look_up(call->jetstream, of->stream, of->config.name, info_out);
-    return true;
+    dbk_js_pin pin = {0};
+    look_up(call->jetstream, of->stream, of->config.name, info_out, &pin);
+    return fill_groups(call, &pin, info_out) || dbk_api_fail_memory(error_out);
 }
 
 // False: the call has failed.
@@ -199,7 +220,8 @@ static bool is_in_use(dbk_jetstream *jetstream, const creating *create, const db
     if (old->deliver_subject.size == 0 ||
         dbk_slice_equal(old->deliver_subject, create->request.config.deliver_subject))
         return false;
-    look_up(jetstream, create->stream, create->call->consumer_name, &now);
+    dbk_js_pin pin;
+    look_up(jetstream, create->stream, create->call->consumer_name, &now, &pin);
     return now.push_bound;
 }
 
@@ -253,9 +275,6 @@ static bool make_consumer(creating *create, dbk_api_error *error_out) {
     if (!dbk_api_consumer_config_check(&jetstream->dial, &create->stream_config, &create->request.config,
                                        &jetstream->consumer_caps, create->request.is_pedantic, error_out))
         return false;
-    if (create->request.config.priority_policy != DBK_API_PRIORITY_NONE)
-        return dbk_api_fail_with(error_out, DBK_API_ERR_CONSUMER_CREATE,
-                                 "priority groups are not supported by this server");
     call->consumer_name = dbk_api_consumer_config_name(&create->request.config);
     daybook_status status =
         daybook_consumer_get_info(jetstream->store, create->stream, call->consumer_name, &present, NULL);
@@ -464,4 +483,48 @@ void dbk_js_consumer_pause(dbk_js_call *call) {
         dbk_api_write_consumer_paused(&call->answer, left_ns > 0, request.pause_until_ns,
                                       left_ns > 0 ? left_ns : 0);
     }
+}
+
+// ---- Priority groups --------------------------------------------------------------------------------------
+
+// On the loop.
+static void unpin(dbk_js_call *call) {
+    dbk_js_consumer *consumer = dbk_js_find_consumer(call->jetstream, call->stream_name, call->consumer_name);
+    if (consumer != NULL) dbk_js_unpin(consumer, "admin");
+}
+
+static bool has_group(const dbk_api_consumer_config *config, dbk_slice group) {
+    if (config->priority_policy != DBK_API_PRIORITY_PINNED_CLIENT) return false;
+    for (size_t i = 0; i < config->priority_groups.count; i++)
+        if (dbk_slice_equal(config->priority_groups.items[i], group)) return true;
+    return false;
+}
+
+void dbk_js_consumer_unpin(dbk_js_call *call) {
+    dbk_api_unpin_request request;
+    dbk_api_consumer_config config;
+    dbk_api_error error;
+    daybook_consumer_info *of;
+    call->stream_name = dbk_js_call_token(call, 2);
+    call->consumer_name = dbk_js_call_token(call, 3);
+    if (dbk_api_is_empty(call->body)) {
+        dbk_js_call_refuse(call, DBK_API_ERR_BAD_REQUEST);
+        return;
+    }
+    if (!dbk_api_read_consumer_unpin(&call->jetstream->dial, call->body, call->arena, &request, &error)) {
+        dbk_js_call_fail(call, &error);
+        return;
+    }
+    if (!stream_exists(call, call->stream_name) ||
+        !get_info(call, call->stream_name, call->consumer_name, &of))
+        return;
+    if (!dbk_api_consumer_config_from_store(&of->config, call->arena, &config, &error)) {
+        dbk_js_call_fail(call, &error);
+    } else if (!has_group(&config, request.group)) {
+        dbk_js_call_refuse(call, DBK_API_ERR_CONSUMER_INVALID_PRIORITY_GROUP);
+    } else {
+        call->effect = unpin;
+        dbk_api_write_success(&call->answer, call->kind);
+    }
+    daybook_consumer_info_release(call->jetstream->store, of);
 }

@@ -19,6 +19,7 @@
 #include "proto/status.h"
 #include "server/advisory.h"
 #include "server/event_message.h"
+#include "server/group.h"
 #include "server/push.h"
 
 enum { BATCHES_MAX = 16, RETRY_MS = 1000 };
@@ -31,8 +32,10 @@ struct dbk_js_delivery {
     bool headers_only;
     // Made by the worker.
     daybook_status
-        status;      // of the last fetch: OK, TIMEOUT: there is no more, ELIMIT: too large for a strict plan
-    int64_t due_ns;  // TIMEOUT: in so much time there may be something
+        status;     // of the last fetch: OK, TIMEOUT: there is no more, ELIMIT: too large for a strict plan
+    int64_t due_ns; // TIMEOUT: in so much time there may be something
+    bool is_measured;
+    uint64_t pending_count, ack_pending_count; // where measured
     bool is_held_up; // TIMEOUT: there are messages, but too many wait for an answer, or it is paused
     daybook_error error;
     daybook_batch *batches[BATCHES_MAX];
@@ -72,6 +75,20 @@ static bool is_held_up(const dbk_js_consumer *consumer) {
     return has_pending;
 }
 
+// What cannot be asked counts as nothing: it is asked again soon.
+static void measure(dbk_js_delivery *delivery) {
+    const dbk_js_consumer *consumer = delivery->consumer;
+    const dbk_js_stream *stream = consumer->stream;
+    daybook_consumer_info *info;
+    delivery->status =
+        daybook_consumer_get_info(stream->jetstream->store, stream->name, consumer->name, &info, NULL);
+    if (delivery->status != DAYBOOK_OK) return;
+    delivery->is_measured = true;
+    delivery->pending_count = info->pending_count;
+    delivery->ack_pending_count = info->ack_pending_count;
+    daybook_consumer_info_release(stream->jetstream->store, info);
+}
+
 // Until there is no more, or as much as wanted: who gets less must be certain to be woken for the rest. A
 // strict plan goes message by message, since what each takes of its bytes is more than the store knows of.
 static void fetch(dbk_js_delivery *delivery) {
@@ -108,7 +125,9 @@ static void fetch(dbk_js_delivery *delivery) {
 // ---- Writing: the worker ----------------------------------------------------------------------------------
 
 static dbk_event_extras extras_of(const dbk_js_delivery *delivery, const daybook_message *message) {
-    return (dbk_event_extras){.headers_only = delivery->headers_only, .data_size = message->data_size};
+    return (dbk_event_extras){.headers_only = delivery->headers_only,
+                              .data_size = message->data_size,
+                              .pin_id = daybook_text(delivery->plan.pin_id)};
 }
 
 static size_t bound_of(const dbk_js_delivery *delivery) {
@@ -179,6 +198,10 @@ static void give_back_all(dbk_js_delivery *delivery) {
 
 static void run_delivery(dbk_job *job) {
     dbk_js_delivery *delivery = DBK_OWNER(job, dbk_js_delivery, job);
+    if (delivery->plan.measures) {
+        measure(delivery);
+        return;
+    }
     fetch(delivery);
     if (!write_messages(delivery)) give_back_all(delivery);
     for (size_t i = 0; i < delivery->batch_count; i++) daybook_batch_release(delivery->batches[i]);
@@ -188,11 +211,12 @@ static void unwatch(dbk_js_consumer *consumer);
 
 // ---- Routing: the loop ------------------------------------------------------------------------------------
 
-static void hand_over(dbk_js_consumer *consumer, const dbk_js_outgoing *outgoing) {
+static void hand_over(dbk_js_consumer *consumer, const dbk_js_plan *plan, const dbk_js_outgoing *outgoing) {
     if (outgoing->number > consumer->delivered_number) consumer->delivered_number = outgoing->number;
     if (outgoing->seq > consumer->delivered_seq) consumer->delivered_seq = outgoing->seq;
-    bool taken = !consumer->is_removed && (consumer->push != NULL ? dbk_js_give_to_push(consumer, outgoing)
-                                                                  : dbk_js_give_to_pull(consumer, outgoing));
+    bool taken = !consumer->is_removed &&
+                 (consumer->push != NULL ? dbk_js_give_to_push(consumer, outgoing)
+                                         : dbk_js_give_to_pull(consumer, plan, outgoing));
     // NOT_PENDING where nothing is to be acknowledged: then it is gone, as it would be on its way to a
     // client.
     if (!taken) (void)daybook_consumer_nak(consumer->handle, outgoing->seq, 0, NULL);
@@ -242,7 +266,13 @@ static void delivered(dbk_job *job) {
     dbk_jetstream *jetstream = consumer->stream->jetstream;
     consumer->delivery = NULL;
     if (consumer->is_removed) unwatch(consumer);
-    for (size_t i = 0; i < delivery->message_count; i++) hand_over(consumer, &delivery->messages[i]);
+    consumer->counts_are_fresh = delivery->is_measured;
+    if (delivery->is_measured) {
+        consumer->pending_count = delivery->pending_count;
+        consumer->ack_pending_count = delivery->ack_pending_count;
+    }
+    for (size_t i = 0; i < delivery->message_count; i++)
+        hand_over(consumer, &delivery->plan, &delivery->messages[i]);
     if (!consumer->is_removed) end_delivery(consumer, delivery);
     dbk_block_unref(delivery->block);
     dbk_free(jetstream->allocator, delivery->messages);
@@ -259,7 +289,7 @@ void dbk_js_deliver(dbk_js_consumer *consumer) {
         !consumer->may_have_more || jetstream->is_stopping)
         return;
     dbk_js_plan plan = consumer->push != NULL ? dbk_js_plan_push(consumer) : dbk_js_plan_pulls(consumer);
-    if (plan.count == 0) return;
+    if (plan.count == 0 && !plan.measures) return;
     dbk_js_delivery *delivery = dbk_alloc_zeroed(jetstream->allocator, sizeof *delivery);
     if (delivery == NULL) {
         dbk_server_start_timer(jetstream->server, &consumer->due_timer, RETRY_MS * DBK_MILLISECOND_NS);
@@ -421,6 +451,7 @@ void dbk_js_delivery_init(dbk_js_consumer *consumer) {
     dbk_timer_init(&consumer->pull_timer, dbk_js_pull_timer_fired);
     dbk_timer_init(&consumer->idle_timer, check_use);
     dbk_timer_init(&consumer->due_timer, fall_due);
+    dbk_timer_init(&consumer->pin_timer, dbk_js_pin_timer_fired);
     atomic_init(&consumer->is_woken, false);
     atomic_init(&consumer->pull_count, 0);
     atomic_init(&consumer->is_bound, false);
@@ -444,6 +475,7 @@ void dbk_js_stop_delivery(dbk_js_consumer *consumer, dbk_slice status_block) {
     unwatch(consumer);
     dbk_server_stop_timer(server, &consumer->due_timer);
     dbk_server_stop_timer(server, &consumer->idle_timer);
+    dbk_server_stop_timer(server, &consumer->pin_timer);
     dbk_js_end_pulls(consumer, status_block);
     dbk_js_stop_push(consumer);
 }

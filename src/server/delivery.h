@@ -18,10 +18,13 @@ enum {
 /// What the next delivery may bring. count 0: none is wanted now.
 typedef struct dbk_js_plan {
     size_t count;
-    uint64_t bytes;    // at most, 0: DBK_JS_DELIVERY_BYTES_MAX
-    bool has_oneshots; // requests that end when there is nothing more
-    uint64_t pull;     // of a strict one: the number of the request it is for
-    bool is_strict;    // also of the first message: one that is too large is not given
+    uint64_t bytes;                      // at most, 0: DBK_JS_DELIVERY_BYTES_MAX
+    bool has_oneshots;                   // requests that end when there is nothing more
+    uint64_t pull;                       // of a strict one: the number of the request it is for
+    bool is_strict;                      // also of the first message: one that is too large is not given
+    bool measures;                       // nothing is fetched (count 0): how much there is, is asked
+    char pin_id[DBK_JS_PIN_ID_SIZE + 1]; // "": none is told
+    uint64_t pin_generation;             // when it was planned
 } dbk_js_plan;
 
 /// A message that was fetched, ready to be routed: slices lie in `block`.
@@ -62,7 +65,7 @@ void dbk_js_serve_pull(dbk_jetstream *jetstream, dbk_client *from, dbk_slice sub
 void dbk_js_begin_pull(dbk_js_consumer *consumer, dbk_slice reply, dbk_slice body);
 dbk_js_plan dbk_js_plan_pulls(dbk_js_consumer *consumer);
 /// To the next request in turn. False: nobody wants it.
-bool dbk_js_give_to_pull(dbk_js_consumer *consumer, const dbk_js_outgoing *outgoing);
+bool dbk_js_give_to_pull(dbk_js_consumer *consumer, const dbk_js_plan *plan, const dbk_js_outgoing *outgoing);
 /// A delivery has ended: what fell due meanwhile.
 void dbk_js_check_pulls(dbk_js_consumer *consumer);
 /// The store has nothing more for now: requests that do not wait end.
@@ -72,6 +75,8 @@ void dbk_js_end_small_pull(dbk_js_consumer *consumer, uint64_t number);
 /// All requests end with this.
 void dbk_js_end_pulls(dbk_js_consumer *consumer, dbk_slice status_block);
 void dbk_js_pull_timer_fired(dbk_timer *timer);
+/// Requests of the client that was pinned end with this status: it is not any more.
+void dbk_js_end_pinned_pulls(dbk_js_consumer *consumer, dbk_slice status_block);
 /// Requests that wait, those whose inbox is gone left out.
 size_t dbk_js_count_pulls(dbk_js_consumer *consumer);
 

@@ -71,6 +71,7 @@ static uint8_t *put_direct(uint8_t *at, const daybook_recorded_event *event) {
 
 static uint8_t *put_extras(uint8_t *at, const daybook_recorded_event *event, const dbk_event_extras *extras) {
     if (extras->headers_only) at = put_number(at, "Nats-Msg-Size", extras->data_size);
+    if (extras->pin_id.size > 0) at = put_line(at, daybook_text("Nats-Pin-Id"), extras->pin_id);
     if (extras->is_direct) at = put_direct(at, event);
     if (!extras->is_one_of_many) return at;
     at = put_number(at, "Nats-Num-Pending", extras->pending_count);

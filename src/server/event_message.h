@@ -23,6 +23,7 @@ typedef struct dbk_event_extras {
     uint64_t pending_count;
     uint64_t last_seq;
     uint64_t up_to_seq;
+    daybook_slice pin_id; // Nats-Pin-Id; empty: none; at most 64 bytes
 } dbk_event_extras;
 
 /// At least as many bytes as dbk_event_message_write takes.

@@ -360,6 +360,7 @@ void dbk_js_consumer_unref(dbk_js_consumer *consumer) {
     daybook_consumer_close(consumer->handle);
     dbk_free(allocator, consumer->deliver_subject);
     dbk_free(allocator, consumer->deliver_group);
+    dbk_free(allocator, consumer->groups);
     dbk_free(allocator, consumer);
     dbk_js_stream_unref(stream);
 }
@@ -432,6 +433,20 @@ static char *copy_or_null(const daybook_allocator *allocator, dbk_slice text) {
     return text.size == 0 ? NULL : dbk_copy_text(allocator, text);
 }
 
+// Their names have no blank. NULL: none, or memory is out.
+static char *join_groups(const daybook_allocator *allocator, const dbk_api_texts *groups) {
+    size_t size = 0;
+    for (size_t i = 0; i < groups->count; i++) size += groups->items[i].size + 1;
+    char *joined = size == 0 ? NULL : dbk_alloc(allocator, size);
+    char *at = joined;
+    for (size_t i = 0; joined != NULL && i < groups->count; i++) {
+        memcpy(at, groups->items[i].data, groups->items[i].size);
+        at += groups->items[i].size;
+        *at++ = i + 1 < groups->count ? ' ' : '\0';
+    }
+    return joined;
+}
+
 static uint64_t at_least_none(int64_t number) {
     return number > 0 ? (uint64_t)number : 0;
 }
@@ -449,11 +464,15 @@ daybook_status dbk_js_read_rules(const daybook_allocator *allocator, const dbk_a
                                             .inactive_threshold_ns = config->inactive_threshold_ns,
                                             .idle_heartbeat_ns = config->idle_heartbeat_ns,
                                             .rate_limit_bps = config->rate_limit_bps,
-                                            .sample_percent = dbk_api_consumer_config_sample(config)},
+                                            .sample_percent = dbk_api_consumer_config_sample(config),
+                                            .priority_policy = config->priority_policy,
+                                            .priority_timeout_ns = config->priority_timeout_ns},
                                   .deliver_subject = copy_or_null(allocator, config->deliver_subject),
-                                  .deliver_group = copy_or_null(allocator, config->deliver_group)};
+                                  .deliver_group = copy_or_null(allocator, config->deliver_group),
+                                  .groups = join_groups(allocator, &config->priority_groups)};
     bool is_whole = (config->deliver_subject.size == 0) == (opened_out->deliver_subject == NULL) &&
-                    (config->deliver_group.size == 0) == (opened_out->deliver_group == NULL);
+                    (config->deliver_group.size == 0) == (opened_out->deliver_group == NULL) &&
+                    (config->priority_groups.count == 0) == (opened_out->groups == NULL);
     if (is_whole) return DAYBOOK_OK;
     dbk_js_opened_deinit(allocator, opened_out);
     return DAYBOOK_ENOMEM;
@@ -462,6 +481,7 @@ daybook_status dbk_js_read_rules(const daybook_allocator *allocator, const dbk_a
 void dbk_js_opened_deinit(const daybook_allocator *allocator, dbk_js_opened *opened) {
     dbk_free(allocator, opened->deliver_subject);
     dbk_free(allocator, opened->deliver_group);
+    dbk_free(allocator, opened->groups);
     daybook_consumer_close(opened->handle);
     *opened = (dbk_js_opened){0};
 }
@@ -478,9 +498,11 @@ void dbk_js_set_consumer(dbk_js_consumer *consumer, dbk_js_opened *opened) {
     }
     dbk_free(allocator, consumer->deliver_subject);
     dbk_free(allocator, consumer->deliver_group);
+    dbk_free(allocator, consumer->groups);
     consumer->deliver_subject = opened->deliver_subject;
     consumer->deliver_group = opened->deliver_group;
-    opened->deliver_subject = opened->deliver_group = NULL;
+    consumer->groups = opened->groups;
+    opened->deliver_subject = opened->deliver_group = opened->groups = NULL;
     dbk_js_opened_deinit(allocator, opened);
     consumer->state = DBK_JS_CONSUMER_OPEN;
     dbk_js_start_delivery(consumer);
@@ -639,8 +661,7 @@ static daybook_status copy_options(dbk_jetstream *jetstream) {
                                                        .max_bytes_required = said->stream_bytes_required,
                                                        .stream_bytes_max_file = said->stream_bytes_max,
                                                        .stream_bytes_max_memory = said->stream_bytes_max};
-    jetstream->consumer_caps = (dbk_api_consumer_caps){.lacks = DBK_API_LACKS_PRIORITY_GROUPS,
-                                                       .max_ack_pending = said->ack_pending_max,
+    jetstream->consumer_caps = (dbk_api_consumer_caps){.max_ack_pending = said->ack_pending_max,
                                                        .max_request_batch = said->request_batch_max};
     jetstream->requests_max = (uint64_t)said->request_queue_limit;
     jetstream->batches_max = (uint64_t)said->batch_inflight_total;

@@ -7,6 +7,7 @@
 //   batch.c          several publishes that are stored all or none
 //   api_call.c       requests on $JS.API.>: which handler, its job, its answer
 //   stream_api.c consumer_api.c message_api.c direct.c    the handlers
+//   group.c          priority groups: which pull may have messages
 //   delivery.c       from a consumer of the store to whoever asked (pull.c) or listens (push.c)
 //   ack.c            $JS.ACK.>
 //   advisory.c       $JS.EVENT.ADVISORY.>
@@ -182,7 +183,19 @@ typedef struct dbk_js_consumer_rules {
     int64_t idle_heartbeat_ns;     // push
     uint64_t rate_limit_bps;       // push
     int sample_percent;
+    int priority_policy; // enum dbk_api_priority_policy
+    int64_t priority_timeout_ns;
 } dbk_js_consumer_rules;
+
+enum { DBK_JS_PIN_ID_SIZE = 22, DBK_JS_GROUP_SIZE_MAX = 16 };
+
+/// Who a consumer with the policy pinned_client is for at the moment (group.c).
+typedef struct dbk_js_pin {
+    char id[DBK_JS_PIN_ID_SIZE + 1]; // "": nobody
+    char group[DBK_JS_GROUP_SIZE_MAX + 1];
+    int64_t pinned_ns;   // by the clock
+    uint64_t generation; // counts up when somebody loses the pin
+} dbk_js_pin;
 
 /// A request or an acknowledgement that came before the consumer was open.
 typedef struct dbk_js_early {
@@ -204,6 +217,7 @@ struct dbk_js_consumer {
     dbk_js_consumer_rules rules;
     char *deliver_subject;    // NULL: a pull consumer
     char *deliver_group;      // NULL: none
+    char *groups;             // priority groups, "A B"; NULL: none
     daybook_consumer *handle; // OPEN
 
     dbk_js_early *first_early, *last_early;
@@ -227,6 +241,12 @@ struct dbk_js_consumer {
     atomic_uint pull_count; // read by workers
     dbk_timer pull_timer;
 
+    // Priority groups.
+    dbk_js_pin pin; // written under jetstream->lock: workers read it for infos
+    dbk_timer pin_timer;
+    bool counts_are_fresh; // the two below are of now
+    uint64_t pending_count, ack_pending_count;
+
     // Pushing.
     dbk_js_push *push;    // NULL: a pull consumer
     atomic_bool is_bound; // somebody listens, as of the last look; read by workers
@@ -247,7 +267,7 @@ dbk_js_consumer *dbk_js_reach_consumer(dbk_js_stream *stream, dbk_slice name);
 typedef struct dbk_js_opened {
     daybook_consumer *handle;
     dbk_js_consumer_rules rules;
-    char *deliver_subject, *deliver_group; // NULL: none
+    char *deliver_subject, *deliver_group, *groups; // NULL: none
     uint64_t delivered_number, delivered_seq;
 } dbk_js_opened;
 

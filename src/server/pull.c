@@ -6,6 +6,7 @@
 //     max_bytes         409 Message Size Exceeds MaxBytes when the next message has more than is left
 //     idle_heartbeat    100 Idle Heartbeat when nothing came for so long
 //     a long request    400 Bad Request, unread
+//     group …           group.h: who may have messages is asked for each
 //     too many wait     409 Exceeded MaxWaiting
 //
 // Requests get messages in turn, one each, so that those who compete share. A request with max_bytes is
@@ -21,6 +22,7 @@
 #include "proto/status.h"
 #include "server/api_call.h"
 #include "server/delivery.h"
+#include "server/group.h"
 
 #include <stdio.h>
 
@@ -32,6 +34,7 @@ enum {
 struct dbk_js_pull {
     dbk_js_pull *next;
     uint64_t number;     // of those of the consumer
+    dbk_js_group_request group;
     uint64_t left;       // messages
     uint64_t given;      // so far
     uint64_t bytes_left; // where it has max_bytes
@@ -54,27 +57,53 @@ static dbk_server *server_of(const dbk_js_consumer *consumer) {
 
 // ---- The list ---------------------------------------------------------------------------------------------
 
-static void append(dbk_js_consumer *consumer, dbk_js_pull *pull) {
-    pull->next = NULL;
-    if (consumer->last_pull == NULL) {
-        consumer->first_pull = pull;
-    } else {
-        consumer->last_pull->next = pull;
-    }
-    consumer->last_pull = pull;
+// Behind `before`; NULL: at the head.
+static void insert_behind(dbk_js_consumer *consumer, dbk_js_pull *before, dbk_js_pull *pull) {
+    dbk_js_pull **link = before == NULL ? &consumer->first_pull : &before->next;
+    pull->next = *link;
+    *link = pull;
+    if (pull->next == NULL) consumer->last_pull = pull;
 }
 
+// Behind all of its priority and of better ones. Mostly they have one priority.
+static void append(dbk_js_consumer *consumer, dbk_js_pull *pull) {
+    dbk_js_pull *before = consumer->last_pull;
+    if (before != NULL && before->group.priority > pull->group.priority) {
+        before = NULL;
+        for (dbk_js_pull *at = consumer->first_pull; at->group.priority <= pull->group.priority;
+             at = at->next)
+            before = at;
+    }
+    insert_behind(consumer, before, pull);
+}
+
+// Before all of its priority.
 static void prepend(dbk_js_consumer *consumer, dbk_js_pull *pull) {
-    pull->next = consumer->first_pull;
-    if (consumer->last_pull == NULL) consumer->last_pull = pull;
-    consumer->first_pull = pull;
+    dbk_js_pull *before = NULL;
+    for (dbk_js_pull *at = consumer->first_pull; at != NULL && at->group.priority < pull->group.priority;
+         at = at->next)
+        before = at;
+    insert_behind(consumer, before, pull);
+}
+
+// It follows `before`; NULL: it is the head.
+static void unlink_behind(dbk_js_consumer *consumer, dbk_js_pull *before, dbk_js_pull *pull) {
+    *(before == NULL ? &consumer->first_pull : &before->next) = pull->next;
+    if (consumer->last_pull == pull) consumer->last_pull = before;
 }
 
 static dbk_js_pull *take_first(dbk_js_consumer *consumer) {
     dbk_js_pull *pull = consumer->first_pull;
-    consumer->first_pull = pull->next;
-    if (consumer->first_pull == NULL) consumer->last_pull = NULL;
+    unlink_behind(consumer, NULL, pull);
     return pull;
+}
+
+// The first that may have messages, with the one before it; NULL: none may.
+static dbk_js_pull *first_in_turn(const dbk_js_consumer *consumer, dbk_js_pull **before_out) {
+    *before_out = NULL;
+    for (dbk_js_pull *pull = consumer->first_pull; pull != NULL; *before_out = pull, pull = pull->next)
+        if (dbk_js_group_share(consumer, &pull->group, pull->left) > 0) return pull;
+    return NULL;
 }
 
 static void forget(dbk_js_consumer *consumer, dbk_js_pull *pull) {
@@ -163,28 +192,72 @@ void dbk_js_pull_timer_fired(dbk_timer *timer) {
 
 // ---- Giving -----------------------------------------------------------------------------------------------
 
+static bool ends_without_waiting(dbk_js_consumer *consumer, dbk_js_pull *pull) {
+    if (!pull->no_wait) return false;
+    if (pull->given > 0) {
+        tell_left(consumer, pull, dbk_status_line(DBK_STATUS_REQUEST_TIMEOUT));
+        return true;
+    }
+    if (pull->expires_at_ns != INT64_MAX) return false; // it waits for the first one
+    tell(consumer, reply_of(pull), dbk_status_block(DBK_STATUS_NO_MESSAGES));
+    return true;
+}
+
+static uint64_t at_most(uint64_t count, uint64_t max) {
+    return count < max ? count : max;
+}
+
+// Those that may have some besides the first, without max_bytes.
+static dbk_js_plan plan_from(const dbk_js_consumer *consumer, const dbk_js_pull *first) {
+    dbk_js_plan plan = {0};
+    uint64_t count = 0;
+    for (const dbk_js_pull *pull = first; pull != NULL && count < DBK_JS_DELIVERY_COUNT_MAX;
+         pull = pull->next) {
+        uint64_t share = dbk_js_group_share(consumer, &pull->group, pull->left);
+        if (pull->has_max_bytes || share == 0) continue;
+        count += at_most(share, DBK_JS_DELIVERY_COUNT_MAX);
+        plan.has_oneshots = plan.has_oneshots || pull->no_wait;
+        if (dbk_js_group_is_exclusive(consumer)) break;
+    }
+    plan.count = (size_t)at_most(count, DBK_JS_DELIVERY_COUNT_MAX);
+    return plan;
+}
+
+static bool asks_for_counts(const dbk_js_consumer *consumer) {
+    for (const dbk_js_pull *pull = consumer->first_pull; pull != NULL; pull = pull->next)
+        if (dbk_js_group_has_threshold(&pull->group)) return true;
+    return false;
+}
+
 dbk_js_plan dbk_js_plan_pulls(dbk_js_consumer *consumer) {
+    dbk_js_pull *before;
+    dbk_js_pull *first;
     while (consumer->first_pull != NULL && !is_listened_to(consumer, consumer->first_pull))
         forget(consumer, take_first(consumer));
-    const dbk_js_pull *first = consumer->first_pull;
-    if (first == NULL) return (dbk_js_plan){0};
-    if (first->has_max_bytes)
-        return (dbk_js_plan){.count = first->left > DBK_JS_DELIVERY_COUNT_MAX ? DBK_JS_DELIVERY_COUNT_MAX
-                                                                              : (size_t)first->left,
+    if (!consumer->counts_are_fresh && asks_for_counts(consumer)) return (dbk_js_plan){.measures = true};
+    while ((first = first_in_turn(consumer, &before)) != NULL && !is_listened_to(consumer, first)) {
+        unlink_behind(consumer, before, first);
+        forget(consumer, first);
+    }
+    if (first == NULL) {
+        if (consumer->first_pull == NULL) return (dbk_js_plan){0};
+        sweep(consumer, ends_without_waiting); // there is nothing for them
+        dbk_js_group_look_again(consumer);
+        return (dbk_js_plan){0};
+    }
+    dbk_js_plan plan;
+    if (first->has_max_bytes) {
+        uint64_t share = dbk_js_group_share(consumer, &first->group, first->left);
+        plan = (dbk_js_plan){.count = (size_t)at_most(share, DBK_JS_DELIVERY_COUNT_MAX),
                              .bytes = first->bytes_left,
                              .pull = first->number,
                              .has_oneshots = first->no_wait,
                              .is_strict = true};
-    uint64_t count = 0;
-    bool has_oneshots = false;
-    for (const dbk_js_pull *pull = first; pull != NULL && count < DBK_JS_DELIVERY_COUNT_MAX;
-         pull = pull->next)
-        if (!pull->has_max_bytes) {
-            count += pull->left;
-            has_oneshots = has_oneshots || pull->no_wait;
-        }
-    if (count > DBK_JS_DELIVERY_COUNT_MAX) count = DBK_JS_DELIVERY_COUNT_MAX;
-    return (dbk_js_plan){.count = (size_t)count, .has_oneshots = has_oneshots};
+    } else {
+        plan = plan_from(consumer, first);
+    }
+    dbk_js_group_plan_pin(consumer, &plan);
+    return plan;
 }
 
 static void note_given(dbk_js_consumer *consumer, dbk_js_pull *pull, uint64_t size) {
@@ -202,42 +275,37 @@ static void note_given(dbk_js_consumer *consumer, dbk_js_pull *pull, uint64_t si
     }
 }
 
-// The first it fits. Where it fits nobody it is for the head: what the store took to fit may be some bytes
-// more with the acknowledgement's subject, or its request is gone.
+// The first in turn it fits. Where it fits nobody it is for the first in turn: what the store took to fit may
+// be some bytes more with the acknowledgement's subject, or its request is gone.
 static dbk_js_pull *next_taker(dbk_js_consumer *consumer, uint64_t size) {
-    dbk_js_pull *before = NULL;
-    for (dbk_js_pull *pull = consumer->first_pull; pull != NULL; before = pull, pull = pull->next) {
+    dbk_js_pull *before;
+    dbk_js_pull *first = first_in_turn(consumer, &before);
+    if (first == NULL) return NULL;
+    dbk_js_pull *before_this = before;
+    for (dbk_js_pull *pull = first; pull != NULL; before_this = pull, pull = pull->next) {
         if (pull->has_max_bytes && size > pull->bytes_left) continue;
-        if (before == NULL) break;
-        before->next = pull->next;
-        if (consumer->last_pull == pull) consumer->last_pull = before;
+        if (dbk_js_group_share(consumer, &pull->group, pull->left) == 0) continue;
+        unlink_behind(consumer, before_this, pull);
         return pull;
     }
-    return consumer->first_pull == NULL ? NULL : take_first(consumer);
+    unlink_behind(consumer, before, first);
+    return first;
 }
 
-bool dbk_js_give_to_pull(dbk_js_consumer *consumer, const dbk_js_outgoing *outgoing) {
+bool dbk_js_give_to_pull(dbk_js_consumer *consumer, const dbk_js_plan *plan,
+                         const dbk_js_outgoing *outgoing) {
     uint64_t size = dbk_js_outgoing_size(outgoing);
+    if (dbk_js_group_is_void(consumer, plan)) return false;
     for (;;) {
         dbk_js_pull *pull = next_taker(consumer, size);
         if (pull == NULL) return false;
         if (dbk_route_to(server_of(consumer), reply_of(pull), &outgoing->message) > 0) {
+            dbk_js_group_note_given(consumer, plan, &pull->group);
             note_given(consumer, pull, size);
             return true;
         }
         forget(consumer, pull);
     }
-}
-
-static bool ends_without_waiting(dbk_js_consumer *consumer, dbk_js_pull *pull) {
-    if (!pull->no_wait) return false;
-    if (pull->given > 0) {
-        tell_left(consumer, pull, dbk_status_line(DBK_STATUS_REQUEST_TIMEOUT));
-        return true;
-    }
-    if (pull->expires_at_ns != INT64_MAX) return false; // it waits for the first one
-    tell(consumer, reply_of(pull), dbk_status_block(DBK_STATUS_NO_MESSAGES));
-    return true;
 }
 
 void dbk_js_end_oneshots(dbk_js_consumer *consumer) {
@@ -249,6 +317,17 @@ void dbk_js_end_small_pull(dbk_js_consumer *consumer, uint64_t number) {
     dbk_js_pull *pull = take_first(consumer);
     tell_left(consumer, pull, dbk_status_line(DBK_STATUS_MESSAGE_EXCEEDS_MAX_BYTES));
     forget(consumer, pull);
+}
+
+static bool is_of_pinned(dbk_js_consumer *consumer, dbk_js_pull *pull) {
+    (void)consumer;
+    return pull->group.is_pinned;
+}
+
+void dbk_js_end_pinned_pulls(dbk_js_consumer *consumer, dbk_slice status_block) {
+    for (const dbk_js_pull *pull = consumer->first_pull; pull != NULL; pull = pull->next)
+        if (pull->group.is_pinned) tell(consumer, reply_of(pull), status_block);
+    sweep(consumer, is_of_pinned);
 }
 
 void dbk_js_end_pulls(dbk_js_consumer *consumer, dbk_slice status_block) {
@@ -305,12 +384,13 @@ static bool has_room(dbk_js_consumer *consumer, const dbk_api_pull_request *requ
 }
 
 static void wait_for_messages(dbk_js_consumer *consumer, const dbk_api_pull_request *request,
-                              dbk_slice reply) {
+                              const dbk_js_group_request *group, dbk_slice reply) {
     int64_t now_ns = dbk_server_now_ns(server_of(consumer));
     dbk_js_pull *pull = dbk_alloc(consumer->stream->jetstream->allocator, sizeof *pull + reply.size);
     if (pull == NULL) return; // it asks again when its time is over
     *pull = (dbk_js_pull){
         .number = ++consumer->pull_number_last,
+        .group = *group,
         .left = request->batch > 0 ? (uint64_t)request->batch : 1,
         .bytes_left = request->max_bytes > 0 ? (uint64_t)request->max_bytes : 0,
         .has_max_bytes = request->max_bytes > 0,
@@ -339,6 +419,8 @@ void dbk_js_begin_pull(dbk_js_consumer *consumer, dbk_slice reply, dbk_slice bod
     dbk_api_pull_request request;
     dbk_api_error error;
     dbk_arena *arena;
+    dbk_js_group_request group;
+    const char *refusal;
     dbk_js_note_use(consumer);
     if (reply.size == 0) return;
     if (consumer->push != NULL) {
@@ -354,8 +436,12 @@ void dbk_js_begin_pull(dbk_js_consumer *consumer, dbk_slice reply, dbk_slice bod
         char block[DBK_API_ERROR_TEXT_SIZE + 64];
         (void)snprintf(block, sizeof block, "NATS/1.0 400 Bad Request - %s\r\n\r\n", error.description);
         tell(consumer, reply, daybook_text(block));
+    } else if ((refusal = dbk_js_group_read(consumer, &request, &group)) != NULL) {
+        char block[128];
+        (void)snprintf(block, sizeof block, "NATS/1.0 %s\r\n\r\n", refusal);
+        tell(consumer, reply, daybook_text(block));
     } else if (is_within_limits(consumer, &request, reply) && has_room(consumer, &request, reply)) {
-        wait_for_messages(consumer, &request, reply);
+        wait_for_messages(consumer, &request, &group, reply);
     }
     dbk_arena_free(arena);
 }

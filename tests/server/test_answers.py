@@ -24,7 +24,6 @@ KNOWN = {
     ("CONSUMER.CREATE.ORDERS", ""): "a made name is told in the configuration, too",
     ("CONSUMER.NAMES.ORDERS", ""): "made names differ",
     ("CONSUMER.LIST.ORDERS", ""): "made names differ",
-    ("CONSUMER.CREATE.ORDERS.group", ""): "no priority groups",
     ("STREAM.CREATE.TTL", ""): "no TTL of messages",
     ("STREAM.CREATE.MARKED", ""): "no TTL of messages",
     ("STREAM.UPDATE.TTL", ""): "no TTL of messages",

@@ -489,11 +489,6 @@ static void what_is_not_done_is_refused(void **state) {
     check_and_free(ask(of, "$JS.API.STREAM.CREATE.S", NULL, 0,
                        "{\"name\":\"S\",\"subjects\":[\"s\"],\"allow_msg_ttl\":true}"),
                    "\"err_code\":10052");
-    add_stream(of, "ORDERS", "orders.>");
-    check_and_free(ask(of, "$JS.API.CONSUMER.CREATE.ORDERS.c", NULL, 0,
-                       "{\"stream_name\":\"ORDERS\",\"config\":{\"name\":\"c\",\"ack_policy\":\"explicit\","
-                       "\"priority_groups\":[\"g\"],\"priority_policy\":\"overflow\"}}"),
-                   "not supported");
 }
 
 // What a direct get gives, as "<seq>:<pending> " for each message and the status of the end.
