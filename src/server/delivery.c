@@ -75,7 +75,7 @@ static bool is_held_up(const dbk_js_consumer *consumer) {
     return has_pending;
 }
 
-// What cannot be asked counts as nothing: it is asked again soon.
+// Where it fails nothing is known, and end_delivery deals with it as with a fetch that failed.
 static void measure(dbk_js_delivery *delivery) {
     const dbk_js_consumer *consumer = delivery->consumer;
     const dbk_js_stream *stream = consumer->stream;

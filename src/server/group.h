@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Priority groups (NATS ADR-42): which pull requests of a consumer may have messages, and how many. The loop, unless said.
+// Priority groups (NATS ADR-42): which pull requests of a consumer may have messages, and how many. The loop.
 //
-//     overflow       a request with min_pending or min_ack_pending waits until so many are pending, or wait for an answer
+//     overflow       a request with min_pending or min_ack_pending waits until so many are pending, or wait
+//                    for an answer
 //     prioritized    0 before 1 … before 9; pull.c keeps its list in that order
-//     pinned_client  one client has all, and names itself by the id it was told; the others wait until it is silent for
-//                    priority_timeout, or CONSUMER.UNPIN
+//     pinned_client  one client has all, and names itself by the id it was told; the others wait until it is
+//                    silent for priority_timeout, or CONSUMER.UNPIN
 #ifndef DBK_SERVER_GROUP_H
 #define DBK_SERVER_GROUP_H
 
@@ -19,20 +20,21 @@ typedef struct dbk_js_group_request {
     char name[DBK_JS_GROUP_SIZE_MAX + 1];
 } dbk_js_group_request;
 
-/// NULL: it is taken; else the status that refuses it: "400 Bad Request - …". A request of the pinned client begins its
-/// priority_timeout anew.
+/// NULL: it is taken; else the status that refuses it: "400 Bad Request - …". A request of the pinned client
+/// begins its priority_timeout anew.
 const char *dbk_js_group_read(dbk_js_consumer *consumer, const dbk_api_pull_request *request,
                               dbk_js_group_request *group_out);
 static inline bool dbk_js_group_has_threshold(const dbk_js_group_request *group) {
     return group->min_pending > 0 || group->min_ack_pending > 0;
 }
-/// Of `left` messages that it asks for, how many it may have now; 0: it is not its turn. Thresholds go by the consumer's
-/// counts, which are to be fresh.
+/// Of `left` messages that it asks for, how many it may have now; 0: it is not its turn. Thresholds go by the
+/// consumer's counts, which are to be fresh.
 uint64_t dbk_js_group_share(const dbk_js_consumer *consumer, const dbk_js_group_request *group,
                             uint64_t left);
 /// Only one request at a time is planned for: the next may not be of the same client.
 bool dbk_js_group_is_exclusive(const dbk_js_consumer *consumer);
-/// Nobody's turn has come though somebody waits: where that may change without a word from the store, look again soon.
+/// Nobody's turn has come though somebody waits: where that may change without a word from the store, look
+/// again soon.
 void dbk_js_group_look_again(dbk_js_consumer *consumer);
 /// The pin that messages of this plan will tell: the present one, or one that is made for it.
 void dbk_js_group_plan_pin(dbk_js_consumer *consumer, dbk_js_plan *plan);
