@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a stream's configuration does to subjects: subject_transform before a message is stored, republish once it is.
+// What a stream makes of subjects: subject_transform before a message is stored, republish once it is.
 #ifndef DBK_SERVER_REWRITE_H
 #define DBK_SERVER_REWRITE_H
 
