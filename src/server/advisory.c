@@ -106,6 +106,7 @@ static void route_told(dbk_job *job) {
     told_advisory *told = DBK_OWNER(job, told_advisory, job);
     dbk_jetstream *jetstream = told->jetstream;
     (void)dbk_server_announce(jetstream->server, daybook_bytes(told->bytes, told->subject_size),
+                              daybook_bytes(NULL, 0),
                               daybook_bytes(told->bytes + told->subject_size, told->json_size));
     dbk_free(jetstream->allocator, told);
 }

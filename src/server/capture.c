@@ -36,6 +36,7 @@ static dbk_js_publish *new_publish(dbk_js_stream *stream, dbk_client *from, cons
     if (publish == NULL) return NULL;
     *publish = (dbk_js_publish){.stream = dbk_js_stream_ref(stream),
                                 .held_size = sizeof *publish + size,
+                                .is_announced = from == NULL,
                                 .wants_ack = message->reply.size > 0 && !stream->rules.no_ack,
                                 .subject_size = message->subject.size,
                                 .reply_size = message->reply.size,

@@ -78,7 +78,15 @@ void dbk_js_end_answer(dbk_jetstream *jetstream, dbk_slice subject, bool as_head
 void dbk_js_end_announcement(dbk_jetstream *jetstream, dbk_slice subject) {
     const dbk_buf *out = &jetstream->scratch[jetstream->scratch_depth - 1];
     if (dbk_buf_status(out) == DAYBOOK_OK)
-        (void)dbk_server_announce(jetstream->server, subject, daybook_bytes(out->data, out->size));
+        (void)dbk_server_announce(jetstream->server, subject, daybook_bytes(NULL, 0),
+                                  daybook_bytes(out->data, out->size));
+    jetstream->scratch_depth--;
+}
+
+void dbk_js_end_republished(dbk_jetstream *jetstream, dbk_slice subject, dbk_slice data) {
+    const dbk_buf *out = &jetstream->scratch[jetstream->scratch_depth - 1];
+    if (dbk_buf_status(out) == DAYBOOK_OK)
+        (void)dbk_server_announce(jetstream->server, subject, daybook_bytes(out->data, out->size), data);
     jetstream->scratch_depth--;
 }
 
@@ -96,13 +104,6 @@ void dbk_js_release(dbk_js_share *share) {
     dbk_client_release(share->from, share->size);
     dbk_client_unref(share->from);
     *share = (dbk_js_share){0};
-}
-
-void dbk_js_end_answer_with_data(dbk_jetstream *jetstream, dbk_slice subject, dbk_slice data) {
-    const dbk_buf *out = &jetstream->scratch[jetstream->scratch_depth - 1];
-    if (dbk_buf_status(out) == DAYBOOK_OK)
-        (void)dbk_server_reply(jetstream->server, subject, daybook_bytes(out->data, out->size), data);
-    jetstream->scratch_depth--;
 }
 
 // ---- Calls ------------------------------------------------------------------------------------------------

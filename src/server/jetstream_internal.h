@@ -84,6 +84,8 @@ dbk_buf *dbk_js_begin_answer(dbk_jetstream *jetstream);
 void dbk_js_end_answer(dbk_jetstream *jetstream, dbk_slice subject, bool as_headers);
 /// The same for what nobody asked for: also to streams that keep it. See dbk_server_announce.
 void dbk_js_end_announcement(dbk_jetstream *jetstream, dbk_slice subject);
+/// As an announcement, as the headers of `data`.
+void dbk_js_end_republished(dbk_jetstream *jetstream, dbk_slice subject, dbk_slice data);
 
 /// What is kept here for a client until it is done counts against its connection, as its publishes do: so nobody has
 /// more than DBK_CLIENT_HELD_MAX of it. Zeroed: nothing is held. `from` may be NULL: nobody's.
@@ -94,8 +96,6 @@ typedef struct dbk_js_share {
 void dbk_js_hold(dbk_js_share *share, dbk_client *from, size_t size);
 /// Once or more often.
 void dbk_js_release(dbk_js_share *share);
-/// The same, as the headers of `data`.
-void dbk_js_end_answer_with_data(dbk_jetstream *jetstream, dbk_slice subject, dbk_slice data);
 
 // ---- Streams ----------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ struct dbk_js_publish {
     dbk_js_stream *stream; // a reference, let go of on the loop
     dbk_client *from;      // a reference, or NULL
     size_t held_size;
+    bool is_announced; // by the server itself: nobody published it
     bool wants_ack;
     dbk_js_outcome outcome;
     dbk_js_publish

@@ -33,7 +33,7 @@ enum {
 
 struct dbk_js_pull {
     dbk_js_pull *next;
-    uint64_t number;     // of those of the consumer
+    uint64_t number; // of those of the consumer
     dbk_js_group_request group;
     uint64_t left;       // messages
     uint64_t given;      // so far

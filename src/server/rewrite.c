@@ -14,7 +14,9 @@
 // subject that has publishes under way has an entry (dbk_js_last), made with what the store said, which each
 // of them takes over on the loop, where they come in order. Entries are as many as publishes under way.
 //
-// What the embedding program appends by itself is not republished.
+// A republished message is an announcement (route.h): streams that capture its subject keep it, services of the
+// server do not see it. What a stream keeps of announcements is not republished in turn, so streams that
+// republish into each other end there. What the embedding program appends by itself is not republished.
 //
 // Failure: without memory a publish is refused; a republished message that no memory is there for is lost, as
 // it may be for any listener.
@@ -117,7 +119,7 @@ bool dbk_js_rewrite_subject(dbk_js_publish *publish, const dbk_js_rewrite *rewri
     if (rewrite->transform != NULL &&
         !apply(allocator, rewrite->transform, dbk_js_publish_subject(publish), &publish->transformed))
         return dbk_api_fail_memory(error_out);
-    if (rewrite->republish == NULL) return true;
+    if (rewrite->republish == NULL || publish->is_announced) return true;
     dbk_slice *to = &publish->republish_to;
     if (!apply(allocator, rewrite->republish, dbk_js_publish_stored_subject(publish), to))
         return dbk_api_fail_memory(error_out);
@@ -245,9 +247,9 @@ void dbk_js_republish(const dbk_js_publish *publish) {
     if (said->seq > last_seq) publish->last->seq = said->seq;
     if (!dbk_route_has_interest(jetstream->server, publish->republish_to)) return;
     write_headers(publish, last_seq, dbk_js_begin_answer(jetstream));
-    dbk_js_end_answer_with_data(jetstream, publish->republish_to,
-                                publish->republish_headers_only ? daybook_bytes(NULL, 0)
-                                                                : dbk_js_publish_data(publish));
+    dbk_js_end_republished(jetstream, publish->republish_to,
+                           publish->republish_headers_only ? daybook_bytes(NULL, 0)
+                                                           : dbk_js_publish_data(publish));
 }
 
 static void unref_last(dbk_js_stream *stream, dbk_js_last *last) {

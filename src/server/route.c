@@ -205,11 +205,6 @@ size_t dbk_route_to(dbk_server *server, dbk_slice to, const dbk_message *message
     return route(server, NULL, false, to, message);
 }
 
-size_t dbk_server_announce(dbk_server *server, dbk_slice subject, dbk_slice data) {
-    dbk_message message = {.subject = subject, .payload = data};
-    return route(server, NULL, true, subject, &message);
-}
-
 static bool wants(const dbk_routing *routing, const dbk_interest_entry *entry) {
     const dbk_subscriber *subscriber = entry->subscriber;
     return subscriber->client != NULL &&
@@ -233,20 +228,28 @@ bool dbk_route_has_interest(dbk_server *server, dbk_slice subject) {
     return dbk_interest_has(server->interest, subject);
 }
 
-size_t dbk_server_reply(dbk_server *server, dbk_slice subject, dbk_slice headers, dbk_slice data) {
-    if (subject.size == 0) return 0;
+static size_t say(dbk_server *server, bool is_announcement, dbk_slice subject, dbk_slice headers,
+                  dbk_slice data) {
     dbk_message message = {.subject = subject, .payload = data, .header_size = headers.size};
-    if (headers.size == 0) return dbk_route_to(server, subject, &message);
+    if (headers.size == 0) return route(server, NULL, is_announcement, subject, &message);
     dbk_block *block = dbk_block_new(server->allocator, headers.size + data.size);
     if (block == NULL) {
-        dbk_server_log(server, ERROR, "Out of memory: an answer was dropped");
+        dbk_server_log(server, ERROR, "Out of memory: a message of the server itself was dropped");
         return 0;
     }
     memcpy(block->data, headers.data, headers.size);
     if (data.size > 0) memcpy(block->data + headers.size, data.data, data.size);
     message.payload = daybook_bytes(block->data, headers.size + data.size);
     message.block = block;
-    size_t count = dbk_route_to(server, subject, &message);
+    size_t count = route(server, NULL, is_announcement, subject, &message);
     dbk_block_unref(block);
     return count;
+}
+
+size_t dbk_server_reply(dbk_server *server, dbk_slice subject, dbk_slice headers, dbk_slice data) {
+    return subject.size == 0 ? 0 : say(server, false, subject, headers, data);
+}
+
+size_t dbk_server_announce(dbk_server *server, dbk_slice subject, dbk_slice headers, dbk_slice data) {
+    return say(server, true, subject, headers, data);
 }

@@ -57,8 +57,9 @@ bool dbk_route_is_wanted(dbk_server *server, dbk_slice to);
 /// From the server to the connections that listen on `subject`; does nothing where it is empty. `headers` is a whole block
 /// or empty. How many got it; 0 also where memory is out.
 size_t dbk_server_reply(dbk_server *server, dbk_slice subject, dbk_slice headers, dbk_slice data);
-/// What the server says by itself, to connections and to services of DBK_SERVICE_OF_ALL. Not for subjects others choose.
-size_t dbk_server_announce(dbk_server *server, dbk_slice subject, dbk_slice data);
+/// What the server says by itself, to connections and to services of DBK_SERVICE_OF_ALL; headers and count as above. Not for
+/// subjects that whoever may only publish chooses.
+size_t dbk_server_announce(dbk_server *server, dbk_slice subject, dbk_slice headers, dbk_slice data);
 /// May there be anybody for an announcement? Cheap; where not, it need not be written.
 bool dbk_route_has_interest(dbk_server *server, dbk_slice subject);
 

@@ -257,6 +257,21 @@ static void republished_messages_may_be_captured(void **state) {
     js_check(of, "$JS.API.STREAM.MSG.GET.O", "{\"seq\":1}", "\"subject\":\"out.1\"");
 }
 
+// What a stream keeps of another one's republishing it does not republish: two that name each other end there.
+static void streams_that_republish_into_each_other_end(void **state) {
+    js_fixture *of = *state;
+    js_check(of, "$JS.API.STREAM.CREATE.A",
+             "{\"name\":\"A\",\"subjects\":[\"a.*\"],\"republish\":{\"src\":\"a.*\",\"dest\":\"b.$1\"}}",
+             "\"did_create\":true");
+    js_check(of, "$JS.API.STREAM.CREATE.B",
+             "{\"name\":\"B\",\"subjects\":[\"b.*\"],\"republish\":{\"src\":\"b.*\",\"dest\":\"a.$1\"}}",
+             "\"did_create\":true");
+    js_publish(of, "a.1", "x", 1);
+    nats_Sleep(JS_SHORT_MS);
+    js_publish(of, "a.1", "y", 2); // nothing came back
+    js_publish(of, "b.1", "z", 3); // behind what came of the two
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(subjects_are_stored_transformed, set_up, js_tear_down),
@@ -270,6 +285,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_message_before_is_named, set_up, js_tear_down),
         cmocka_unit_test_setup_teardown(batches_are_rewritten_too, set_up, js_tear_down),
         cmocka_unit_test_setup_teardown(republished_messages_may_be_captured, set_up, js_tear_down),
+        cmocka_unit_test_setup_teardown(streams_that_republish_into_each_other_end, set_up, js_tear_down),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     nats_Close();
