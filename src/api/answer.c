@@ -6,6 +6,7 @@
 
 #include "api/tables.h"
 #include "base/number.h"
+#include "json/json.h"
 
 #define PLAIN(kind, name, type, member) DBK_API_FIELD(kind, name, type, member, .is_omitted = false)
 #define OMITTED(kind, name, type, member) DBK_API_FIELD(kind, name, type, member, .is_omitted = true)
@@ -246,7 +247,7 @@ void dbk_api_write_names(dbk_buf *out, dbk_api_answer answer, const dbk_api_page
     begin_page(out, &any, answer, page);
     for (size_t i = 0; i < count; i++) {
         if (i > 0) put(out, ",");
-        dbk_api_write_text(out, names[i]);
+        dbk_json_write_go_string(out, names[i]);
     }
     put(out, "]}");
 }
@@ -296,21 +297,21 @@ void dbk_api_write_account_info(dbk_buf *out, const dbk_api_dial *dial, const db
 // nats-server makes this text by hand, too, and has a space in it (before 2.12 two).
 void dbk_api_write_pub_ack(dbk_buf *out, const dbk_api_pub_ack *ack) {
     put(out, "{\"stream\":");
-    dbk_api_write_text(out, ack->stream);
+    dbk_json_write_go_string(out, ack->stream);
     if (ack->domain.size > 0) {
         put(out, ",\"domain\":");
-        dbk_api_write_text(out, ack->domain);
+        dbk_json_write_go_string(out, ack->domain);
     }
     put(out, ",\"seq\":");
     dbk_decimal_append(out, ack->seq);
     if (ack->is_duplicate) put(out, ",\"duplicate\": true");
     if (ack->counter.size > 0) {
         put(out, ",\"val\":");
-        dbk_api_write_text(out, ack->counter);
+        dbk_json_write_go_string(out, ack->counter);
     }
     if (ack->batch.size > 0) {
         put(out, ",\"batch\":");
-        dbk_api_write_text(out, ack->batch);
+        dbk_json_write_go_string(out, ack->batch);
         put(out, ",\"count\":");
         dbk_decimal_append(out, ack->batch_count);
     }
@@ -321,7 +322,7 @@ void dbk_api_write_pub_failure(dbk_buf *out, const dbk_api_error *error, dbk_sli
     put(out, "{\"error\":");
     dbk_api_write_error_object(out, error);
     put(out, ",\"stream\":");
-    dbk_api_write_text(out, stream);
+    dbk_json_write_go_string(out, stream);
     put(out, ",\"seq\":");
     dbk_decimal_append(out, seq);
     put(out, "}");

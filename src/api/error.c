@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/value.h"
 #include "base/number.h"
+#include "json/json.h"
 
 typedef struct entry {
     int error_code;
@@ -95,7 +95,7 @@ void dbk_api_write_error_object(dbk_buf *out, const dbk_api_error *error) {
     dbk_decimal_append_signed(out, error->error_code);
     if (error->description[0] != '\0') {
         dbk_buf_append_slice(out, daybook_text(",\"description\":"));
-        dbk_api_write_text(out, daybook_text(error->description));
+        dbk_json_write_go_string(out, daybook_text(error->description));
     }
     dbk_buf_append_u8(out, '}');
 }

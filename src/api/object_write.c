@@ -9,6 +9,7 @@
 #include "api/tables.h"
 #include "base/bytes.h"
 #include "base/number.h"
+#include "json/json.h"
 
 enum { STAMP_COUNT = 3, VERSION_STAMPED = 211 };
 
@@ -53,9 +54,9 @@ static const stamp *make_stamp(const writer *w, const dbk_api_object *object, co
 static void write_pair(writer *w, const dbk_api_pair *pair, bool *is_first) {
     if (!*is_first) put(w, ",");
     *is_first = false;
-    dbk_api_write_text(w->out, pair->name);
+    dbk_json_write_go_string(w->out, pair->name);
     put(w, ":");
-    dbk_api_write_text(w->out, pair->value);
+    dbk_json_write_go_string(w->out, pair->value);
 }
 
 static void write_metadata(writer *w, const dbk_api_metadata *metadata, const stamp *stamped) {
@@ -87,7 +88,7 @@ static void write_counts(writer *w, const dbk_api_counts *counts) {
     put(w, "{");
     for (size_t i = 0; i < counts->count; i++) {
         if (i > 0) put(w, ",");
-        dbk_api_write_text(w->out, counts->items[i].subject);
+        dbk_json_write_go_string(w->out, counts->items[i].subject);
         put(w, ":");
         dbk_decimal_append(w->out, counts->items[i].count);
     }
@@ -111,7 +112,7 @@ static size_t list_count(const dbk_api_field *field, const void *value) {
 static void write_element(writer *w, const dbk_api_field *field, const void *value, size_t i) {
     switch (field->kind) {
     case DBK_API_TEXTS:
-        dbk_api_write_text(w->out, ((const dbk_api_texts *)value)->items[i]);
+        dbk_json_write_go_string(w->out, ((const dbk_api_texts *)value)->items[i]);
         break;
     case DBK_API_NUMBERS:
         dbk_decimal_append(w->out, ((const dbk_api_numbers *)value)->items[i]);
@@ -152,13 +153,13 @@ static void write_value(writer *w, const dbk_api_field *field, const void *value
         dbk_api_write_time(w->out, *(const int64_t *)value);
         break;
     case DBK_API_TEXT:
-        dbk_api_write_text(w->out, *(const dbk_slice *)value);
+        dbk_json_write_go_string(w->out, *(const dbk_slice *)value);
         break;
     case DBK_API_BASE64:
         dbk_api_write_base64(w->out, *(const dbk_slice *)value);
         break;
     case DBK_API_CHOICE:
-        dbk_api_write_text(w->out, daybook_text(field->choice->names[*(const int *)value]));
+        dbk_json_write_go_string(w->out, daybook_text(field->choice->names[*(const int *)value]));
         break;
     case DBK_API_TEXTS:
     case DBK_API_NUMBERS:
@@ -210,7 +211,7 @@ static void write_fields(writer *w, const dbk_api_object *object, const void *it
         }
         if (!*is_first) put(w, ",");
         *is_first = false;
-        dbk_api_write_text(w->out, daybook_text(field->name));
+        dbk_json_write_go_string(w->out, daybook_text(field->name));
         put(w, ":");
         write_value(&inner, field, value, stamped);
     }

@@ -1,70 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values as Go writes and reads them: strings (encoding/json), times (RFC3339Nano), base64.
+// Values as Go writes and reads them: times (RFC3339Nano), base64.
 #include "api/value.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/number.h"
 #include "base/time.h"
-
-// Text.
-
-// Size of the well-formed UTF-8 character at the front of `at`; 0 where there is none.
-static size_t character_size(const unsigned char *at, size_t left) {
-    size_t size = *at < 0x80 ? 1 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : 4;
-    if (size > left || !dbk_is_utf8(daybook_bytes(at, size))) return 0;
-    return size;
-}
-
-// How Go escapes the character of `size` bytes at `at`; "" where it does not.
-static const char *escape_of(const unsigned char *at, size_t size, char unicode[7]) {
-    if (size == 0) return "\\ufffd";
-    if (size == 3 && at[0] == 0xe2 && at[1] == 0x80 && (at[2] | 1) == 0xa9)
-        return at[2] & 1 ? "\\u2029" : "\\u2028";
-    if (size > 1) return "";
-    switch (*at) {
-    case '"':
-        return "\\\"";
-    case '\\':
-        return "\\\\";
-    case '\n':
-        return "\\n";
-    case '\r':
-        return "\\r";
-    case '\t':
-        return "\\t";
-    case '<':
-    case '>':
-    case '&':
-        break;
-    default:
-        if (*at >= 0x20) return "";
-    }
-    (void)snprintf(unicode, 7, "\\u%04x", *at);
-    return unicode;
-}
-
-void dbk_api_write_text(dbk_buf *out, dbk_slice text) {
-    const unsigned char *bytes = text.data;
-    size_t plain_from = 0;
-    dbk_buf_append_u8(out, '"');
-    for (size_t i = 0; i < text.size;) {
-        char unicode[7];
-        size_t size = character_size(bytes + i, text.size - i);
-        const char *escape = escape_of(bytes + i, size, unicode);
-        size_t step = size == 0 ? 1 : size;
-        if (*escape != '\0') {
-            dbk_buf_append(out, bytes + plain_from, i - plain_from);
-            dbk_buf_append(out, escape, strlen(escape));
-            plain_from = i + step;
-        }
-        i += step;
-    }
-    if (text.size > plain_from) dbk_buf_append(out, bytes + plain_from, text.size - plain_from);
-    dbk_buf_append_u8(out, '"');
-}
 
 void dbk_api_write_base64(dbk_buf *out, dbk_slice bytes) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

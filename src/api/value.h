@@ -53,9 +53,6 @@ typedef struct dbk_api_counts {
 
 // Writers append to `out`; failures stay in it (dbk_buf_status).
 
-/// A JSON string with its quotes, escaped as Go does: < > & and U+2028, U+2029 too, and U+FFFD for what is no
-/// UTF-8.
-void dbk_api_write_text(dbk_buf *out, dbk_slice text);
 /// A JSON string in standard base64 with padding.
 void dbk_api_write_base64(dbk_buf *out, dbk_slice bytes);
 /// A JSON string in RFC 3339, UTC, fraction without trailing zeros; 0 is Go's zero time

@@ -97,6 +97,8 @@ static inline bool dbk_slice_equal(dbk_slice a, dbk_slice b) {
 }
 /// memcmp order, shorter first among equals: negative, 0, positive.
 int dbk_slice_compare(dbk_slice a, dbk_slice b);
+/// Bytes of the well-formed UTF-8 character at the front of `left` bytes; 0: there is none.
+size_t dbk_utf8_size(const void *text, size_t left);
 /// Well-formed UTF-8 (no surrogates, no overlong forms).
 bool dbk_is_utf8(dbk_slice text);
 /// Well-formed UTF-8 without control characters (U+0000-001F, U+007F).

@@ -29,6 +29,11 @@ static size_t sequence_size(const uint8_t *at, size_t left) {
     return 4;
 }
 
+size_t dbk_utf8_size(const void *text, size_t left) {
+    const uint8_t *at = text;
+    return left == 0 ? 0 : at[0] < 0x80 ? 1 : sequence_size(at, left);
+}
+
 bool dbk_is_utf8(dbk_slice text) {
     const uint8_t *at = text.data;
     size_t left = text.size;

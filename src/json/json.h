@@ -25,6 +25,9 @@ daybook_status dbk_json_parse(dbk_slice text, json_t **value_out, size_t *offset
 void dbk_json_write(dbk_buf *out, const json_t *value);
 /// Append `text`, valid UTF-8, as a JSON string with its quotes.
 void dbk_json_write_string(dbk_buf *out, dbk_slice text);
+/// Append any bytes as Go's encoding/json writes a string: < > & and U+2028, U+2029 are escaped too, and what
+/// is no UTF-8 is U+FFFD.
+void dbk_json_write_go_string(dbk_buf *out, dbk_slice text);
 
 /// Apply the object `patch` to the object `target` in place, as RFC 7396 says. Arrays and scalars are shared
 /// with `patch`, so neither may be changed by other means afterwards. ENOMEM leaves `target` partly patched.

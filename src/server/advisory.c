@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "api/answer.h"
+#include "json/json.h"
 #include "server/api_call.h"
 
 enum { SUBJECT_MAX = 700 };
@@ -20,20 +21,20 @@ static void write_advisory(dbk_jetstream *jetstream, dbk_buf *out, const char *w
     dbk_buf_append_slice(out, daybook_text("{\"type\":\"io.nats.jetstream.advisory.v1."));
     dbk_buf_append_slice(out, daybook_text(of_consumer ? "consumer_action" : "stream_action"));
     dbk_buf_append_slice(out, daybook_text("\",\"id\":"));
-    dbk_api_write_text(out, daybook_text(id));
+    dbk_json_write_go_string(out, daybook_text(id));
     dbk_buf_append_slice(out, daybook_text(",\"timestamp\":"));
     dbk_api_write_time(out, dbk_server_clock_ns(jetstream->server));
     dbk_buf_append_slice(out, daybook_text(",\"stream\":"));
-    dbk_api_write_text(out, stream);
+    dbk_json_write_go_string(out, stream);
     if (of_consumer) {
         dbk_buf_append_slice(out, daybook_text(",\"consumer\":"));
-        dbk_api_write_text(out, consumer);
+        dbk_json_write_go_string(out, consumer);
     }
     dbk_buf_append_slice(out, daybook_text(",\"action\":"));
-    dbk_api_write_text(out, daybook_text(action));
+    dbk_json_write_go_string(out, daybook_text(action));
     if (jetstream->domain.size > 0) {
         dbk_buf_append_slice(out, daybook_text(",\"domain\":"));
-        dbk_api_write_text(out, jetstream->domain);
+        dbk_json_write_go_string(out, jetstream->domain);
     }
     dbk_buf_append_u8(out, '}');
 }
@@ -60,7 +61,7 @@ static void add_member(dbk_buf *out, const char *name, dbk_slice value) {
     dbk_buf_append_slice(out, daybook_text(",\""));
     dbk_buf_append_slice(out, daybook_text(name));
     dbk_buf_append_slice(out, daybook_text("\":"));
-    dbk_api_write_text(out, value);
+    dbk_json_write_go_string(out, value);
 }
 
 void dbk_js_advise_of_pin(const dbk_js_consumer *consumer, const char *group, const char *pinned_id,

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // CONNECT: what a client says of itself and wants, and whether it may come in.
 //
-// The JSON is at most a control line long and is read by jansson, whose depth is bounded; fields that have the wrong type
+// The JSON is at most a control line long and is parsed by src/json, whose depth is bounded; fields that have the wrong type
 // make it unreadable, unknown ones are passed over. Fields that are missing keep what they had: a client that never said
 // CONNECT is verbose and pedantic.
 //
 // A check that takes long (bcrypt) runs on a worker, one after the other on a queue of its own, while the connection is
 // CHECKING: nothing is read from it, and what it sent already waits. The deadline to be authorised goes on.
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "server/certificate.h"
 #include "server/server.h"
 #include "server/tls.h"
+#include "json/json.h"
 
 enum { FACT_SIZE_MAX = 256 };
 
@@ -309,10 +309,10 @@ static void connect_said(dbk_client *client, dbk_said *said) {
 }
 
 void dbk_client_connect(dbk_client *client, dbk_slice json) {
-    json_error_t error;
     dbk_said said = {.is_sound = true};
-    said.root = json_loadb(json.size > 0 ? json.data : "", json.size, JSON_ALLOW_NUL, &error);
-    if (json_is_object(said.root)) {
+    if (dbk_json_parse(json, &said.root, NULL) == DAYBOOK_ENOMEM) {
+        dbk_client_close(client, DBK_CLOSE_MEMORY, NULL);
+    } else if (json_is_object(said.root)) {
         connect_said(client, &said);
     } else {
         log_event(client, DAYBOOK_SERVER_LOG_ERROR, "CONNECT is not followed by a JSON object");

@@ -9,7 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "server/info.h"
+#include "json/json.h"
 
 static int write_all(daybook_vfs *vfs, daybook_file *file, const void *data, size_t size) {
     int failure = vfs->truncate(vfs, file, 0);
@@ -65,11 +65,11 @@ daybook_status dbk_ports_file_write(daybook_vfs *vfs, const daybook_allocator *a
     dbk_buf text;
     dbk_buf_init(&text, allocator, 8192);
     append(&text, "{\"nats\":[");
-    dbk_info_write_text(&text, url);
+    dbk_json_write_go_string(&text, daybook_text(url));
     append(&text, "]");
     if (monitor_url != NULL) {
         append(&text, ",\"monitoring\":[");
-        dbk_info_write_text(&text, monitor_url);
+        dbk_json_write_go_string(&text, daybook_text(monitor_url));
         append(&text, "]");
     }
     append(&text, "}");

@@ -2,44 +2,13 @@
 // INFO's JSON, in the order NATS writes it. Pure.
 #include "server/info.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "base/bytes.h"
+#include "base/number.h"
+#include "json/json.h"
 
 static void text(dbk_buf *out, const char *bytes) {
     dbk_buf_append(out, bytes, strlen(bytes));
-}
-
-/// Bytes of the well-formed UTF-8 sequence at `at`; 0: there is none.
-static size_t sequence_size(const unsigned char *at, size_t left) {
-    size_t size = *at < 0x80 ? 1 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : 4;
-    return size <= left && dbk_is_utf8(daybook_bytes(at, size)) ? size : 0;
-}
-
-void dbk_info_write_text(dbk_buf *out, const char *value) {
-    const unsigned char *at = (const unsigned char *)value;
-    size_t left = strlen(value);
-    text(out, "\"");
-    while (left > 0) {
-        size_t size = sequence_size(at, left);
-        if (*at == '"' || *at == '\\') {
-            char escaped[2] = {'\\', (char)*at};
-            dbk_buf_append(out, escaped, 2);
-        } else if (*at < 0x20) {
-            char escaped[8];
-            (void)snprintf(escaped, sizeof escaped, "\\u%04x", *at);
-            text(out, escaped);
-        } else if (size == 0) {
-            text(out, "\xef\xbf\xbd");
-        } else {
-            dbk_buf_append(out, at, size);
-        }
-        at += size == 0 ? 1 : size;
-        left -= size == 0 ? 1 : size;
-    }
-    text(out, "\"");
 }
 
 static void begin_field(dbk_buf *out, const char *name) {
@@ -52,14 +21,12 @@ static void begin_field(dbk_buf *out, const char *name) {
 static void text_field(dbk_buf *out, const char *name, const char *value) {
     if (value == NULL || value[0] == '\0') return;
     begin_field(out, name);
-    dbk_info_write_text(out, value);
+    dbk_json_write_go_string(out, daybook_text(value));
 }
 
 static void number_field(dbk_buf *out, const char *name, int64_t value) {
-    char digits[24];
-    (void)snprintf(digits, sizeof digits, "%" PRId64, value);
     begin_field(out, name);
-    text(out, digits);
+    dbk_decimal_append_signed(out, value);
 }
 
 static void true_field(dbk_buf *out, const char *name, bool value) {
@@ -91,7 +58,7 @@ void dbk_info_write(dbk_buf *out, const dbk_info *info) {
     if (info->connect_url != NULL && info->connect_url[0] != '\0') {
         begin_field(out, "connect_urls");
         text(out, "[");
-        dbk_info_write_text(out, info->connect_url);
+        dbk_json_write_go_string(out, daybook_text(info->connect_url));
         text(out, "]");
     }
     text_field(out, "domain", info->domain);

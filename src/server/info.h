@@ -26,7 +26,4 @@ typedef struct dbk_info {
 
 /// "INFO {…} \r\n". Failure is in out->failed.
 void dbk_info_write(dbk_buf *out, const dbk_info *info);
-/// `text` as a JSON string with its quotes; what is not UTF-8 becomes U+FFFD.
-void dbk_info_write_text(dbk_buf *out, const char *text);
-
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/number.h"
 #include "base/time.h"
 #include "daybook/time.h"
 #include "server/monitor_page.h"
@@ -144,11 +145,10 @@ static json_t *mended(dbk_slice text) {
     size_t size = 0;
     if (room == NULL) return NULL;
     for (size_t i = 0; i < text.size;) {
-        size_t length = bytes[i] < 0x80 ? 1 : bytes[i] < 0xe0 ? 2 : bytes[i] < 0xf0 ? 3 : 4;
-        bool is_whole = length <= text.size - i && dbk_is_utf8(daybook_bytes(bytes + i, length));
-        memcpy(room + size, is_whole ? (const char *)bytes + i : "\xef\xbf\xbd", is_whole ? length : 3);
-        size += is_whole ? length : 3;
-        i += is_whole ? length : 1;
+        size_t length = dbk_utf8_size(bytes + i, text.size - i);
+        memcpy(room + size, length > 0 ? (const char *)bytes + i : "\xef\xbf\xbd", length > 0 ? length : 3);
+        size += length > 0 ? length : 3;
+        i += length > 0 ? length : 1;
     }
     json_t *value = json_stringn(room, size);
     dbk_free(allocator, room);
@@ -207,16 +207,8 @@ void dbk_put_uptime(dbk_members *members, const char *name, int64_t duration_ns)
 }
 
 void dbk_put_duration_if(dbk_members *members, const char *name, int64_t duration_ns) {
-    char text[48];
+    char text[DBK_GO_DURATION_TEXT_SIZE];
     if (duration_ns <= 0) return;
-    if (duration_ns < 1000) {
-        (void)snprintf(text, sizeof text, "%" PRId64 "ns", duration_ns);
-    } else if (duration_ns < DBK_MILLISECOND_NS) {
-        (void)snprintf(text, sizeof text, "%.9gµs", (double)duration_ns / 1e3);
-    } else if (duration_ns < DBK_SECOND_NS) {
-        (void)snprintf(text, sizeof text, "%.9gms", (double)duration_ns / 1e6);
-    } else {
-        (void)snprintf(text, sizeof text, "%.12gs", (double)duration_ns / 1e9);
-    }
+    (void)dbk_go_duration_format(duration_ns, text);
     dbk_put_text(members, name, text);
 }

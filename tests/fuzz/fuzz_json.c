@@ -27,6 +27,20 @@ static void compare_with_jansson(dbk_slice text, const json_t *value) {
     json_decref(other);
 }
 
+// Whatever the bytes, what is written is a JSON string; of UTF-8, that very text.
+static void check_go_string(dbk_slice text) {
+    dbk_buf out;
+    dbk_buf_init(&out, dbk_allocator_default(), 1 << 28);
+    dbk_json_write_go_string(&out, text);
+    json_t *read = NULL;
+    FUZZ_CHECK(dbk_json_parse(daybook_bytes(out.data, out.size), &read, NULL) == DAYBOOK_OK &&
+               json_is_string(read));
+    dbk_slice again = daybook_bytes(json_string_value(read), json_string_length(read));
+    FUZZ_CHECK(dbk_slice_equal(again, text) == dbk_is_utf8(text));
+    json_decref(read);
+    dbk_buf_deinit(&out);
+}
+
 static json_t *check_text(dbk_slice text) {
     json_t *value = NULL;
     size_t offset = 0;
@@ -79,6 +93,7 @@ static void check_merge(const json_t *target, const json_t *patch) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     dbk_slice input = daybook_bytes(data, size);
+    check_go_string(input);
     json_t *target = check_text(fuzz_take_text(&input));
     json_t *patch = check_text(fuzz_take_text(&input));
     if (target != NULL && patch != NULL) check_merge(target, patch);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values as Go has them: what is written for a text, a time, bytes; what is read from headers.
+// Values as Go has them: what is written for a time, bytes; what is read from headers.
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,27 +17,6 @@ static void check_written(dbk_buf *out, const char *expected) {
     if (out->size != strlen(expected) || memcmp(out->data, expected, out->size) != 0)
         fail_msg("want %s, have %.*s", expected, (int)out->size, (const char *)out->data);
     dbk_buf_deinit(out);
-}
-
-static void check_text(const char *text, size_t size, const char *expected) {
-    dbk_buf out;
-    dbk_buf_init(&out, dbk_allocator_default(), 1024);
-    dbk_api_write_text(&out, daybook_bytes(text, size));
-    check_written(&out, expected);
-}
-
-static void texts_are_escaped_as_go_does(void **state) {
-    (void)state;
-    check_text("", 0, "\"\"");
-    check_text("plain", 5, "\"plain\"");
-    check_text("a\"b\\c\n\r\t\0\x01\x7f", 11, "\"a\\\"b\\\\c\\n\\r\\t\\u0000\\u0001\x7f\"");
-    check_text("orders.>", 8, "\"orders.\\u003e\"");
-    check_text("<&>", 3, "\"\\u003c\\u0026\\u003e\"");
-    check_text("\xc3\xbc\xf0\x9f\x98\x80", 6, "\"\xc3\xbc\xf0\x9f\x98\x80\"");
-    check_text("\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xa7\xe2\x80\xaa", 12,
-               "\"\\u2028\\u2029\xe2\x80\xa7\xe2\x80\xaa\"");
-    check_text("a\xff\xc3z\xed\xa0\x80", 7, "\"a\\ufffd\\ufffdz\\ufffd\\ufffd\\ufffd\"");
-    check_text("\xc3", 1, "\"\\ufffd\"");
 }
 
 static void check_base64(const char *bytes, const char *expected) {
@@ -184,7 +163,6 @@ static void versions_are_dialled(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(texts_are_escaped_as_go_does),
         cmocka_unit_test(bytes_are_base64_with_padding),
         cmocka_unit_test(times_have_no_trailing_zeros),
         cmocka_unit_test(times_are_read_with_any_offset),

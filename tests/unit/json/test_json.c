@@ -83,6 +83,31 @@ static void strings_are_escaped_where_json_demands_it_and_nowhere_else(void **co
     check_round_trip("\"a\\u0000b\"", "\"a\\u0000b\"");
 }
 
+static void check_go_string(const char *text, size_t size, const char *expected) {
+    dbk_buf out;
+    dbk_buf_init(&out, dbk_allocator_default(), 1024);
+    dbk_json_write_go_string(&out, daybook_bytes(text, size));
+    assert_int_equal(dbk_buf_status(&out), DAYBOOK_OK);
+    if (out.size != strlen(expected) || memcmp(out.data, expected, out.size) != 0)
+        fail_msg("want %s, have %.*s", expected, (int)out.size, (const char *)out.data);
+    dbk_buf_deinit(&out);
+}
+
+static void strings_for_clients_of_nats_are_escaped_as_go_does(void **state) {
+    (void)state;
+    check_go_string("", 0, "\"\"");
+    check_go_string("plain", 5, "\"plain\"");
+    check_go_string("a\"b\\c\n\r\t\0\x01\x7f", 11, "\"a\\\"b\\\\c\\n\\r\\t\\u0000\\u0001\x7f\"");
+    check_go_string("orders.>", 8, "\"orders.\\u003e\"");
+    check_go_string("<&>", 3, "\"\\u003c\\u0026\\u003e\"");
+    check_go_string("\xc3\xbc\xf0\x9f\x98\x80", 6, "\"\xc3\xbc\xf0\x9f\x98\x80\"");
+    check_go_string("\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xa7\xe2\x80\xaa", 12,
+                    "\"\\u2028\\u2029\xe2\x80\xa7\xe2\x80\xaa\"");
+    check_go_string("a\xff\xc3z\xed\xa0\x80", 7, "\"a\\ufffd\\ufffdz\\ufffd\\ufffd\\ufffd\"");
+    check_go_string("\xc3", 1, "\"\\ufffd\"");
+    check_go_string("\b\f", 2, "\"\\u0008\\u000c\"");
+}
+
 static void of_duplicate_names_the_last_value_wins(void **context) {
     (void)context;
     check_round_trip("{\"a\":1,\"b\":2,\"a\":3}", "{\"a\":3,\"b\":2}");
@@ -398,6 +423,7 @@ int main(void) {
         cmocka_unit_test(reals_have_the_fewest_digits_that_read_back),
         cmocka_unit_test(reals_ignore_the_locale),
         cmocka_unit_test(strings_are_escaped_where_json_demands_it_and_nowhere_else),
+        cmocka_unit_test(strings_for_clients_of_nats_are_escaped_as_go_does),
         cmocka_unit_test(of_duplicate_names_the_last_value_wins),
         cmocka_unit_test(what_is_not_json_is_refused_and_the_place_named),
         cmocka_unit_test(depth_is_limited_and_the_limit_can_be_written),
