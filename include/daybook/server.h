@@ -16,7 +16,9 @@
  *     options.port = -1;                                 // any free port; daybook_server_url says which
  *     options.store = store;
  *
- * Threads: any thread may call. No signal handler is installed, nothing is printed: log lines go to `log` or
+ * A NULL server is fine for daybook_server_stop and daybook_server_interrupt only.
+ *
+ * Threads: any thread may call, but nothing during or after daybook_server_stop. No signal handler is installed, nothing is printed: log lines go to `log` or
  * to the file the configuration names. A server does not survive fork().
  */
 #ifndef DAYBOOK_SERVER_H
@@ -50,14 +52,14 @@ typedef struct daybook_server_options {
     size_t size;             /* set by daybook_server_options_init */
     const char *config_file; /* NATS configuration language; read again by a reload. NULL: none */
     daybook_slice config_text;
-    daybook_slice
-        overrides;         /* in the same language, laid over both, again after a reload: for command lines */
+    /* In the same language, laid over both, again after a reload: for command lines. */
+    daybook_slice overrides;
     const char *host;      /* address or name to listen on; NULL: as configured, else "0.0.0.0" */
     int port;              /* -1: any free one; 0: as configured, else 4222 */
     const char *name;      /* of the server; NULL: as configured, else its id */
     const char *store_dir; /* directory of the store; switches JetStream on. NULL: as configured */
-    daybook_store
-        *store; /* an open store to serve: switches JetStream on; it stays the caller's. May be NULL */
+    /* An open store to serve: switches JetStream on; it stays the caller's. May be NULL. */
+    daybook_store *store;
     const char *program;                /* the ports file is named after it; NULL: "nats-server" */
     const daybook_allocator *allocator; /* NULL: malloc */
     daybook_vfs *vfs;                   /* NULL: daybook_vfs_posix() */
@@ -75,14 +77,15 @@ DAYBOOK_API const char *daybook_server_announced_version(void);
 /**
  * Read configuration, open the store, listen, and serve in threads of its own. When this returns OK clients
  * can connect. `options` NULL: the defaults.
- * @return OK; EINVALID: the configuration is wrong, error->message says file and line; EEXISTS: the address
- *         is in use; EPERMISSION, ENOTFOUND, EIO: address, certificate, file or directory cannot be used; what
- *         daybook_open gives; ENOMEM
+ * @return OK; EINVALID: the configuration is wrong, error->message says file and line, or a certificate is none; EUNSUPPORTED:
+ *         it asks for what this server does not do; EMISUSE: `options` were not made by daybook_server_options_init; ELIMIT: a
+ *         bound of the configuration; EEXISTS: the address is in use; EPERMISSION, ENOTFOUND, EIO, EREADONLY, ENOSPC: address,
+ *         certificate, file or directory cannot be used; EMFILE: no more descriptors or threads; what daybook_open gives; ENOMEM
  */
 DAYBOOK_API daybook_status daybook_server_start(const daybook_server_options *options,
                                                 daybook_server **server_out, daybook_error *error);
 
-/** Read and check the configuration only, as `nats-server -t` does. OK, EINVALID, ENOTFOUND, ENOMEM ... */
+/** Read and check the configuration and its certificates only, as `nats-server -t` does. What daybook_server_start gives of them. */
 DAYBOOK_API daybook_status daybook_server_check(const daybook_server_options *options, daybook_error *error);
 
 /**
@@ -93,7 +96,7 @@ DAYBOOK_API daybook_status daybook_server_stop(daybook_server *server, daybook_e
 
 /**
  * Ask it to end without waiting for it; daybook_server_wait then returns, daybook_server_stop is still to be
- * called.
+ * called. NULL is fine.
  */
 DAYBOOK_API void daybook_server_interrupt(daybook_server *server);
 
@@ -103,12 +106,15 @@ DAYBOOK_API daybook_status daybook_server_wait(daybook_server *server, int64_t t
 
 /**
  * Read the configuration again and take over what may change while serving: users, permissions, limits,
- * certificates, log. On failure everything stays as it was.
- * @return OK; EINVALID: message says file and line, or what cannot change; ECLOSED: it ends already
+ * certificates, log, files for others. On failure everything stays as it was. What is taken over holds when this
+ * returns, also for connections that are there. It costs reading the files, and asks the permissions of every
+ * connection and subscription again where those changed; nothing of what was before is kept.
+ * @return OK; EINVALID: message says file and line; EUNSUPPORTED: it wants what needs a restart, or what this server does not do;
+ *         ECLOSED: it ends already; what daybook_server_start gives of configuration, certificates and files; ENOMEM
  */
 DAYBOOK_API daybook_status daybook_server_reload(daybook_server *server, daybook_error *error);
 
-/** Close the log file and open it again by its name. */
+/** Close the log file and open it again by its name; where that fails it goes on with the one it has. */
 DAYBOOK_API void daybook_server_reopen_log(daybook_server *server);
 
 /** Lame duck: take no new connections, tell clients, close them little by little over the configured time, end.

@@ -248,6 +248,10 @@ static void ping(dbk_client *client) {
     dbk_server_start_timer(server, &client->timer, limits->ping_interval_ns);
 }
 
+void dbk_client_take_limits(dbk_client *client) {
+    if (client->state == DBK_CLIENT_OPEN) start_pings(client);
+}
+
 static void on_timer(dbk_timer *timer) {
     dbk_client *client = DBK_OWNER(timer, dbk_client, timer);
     switch (client->state) {

@@ -243,6 +243,8 @@ void dbk_client_touch(dbk_client *client);
 void dbk_client_settle(dbk_client *client);
 /// After a reload: take away what it may not have any more; where it is nobody any more, close it.
 void dbk_client_reauthorize(dbk_client *client);
+/// After a reload: limits that are not looked up each time. Its pings begin anew.
+void dbk_client_take_limits(dbk_client *client);
 /// Bytes the other side sent: from the socket, or deciphered. `room` is where to put them.
 uint8_t *dbk_client_input_room(dbk_client *client, size_t *size_out);
 void dbk_client_take_input(dbk_client *client, size_t size);

@@ -292,6 +292,17 @@ static void trace(dbk_client *client, const dbk_proto_operation *operation) {
             daybook_bytes(line, (size_t)length < sizeof line ? (size_t)length : sizeof line - 1));
 }
 
+/// What is published, in quotes; control characters are made harmless by the log.
+static void trace_payload(dbk_client *client, dbk_slice payload) {
+    int64_t max = client->server->options->log.traced_message_max;
+    bool is_cut = max > 0 && payload.size > (uint64_t)max;
+    size_t size = is_cut ? (size_t)max : payload.size;
+    if (size > DBK_LOG_LINE_MAX) size = DBK_LOG_LINE_MAX; // where the line is cut
+    dbk_server_log(client->server, TRACE, "%s:%d - cid:%" PRIu64 " - <<- MSG_PAYLOAD: [\"%.*s%s\"]",
+                   client->address, client->port, client->id, (int)size,
+                   size > 0 ? (const char *)payload.data : "", is_cut ? "..." : "");
+}
+
 static bool can_serve(const dbk_client *client) {
     return client->state == DBK_CLIENT_OPEN || client->state == DBK_CLIENT_GREETED;
 }
@@ -312,7 +323,10 @@ static void understand(dbk_client *client, const uint8_t *data, size_t size, dbk
             give_up(client, result, &operation);
             break;
         }
-        if (server->is_tracing) trace(client, &operation);
+        if (server->is_tracing) {
+            trace(client, &operation);
+            if (operation.verb <= DBK_PROTO_HPUB) trace_payload(client, operation.payload);
+        }
         serve(client, &operation, block);
         data += operation.size;
         size -= operation.size;

@@ -33,13 +33,13 @@ static daybook_status write_file(daybook_vfs *vfs, const char *path, const void 
     }
     daybook_file *file = NULL;
     int failure = vfs->open(vfs, aside, DAYBOOK_VFS_WRITE | DAYBOOK_VFS_CREATE, &file);
-    if (failure != 0) return dbk_fail_system(error, failure, "creating", aside, 0);
+    if (failure != 0) return dbk_fail_system(error, failure, "create", aside, 0);
     failure = write_all(vfs, file, data, size);
     vfs->close(vfs, file);
     if (failure == 0) failure = vfs->rename(vfs, aside, path);
     if (failure == 0) return DAYBOOK_OK;
     (void)vfs->unlink(vfs, aside);
-    return dbk_fail_system(error, failure, "writing", path, 0);
+    return dbk_fail_system(error, failure, "write", path, 0);
 }
 
 daybook_status dbk_pid_file_write(daybook_vfs *vfs, const char *path, daybook_error *error) {
@@ -97,7 +97,7 @@ daybook_status dbk_make_directories(daybook_vfs *vfs, const daybook_allocator *a
         int failure = vfs->make_directory(vfs, part);
         // One above may be read-only and there: what counts is whether the last can be made.
         if (failure != 0 && failure != -EEXIST && i == size) {
-            status = dbk_fail_system(error, failure, "making the folder", path, 0);
+            status = dbk_fail_system(error, failure, "make the folder", path, 0);
         }
         if (i < size) part[i] = '/';
     }

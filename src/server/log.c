@@ -3,7 +3,8 @@
 //
 // A line is made on the caller's stack and written in one piece, under a lock: lines of several threads never mix. Line
 // ends and other control characters within a text become blanks or '?', so that what a client said cannot forge a line.
-// A line that cannot be written is lost; the next one that can says how many were.
+// A line that cannot be written is lost; the next one that can says how many were. A file that has its size is put aside as
+// <name>.<time>, and of those the oldest go where only so many are wanted.
 //
 // Threads: any. `level` is read without the lock, to decide cheaply.
 #include "server/log.h"
@@ -20,6 +21,8 @@
 #include "base/error.h"
 #include "base/time.h"
 
+enum { REMOVED_AT_ONCE_MAX = 16 };
+
 struct dbk_log {
     const daybook_allocator *allocator;
     daybook_vfs *vfs;
@@ -34,8 +37,9 @@ struct dbk_log {
     char *path; // NULL: the hook
     daybook_file *file;
     uint64_t file_size;
-    uint64_t size_limit;
-    uint64_t lost_count; // lines that could not be written
+    uint64_t size_limit;     // 0: none
+    uint64_t file_count_max; // 0: all are kept
+    uint64_t lost_count;     // lines that could not be written
 };
 
 daybook_status dbk_log_new(const daybook_allocator *allocator, daybook_vfs *vfs,
@@ -76,22 +80,22 @@ static daybook_status open_file(daybook_vfs *vfs, const char *path, daybook_file
                                 uint64_t *size_out, daybook_error *error) {
     daybook_file *file = NULL;
     int failure = vfs->open(vfs, path, DAYBOOK_VFS_WRITE | DAYBOOK_VFS_CREATE, &file);
-    if (failure != 0) return dbk_fail_system(error, failure, "opening the log file", path, 0);
+    if (failure != 0) return dbk_fail_system(error, failure, "open the log file", path, 0);
     failure = vfs->file_size(vfs, file, size_out);
     if (failure != 0) {
         vfs->close(vfs, file);
-        return dbk_fail_system(error, failure, "asking for the size of the log file", path, 0);
+        return dbk_fail_system(error, failure, "find the size of the log file", path, 0);
     }
     *file_out = file;
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_log_configure(dbk_log *log, const dbk_log_settings *settings, daybook_error *error) {
+daybook_status dbk_log_configure(dbk_log *log, const dbk_log_options *options, daybook_error *error) {
     char *path = NULL;
     daybook_file *file = NULL;
     uint64_t size = 0;
-    if (settings->file != NULL) {
-        path = dbk_copy_text(log->allocator, daybook_text(settings->file));
+    if (options->file != NULL) {
+        path = dbk_copy_text(log->allocator, daybook_text(options->file));
         if (path == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory for the log file's name");
         daybook_status status = open_file(log->vfs, path, &file, &size, error);
         if (status != DAYBOOK_OK) {
@@ -105,14 +109,15 @@ daybook_status dbk_log_configure(dbk_log *log, const dbk_log_settings *settings,
     log->path = path;
     log->file = file;
     log->file_size = size;
-    log->size_limit = settings->size_limit;
-    log->time = settings->time;
-    log->time_utc = settings->time_utc;
+    log->size_limit = (uint64_t)options->file_bytes_max;
+    log->file_count_max = (uint64_t)options->file_count_max;
+    log->time = options->time;
+    log->time_utc = options->time_utc;
     pthread_mutex_unlock(&log->lock);
     atomic_store_explicit(&log->level_max,
-                          settings->trace   ? DAYBOOK_SERVER_LOG_TRACE
-                          : settings->debug ? DAYBOOK_SERVER_LOG_DEBUG
-                                            : DAYBOOK_SERVER_LOG_INFO,
+                          options->trace   ? DAYBOOK_SERVER_LOG_TRACE
+                          : options->debug ? DAYBOOK_SERVER_LOG_DEBUG
+                                           : DAYBOOK_SERVER_LOG_INFO,
                           memory_order_relaxed);
     return DAYBOOK_OK;
 }
@@ -179,6 +184,56 @@ static void make_harmless(char *text, size_t size) {
     }
 }
 
+/// What comes behind the name of a file that was put aside, '0' for any digit. Its order is that of time.
+static const char stamp_form[] = ".0000.00.00.00.00.00.000000000";
+
+/// Looking for what was put aside.
+typedef struct dbk_aside_search {
+    const char *name; // of the file itself
+    size_t count;
+    char oldest[256];
+} dbk_aside_search;
+
+static bool is_aside(const char *name, const char *own) {
+    size_t size = strlen(own);
+    if (strncmp(name, own, size) != 0 || strlen(name) != size + sizeof stamp_form - 1) return false;
+    for (size_t i = 0; i < sizeof stamp_form - 1; i++) {
+        char byte = name[size + i];
+        if (stamp_form[i] == '.' ? byte != '.' : byte < '0' || byte > '9') return false;
+    }
+    return true;
+}
+
+static int look_at_aside(void *context, const daybook_vfs_entry *entry) {
+    dbk_aside_search *search = context;
+    if (entry->is_directory || !is_aside(entry->name, search->name)) return 0;
+    if (search->count == 0 || strcmp(entry->name, search->oldest) < 0)
+        (void)snprintf(search->oldest, sizeof search->oldest, "%s", entry->name);
+    search->count++;
+    return 0;
+}
+
+/// Takes the oldest away, until there are so many as are wanted. A few at a time: somebody waits for the log. What cannot
+/// be taken away stays; the next time it is tried again.
+static void remove_oldest(dbk_log *log) {
+    const char *slash = strrchr(log->path, '/');
+    char folder[4096];
+    int size = slash == NULL
+                   ? snprintf(folder, sizeof folder, ".")
+                   : snprintf(folder, sizeof folder, "%.*s", (int)(slash - log->path + 1), log->path);
+    if (size < 0 || (size_t)size >= sizeof folder - sizeof(daybook_vfs_entry)) return;
+    for (int i = 0; i < REMOVED_AT_ONCE_MAX; i++) {
+        dbk_aside_search search = {.name = slash == NULL ? log->path : slash + 1};
+        if (log->vfs->list(log->vfs, folder, look_at_aside, &search) != 0) return;
+        if (search.count + 1 <= log->file_count_max) return;
+        (void)snprintf(folder + size, sizeof folder - (size_t)size, "%s%s", slash == NULL ? "/" : "",
+                       search.oldest);
+        int failure = log->vfs->unlink(log->vfs, folder);
+        folder[size] = '\0';
+        if (failure != 0) return;
+    }
+}
+
 /// `path`.<time>, and a new file begins.
 static void rotate(dbk_log *log) {
     char aside[4096];
@@ -191,7 +246,9 @@ static void rotate(dbk_log *log) {
         return;
     int length = snprintf(aside, sizeof aside, "%s.%s.%09" PRId64, log->path, time, now_ns % DBK_SECOND_NS);
     if (length < 0 || (size_t)length >= sizeof aside) return;
-    if (log->vfs->rename(log->vfs, log->path, aside) == 0) reopen(log);
+    if (log->vfs->rename(log->vfs, log->path, aside) != 0) return;
+    reopen(log);
+    if (log->file_count_max != 0) remove_oldest(log);
 }
 
 /// The whole line, its end included. Under the lock.

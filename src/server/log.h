@@ -9,25 +9,19 @@
 #include "base/memory.h"
 #include "daybook/server.h"
 #include "daybook/sys/vfs.h"
+#include "server/options.h"
 
 enum { DBK_LOG_LINE_MAX = 8192 }; // longer text is cut
 
 typedef struct dbk_log dbk_log;
 
-typedef struct dbk_log_settings {
-    bool debug, trace;
-    bool time;           // with the time; default true
-    bool time_utc;       // in UTC rather than local time
-    const char *file;    // NULL: the hook
-    uint64_t size_limit; // of the file; beyond, it is renamed with a time stamp and begun anew. 0: none
-} dbk_log_settings;
-
 daybook_status dbk_log_new(const daybook_allocator *allocator, daybook_vfs *vfs,
                            void (*hook)(void *context, int level, daybook_slice line), void *hook_context,
                            dbk_log **log_out);
 void dbk_log_free(dbk_log *log);
-/// Take over settings, open the file if there is one. On failure all stays as it was.
-daybook_status dbk_log_configure(dbk_log *log, const dbk_log_settings *settings, daybook_error *error);
+/// Take over what `options` say, open the file if there is one. On failure all stays as it was: what dbk_fail_system gives,
+/// ENOMEM.
+daybook_status dbk_log_configure(dbk_log *log, const dbk_log_options *options, daybook_error *error);
 /// Close the file and open it again by its name (after it was moved away).
 void dbk_log_reopen(dbk_log *log);
 

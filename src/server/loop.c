@@ -207,21 +207,36 @@ static void begin_lame_duck(dbk_server *server) {
 
 // Reloads.
 
+/// Where fewer may be connected now, those who came last go.
+static void close_beyond_limit(dbk_server *server) {
+    int64_t max = server->options->limits.connections_max;
+    size_t count = server->client_count;
+    for (dbk_client *client = server->last_client; client != NULL && max >= 0 && count > (uint64_t)max;
+         client = client->previous) {
+        if (!dbk_client_is_open(client)) continue;
+        dbk_client_close(client, DBK_CLOSE_CONNECTIONS, "maximum connections exceeded");
+        count--;
+    }
+}
+
 static void take_over(dbk_server *server, dbk_reload *reload) {
+    bool is_news = (reload->changed & DBK_CHANGED_ADVERTISE) != 0 ||
+                   server->options->limits.payload_max != reload->options->limits.payload_max;
     server->options = reload->options;
     server->options_real_ns = dbk_server_clock_ns(server);
     if (reload->auth != NULL) {
         dbk_auth_unref(server->auth);
         server->auth = reload->auth;
     }
-    if (reload->replaces_tls) {
-        dbk_tls_context_free(server->tls);
-        server->tls = reload->tls;
-    }
+    dbk_tls_context_free(server->tls);
+    server->tls = reload->tls;
     server->is_tracing = server->options->log.trace;
-    if (reload->auth == NULL) return;
+    if ((reload->changed & DBK_CHANGED_LIMITS) != 0) close_beyond_limit(server);
     for (dbk_client *client = server->first_client; client != NULL; client = client->next) {
-        dbk_client_reauthorize(client);
+        if (reload->auth != NULL) dbk_client_reauthorize(client);
+        if ((reload->changed & DBK_CHANGED_LIMITS) != 0) dbk_client_take_limits(client);
+        if (is_news && client->state == DBK_CLIENT_OPEN && client->protocol >= 1)
+            dbk_client_send_info(client);
     }
 }
 

@@ -55,8 +55,7 @@ json_t *dbk_jetstream_config_value(const dbk_monitor_snapshot *snapshot) {
     dbk_put_number(&members, "max_memory", snapshot->memory_max);
     dbk_put_number(&members, "max_storage", snapshot->file_max);
     dbk_put_text_if(&members, "store_dir", snapshot->store_dir);
-    dbk_put_number_if(&members, "sync_interval", snapshot->sync_interval_ns);
-    dbk_put_flag_if(&members, "sync_always", snapshot->sync_always);
+    dbk_put_flag(&members, "sync_always", true);
     dbk_put_text_if(&members, "domain", snapshot->domain);
     return dbk_members_end(&members);
 }

@@ -83,8 +83,6 @@ static void take_options(dbk_monitor_snapshot *snapshot, const dbk_server *serve
     snapshot->tls_timeout_ns = options->tls.timeout_ns;
     snapshot->memory_max = jetstream->memory_max;
     snapshot->file_max = jetstream->file_max;
-    snapshot->sync_interval_ns = jetstream->sync_interval_ns;
-    snapshot->sync_always = jetstream->sync_always;
     snapshot->domain = copy_text(snapshot, jetstream->domain);
     snapshot->store_dir = copy_text(snapshot, server->store_path);
 }

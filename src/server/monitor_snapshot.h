@@ -92,8 +92,7 @@ typedef struct dbk_monitor_snapshot {
     bool tls_verify;
     dbk_limit_options limits;
     int64_t auth_timeout_ns, tls_timeout_ns;
-    int64_t memory_max, file_max, sync_interval_ns;
-    bool sync_always;
+    int64_t memory_max, file_max;
     const char *store_dir, *domain;
 
     dbk_connection_fact *connections;

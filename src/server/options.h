@@ -3,8 +3,8 @@
 // into one struct that everything in this module reads. Made whole and checked before anything starts; constant
 // afterwards. A reload makes a second one, compares it with dbk_options_diff, and swaps the pointer.
 //
-// Order of precedence: what daybook_server_options says (flags of the command line come that way), then the
-// file, then the defaults. Texts are NUL-terminated; NULL means unset. All memory belongs to the struct.
+// Order of precedence: what daybook_server_options says, then its `overrides` (flags of the command line come that way),
+// its `config_text`, the file, the defaults. Texts are NUL-terminated; NULL means unset. All memory belongs to the struct.
 //
 // What the file asks for and this server cannot give is refused with a message that names the place, where
 // ignoring it would change who may do what or where data goes (several accounts, operator mode, routes,
@@ -109,16 +109,12 @@ typedef struct dbk_listen_options {
 typedef struct dbk_log_options {
     const char *file; // NULL: standard error
     bool debug;
-    bool trace;         // protocol lines
-    bool trace_verbose; // those of services too
-    bool time;          // default true
+    bool trace; // protocol lines and payloads
+    bool time;  // default true
     bool time_utc;
-    bool syslog;
-    const char *remote_syslog;
-    int64_t file_bytes_max;       // rotate; 0 never
-    int64_t file_count_max;       // keep so many old ones; 0 all
-    int64_t traced_message_max;   // bytes shown; 0 all
-    int64_t connect_error_report; // every n-th failed attempt
+    int64_t file_bytes_max;     // beyond, a new one begins; 0 never
+    int64_t file_count_max;     // so many of them, the one written to included; 0 all
+    int64_t traced_message_max; // bytes shown of a payload; 0 all
 } dbk_log_options;
 
 typedef struct dbk_limit_options {
@@ -142,8 +138,6 @@ typedef struct dbk_jetstream_options {
     int64_t file_max;                  // bytes; -1: not given
     const char *domain;                // NULL: none
     bool strict;                       // refuse unknown fields in requests; default true
-    bool sync_always;                  // default: a publish is acknowledged when its group is on disk
-    int64_t sync_interval_ns;          // as given, 0 when not; the server syncs sooner
     int64_t ack_pending_max;           // upper bound of consumers; 0 none
     int64_t request_batch_max;         // of a pull; 0 none
     int64_t duplicates_max_ns;         // upper bound of duplicate_window; 0 none
@@ -162,8 +156,6 @@ typedef struct dbk_jetstream_options {
 typedef struct dbk_websocket_options {
     bool is_set; // the block is there; it is not served yet, see notices
     dbk_listen_options listen;
-    bool no_tls;
-    bool compression;
     dbk_tls_options tls;
 } dbk_websocket_options;
 
@@ -180,7 +172,6 @@ struct dbk_server_options {
 
     dbk_listen_options client; // port 4222; DBK_PORT_NONE with dont_listen
     bool dont_listen;
-    bool reuse_port;
     dbk_limit_options limits;
     bool no_headers;
     bool nonce_always; // always_enable_nonce
@@ -216,8 +207,8 @@ typedef struct dbk_options_source {
 daybook_status dbk_options_new(const daybook_allocator *allocator, dbk_server_options **options_out);
 void dbk_options_free(dbk_server_options *options);
 
-/// Everything: defaults, then the file given->config_file where there is one, then `given`; then the checks that
-/// need all of it. `given` may be NULL.
+/// Everything: defaults, then the file given->config_file where there is one, config_text, overrides, and what `given` says
+/// itself, each laid over the ones before; then the checks that need all of it. `given` may be NULL.
 /// @return DAYBOOK_OK; EINVALID: a key or value nobody knows, out of range or against another one; EUNSUPPORTED:
 ///         asks for what this server does not do; ENOTFOUND, EPERMISSION, EIO: of the files; ELIMIT, ENOMEM.
 ///         The message begins with the place: "nats.conf:3:7: ", "--port: "
@@ -253,7 +244,7 @@ daybook_status dbk_options_diff(const dbk_server_options *now, const dbk_server_
 /// "default". Borrowed from options.
 const char *dbk_options_origin(const dbk_server_options *options, const char *key);
 
-/// "$2a$…", "$2b$…", "$2y$…".
+/// "$2a$…", "$2b$…", "$2x$…", "$2y$…".
 bool dbk_password_is_bcrypt(const char *password);
 
 #endif

@@ -190,8 +190,7 @@ static daybook_status compare_jetstream(comparison *compared) {
     if (now->enabled != next->enabled) return fail_named(compared, "jetstream");
     if (texts_differ(now->store_dir, next->store_dir)) return fail_named(compared, "jetstream.store_dir");
     if (texts_differ(now->domain, next->domain)) return fail_named(compared, "jetstream.domain");
-    if (now->sync_always != next->sync_always || now->sync_interval_ns != next->sync_interval_ns ||
-        now->streams_max != next->streams_max || now->consumers_max != next->consumers_max ||
+    if (now->streams_max != next->streams_max || now->consumers_max != next->consumers_max ||
         now->stream_bytes_max != next->stream_bytes_max ||
         now->stream_bytes_required != next->stream_bytes_required)
         compared->changed |= DBK_CHANGED_JETSTREAM;
@@ -211,7 +210,6 @@ static daybook_status compare_rest(comparison *compared) {
         return fail_named(compared, "announced_version");
     if (auths_differ(&now->auth, &next->auth)) compared->changed |= DBK_CHANGED_AUTH;
     if (now->limits.connections_max != next->limits.connections_max) compared->changed |= DBK_CHANGED_LIMITS;
-    if (now->log.trace_verbose != next->log.trace_verbose) compared->changed |= DBK_CHANGED_LOG;
     return DAYBOOK_OK;
 }
 

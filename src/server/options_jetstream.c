@@ -45,19 +45,20 @@ static daybook_status read_domain(dbk_option_reader *reader, const dbk_option_ke
     return dbk_option_keep_text(reader, text, &jetstream->domain);
 }
 
-// A duration, or "always". The server syncs every group before it answers in any case.
+// A duration, or "always", which is what holds in any case.
 static daybook_status read_sync_interval(dbk_option_reader *reader, const dbk_option_key *key,
                                          const dbk_config_entry *entry, void *target) {
-    dbk_jetstream_options *jetstream = target;
-    (void)key;
+    (void)key, (void)target;
     const dbk_config_value *value = entry->value;
-    jetstream->sync_always = value->kind == DBK_CONFIG_STRING && strcmp(value->text.data, "always") == 0;
-    jetstream->sync_interval_ns = 0;
-    if (jetstream->sync_always) return DAYBOOK_OK;
-    DBK_TRY(dbk_option_take_duration(reader, entry, false, &jetstream->sync_interval_ns));
-    if (jetstream->sync_interval_ns >= 0) return DAYBOOK_OK;
-    return dbk_option_fail(reader, &entry->place, DAYBOOK_EINVALID,
-                           "%s is negative; give a duration, or always", (const char *)entry->key.data);
+    if (value->kind == DBK_CONFIG_STRING && strcmp(value->text.data, "always") == 0) return DAYBOOK_OK;
+    int64_t interval_ns;
+    DBK_TRY(dbk_option_take_duration(reader, entry, false, &interval_ns));
+    if (interval_ns < 0)
+        return dbk_option_fail(reader, &entry->place, DAYBOOK_EINVALID,
+                               "%s is negative; give a duration, or always", (const char *)entry->key.data);
+    return dbk_option_notice(reader, &entry->place,
+                             "%s means nothing here: a publish is on disk before it is acknowledged",
+                             (const char *)entry->key.data);
 }
 
 static daybook_status read_limits(dbk_option_reader *reader, const dbk_option_key *key,
@@ -162,11 +163,7 @@ const dbk_option_key dbk_option_jetstream_keys[] = {
      .kind = DBK_OPTION_BOOLEAN,
      .offset = FIELD(strict),
      .changed = DBK_CHANGED_JETSTREAM},
-    {.names = "sync_interval sync",
-     .kind = DBK_OPTION_CUSTOM,
-     .handle = read_sync_interval,
-     .offset = FIELD(sync_interval_ns),
-     .changed = DBK_CHANGED_JETSTREAM},
+    {.names = "sync_interval sync", .kind = DBK_OPTION_CUSTOM, .handle = read_sync_interval},
     {.names = "request_queue_limit",
      .kind = DBK_OPTION_INTEGER,
      .offset = FIELD(request_queue_limit),

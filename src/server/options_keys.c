@@ -24,13 +24,13 @@ static daybook_status read_https(dbk_option_reader *reader, const dbk_option_key
     return DAYBOOK_OK;
 }
 
+// There is no system account whose traffic could be shown besides.
 static daybook_status read_trace_verbose(dbk_option_reader *reader, const dbk_option_key *key,
                                          const dbk_config_entry *entry, void *target) {
     dbk_server_options *options = target;
     (void)key;
     if (entry->value->kind != DBK_CONFIG_BOOLEAN)
         return dbk_option_fail_kind(reader, entry, "give true or false");
-    options->log.trace_verbose = entry->value->boolean;
     options->log.trace = entry->value->boolean;
     return DAYBOOK_OK;
 }
@@ -107,7 +107,9 @@ const dbk_option_key dbk_option_top_keys[] = {
      .offset = FIELD(client.port),
      .flags = DBK_OPTION_ZERO_IS_DEFAULT},
     {.names = "dont_listen", .kind = DBK_OPTION_BOOLEAN, .offset = FIELD(dont_listen)},
-    {.names = "reuse_port", .kind = DBK_OPTION_BOOLEAN, .offset = FIELD(reuse_port)},
+    {.names = "reuse_port",
+     .kind = DBK_OPTION_NOT_SERVED,
+     .text = "a store has one server, so its port has one, too"},
     {.names = "server_name",
      .kind = DBK_OPTION_CUSTOM,
      .handle = read_server_name,
@@ -248,7 +250,6 @@ const dbk_option_key dbk_option_top_keys[] = {
     {.names = "trace_verbose",
      .kind = DBK_OPTION_CUSTOM,
      .handle = read_trace_verbose,
-     .offset = FIELD(log.trace_verbose),
      .changed = DBK_CHANGED_LOG},
     {.names = "trace_headers", .kind = DBK_OPTION_IGNORED},
     {.names = "logtime", .kind = DBK_OPTION_BOOLEAN, .offset = FIELD(log.time), .changed = DBK_CHANGED_LOG},
@@ -393,8 +394,7 @@ static const dbk_option_key websocket_keys[] = {
     {.names = "listen", .kind = DBK_OPTION_CUSTOM, .handle = read_listen, .offset = WEBSOCKET(listen)},
     {.names = "host net", .kind = DBK_OPTION_TEXT, .offset = WEBSOCKET(listen.host)},
     {.names = "port", .kind = DBK_OPTION_PORT, .offset = WEBSOCKET(listen.port)},
-    {.names = "no_tls", .kind = DBK_OPTION_BOOLEAN, .offset = WEBSOCKET(no_tls)},
-    {.names = "compression", .kind = DBK_OPTION_BOOLEAN, .offset = WEBSOCKET(compression)},
+    {.names = "no_tls compression", .kind = DBK_OPTION_IGNORED},
     {.names = "tls", .kind = DBK_OPTION_CUSTOM, .handle = dbk_option_read_tls, .offset = WEBSOCKET(tls)},
     {.names =
          "advertise handshake_timeout same_origin allowed_origins allowed_origin allow_origins allow_origin",

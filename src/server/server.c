@@ -123,18 +123,6 @@ static uint32_t read_version(const char *text) {
     return DBK_VERSION(parts[0], parts[1], parts[2]);
 }
 
-static daybook_status configure_log(dbk_log *log, const dbk_log_options *options, daybook_error *error) {
-    dbk_log_settings settings = {
-        .debug = options->debug,
-        .trace = options->trace,
-        .time = options->time,
-        .time_utc = options->time_utc,
-        .file = options->file,
-        .size_limit = options->file_bytes_max > 0 ? (uint64_t)options->file_bytes_max : 0,
-    };
-    return dbk_log_configure(log, &settings, error);
-}
-
 /// Looks like the public nkey of a server, which it is not: clients only show it.
 static void make_id(const uint8_t random[DBK_SERVER_ID_SIZE], char id_out[DBK_SERVER_ID_SIZE + 1]) {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -146,7 +134,7 @@ static void make_id(const uint8_t random[DBK_SERVER_ID_SIZE], char id_out[DBK_SE
 static daybook_status draw(dbk_server *server, daybook_error *error) {
     uint8_t random[DBK_SERVER_ID_SIZE + 32 + 16];
     int failure = server->vfs->entropy(server->vfs, random, sizeof random);
-    if (failure != 0) return dbk_fail_system(error, failure, "drawing random bytes", NULL, 0);
+    if (failure != 0) return dbk_fail_system(error, failure, "draw random bytes", NULL, 0);
     make_id(random, server->id);
     memcpy(server->seed, random + DBK_SERVER_ID_SIZE, sizeof server->seed);
     server->hash_seed = dbk_get_u64(random + DBK_SERVER_ID_SIZE + 32);
@@ -159,12 +147,19 @@ static void wake(void *context) {
     (void)uv_async_send(&server->wake); // fails for handles of another kind only
 }
 
+static void warn_of_certificate(dbk_server *server, const dbk_tls_context *tls) {
+    const char *warning = tls != NULL ? dbk_tls_context_warning(tls) : NULL;
+    if (warning != NULL) dbk_server_log(server, WARNING, "%s", warning);
+}
+
 static daybook_status make_security(dbk_server *server, daybook_error *error) {
     const dbk_server_options *options = server->options;
     DBK_TRY(
         dbk_auth_new(server->allocator, &options->auth, options->tls.verify_and_map, &server->auth, error));
     if (!options->tls.is_set) return DAYBOOK_OK;
-    return dbk_tls_context_new(&options->tls, server->allocator, &server->tls, error);
+    DBK_TRY(dbk_tls_context_new(&options->tls, server->allocator, &server->tls, error));
+    warn_of_certificate(server, server->tls);
+    return DAYBOOK_OK;
 }
 
 static daybook_status make_parts(dbk_server *server, daybook_error *error) {
@@ -251,6 +246,11 @@ static daybook_status start_jetstream(dbk_server *server, const daybook_server_o
 
 // Starting.
 
+static void log_notices(dbk_server *server, const dbk_server_options *options) {
+    for (size_t i = 0; i < options->notices.count; i++)
+        dbk_server_log(server, WARNING, "%s", options->notices.items[i]);
+}
+
 static void greet_in_log(dbk_server *server) {
     const dbk_server_options *options = server->options;
     dbk_server_log(server, INFO, "Starting daybook-server");
@@ -261,26 +261,45 @@ static void greet_in_log(dbk_server *server) {
     if (options->config_file != NULL) {
         dbk_server_log(server, INFO, "Using configuration file: %s", options->config_file);
     }
-    for (size_t i = 0; i < options->notices.count; i++) {
-        dbk_server_log(server, WARNING, "%s", options->notices.items[i]);
-    }
+    log_notices(server, options);
 }
 
-static daybook_status write_files(dbk_server *server, daybook_error *error) {
-    const dbk_server_options *options = server->options;
+// Files for others.
+
+/// Takes one away, unless it is `kept` by that name.
+static void remove_file(dbk_server *server, char **path, const char *kept) {
+    bool is_kept = *path != NULL && kept != NULL && strcmp(*path, kept) == 0;
+    if (*path != NULL && !is_kept) (void)server->vfs->unlink(server->vfs, *path); // somebody else may have
+    dbk_free(server->allocator, *path);
+    *path = NULL;
+}
+
+static void remove_files(dbk_server *server, dbk_left_files *files, const dbk_left_files *kept) {
+    remove_file(server, &files->pid_path, kept->pid_path);
+    remove_file(server, &files->ports_path, kept->ports_path);
+}
+
+/// What `options` name; where one cannot be written, none that was not there before.
+static daybook_status write_files(dbk_server *server, const dbk_server_options *options,
+                                  dbk_left_files *files, daybook_error *error) {
+    *files = (dbk_left_files){0};
+    daybook_status status = DAYBOOK_OK;
     if (options->pid_file != NULL) {
-        DBK_TRY(dbk_pid_file_write(server->vfs, options->pid_file, error));
-        server->pid_path = dbk_copy_text(server->allocator, daybook_text(options->pid_file));
+        files->pid_path = dbk_copy_text(server->allocator, daybook_text(options->pid_file));
+        if (files->pid_path == NULL) return fail_memory(error);
+        status = dbk_pid_file_write(server->vfs, options->pid_file, error);
     }
-    if (options->ports_file_dir == NULL) return DAYBOOK_OK;
-    return dbk_ports_file_write(server->vfs, server->allocator, options->ports_file_dir, server->program,
-                                server->url, server->monitor_url[0] != '\0' ? server->monitor_url : NULL,
-                                &server->ports_path, error);
+    if (status == DAYBOOK_OK && options->ports_file_dir != NULL)
+        status = dbk_ports_file_write(
+            server->vfs, server->allocator, options->ports_file_dir, server->program, server->url,
+            server->monitor_url[0] != '\0' ? server->monitor_url : NULL, &files->ports_path, error);
+    if (status != DAYBOOK_OK) remove_files(server, files, &server->left);
+    return status;
 }
 
 static daybook_status start_thread(dbk_server *server, daybook_error *error) {
     int failure = pthread_create(&server->thread, NULL, dbk_server_run, server);
-    if (failure != 0) return dbk_fail_system(error, -failure, "starting the server's thread", NULL, 0);
+    if (failure != 0) return dbk_fail_system(error, -failure, "start the server's thread", NULL, 0);
     server->made |= MADE_THREAD;
     return DAYBOOK_OK;
 }
@@ -300,7 +319,7 @@ static daybook_status set_up(dbk_server *server, const daybook_server_options *g
     if (status != DAYBOOK_OK) return fail_memory(error);
     if (keep_given(server->allocator, given, &server->given) != DAYBOOK_OK) return fail_memory(error);
     DBK_TRY(load_options(given, &server->options, error));
-    DBK_TRY(configure_log(server->log, &server->options->log, error));
+    DBK_TRY(dbk_log_configure(server->log, &server->options->log, error));
     server->is_tracing = server->options->log.trace;
     server->version_number = read_version(server->options->announced_version);
     server->start_real_ns = server->options_real_ns = dbk_server_clock_ns(server);
@@ -311,20 +330,14 @@ static daybook_status set_up(dbk_server *server, const daybook_server_options *g
     DBK_TRY(start_jetstream(server, given, error));
     DBK_TRY(dbk_monitor_start(server, error));
     DBK_TRY(dbk_server_listen(server, error));
-    DBK_TRY(write_files(server, error));
+    DBK_TRY(write_files(server, server->options, &server->left, error));
     return start_thread(server, error);
-}
-
-static void remove_file(dbk_server *server, char *path) {
-    if (path != NULL) (void)server->vfs->unlink(server->vfs, path); // somebody else may have
-    dbk_free(server->allocator, path);
 }
 
 /// Everything but the thread, which is over or never was.
 static void destroy(dbk_server *server) {
     const daybook_allocator *allocator = server->allocator;
-    remove_file(server, server->ports_path);
-    remove_file(server, server->pid_path);
+    remove_files(server, &server->left, &(dbk_left_files){0});
     dbk_monitor_free(server->monitor);
     dbk_jobs_free(server->jobs);
     dbk_interest_free(server->interest);
@@ -332,8 +345,6 @@ static void destroy(dbk_server *server) {
     dbk_auth_unref(server->auth);
     dbk_tls_context_free(server->tls);
     dbk_options_free(server->options);
-    for (size_t i = 0; i < server->retired_count; i++) dbk_options_free(server->retired[i]);
-    dbk_free(allocator, server->retired);
     dbk_free(allocator, server->noted);
     dbk_free(allocator, server->read_buffer);
     dbk_free(allocator, server->cipher_buffer);
@@ -482,8 +493,7 @@ static daybook_status read_reload(dbk_server *server, dbk_reload *reload, dayboo
         DBK_TRY(dbk_auth_new(server->allocator, &options->auth, options->tls.verify_and_map, &reload->auth,
                              error));
     }
-    reload->replaces_tls = true; // files of the same name may hold new certificates
-    if (options->tls.is_set)
+    if (options->tls.is_set) // files of the same name may hold new certificates
         DBK_TRY(dbk_tls_context_new(&options->tls, server->allocator, &reload->tls, error));
     return DAYBOOK_OK;
 }
@@ -495,36 +505,56 @@ static daybook_status hand_over(dbk_server *server, dbk_reload *reload, daybook_
     pthread_mutex_unlock(&server->lock);
     wish(server, DBK_WISH_RELOAD);
     pthread_mutex_lock(&server->lock);
-    while (server->reload != NULL && !server->has_ended && !server->is_deaf) {
+    while (server->reload != NULL && !server->has_ended && !server->is_deaf)
         pthread_cond_wait(&server->changed, &server->lock);
-    }
     bool is_taken = server->reload == NULL;
     server->reload = NULL;
     pthread_mutex_unlock(&server->lock);
     return is_taken ? DAYBOOK_OK : dbk_fail(error, DAYBOOK_ECLOSED, "the server ends; nothing was reloaded");
 }
 
+/// What comes before the loop is asked: everything that can fail.
+static daybook_status prepare_reload(dbk_server *server, dbk_reload *reload, dbk_left_files *left,
+                                     daybook_error *error) {
+    DBK_TRY(read_reload(server, reload, error));
+    DBK_TRY(write_files(server, reload->options, left, error));
+    return dbk_log_configure(server->log, &reload->options->log, error);
+}
+
+/// In the new log: what is taken and not served, what is served and not good.
+static void tell_doubts(dbk_server *server, const dbk_reload *reload) {
+    log_notices(server, reload->options);
+    warn_of_certificate(server, reload->tls);
+}
+
+/// Under reload_lock: nobody else swaps options, log and files.
 static daybook_status reload_alone(dbk_server *server, daybook_error *error) {
-    void *grown = dbk_grow_array(server->allocator, server->retired, &server->retired_capacity,
-                                 server->retired_count + 1, sizeof *server->retired);
-    if (grown == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory; nothing was reloaded");
-    server->retired = grown;
     dbk_reload reload = {0};
+    dbk_left_files left = {0};
     dbk_server_options *old = server->options;
-    daybook_status status = read_reload(server, &reload, error);
-    if (status == DAYBOOK_OK) status = configure_log(server->log, &reload.options->log, error);
-    if (status == DAYBOOK_OK) status = hand_over(server, &reload, error);
+    daybook_status status = prepare_reload(server, &reload, &left, error);
+    if (status == DAYBOOK_OK) {
+        tell_doubts(server, &reload);
+        status = hand_over(server, &reload, error);
+        if (status != DAYBOOK_OK)
+            (void)dbk_log_configure(server->log, &old->log, NULL); // as it was, if it can be
+    }
     if (status != DAYBOOK_OK) {
-        dbk_server_log(server, ERROR, "Failed to reload server configuration: %s",
-                       error != NULL ? error->message : daybook_status_text(status));
+        dbk_server_log(server, ERROR, "Failed to reload server configuration: %s", error->message);
+        remove_files(server, &left, &server->left);
         free_reload(&reload);
         return status;
     }
-    server->retired[server->retired_count++] = old;
+    remove_files(server, &server->left, &left);
+    server->left = left;
+    dbk_options_free(old); // the loop has let go of them, and nobody else looks
     return DAYBOOK_OK;
 }
 
 daybook_status daybook_server_reload(daybook_server *server, daybook_error *error) {
+    daybook_error local;
+    if (error == NULL) error = &local; // the log says it, too
+    daybook_error_init(error);
     pthread_mutex_lock(&server->reload_lock);
     daybook_status status = reload_alone(server, error);
     pthread_mutex_unlock(&server->reload_lock);

@@ -7,7 +7,7 @@
 //
 // A round of the loop: libuv calls timers, reads, finished jobs; what they produce is collected in outboxes; when nothing
 // is left to read, before the loop sleeps, all touched connections are flushed, and those to be closed are closed
-// (server.c, end_round).
+// (loop.c, end_round).
 #ifndef DBK_SERVER_SERVER_H
 #define DBK_SERVER_SERVER_H
 
@@ -49,6 +49,11 @@ typedef struct dbk_server_counters {
     uint64_t auth_error_count;
 } dbk_server_counters;
 
+/// Files for others: written at start, taken away at the end or when a reload names others. NULL: none.
+typedef struct dbk_left_files {
+    char *pid_path, *ports_path;
+} dbk_left_files;
+
 struct daybook_server {
     // Constant after start.
     const daybook_allocator *allocator;
@@ -71,11 +76,12 @@ struct daybook_server {
     uv_timer_t alarm; // for `timers`
     dbk_timers timers;
     bool is_tracing; // the protocol goes to the log
-    dbk_server_options
-        *options;             // swapped by a reload: the loop reads them, a job gets a copy of what it needs
-    int64_t options_real_ns;  // when they were read
-    dbk_auth *auth;           // swapped with it
-    dbk_job_queue auth_queue; // checks that take long
+    // Swapped by a reload, which frees the old ones: only the loop reads them, and keeps nothing of them; what lives
+    // longer (jobs, JetStream) has copies.
+    dbk_server_options *options;
+    int64_t options_real_ns;     // when they were read
+    dbk_auth *auth;              // swapped with it
+    dbk_job_queue auth_queue;    // checks that take long
     struct dbk_tls_context *tls; // swapped with it; NULL: no TLS
     dbk_interest *interest;
     dbk_jobs *jobs;
@@ -104,7 +110,7 @@ struct daybook_server {
     bool is_closing;     // stopping: the loop's own handles close
     bool is_listening;
     uint8_t *read_buffer;   // one for all connections: DBK_READ_BUFFER_SIZE
-    uint8_t *cipher_buffer; // the same before it is deciphered; NULL without TLS
+    uint8_t *cipher_buffer; // the same before it is deciphered
 
     // The store. Open as long as the loop runs.
     daybook_store *store; // NULL: no JetStream
@@ -115,8 +121,7 @@ struct daybook_server {
     int monitor_port;      // 0: none
     char monitor_url[300]; // "": none
 
-    char *ports_path; // written at start, taken away at the end; NULL: none
-    char *pid_path;
+    dbk_left_files left; // guarded by reload_lock
 
     // Shared with callers.
     pthread_t thread;
@@ -131,13 +136,11 @@ struct daybook_server {
 
     // Of reloads and the end; guarded by reload_lock.
     pthread_mutex_t reload_lock;
-    struct dbk_given *given;      // what the embedder gave
-    dbk_server_options **retired; // options that were swapped: somebody may still look at them
-    size_t retired_count, retired_capacity;
-    unsigned made; // which parts exist, see server.c
+    struct dbk_given *given; // what the embedder gave
+    unsigned made;           // which parts exist, see server.c
 };
 
-/// Monotonic, in milliseconds, taken when the loop woke up. Loop only.
+/// Monotonic, good for milliseconds, taken when the loop woke up. Loop only.
 static inline int64_t dbk_server_now_ns(const dbk_server *server) {
     return (int64_t)uv_now(&server->loop) * 1000000;
 }
@@ -168,13 +171,12 @@ daybook_status dbk_server_listen(dbk_server *server, daybook_error *error);
 /// The first address of `host`, of version 4 where there is one. An error of libuv, or 0. Before the loop runs, as it waits.
 int dbk_server_resolve(dbk_server *server, const char *host, int port, struct sockaddr_storage *address_out);
 
-/// What a reload hands to the loop; `auth` and `tls` NULL: as they were.
+/// What a reload hands to the loop; `auth` NULL: as it was. `tls` is new in any case.
 typedef struct dbk_reload {
     dbk_server_options *options;
     uint32_t changed;
     dbk_auth *auth;
     struct dbk_tls_context *tls;
-    bool replaces_tls;
 } dbk_reload;
 
 /// What INFO announces as api_lvl, 0: nothing.

@@ -4,7 +4,8 @@
 //
 // Fed bytes are copied to a buffer, which goes when it was read empty: an idle connection has none.
 //
-// Certificate files are read by OpenSSL itself, past the vfs: it takes names, and knows the formats.
+// Certificate files are read by OpenSSL itself, past the vfs: it takes names, and knows the formats. A key behind a
+// passphrase is refused: nobody is there to be asked.
 //
 // Errors of OpenSSL are taken from its queue at once, as text, and the queue is emptied: it is one per thread, and
 // connections share the thread.
@@ -33,6 +34,7 @@ struct dbk_tls_context {
     // SHA-256 of public keys that are let in; NULL: any.
     uint8_t (*pins)[32];
     size_t pin_count;
+    char warning[512]; // "": none
 };
 
 struct dbk_tls {
@@ -115,23 +117,65 @@ static daybook_status fail_with(daybook_error *error, const char *what, const ch
     return dbk_fail(error, DAYBOOK_EINVALID, "%s %s cannot be used: %s", what, name, text);
 }
 
-static daybook_status load_files(SSL_CTX *ssl, const dbk_tls_options *options, daybook_error *error) {
-    if (options->cert_file == NULL || options->key_file == NULL) {
-        return dbk_fail(error, DAYBOOK_EINVALID,
-                        "TLS needs a certificate and its key: set cert_file and key_file");
+/// A file of the block tls: `key` names it there, `holds` is what should be in it.
+static daybook_status fail_file(daybook_error *error, const char *key, const char *path, const char *holds) {
+    unsigned long code = ERR_peek_error();
+    if (ERR_SYSTEM_ERROR(code)) { // of which OpenSSL has no text
+        ERR_clear_error();
+        char action[64];
+        (void)snprintf(action, sizeof action, "read tls.%s,", key);
+        return dbk_fail_system(error, -ERR_GET_REASON(code), action, path, 0);
     }
-    if (SSL_CTX_use_certificate_chain_file(ssl, options->cert_file) != 1) {
-        return fail_with(error, "certificate", options->cert_file);
+    if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) {
+        ERR_clear_error();
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory for TLS");
     }
-    if (SSL_CTX_use_PrivateKey_file(ssl, options->key_file, SSL_FILETYPE_PEM) != 1) {
-        return fail_with(error, "key", options->key_file);
+    char text[200];
+    take_error(text, sizeof text, "OpenSSL does not say why");
+    return dbk_fail(error, DAYBOOK_EINVALID, "tls.%s, %s, holds no %s that can be used: %s; give one in PEM",
+                    key, path, holds, text);
+}
+
+/// Nobody is there to be asked, and OpenSSL would ask on the terminal. `context` learns that there was a question.
+static int refuse_passphrase(char *text, int size, int is_writing, void *context) {
+    (void)text;
+    (void)size;
+    (void)is_writing;
+    *(bool *)context = true;
+    return -1;
+}
+
+static daybook_status load_key(SSL_CTX *ssl, const dbk_tls_options *options, daybook_error *error) {
+    bool was_asked = false;
+    SSL_CTX_set_default_passwd_cb(ssl, refuse_passphrase);
+    SSL_CTX_set_default_passwd_cb_userdata(ssl, &was_asked);
+    bool is_loaded = SSL_CTX_use_PrivateKey_file(ssl, options->key_file, SSL_FILETYPE_PEM) == 1;
+    SSL_CTX_set_default_passwd_cb_userdata(ssl, NULL);
+    // A key of another kind than the certificate's is loaded beside it.
+    if (is_loaded && SSL_CTX_check_private_key(ssl) == 1) return DAYBOOK_OK;
+    if (was_asked) {
+        ERR_clear_error();
+        return dbk_fail(error, DAYBOOK_EUNSUPPORTED,
+                        "tls.key_file, %s, is locked with a passphrase; give one without (openssl pkey)",
+                        options->key_file);
     }
-    if (SSL_CTX_check_private_key(ssl) != 1)
-        return fail_with(error, "the certificate does not belong to key", options->key_file);
+    unsigned long code = ERR_peek_error();
+    int reason = ERR_GET_REASON(code);
+    if (is_loaded || (ERR_GET_LIB(code) == ERR_LIB_X509 &&
+                      (reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH))) {
+        ERR_clear_error();
+        return dbk_fail(
+            error, DAYBOOK_EINVALID,
+            "tls.key_file, %s, is not the key of tls.cert_file, %s; name two that belong together",
+            options->key_file, options->cert_file);
+    }
+    return fail_file(error, "key_file", options->key_file, "private key");
+}
+
+static daybook_status load_authorities(SSL_CTX *ssl, const dbk_tls_options *options, daybook_error *error) {
     if (options->ca_file != NULL) {
-        if (SSL_CTX_load_verify_locations(ssl, options->ca_file, NULL) != 1) {
-            return fail_with(error, "certificate authority", options->ca_file);
-        }
+        if (SSL_CTX_load_verify_locations(ssl, options->ca_file, NULL) != 1)
+            return fail_file(error, "ca_file", options->ca_file, "certificate");
         // Names sent to clients, so that they know which of their certificates to show.
         STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(options->ca_file);
         if (names != NULL) SSL_CTX_set_client_CA_list(ssl, names);
@@ -141,6 +185,35 @@ static daybook_status load_files(SSL_CTX *ssl, const dbk_tls_options *options, d
             return fail_with(error, "the system's", "certificate authorities");
     }
     return DAYBOOK_OK;
+}
+
+static daybook_status load_files(SSL_CTX *ssl, const dbk_tls_options *options, daybook_error *error) {
+    if (options->cert_file == NULL || options->key_file == NULL) {
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "TLS needs a certificate and its key: set cert_file and key_file");
+    }
+    if (SSL_CTX_use_certificate_chain_file(ssl, options->cert_file) != 1)
+        return fail_file(error, "cert_file", options->cert_file, "certificate");
+    DBK_TRY(load_key(ssl, options, error));
+    return load_authorities(ssl, options, error);
+}
+
+/// A certificate out of its time is served all the same: clients say no, and nothing is gained by a server that is down.
+static void look_at_time(dbk_tls_context *context, const char *path) {
+    const X509 *certificate = SSL_CTX_get0_certificate(context->ssl);
+    const ASN1_TIME *begin = X509_get0_notBefore(certificate), *end = X509_get0_notAfter(certificate);
+    bool is_over = X509_cmp_current_time(end)<0, is_early = X509_cmp_current_time(begin)> 0;
+    if (!is_over && !is_early) return;
+    char when[64] = "an unknown day";
+    BIO *memory = BIO_new(BIO_s_mem());
+    if (memory != NULL && ASN1_TIME_print(memory, is_over ? end : begin) == 1) {
+        int size = BIO_read(memory, when, sizeof when - 1);
+        if (size > 0) when[size] = '\0';
+    }
+    BIO_free(memory);
+    (void)snprintf(context->warning, sizeof context->warning,
+                   "tls.cert_file, %s, %s %s: clients refuse it; put another there and reload", path,
+                   is_over ? "ran out on" : "is not valid before", when);
 }
 
 /// Names as Go and IANA write them to OpenSSL's two lists: TLS 1.3's have the same names, older ones have others.
@@ -153,19 +226,22 @@ static daybook_status set_ciphers(SSL_CTX *ssl, const dbk_text_list *names, dayb
         bool is_new = strncmp(name, "TLS_AES_", 8) == 0 || strncmp(name, "TLS_CHACHA20_", 13) == 0;
         const char *known = is_new ? name : OPENSSL_cipher_name(name);
         if (known == NULL || strcmp(known, "(NONE)") == 0) {
-            return dbk_fail(error, DAYBOOK_EINVALID, "cipher suite %s is not known to OpenSSL", name);
+            return dbk_fail(error, DAYBOOK_EINVALID,
+                            "cipher suite %s is not known to OpenSSL; leave it out of tls.cipher_suites",
+                            name);
         }
         char *list = is_new ? new : old;
         size_t *size = is_new ? &new_size : &old_size, capacity = is_new ? sizeof new : sizeof old;
         int length = snprintf(list + *size, capacity - *size, "%s%s", *size > 0 ? ":" : "", known);
         if (length < 0 || (size_t)length >= capacity - *size) {
-            return dbk_fail(error, DAYBOOK_ELIMIT, "too many cipher suites");
+            return dbk_fail(error, DAYBOOK_ELIMIT, "too many cipher suites; name fewer in tls.cipher_suites");
         }
         *size += (size_t)length;
     }
-    if (old_size > 0 && SSL_CTX_set_cipher_list(ssl, old) != 1) return fail_with(error, "cipher suites", old);
+    if (old_size > 0 && SSL_CTX_set_cipher_list(ssl, old) != 1)
+        return fail_with(error, "tls.cipher_suites", old);
     if (new_size > 0 && SSL_CTX_set_ciphersuites(ssl, new) != 1)
-        return fail_with(error, "cipher suites", new);
+        return fail_with(error, "tls.cipher_suites", new);
     return DAYBOOK_OK;
 }
 
@@ -181,11 +257,11 @@ static daybook_status set_curves(SSL_CTX *ssl, const dbk_text_list *names, daybo
         if (strcmp(name, "CurveP521") == 0) name = "P-521";
         int length = snprintf(list + size, sizeof list - size, "%s%s", size > 0 ? ":" : "", name);
         if (length < 0 || (size_t)length >= sizeof list - size)
-            return dbk_fail(error, DAYBOOK_ELIMIT, "too many curves");
+            return dbk_fail(error, DAYBOOK_ELIMIT, "too many curves; name fewer in tls.curve_preferences");
         size += (size_t)length;
     }
     return SSL_CTX_set1_groups_list(ssl, list) == 1 ? DAYBOOK_OK
-                                                    : fail_with(error, "curve preferences", list);
+                                                    : fail_with(error, "tls.curve_preferences", list);
 }
 
 static int hex_digit(char digit) {
@@ -217,7 +293,7 @@ static daybook_status set_pins(dbk_tls_context *context, const dbk_text_list *pi
 static daybook_status set_up(dbk_tls_context *context, const dbk_tls_options *options, daybook_error *error) {
     SSL_CTX *ssl = context->ssl;
     int version = options->min_version != 0 ? options->min_version : TLS1_2_VERSION;
-    if (SSL_CTX_set_min_proto_version(ssl, version) != 1) return fail_with(error, "min_version", "");
+    if (SSL_CTX_set_min_proto_version(ssl, version) != 1) return fail_with(error, "tls.min_version", "");
     SSL_CTX_set_options(ssl,
                         SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
     // Idle connections keep no buffers of OpenSSL's.
@@ -225,6 +301,7 @@ static daybook_status set_up(dbk_tls_context *context, const dbk_tls_options *op
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     DBK_TRY(load_files(ssl, options, error));
+    look_at_time(context, options->cert_file);
     DBK_TRY(set_ciphers(ssl, &options->cipher_suites, error));
     DBK_TRY(set_curves(ssl, &options->curve_preferences, error));
     DBK_TRY(set_pins(context, &options->pinned_certs, error));
@@ -263,6 +340,10 @@ void dbk_tls_context_free(dbk_tls_context *context) {
     BIO_meth_free(context->method);
     dbk_free(context->allocator, context->pins);
     dbk_free(context->allocator, context);
+}
+
+const char *dbk_tls_context_warning(const dbk_tls_context *context) {
+    return context->warning[0] != '\0' ? context->warning : NULL;
 }
 
 // A connection.

@@ -10,12 +10,15 @@
 typedef struct dbk_tls_context dbk_tls_context;
 typedef struct dbk_tls dbk_tls;
 
-/// Reads certificate, key and authorities. EINVALID, ENOTFOUND, EPERMISSION, EUNSUPPORTED: the message names the file and
-/// says what is wrong; ENOMEM.
+/// Reads certificate, key and authorities. The message names key and file. ENOTFOUND, EPERMISSION, EIO, EMFILE: a file cannot
+/// be read; EINVALID: it holds something else, or they do not belong together; EUNSUPPORTED: a key with a passphrase; ELIMIT,
+/// ENOMEM.
 daybook_status dbk_tls_context_new(const dbk_tls_options *options, const daybook_allocator *allocator,
                                    dbk_tls_context **context_out, daybook_error *error);
 /// Connections that use it go on. NULL is fine.
 void dbk_tls_context_free(dbk_tls_context *context);
+/// What is wrong with its certificate, though it is served: it ran out, or is not valid yet. NULL: nothing. Borrowed.
+const char *dbk_tls_context_warning(const dbk_tls_context *context);
 
 /// The server's side of one connection. Its ciphertext goes to `out`. ENOMEM.
 daybook_status dbk_tls_new(dbk_tls_context *context, const daybook_allocator *allocator,

@@ -209,11 +209,12 @@ static void keep_line(void *context, int level, daybook_slice line) {
     pthread_mutex_unlock(&log_lock);
 }
 
-daybook_server *wire_server(const char *config) {
+static daybook_server *start_server(const char *config, const char *path) {
     log_size = 0;
     daybook_server_options options;
     daybook_server_options_init(&options);
     options.config_text = daybook_text(config);
+    options.config_file = path;
     options.host = "127.0.0.1";
     options.port = -1;
     options.log = keep_line;
@@ -222,6 +223,14 @@ daybook_server *wire_server(const char *config) {
     daybook_error_init(&error);
     if (daybook_server_start(&options, &server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
     return server;
+}
+
+daybook_server *wire_server(const char *config) {
+    return start_server(config, NULL);
+}
+
+daybook_server *wire_server_of_file(const char *path) {
+    return start_server(NULL, path);
 }
 
 void wire_server_stop(daybook_server *server) {
@@ -235,6 +244,15 @@ bool wire_log_has(const char *text) {
     bool has = log_size > 0 && strstr(log_text, text) != NULL;
     pthread_mutex_unlock(&log_lock);
     return has;
+}
+
+size_t wire_log_count(const char *text) {
+    size_t count = 0;
+    pthread_mutex_lock(&log_lock);
+    const char *at = log_size > 0 ? strstr(log_text, text) : NULL;
+    for (; at != NULL; at = strstr(at + 1, text)) count++;
+    pthread_mutex_unlock(&log_lock);
+    return count;
 }
 
 void wire_log_wait(const char *text) {

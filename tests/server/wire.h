@@ -55,10 +55,14 @@ void wire_sync(wire *client);
 
 /// A server on any port; `config` in the configuration language, may be NULL. What it logs is kept for wire_log.
 daybook_server *wire_server(const char *config);
+/// The same with a configuration file, for reloads.
+daybook_server *wire_server_of_file(const char *path);
 /// Ends it and checks that it ends well.
 void wire_server_stop(daybook_server *server);
 /// Does some line of the log so far hold `text`?
 bool wire_log_has(const char *text);
+/// How often it does.
+size_t wire_log_count(const char *text);
 /// Waits until some line does.
 void wire_log_wait(const char *text);
 

@@ -8,6 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <dirent.h>
+#include <fcntl.h>
 
 #include <cmocka.h>
 
@@ -101,8 +105,8 @@ static void lines_are_as_nats_writes_them(void **unused) {
     assert_line(l.last, "FTL", "no");
     dbk_log_write(log, DAYBOOK_SERVER_LOG_DEBUG, "not wanted");
     assert_int_equal(l.count, 2);
-    dbk_log_settings settings = {.debug = true, .time = false};
-    assert_int_equal(dbk_log_configure(log, &settings, NULL), DAYBOOK_OK);
+    dbk_log_options options = {.debug = true, .time = false};
+    assert_int_equal(dbk_log_configure(log, &options, NULL), DAYBOOK_OK);
     dbk_log_write(log, DAYBOOK_SERVER_LOG_DEBUG, "wanted");
     assert_non_null(strstr(l.last, "] [DBG] wanted"));
     dbk_log_write(log, DAYBOOK_SERVER_LOG_TRACE, "not wanted");
@@ -146,8 +150,8 @@ static void a_log_file_is_appended_to_and_reopened(void **unused) {
     lines l = {0};
     dbk_log *log;
     assert_int_equal(dbk_log_new(dbk_allocator_default(), daybook_vfs_posix(), take, &l, &log), DAYBOOK_OK);
-    dbk_log_settings settings = {.time = true, .file = path};
-    assert_int_equal(dbk_log_configure(log, &settings, NULL), DAYBOOK_OK);
+    dbk_log_options options = {.time = true, .file = path};
+    assert_int_equal(dbk_log_configure(log, &options, NULL), DAYBOOK_OK);
     dbk_log_write(log, DAYBOOK_SERVER_LOG_INFO, "one");
     dbk_log_write(log, DAYBOOK_SERVER_LOG_INFO, "two");
     assert_int_equal(rename(path, aside), 0);
@@ -166,6 +170,46 @@ static void a_log_file_is_appended_to_and_reopened(void **unused) {
     (void)remove(aside);
 }
 
+/// Counts files in a folder whose names begin so, and removes them where that is wanted.
+static unsigned count_files(const char *folder, const char *name, bool remove_them) {
+    DIR *directory = opendir(folder);
+    assert_non_null(directory);
+    unsigned count = 0;
+    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) {
+        if (strncmp(entry->d_name, name, strlen(name)) != 0) continue;
+        count++;
+        if (remove_them) assert_int_equal(unlinkat(dirfd(directory), entry->d_name, 0), 0);
+    }
+    closedir(directory);
+    return count;
+}
+
+static void old_log_files_go(void **unused) {
+    (void)unused;
+    char folder[] = "server-logs-XXXXXX", path[64], other[64], text[8192];
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof path, "%s/a.log", folder);
+    (void)snprintf(other, sizeof other, "%s/a.log.2026.01.02.notes", folder); // not one of ours
+    fclose(fopen(other, "w"));
+    lines l = {0};
+    dbk_log *log;
+    assert_int_equal(dbk_log_new(dbk_allocator_default(), daybook_vfs_posix(), take, &l, &log), DAYBOOK_OK);
+    dbk_log_options options = {.time = true, .file = path, .file_bytes_max = 60};
+    assert_int_equal(dbk_log_configure(log, &options, NULL), DAYBOOK_OK);
+    for (int i = 0; i < 30; i++) dbk_log_write(log, DAYBOOK_SERVER_LOG_INFO, "line %d", i);
+    assert_int_equal(count_files(folder, "a.log", false), 31); // each line is a file
+    // With a bound what is too much goes, little by little, the oldest first.
+    options.file_count_max = 3;
+    assert_int_equal(dbk_log_configure(log, &options, NULL), DAYBOOK_OK);
+    for (int i = 30; i < 34; i++) dbk_log_write(log, DAYBOOK_SERVER_LOG_INFO, "line %d", i);
+    assert_int_equal(count_files(folder, "a.log", false), 3 + 1);
+    dbk_log_free(log);
+    assert_true(read_back(path, text, sizeof text) > 0);
+    assert_non_null(strstr(text, "line 33\n"));
+    assert_int_equal(count_files(folder, "a.log", true), 4);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(info_holds_what_is_known),
@@ -173,6 +217,7 @@ int main(void) {
         cmocka_unit_test(lines_are_as_nats_writes_them),
         cmocka_unit_test(a_client_cannot_forge_a_line),
         cmocka_unit_test(a_log_file_is_appended_to_and_reopened),
+        cmocka_unit_test(old_log_files_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
