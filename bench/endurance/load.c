@@ -10,6 +10,8 @@
 // background when it began or ended; a thread looks a thousand times a second.
 #define _POSIX_C_SOURCE 200809L
 
+#include "../latencies.h"
+
 #include <daybook/daybook.h>
 #include <dirent.h>
 #include <pthread.h>
@@ -31,15 +33,8 @@ enum {
     DATA_SIZE = 320,
     LOAD_PAUSE_US = 1000,
     PURGE_SECONDS = 3,
-    BUCKETS = 2048,
     THREADS_MAX = 16,
 };
-
-// Microseconds in buckets, 32 to the power of two: within 3 %.
-typedef struct latencies {
-    uint64_t counts[BUCKETS];
-    uint64_t count, longest;
-} latencies;
 
 enum { APPENDS, LOADS, FOLLOWS, KINDS };
 enum { QUIET, FLUSHING, MERGING, BOTH, STATES };
@@ -90,47 +85,19 @@ static uint64_t draw(uint64_t *state) {
 
 // ---- Latencies --------------------------------------------------------------------------------------------
 
-static unsigned bucket_of(uint64_t us) {
-    unsigned shift = 0;
-    for (uint64_t rest = us; rest >= 64; rest >>= 1) shift++;
-    unsigned bucket = shift * 32 + (unsigned)(us >> shift);
-    return bucket < BUCKETS ? bucket : BUCKETS - 1;
-}
-
-static double middle_of(unsigned bucket) {
-    if (bucket < 64) return bucket;
-    unsigned shift = bucket / 32 - 1;
-    return ((double)(bucket - shift * 32) + 0.5) * (double)(UINT64_C(1) << shift);
-}
-
-static void add_one(latencies *to, uint64_t us) {
-    to->counts[bucket_of(us)]++;
-    to->count++;
-    if (us > to->longest) to->longest = us;
-}
-
 static void add(int kind, unsigned state, int64_t ns) {
-    uint64_t us = ns > 0 ? (uint64_t)ns / 1000 : 0;
     (void)pthread_mutex_lock(&run.mutex);
-    add_one(&run.slice[kind], us);
-    add_one(&run.whole[kind], us);
-    if (kind == APPENDS) add_one(&run.by_state[state], us);
+    latencies_add(&run.slice[kind], ns);
+    latencies_add(&run.whole[kind], ns);
+    if (kind == APPENDS) latencies_add(&run.by_state[state], ns);
     (void)pthread_mutex_unlock(&run.mutex);
-}
-
-static double percentile(const latencies *from, double part) {
-    uint64_t wanted = (uint64_t)((double)from->count * part), seen = 0;
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        seen += from->counts[i];
-        if (seen > wanted) return middle_of(i);
-    }
-    return (double)from->longest;
 }
 
 static void print_latencies(const char *name, const latencies *from) {
     (void)printf(",\"%s\":{\"count\":%llu,\"p50\":%.0f,\"p99\":%.0f,\"p999\":%.0f,\"max\":%llu}", name,
-                 (unsigned long long)from->count, percentile(from, 0.5), percentile(from, 0.99),
-                 percentile(from, 0.999), (unsigned long long)from->longest);
+                 (unsigned long long)from->count, latencies_percentile_us(from, 0.5),
+                 latencies_percentile_us(from, 0.99), latencies_percentile_us(from, 0.999),
+                 (unsigned long long)(from->longest_ns / 1000));
 }
 
 // ---- The load ---------------------------------------------------------------------------------------------
