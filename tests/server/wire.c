@@ -121,7 +121,14 @@ void wire_take(wire *client, void *data_out, size_t size) {
 }
 
 void wire_expect_bytes(wire *client, const void *data, size_t size) {
+    static const char ping[] = "PING\r\n"; // of the server by itself, where a slow test outlives its second
+    static const size_t ping_size = sizeof ping - 1;
     wait_for_bytes(client, size);
+    if (client->size >= ping_size && memcmp(client->received, ping, ping_size) == 0 &&
+        memcmp(data, ping, size < ping_size ? size : ping_size) != 0) {
+        take(client, ping_size);
+        wait_for_bytes(client, size);
+    }
     if (memcmp(client->received, data, size) != 0) {
         fail_msg("expected '%.*s', got '%.*s'", (int)size, (const char *)data, (int)client->size,
                  client->received);

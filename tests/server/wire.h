@@ -37,7 +37,7 @@ void wire_say(wire *client, const char *text);
 void wire_send(wire *client, const void *data, size_t size);
 /// What the server takes at once, at most `size` bytes; 0: nothing more for now, or the connection is gone.
 size_t wire_send_some(wire *client, const void *data, size_t size);
-/// The next bytes are exactly these.
+/// The next bytes are exactly these; a PING of the server before them is passed over.
 void wire_expect(wire *client, const char *text);
 void wire_expect_bytes(wire *client, const void *data, size_t size);
 /// The next `size` bytes.
