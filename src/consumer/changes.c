@@ -21,6 +21,12 @@ void dbk_changes_reset(dbk_changes *changes) {
     changes->lost = false;
 }
 
+void dbk_changes_lose(dbk_changes *changes) {
+    dbk_buf_reset(&changes->buf);
+    changes->count_offset = 0;
+    changes->lost = true;
+}
+
 static bool goes_on(const dbk_changes *changes, const dbk_change *change) {
     const dbk_change *last = &changes->last;
     return changes->count_offset != 0 && change->kind == last->kind && change->tick == last->tick &&
@@ -55,10 +61,7 @@ void dbk_changes_add(dbk_changes *changes, const dbk_change *change) {
         begin_run(changes, change);
     }
     changes->last = *change;
-    if (dbk_buf_status(buf) == DAYBOOK_OK) return;
-    dbk_buf_reset(buf);
-    changes->count_offset = 0;
-    changes->lost = true;
+    if (dbk_buf_status(buf) != DAYBOOK_OK) dbk_changes_lose(changes);
 }
 
 dbk_slice dbk_changes_finish(dbk_changes *changes, uint64_t delivered_at, uint64_t acked_at) {

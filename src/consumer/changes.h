@@ -21,8 +21,8 @@ typedef enum dbk_change_kind {
     DBK_CHANGE_AGAIN = 3,      // delivered again, or at last; number; tick: deadline
     DBK_CHANGE_SETTLE = 4,     // acknowledged, terminated, or no longer stored
     DBK_CHANGE_SETTLE_ALL = 5, // ... with all before it
-    DBK_CHANGE_GIVE_UP = 6,    // delivered as often as allowed
-    DBK_CHANGE_DEADLINE = 7    // tick: due then
+    DBK_CHANGE_GIVE_UP = 6, // delivered as often as allowed; SETTLE may follow: answered after all, or gone
+    DBK_CHANGE_DEADLINE = 7 // tick: due then
 } dbk_change_kind;
 
 typedef struct dbk_change {
@@ -38,13 +38,15 @@ typedef struct dbk_changes {
     dbk_buf buf;
     dbk_change last;
     size_t count_offset; // of the open run's count in buf; 0: none
-    bool lost;           // memory was out or too much came together: the whole state has to be saved
+    bool lost;           // memory was out, or it was too much to tell: the whole state has to be saved
 } dbk_changes;
 
 enum { DBK_CHANGES_HEAD_SIZE = 17 };
 
 void dbk_changes_init(dbk_changes *changes, const daybook_allocator *allocator, size_t size_max);
 void dbk_changes_deinit(dbk_changes *changes);
+/// What was collected does not say all: the whole state has to be saved.
+void dbk_changes_lose(dbk_changes *changes);
 /// Forget all, and that something was lost.
 void dbk_changes_reset(dbk_changes *changes);
 void dbk_changes_add(dbk_changes *changes, const dbk_change *change);

@@ -12,6 +12,7 @@ enum { IDLE_FLAGS = DBK_PENDING_SETTLED | DBK_PENDING_DUE | DBK_PENDING_TAKEN | 
 void dbk_delivery_init(dbk_delivery *delivery, const daybook_allocator *allocator,
                        const dbk_delivery_rules *rules, uint64_t now) {
     *delivery = (dbk_delivery){.allocator = allocator, .rules = *rules, .tick_base = now};
+    delivery->given_up.range_max = DBK_GIVEN_UP_RANGES_MAX;
     dbk_pending_init(&delivery->pending, allocator, rules->in_order);
     dbk_schedule_init(&delivery->schedule, allocator, now);
     dbk_aggregates_init(&delivery->aggregates, allocator);
@@ -23,6 +24,7 @@ void dbk_delivery_deinit(dbk_delivery *delivery) {
     dbk_aggregates_deinit(&delivery->aggregates);
     dbk_free(delivery->allocator, delivery->due.items);
     dbk_free(delivery->allocator, delivery->settled.items);
+    dbk_seq_set_deinit(&delivery->given_up, delivery->allocator);
     dbk_free(delivery->allocator, delivery->early);
     delivery->early = NULL;
     delivery->early_count = delivery->early_capacity = 0;
@@ -171,8 +173,10 @@ void dbk_delivery_keep_settled(dbk_delivery *delivery, uint64_t first, uint64_t 
     settled->items[settled->count++] = (dbk_seq_range){first, last};
 }
 
-// Answered, as opposed to given up or no longer stored.
+// Answered, as opposed to given up or no longer stored. The set of what was given up may name it though it
+// was not; where memory is out it goes on to.
 static void note_answered(dbk_delivery *delivery, uint64_t seq) {
+    (void)dbk_seq_set_remove(&delivery->given_up, delivery->allocator, seq, seq);
     if (delivery->keeps_settled) dbk_delivery_keep_settled(delivery, seq, seq);
 }
 
@@ -204,8 +208,18 @@ static daybook_status find_answerable(const dbk_delivery *delivery, uint64_t seq
     return (flags & (DBK_PENDING_HELD | DBK_PENDING_CLAIMED)) != 0 ? DAYBOOK_ENOTFOUND : DAYBOOK_OK;
 }
 
+// It was given up, and is answered after all.
+static daybook_status settle_given_up(dbk_delivery *delivery, uint64_t seq) {
+    if (!dbk_delivery_has_given_up(delivery, seq)) return DAYBOOK_ENOTFOUND;
+    DBK_TRY(dbk_seq_set_remove(&delivery->given_up, delivery->allocator, seq, seq));
+    note(delivery, DBK_CHANGE_SETTLE, seq, 0, 0, 0);
+    note_answered(delivery, seq);
+    return DAYBOOK_OK;
+}
+
 static daybook_status settle_noted(dbk_delivery *delivery, uint64_t seq) {
-    dbk_pending_place place;
+    dbk_pending_place place = dbk_pending_find(&delivery->pending, seq);
+    if (place.entry == NULL) return settle_given_up(delivery, seq);
     DBK_TRY(find_answerable(delivery, seq, &place));
     note(delivery, DBK_CHANGE_SETTLE, seq, 0, 0, 0);
     note_answered(delivery, seq);
@@ -223,8 +237,20 @@ daybook_status dbk_delivery_term(dbk_delivery *delivery, uint64_t seq) {
     return settle_noted(delivery, seq);
 }
 
-static bool settle_up_to(dbk_delivery *delivery, uint64_t seq) {
+static bool settle_given_up_to(dbk_delivery *delivery, uint64_t seq) {
+    dbk_seq_set *set = &delivery->given_up;
     bool any = false;
+    for (size_t i = 0; i < set->count && set->items[i].first <= seq; i++) {
+        uint64_t last = set->items[i].last < seq ? set->items[i].last : seq;
+        if (delivery->keeps_settled) dbk_delivery_keep_settled(delivery, set->items[i].first, last);
+        any = true;
+    }
+    (void)dbk_seq_set_remove(set, delivery->allocator, 0, seq); // from its beginning on: takes no memory
+    return any;
+}
+
+static bool settle_up_to(dbk_delivery *delivery, uint64_t seq) {
+    bool any = settle_given_up_to(delivery, seq);
     uint64_t from = 0;
     for (;;) {
         dbk_pending_place place = dbk_pending_seek(&delivery->pending, from);
@@ -278,9 +304,24 @@ static bool may_be_dropped(const dbk_pending_entry *entry) {
            (entry->flags & (DBK_PENDING_DUE | DBK_PENDING_TAKEN)) != 0;
 }
 
+// The events are no longer stored. Many at once are not told one by one: the next save is of the whole state.
+// Where memory is out they stay remembered, which does no harm.
+static bool forget_given_up(dbk_delivery *delivery, uint64_t first, uint64_t last) {
+    if (!dbk_seq_set_has_any(&delivery->given_up, first, last) ||
+        dbk_seq_set_remove(&delivery->given_up, delivery->allocator, first, last) != DAYBOOK_OK)
+        return false;
+    if (first == last) {
+        note(delivery, DBK_CHANGE_SETTLE, first, 0, 0, 0);
+    } else if (delivery->changes != NULL) {
+        dbk_changes_lose(delivery->changes);
+    }
+    return true;
+}
+
 bool dbk_delivery_drop(dbk_delivery *delivery, uint64_t seq) {
     dbk_pending_place place = dbk_pending_find(&delivery->pending, seq);
-    if (place.entry == NULL || !may_be_dropped(place.entry)) return false;
+    if (place.entry == NULL) return forget_given_up(delivery, seq, seq);
+    if (!may_be_dropped(place.entry)) return false;
     note(delivery, DBK_CHANGE_SETTLE, seq, 0, 0, 0);
     settle(delivery, &place);
     return true;
@@ -288,7 +329,7 @@ bool dbk_delivery_drop(dbk_delivery *delivery, uint64_t seq) {
 
 // What waits behind one of its aggregate that is dropped may be dropped itself, when it is come to.
 bool dbk_delivery_drop_range(dbk_delivery *delivery, uint64_t first, uint64_t last) {
-    bool any = false;
+    bool any = forget_given_up(delivery, first, last);
     for (;;) {
         dbk_pending_place place = dbk_pending_seek(&delivery->pending, first);
         if (place.entry == NULL || place.seq > last) return any;
@@ -300,7 +341,8 @@ bool dbk_delivery_drop_range(dbk_delivery *delivery, uint64_t first, uint64_t la
 bool dbk_delivery_drop_below(dbk_delivery *delivery, uint64_t seq) {
     if (seq == 0) return false;
     dbk_pending_place first = dbk_pending_seek(&delivery->pending, 0);
-    if (first.entry == NULL || first.seq >= seq) return false;
+    bool any_pending = first.entry != NULL && first.seq < seq;
+    if (!any_pending && !dbk_seq_set_has_any(&delivery->given_up, 0, seq - 1)) return false;
     if (delivery->rules.in_order) return dbk_delivery_drop_range(delivery, 0, seq - 1);
     // One change for all, of which there may be millions.
     if (!settle_up_to(delivery, seq - 1)) return false;
@@ -463,6 +505,13 @@ daybook_status dbk_delivery_take(dbk_delivery *delivery, dbk_delivery_due *due_o
         place.entry->flags |= DBK_PENDING_TAKEN;
         return DAYBOOK_OK;
     }
+    if (delivery->keeps_given_up &&
+        dbk_seq_set_add(&delivery->given_up, delivery->allocator, place.seq, place.seq) != DAYBOOK_OK) {
+        // Given up and not remembered, its event might go.
+        place.entry->flags |= DBK_PENDING_TAKEN;
+        dbk_delivery_put_back(delivery, place.seq);
+        return DAYBOOK_END;
+    }
     due_out->gave_up = true;
     note(delivery, DBK_CHANGE_GIVE_UP, place.seq, 0, 0, 0);
     delivery->given_up_count++;
@@ -535,7 +584,8 @@ uint64_t dbk_delivery_deliveries(const dbk_delivery *delivery, uint64_t seq) {
 
 size_t dbk_delivery_bytes(const dbk_delivery *delivery) {
     return dbk_pending_bytes(&delivery->pending) + dbk_schedule_bytes(&delivery->schedule) +
-           dbk_aggregates_bytes(&delivery->aggregates) + delivery->due.capacity * sizeof(dbk_seq_range);
+           dbk_aggregates_bytes(&delivery->aggregates) +
+           (delivery->due.capacity + delivery->given_up.capacity) * sizeof(dbk_seq_range);
 }
 
 // ---- Restoring --------------------------------------------------------------------------------------------
@@ -627,7 +677,10 @@ daybook_status dbk_delivery_replay(dbk_delivery *delivery, const dbk_change *cha
     case DBK_CHANGE_AGAIN:
         return replay_again(delivery, change, &place);
     case DBK_CHANGE_GIVE_UP:
-        delivery->given_up_count++; // fall through
+        delivery->given_up_count++;
+        if (delivery->keeps_given_up && change->seq <= delivery->delivered_seq)
+            DBK_TRY(dbk_seq_set_add(&delivery->given_up, delivery->allocator, change->seq, change->seq));
+        // fall through
     case DBK_CHANGE_SETTLE:
         if (change->kind == DBK_CHANGE_SETTLE) note_answered(delivery, change->seq);
         if (place.entry != NULL) settle(delivery, &place);

@@ -23,13 +23,20 @@
 // lies in a range of the schedule at its deadline, each that is due in a range of the due list, or `rescan`
 // is set.
 //
+// What is given up is remembered where `keeps_given_up` is set (its stream keeps what consumers want), until
+// it is acknowledged or terminated after all, or its event is removed. It stays settled: it is not pending,
+// does not come again, and the floor does not wait for it. Where that takes more than DBK_GIVEN_UP_RANGES_MAX
+// ranges, some seqs between count as given up (seq_set.h): an event is kept that could go, none goes that
+// should be kept.
+//
 // An acknowledgement that commits with an append is saved on its own, perhaps before the delivery it answers.
 // Replaying one of a message that was not delivered yet is kept in `early`: the delivery, replayed later or
 // never, then settles the message at once. What of it is left after replaying must not be delivered: pass()
 // it.
 //
 // Memory out: next() refuses and nothing changed. Where a deadline or a due message cannot be entered,
-// `rescan` has the whole of what is pending looked at again; nothing is lost.
+// `rescan` has the whole of what is pending looked at again; nothing is lost. What cannot be remembered as
+// given up stays due until it can.
 #ifndef DBK_CONSUMER_DELIVERY_H
 #define DBK_CONSUMER_DELIVERY_H
 
@@ -37,8 +44,11 @@
 #include "consumer/changes.h"
 #include "consumer/pending.h"
 #include "consumer/schedule.h"
+#include "consumer/seq_set.h"
 
 #define DBK_TICK_NS (INT64_C(10) * 1000 * 1000)
+
+enum { DBK_GIVEN_UP_RANGES_MAX = 65536 };
 
 enum dbk_delivery_ack { DBK_DELIVERY_ACK_EXPLICIT, DBK_DELIVERY_ACK_ALL, DBK_DELIVERY_ACK_NONE };
 
@@ -73,7 +83,9 @@ typedef struct dbk_delivery {
     bool rescan;
     bool keeps_settled;     // what is acknowledged or terminated collects in `settled`, also when replayed
     dbk_seq_ranges settled; // until it is taken; where memory is out some is missing
-    uint64_t *early;        // ascending: settled before they were delivered; all behind delivered_seq
+    bool keeps_given_up;    // with keeps_settled
+    dbk_seq_set given_up;
+    uint64_t *early; // ascending: settled before they were delivered; all behind delivered_seq
     size_t early_count;
     size_t early_capacity;
 } dbk_delivery;
@@ -105,7 +117,8 @@ typedef struct dbk_delivery_due {
     bool gave_up;        // it is settled
     uint64_t deliveries; // so far
 } dbk_delivery_due;
-/// The first message that is due, which is then taken; or one that is given up. END where there is none.
+/// The first message that is due, which is then taken; or one that is given up. END where there is none, or
+/// memory is out.
 daybook_status dbk_delivery_take(dbk_delivery *delivery, dbk_delivery_due *due_out);
 /// Deliver what was taken. ENOTFOUND where it was settled or claimed meanwhile.
 daybook_status dbk_delivery_give(dbk_delivery *delivery, uint64_t seq, uint64_t now, uint64_t *number_out,
@@ -113,7 +126,7 @@ daybook_status dbk_delivery_give(dbk_delivery *delivery, uint64_t seq, uint64_t 
 /// It was not delivered after all, and is the next to be.
 void dbk_delivery_put_back(dbk_delivery *delivery, uint64_t seq);
 /// The event is no longer stored: settled, if pending. One that is held or claimed stays, until its turn has
-/// come or its claim has ended. True where something changed.
+/// come or its claim has ended. What was given up is forgotten. True where something changed.
 bool dbk_delivery_drop(dbk_delivery *delivery, uint64_t seq);
 /// The same for each from `first` to `last`.
 bool dbk_delivery_drop_range(dbk_delivery *delivery, uint64_t first, uint64_t last);
@@ -122,6 +135,7 @@ bool dbk_delivery_drop_below(dbk_delivery *delivery, uint64_t seq);
 
 // ---- Answers; ENOTFOUND: not pending, or claimed ----------------------------------------------------------
 
+/// This one and those below that settle: also what was given up and is remembered; ENOMEM then.
 daybook_status dbk_delivery_ack(dbk_delivery *delivery, uint64_t seq, uint64_t now);
 /// All up to `seq`; ENOTFOUND where that is nothing, or `seq` was never delivered.
 daybook_status dbk_delivery_ack_all(dbk_delivery *delivery, uint64_t seq, uint64_t now);
@@ -148,6 +162,10 @@ typedef struct dbk_delivery_floor {
     uint64_t seq;
     uint64_t number;
 } dbk_delivery_floor;
+/// Was it given up, is remembered and not answered since?
+static inline bool dbk_delivery_has_given_up(const dbk_delivery *delivery, uint64_t seq) {
+    return dbk_seq_set_has(&delivery->given_up, seq);
+}
 dbk_delivery_floor dbk_delivery_get_floor(const dbk_delivery *delivery);
 /// Delivered and not settled.
 static inline uint64_t dbk_delivery_pending_count(const dbk_delivery *delivery) {

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 
-enum { VERSION = 2, VERSION_MIN = 1, BLOCK_ENTRIES = 1024 };
+enum { VERSION = 3, VERSION_WITHOUT_GIVEN_UP = 2, VERSION_MIN = 1, BLOCK_ENTRIES = 1024 };
 
 // Messages on their way between memory and bytes.
 typedef struct block {
@@ -64,6 +64,16 @@ static void encode_seqs(const uint64_t *seqs, size_t count, uint64_t behind, dbk
     for (uint64_t last = 0; at < count; last = seqs[at++]) dbk_buf_append_varint(buf, seqs[at] - last);
 }
 
+static void encode_ranges(const dbk_seq_set *set, dbk_buf *buf) {
+    dbk_buf_append_varint(buf, set->count);
+    uint64_t last = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        dbk_buf_append_varint(buf, set->items[i].first - last);
+        dbk_buf_append_varint(buf, set->items[i].last - set->items[i].first);
+        last = set->items[i].last;
+    }
+}
+
 static daybook_status encode_entries(const dbk_delivery *delivery, dbk_buf *buf) {
     const dbk_pending *pending = &delivery->pending;
     block *into = dbk_alloc(delivery->allocator, sizeof *into);
@@ -91,7 +101,8 @@ static daybook_status encode_entries(const dbk_delivery *delivery, dbk_buf *buf)
 
 daybook_status dbk_consumer_state_encode(const dbk_delivery *delivery, const dbk_consumer_start *start,
                                          dbk_buf *buf) {
-    dbk_buf_append_u8(buf, VERSION);
+    bool has_given_up = delivery->given_up.count > 0;
+    dbk_buf_append_u8(buf, has_given_up ? VERSION : VERSION_WITHOUT_GIVEN_UP);
     dbk_buf_append_u8(buf, delivery->rules.in_order);
     dbk_buf_append_u64(buf, delivery->delivered_seq);
     dbk_buf_append_u64(buf, delivery->number);
@@ -101,6 +112,7 @@ daybook_status dbk_consumer_state_encode(const dbk_delivery *delivery, const dbk
     dbk_buf_append_u64(buf, start->first_seq);
     encode_seqs(start->list, start->list_count, delivery->delivered_seq, buf);
     encode_seqs(delivery->early, delivery->early_count, delivery->delivered_seq, buf);
+    if (has_given_up) encode_ranges(&delivery->given_up, buf);
     return encode_entries(delivery, buf);
 }
 
@@ -134,6 +146,21 @@ static daybook_status decode_early(dbk_reader *reader, uint64_t delivered_seq, d
         DBK_TRY(dbk_delivery_restore_early(delivery, last));
     }
     return reader->failed ? DAYBOOK_EDAMAGED : DAYBOOK_OK;
+}
+
+// Ranges of what was delivered, that do not touch.
+static daybook_status decode_ranges(dbk_reader *reader, uint64_t delivered_seq, dbk_delivery *delivery) {
+    uint64_t count = dbk_read_varint(reader), last = 0;
+    if (reader->failed || count > dbk_reader_left(reader) / 2) return DAYBOOK_EDAMAGED;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t gap = dbk_read_varint(reader), more = dbk_read_varint(reader);
+        if (reader->failed || gap < (i == 0 ? 1 : 2) || gap > delivered_seq - last ||
+            more > delivered_seq - last - gap)
+            return DAYBOOK_EDAMAGED;
+        last += gap + more;
+        DBK_TRY(dbk_seq_set_add(&delivery->given_up, delivery->allocator, last - more, last));
+    }
+    return DAYBOOK_OK;
 }
 
 static bool decode_numbers(dbk_reader *reader, block *into) {
@@ -208,6 +235,8 @@ daybook_status dbk_consumer_state_decode(dbk_slice bytes, dbk_delivery *delivery
     start_out->first_seq = dbk_read_u64(&reader);
     daybook_status status = decode_list(&reader, delivery->allocator, start_out);
     if (status == DAYBOOK_OK && version > 1) status = decode_early(&reader, delivered_seq, delivery);
+    if (status == DAYBOOK_OK && version > VERSION_WITHOUT_GIVEN_UP)
+        status = decode_ranges(&reader, delivered_seq, delivery);
     if (status == DAYBOOK_OK) status = decode_entries(&reader, delivery);
     if (status == DAYBOOK_OK && (delivery->delivered_seq > delivered_seq || delivery->number > number))
         status = DAYBOOK_EDAMAGED;

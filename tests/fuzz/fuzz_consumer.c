@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A consumer's saved state and the changes behind it: hostile bytes give a sound consumer or none.
-// Input: u8 flags (1: in order), u16 size of the state, the state, changes.
+// Input: u8 flags (1: in order, 2: keeps what was given up), u16 size of the state, the state, changes.
 #include "consumer/state.h"
 #include "fuzz.h"
 
@@ -38,6 +38,10 @@ static void work(dbk_delivery *delivery) {
     }
     FUZZ_CHECK(dbk_pending_is_sound(&delivery->pending));
     FUZZ_CHECK(delivery->held_count <= delivery->pending.count);
+    (void)dbk_delivery_drop_range(delivery, delivery->delivered_seq / 2, delivery->delivered_seq);
+    (void)dbk_delivery_drop_below(delivery, delivery->delivered_seq);
+    for (size_t i = 0; i < delivery->given_up.count; i++)
+        FUZZ_CHECK(delivery->given_up.items[i].first <= delivery->given_up.items[i].last);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -47,6 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (state_size > size - 3) state_size = size - 3;
     dbk_delivery delivery;
     dbk_delivery_init(&delivery, dbk_allocator_default(), &rules, 0);
+    delivery.keeps_settled = delivery.keeps_given_up = (data[0] & 2) != 0;
     dbk_consumer_start start;
     if (dbk_consumer_state_decode(daybook_bytes(data + 3, state_size), &delivery, &start) == DAYBOOK_OK) {
         check_saved(&delivery, &start);

@@ -91,6 +91,219 @@ static void unanswered_messages_come_again_until_given_up(void **state) {
     dbk_delivery_deinit(&delivery);
 }
 
+// Delivered `seqs` once, and given up.
+static void give_up(dbk_delivery *delivery, const uint64_t *seqs, size_t count) {
+    for (size_t i = 0; i < count; i++) (void)deliver(delivery, seqs[i], 0, 0);
+    (void)dbk_delivery_expire(delivery, 1000);
+    dbk_delivery_due due;
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(dbk_delivery_take(delivery, &due), DAYBOOK_OK);
+        assert_true(due.gave_up && due.seq == seqs[i]);
+    }
+}
+
+static const dbk_delivery_rules once = {.ack_wait = 100, .max_deliver = 1};
+
+static void begin_keeping(dbk_delivery *delivery, const dbk_delivery_rules *rules, dbk_changes *changes) {
+    dbk_changes_init(changes, dbk_allocator_default(), 1 << 20);
+    dbk_delivery_init(delivery, dbk_allocator_default(), rules, 0);
+    delivery->changes = changes;
+    delivery->keeps_settled = delivery->keeps_given_up = true;
+}
+
+// The seqs remembered as given up, as text.
+static const char *given_up(const dbk_delivery *delivery) {
+    static char text[256];
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < delivery->given_up.count; i++) {
+        const dbk_seq_range *range = &delivery->given_up.items[i];
+        for (uint64_t seq = range->first; seq <= range->last; seq++)
+            used +=
+                (size_t)snprintf(text + used, sizeof text - used, "%s%u", used > 0 ? " " : "", (unsigned)seq);
+    }
+    return text;
+}
+
+static const char *settled(const dbk_delivery *delivery) {
+    static char text[256];
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < delivery->settled.count; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%u-%u", used > 0 ? " " : "",
+                                 (unsigned)delivery->settled.items[i].first,
+                                 (unsigned)delivery->settled.items[i].last);
+    return text;
+}
+
+// What was noted, told to a fresh consumer, gives what is remembered here.
+static void assert_replayed(const dbk_delivery *delivery) {
+    assert_false(delivery->changes->lost);
+    dbk_delivery again;
+    dbk_delivery_init(&again, dbk_allocator_default(), &delivery->rules, 0);
+    again.keeps_settled = again.keeps_given_up = true;
+    char expected[256];
+    (void)snprintf(expected, sizeof expected, "%s", given_up(delivery));
+    assert_int_equal(dbk_consumer_changes_replay(dbk_changes_finish(delivery->changes, 0, 0), &again),
+                     DAYBOOK_OK);
+    assert_string_equal(given_up(&again), expected);
+    assert_int_equal(again.given_up_count, delivery->given_up_count);
+    assert_int_equal(again.pending.count, delivery->pending.count);
+    dbk_delivery_deinit(&again);
+}
+
+static void what_was_given_up_is_remembered_until_it_is_answered_or_gone(void **state) {
+    (void)state;
+    static const uint64_t seqs[] = {2, 3, 4, 6, 8, 9, 10};
+    dbk_changes changes;
+    dbk_delivery delivery;
+    begin_keeping(&delivery, &once, &changes);
+    give_up(&delivery, seqs, 7);
+    assert_string_equal(given_up(&delivery), "2 3 4 6 8 9 10");
+    assert_floor(&delivery, 10, 7); // nothing waits for it
+    assert_replayed(&delivery);
+    assert_int_equal(dbk_delivery_nak(&delivery, 3, 0, 1000), DAYBOOK_ENOTFOUND);
+    assert_int_equal(dbk_delivery_progress(&delivery, 3, 1000), DAYBOOK_ENOTFOUND);
+    assert_int_equal(dbk_delivery_claim(&delivery, 3), DAYBOOK_ENOTFOUND);
+    assert_string_equal(settled(&delivery), "");
+    assert_int_equal(dbk_delivery_ack(&delivery, 3, 1000), DAYBOOK_OK);
+    assert_int_equal(dbk_delivery_ack(&delivery, 3, 1000), DAYBOOK_ENOTFOUND);
+    assert_int_equal(dbk_delivery_ack(&delivery, 5, 1000), DAYBOOK_ENOTFOUND);
+    assert_int_equal(dbk_delivery_term(&delivery, 6), DAYBOOK_OK);
+    assert_string_equal(settled(&delivery), "3-3 6-6");
+    assert_string_equal(given_up(&delivery), "2 4 8 9 10");
+    assert_replayed(&delivery);
+    // Deleted: nobody is to remove it.
+    assert_true(dbk_delivery_drop(&delivery, 9));
+    assert_false(dbk_delivery_drop(&delivery, 9));
+    assert_string_equal(settled(&delivery), "3-3 6-6");
+    assert_true(dbk_delivery_drop_below(&delivery, 4));
+    assert_false(dbk_delivery_drop_below(&delivery, 4));
+    assert_string_equal(given_up(&delivery), "4 8 10");
+    assert_replayed(&delivery);
+    // Many at once: the whole state is saved next.
+    assert_true(dbk_delivery_drop_range(&delivery, 5, 9));
+    assert_true(changes.lost);
+    assert_string_equal(given_up(&delivery), "4 10");
+    assert_int_equal(delivery.given_up_count, 7);
+    dbk_delivery_deinit(&delivery);
+    dbk_changes_deinit(&changes);
+}
+
+static void acknowledging_all_settles_what_was_given_up_before(void **state) {
+    (void)state;
+    static const uint64_t seqs[] = {1, 2, 3, 5};
+    dbk_delivery_rules rules = once;
+    rules.ack = DBK_DELIVERY_ACK_ALL;
+    dbk_changes changes;
+    dbk_delivery delivery;
+    begin_keeping(&delivery, &rules, &changes);
+    give_up(&delivery, seqs, 4);
+    assert_int_equal(dbk_delivery_ack_all(&delivery, 2, 1000), DAYBOOK_OK);
+    assert_string_equal(given_up(&delivery), "3 5");
+    assert_string_equal(settled(&delivery), "1-2");
+    assert_int_equal(dbk_delivery_ack_all(&delivery, 2, 1000), DAYBOOK_ENOTFOUND);
+    (void)deliver(&delivery, 7, 0, 1000);
+    assert_int_equal(dbk_delivery_ack_all(&delivery, 7, 1000), DAYBOOK_OK);
+    assert_string_equal(given_up(&delivery), "");
+    assert_replayed(&delivery);
+    dbk_delivery_deinit(&delivery);
+    dbk_changes_deinit(&changes);
+}
+
+static void nothing_given_up_is_remembered_unless_asked_for(void **state) {
+    (void)state;
+    static const uint64_t seqs[] = {1, 2};
+    dbk_delivery delivery;
+    dbk_delivery_init(&delivery, dbk_allocator_default(), &once, 0);
+    delivery.keeps_settled = true;
+    give_up(&delivery, seqs, 2);
+    assert_string_equal(given_up(&delivery), "");
+    assert_int_equal(dbk_delivery_ack(&delivery, 1, 1000), DAYBOOK_ENOTFOUND);
+    dbk_delivery_deinit(&delivery);
+}
+
+static dbk_slice encoded(const dbk_delivery *delivery, dbk_buf *buf) {
+    dbk_consumer_start start = {.first_seq = 1};
+    dbk_buf_init(buf, dbk_allocator_default(), 1 << 20);
+    assert_int_equal(dbk_consumer_state_encode(delivery, &start, buf), DAYBOOK_OK);
+    return daybook_bytes(buf->data, buf->size);
+}
+
+static daybook_status decode(dbk_slice bytes, dbk_delivery *delivery_out) {
+    dbk_consumer_start start;
+    dbk_delivery_init(delivery_out, dbk_allocator_default(), &once, 0);
+    daybook_status status = dbk_consumer_state_decode(bytes, delivery_out, &start);
+    dbk_free(dbk_allocator_default(), start.list);
+    return status;
+}
+
+static void a_state_says_what_was_given_up(void **state) {
+    (void)state;
+    static const uint64_t seqs[] = {2, 3, 4, 600, 70000};
+    dbk_changes changes;
+    dbk_delivery delivery, again;
+    begin_keeping(&delivery, &once, &changes);
+    // Without it, the version that older programs read; and such states are read.
+    dbk_buf buf;
+    (void)deliver(&delivery, 1, 0, 0);
+    dbk_slice bytes = encoded(&delivery, &buf);
+    assert_int_equal(((const uint8_t *)bytes.data)[0], 2);
+    assert_int_equal(decode(bytes, &again), DAYBOOK_OK);
+    assert_int_equal(again.given_up.count, 0);
+    assert_int_equal(again.pending.count, 1);
+    dbk_delivery_deinit(&again);
+    dbk_buf_deinit(&buf);
+    assert_int_equal(dbk_delivery_ack(&delivery, 1, 0), DAYBOOK_OK);
+    give_up(&delivery, seqs, 5);
+    (void)deliver(&delivery, 70001, 0, 0);
+    bytes = encoded(&delivery, &buf);
+    assert_int_equal(((const uint8_t *)bytes.data)[0], 3);
+    assert_int_equal(decode(bytes, &again), DAYBOOK_OK);
+    assert_string_equal(given_up(&again), "2 3 4 600 70000");
+    assert_int_equal(again.given_up_count, 5);
+    assert_int_equal(again.pending.count, 1);
+    dbk_delivery_deinit(&again);
+    // Cut anywhere it is damaged; so is one that names what was not delivered.
+    for (size_t size = 0; size < bytes.size; size++) {
+        assert_int_equal(decode(daybook_bytes(bytes.data, size), &again), DAYBOOK_EDAMAGED);
+        dbk_delivery_deinit(&again);
+    }
+    dbk_put_u64(buf.data + 2, 69999); // delivered_seq
+    assert_int_equal(decode(bytes, &again), DAYBOOK_EDAMAGED);
+    dbk_delivery_deinit(&again);
+    buf.data[0] = 4;
+    assert_int_equal(decode(bytes, &again), DAYBOOK_EFORMAT);
+    dbk_delivery_deinit(&again);
+    dbk_buf_deinit(&buf);
+    dbk_delivery_deinit(&delivery);
+    dbk_changes_deinit(&changes);
+}
+
+// What cannot be remembered is not given up yet.
+static void without_memory_nothing_is_given_up(void **state) {
+    (void)state;
+    fault_allocator faults;
+    fault_allocator_init(&faults);
+    dbk_delivery delivery;
+    dbk_delivery_init(&delivery, &faults.allocator, &once, 0);
+    delivery.keeps_settled = delivery.keeps_given_up = true;
+    (void)deliver(&delivery, 5, 0, 0);
+    (void)dbk_delivery_expire(&delivery, 1000);
+    fault_allocator_fail(&faults, 1, true);
+    dbk_delivery_due due;
+    assert_int_equal(dbk_delivery_take(&delivery, &due), DAYBOOK_END);
+    assert_int_equal(delivery.given_up_count, 0);
+    assert_int_equal(delivery.pending.count, 1);
+    fault_allocator_fail(&faults, 0, false);
+    (void)dbk_delivery_expire(&delivery, 1001);
+    assert_int_equal(dbk_delivery_take(&delivery, &due), DAYBOOK_OK);
+    assert_true(due.gave_up && due.seq == 5);
+    assert_true(dbk_delivery_has_given_up(&delivery, 5));
+    dbk_delivery_deinit(&delivery);
+    assert_int_equal(fault_allocator_live(&faults), 0);
+}
+
 static void acknowledging_all_settles_what_came_before(void **state) {
     (void)state;
     dbk_delivery_rules rules = {.ack = DBK_DELIVERY_ACK_ALL, .ack_wait = 100};
@@ -291,6 +504,7 @@ static void memory_may_run_out_anywhere(void **state) {
         dbk_delivery delivery;
         dbk_delivery_init(&delivery, &faults.allocator, &rules, 0);
         delivery.changes = &changes;
+        delivery.keeps_settled = delivery.keeps_given_up = true;
         fault_allocator_fail(&faults, step, false);
         daybook_status status = run_all(&delivery);
         bool failed = fault_allocator_has_failed(&faults);
@@ -315,6 +529,11 @@ int main(void) {
         cmocka_unit_test(unanswered_messages_come_again_until_given_up),
         cmocka_unit_test(acknowledging_all_settles_what_came_before),
         cmocka_unit_test(without_acknowledgement_nothing_is_pending),
+        cmocka_unit_test(what_was_given_up_is_remembered_until_it_is_answered_or_gone),
+        cmocka_unit_test(acknowledging_all_settles_what_was_given_up_before),
+        cmocka_unit_test(nothing_given_up_is_remembered_unless_asked_for),
+        cmocka_unit_test(a_state_says_what_was_given_up),
+        cmocka_unit_test(without_memory_nothing_is_given_up),
         cmocka_unit_test(room_ends_at_max_ack_pending),
         cmocka_unit_test(an_aggregate_waits_for_its_message_in_flight),
         cmocka_unit_test(a_claimed_message_is_nobody_elses),
