@@ -266,8 +266,9 @@ DAYBOOK_API int64_t daybook_consumer_next_due_ns(const daybook_consumer *consume
  * counts at once for everybody, and is written within 100 ms, without a sync of its own. Power lost before
  * that takes it back, and the message comes again. Only a confirmed acknowledgement waits. They return OK;
  * ENOTFOUND: the message is not pending (it was answered, given up or removed, or never delivered, or is
- * being acknowledged by an append), and nothing changed, or the consumer was removed; EINVALID; EMISUSE
- * without a consumer.
+ * being acknowledged by an append), and nothing changed, or the consumer was removed; EINVALID; ENOMEM;
+ * EMISUSE without a consumer. In a stream that retains by interest an acknowledgement and a termination are
+ * taken for a message that was given up, too: it stays until then, or until it is deleted.
  */
 
 enum daybook_ack_flag {

@@ -510,7 +510,7 @@ daybook_status dbk_delivery_take(dbk_delivery *delivery, dbk_delivery_due *due_o
         // Given up and not remembered, its event might go.
         place.entry->flags |= DBK_PENDING_TAKEN;
         dbk_delivery_put_back(delivery, place.seq);
-        return DAYBOOK_END;
+        return DAYBOOK_ENOMEM;
     }
     due_out->gave_up = true;
     note(delivery, DBK_CHANGE_GIVE_UP, place.seq, 0, 0, 0);

@@ -117,8 +117,8 @@ typedef struct dbk_delivery_due {
     bool gave_up;        // it is settled
     uint64_t deliveries; // so far
 } dbk_delivery_due;
-/// The first message that is due, which is then taken; or one that is given up. END where there is none, or
-/// memory is out.
+/// The first message that is due, which is then taken; or one that is given up. END where there is none; ENOMEM
+/// where it is to be given up and that cannot be remembered: it stays due.
 daybook_status dbk_delivery_take(dbk_delivery *delivery, dbk_delivery_due *due_out);
 /// Deliver what was taken. ENOTFOUND where it was settled or claimed meanwhile.
 daybook_status dbk_delivery_give(dbk_delivery *delivery, uint64_t seq, uint64_t now, uint64_t *number_out,

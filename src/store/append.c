@@ -90,7 +90,7 @@ static void trim(dbk_append *append) {
         const dbk_append_event *event = &append->events[i];
         const daybook_stream_config *config = atomic_load(&event->stream->config);
         if (config->retention == DAYBOOK_RETENTION_INTEREST)
-            dbk_consumers_note_appended(store, event->stream, dbk_append_subject(append, event));
+            dbk_consumers_note_appended(store, event->stream, dbk_append_subject(append, event), event->seq);
         bool counts = config->max_msgs > 0 || config->max_bytes > 0;
         bool per_subject = config->max_msgs_per_subject > 0;
         if (!per_subject && (!counts || event->stream == trimmed)) continue;

@@ -101,6 +101,7 @@ static dbk_consumer *new_consumer(struct dbk_consumers *registry, dbk_stream *st
     dbk_delivery_init(&consumer->delivery, store->allocator, &rules, dbk_consumer_now(consumer));
     if (consumer->is_saved) consumer->delivery.changes = &consumer->changes;
     consumer->delivery.keeps_settled = dbk_consumer_retention(stream) != DAYBOOK_RETENTION_LIMITS;
+    consumer->delivery.keeps_given_up = dbk_consumer_retention(stream) == DAYBOOK_RETENTION_INTEREST;
     if (consumer->config == NULL || consumer->name == NULL) {
         free_consumer(consumer);
         return NULL;

@@ -19,7 +19,7 @@
 // anything):
 //   change_lock        of the registry: one configuration changes at a time; appends under it
 //   fetch_lock         of a consumer: who reads ahead; reads events under it
-//   registry->lock     the list and its references; a leaf, also under removal_lock
+//   registry->lock     the list and its references, what nobody wants; a leaf, also under removal_lock
 //   consumer->lock     the consumer's state; a leaf
 //   told_lock          who is told of advisories, held meanwhile; behind change_lock
 //   watches.lock       who is to be told; a leaf, also under the two before. No callback runs under these
@@ -315,11 +315,10 @@ daybook_status dbk_consumer_check_retention(struct dbk_consumers *registry, dbk_
                                             const daybook_consumer_config *config, daybook_error *error);
 /// Remove what it has settled, before that is saved.
 daybook_status dbk_consumer_remove_settled(dbk_consumer *consumer, daybook_error *error);
-/// Remove what no consumer wants of a stream by interest; and of all that may hold some, by the keeper.
-daybook_status dbk_consumers_sweep(struct dbk_consumers *registry, dbk_stream *stream, daybook_error *error);
+/// Remove what no consumer wants, of all streams by interest that may hold some; by the keeper.
 void dbk_consumers_sweep_all(struct dbk_consumers *registry);
 /// An event was appended to a stream by interest.
-void dbk_consumers_note_appended(daybook_store *store, dbk_stream *stream, dbk_slice subject);
+void dbk_consumers_note_appended(daybook_store *store, dbk_stream *stream, dbk_slice subject, uint64_t seq);
 
 // ---- consumer_submit.c ------------------------------------------------------------------------------------
 

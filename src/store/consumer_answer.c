@@ -72,6 +72,7 @@ static daybook_status answer(dbk_consumer *consumer, answer_kind kind, uint64_t 
     }
     pthread_mutex_unlock(&consumer->lock);
     if (wakes && status == DAYBOOK_OK) dbk_consumer_wake(consumer);
+    if (status == DAYBOOK_ENOMEM) return dbk_fail(error, status, "out of memory answering a message");
     return status == DAYBOOK_OK ? status : fail_not_pending(consumer, seq, error);
 }
 

@@ -337,8 +337,9 @@ static daybook_status collect_due(fetching *fetch, daybook_error *error) {
     dbk_consumer *consumer = fetch->consumer;
     (void)dbk_delivery_expire(&consumer->delivery, dbk_consumer_now(consumer));
     dbk_delivery_due due;
+    daybook_status status = DAYBOOK_OK;
     while (!is_full(fetch->into, fetch->options) &&
-           dbk_delivery_take(&consumer->delivery, &due) == DAYBOOK_OK) {
+           (status = dbk_delivery_take(&consumer->delivery, &due)) == DAYBOOK_OK) {
         if (due.gave_up) {
             note_given_up(consumer, &due);
             dbk_consumer_note_change(consumer);
@@ -346,6 +347,7 @@ static daybook_status collect_due(fetching *fetch, daybook_error *error) {
             DBK_TRY(give_again(fetch, due.seq, error));
         }
     }
+    if (status == DAYBOOK_ENOMEM) return status;
     return is_full(fetch->into, fetch->options) ? DAYBOOK_END : DAYBOOK_OK;
 }
 

@@ -4,21 +4,30 @@
 //   work queue   a message goes when its consumer has settled it; no two consumers want the same one
 //   interest     it goes when no consumer that wants it is without answer, and at once where none wants it
 //
-// A message that is given up stays: somebody should look at it. What goes is removed like what limits remove:
-// applied at once, its record rides with the next group.
+// A message that is given up stays: somebody should look at it. By interest its consumer remembers it
+// (consumer/delivery.h) and counts as one that wants it, until it is acknowledged or terminated after all, or
+// deleted, or the consumer is removed. In a work queue nothing is looked through, and nobody else wants it.
 //
 // Settled messages collect with the consumer (consumer/delivery.h) and are removed before the changes that
 // settle them are saved, so that a crash cannot leave one that nobody asks for any more. An acknowledgement
 // that committed with an append is saved before; when the store is opened, what was settled since the last
-// checkpoint is removed once more, which does nothing where it is gone. A stream by interest is looked
-// through as a whole then, and where one of its consumers is removed, or something came that none wants: all it
-// holds are messages somebody waits for. (What was given up is not among them: it goes then.)
+// checkpoint is removed once more, which does nothing where it is gone.
+//
+// By interest, what comes and nobody wants is noted with its stream, and only that is looked at and removed.
+// A stream is looked through as a whole where a consumer was removed, which may have been the last to want
+// anything of it; where memory was out; and when the store is opened, for what may have been left: what came
+// last before a crash and nobody wanted, what only a consumer wanted that was removed then or ended with the
+// store. Also then the look ends where a consumer without filters has read to, for it wants what lies behind;
+// and all that goes is what no consumer wants, owes an answer for or gave up.
 //
 // Nobody removes in the thread that appends: the commit thread must not wait for a removal. The keeper does
 // it.
 #include "daybook/subject.h"
 #include "store/commit.h"
 #include "store/consumer.h"
+
+// Of a stream, what nobody wants and is not removed yet; more of them share ranges with what lies between.
+enum { UNWANTED_RANGES_MAX = 256 };
 
 int dbk_consumer_retention(const dbk_stream *stream) {
     const daybook_stream_config *config = atomic_load(&((dbk_stream *)(uintptr_t)stream)->config);
@@ -39,12 +48,13 @@ static bool is_listed(const dbk_consumer_start *start, uint64_t seq) {
     return false;
 }
 
-// Will the consumer get the message, or does it owe an answer?
+// Will the consumer get the message, does it owe an answer, or did it give it up?
 static bool needs(dbk_consumer *consumer, uint64_t seq, dbk_slice subject) {
     pthread_mutex_lock(&consumer->lock);
     bool needed = wants_subject(consumer->config, subject);
     if (needed && seq <= consumer->delivery.delivered_seq) {
-        needed = dbk_pending_find(&consumer->delivery.pending, seq).entry != NULL;
+        needed = dbk_pending_find(&consumer->delivery.pending, seq).entry != NULL ||
+                 dbk_delivery_has_given_up(&consumer->delivery, seq);
     } else if (needed) {
         needed = (seq >= consumer->start.first_seq || is_listed(&consumer->start, seq)) &&
                  !dbk_delivery_is_early(&consumer->delivery, seq);
@@ -67,18 +77,29 @@ static bool is_nobodys(void *context, const dbk_event *event) {
     return true;
 }
 
+static daybook_status get_interest(struct dbk_consumers *registry, dbk_stream *stream, interest *interest_out,
+                                   daybook_error *error) {
+    *interest_out = (interest){0};
+    if (dbk_consumers_all(registry, stream, &interest_out->consumers, &interest_out->count) == DAYBOOK_OK)
+        return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory removing settled messages");
+}
+
+static void release_interest(struct dbk_consumers *registry, interest *of) {
+    for (size_t i = 0; i < of->count; i++) dbk_consumer_unref(of->consumers[i]);
+    dbk_free(registry->store->allocator, of->consumers);
+}
+
 static daybook_status remove_ranges(struct dbk_consumers *registry, dbk_stream *stream,
-                                    const dbk_seq_ranges *ranges, daybook_error *error) {
+                                    const dbk_seq_range *ranges, size_t count, daybook_error *error) {
     interest of = {0};
     bool by_interest = dbk_consumer_retention(stream) == DAYBOOK_RETENTION_INTEREST;
-    if (by_interest && dbk_consumers_all(registry, stream, &of.consumers, &of.count) != DAYBOOK_OK)
-        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory removing settled messages");
+    if (by_interest) DBK_TRY(get_interest(registry, stream, &of, error));
     daybook_status status = DAYBOOK_OK;
-    for (size_t i = 0; status == DAYBOOK_OK && i < ranges->count; i++)
-        status = dbk_store_remove_settled(registry->store, stream, ranges->items[i].first,
-                                          ranges->items[i].last, by_interest ? is_nobodys : NULL, &of, error);
-    for (size_t i = 0; i < of.count; i++) dbk_consumer_unref(of.consumers[i]);
-    dbk_free(registry->store->allocator, of.consumers);
+    for (size_t i = 0; status == DAYBOOK_OK && i < count; i++)
+        status = dbk_store_remove_settled(registry->store, stream, ranges[i].first, ranges[i].last,
+                                          by_interest ? is_nobodys : NULL, &of, error);
+    release_interest(registry, &of);
     return status;
 }
 
@@ -89,7 +110,8 @@ daybook_status dbk_consumer_remove_settled(dbk_consumer *consumer, daybook_error
     consumer->delivery.settled = (dbk_seq_ranges){0};
     pthread_mutex_unlock(&consumer->lock);
     if (ranges.count == 0) return DAYBOOK_OK;
-    daybook_status status = remove_ranges(atomic_load(&store->consumers), consumer->stream, &ranges, error);
+    daybook_status status =
+        remove_ranges(atomic_load(&store->consumers), consumer->stream, ranges.items, ranges.count, error);
     if (status != DAYBOOK_OK) { // once more with what is settled next
         pthread_mutex_lock(&consumer->lock);
         for (size_t i = 0; i < ranges.count; i++)
@@ -100,21 +122,16 @@ daybook_status dbk_consumer_remove_settled(dbk_consumer *consumer, daybook_error
     return status;
 }
 
-daybook_status dbk_consumers_sweep(struct dbk_consumers *registry, dbk_stream *stream, daybook_error *error) {
-    dbk_seq_range all = {1, atomic_load(&stream->published_seq)};
-    dbk_seq_ranges ranges = {.items = &all, .count = all.last > 0};
-    return remove_ranges(registry, stream, &ranges, error);
-}
+// ---- What nobody wants ------------------------------------------------------------------------------------
 
-void dbk_consumers_note_appended(daybook_store *store, dbk_stream *stream, dbk_slice subject) {
+void dbk_consumers_note_appended(daybook_store *store, dbk_stream *stream, dbk_slice subject, uint64_t seq) {
     struct dbk_consumers *registry;
     dbk_consumer **consumers;
     size_t count;
-    if (dbk_consumers_get(store, &registry, NULL) != DAYBOOK_OK ||
-        dbk_consumers_all(registry, stream, &consumers, &count) != DAYBOOK_OK)
-        return; // the next opening looks through the stream
+    if (dbk_consumers_get(store, &registry, NULL) != DAYBOOK_OK) return; // the next opening looks at all
     bool wanted = false;
-    for (size_t i = 0; i < count; i++) {
+    daybook_status status = dbk_consumers_all(registry, stream, &consumers, &count);
+    for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
         if (!wanted) {
             pthread_mutex_lock(&consumers[i]->lock);
             wanted = wants_subject(consumers[i]->config, subject);
@@ -122,11 +139,62 @@ void dbk_consumers_note_appended(daybook_store *store, dbk_stream *stream, dbk_s
         }
         dbk_consumer_unref(consumers[i]);
     }
-    dbk_free(store->allocator, consumers);
+    if (status == DAYBOOK_OK) dbk_free(store->allocator, consumers);
     if (wanted) return;
-    atomic_store(&stream->is_swept, false);
+    if (status == DAYBOOK_OK) {
+        pthread_mutex_lock(&registry->lock);
+        stream->unwanted.range_max = UNWANTED_RANGES_MAX;
+        status = dbk_seq_set_add(&stream->unwanted, store->allocator, seq, seq);
+        pthread_mutex_unlock(&registry->lock);
+    }
+    if (status != DAYBOOK_OK) atomic_store(&stream->is_swept, false);
     atomic_store(&registry->sweeps, true);
     dbk_consumers_wake_keeper(registry);
+}
+
+// What lies behind what a consumer without filters has read is wanted by it.
+static uint64_t first_wanted(const interest *of) {
+    uint64_t first = UINT64_MAX;
+    for (size_t i = 0; i < of->count; i++) {
+        dbk_consumer *consumer = of->consumers[i];
+        pthread_mutex_lock(&consumer->lock);
+        uint64_t next = consumer->delivery.delivered_seq + 1;
+        if (consumer->start.first_seq > next) next = consumer->start.first_seq;
+        if (consumer->config->filter_count == 0 && next < first) first = next;
+        pthread_mutex_unlock(&consumer->lock);
+    }
+    return first;
+}
+
+// Look through the stream as a whole.
+static daybook_status sweep_whole(struct dbk_consumers *registry, dbk_stream *stream, daybook_error *error) {
+    interest of;
+    DBK_TRY(get_interest(registry, stream, &of, error));
+    uint64_t last = atomic_load(&stream->published_seq);
+    uint64_t wanted = first_wanted(&of);
+    if (wanted <= last) last = wanted - 1;
+    daybook_status status = DAYBOOK_OK;
+    if (last > 0) status = dbk_store_remove_settled(registry->store, stream, 1, last, is_nobodys, &of, error);
+    release_interest(registry, &of);
+    return status;
+}
+
+static daybook_status sweep(struct dbk_consumers *registry, dbk_stream *stream, daybook_error *error) {
+    const daybook_allocator *allocator = registry->store->allocator;
+    bool whole = !atomic_exchange(&stream->is_swept, true);
+    pthread_mutex_lock(&registry->lock);
+    dbk_seq_set unwanted = stream->unwanted;
+    stream->unwanted = (dbk_seq_set){0};
+    pthread_mutex_unlock(&registry->lock);
+    daybook_status status = DAYBOOK_OK;
+    if (whole) {
+        status = sweep_whole(registry, stream, error);
+    } else if (unwanted.count > 0) {
+        status = remove_ranges(registry, stream, unwanted.items, unwanted.count, error);
+    }
+    dbk_seq_set_deinit(&unwanted, allocator);
+    if (status != DAYBOOK_OK) atomic_store(&stream->is_swept, false);
+    return status;
 }
 
 // By the keeper: streams by interest that may hold what nobody wants.
@@ -140,13 +208,10 @@ void dbk_consumers_sweep_all(struct dbk_consumers *registry) {
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        if (dbk_consumer_retention(streams[i]) != DAYBOOK_RETENTION_INTEREST ||
-            atomic_exchange(&streams[i]->is_swept, true))
-            continue;
+        if (dbk_consumer_retention(streams[i]) != DAYBOOK_RETENTION_INTEREST) continue;
         daybook_error error;
         daybook_error_init(&error);
-        if (dbk_consumers_sweep(registry, streams[i], &error) == DAYBOOK_OK) continue;
-        atomic_store(&streams[i]->is_swept, false);
+        if (sweep(registry, streams[i], &error) == DAYBOOK_OK) continue;
         dbk_store_log(store, DAYBOOK_LOG_WARNING, "messages nobody wants stay for now: %s", error.message);
     }
     dbk_free(store->allocator, streams);

@@ -69,6 +69,7 @@ static void free_config(const dbk_stream_table *table, const daybook_stream_conf
 static void free_stream(dbk_stream_table *table, dbk_stream *stream) {
     pthread_mutex_destroy(&stream->trim_lock);
     free_config(table, atomic_load(&stream->config));
+    dbk_seq_set_deinit(&stream->unwanted, table->allocator);
     dbk_free(table->allocator, stream);
 }
 

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "base/memory.h"
+#include "consumer/seq_set.h"
 #include "daybook/stream.h"
 
 typedef struct dbk_stream {
@@ -48,7 +49,8 @@ typedef struct dbk_stream {
         *trim_requests; // left by those who found trim_lock taken; under store->removal_lock
     int64_t created_ns;
     atomic_bool is_swept;           // by interest: holds nothing that no consumer wants, as far as is known
-    struct dbk_consumer *consumers; // of it, in no order: under the lock of the registry (consumer.h)
+    dbk_seq_set unwanted;           // ... but for these: under the lock of the registry (consumer.h)
+    struct dbk_consumer *consumers; // of it, in no order: under the same
     atomic_uint consumer_count;
     struct dbk_watch_set *watches; // who wants to be told of its events: watch.c, under its lock
     atomic_uint watched_count;     // consumers of it that wait to be told

@@ -292,7 +292,7 @@ static void without_memory_nothing_is_given_up(void **state) {
     (void)dbk_delivery_expire(&delivery, 1000);
     fault_allocator_fail(&faults, 1, true);
     dbk_delivery_due due;
-    assert_int_equal(dbk_delivery_take(&delivery, &due), DAYBOOK_END);
+    assert_int_equal(dbk_delivery_take(&delivery, &due), DAYBOOK_ENOMEM);
     assert_int_equal(delivery.given_up_count, 0);
     assert_int_equal(delivery.pending.count, 1);
     fault_allocator_fail(&faults, 0, false);

@@ -1063,10 +1063,30 @@ static void interest_keeps_what_somebody_wants(void **state) {
     daybook_consumer_close(all);
 }
 
-// What is given up stays in a stream by interest, whatever becomes of consumers of other streams.
-static void interest_keeps_what_was_given_up(void **state) {
-    fixture *at = *state;
-    add_retaining(at, DAYBOOK_RETENTION_INTEREST);
+static void delete_seq(fixture *at, uint64_t seq) {
+    assert_int_equal(daybook_event_remove(at->store, daybook_text("S"), seq, 0, NULL), DAYBOOK_OK);
+}
+
+// Wants s.1.>, delivers once and gave up the first of `count` messages; the others are acknowledged.
+static daybook_consumer *add_that_gave_up(fixture *at, int count) {
+    daybook_slice filter = daybook_text("s.1.>");
+    daybook_consumer_config config = named("once");
+    config.filters = &filter;
+    config.filter_count = 1;
+    config.max_deliver = 1;
+    daybook_consumer *once = add(at, &config);
+    uint64_t first = append(at, "s.1.a");
+    for (int i = 1; i < count; i++) (void)append(at, "s.1.a");
+    daybook_batch_release(fetch(once, (size_t)count));
+    for (int i = 1; i < count; i++)
+        assert_int_equal(daybook_consumer_ack(once, first + (uint64_t)i, DAYBOOK_ACK_CONFIRMED, NULL),
+                         DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_nak(once, first, 0, NULL), DAYBOOK_OK);
+    assert_string_equal(fetched(once, 1), "");
+    return once;
+}
+
+static void add_other_stream(fixture *at) {
     daybook_slice subject = daybook_text("t.>");
     daybook_stream_config stream;
     daybook_stream_config_init(&stream);
@@ -1077,21 +1097,131 @@ static void interest_keeps_what_was_given_up(void **state) {
     assert_int_equal(daybook_stream_add(at->store, &stream, NULL), DAYBOOK_OK);
     daybook_consumer_config config = named("other");
     assert_int_equal(daybook_consumer_add(at->store, stream.name, &config, NULL, NULL), DAYBOOK_OK);
-    config = named("once");
-    config.max_deliver = 1;
-    daybook_consumer *once = add(at, &config);
-    (void)append(at, "s.1.a");
-    (void)append(at, "s.1.b");
-    assert_string_equal(fetched(once, 2), "1 2");
-    assert_int_equal(daybook_consumer_ack(once, 2, DAYBOOK_ACK_CONFIRMED, NULL), DAYBOOK_OK);
-    assert_int_equal(daybook_consumer_nak(once, 1, 0, NULL), DAYBOOK_OK);
-    assert_string_equal(fetched(once, 2), "");
+}
+
+// What is given up stays in a stream by interest, whatever becomes of other consumers and other messages.
+static void interest_keeps_what_was_given_up(void **state) {
+    fixture *at = *state;
+    add_retaining(at, DAYBOOK_RETENTION_INTEREST);
+    add_other_stream(at);
+    daybook_consumer *once = add_that_gave_up(at, 3);
     assert_string_equal(held(at), "1");
-    assert_int_equal(daybook_consumer_remove(at->store, stream.name, daybook_text("other"), NULL),
+    // A consumer of another stream goes.
+    assert_int_equal(daybook_consumer_remove(at->store, daybook_text("T"), daybook_text("other"), NULL),
                      DAYBOOK_OK);
     pass(at, 200 * DBK_MILLISECOND_NS);
     assert_string_equal(held(at), "1");
+    // One of the same stream goes, and what only it wanted.
+    daybook_consumer_config config = named("brief");
+    daybook_consumer_close(add(at, &config));
+    assert_int_equal(append(at, "s.2.a"), 4);
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "1 4");
+    assert_int_equal(daybook_consumer_remove(at->store, daybook_text("S"), config.name, NULL), DAYBOOK_OK);
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "1");
+    // Something comes that nobody wants.
+    (void)append(at, "s.2.a");
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "1");
+    // Another consumer settles it, which would have been the last.
+    config = named("late");
+    daybook_consumer *late = add(at, &config);
+    assert_string_equal(fetched(late, 9), "1");
+    assert_int_equal(daybook_consumer_ack(late, 1, DAYBOOK_ACK_CONFIRMED, NULL), DAYBOOK_OK);
+    assert_string_equal(held(at), "1");
+    daybook_consumer_close(late);
     daybook_consumer_close(once);
+    // The store is opened again, and the machine loses power.
+    reopen(at);
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "1");
+    once = open_again(at, "once");
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "1");
+    daybook_consumer_close(once);
+    crash(at);
+    once = open_again(at, "once");
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "1");
+    assert_int_equal(info_of(at, "once").given_up_count, 1);
+    assert_int_equal(info_of(at, "once").ack_pending_count, 0);
+    daybook_consumer_close(once);
+    // It goes with its consumer.
+    assert_int_equal(daybook_consumer_remove(at->store, daybook_text("S"), daybook_text("once"), NULL),
+                     DAYBOOK_OK);
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "");
+}
+
+// A whole state says it, too, and forgets what was answered after all, or deleted.
+static void what_was_given_up_is_let_go_when_it_is_answered_or_deleted(void **state) {
+    fixture *at = *state;
+    add_retaining(at, DAYBOOK_RETENTION_INTEREST);
+    daybook_consumer *once = add_that_gave_up(at, 1);
+    for (int i = 0; i < 3; i++) (void)append(at, "s.1.b");
+    assert_string_equal(fetched(once, 3), "2 3 4");
+    for (uint64_t seq = 2; seq <= 4; seq++)
+        assert_int_equal(daybook_consumer_nak(once, seq, 0, NULL), DAYBOOK_OK);
+    assert_string_equal(fetched(once, 3), "");
+    pthread_mutex_lock(&once->consumer->lock);
+    once->consumer->wants_checkpoint = true;
+    pthread_mutex_unlock(&once->consumer->lock);
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    daybook_consumer_close(once);
+    reopen(at);
+    once = open_again(at, "once");
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "1 2 3 4");
+    assert_int_equal(daybook_consumer_nak(once, 1, 0, NULL), DAYBOOK_ENOTFOUND);
+    assert_int_equal(daybook_consumer_ack(once, 1, DAYBOOK_ACK_CONFIRMED, NULL), DAYBOOK_OK);
+    assert_string_equal(held(at), "2 3 4");
+    assert_int_equal(daybook_consumer_ack(once, 1, 0, NULL), DAYBOOK_ENOTFOUND);
+    assert_int_equal(daybook_consumer_term(once, 3, daybook_bytes(NULL, 0), NULL), DAYBOOK_OK);
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "2 4");
+    delete_seq(at, 2);
+    assert_int_equal(daybook_consumer_ack(once, 2, 0, NULL), DAYBOOK_ENOTFOUND);
+    assert_int_equal(once->consumer->delivery.given_up.count, 1);
+    daybook_consumer_close(once);
+    crash(at);
+    once = open_again(at, "once");
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "4");
+    daybook_consumer_close(once);
+}
+
+// Of what comes and nobody wants that alone is looked at and removed; what was there before is not.
+static void what_nobody_wants_goes_alone(void **state) {
+    fixture *at = *state;
+    add_retaining(at, DAYBOOK_RETENTION_INTEREST);
+    daybook_slice filter = daybook_text("s.1.>");
+    daybook_consumer_config config = named("some");
+    config.filters = &filter;
+    config.filter_count = 1;
+    daybook_consumer *some = add(at, &config);
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    dbk_stream *stream = some->consumer->stream;
+    assert_true(atomic_load(&stream->is_swept));
+    (void)append(at, "s.1.a");
+    (void)append(at, "s.2.a");
+    (void)append(at, "s.1.a");
+    (void)append(at, "s.2.a");
+    assert_true(atomic_load(&stream->is_swept));
+    assert_int_equal(stream->unwanted.count, 2);
+    assert_string_equal(held(at), "1 2 3 4");
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_int_equal(stream->unwanted.count, 0);
+    assert_string_equal(held(at), "1 3");
+    // Not removed when the machine stopped: by the next opening.
+    (void)append(at, "s.2.a");
+    assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    daybook_consumer_close(some);
+    crash(at);
+    some = open_again(at, "some");
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "1 3");
+    daybook_consumer_close(some);
 }
 
 // num_pending equals a count of everything after each of many random steps.
@@ -1175,6 +1305,8 @@ int main(void) {
         CASE(a_work_queue_keeps_what_is_not_done),
         CASE(interest_keeps_what_somebody_wants),
         CASE(interest_keeps_what_was_given_up),
+        CASE(what_was_given_up_is_let_go_when_it_is_answered_or_deleted),
+        CASE(what_nobody_wants_goes_alone),
         CASE(pending_is_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

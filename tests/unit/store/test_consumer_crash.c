@@ -2,6 +2,7 @@
 // Power loss at each change of the disk while a consumer works: states, some in parts, replace changes,
 // acknowledgements are confirmed and commit with appends. After it each input has at most one output; one
 // that was confirmed is not delivered again; what has no output and was not confirmed is; and the work ends.
+// The same by interest: what was given up, or is to be, is there at all times, and nothing else stays.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -179,6 +180,141 @@ static void lose_power_anywhere(bool in_parts) {
     }
 }
 
+// ---- By interest ------------------------------------------------------------------------------------------
+
+// Every third is never answered.
+static bool is_left(uint64_t seq) {
+    return seq % 3 == 0;
+}
+
+static void add_stream_by_interest(world *at) {
+    daybook_slice subject = daybook_text("in.>");
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    config.name = daybook_text("IN");
+    config.subjects = &subject;
+    config.subject_count = 1;
+    config.retention = DAYBOOK_RETENTION_INTEREST;
+    assert_int_equal(daybook_stream_add(at->store, &config, NULL), DAYBOOK_OK);
+}
+
+static daybook_status open_interested(world *at) {
+    struct dbk_consumers *registry;
+    DBK_TRY(dbk_consumers_get(at->store, &registry, NULL));
+    registry->checkpoint_changes = CHECKPOINT_CHANGES;
+    daybook_slice filter = daybook_text("in.1.>");
+    daybook_consumer_config config;
+    daybook_consumer_config_init(&config);
+    config.name = daybook_text("c");
+    config.filters = &filter;
+    config.filter_count = 1;
+    config.ack_wait_ns = DBK_SECOND_NS;
+    config.max_deliver = 1;
+    return daybook_consumer_add(at->store, daybook_text("IN"), &config, &at->consumer, NULL);
+}
+
+static daybook_status append_unwanted(world *at) {
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("in.2.x");
+    return daybook_append(at->store, &event, 1, NULL, NULL, NULL);
+}
+
+static daybook_status answer_some(world *at) {
+    daybook_fetch_options options;
+    daybook_fetch_options_init(&options);
+    options.count = 7;
+    options.timeout_ms = 0;
+    daybook_batch *batch = NULL;
+    if (daybook_consumer_fetch(at->consumer, &options, &batch, NULL) != DAYBOOK_OK) return DAYBOOK_OK;
+    daybook_status status = DAYBOOK_OK;
+    for (size_t i = 0; status == DAYBOOK_OK && i < batch->count; i++) {
+        uint64_t seq = batch->messages[i].event.seq;
+        if (!is_left(seq)) status = daybook_consumer_ack(at->consumer, seq, DAYBOOK_ACK_CONFIRMED, NULL);
+    }
+    daybook_batch_release(batch);
+    return status;
+}
+
+// Until all is given up, or the disk fails.
+static void work_by_interest(world *at) {
+    for (int round = 0; round < 12; round++) {
+        if (answer_some(at) != DAYBOOK_OK) return;
+        if (round % 4 == 1 && append_unwanted(at) != DAYBOOK_OK) return;
+        dbk_sim_advance_ns(at->sim, DBK_SECOND_NS / 2);
+        (void)daybook_maintain(at->store, NULL);
+        if (round % 5 == 2) (void)daybook_flush(at->store, NULL);
+    }
+}
+
+// What was delivered and not yet answered when power was lost is given up, too; that is answered now.
+static void answer_the_rest(world *at) {
+    for (uint64_t seq = 1; seq <= EVENTS; seq++) {
+        if (is_left(seq)) continue;
+        daybook_status status = daybook_consumer_ack(at->consumer, seq, DAYBOOK_ACK_CONFIRMED, NULL);
+        assert_true(status == DAYBOOK_OK || status == DAYBOOK_ENOTFOUND);
+    }
+    dbk_sim_advance_ns(at->sim, DBK_SECOND_NS / 2);
+    (void)daybook_maintain(at->store, NULL);
+}
+
+static void expect_left(world *at, bool only) {
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = daybook_text("IN");
+    daybook_cursor *cursor;
+    daybook_recorded_event event;
+    bool found[EVENTS + 1] = {false};
+    assert_int_equal(daybook_read(at->store, &query, &cursor, NULL), DAYBOOK_OK);
+    while (daybook_cursor_next(cursor, 0, &event, NULL) == DAYBOOK_OK) {
+        if (only && (event.seq > EVENTS || !is_left(event.seq))) fail_msg("%u stays", (unsigned)event.seq);
+        if (event.seq <= EVENTS) found[event.seq] = true;
+    }
+    daybook_cursor_close(cursor);
+    for (uint64_t seq = 1; seq <= EVENTS; seq++) {
+        if (is_left(seq) && !found[seq]) fail_msg("%u was never answered, and is gone", (unsigned)seq);
+    }
+}
+
+static bool crash_by_interest_at(uint64_t step, dbk_sim_crash_kind kind) {
+    static world at;
+    memset(&at, 0, sizeof at);
+    assert_int_equal(dbk_sim_new(step * 3 + (uint64_t)kind, &at.sim), DAYBOOK_OK);
+    assert_int_equal(open_store(&at), DAYBOOK_OK);
+    add_stream_by_interest(&at);
+    assert_int_equal(open_interested(&at), DAYBOOK_OK);
+    append_inputs(&at);
+    uint64_t before = dbk_sim_steps(at.sim);
+    dbk_sim_stop_after(at.sim, step);
+    work_by_interest(&at);
+    bool reached = dbk_sim_steps(at.sim) - before >= step;
+    dbk_sim_crash(at.sim, kind);
+    daybook_consumer_close(at.consumer);
+    (void)daybook_close(at.store, NULL);
+    at.consumer = NULL;
+    assert_int_equal(open_store(&at), DAYBOOK_OK);
+    assert_int_equal(open_interested(&at), DAYBOOK_OK);
+    (void)daybook_maintain(at.store, NULL);
+    expect_left(&at, false);
+    dbk_sim_advance_ns(at.sim, 2 * DBK_SECOND_NS);
+    work_by_interest(&at);
+    answer_the_rest(&at);
+    expect_left(&at, true);
+    daybook_consumer_close(at.consumer);
+    assert_int_equal(daybook_close(at.store, NULL), DAYBOOK_OK);
+    dbk_sim_free(at.sim);
+    return reached;
+}
+
+static void power_may_be_lost_while_messages_are_given_up(void **state) {
+    (void)state;
+    static const dbk_sim_crash_kind kinds[] = {DBK_SIM_POWER_LOSS, DBK_SIM_POWER_LOSS_DROP_ALL};
+    for (size_t i = 0; i < 2; i++) {
+        for (uint64_t step = 1; crash_by_interest_at(step, kinds[i]); step++) {
+        }
+    }
+}
+
 static void power_may_be_lost_anywhere(void **state) {
     (void)state;
     lose_power_anywhere(false);
@@ -191,6 +327,7 @@ static void power_may_be_lost_while_states_are_in_parts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(power_may_be_lost_anywhere),
-                                       cmocka_unit_test(power_may_be_lost_while_states_are_in_parts)};
+                                       cmocka_unit_test(power_may_be_lost_while_states_are_in_parts),
+                                       cmocka_unit_test(power_may_be_lost_while_messages_are_given_up)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
