@@ -21,7 +21,7 @@ static uint64_t next_random(void) { // splitmix64
     return mixed ^ (mixed >> 31);
 }
 
-typedef enum fate { AHEAD, HELD, IN_FLIGHT, SETTLED } fate;
+typedef enum fate { AHEAD, HELD, IN_FLIGHT, SETTLED, GIVEN_UP } fate;
 
 typedef struct row {
     fate fate;
@@ -33,6 +33,7 @@ typedef struct model {
     dbk_delivery_rules rules;
     row rows[MESSAGES + 1];
     uint64_t next, number, given_up;
+    bool keeps_given_up;
 } model;
 
 typedef struct pair {
@@ -110,7 +111,7 @@ static void deliver_due(pair *p, bool all) {
         row *at = &m->rows[due.seq];
         uint64_t number, deliveries, dice = next_random() % 12;
         if (due.gave_up) {
-            at->fate = SETTLED;
+            at->fate = m->keeps_given_up ? GIVEN_UP : SETTLED;
             m->given_up++;
         } else if (dice == 0 && !all) {
             dbk_delivery_drop(&p->delivery, due.seq);
@@ -137,9 +138,12 @@ static void answer(pair *p) {
         for (uint64_t i = 0; i < MESSAGES && m->rows[seq].fate != IN_FLIGHT; i++) seq = seq % MESSAGES + 1;
     }
     row *at = &m->rows[seq];
-    daybook_status expected = at->fate == IN_FLIGHT && !at->claimed ? DAYBOOK_OK : DAYBOOK_ENOTFOUND, status;
+    unsigned kind = (unsigned)(next_random() % 7);
+    bool settles = kind == 2 || kind > 3;
+    bool is_answerable = (at->fate == IN_FLIGHT && !at->claimed) || (at->fate == GIVEN_UP && settles);
+    daybook_status expected = is_answerable ? DAYBOOK_OK : DAYBOOK_ENOTFOUND, status;
     uint64_t delay = next_random() % 3 == 0 ? 0 : next_random() % 3000;
-    switch (next_random() % 7) {
+    switch (kind) {
     case 0:
         status = dbk_delivery_nak(&p->delivery, seq, delay, p->now);
         if (status == DAYBOOK_OK)
@@ -162,6 +166,15 @@ static void answer(pair *p) {
         if (status == DAYBOOK_OK) at->fate = SETTLED;
     }
     assert_int_equal(status, expected);
+}
+
+// An event that was given up is deleted.
+static void delete_given_up(pair *p) {
+    uint64_t seq = 1 + next_random() % MESSAGES;
+    row *at = &p->model.rows[seq];
+    if (at->fate != GIVEN_UP) return;
+    assert_true(dbk_delivery_drop(&p->delivery, seq));
+    at->fate = SETTLED;
 }
 
 static void end_claims(pair *p, bool all) {
@@ -193,6 +206,8 @@ static void check_all(pair *p) {
     assert_int_equal(dbk_delivery_pending_count(&p->delivery), count_fate(m, IN_FLIGHT));
     assert_int_equal(p->delivery.held_count, count_fate(m, HELD));
     assert_true(p->delivery.number == m->number && p->delivery.given_up_count == m->given_up);
+    for (uint64_t i = 1; i <= MESSAGES; i++)
+        assert_int_equal(dbk_delivery_has_given_up(&p->delivery, i), m->rows[i].fate == GIVEN_UP);
     uint64_t first = 0, least = m->number + 1, again = 0;
     for (uint64_t i = 1; i <= MESSAGES; i++) {
         const row *at = &m->rows[i];
@@ -223,6 +238,7 @@ static void reload(pair *p) {
     dbk_changes_reset(&p->changes);
     dbk_delivery fresh;
     dbk_delivery_init(&fresh, dbk_allocator_default(), &p->model.rules, 1);
+    fresh.keeps_settled = fresh.keeps_given_up = p->model.keeps_given_up;
     dbk_consumer_start start;
     assert_int_equal(dbk_consumer_state_decode(daybook_bytes(p->saved.data, p->saved.size), &fresh, &start),
                      DAYBOOK_OK);
@@ -269,7 +285,9 @@ static void run(uint64_t seed) {
                              .max_deliver = seed % 5 == 0 ? 3 : 0,
                              .max_ack_pending = seed % 4 == 0 ? 12 : 60};
     p.model.next = 1;
+    p.model.keeps_given_up = seed % 10 != 0;
     dbk_delivery_init(&p.delivery, dbk_allocator_default(), &p.model.rules, 1);
+    p.delivery.keeps_settled = p.delivery.keeps_given_up = p.model.keeps_given_up;
     dbk_changes_init(&p.changes, dbk_allocator_default(), 1 << 20);
     dbk_buf_init(&p.saved, dbk_allocator_default(), 1 << 20);
     for (size_t i = 0; i < 64; i++) dbk_buf_init(&p.since[i], dbk_allocator_default(), 1 << 20);
@@ -287,8 +305,10 @@ static void run(uint64_t seed) {
             deliver_due(&p, true);
         else if (dice < 85)
             p.now += next_random() % (next_random() % 20 == 0 ? 20000 : 60);
-        else if (dice < 90)
+        else if (dice < 89)
             save_changes(&p);
+        else if (dice < 90)
+            delete_given_up(&p);
         // An acknowledgement that commits with an append may be saved before the delivery it answers.
         else if (dice < 93 && p.since_count < 30) {
             if (next_random() % 2 == 0) save_changes(&p);
