@@ -20,7 +20,7 @@ typedef enum dbk_change_kind {
     DBK_CHANGE_HOLD = 2,       // read, waits behind another of its aggregate (extra)
     DBK_CHANGE_AGAIN = 3,      // delivered again, or at last; number; tick: deadline
     DBK_CHANGE_SETTLE = 4,     // acknowledged, terminated, or no longer stored
-    DBK_CHANGE_SETTLE_ALL = 5, // ... with all before it
+    DBK_CHANGE_SETTLE_ALL = 5, // ... with all before it that is pending
     DBK_CHANGE_GIVE_UP = 6, // delivered as often as allowed; SETTLE may follow: answered after all, or gone
     DBK_CHANGE_DEADLINE = 7 // tick: due then
 } dbk_change_kind;

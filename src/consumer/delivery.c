@@ -8,6 +8,7 @@
 
 enum { IDLE_FLAGS = DBK_PENDING_SETTLED | DBK_PENDING_DUE | DBK_PENDING_TAKEN | DBK_PENDING_HELD };
 #define REBASE_TICKS (UINT32_MAX / 2)
+#define FORGOTTEN_TOLD_MAX UINT64_C(4096)
 
 void dbk_delivery_init(dbk_delivery *delivery, const daybook_allocator *allocator,
                        const dbk_delivery_rules *rules, uint64_t now) {
@@ -237,20 +238,8 @@ daybook_status dbk_delivery_term(dbk_delivery *delivery, uint64_t seq) {
     return settle_noted(delivery, seq);
 }
 
-static bool settle_given_up_to(dbk_delivery *delivery, uint64_t seq) {
-    dbk_seq_set *set = &delivery->given_up;
-    bool any = false;
-    for (size_t i = 0; i < set->count && set->items[i].first <= seq; i++) {
-        uint64_t last = set->items[i].last < seq ? set->items[i].last : seq;
-        if (delivery->keeps_settled) dbk_delivery_keep_settled(delivery, set->items[i].first, last);
-        any = true;
-    }
-    (void)dbk_seq_set_remove(set, delivery->allocator, 0, seq); // from its beginning on: takes no memory
-    return any;
-}
-
 static bool settle_up_to(dbk_delivery *delivery, uint64_t seq) {
-    bool any = settle_given_up_to(delivery, seq);
+    bool any = false;
     uint64_t from = 0;
     for (;;) {
         dbk_pending_place place = dbk_pending_seek(&delivery->pending, from);
@@ -264,7 +253,10 @@ static bool settle_up_to(dbk_delivery *delivery, uint64_t seq) {
 }
 
 daybook_status dbk_delivery_term_all(dbk_delivery *delivery, uint64_t seq) {
-    if (seq > delivery->delivered_seq || !settle_up_to(delivery, seq)) return DAYBOOK_ENOTFOUND;
+    if (seq > delivery->delivered_seq) return DAYBOOK_ENOTFOUND;
+    // What was given up before it stays: nobody said that it was looked at.
+    daybook_status status = settle_given_up(delivery, seq);
+    if (status == DAYBOOK_ENOMEM || !settle_up_to(delivery, seq)) return status;
     note(delivery, DBK_CHANGE_SETTLE_ALL, seq, 0, 0, 0);
     return DAYBOOK_OK;
 }
@@ -304,17 +296,30 @@ static bool may_be_dropped(const dbk_pending_entry *entry) {
            (entry->flags & (DBK_PENDING_DUE | DBK_PENDING_TAKEN)) != 0;
 }
 
-// The events are no longer stored. Many at once are not told one by one: the next save is of the whole state.
-// Where memory is out they stay remembered, which does no harm.
-static bool forget_given_up(dbk_delivery *delivery, uint64_t first, uint64_t last) {
-    if (!dbk_seq_set_has_any(&delivery->given_up, first, last) ||
-        dbk_seq_set_remove(&delivery->given_up, delivery->allocator, first, last) != DAYBOOK_OK)
-        return false;
-    if (first == last) {
-        note(delivery, DBK_CHANGE_SETTLE, first, 0, 0, 0);
-    } else if (delivery->changes != NULL) {
-        dbk_changes_lose(delivery->changes);
+// Few are told one by one, which takes as many changes as there are ranges; where it is too much to tell, the next
+// save is of the whole state.
+static void note_forgotten(dbk_delivery *delivery, uint64_t first, uint64_t last) {
+    const dbk_seq_set *set = &delivery->given_up;
+    uint64_t told = 0;
+    for (size_t i = 0; delivery->changes != NULL && i < set->count && set->items[i].first <= last; i++) {
+        if (set->items[i].last < first) continue;
+        uint64_t from = set->items[i].first > first ? set->items[i].first : first;
+        uint64_t to = set->items[i].last < last ? set->items[i].last : last;
+        if (to - from >= FORGOTTEN_TOLD_MAX - told) {
+            dbk_changes_lose(delivery->changes);
+            return;
+        }
+        told += to - from + 1;
+        for (uint64_t seq = from; seq <= to; seq++) note(delivery, DBK_CHANGE_SETTLE, seq, 0, 0, 0);
     }
+}
+
+// The events are no longer stored. Where memory is out they stay remembered, which does no harm.
+static bool forget_given_up(dbk_delivery *delivery, uint64_t first, uint64_t last) {
+    dbk_seq_set *set = &delivery->given_up;
+    if (!dbk_seq_set_has_any(set, first, last)) return false;
+    note_forgotten(delivery, first, last);
+    (void)dbk_seq_set_remove(set, delivery->allocator, first, last);
     return true;
 }
 
@@ -342,10 +347,10 @@ bool dbk_delivery_drop_below(dbk_delivery *delivery, uint64_t seq) {
     if (seq == 0) return false;
     dbk_pending_place first = dbk_pending_seek(&delivery->pending, 0);
     bool any_pending = first.entry != NULL && first.seq < seq;
-    if (!any_pending && !dbk_seq_set_has_any(&delivery->given_up, 0, seq - 1)) return false;
-    if (delivery->rules.in_order) return dbk_delivery_drop_range(delivery, 0, seq - 1);
+    if (any_pending && delivery->rules.in_order) return dbk_delivery_drop_range(delivery, 0, seq - 1);
+    bool any = forget_given_up(delivery, 0, seq - 1);
+    if (!any_pending || !settle_up_to(delivery, seq - 1)) return any;
     // One change for all, of which there may be millions.
-    if (!settle_up_to(delivery, seq - 1)) return false;
     note(delivery, DBK_CHANGE_SETTLE_ALL, seq - 1, 0, 0, 0);
     return true;
 }

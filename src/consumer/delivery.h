@@ -130,14 +130,15 @@ void dbk_delivery_put_back(dbk_delivery *delivery, uint64_t seq);
 bool dbk_delivery_drop(dbk_delivery *delivery, uint64_t seq);
 /// The same for each from `first` to `last`.
 bool dbk_delivery_drop_range(dbk_delivery *delivery, uint64_t first, uint64_t last);
-/// The same for all below `seq`, as one change.
+/// The same for all below `seq`; what is pending as one change.
 bool dbk_delivery_drop_below(dbk_delivery *delivery, uint64_t seq);
 
 // ---- Answers; ENOTFOUND: not pending, or claimed ----------------------------------------------------------
 
 /// This one and those below that settle: also what was given up and is remembered; ENOMEM then.
 daybook_status dbk_delivery_ack(dbk_delivery *delivery, uint64_t seq, uint64_t now);
-/// All up to `seq`; ENOTFOUND where that is nothing, or `seq` was never delivered.
+/// All up to `seq` that is pending, and `seq` itself where it was given up; ENOTFOUND where that is nothing, or
+/// `seq` was never delivered; ENOMEM.
 daybook_status dbk_delivery_ack_all(dbk_delivery *delivery, uint64_t seq, uint64_t now);
 /// Deliver again, `delay` ticks from now.
 daybook_status dbk_delivery_nak(dbk_delivery *delivery, uint64_t seq, uint64_t delay, uint64_t now);

@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 
+enum { CLOSED_AT_ONCE_PART = 16 };
+
 void dbk_seq_set_deinit(dbk_seq_set *set, const daybook_allocator *allocator) {
     dbk_free(allocator, set->items);
     *set = (dbk_seq_set){.range_max = set->range_max};
@@ -41,17 +43,48 @@ static bool is_full(const dbk_seq_set *set) {
     return set->range_max > 0 && set->count >= set->range_max && set->count > 1;
 }
 
-static void close_smallest_gap(dbk_seq_set *set) {
-    size_t best = 0;
-    uint64_t least = UINT64_MAX;
-    for (size_t i = 0; i + 1 < set->count; i++) {
-        uint64_t gap = set->items[i + 1].first - set->items[i].last;
-        if (gap >= least) continue;
-        least = gap;
-        best = i;
+static uint64_t gap_behind(const dbk_seq_set *set, size_t at) {
+    return set->items[at + 1].first - set->items[at].last;
+}
+
+static size_t count_gaps(const dbk_seq_set *set, uint64_t size_max) {
+    size_t count = 0;
+    for (size_t i = 0; i + 1 < set->count; i++) count += gap_behind(set, i) <= size_max;
+    return count;
+}
+
+// The least size that `wanted` gaps do not exceed.
+static uint64_t find_gap_size(const dbk_seq_set *set, size_t wanted) {
+    uint64_t low = 0, high = UINT64_MAX;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (count_gaps(set, middle) >= wanted) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
     }
-    set->items[best].last = set->items[best + 1].last;
-    close_up(set, best + 1, best + 2);
+    return low;
+}
+
+// The smallest gaps, a sixteenth of them at once: what that costs is spread over as many ranges that come.
+static void close_smallest_gaps(dbk_seq_set *set) {
+    size_t wanted = set->count / CLOSED_AT_ONCE_PART;
+    if (wanted == 0) wanted = 1;
+    uint64_t size = find_gap_size(set, wanted);
+    size_t equal = wanted -
+                   (size == 0 ? 0 : count_gaps(set, size - 1)); // to be closed, of those of that size
+    size_t into = 0;
+    for (size_t i = 1; i < set->count; i++) {
+        uint64_t gap = set->items[i].first - set->items[into].last;
+        if (gap > size || (gap == size && equal == 0)) {
+            set->items[++into] = set->items[i];
+            continue;
+        }
+        if (gap == size) equal--;
+        set->items[into].last = set->items[i].last;
+    }
+    set->count = into + 1;
 }
 
 // Room for one range at `at`, which is not filled.
@@ -85,7 +118,7 @@ daybook_status dbk_seq_set_add(dbk_seq_set *set, const daybook_allocator *alloca
             set->items[at] = (dbk_seq_range){first, last};
             return DAYBOOK_OK;
         }
-        close_smallest_gap(set);
+        close_smallest_gaps(set);
     }
 }
 
@@ -103,7 +136,7 @@ daybook_status dbk_seq_set_remove(dbk_seq_set *set, const daybook_allocator *all
     size_t at = find(set, first);
     if (at == set->count || set->items[at].first > last) return DAYBOOK_OK;
     if (set->items[at].first < first && set->items[at].last > last) {
-        if (is_full(set)) close_smallest_gap(set);
+        if (is_full(set)) close_smallest_gaps(set);
         return split(set, allocator, find(set, first), first, last);
     }
     if (set->items[at].first < first) set->items[at++].last = first - 1;

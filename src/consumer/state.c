@@ -151,7 +151,7 @@ static daybook_status decode_early(dbk_reader *reader, uint64_t delivered_seq, d
 // Ranges of what was delivered, that do not touch.
 static daybook_status decode_ranges(dbk_reader *reader, uint64_t delivered_seq, dbk_delivery *delivery) {
     uint64_t count = dbk_read_varint(reader), last = 0;
-    if (reader->failed || count > dbk_reader_left(reader) / 2) return DAYBOOK_EDAMAGED;
+    if (reader->failed || count > DBK_GIVEN_UP_RANGES_MAX) return DAYBOOK_EDAMAGED;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t gap = dbk_read_varint(reader), more = dbk_read_varint(reader);
         if (reader->failed || gap < (i == 0 ? 1 : 2) || gap > delivered_seq - last ||

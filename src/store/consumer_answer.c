@@ -56,12 +56,19 @@ static bool may_wake(dbk_consumer *consumer, bool comes_again) {
            (comes_again || consumer->delivery.rules.in_order || !dbk_delivery_has_room(&consumer->delivery));
 }
 
+// What was given up is remembered by its seq alone: it had as many as were allowed.
+static uint64_t deliveries_of(const dbk_delivery *delivery, uint64_t seq) {
+    if (dbk_delivery_has_given_up(delivery, seq) && dbk_delivery_deliveries(delivery, seq) == 0)
+        return delivery->rules.max_deliver;
+    return dbk_delivery_deliveries(delivery, seq);
+}
+
 static daybook_status answer(dbk_consumer *consumer, answer_kind kind, uint64_t seq, uint64_t delay,
                              dbk_advisory *advisory, daybook_error *error) {
     if (atomic_load(&consumer->removed)) return dbk_consumer_fail_removed(consumer, error);
     pthread_mutex_lock(&consumer->lock);
     bool wakes = may_wake(consumer, kind == ANSWER_NAK);
-    if (advisory != NULL) advisory->deliveries = dbk_delivery_deliveries(&consumer->delivery, seq);
+    if (advisory != NULL) advisory->deliveries = deliveries_of(&consumer->delivery, seq);
     daybook_status status = change_state(consumer, kind, seq, delay);
     if (status == DAYBOOK_OK) {
         dbk_consumer_note_change(consumer);
@@ -111,6 +118,11 @@ daybook_status daybook_consumer_ack_submit(daybook_consumer *consumer, uint64_t 
     }
     bool wakes = may_wake(of, false);
     waiter->status = change_state(of, ANSWER_ACK, seq, 0);
+    if (waiter->status == DAYBOOK_ENOMEM) { // nothing changed
+        pthread_mutex_unlock(&of->lock);
+        dbk_free(of->store->allocator, waiter);
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory acknowledging a message");
+    }
     bool is_settled = waiter->status == DAYBOOK_OK;
     if (is_settled) of->change_count++; // saved by who serves the waiter
     dbk_consumer_add_waiter(of, waiter);

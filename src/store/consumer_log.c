@@ -223,11 +223,13 @@ daybook_status dbk_consumer_load_state(dbk_consumer *consumer, uint64_t config_p
         if (status == DAYBOOK_OK) continue;
         if (status != DAYBOOK_EDAMAGED && status != DAYBOOK_EFORMAT) break;
         (void)dbk_fail(
-            error, status,
-            "the state of consumer %s of stream %.*s cannot be used (event at position %llu); remove the "
-            "consumer and add it anew",
+            error, status, "the state of consumer %s of stream %.*s %s (event at position %llu); %s",
             consumer->name, (int)consumer->stream->name.size, (const char *)consumer->stream->name.data,
-            (unsigned long long)event.position);
+            status == DAYBOOK_EFORMAT ? "was written by a newer daybook" : "cannot be used",
+            (unsigned long long)event.position,
+            status == DAYBOOK_EFORMAT
+                ? "use that, or remove the consumer and add it anew: then it begins where you say"
+                : "remove the consumer and add it anew");
         break;
     }
     daybook_cursor_close(cursor);

@@ -181,16 +181,40 @@ static void what_was_given_up_is_remembered_until_it_is_answered_or_gone(void **
     assert_false(dbk_delivery_drop_below(&delivery, 4));
     assert_string_equal(given_up(&delivery), "4 8 10");
     assert_replayed(&delivery);
-    // Many at once: the whole state is saved next.
+    // A range of deleted ones, a part of which was given up.
     assert_true(dbk_delivery_drop_range(&delivery, 5, 9));
-    assert_true(changes.lost);
+    assert_false(dbk_delivery_drop_range(&delivery, 5, 9));
     assert_string_equal(given_up(&delivery), "4 10");
     assert_int_equal(delivery.given_up_count, 7);
+    assert_replayed(&delivery);
     dbk_delivery_deinit(&delivery);
     dbk_changes_deinit(&changes);
 }
 
-static void acknowledging_all_settles_what_was_given_up_before(void **state) {
+// Few are told one by one, many by the whole state, which is saved next.
+static void many_that_were_given_up_are_forgotten_at_once(void **state) {
+    (void)state;
+    enum { TOLD_MAX = 4096 };
+    for (uint64_t count = TOLD_MAX; count <= TOLD_MAX + 1; count++) {
+        dbk_changes changes;
+        dbk_delivery delivery;
+        begin_keeping(&delivery, &once, &changes);
+        for (uint64_t seq = 10; seq < 10 + count; seq++) (void)deliver(&delivery, seq + seq / 3, 0, 0);
+        (void)dbk_delivery_expire(&delivery, 1000);
+        dbk_delivery_due due;
+        while (dbk_delivery_take(&delivery, &due) == DAYBOOK_OK) assert_true(due.gave_up);
+        assert_int_equal(delivery.given_up_count, count);
+        assert_true(delivery.given_up.count > 1000);
+        assert_true(dbk_delivery_drop_range(&delivery, 1, UINT64_MAX));
+        assert_int_equal(delivery.given_up.count, 0);
+        assert_int_equal(changes.lost, count > TOLD_MAX);
+        if (!changes.lost) assert_replayed(&delivery);
+        dbk_delivery_deinit(&delivery);
+        dbk_changes_deinit(&changes);
+    }
+}
+
+static void acknowledging_all_leaves_what_was_given_up(void **state) {
     (void)state;
     static const uint64_t seqs[] = {1, 2, 3, 5};
     dbk_delivery_rules rules = once;
@@ -200,12 +224,20 @@ static void acknowledging_all_settles_what_was_given_up_before(void **state) {
     begin_keeping(&delivery, &rules, &changes);
     give_up(&delivery, seqs, 4);
     assert_int_equal(dbk_delivery_ack_all(&delivery, 2, 1000), DAYBOOK_OK);
-    assert_string_equal(given_up(&delivery), "3 5");
-    assert_string_equal(settled(&delivery), "1-2");
+    assert_string_equal(given_up(&delivery), "1 3 5");
+    assert_string_equal(settled(&delivery), "2-2");
     assert_int_equal(dbk_delivery_ack_all(&delivery, 2, 1000), DAYBOOK_ENOTFOUND);
+    (void)deliver(&delivery, 6, 0, 1000);
     (void)deliver(&delivery, 7, 0, 1000);
     assert_int_equal(dbk_delivery_ack_all(&delivery, 7, 1000), DAYBOOK_OK);
+    assert_int_equal(delivery.pending.count, 0);
+    assert_string_equal(given_up(&delivery), "1 3 5");
+    assert_replayed(&delivery);
+    (void)deliver(&delivery, 8, 0, 1000);
+    assert_true(dbk_delivery_drop_below(&delivery, 9)); // both that was pending and given up
+    assert_int_equal(delivery.pending.count, 0);
     assert_string_equal(given_up(&delivery), "");
+    assert_false(dbk_delivery_drop_below(&delivery, 9));
     assert_replayed(&delivery);
     dbk_delivery_deinit(&delivery);
     dbk_changes_deinit(&changes);
@@ -278,6 +310,28 @@ static void a_state_says_what_was_given_up(void **state) {
     dbk_buf_deinit(&buf);
     dbk_delivery_deinit(&delivery);
     dbk_changes_deinit(&changes);
+}
+
+// More ranges than anybody writes are not read.
+static void a_state_with_too_many_ranges_is_damaged(void **state) {
+    (void)state;
+    for (uint64_t count = DBK_GIVEN_UP_RANGES_MAX; count <= DBK_GIVEN_UP_RANGES_MAX + 1; count++) {
+        dbk_delivery delivery, again;
+        dbk_delivery_init(&delivery, dbk_allocator_default(), &once, 0);
+        delivery.given_up.range_max = 0;
+        delivery.delivered_seq = 2 * count;
+        for (uint64_t i = 1; i <= count; i++)
+            assert_int_equal(dbk_seq_set_add(&delivery.given_up, dbk_allocator_default(), 2 * i, 2 * i),
+                             DAYBOOK_OK);
+        dbk_buf buf;
+        dbk_slice bytes = encoded(&delivery, &buf);
+        bool is_allowed = count == DBK_GIVEN_UP_RANGES_MAX;
+        assert_int_equal(decode(bytes, &again), is_allowed ? DAYBOOK_OK : DAYBOOK_EDAMAGED);
+        assert_int_equal(again.given_up.count, is_allowed ? count : 0);
+        dbk_delivery_deinit(&again);
+        dbk_buf_deinit(&buf);
+        dbk_delivery_deinit(&delivery);
+    }
 }
 
 // What cannot be remembered is not given up yet.
@@ -530,9 +584,11 @@ int main(void) {
         cmocka_unit_test(acknowledging_all_settles_what_came_before),
         cmocka_unit_test(without_acknowledgement_nothing_is_pending),
         cmocka_unit_test(what_was_given_up_is_remembered_until_it_is_answered_or_gone),
-        cmocka_unit_test(acknowledging_all_settles_what_was_given_up_before),
+        cmocka_unit_test(acknowledging_all_leaves_what_was_given_up),
         cmocka_unit_test(nothing_given_up_is_remembered_unless_asked_for),
         cmocka_unit_test(a_state_says_what_was_given_up),
+        cmocka_unit_test(many_that_were_given_up_are_forgotten_at_once),
+        cmocka_unit_test(a_state_with_too_many_ranges_is_damaged),
         cmocka_unit_test(without_memory_nothing_is_given_up),
         cmocka_unit_test(room_ends_at_max_ack_pending),
         cmocka_unit_test(an_aggregate_waits_for_its_message_in_flight),

@@ -97,6 +97,38 @@ static void the_smallest_gap_is_closed(void **state) {
     dbk_seq_set_deinit(&set, dbk_allocator_default());
 }
 
+// A sixteenth at once, so that it is not looked for with each that comes; of gaps alike the first.
+static void the_smallest_gaps_are_closed_together(void **state) {
+    (void)state;
+    enum { RANGES = 64 };
+    dbk_seq_set set = {.range_max = RANGES};
+    uint64_t seqs[RANGES], seq = 10;
+    for (uint64_t i = 0; i < RANGES; i++) {
+        seqs[i] = seq;
+        assert_int_equal(dbk_seq_set_add(&set, dbk_allocator_default(), seq, seq), DAYBOOK_OK);
+        seq += i % 10 == 9 ? 2 : i % 10 == 4 ? 3 : 50 - i % 7; // 6 of two, 6 of three
+    }
+    assert_int_equal(set.count, RANGES);
+    for (uint64_t round = 1; round <= 2; round++) {
+        for (size_t missing = RANGES - set.count + 1; missing > 0; missing--) {
+            seq += 1000;
+            assert_int_equal(dbk_seq_set_add(&set, dbk_allocator_default(), seq, seq), DAYBOOK_OK);
+        }
+        assert_int_equal(set.count, RANGES - 4 + 1);
+        unsigned closed = 0;
+        for (size_t i = 0; i + 1 < RANGES; i++) {
+            bool is_closed = seqs[i + 1] - seqs[i] > 1 && dbk_seq_set_has(&set, seqs[i] + 1);
+            bool is_due = i % 10 == 9 ? i < 40 || round == 2 : i % 10 == 4 && i < 20 && round == 2;
+            assert_int_equal(is_closed, is_due);
+            closed += is_closed;
+        }
+        assert_int_equal(closed, 4 * round);
+        for (size_t i = 0; i < RANGES; i++) assert_true(dbk_seq_set_has(&set, seqs[i]));
+        assert_sound(&set);
+    }
+    dbk_seq_set_deinit(&set, dbk_allocator_default());
+}
+
 static void the_greatest_seq_is_one_like_others(void **state) {
     (void)state;
     dbk_seq_set set = {0};
@@ -149,6 +181,7 @@ int main(void) {
         cmocka_unit_test(it_holds_what_was_added_and_not_removed),
         cmocka_unit_test(with_a_bound_it_holds_too_much_rather_than_too_little),
         cmocka_unit_test(the_smallest_gap_is_closed),
+        cmocka_unit_test(the_smallest_gaps_are_closed_together),
         cmocka_unit_test(the_greatest_seq_is_one_like_others),
         cmocka_unit_test(memory_may_run_out),
     };

@@ -693,6 +693,38 @@ static void a_state_with_missing_parts_is_damaged(void **state) {
                      DAYBOOK_OK);
 }
 
+// As a program that knows more writes it.
+static void a_state_of_a_newer_version_is_not_used(void **state) {
+    fixture *at = *state;
+    daybook_consumer_config config = named("c");
+    daybook_consumer *consumer = add(at, &config);
+    (void)append(at, "s.1.a");
+    assert_string_equal(fetched(consumer, 1), "1");
+    char subject[DBK_CONSUMER_SUBJECT_SIZE_MAX], data[25 + 64] = {[24] = 4}; // behind the count
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = dbk_consumer_subject(consumer->consumer->stream->id, daybook_text("c"), "state", subject);
+    event.type = daybook_text("checkpoint");
+    event.data = daybook_bytes(data, sizeof data);
+    daybook_header replaces = {daybook_text("Nats-Rollup"), daybook_text("sub")};
+    event.headers = &replaces;
+    event.header_count = 1;
+    daybook_consumer_close(consumer);
+    daybook_error error;
+    daybook_error_init(&error);
+    if (dbk_consumer_append_event(at->store, &event, true, NULL, &error) != DAYBOOK_OK)
+        fail_msg("%s", error.message);
+    crash(at);
+    assert_int_equal(
+        daybook_consumer_open(at->store, daybook_text("S"), daybook_text("c"), &consumer, &error),
+        DAYBOOK_EDAMAGED);
+    if (strstr(error.message, "the state of consumer c of stream S was written by a newer daybook") == NULL)
+        fail_msg("it says: %s", error.message);
+    assert_int_equal(daybook_consumer_remove(at->store, daybook_text("S"), daybook_text("c"), NULL),
+                     DAYBOOK_OK);
+    daybook_consumer_close(add(at, &config));
+}
+
 // What is pending is carried over closing and crashes where counting it took long, and counted anew where it
 // may be another number.
 static void a_dear_count_is_kept(void **state) {
@@ -1177,9 +1209,15 @@ static void what_was_given_up_is_let_go_when_it_is_answered_or_deleted(void **st
     assert_int_equal(daybook_consumer_ack(once, 1, DAYBOOK_ACK_CONFIRMED, NULL), DAYBOOK_OK);
     assert_string_equal(held(at), "2 3 4");
     assert_int_equal(daybook_consumer_ack(once, 1, 0, NULL), DAYBOOK_ENOTFOUND);
+    told found = {0};
+    assert_int_equal(daybook_advisory_watch(at->store, note_advisory, &found, NULL), DAYBOOK_OK);
     assert_int_equal(daybook_consumer_term(once, 3, daybook_bytes(NULL, 0), NULL), DAYBOOK_OK);
     pass(at, 200 * DBK_MILLISECOND_NS);
     assert_string_equal(held(at), "2 4");
+    assert_int_equal(found.count, 1);
+    assert_string_equal(found.json, "{\"type\":\"io.nats.jetstream.advisory.v1.terminated\",\"stream\":\"S\","
+                                    "\"consumer\":\"once\",\"stream_seq\":3,\"deliveries\":1}");
+    assert_int_equal(daybook_advisory_watch(at->store, NULL, NULL, NULL), DAYBOOK_OK);
     delete_seq(at, 2);
     assert_int_equal(daybook_consumer_ack(once, 2, 0, NULL), DAYBOOK_ENOTFOUND);
     assert_int_equal(once->consumer->delivery.given_up.count, 1);
@@ -1295,6 +1333,7 @@ int main(void) {
         CASE(a_large_state_is_saved_in_parts),
         CASE(a_large_first_state_is_saved_in_parts),
         CASE(a_state_with_missing_parts_is_damaged),
+        CASE(a_state_of_a_newer_version_is_not_used),
         CASE(a_dear_count_is_kept),
         CASE(an_ephemeral_consumer_ends),
         CASE(names_and_configurations),

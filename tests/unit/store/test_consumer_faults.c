@@ -16,6 +16,7 @@
 #include "daybook/daybook.h"
 #include "io/sim/sim.h"
 #include "lib/fault_allocator.h"
+#include "store/consumer.h"
 
 enum { EVENTS = 6 };
 
@@ -278,11 +279,74 @@ static void closing_tells_of_answers_after_a_failed_sync(void **state) {
     assert_true(comes_again(&at));
 }
 
+static void count_told(void *context, daybook_status status, const daybook_error *error) {
+    (void)error;
+    assert_int_equal(status, DAYBOOK_OK);
+    ++*(int *)context;
+}
+
+// To acknowledge one of many that were given up may take memory. Where there is none nothing has changed, and
+// nobody is told that it has.
+static void answers_to_what_was_given_up_may_lack_memory(void **state) {
+    (void)state;
+    static world at;
+    memset(&at, 0, sizeof at);
+    assert_int_equal(dbk_sim_new(5, &at.sim), DAYBOOK_OK);
+    fault_allocator_init(&at.faults);
+    daybook_open_options_init(&at.options);
+    at.options.vfs = dbk_sim_vfs(at.sim);
+    at.options.allocator = &at.faults.allocator;
+    at.options.flags = DAYBOOK_OPEN_NO_BACKGROUND;
+    open_store(&at);
+    daybook_slice subject = daybook_text("in.>");
+    daybook_stream_config stream;
+    daybook_stream_config_init(&stream);
+    stream.name = daybook_text("IN");
+    stream.subjects = &subject;
+    stream.subject_count = 1;
+    stream.retention = DAYBOOK_RETENTION_INTEREST;
+    assert_int_equal(daybook_stream_add(at.store, &stream, NULL), DAYBOOK_OK);
+    daybook_consumer_config config;
+    daybook_consumer_config_init(&config);
+    config.name = daybook_text("c");
+    config.ack_wait_ns = DBK_SECOND_NS;
+    config.max_deliver = 1;
+    assert_int_equal(daybook_consumer_add(at.store, stream.name, &config, &at.consumer, NULL), DAYBOOK_OK);
+    assert_int_equal(append_inputs(&at), DAYBOOK_OK);
+    daybook_batch *batch;
+    assert_int_equal(fetch(&at, &batch), DAYBOOK_OK);
+    daybook_batch_release(batch);
+    dbk_sim_advance_ns(at.sim, 2 * DBK_SECOND_NS);
+    assert_int_equal(fetch(&at, &batch), DAYBOOK_OK); // 5 and 6; 1 to 4 are given up
+    daybook_batch_release(batch);
+    dbk_delivery *delivery = &at.consumer->consumer->delivery;
+    dbk_seq_set *set = &delivery->given_up;
+    assert_int_equal(set->count, 1);
+    for (uint64_t seq = 100; set->count < set->capacity; seq += 2)
+        assert_int_equal(dbk_seq_set_add(set, delivery->allocator, seq, seq), DAYBOOK_OK);
+    int told = 0;
+    fault_allocator_fail(&at.faults, 2, false);
+    assert_int_equal(daybook_consumer_ack_submit(at.consumer, 2, count_told, &told, NULL), DAYBOOK_ENOMEM);
+    assert_true(fault_allocator_has_failed(&at.faults));
+    fault_allocator_fail(&at.faults, 1, false);
+    assert_int_equal(daybook_consumer_ack(at.consumer, 2, 0, NULL), DAYBOOK_ENOMEM);
+    assert_true(dbk_seq_set_has(set, 2));
+    assert_int_equal(told, 0);
+    assert_int_equal(daybook_consumer_ack_submit(at.consumer, 2, count_told, &told, NULL), DAYBOOK_OK);
+    assert_false(dbk_seq_set_has(set, 2));
+    daybook_consumer_close(at.consumer);
+    assert_int_equal(daybook_close(at.store, NULL), DAYBOOK_OK); // saved by now
+    assert_int_equal(told, 1);
+    assert_int_equal(fault_allocator_live(&at.faults), 0);
+    dbk_sim_free(at.sim);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_may_run_out_anywhere),
         cmocka_unit_test(closing_tells_of_answers_that_memory_lost),
         cmocka_unit_test(closing_tells_of_answers_after_a_failed_sync),
+        cmocka_unit_test(answers_to_what_was_given_up_may_lack_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
