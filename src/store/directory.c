@@ -101,10 +101,19 @@ static int inspect_entry(void *context, const daybook_vfs_entry *entry) {
     return 0;
 }
 
+static bool lacks_manifest(const dbk_directory *found) {
+    return found->manifest_count == 0 &&
+           (found->has_journal || found->segment_count > 0 || found->deletions_count > 0);
+}
+
 daybook_status dbk_directory_inspect(daybook_vfs *vfs, const char *path, dbk_directory *directory_out,
                                      daybook_error *error) {
-    *directory_out = (dbk_directory){0};
-    int result = vfs->list(vfs, path, inspect_entry, directory_out);
+    int result;
+    int look = 0;
+    do {
+        *directory_out = (dbk_directory){0};
+        result = vfs->list(vfs, path, inspect_entry, directory_out);
+    } while (result >= 0 && lacks_manifest(directory_out) && ++look < DBK_MANIFEST_LOOKS_MAX);
     if (result == -ENOENT) return DAYBOOK_OK;
     if (result == -ENOTDIR) {
         return dbk_fail(error, DAYBOOK_EINVALID, "%s is a file: a store is a directory; name another place",

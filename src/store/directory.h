@@ -37,7 +37,12 @@ typedef struct dbk_directory {
     char foreign_name[64];   // one of them, for messages
 } dbk_directory;
 
-/// OK with `exists` false where there is none; EINVALID where `path` is not a directory.
+/// How often who does not hold the lock looks for a manifest, where there must be one. While a manifest takes the
+/// place of another, a listing may miss both.
+enum { DBK_MANIFEST_LOOKS_MAX = 8 };
+
+/// OK with `exists` false where there is none; EINVALID where `path` is not a directory. Where there are files of a
+/// store and no manifest it looks again.
 daybook_status dbk_directory_inspect(daybook_vfs *vfs, const char *path, dbk_directory *directory_out,
                                      daybook_error *error);
 /// Remove unfinished files of ours. Only under the lock.

@@ -690,16 +690,10 @@ void dbk_store_wait_published(daybook_store *store, uint32_t seen_publish_count,
 
 // ---- Life -----------------------------------------------------------------------------------------------
 
-enum { LOOKS_MAX = 8 };
-
-// While a manifest takes the place of another a listing may miss both: whoever sees files of a store looks again.
 static daybook_status check_present(daybook_store *store, daybook_error *error) {
-    dbk_directory found = {0};
-    for (int look = 1; look <= LOOKS_MAX; look++) {
-        DBK_TRY(dbk_directory_inspect(store->vfs, store->path, &found, error));
-        if (found.manifest_count > 0) return DAYBOOK_OK;
-        if (found.segment_count == 0) break;
-    }
+    dbk_directory found;
+    DBK_TRY(dbk_directory_inspect(store->vfs, store->path, &found, error));
+    if (found.manifest_count > 0) return DAYBOOK_OK;
     if (found.segment_count > 0) {
         return dbk_fail_damaged(
             error, store->path, 0,

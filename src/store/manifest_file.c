@@ -49,6 +49,7 @@
 #include <string.h>
 
 #include "io/io.h"
+#include "store/directory.h"
 #include "store/identity.h"
 
 enum {
@@ -601,8 +602,8 @@ static daybook_status read_both(reading *work, bool writer, daybook_error *error
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_manifest_file_read(dbk_manifest_file *file, dbk_manifest_place *place, bool writer,
-                                      dbk_buf *content, daybook_error *error) {
+static daybook_status read_newest(dbk_manifest_file *file, dbk_manifest_place *place, bool writer,
+                                  dbk_buf *content, daybook_error *error) {
     dbk_manifest_file_close(file, place->vfs);
     *file = (dbk_manifest_file){.link = 0};
     listing found = {.newest = 0};
@@ -627,6 +628,15 @@ daybook_status dbk_manifest_file_read(dbk_manifest_file *file, dbk_manifest_plac
     if (status != DAYBOOK_OK || !dbk_manifest_file_is_whole(file)) dbk_manifest_file_close(file, place->vfs);
     for (unsigned i = 0; i < DBK_MANIFEST_COPY_COUNT; i++) dbk_buf_deinit(&work->copies[i].bytes);
     dbk_free(place->allocator, work);
+    return status;
+}
+
+// A writer beside us may put a new file in the place of one before we list, or have listed, or have opened it.
+daybook_status dbk_manifest_file_read(dbk_manifest_file *file, dbk_manifest_place *place, bool writer,
+                                      dbk_buf *content, daybook_error *error) {
+    daybook_status status = DAYBOOK_ENOTFOUND;
+    for (int look = 0; status == DAYBOOK_ENOTFOUND && look < DBK_MANIFEST_LOOKS_MAX; look++)
+        status = read_newest(file, place, writer, content, error);
     return status;
 }
 

@@ -353,30 +353,29 @@ static daybook_status fail_absent(const char *path, daybook_error *error) {
                     "there is no store in %s; check the path, or create one by appending", path);
 }
 
-enum { LOOKS_MAX = 8 };
-
 // Whether to go on at all, before the directory is touched. *made_out: it was absent and has been made.
 //
-// The lock is not held yet. While somebody else creates the store there are files of it and no manifest, and while a
-// manifest takes the place of another a listing may miss both. The manifest comes before anything else is written, so
-// whoever saw what only a whole store has, and no manifest, looks again.
+// The lock is not held yet. While somebody else creates the store there are files of it and no manifest; the manifest
+// comes before anything else is written, so whoever saw what only a whole store has, and no manifest, looks again.
 static daybook_status prepare_directory(daybook_store *store, bool *made_out, daybook_error *error) {
     *made_out = false;
     bool must_exist = (store->options.flags & DAYBOOK_OPEN_MUST_EXIST) != 0;
-    for (int look = 1;; look++) {
-        dbk_directory found;
+    dbk_directory found;
+    DBK_TRY(dbk_directory_inspect(store->vfs, store->path, &found, error));
+    if (found.manifest_count > 0) return DAYBOOK_OK;
+    if (!found.exists) {
+        if (must_exist) return fail_absent(store->path, error);
+        DBK_TRY(make_directory(store, error));
+        *made_out = true;
+        return DAYBOOK_OK;
+    }
+    daybook_status status = check_empty(store, &found, error);
+    if (status == DAYBOOK_EDAMAGED) {
         DBK_TRY(dbk_directory_inspect(store->vfs, store->path, &found, error));
         if (found.manifest_count > 0) return DAYBOOK_OK;
-        if (!found.exists) {
-            if (must_exist) return fail_absent(store->path, error);
-            DBK_TRY(make_directory(store, error));
-            *made_out = true;
-            return DAYBOOK_OK;
-        }
-        daybook_status status = check_empty(store, &found, error);
-        if (status == DAYBOOK_OK) return must_exist ? fail_absent(store->path, error) : DAYBOOK_OK;
-        if (status != DAYBOOK_EDAMAGED || look == LOOKS_MAX) return status;
     }
+    if (status != DAYBOOK_OK) return status;
+    return must_exist ? fail_absent(store->path, error) : DAYBOOK_OK;
 }
 
 static daybook_status sync_journal(daybook_store *store, daybook_error *error) {

@@ -813,7 +813,9 @@ static void a_rebuilt_manifest_gives_no_position_again(void **state) {
 // A directory as others change it while it is looked at. The lock is not held at that time.
 static struct {
     dbk_sim *sim;
+    unsigned shown_manifests;  // listings before these
     unsigned hidden_manifests; // listings that meet a manifest neither before nor behind its replacement
+    unsigned gone_manifests;   // files of it that are replaced between a listing and their opening
     bool creates; // somebody makes the store before the journal of an unfinished creation is read
     bool undoes;  // ... or takes that journal away
     int (*visit)(void *context, const daybook_vfs_entry *entry);
@@ -829,7 +831,10 @@ static int list_beside_others(daybook_vfs *vfs, const char *path,
                               int (*visit)(void *context, const daybook_vfs_entry *entry), void *context) {
     (void)vfs;
     daybook_vfs *plain = dbk_sim_vfs(others.sim);
-    if (others.hidden_manifests == 0) return plain->list(plain, path, visit, context);
+    if (others.shown_manifests > 0 || others.hidden_manifests == 0) {
+        if (others.shown_manifests > 0) others.shown_manifests--;
+        return plain->list(plain, path, visit, context);
+    }
     others.hidden_manifests--;
     others.visit = visit;
     others.visit_context = context;
@@ -850,6 +855,11 @@ static int open_beside_others(daybook_vfs *vfs, const char *path, unsigned flags
     if (strcmp(path, "/s/journal") == 0 && others.undoes) {
         others.undoes = false;
         assert_int_equal(plain->unlink(plain, path), 0);
+    }
+    bool creates = (flags & DAYBOOK_VFS_CREATE) != 0;
+    if (others.gone_manifests > 0 && !creates && strstr(path, "/manifest-") != NULL) {
+        others.gone_manifests--;
+        return -ENOENT;
     }
     return plain->open(vfs, path, flags, file_out);
 }
@@ -926,6 +936,67 @@ static void a_manifest_that_is_being_replaced_is_not_lost(void **state) {
     }
 }
 
+static daybook_status verify_it(fixture *at) {
+    return daybook_verify("/s", &at->options, NULL, NULL, NULL, NULL, &at->error);
+}
+
+static daybook_status repair_nothing(fixture *at) {
+    return daybook_repair("/s", &at->options, 1, NULL, NULL, &at->error);
+}
+
+static daybook_status back_it_up(fixture *at) {
+    daybook_store *store = NULL;
+    DBK_TRY(try_open(at, DAYBOOK_OPEN_READ_ONLY, &store));
+    daybook_status status = daybook_backup(store, "/b", NULL, NULL, &at->error);
+    (void)daybook_close(store, NULL);
+    return status;
+}
+
+static daybook_status restore_it(fixture *at) {
+    static unsigned count;
+    char path[16];
+    (void)snprintf(path, sizeof path, "/r%u", count++);
+    return daybook_restore("/b", path, &at->options, NULL, NULL, &at->error);
+}
+
+// Where there is one already: that is what it says, and nothing else.
+static daybook_status restore_onto_it(fixture *at) {
+    daybook_status status = daybook_restore("/b", "/s", &at->options, NULL, NULL, &at->error);
+    return status == DAYBOOK_EEXISTS ? DAYBOOK_OK : DAYBOOK_EINVALID;
+}
+
+// Whatever looks at a store or a backup without its lock, whichever look misses the manifest.
+static void a_manifest_is_looked_for_by_all(void **state) {
+    (void)state;
+    static daybook_status (*const ways[])(fixture * at) = {verify_it, repair_nothing, back_it_up, restore_it,
+                                                           restore_onto_it};
+    fixture at;
+    daybook_vfs vfs;
+    begin(&at, 33);
+    daybook_store *store = open_store(&at, 0);
+    assert_int_equal(append_to(store, "orders.1.placed"), DAYBOOK_OK);
+    assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_backup(store, "/b", NULL, NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        bool met = true;
+        for (unsigned shown = 0; met; shown++) {
+            for (unsigned gone = 0; gone <= 2; gone += 2) {
+                look_beside_others(&at, &vfs);
+                others.shown_manifests = shown;
+                others.hidden_manifests = 3;
+                others.gone_manifests = gone;
+                if (ways[i](&at) != DAYBOOK_OK)
+                    fail_msg("way %u, listing %u: %s", (unsigned)i, shown, at.error.message);
+                at.options.vfs = at.vfs;
+                met = others.hidden_manifests == 0;
+                assert_true(shown > 0 || met);
+            }
+        }
+    }
+    end(&at);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_store_is_made_and_found_again),
@@ -955,6 +1026,7 @@ int main(void) {
         cmocka_unit_test(a_store_that_others_are_making_is_opened),
         cmocka_unit_test(what_others_began_and_took_back_is_made),
         cmocka_unit_test(a_manifest_that_is_being_replaced_is_not_lost),
+        cmocka_unit_test(a_manifest_is_looked_for_by_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
