@@ -14,7 +14,7 @@ enum {
     CHUNK_POSITIONS = 128, // asked of a memory table at once
     LEAP_FACTOR = 16,
     SCAN_SHARE = 3,       // a group with more than 1/3 of the source's events is not used
-    SCAN_SPAN_MAX = 2048, // so short a stretch of a memory table is scanned rather than indexed
+    SCAN_SPAN_MAX = 2048, // so short a stretch of a memory table is scanned, unless its index pays
 };
 
 typedef struct leaf {
@@ -321,7 +321,8 @@ static daybook_status plan(dbk_candidates *candidates, const dbk_group *groups, 
                            uint64_t span, daybook_error *error) {
     candidates->groups = dbk_arena_alloc(candidates->arena, group_count * sizeof *candidates->groups + 1);
     if (candidates->groups == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory planning a read");
-    bool keys_only = candidates->source->memtable != NULL && span <= SCAN_SPAN_MAX;
+    dbk_memtable *memtable = candidates->source->memtable;
+    bool keys_only = memtable != NULL && span <= SCAN_SPAN_MAX && !dbk_memtable_index_pays(memtable, span);
     for (size_t i = 0; i < group_count; i++) {
         if (groups[i].clause_count == 0) {
             candidates->none = true;

@@ -6,8 +6,8 @@
 // wildcards, else each subject the dictionary lists that matches. A term's entry says how many events have
 // it; where only a part of the segment counts (the first that is in question), or events of it were removed,
 // its posting list is counted: by groups of numbers, or number by number against the removed ones. What
-// memory tables hold is looked at event by event, or, by filters without wildcards, along the subject's
-// chain.
+// memory tables hold is looked at event by event, as far as their index says it may match, or, by filters
+// without wildcards, along the subject's chain.
 //
 // Cost: one look-up for each segment and filter without wildcards, mostly answered by the segment's filter;
 // with wildcards a step for each subject below the filter's literal tokens in each segment. Where events of a
@@ -172,12 +172,43 @@ static bool is_wanted(const counting *of, const dbk_event *event) {
     return of->filter_count == 0;
 }
 
-static void count_each(counting *of, uint64_t last) {
-    for (uint64_t position = of->first; position <= last; position++) {
+static daybook_status count_each(counting *of, dbk_candidates *candidates, uint64_t last,
+                                 daybook_error *error) {
+    daybook_status status;
+    uint64_t position = of->first;
+    while ((status = dbk_candidates_seek(candidates, position, &position, error)) == DAYBOOK_OK) {
         dbk_event event;
+        if (position > last) return DAYBOOK_OK;
         if (dbk_memtable_get(of->source->memtable, position, &event) == DAYBOOK_OK)
             of->count += is_wanted(of, &event);
+        position++;
     }
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+static daybook_status count_candidates(counting *of, dbk_arena *arena, uint64_t last, daybook_error *error) {
+    daybook_query query;
+    dbk_compiled compiled;
+    dbk_candidates *candidates;
+    daybook_query_init(&query);
+    query.filters = of->filters;
+    query.filter_count = of->filter_count;
+    if (dbk_query_compile(of->store, &query, of->stream, arena, &compiled) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory counting events");
+    DBK_TRY(dbk_candidates_open(of->store->allocator, of->source, compiled.groups, compiled.group_count,
+                                last - of->first + 1, &candidates, error));
+    daybook_status status = count_each(of, candidates, last, error);
+    dbk_candidates_close(candidates);
+    return status;
+}
+
+static daybook_status count_by_index(counting *of, uint64_t last, daybook_error *error) {
+    dbk_arena *arena;
+    if (dbk_arena_new(of->store->allocator, 1024, &arena) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory counting events");
+    daybook_status status = count_candidates(of, arena, last, error);
+    dbk_arena_free(arena);
+    return status;
 }
 
 // Newest first: the table chains the events of a subject.
@@ -208,10 +239,7 @@ static daybook_status count_in_memtable(counting *of, uint64_t last, daybook_err
     uint64_t position = dbk_memtable_find_seq(of->source->memtable, of->stream->id, of->seq_from);
     if (position > of->first) of->first = position;
     if (of->first > last) return DAYBOOK_OK;
-    if (has_wildcards(of)) {
-        count_each(of, last);
-        return DAYBOOK_OK;
-    }
+    if (has_wildcards(of)) return count_by_index(of, last, error);
     for (size_t i = 0; i < of->filter_count; i++) {
         if (count_chain(of, of->filters[i], last) != DAYBOOK_OK)
             return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory counting events");

@@ -11,7 +11,8 @@
 //                 insert, because every append needs them. Guarded by index_lock.
 //   terms         every term of every event -> ascending slots. Costs as much as all the rest of an insert
 //                 together, so it is built when somebody first asks, up to the events there are, and caught
-//                 up at each later question.
+//                 up at each later question. Who can do without for a short stretch asks first whether it
+//                 pays (dbk_memtable_index_pays).
 //                 Guarded by term_lock, which inserting never takes: building it holds up no append.
 //
 // Ids made by the store are not in the id map: their milliseconds are those of `recorded`, which never goes
@@ -29,6 +30,7 @@ enum {
     DATA_CHUNK_SIZE = 1 << 20,
     CHAIN_COLLECT_MAX = 4096, // above this many events of one key, ascending reads use the term index
     INLINE_SLOTS = 2,
+    INDEX_COST = 16, // of an event, in events looked at
 };
 
 typedef struct slot {
@@ -97,7 +99,8 @@ struct dbk_memtable {
     size_t term_count;
     size_t term_capacity;
     dbk_arena *term_arena;
-    uint64_t indexed; // slots in the term index
+    atomic_uint_fast64_t indexed;        // slots in the term index; changed under term_lock
+    atomic_uint_fast64_t looked_through; // events, since the index was last brought up to date
 };
 
 // ---- Life -------------------------------------------------------------------------------------------------
@@ -594,8 +597,15 @@ static daybook_status catch_up(dbk_memtable *memtable) {
         if (status != DAYBOOK_OK) break;
         memtable->indexed++;
     }
+    atomic_store_explicit(&memtable->looked_through, 0, memory_order_relaxed);
     count_bytes(memtable, dbk_arena_bytes(memtable->term_arena) - before);
     return status;
+}
+
+bool dbk_memtable_index_pays(dbk_memtable *memtable, uint64_t span) {
+    uint64_t lacking = published(memtable) - atomic_load_explicit(&memtable->indexed, memory_order_relaxed);
+    uint64_t before = atomic_fetch_add_explicit(&memtable->looked_through, span, memory_order_relaxed);
+    return before + span >= lacking * INDEX_COST;
 }
 
 // Number of leading slots below `limit`.
