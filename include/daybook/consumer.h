@@ -70,7 +70,10 @@ enum daybook_consumer_flag {
     DAYBOOK_CONSUMER_HEADERS_ONLY = 2, /* messages have no data; `data_size` says how much there is */
     /** Of one aggregate at most one message is in flight; the next comes when it is settled. Explicit
      *  acknowledgement only. */
-    DAYBOOK_CONSUMER_IN_ORDER = 4
+    DAYBOOK_CONSUMER_IN_ORDER = 4,
+    /** Of daybook_consumer_add and _update only, not kept: a filter that matches nothing the stream captures is no
+     *  slip (EINVALID), because the stream is to capture it later. */
+    DAYBOOK_CONSUMER_OTHER_SUBJECTS = 8
 };
 
 /** 0 means no limit where a limit is meant. Borrowed by the calls; in daybook_consumer_info from it. */

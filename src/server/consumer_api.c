@@ -199,6 +199,11 @@ static bool has_room(const creating *create, dbk_api_error *error_out) {
     return count < (uint64_t)max || dbk_api_fail(error_out, DBK_API_ERR_MAXIMUM_CONSUMERS_LIMIT);
 }
 
+// nats-server asks no more from 2.10 on: subjects of the stream may come later.
+static void allow_other_subjects(const dbk_jetstream *jetstream, daybook_consumer_config *config) {
+    if (jetstream->dial.version >= 210) config->flags |= DAYBOOK_CONSUMER_OTHER_SUBJECTS;
+}
+
 static bool add_consumer(const creating *create, dbk_api_error *error_out) {
     dbk_js_call *call = create->call;
     daybook_consumer_config stored;
@@ -209,6 +214,7 @@ static bool add_consumer(const creating *create, dbk_api_error *error_out) {
     if (!has_room(create, error_out) ||
         !dbk_api_consumer_config_to_store(&create->request.config, NULL, call->arena, &stored, error_out))
         return false;
+    allow_other_subjects(call->jetstream, &stored);
     daybook_status status =
         daybook_consumer_add(call->jetstream->store, create->stream, &stored, &call->opened.handle, &cause);
     return status == DAYBOOK_OK || fail_store(status, &cause, error_out);
@@ -242,6 +248,7 @@ static bool change_consumer(const creating *create, const daybook_consumer_info 
         !dbk_api_consumer_config_to_store(&create->request.config, &present->config, call->arena, &stored,
                                           error_out))
         return false;
+    allow_other_subjects(call->jetstream, &stored);
     daybook_status status = daybook_consumer_update(call->jetstream->store, create->stream, &stored, &cause);
     return status == DAYBOOK_OK || fail_store(status, &cause, error_out);
 }

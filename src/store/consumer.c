@@ -511,11 +511,13 @@ static daybook_status check_config(const daybook_store *store, const daybook_con
     return dbk_consumer_config_validate(config, error);
 }
 
-// Nothing of the stream may ever match: most likely a slip.
-static daybook_status check_filters(const dbk_stream *stream, const daybook_consumer_config *config,
+// Nothing of the stream may ever match: most likely a slip. What is left is what is kept.
+static daybook_status check_filters(const dbk_stream *stream, daybook_consumer_config *config,
                                     daybook_error *error) {
     const daybook_stream_config *captures = atomic_load(&((dbk_stream *)(uintptr_t)stream)->config);
-    if ((captures->flags & DAYBOOK_STREAM_OTHER_SUBJECTS) != 0) return DAYBOOK_OK;
+    bool is_no_slip = (config->flags & DAYBOOK_CONSUMER_OTHER_SUBJECTS) != 0;
+    config->flags &= ~(unsigned)DAYBOOK_CONSUMER_OTHER_SUBJECTS;
+    if (is_no_slip || (captures->flags & DAYBOOK_STREAM_OTHER_SUBJECTS) != 0) return DAYBOOK_OK;
     for (size_t i = 0; i < config->filter_count; i++) {
         bool meets = false;
         for (size_t j = 0; j < captures->subject_count; j++)
@@ -666,10 +668,11 @@ daybook_status daybook_consumer_add(daybook_store *store, daybook_slice stream_n
     DBK_TRY(dbk_consumers_get(store, &registry, error));
     dbk_stream *stream;
     DBK_TRY(find_stream(store, stream_name, &stream, error));
-    DBK_TRY(check_filters(stream, config, error));
+    daybook_consumer_config kept = *config;
+    DBK_TRY(check_filters(stream, &kept, error));
     dbk_consumer *consumer = NULL;
     pthread_mutex_lock(&registry->change_lock);
-    daybook_status status = add(registry, stream, config, &consumer, error);
+    daybook_status status = add(registry, stream, &kept, &consumer, error);
     pthread_mutex_unlock(&registry->change_lock);
     if (status != DAYBOOK_OK) return status;
     if (consumer_out != NULL) return new_handle(registry, consumer, consumer_out, error);
@@ -734,10 +737,11 @@ daybook_status daybook_consumer_update(daybook_store *store, daybook_slice strea
     DBK_TRY(check_config(store, config, error));
     dbk_consumer *consumer;
     DBK_TRY(find_consumer(store, stream_name, config->name, &consumer, error));
-    daybook_status status = check_filters(consumer->stream, config, error);
+    daybook_consumer_config kept = *config;
+    daybook_status status = check_filters(consumer->stream, &kept, error);
     struct dbk_consumers *registry = atomic_load(&store->consumers);
     pthread_mutex_lock(&registry->change_lock);
-    if (status == DAYBOOK_OK) status = update(consumer, config, error);
+    if (status == DAYBOOK_OK) status = update(consumer, &kept, error);
     pthread_mutex_unlock(&registry->change_lock);
     dbk_consumer_unref(consumer);
     return status;

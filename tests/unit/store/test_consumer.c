@@ -348,7 +348,16 @@ static void filters_pass_what_matches_one_of_them(void **state) {
     filters[0] = daybook_text("t.1");
     config.filters = filters;
     assert_int_equal(daybook_consumer_update(at->store, daybook_text("S"), &config, NULL), DAYBOOK_EINVALID);
+    // Unless that is meant; it is not kept that it was.
+    config.flags |= DAYBOOK_CONSUMER_OTHER_SUBJECTS;
+    assert_int_equal(daybook_consumer_update(at->store, daybook_text("S"), &config, NULL), DAYBOOK_OK);
+    config.name = daybook_text("d");
+    assert_int_equal(daybook_consumer_add(at->store, daybook_text("S"), &config, NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(info_of(at, "c").pending_count, 0);
+    assert_int_equal(info_of(at, "d").pending_count, 0);
     daybook_consumer_close(consumer);
+    reopen(at);
+    daybook_consumer_close(open_again(at, "d"));
 }
 
 static void order_is_kept_per_aggregate(void **state) {
