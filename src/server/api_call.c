@@ -101,6 +101,7 @@ static dbk_js_call *new_call(dbk_jetstream *jetstream, const route *to, dbk_clie
     if (call == NULL) return NULL;
     call->jetstream = jetstream;
     call->kind = to->kind;
+    call->settings = jetstream->settings;
     call->api_total = jetstream->api_total;
     call->api_errors = jetstream->api_errors;
     call->api_in_flight = jetstream->api_in_flight;
@@ -129,9 +130,9 @@ static dbk_js_call *new_call(dbk_jetstream *jetstream, const route *to, dbk_clie
 static bool level_suffices(const dbk_js_call *call) {
     dbk_slice value;
     uint64_t level;
-    if (call->jetstream->dial.version < 212 || call->headers.size == 0) return true;
+    if (call->jetstream->version < 212 || call->headers.size == 0) return true;
     if (!dbk_headers_find(call->headers, daybook_text("Nats-Required-Api-Level"), &value)) return true;
-    return dbk_header_number(value, &level) && level <= (uint64_t)dbk_api_dial_level(&call->jetstream->dial);
+    return dbk_header_number(value, &level) && level <= (uint64_t)dbk_api_dial_level(&call->settings.dial);
 }
 
 static void run_call(dbk_job *job) {
@@ -195,7 +196,7 @@ static void refuse(dbk_jetstream *jetstream, dbk_slice reply, dbk_api_error_kind
 
 static void begin_call(dbk_jetstream *jetstream, const route *to, dbk_client *from, dbk_slice subject,
                        const dbk_message *message) {
-    dbk_js_call *call = jetstream->api_in_flight >= jetstream->requests_max
+    dbk_js_call *call = jetstream->api_in_flight >= jetstream->settings.requests_max
                             ? NULL
                             : new_call(jetstream, to, from, subject, message);
     if (call == NULL) {

@@ -19,6 +19,7 @@ struct dbk_js_call {
     dbk_job job;
     dbk_jetstream *jetstream;
     dbk_api_answer kind;
+    dbk_js_settings settings;       // as they were when the call came
     void (*run)(dbk_js_call *call); // on a worker: fills `answer`
     dbk_slice subject; // "STREAM.INFO.ORDERS": without the prefix; borrowed from bytes, as those below
     dbk_slice reply;

@@ -104,7 +104,7 @@ static bool is_refused(dbk_js_publish *publish, const dbk_publish_headers *said,
     dbk_slice id = said->values[DBK_PUBLISH_BATCH_ID];
     dbk_slice commit = said->values[DBK_PUBLISH_BATCH_COMMIT];
     bool commits = dbk_publish_headers_have(said, DBK_PUBLISH_BATCH_COMMIT);
-    bool may_end = publish->stream->jetstream->dial.version >= 214;
+    bool may_end = publish->stream->jetstream->version >= 214;
     if (!publish->stream->rules.allow_atomic) {
         dbk_js_refuse(publish, DBK_API_ERR_ATOMIC_PUBLISH_DISABLED);
     } else if (id.size == 0 || id.size > ID_SIZE_MAX) {
@@ -130,8 +130,8 @@ static dbk_js_batch *place(dbk_js_publish *publish, dbk_slice id, uint64_t numbe
     dbk_js_batch *batch = find_batch(stream, id);
     dbk_api_error_kind kind = DBK_API_ERR_ATOMIC_PUBLISH_INCOMPLETE_BATCH;
     if (batch == NULL && number == 1) {
-        if (stream->batch_count < jetstream->stream_batches_max &&
-            jetstream->batch_count < jetstream->batches_max &&
+        if (stream->batch_count < jetstream->settings.stream_batches_max &&
+            jetstream->batch_count < jetstream->settings.batches_max &&
             jetstream->batch_bytes + publish->held_size <= TOTAL_BYTES_MAX) {
             batch = new_batch(stream, id);
             kind = DBK_API_ERR_INSUFFICIENT_RESOURCES;
@@ -141,11 +141,12 @@ static dbk_js_batch *place(dbk_js_publish *publish, dbk_slice id, uint64_t numbe
     } else if (batch != NULL && number != batch->count + 1) {
         drop_batch(batch);
         batch = NULL;
-    } else if (batch != NULL && (number > jetstream->batch_size_max ||
+    } else if (batch != NULL && (number > jetstream->settings.batch_size_max ||
                                  batch->bytes + publish->held_size > DAYBOOK_BATCH_SIZE_MAX)) {
         drop_batch(batch);
         batch = NULL;
-        dbk_js_refuse_with(publish, DBK_API_ERR_ATOMIC_PUBLISH_TOO_LARGE_BATCH, jetstream->batch_size_max);
+        dbk_js_refuse_with(publish, DBK_API_ERR_ATOMIC_PUBLISH_TOO_LARGE_BATCH,
+                           jetstream->settings.batch_size_max);
         return NULL;
     } else if (batch != NULL && jetstream->batch_bytes + publish->held_size > TOTAL_BYTES_MAX) {
         drop_batch(batch);
@@ -161,7 +162,7 @@ bool dbk_js_batch_take(dbk_js_publish *publish) {
     dbk_jetstream *jetstream = stream->jetstream;
     dbk_publish_headers said;
     uint64_t number;
-    if (publish->header_size == 0 || jetstream->dial.version < 212) return false;
+    if (publish->header_size == 0 || jetstream->version < 212) return false;
     dbk_publish_headers_read(dbk_js_publish_headers(publish), &said);
     if (!dbk_publish_headers_have(&said, DBK_PUBLISH_BATCH_ID)) return false;
     if (is_refused(publish, &said, &number)) return true;
@@ -170,7 +171,7 @@ bool dbk_js_batch_take(dbk_js_publish *publish) {
     if (batch == NULL) return true;
     if (!dbk_publish_headers_have(&said, DBK_PUBLISH_BATCH_COMMIT)) {
         add_member(batch, publish);
-        dbk_server_start_timer(jetstream->server, &batch->timer, jetstream->batch_timeout_ns);
+        dbk_server_start_timer(jetstream->server, &batch->timer, jetstream->settings.batch_timeout_ns);
         if (publish->wants_ack)
             (void)dbk_server_reply(jetstream->server, dbk_js_publish_reply(publish), daybook_bytes(NULL, 0),
                                    daybook_bytes(NULL, 0));

@@ -276,9 +276,19 @@ static bool check_sizes(const dbk_js_making *make, dbk_api_error *error_out) {
 }
 
 static bool check_ttl(const dbk_js_making *make, dbk_api_error *error_out) {
-    bool is_known = make->publish->stream->jetstream->dial.version >= 211;
+    bool is_known = make->publish->stream->jetstream->version >= 211;
     if (!is_known || !dbk_js_making_has(make, DBK_PUBLISH_TTL) || make->rules->allow_ttl) return true;
     return dbk_api_fail(error_out, DBK_API_ERR_MESSAGE_TTL_DISABLED);
+}
+
+// All that streams take together.
+static bool check_room(const dbk_js_making *make, dbk_api_error *error_out) {
+    dbk_jetstream *jetstream = make->publish->stream->jetstream;
+    dbk_api_error_kind kind;
+    if (dbk_js_usage_take(&jetstream->usage, make->rules->in_memory ? DBK_JS_MEMORY : DBK_JS_FILES,
+                          make->event.subject.size + make->publish->payload_size, &kind))
+        return true;
+    return dbk_api_fail(error_out, kind);
 }
 
 // nats-server's order, but for ids, which the store looks at before all conditions.
@@ -289,7 +299,7 @@ static bool check(dbk_js_making *make, dbk_api_error *error_out) {
         !dbk_slice_equal(make->said.values[DBK_PUBLISH_EXPECTED_STREAM], stream->name))
         return dbk_api_fail(error_out, DBK_API_ERR_STREAM_NOT_MATCH);
     return check_ttl(make, error_out) && add_conditions(make, error_out) && check_rollup(make, error_out) &&
-           check_sizes(make, error_out);
+           check_sizes(make, error_out) && check_room(make, error_out);
 }
 
 // The publish belongs to the commit thread, or is finished, when this returns.

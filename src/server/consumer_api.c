@@ -115,7 +115,7 @@ void dbk_js_consumer_info(dbk_js_call *call) {
     if (fill_info(call, of, &info, &error)) {
         info.waiting_count = call->waiting_count;
         info.push_bound = call->push_bound;
-        dbk_api_write_consumer(&call->answer, &call->jetstream->dial, call->kind, &info);
+        dbk_api_write_consumer(&call->answer, &call->settings.dial, call->kind, &info);
     } else {
         dbk_js_call_fail(call, &error);
     }
@@ -173,8 +173,7 @@ static bool complete_name(creating *create, dbk_api_error *error_out) {
 }
 
 static bool read_request(creating *create, dbk_api_error *error_out) {
-    dbk_jetstream *jetstream = create->call->jetstream;
-    return dbk_api_read_consumer_create(&jetstream->dial, create->call->body, create->call->arena,
+    return dbk_api_read_consumer_create(&create->call->settings.dial, create->call->body, create->call->arena,
                                         &create->request, error_out) &&
            names_agree(create, error_out) && complete_name(create, error_out);
 }
@@ -189,8 +188,8 @@ static bool fail_store(daybook_status status, const daybook_error *cause, dbk_ap
 static bool has_room(const creating *create, dbk_api_error *error_out) {
     const dbk_jetstream *jetstream = create->call->jetstream;
     int64_t max = create->stream_config.max_consumers;
-    if (jetstream->consumers_max > 0 && (max <= 0 || jetstream->consumers_max < max))
-        max = jetstream->consumers_max;
+    int64_t consumers_max = create->call->settings.consumers_max;
+    if (consumers_max > 0 && (max <= 0 || consumers_max < max)) max = consumers_max;
     if (max <= 0) return true;
     uint64_t count = 0;
     daybook_status status = daybook_consumer_count(jetstream->store, create->stream, &count, NULL);
@@ -279,8 +278,8 @@ static bool make_consumer(creating *create, dbk_api_error *error_out) {
     dbk_js_call *call = create->call;
     dbk_jetstream *jetstream = call->jetstream;
     daybook_consumer_info *present = NULL;
-    if (!dbk_api_consumer_config_check(&jetstream->dial, &create->stream_config, &create->request.config,
-                                       &jetstream->consumer_caps, create->request.is_pedantic, error_out))
+    if (!dbk_api_consumer_config_check(&call->settings.dial, &create->stream_config, &create->request.config,
+                                       &call->settings.consumer_caps, create->request.is_pedantic, error_out))
         return false;
     call->consumer_name = dbk_api_consumer_config_name(&create->request.config);
     daybook_status status =
@@ -317,7 +316,7 @@ static void answer_with_consumer(creating *create) {
     dbk_api_error error;
     if (!get_info(call, create->stream, call->consumer_name, &of)) return;
     if (open_consumer(create, of, &error) && fill_info(call, of, &info, &error)) {
-        dbk_api_write_consumer(&call->answer, &call->jetstream->dial, call->kind, &info);
+        dbk_api_write_consumer(&call->answer, &call->settings.dial, call->kind, &info);
         call->effect = set_consumer;
     } else {
         dbk_js_call_fail(call, &error);
@@ -386,8 +385,7 @@ static bool find_page(consumer_page *page, dbk_js_call *call, int64_t limit) {
     dbk_api_error error;
     dbk_slice stream = dbk_js_call_token(call, 2);
     *page = (consumer_page){.call = call, .limit = limit};
-    if (!dbk_api_read_consumer_page(&call->jetstream->dial, call->body, call->arena, &page->request,
-                                    &error)) {
+    if (!dbk_api_read_consumer_page(&call->settings.dial, call->body, call->arena, &page->request, &error)) {
         dbk_js_call_fail(call, &error);
         return false;
     }
@@ -421,7 +419,7 @@ void dbk_js_consumer_list(dbk_js_call *call) {
     dbk_api_list_writer list;
     if (!find_page(&page, call, DBK_API_PAGE_LIST)) return;
     dbk_api_page said = page_of(&page);
-    dbk_api_list_begin(&list, &call->answer, &jetstream->dial, call->kind, &said);
+    dbk_api_list_begin(&list, &call->answer, &call->settings.dial, call->kind, &said);
     for (size_t i = 0; i < page.count; i++) {
         daybook_consumer_info *of;
         dbk_api_consumer_info info;
@@ -474,7 +472,7 @@ void dbk_js_consumer_pause(dbk_js_call *call) {
     daybook_error cause;
     daybook_error_init(&cause);
     dbk_slice stream = dbk_js_call_token(call, 2);
-    if (!dbk_api_read_consumer_pause(&call->jetstream->dial, call->body, call->arena, &request, &error)) {
+    if (!dbk_api_read_consumer_pause(&call->settings.dial, call->body, call->arena, &request, &error)) {
         dbk_js_call_fail(call, &error);
         return;
     }
@@ -518,7 +516,7 @@ void dbk_js_consumer_unpin(dbk_js_call *call) {
         dbk_js_call_refuse(call, DBK_API_ERR_BAD_REQUEST);
         return;
     }
-    if (!dbk_api_read_consumer_unpin(&call->jetstream->dial, call->body, call->arena, &request, &error)) {
+    if (!dbk_api_read_consumer_unpin(&call->settings.dial, call->body, call->arena, &request, &error)) {
         dbk_js_call_fail(call, &error);
         return;
     }

@@ -286,7 +286,7 @@ static bool read_request(direct *get, dbk_slice subject, dbk_slice body, dbk_sta
     *status_out = DBK_STATUS_DIRECT_EMPTY_REQUEST;
     if (of_subject.size == 0 && body.size == 0) return false;
     *status_out = DBK_STATUS_DIRECT_MALFORMED_REQUEST;
-    if (!dbk_api_read_message_get(&jetstream->dial, body, get->arena, request, &error)) return false;
+    if (!dbk_api_read_message_get(&jetstream->settings.dial, body, get->arena, request, &error)) return false;
     *status_out = DBK_STATUS_DIRECT_BAD_REQUEST;
     if (of_subject.size > 0) {
         dbk_slice copy = dbk_arena_copy_text(get->arena, of_subject);
@@ -329,7 +329,7 @@ void dbk_js_serve_direct(dbk_jetstream *jetstream, dbk_client *from, dbk_slice s
     direct *get = NULL;
     if (stream != NULL && stream->allow_direct) {
         status = DBK_STATUS_TOO_MANY_REQUESTS;
-        if (jetstream->direct_count < jetstream->requests_max)
+        if (jetstream->direct_count < jetstream->settings.requests_max)
             get = new_direct(stream, from, message->reply, message->payload.size);
     }
     if (get != NULL && read_request(get, subject, dbk_message_data(message), &status)) {

@@ -244,6 +244,7 @@ daybook_status dbk_js_set_stream(dbk_jetstream *jetstream, const dbk_api_stream_
     dbk_js_rewrite_unref(stream->rules.rewrite);
     stream->rules =
         (dbk_js_rules){.no_ack = config->no_ack,
+                       .in_memory = config->storage == DAYBOOK_STORAGE_MEMORY,
                        .is_sealed = config->sealed,
                        .allow_rollup = config->allow_rollup_hdrs && !config->deny_purge,
                        .allow_ttl = config->allow_msg_ttl,
@@ -333,7 +334,7 @@ dbk_js_consumer *dbk_js_get_consumer(dbk_js_stream *stream, dbk_slice name) {
 
 dbk_js_consumer *dbk_js_reach_consumer(dbk_js_stream *stream, dbk_slice name) {
     const dbk_jetstream *jetstream = stream->jetstream;
-    if (jetstream->opening_count >= jetstream->requests_max)
+    if (jetstream->opening_count >= jetstream->settings.requests_max)
         return dbk_js_find_consumer(jetstream, stream->name, name);
     return dbk_js_get_consumer(stream, name);
 }
@@ -648,6 +649,35 @@ static daybook_status add_services(dbk_jetstream *jetstream) {
                            &jetstream->domain_api);
 }
 
+static void take_settings(dbk_jetstream *jetstream) {
+    const dbk_jetstream_options *said = &jetstream->server->options->jetstream;
+    dbk_js_settings *settings = &jetstream->settings;
+    dbk_api_dial_init(&settings->dial, jetstream->announced);
+    settings->dial.is_strict = settings->dial.is_strict && said->strict;
+    settings->stream_limits =
+        (dbk_api_stream_limits){.lacks = DBK_API_LACKS_MESSAGE_TTL,
+                                .duplicate_window_max_ns = said->duplicates_max_ns,
+                                .max_bytes_required = said->stream_bytes_required,
+                                .stream_bytes_max_file = said->stream_bytes_max,
+                                .stream_bytes_max_memory = said->memory_stream_bytes_max};
+    settings->consumer_caps = (dbk_api_consumer_caps){.max_ack_pending = said->ack_pending_max,
+                                                      .max_request_batch = said->request_batch_max};
+    settings->requests_max = (uint64_t)said->request_queue_limit;
+    settings->batches_max = (uint64_t)said->batch_inflight_total;
+    settings->stream_batches_max = (uint64_t)said->batch_inflight_per_stream;
+    settings->batch_size_max = (uint64_t)said->batch_size_max;
+    settings->batch_timeout_ns = said->batch_timeout_ns;
+    settings->streams_max = said->streams_max;
+    settings->consumers_max = said->consumers_max;
+    settings->server_room = (dbk_js_room){.bytes_max = {said->file_max, said->memory_max}};
+    settings->account_room = (dbk_js_room){.bytes_max = {said->account_file_max, said->account_memory_max}};
+    dbk_js_usage_set_room(&jetstream->usage, &settings->server_room, &settings->account_room);
+}
+
+void dbk_jetstream_reload(dbk_jetstream *jetstream) {
+    if (jetstream != NULL) take_settings(jetstream);
+}
+
 static daybook_status copy_options(dbk_jetstream *jetstream) {
     const dbk_server_options *options = jetstream->server->options;
     const dbk_jetstream_options *said = &options->jetstream;
@@ -655,24 +685,8 @@ static daybook_status copy_options(dbk_jetstream *jetstream) {
     char *domain = dbk_copy_text(jetstream->allocator, daybook_text(said->domain));
     jetstream->domain = daybook_text(domain);
     if (jetstream->announced == NULL || domain == NULL) return DAYBOOK_ENOMEM;
-    dbk_api_dial_init(&jetstream->dial, jetstream->announced);
-    jetstream->dial.is_strict = jetstream->dial.is_strict && said->strict;
-    jetstream->stream_limits = (dbk_api_stream_limits){.lacks = DBK_API_LACKS_MESSAGE_TTL,
-                                                       .duplicate_window_max_ns = said->duplicates_max_ns,
-                                                       .max_bytes_required = said->stream_bytes_required,
-                                                       .stream_bytes_max_file = said->stream_bytes_max,
-                                                       .stream_bytes_max_memory = said->stream_bytes_max};
-    jetstream->consumer_caps = (dbk_api_consumer_caps){.max_ack_pending = said->ack_pending_max,
-                                                       .max_request_batch = said->request_batch_max};
-    jetstream->requests_max = (uint64_t)said->request_queue_limit;
-    jetstream->batches_max = (uint64_t)said->batch_inflight_total;
-    jetstream->stream_batches_max = (uint64_t)said->batch_inflight_per_stream;
-    jetstream->batch_size_max = (uint64_t)said->batch_size_max;
-    jetstream->batch_timeout_ns = said->batch_timeout_ns;
-    jetstream->streams_max = said->streams_max;
-    jetstream->consumers_max = said->consumers_max;
-    jetstream->memory_max = said->memory_max;
-    jetstream->file_max = said->file_max;
+    take_settings(jetstream);
+    jetstream->version = jetstream->settings.dial.version;
     return DAYBOOK_OK;
 }
 
@@ -687,7 +701,12 @@ daybook_status dbk_jetstream_start(dbk_server *server, dbk_jetstream **jetstream
     dbk_name_table_init(&jetstream->consumers, server->allocator);
     for (size_t i = 0; i < SCRATCH_COUNT; i++)
         dbk_buf_init(&jetstream->scratch[i], server->allocator, SCRATCH_SIZE_MAX);
+    if (!dbk_js_usage_init(&jetstream->usage, server)) {
+        dbk_free(server->allocator, jetstream);
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory starting JetStream");
+    }
     if (pthread_mutex_init(&jetstream->lock, NULL) != 0) {
+        dbk_js_usage_deinit(&jetstream->usage);
         dbk_free(server->allocator, jetstream);
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory starting JetStream");
     }
@@ -743,6 +762,7 @@ void dbk_jetstream_free(dbk_jetstream *jetstream) {
     dbk_name_table_deinit(&jetstream->consumers);
     for (size_t i = 0; i < SCRATCH_COUNT; i++) dbk_buf_deinit(&jetstream->scratch[i]);
     pthread_mutex_destroy(&jetstream->lock);
+    dbk_js_usage_deinit(&jetstream->usage);
     dbk_free(jetstream->allocator, (void *)(uintptr_t)jetstream->domain.data);
     dbk_free(jetstream->allocator, jetstream->announced);
     dbk_free(jetstream->allocator, jetstream);

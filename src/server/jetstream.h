@@ -24,6 +24,8 @@ typedef struct dbk_jetstream dbk_jetstream;
 
 /// Needs server->store, options, jobs, timers, interest. What the store gives; ENOMEM.
 daybook_status dbk_jetstream_start(dbk_server *server, dbk_jetstream **jetstream_out, daybook_error *error);
+/// server->options are others now: bounds hold from the next request on. NULL is fine.
+void dbk_jetstream_reload(dbk_jetstream *jetstream);
 /// Waiting pulls are told "409 Server Shutdown", publishes under way still go to the store and are answered.
 /// NULL is fine.
 void dbk_jetstream_stop(dbk_jetstream *jetstream);

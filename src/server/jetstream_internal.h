@@ -25,6 +25,7 @@
 #include "server/jetstream.h"
 #include "server/server.h"
 #include "server/table.h"
+#include "server/usage.h"
 
 typedef struct dbk_js_stream dbk_js_stream;
 typedef struct dbk_js_consumer dbk_js_consumer;
@@ -35,21 +36,28 @@ typedef struct dbk_js_pull dbk_js_pull;
 typedef struct dbk_js_push dbk_js_push;
 typedef struct dbk_js_delivery dbk_js_delivery;
 
+/// What options say and a reload changes. The loop's; a call takes them along to its worker.
+typedef struct dbk_js_settings {
+    dbk_api_dial dial;
+    dbk_api_stream_limits stream_limits;
+    dbk_api_consumer_caps consumer_caps;
+    int64_t streams_max, consumers_max; // -1: none
+    dbk_js_room server_room, account_room;
+    uint64_t batches_max, stream_batches_max, batch_size_max;
+    uint64_t requests_max; // under way, of each kind: API calls, direct gets, consumers being opened
+    int64_t batch_timeout_ns;
+} dbk_js_settings;
+
 struct dbk_jetstream {
     dbk_server *server;
     daybook_store *store;
     const daybook_allocator *allocator;
-    // Constant: what options say, which a reload may free.
-    dbk_api_dial dial;
+    // Constant: what no reload changes of the options.
     char *announced;
-    dbk_slice domain; // empty: none
-    dbk_api_stream_limits stream_limits;
-    dbk_api_consumer_caps consumer_caps;
-    int64_t streams_max, consumers_max; // -1: none
-    int64_t memory_max, file_max;       // -1: none
-    uint64_t batches_max, stream_batches_max, batch_size_max;
-    uint64_t requests_max; // under way, of each kind: API calls, direct gets, consumers being opened
-    int64_t batch_timeout_ns;
+    dbk_slice domain;         // empty: none
+    int version;              // as dbk_api_dial has it
+    dbk_js_settings settings; // the loop's
+    dbk_js_usage usage;
 
     atomic_bool is_stopping; // read by workers: what was not begun yet is not done any more
     size_t job_count;        // jobs and publishes under way
@@ -103,6 +111,7 @@ void dbk_js_release(dbk_js_share *share);
 typedef struct dbk_js_rules {
     bool no_ack;
     bool is_sealed;
+    bool in_memory;
     bool allow_rollup; // and purging is not denied
     bool allow_ttl;
     bool allow_atomic;

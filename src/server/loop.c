@@ -231,6 +231,7 @@ static void take_over(dbk_server *server, dbk_reload *reload) {
     dbk_tls_context_free(server->tls);
     server->tls = reload->tls;
     server->is_tracing = server->options->log.trace;
+    dbk_jetstream_reload(server->jetstream);
     if ((reload->changed & DBK_CHANGED_LIMITS) != 0) close_beyond_limit(server);
     for (dbk_client *client = server->first_client; client != NULL; client = client->next) {
         if (reload->auth != NULL) dbk_client_reauthorize(client);

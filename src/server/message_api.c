@@ -12,7 +12,7 @@ enum { HEADER_BLOCK_MAX = 1 << 20 };
 
 static bool read_get(dbk_js_call *call, dbk_api_message_get_request *request_out, dbk_api_error *error_out) {
     dbk_api_message_get_request *request = request_out;
-    if (!dbk_api_read_message_get(&call->jetstream->dial, call->body, call->arena, request, error_out))
+    if (!dbk_api_read_message_get(&call->settings.dial, call->body, call->arena, request, error_out))
         return false;
     bool is_any = request->seq > 0 || request->last_by_subj.size > 0 || request->next_by_subj.size > 0;
     bool is_contradiction = request->last_by_subj.size > 0 &&
@@ -93,7 +93,7 @@ void dbk_js_message_get(dbk_js_call *call) {
 
 static bool may_delete(dbk_js_call *call, const dbk_api_stream_config *config,
                        dbk_api_message_delete_request *request_out, dbk_api_error *error_out) {
-    if (!dbk_api_read_message_delete(&call->jetstream->dial, call->body, call->arena, request_out, error_out))
+    if (!dbk_api_read_message_delete(&call->settings.dial, call->body, call->arena, request_out, error_out))
         return false;
     if (call->body.size == 0) return dbk_api_fail(error_out, DBK_API_ERR_BAD_REQUEST);
     if (config->sealed) return dbk_api_fail(error_out, DBK_API_ERR_STREAM_SEALED);

@@ -41,6 +41,8 @@ static void set_defaults(dbk_server_options *options) {
     options->jetstream = (dbk_jetstream_options){
         .memory_max = -1,
         .file_max = -1,
+        .account_memory_max = -1,
+        .account_file_max = -1,
         .strict = true,
         .batch_inflight_per_stream = 50,
         .batch_inflight_total = 1000,

@@ -134,8 +134,10 @@ typedef struct dbk_jetstream_options {
     bool enabled;
     const char
         *store_dir; // as given; the store itself lies in <store_dir>/jetstream. NULL: in the temporary folder
-    int64_t memory_max;                // bytes; -1: not given
-    int64_t file_max;                  // bytes; -1: not given
+    int64_t memory_max;         // bytes of all streams in memory; -1: no limit
+    int64_t file_max;           // the same of those in files
+    int64_t account_memory_max; // the same, as the account has them: clients are told
+    int64_t account_file_max;
     const char *domain;                // NULL: none
     bool strict;                       // refuse unknown fields in requests; default true
     int64_t ack_pending_max;           // upper bound of consumers; 0 none
@@ -147,6 +149,7 @@ typedef struct dbk_jetstream_options {
     int64_t batch_timeout_ns;          // 10 s
     int64_t request_queue_limit;       // API requests waiting; 10,000
     int64_t stream_bytes_max;          // largest max_bytes a stream may ask for; 0 none
+    int64_t memory_stream_bytes_max;   // the same of one in memory
     bool stream_bytes_required;        // a stream must have max_bytes
     int64_t streams_max;               // -1 none
     int64_t consumers_max;             // of a stream; -1 none

@@ -192,6 +192,9 @@ static daybook_status compare_jetstream(comparison *compared) {
     if (texts_differ(now->domain, next->domain)) return fail_named(compared, "jetstream.domain");
     if (now->streams_max != next->streams_max || now->consumers_max != next->consumers_max ||
         now->stream_bytes_max != next->stream_bytes_max ||
+        now->memory_stream_bytes_max != next->memory_stream_bytes_max ||
+        now->account_memory_max != next->account_memory_max ||
+        now->account_file_max != next->account_file_max ||
         now->stream_bytes_required != next->stream_bytes_required)
         compared->changed |= DBK_CHANGED_JETSTREAM;
     DBK_TRY(compare_table(compared, dbk_option_jetstream_keys, "jetstream", 0, now, next));

@@ -432,7 +432,7 @@ void dbk_js_begin_pull(dbk_js_consumer *consumer, dbk_slice reply, dbk_slice bod
         return;
     }
     if (dbk_arena_new(jetstream->allocator, ARENA_CHUNK, &arena) != DAYBOOK_OK) return;
-    if (!dbk_api_read_pull(&jetstream->dial, body, arena, &request, &error)) {
+    if (!dbk_api_read_pull(&jetstream->settings.dial, body, arena, &request, &error)) {
         char block[DBK_API_ERROR_TEXT_SIZE + 64];
         (void)snprintf(block, sizeof block, "NATS/1.0 400 Bad Request - %s\r\n\r\n", error.description);
         tell(consumer, reply, daybook_text(block));

@@ -85,7 +85,7 @@ static void answer_with_stream(dbk_js_call *call, dbk_slice name) {
     dbk_api_stream_info info;
     if (!dbk_js_call_stream(call, name, &config, &of)) return;
     fill_info(call, of, &config, &info);
-    dbk_api_write_stream(&call->answer, &call->jetstream->dial, call->kind, &info,
+    dbk_api_write_stream(&call->answer, &call->settings.dial, call->kind, &info,
                          call->kind == DBK_API_STREAM_CREATE);
     daybook_stream_info_release(call->jetstream->store, of);
 }
@@ -125,10 +125,10 @@ static int count_one(void *context, const daybook_stream_info *info) {
 static bool may_be_made(dbk_js_call *call, const dbk_api_stream_config *config, dbk_api_error *error_out) {
     int64_t count = 0;
     if (dbk_js_is_hidden(config->name)) return dbk_api_fail(error_out, DBK_API_ERR_STREAM_NAME_EXISTS);
-    if (call->jetstream->streams_max < 0) return true;
+    if (call->settings.streams_max < 0) return true;
     daybook_status status = daybook_stream_list(call->jetstream->store, count_one, &count, NULL);
     if (status != DAYBOOK_OK) return dbk_api_fail_status(error_out, status, NULL, DBK_API_ERR_STREAM_CREATE);
-    return count < call->jetstream->streams_max || dbk_api_fail(error_out, DBK_API_ERR_MAXIMUM_STREAMS_LIMIT);
+    return count < call->settings.streams_max || dbk_api_fail(error_out, DBK_API_ERR_MAXIMUM_STREAMS_LIMIT);
 }
 
 static bool fail_store(daybook_status status, const daybook_error *cause, dbk_api_error_kind otherwise,
@@ -151,11 +151,23 @@ static void set_fixed(const dbk_api_stream_config *config, daybook_stream_config
     if (begins_with(config->name, "KV_") || begins_with(config->name, "OBJ_")) stored->aggregate_tokens = 0;
 }
 
+// What streams were promised together, this one with it.
+static bool may_reserve(dbk_js_call *call, const dbk_api_stream_config *config, dbk_api_error *error_out) {
+    dbk_api_error_kind kind;
+    dbk_js_storage storage = config->storage == DAYBOOK_STORAGE_MEMORY ? DBK_JS_MEMORY : DBK_JS_FILES;
+    daybook_status status = dbk_js_usage_may_reserve(call->jetstream->store, &call->settings.server_room,
+                                                     &call->settings.account_room, storage, config->name,
+                                                     config->max_bytes, &kind);
+    if (status == DAYBOOK_OK) return true;
+    if (status == DAYBOOK_ELIMIT) return dbk_api_fail(error_out, kind);
+    return dbk_api_fail_status(error_out, status, NULL, DBK_API_ERR_STREAM_CREATE);
+}
+
 static bool add_stream(dbk_js_call *call, const dbk_api_stream_config *config, dbk_api_error *error_out) {
     daybook_stream_config stored;
     daybook_error cause;
     daybook_error_init(&cause);
-    if (!may_be_made(call, config, error_out) ||
+    if (!may_be_made(call, config, error_out) || !may_reserve(call, config, error_out) ||
         !dbk_api_stream_config_to_store(config, NULL, call->arena, &stored, error_out))
         return false;
     set_fixed(config, &stored);
@@ -176,7 +188,7 @@ static bool update_stream(dbk_js_call *call, const dbk_api_stream_config *config
 // The request, whose name must be that of its subject.
 static bool read_request(dbk_js_call *call, dbk_api_stream_create_request *request_out,
                          dbk_api_error *error_out) {
-    if (!dbk_api_read_stream_create(&call->jetstream->dial, call->body, call->arena, request_out, error_out))
+    if (!dbk_api_read_stream_create(&call->settings.dial, call->body, call->arena, request_out, error_out))
         return false;
     return dbk_slice_equal(request_out->config.name, dbk_js_call_token(call, 2)) ||
            dbk_api_fail(error_out, DBK_API_ERR_STREAM_MISMATCH);
@@ -194,7 +206,7 @@ static bool create_stream(dbk_js_call *call, dbk_api_stream_config *config_out, 
     dbk_api_stream_config present;
     daybook_stream_info *info;
     if (!read_request(call, &request, error_out) ||
-        !dbk_api_stream_config_check(&jetstream->dial, &request.config, &jetstream->stream_limits,
+        !dbk_api_stream_config_check(&call->settings.dial, &request.config, &call->settings.stream_limits,
                                      request.is_pedantic, call->arena, error_out) ||
         !is_served(&request.config, error_out))
         return false;
@@ -232,12 +244,14 @@ static bool change_stream(dbk_js_call *call, dbk_api_stream_config *config_out, 
         return dbk_api_fail(error_out, DBK_API_ERR_STREAM_NOT_FOUND);
     }
     if (status != DAYBOOK_OK) return dbk_api_fail_status(error_out, status, NULL, DBK_API_ERR_STREAM_UPDATE);
-    bool is_changed = read_config(call, info, &present, error_out) &&
-                      dbk_api_stream_config_check_update(&jetstream->dial, &present, &request.config,
-                                                         &jetstream->stream_limits, request.is_pedantic,
-                                                         call->arena, error_out) &&
-                      is_served(&request.config, error_out) &&
-                      update_stream(call, &request.config, &info->config, error_out);
+    bool is_changed =
+        read_config(call, info, &present, error_out) &&
+        dbk_api_stream_config_check_update(&call->settings.dial, &present, &request.config,
+                                           &call->settings.stream_limits, request.is_pedantic, call->arena,
+                                           error_out) &&
+        is_served(&request.config, error_out) &&
+        (request.config.max_bytes <= present.max_bytes || may_reserve(call, &request.config, error_out)) &&
+        update_stream(call, &request.config, &info->config, error_out);
     daybook_stream_info_release(jetstream->store, info);
     *config_out = request.config;
     return is_changed;
@@ -327,7 +341,7 @@ void dbk_js_stream_info(dbk_js_call *call) {
     dbk_api_error error;
     subject_page subjects = {0};
     dbk_api_page page = {0};
-    if (!dbk_api_read_stream_info(&jetstream->dial, call->body, call->arena, &request, &error)) {
+    if (!dbk_api_read_stream_info(&call->settings.dial, call->body, call->arena, &request, &error)) {
         dbk_js_call_fail(call, &error);
         return;
     }
@@ -349,7 +363,7 @@ void dbk_js_stream_info(dbk_js_call *call) {
     if (status == DAYBOOK_OK && request.deleted_details) status = list_gaps(&gaps, name);
     info.state.deleted = (dbk_api_numbers){.items = gaps.items, .count = gaps.count};
     if (status == DAYBOOK_OK) {
-        dbk_api_write_stream_info(&call->answer, &jetstream->dial, &info, &page);
+        dbk_api_write_stream_info(&call->answer, &call->settings.dial, &info, &page);
     } else {
         dbk_js_call_fail_status(call, status, NULL, DBK_API_ERR_STREAM_GENERAL);
     }
@@ -393,7 +407,7 @@ static bool find_page(stream_page *page, dbk_js_call *call, int64_t limit) {
     *page = (stream_page){.call = call, .limit = limit};
     page->names = dbk_arena_alloc(call->arena, (size_t)limit * sizeof *page->names);
     if (page->names == NULL) return dbk_api_fail_memory(&page->error);
-    if (!dbk_api_read_stream_page(&call->jetstream->dial, call->body, call->arena, &page->request,
+    if (!dbk_api_read_stream_page(&call->settings.dial, call->body, call->arena, &page->request,
                                   &page->error))
         return false;
     if (page->request.offset < 0) page->request.offset = 0;
@@ -431,7 +445,7 @@ void dbk_js_stream_list(dbk_js_call *call) {
         return;
     }
     dbk_api_page said = page_of(&page);
-    dbk_api_list_begin(&list, &call->answer, &jetstream->dial, call->kind, &said);
+    dbk_api_list_begin(&list, &call->answer, &call->settings.dial, call->kind, &said);
     for (size_t i = 0; i < page.count; i++) {
         daybook_stream_info *of;
         dbk_api_stream_config config;
@@ -482,8 +496,7 @@ void dbk_js_stream_delete(dbk_js_call *call) {
 static bool read_purge(dbk_js_call *call, const dbk_api_stream_config *config,
                        daybook_purge_options *options_out, dbk_api_error *error_out) {
     dbk_api_purge_request request;
-    if (!dbk_api_read_purge(&call->jetstream->dial, call->body, call->arena, &request, error_out))
-        return false;
+    if (!dbk_api_read_purge(&call->settings.dial, call->body, call->arena, &request, error_out)) return false;
     if (request.seq > 0 && request.keep > 0) return dbk_api_fail(error_out, DBK_API_ERR_BAD_REQUEST);
     if (config->sealed) return dbk_api_fail(error_out, DBK_API_ERR_STREAM_SEALED);
     if (config->deny_purge)
@@ -538,21 +551,24 @@ static int add_up_consumer(void *context, dbk_slice stream, dbk_slice name) {
     return 0;
 }
 
+static int64_t or_none(int64_t limit) {
+    return limit > 0 ? limit : -1;
+}
+
 void dbk_js_account_info(dbk_js_call *call) {
     dbk_jetstream *jetstream = call->jetstream;
+    const dbk_api_stream_limits *limits = &call->settings.stream_limits;
     daybook_error cause;
     daybook_error_init(&cause);
     dbk_api_account_info account = {
-        .limits = {.max_memory = jetstream->memory_max,
-                   .max_storage = jetstream->file_max,
-                   .max_streams = jetstream->streams_max,
-                   .max_consumers = jetstream->consumers_max,
-                   .max_ack_pending = jetstream->consumer_caps.max_ack_pending > 0
-                                          ? jetstream->consumer_caps.max_ack_pending
-                                          : -1,
-                   .memory_max_stream_bytes = -1,
-                   .storage_max_stream_bytes = -1,
-                   .max_bytes_required = jetstream->stream_limits.max_bytes_required},
+        .limits = {.max_memory = call->settings.account_room.bytes_max[DBK_JS_MEMORY],
+                   .max_storage = call->settings.account_room.bytes_max[DBK_JS_FILES],
+                   .max_streams = call->settings.streams_max,
+                   .max_consumers = call->settings.consumers_max,
+                   .max_ack_pending = or_none(call->settings.consumer_caps.max_ack_pending),
+                   .memory_max_stream_bytes = or_none(limits->stream_bytes_max_memory),
+                   .storage_max_stream_bytes = or_none(limits->stream_bytes_max_file),
+                   .max_bytes_required = limits->max_bytes_required},
         .domain = jetstream->domain,
         .api_total = call->api_total,
         .api_errors = call->api_errors,
@@ -562,7 +578,7 @@ void dbk_js_account_info(dbk_js_call *call) {
         status = daybook_consumer_names(jetstream->store, daybook_bytes(NULL, 0), add_up_consumer, &account,
                                         &cause);
     if (status == DAYBOOK_OK) {
-        dbk_api_write_account_info(&call->answer, &jetstream->dial, &account);
+        dbk_api_write_account_info(&call->answer, &call->settings.dial, &account);
     } else {
         dbk_js_call_fail_status(call, status, &cause, DBK_API_ERR_STREAM_GENERAL);
     }

@@ -323,6 +323,52 @@ static void certificates_are_read_again(void **unused) {
     close_site(&at);
 }
 
+/// A request and its answer, which must hold `says`.
+static void ask(wire *client, const char *subject, const char *body, const char *says) {
+    char request[1024];
+    (void)snprintf(request, sizeof request, "PUB %s _I %zu\r\n%s\r\n", subject, strlen(body), body);
+    wire_say(client, request);
+    const char *answer = wire_until(client, "}\r\n");
+    if (strstr(answer, says) == NULL) fail_msg("'%s' is not in: %s", says, answer);
+}
+
+static void limits_of_jetstream_change(void **unused) {
+    (void)unused;
+    static const char jetstream[] =
+        "jetstream { store_dir: \"%s\", max_file: %s, limits { max_ack_pending: %s, "
+        "duplicate_window: %s }, strict: %s }, announced_version: 2.12.0";
+    static const char create[] = "{\"name\":\"S\",\"subjects\":[\"s\"],\"max_bytes\":20000}";
+    site at;
+    char config[512];
+    (void)snprintf(at.folder, sizeof at.folder, "server-reload-XXXXXX");
+    assert_non_null(mkdtemp(at.folder));
+    (void)snprintf(at.config, sizeof at.config, "%s/server.conf", at.folder);
+    (void)snprintf(config, sizeof config, jetstream, at.folder, "10000", "10", "1s", "true");
+    write_file(at.config, config);
+    at.server = wire_server_of_file(at.config);
+    wire client;
+    wire_join(&client, daybook_server_port(at.server), quiet);
+    wire_say(&client, "SUB _I 1\r\n");
+    ask(&client, "$JS.API.STREAM.CREATE.S", create, "\"err_code\":10047");
+    ask(&client, "$JS.API.STREAM.CREATE.S", "{\"name\":\"S\",\"subjects\":[\"s\"],\"unknown\":1}",
+        "\"err_code\":10025");
+    (void)snprintf(config, sizeof config, jetstream, at.folder, "100000", "2000", "10s", "false");
+    reload(&at, config);
+    // max_file, strict, and what a stream may ask for.
+    ask(&client, "$JS.API.STREAM.CREATE.S",
+        "{\"name\":\"S\",\"subjects\":[\"s\"],\"max_bytes\":20000,\"duplicate_window\":5000000000,"
+        "\"unknown\":1}",
+        "\"max_bytes\":20000");
+    ask(&client, "$JS.API.INFO", "", "\"max_ack_pending\":2000");
+    // What is stored counts anew as well.
+    ask(&client, "s", "0123456789", "\"seq\":1");
+    (void)snprintf(config, sizeof config, jetstream, at.folder, "5", "2000", "10s", "false");
+    reload(&at, config);
+    ask(&client, "s", "0123456789", "\"err_code\":10023");
+    wire_close(&client);
+    close_site(&at);
+}
+
 static void what_needs_a_restart_is_refused(void **unused) {
     (void)unused;
     static const struct {
@@ -387,6 +433,7 @@ int main(void) {
         cmocka_unit_test(files_for_others_follow),
         cmocka_unit_test(lame_duck_is_as_long_as_was_said_last),
         cmocka_unit_test(certificates_are_read_again),
+        cmocka_unit_test(limits_of_jetstream_change),
         cmocka_unit_test(what_needs_a_restart_is_refused),
         cmocka_unit_test(reloads_leave_nothing_behind),
     };

@@ -532,7 +532,8 @@ static void one_account_is_the_space_of_subjects(void **state) {
     assert_string_equal(user_at(options, 0)->user, "a");
     assert_true(user_at(options, 0)->has_permissions);
     assert_true(options->jetstream.enabled);
-    assert_int_equal(options->jetstream.file_max, 1 << 30);
+    assert_int_equal(options->jetstream.account_file_max, 1 << 30);
+    assert_int_equal(options->jetstream.file_max, -1);
     assert_int_equal(options->jetstream.streams_max, 5);
     assert_int_equal(options->jetstream.consumers_max, 6);
     assert_int_equal(options->limits.payload_max, 1000);
