@@ -8,7 +8,7 @@
 
 enum { VERSION = 1, VERSION_ATTRIBUTES = 2, DESCRIPTION_SIZE_MAX = 4096, SHOWN_MAX = 200 };
 #define SECOND_NS (INT64_C(1000) * 1000 * 1000)
-#define FLAGS_ALL \
+#define FLAGS_ALL                                                                                      \
     ((unsigned)(DAYBOOK_CONSUMER_DURABLE | DAYBOOK_CONSUMER_HEADERS_ONLY | DAYBOOK_CONSUMER_IN_ORDER | \
                 DAYBOOK_CONSUMER_OTHER_SUBJECTS))
 

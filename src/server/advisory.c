@@ -5,8 +5,8 @@
 #include <stdio.h>
 
 #include "api/answer.h"
-#include "json/json.h"
 #include "server/api_call.h"
+#include "json/json.h"
 
 enum { SUBJECT_MAX = 700 };
 
