@@ -21,7 +21,8 @@ typedef struct cli_serve_log_lines {
 } cli_serve_log_lines;
 void cli_serve_log(void *log_lines, int level, daybook_slice line);
 
-// Before any thread is made, those of a store too: signals wait until cli_serve takes them.
+// Before any thread is made, those of a store too: signals wait until cli_serve takes them. Also lets the process open as
+// many files as it may.
 void cli_serve_prepare(void);
 
 // Start, call `ready`, serve until SIGINT or SIGTERM (a second one ends the process at once) or until the server

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -62,7 +63,16 @@ static struct {
     int is_stopping; // the thread's
 } serving;
 
+// As many connections as the system allows; shells give 1,024. Where that fails, the server says so when it matters.
+static void raise_open_files(void) {
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == files.rlim_max) return;
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 void cli_serve_prepare(void) {
+    raise_open_files();
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
     (void)sigemptyset(&serving.signals);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)

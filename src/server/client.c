@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
@@ -25,6 +26,7 @@
 #include "server/server.h"
 #include "server/tls.h"
 
+enum { DESCRIPTORS_KEPT = 64 };
 static const int64_t linger_ns = DBK_SECOND_NS;
 static const int64_t quiet_linger_ns = 50 * DBK_MILLISECOND_NS;
 static const int64_t first_ping_ns = DBK_SECOND_NS;
@@ -420,9 +422,34 @@ static void read_address(dbk_client *client) {
     }
 }
 
-static bool is_full(const dbk_server *server) {
+typedef enum room { ROOM, ROOM_NONE, ROOM_NOT_TO_TELL } room;
+
+// Some descriptors are kept for files of the store, a reload and the log: with the last one gone, libuv would take
+// connections and drop them without a word. Half of them may be used to tell the refused, which takes until they have heard.
+// Asked each time, as the limit of a running process may be changed.
+static room find_descriptors(const dbk_client *client) {
+    struct rlimit files;
+    uv_os_fd_t number;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY ||
+        uv_fileno((const uv_handle_t *)&client->tcp, &number) != 0)
+        return ROOM;
+    rlim_t kept = files.rlim_cur / 4 < DESCRIPTORS_KEPT ? files.rlim_cur / 4 : DESCRIPTORS_KEPT;
+    if ((rlim_t)number < files.rlim_cur - kept) return ROOM;
+    dbk_server_log(client->server, ERROR,
+                   "%s:%d - cid:%" PRIu64
+                   " - maximum connections exceeded: the process may open only %" PRIu64
+                   " files; raise its limit (ulimit -n, LimitNOFILE)",
+                   client->address, client->port, client->id, (uint64_t)files.rlim_cur);
+    return (rlim_t)number < files.rlim_cur - kept / 2 ? ROOM_NONE : ROOM_NOT_TO_TELL;
+}
+
+static room find_room(const dbk_client *client) {
+    const dbk_server *server = client->server;
     int64_t max = server->options->limits.connections_max;
-    return max >= 0 && server->client_count > (uint64_t)max; // itself included
+    if (max < 0 || server->client_count <= (uint64_t)max) return find_descriptors(client); // itself included
+    dbk_server_log(server, ERROR, "%s:%d - cid:%" PRIu64 " - maximum connections exceeded", client->address,
+                   client->port, client->id);
+    return ROOM_NONE;
 }
 
 /// The socket is there: begin to talk.
@@ -443,10 +470,10 @@ static void begin(dbk_client *client) {
         return;
     }
     greet(client);
-    if (is_full(server)) {
-        dbk_server_log(server, ERROR, "%s:%d - cid:%" PRIu64 " - maximum connections exceeded",
-                       client->address, client->port, client->id);
-        dbk_client_close(client, DBK_CLOSE_CONNECTIONS, "maximum connections exceeded");
+    room left = find_room(client);
+    if (left != ROOM) {
+        dbk_client_close(client, DBK_CLOSE_CONNECTIONS,
+                         left == ROOM_NONE ? "maximum connections exceeded" : NULL);
         return;
     }
     dbk_client_update_reading(client);

@@ -18,7 +18,7 @@
 #include "server/server.h"
 #include "server/tls.h"
 
-enum { BACKLOG = 1024 };
+enum { BACKLOG = 1024, ACCEPTED_MAX = 32 };
 
 // Small things.
 
@@ -122,8 +122,18 @@ static void go_on_stopping(dbk_server *server) {
     close_own_handles(server);
 }
 
+// The one libuv holds since the round took its number of connections; with it libuv looks for more again.
+static void accept_waiting(dbk_server *server) {
+    server->has_to_accept = false;
+    if (!server->is_listening) return;
+    server->accepted_count++;
+    dbk_client_accept(server, (uv_stream_t *)&server->listener);
+}
+
 static void end_round(uv_prepare_t *prepare) {
     dbk_server *server = prepare->data;
+    server->accepted_count = 0;
+    if (server->has_to_accept) accept_waiting(server); // greeted by what follows
     settle_all(server);
     if (server->is_stopping) go_on_stopping(server);
 }
@@ -274,7 +284,13 @@ static void on_connection(uv_stream_t *listener, int status) {
         dbk_server_log(server, ERROR, "A connection could not be taken: %s", uv_strerror(status));
         return;
     }
-    dbk_client_accept(server, listener);
+    // libuv takes connections as long as some come, and while thousands do the others would wait for all of them. One that
+    // is not accepted makes it stop.
+    if (server->accepted_count++ < ACCEPTED_MAX) {
+        dbk_client_accept(server, listener);
+    } else {
+        server->has_to_accept = true;
+    }
 }
 
 static void on_accept_timer(dbk_timer *timer) {

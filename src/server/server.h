@@ -93,7 +93,9 @@ struct daybook_server {
     struct dbk_subscription *ended; // had their last message
     dbk_client *stalled;            // publishers that wait for a receiver
     dbk_timer stall_timer;
-    dbk_timer accept_timer; // a connection waits for memory
+    dbk_timer accept_timer;  // a connection waits for memory
+    uint32_t accepted_count; // connections taken in this round
+    bool has_to_accept;      // another one waits in libuv for the next round
     uint32_t route_depth;
     dbk_service **noted; // services to be called for the messages being routed, a stack
     size_t noted_count, noted_capacity;
