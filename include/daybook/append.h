@@ -136,7 +136,8 @@ typedef struct daybook_receipt {
  *         EMIXED      stored and new ids in one batch, or an id twice; nothing written
  *         ENOSTREAM   no stream captures a subject and auto_stream is off; options.stream is none, or does
  *                     not take a subject
- *         ELIMIT      max_msg_size, discard new, batch size, larger than the journal takes; nothing written
+ *         ELIMIT      max_msg_size, discard new, batch size, larger than the journal takes; error.limit, expected,
+ *                     actual; nothing written
  *         EINVALID, ESUBJECT  malformed; error.event says which
  *         EUNCERTAIN  the sync failed: whether the events are stored is unknown until reopened
  *         EPOISONED   an earlier sync failed; nothing written

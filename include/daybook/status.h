@@ -62,6 +62,19 @@ DAYBOOK_API const char *daybook_status_name(daybook_status status);
 /** One sentence on a status. Static storage. */
 DAYBOOK_API const char *daybook_status_text(daybook_status status);
 
+/** Which limit it was that refused (daybook_error.limit). Numbers never change. */
+typedef enum daybook_limit {
+    DAYBOOK_LIMIT_OTHER = 0,                /* one without a name here, or none */
+    DAYBOOK_LIMIT_MAX_MSGS = 1,             /* of a stream that discards new events */
+    DAYBOOK_LIMIT_MAX_BYTES = 2,            /* ... */
+    DAYBOOK_LIMIT_MAX_MSGS_PER_SUBJECT = 3, /* ... per subject */
+    DAYBOOK_LIMIT_MAX_MSG_SIZE = 4,         /* of a stream, for data and headers of one event */
+    DAYBOOK_LIMIT_EVENT_SIZE = 5,           /* of any event, with all its fields */
+    DAYBOOK_LIMIT_BATCH_COUNT = 6,          /* DAYBOOK_BATCH_COUNT_MAX */
+    DAYBOOK_LIMIT_BATCH_SIZE = 7,           /* DAYBOOK_BATCH_SIZE_MAX */
+    DAYBOOK_LIMIT_JOURNAL_SIZE = 8          /* the batch does not fit journal_max_bytes */
+} daybook_limit;
+
 #define DAYBOOK_ERROR_MESSAGE_MAX 512
 #define DAYBOOK_ERROR_FILE_MAX 256
 
@@ -69,13 +82,14 @@ DAYBOOK_API const char *daybook_status_text(daybook_status status);
 typedef struct daybook_error {
     size_t size; /* set by daybook_error_init */
     daybook_status status;
-    int system_errno;                        /* errno of the failed system call, 0 when none failed */
-    uint32_t condition;                      /* ECONFLICT: index of the append condition that failed */
-    uint32_t event;                          /* index of the event in the batch the failure is about */
-    uint64_t expected;                       /* ECONFLICT: what the condition named */
-    uint64_t actual;                         /* ECONFLICT: the current value */
-    uint64_t offset;                         /* EDAMAGED, EIO: byte offset in `file` */
-    char file[DAYBOOK_ERROR_FILE_MAX];       /* the file concerned, "" when none */
+    int system_errno;                  /* errno of the failed system call, 0 when none failed */
+    uint32_t condition;                /* ECONFLICT: index of the append condition that failed */
+    uint32_t event;                    /* index of the event in the batch the failure is about */
+    uint32_t limit;                    /* ELIMIT of an append: which one, daybook_limit */
+    uint64_t expected;                 /* ECONFLICT: what the condition named; with `limit`: what it allows */
+    uint64_t actual;                   /* ECONFLICT: the current value; with `limit`: what it would be */
+    uint64_t offset;                   /* EDAMAGED, EIO: byte offset in `file` */
+    char file[DAYBOOK_ERROR_FILE_MAX]; /* the file concerned, "" when none */
     char message[DAYBOOK_ERROR_MESSAGE_MAX]; /* what happened: why; what to do. NUL-terminated */
 } daybook_error;
 

@@ -77,6 +77,21 @@ daybook_status dbk_fail(daybook_error *error, daybook_status status, const char 
     return status;
 }
 
+daybook_status dbk_fail_limit(daybook_error *error, daybook_limit limit, uint64_t allowed, uint64_t actual,
+                              const char *format, ...) {
+    if (error == NULL) return DAYBOOK_ELIMIT;
+    daybook_error_init(error);
+    error->status = DAYBOOK_ELIMIT;
+    error->limit = (uint32_t)limit;
+    error->expected = allowed;
+    error->actual = actual;
+    va_list arguments;
+    va_start(arguments, format);
+    set_message(error, format, arguments);
+    va_end(arguments);
+    return DAYBOOK_ELIMIT;
+}
+
 typedef struct errno_case {
     int number;
     daybook_status status;

@@ -16,6 +16,10 @@
 daybook_status dbk_fail(daybook_error *error, daybook_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/// ELIMIT by a limit that allows `allowed`, where it would be `actual`.
+daybook_status dbk_fail_limit(daybook_error *error, daybook_limit limit, uint64_t allowed, uint64_t actual,
+                              const char *format, ...) __attribute__((format(printf, 5, 6)));
+
 /// A failed system call on `path` (may be NULL) at `offset`: maps the negative errno of the vfs to a status
 /// (ENOSPC EMFILE EPERMISSION EREADONLY ENOTFOUND EEXISTS ENOMEM, else EIO) and names both.
 daybook_status dbk_fail_system(daybook_error *error, int negative_errno, const char *action, const char *path,

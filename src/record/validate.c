@@ -195,10 +195,11 @@ static daybook_status check_size(const daybook_event *event, daybook_error *erro
                         "data is not valid: its size is %zu but it points to no bytes", event->data.size);
     }
     // Compared first, so that the sum in the bound cannot overflow.
-    if (event->data.size > DBK_EVENT_BODY_SIZE_MAX ||
-        dbk_event_body_size_bound(event) > DBK_EVENT_BODY_SIZE_MAX) {
-        return dbk_fail(
-            error, DAYBOOK_ELIMIT,
+    size_t size = event->data.size;
+    if (size <= DBK_EVENT_BODY_SIZE_MAX) size = dbk_event_body_size_bound(event);
+    if (size > DBK_EVENT_BODY_SIZE_MAX) {
+        return dbk_fail_limit(
+            error, DAYBOOK_LIMIT_EVENT_SIZE, DBK_EVENT_BODY_SIZE_MAX, size,
             "event is too large: its data has %zu bytes; the limit is %d for an event with all its fields",
             event->data.size, DBK_EVENT_BODY_SIZE_MAX);
     }

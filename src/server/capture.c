@@ -141,16 +141,30 @@ static bool fail_conflict(const dbk_js_publish *publish, const daybook_error *ca
                              (unsigned long long)cause->actual);
 }
 
-// Which limit it was, the message of the store says: "... it allows max_msgs 10 and discards new events".
 static bool fail_limit(const daybook_error *cause, dbk_api_error *error_out) {
-    if (strstr(cause->message, "allows max_msgs_per_subject ") != NULL)
-        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_STORE_FAILED,
-                                 "maximum messages per subject exceeded");
-    if (strstr(cause->message, "allows max_msgs ") != NULL)
-        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_STORE_FAILED, "maximum messages exceeded");
-    if (strstr(cause->message, "allows max_bytes ") != NULL)
-        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_STORE_FAILED, "maximum bytes exceeded");
-    return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_STORE_FAILED, "%s", cause->message);
+    const char *why = cause->message;
+    switch ((daybook_limit)cause->limit) {
+    case DAYBOOK_LIMIT_MAX_MSG_SIZE:
+    case DAYBOOK_LIMIT_EVENT_SIZE:
+        return dbk_api_fail(error_out, DBK_API_ERR_STREAM_MESSAGE_EXCEEDS_MAXIMUM);
+    case DAYBOOK_LIMIT_BATCH_COUNT:
+    case DAYBOOK_LIMIT_BATCH_SIZE:
+        return dbk_api_fail_with(error_out, DBK_API_ERR_ATOMIC_PUBLISH_TOO_LARGE_BATCH, "%llu",
+                                 (unsigned long long)cause->expected);
+    case DAYBOOK_LIMIT_MAX_MSGS:
+        why = "maximum messages exceeded";
+        break;
+    case DAYBOOK_LIMIT_MAX_BYTES:
+        why = "maximum bytes exceeded";
+        break;
+    case DAYBOOK_LIMIT_MAX_MSGS_PER_SUBJECT:
+        why = "maximum messages per subject exceeded";
+        break;
+    case DAYBOOK_LIMIT_JOURNAL_SIZE:
+    case DAYBOOK_LIMIT_OTHER:
+        break;
+    }
+    return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_STORE_FAILED, "%s", why);
 }
 
 static bool fail_append(const dbk_js_publish *publish, daybook_status status, const daybook_error *cause,

@@ -223,8 +223,9 @@ static daybook_status submit(daybook_store *store, const daybook_event *events, 
     if (store == NULL || done == NULL)
         return dbk_fail(error, DAYBOOK_EMISUSE, "a submitted append needs a store and a completion");
     if (count > DAYBOOK_BATCH_COUNT_MAX)
-        return dbk_fail(error, DAYBOOK_ELIMIT, "a batch of %zu events: at most %d are allowed; split it",
-                        count, DAYBOOK_BATCH_COUNT_MAX);
+        return dbk_fail_limit(error, DAYBOOK_LIMIT_BATCH_COUNT, DAYBOOK_BATCH_COUNT_MAX, count,
+                              "a batch of %zu events: at most %d are allowed; split it", count,
+                              DAYBOOK_BATCH_COUNT_MAX);
     if (has_acks(options))
         return dbk_fail(error, DAYBOOK_EUNSUPPORTED,
                         "an append that acknowledges cannot be submitted: use daybook_append");

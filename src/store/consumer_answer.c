@@ -376,10 +376,10 @@ daybook_status dbk_consumer_append(daybook_store *store, const daybook_event *ev
     if (events == NULL || count == 0 || events[0].size < sizeof *events)
         return dbk_fail(error, DAYBOOK_EMISUSE, "an append needs at least one initialised event");
     if (said.count > DAYBOOK_BATCH_COUNT_MAX || count + said.count > DAYBOOK_BATCH_COUNT_MAX)
-        return dbk_fail(error, DAYBOOK_ELIMIT,
-                        "a batch of %zu events and %zu acknowledgements: at most %d are allowed "
-                        "together; split it",
-                        count, said.count, DAYBOOK_BATCH_COUNT_MAX);
+        return dbk_fail_limit(error, DAYBOOK_LIMIT_BATCH_COUNT, DAYBOOK_BATCH_COUNT_MAX, count + said.count,
+                              "a batch of %zu events and %zu acknowledgements: at most %d are allowed "
+                              "together; split it",
+                              count, said.count, DAYBOOK_BATCH_COUNT_MAX);
     DBK_TRY(check_acks(&said, error));
     DBK_TRY(claim_all(&said, error));
     return append_claimed(&said, events, count, options, receipts, error);

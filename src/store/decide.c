@@ -203,11 +203,18 @@ static uint64_t live_in_memtables(const dbk_append *append, dbk_view *view, cons
     return live;
 }
 
+typedef struct stream_limit {
+    daybook_limit kind;
+    const char *name;
+    uint64_t allowed;
+} stream_limit;
+
 static daybook_status fail_limit(daybook_error *error, size_t index, const dbk_stream *stream,
-                                 const char *limit, uint64_t value) {
-    daybook_status status =
-        dbk_fail(error, DAYBOOK_ELIMIT, "stream %.*s is full: it allows %s %llu and discards new events",
-                 (int)stream->name.size, (const char *)stream->name.data, limit, (unsigned long long)value);
+                                 const stream_limit *limit, uint64_t actual) {
+    daybook_status status = dbk_fail_limit(error, limit->kind, limit->allowed, actual,
+                                           "stream %.*s is full: it allows %s %llu and discards new events",
+                                           (int)stream->name.size, (const char *)stream->name.data,
+                                           limit->name, (unsigned long long)limit->allowed);
     if (error != NULL) error->event = (uint32_t)index;
     return status;
 }
@@ -230,16 +237,17 @@ static daybook_status decide_limit(dbk_append *append, dbk_view *view, size_t in
     uint64_t count = atomic_load(&stream->message_count) + stream->pending_count + ++stream->batch_count;
     stream->batch_bytes += event->cost;
     uint64_t bytes = atomic_load(&stream->byte_count) + stream->pending_bytes + stream->batch_bytes;
-    if (config->max_msgs > 0 && count > config->max_msgs)
-        return fail_limit(error, index, stream, "max_msgs", config->max_msgs);
-    if (config->max_bytes > 0 && bytes > config->max_bytes)
-        return fail_limit(error, index, stream, "max_bytes", config->max_bytes);
+    stream_limit msgs = {DAYBOOK_LIMIT_MAX_MSGS, "max_msgs", config->max_msgs};
+    stream_limit size = {DAYBOOK_LIMIT_MAX_BYTES, "max_bytes", config->max_bytes};
+    if (msgs.allowed > 0 && count > msgs.allowed) return fail_limit(error, index, stream, &msgs, count);
+    if (size.allowed > 0 && bytes > size.allowed) return fail_limit(error, index, stream, &size, bytes);
     if ((config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) == 0) return DAYBOOK_OK;
     uint64_t of_subject = event->subject_count + live_in_memtables(append, view, event) +
                           same_subject_before(append, index) + 1;
-    if (of_subject > config->max_msgs_per_subject)
-        return fail_limit(error, index, stream, "max_msgs_per_subject", config->max_msgs_per_subject);
-    return DAYBOOK_OK;
+    stream_limit per_subject = {DAYBOOK_LIMIT_MAX_MSGS_PER_SUBJECT, "max_msgs_per_subject",
+                                config->max_msgs_per_subject};
+    if (of_subject <= per_subject.allowed) return DAYBOOK_OK;
+    return fail_limit(error, index, stream, &per_subject, of_subject);
 }
 
 static daybook_status decide_limits(dbk_append *append, dbk_view *view, daybook_error *error) {
@@ -500,10 +508,11 @@ daybook_status dbk_append_decide(dbk_append *append, dbk_view *view, dbk_journal
     daybook_store *store = append->store;
     for (size_t i = 0; i < append->count; i++) {
         if (!atomic_load(&append->events[i].stream->removed)) continue;
+        (void)dbk_fail(error, DAYBOOK_ENOSTREAM, "stream %.*s was removed meanwhile",
+                       (int)append->events[i].stream->name.size,
+                       (const char *)append->events[i].stream->name.data);
         if (error != NULL) error->event = (uint32_t)i;
-        return dbk_fail(error, DAYBOOK_ENOSTREAM, "stream %.*s was removed meanwhile",
-                        (int)append->events[i].stream->name.size,
-                        (const char *)append->events[i].stream->name.data);
+        return DAYBOOK_ENOSTREAM;
     }
     int64_t now_ns = store->vfs->clock_real_ns(store->vfs);
     append->recorded_ns = now_ns > store->last_recorded_ns ? now_ns : store->last_recorded_ns;

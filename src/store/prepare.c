@@ -157,10 +157,10 @@ static daybook_status encode_event(dbk_append *append, const daybook_event *said
     const daybook_stream_config *config = atomic_load(&event->stream->config);
     uint64_t size = message_size(said);
     if (config->max_msg_size > 0 && size > config->max_msg_size)
-        return dbk_fail(error, DAYBOOK_ELIMIT,
-                        "the event has %llu bytes of data and headers: stream %.*s allows %llu",
-                        (unsigned long long)size, (int)config->name.size, (const char *)config->name.data,
-                        (unsigned long long)config->max_msg_size);
+        return dbk_fail_limit(error, DAYBOOK_LIMIT_MAX_MSG_SIZE, config->max_msg_size, size,
+                              "the event has %llu bytes of data and headers: stream %.*s allows %llu",
+                              (unsigned long long)size, (int)config->name.size,
+                              (const char *)config->name.data, (unsigned long long)config->max_msg_size);
     DBK_TRY(find_roll_up(said, config, event, error));
     if (event->roll_up.size > 0) append->has_roll_up = true;
     if (config->sync_interval_ns == 0 || event->roll_up.size > 0) append->deferrable = false;
@@ -173,9 +173,11 @@ static daybook_status encode_event(dbk_append *append, const daybook_event *said
     dbk_event_layout layout;
     size_t left = DAYBOOK_BATCH_SIZE_MAX - append->bodies.size;
     bool is_ordinary = said->header_count == 0 && said->data.size + OTHER_FIELDS_SIZE_MAX <= left;
-    if (!is_ordinary && dbk_event_body_size_bound(said) > left)
-        return dbk_fail(error, DAYBOOK_ELIMIT, "the batch takes more than %d bytes: split it",
-                        DAYBOOK_BATCH_SIZE_MAX);
+    size_t size_bound = is_ordinary ? 0 : dbk_event_body_size_bound(said);
+    if (size_bound > left)
+        return dbk_fail_limit(error, DAYBOOK_LIMIT_BATCH_SIZE, DAYBOOK_BATCH_SIZE_MAX,
+                              append->bodies.size + size_bound,
+                              "the batch takes more than %d bytes: split it", DAYBOOK_BATCH_SIZE_MAX);
     if (dbk_event_encode_body(said, event->aggregate_size, made.bytes, &append->bodies, &layout) !=
         DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory appending");
@@ -434,8 +436,9 @@ daybook_status dbk_append_init(dbk_append *append, daybook_store *store, const d
     if (events[0].size < sizeof(daybook_event))
         return dbk_fail(error, DAYBOOK_EMISUSE, "the event was not initialised with daybook_event_init");
     if (count > DAYBOOK_BATCH_COUNT_MAX)
-        return dbk_fail(error, DAYBOOK_ELIMIT, "a batch of %zu events: at most %d are allowed; split it",
-                        count, DAYBOOK_BATCH_COUNT_MAX);
+        return dbk_fail_limit(error, DAYBOOK_LIMIT_BATCH_COUNT, DAYBOOK_BATCH_COUNT_MAX, count,
+                              "a batch of %zu events: at most %d are allowed; split it", count,
+                              DAYBOOK_BATCH_COUNT_MAX);
     append->events = dbk_alloc_zeroed(store->allocator, count * sizeof *append->events);
     if (append->events == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory preparing the append");
     append->count = count;

@@ -191,8 +191,8 @@ static daybook_status explain_no_room(daybook_store *store, size_t bytes, dayboo
     uint64_t journal_bytes = store->options.journal_max_bytes;
     if (status != DAYBOOK_ELIMIT && status != DAYBOOK_ENOSPC) return status;
     if (dbk_journal_pages_for(bytes) > journal_bytes / DBK_JOURNAL_PAGE_SIZE / 2)
-        return dbk_fail(
-            error, DAYBOOK_ELIMIT,
+        return dbk_fail_limit(
+            error, DAYBOOK_LIMIT_JOURNAL_SIZE, journal_bytes / 2, bytes,
             "a batch of %zu bytes does not fit the journal of %llu bytes: raise journal_max_bytes", bytes,
             (unsigned long long)journal_bytes);
     if (status == DAYBOOK_ENOSPC) return status;

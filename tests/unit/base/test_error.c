@@ -88,6 +88,23 @@ static void a_system_error_names_file_and_offset(void **state) {
     assert_string_equal(error.file, "");
 }
 
+static void a_limit_says_which_and_by_how_much(void **state) {
+    (void)state;
+    daybook_error error;
+    daybook_error_init(&error);
+    error.event = 7;
+    assert_int_equal(dbk_fail_limit(&error, DAYBOOK_LIMIT_MAX_BYTES, 10, 12, "full: %d", 12), DAYBOOK_ELIMIT);
+    assert_int_equal(error.status, DAYBOOK_ELIMIT);
+    assert_int_equal(error.limit, DAYBOOK_LIMIT_MAX_BYTES);
+    assert_int_equal(error.expected, 10);
+    assert_int_equal(error.actual, 12);
+    assert_int_equal(error.event, 0);
+    assert_string_equal(error.message, "full: 12");
+    assert_int_equal(dbk_fail_limit(NULL, DAYBOOK_LIMIT_MAX_BYTES, 10, 12, "full"), DAYBOOK_ELIMIT);
+    assert_int_equal(dbk_fail(&error, DAYBOOK_ELIMIT, "another"), DAYBOOK_ELIMIT);
+    assert_int_equal(error.limit, DAYBOOK_LIMIT_OTHER);
+}
+
 static void damage_names_file_and_offset(void **state) {
     (void)state;
     daybook_error error;
@@ -165,6 +182,7 @@ int main(void) {
         cmocka_unit_test(no_error_to_fill_is_fine),
         cmocka_unit_test(system_errors_have_their_own_statuses),
         cmocka_unit_test(a_system_error_names_file_and_offset),
+        cmocka_unit_test(a_limit_says_which_and_by_how_much),
         cmocka_unit_test(damage_names_file_and_offset),
         cmocka_unit_test(a_long_path_keeps_its_end),
         cmocka_unit_test(prefixes_come_in_front),

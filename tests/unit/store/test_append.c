@@ -329,6 +329,112 @@ static void a_stream_that_discards_new_refuses(void **state) {
     assert_int_equal(count_of("t.>"), 3);
 }
 
+static void refuse_above_bytes(daybook_stream_config *config) {
+    config->max_bytes = 300;
+    config->discard = DAYBOOK_DISCARD_NEW;
+}
+static void refuse_a_second_per_subject(daybook_stream_config *config) {
+    config->max_msgs_per_subject = 1;
+    config->discard = DAYBOOK_DISCARD_NEW;
+    config->flags |= DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT;
+}
+static void refuse_large(daybook_stream_config *config) {
+    config->max_msg_size = 10;
+}
+
+static void assert_limit(daybook_status status, daybook_limit limit, uint64_t allowed, uint64_t actual) {
+    if (status != DAYBOOK_ELIMIT || failure.limit != (uint32_t)limit)
+        fail_msg("limit %u, %s", (unsigned)failure.limit, failure.message);
+    assert_int_equal(failure.expected, allowed);
+    assert_int_equal(failure.actual, actual);
+}
+
+static void a_refusal_says_which_limit_it_was(void **state) {
+    (void)state;
+    daybook_event two[] = {event_of("t.1.x", "{}"), event_of("t.1.x", "{}")};
+    add_stream("T", "t.>", refuse_above_three);
+    assert_int_equal(append(two, 2, NULL, 0, NULL), DAYBOOK_OK);
+    assert_limit(append(two, 2, NULL, 0, NULL), DAYBOOK_LIMIT_MAX_MSGS, 3, 4);
+    assert_int_equal(failure.event, 1);
+    add_stream("U", "u.>", refuse_above_bytes);
+    char data[301] = "";
+    memset(data, 'x', 300);
+    two[0] = event_of("u.1.x", data);
+    daybook_status status = append(two, 1, NULL, 0, NULL);
+    assert_true(failure.actual > 300);
+    assert_limit(status, DAYBOOK_LIMIT_MAX_BYTES, 300, failure.actual);
+    add_stream("V", "v.>", refuse_a_second_per_subject);
+    two[0] = event_of("v.1.x", "{}"), two[1] = event_of("v.1.x", "{}");
+    assert_limit(append(two, 2, NULL, 0, NULL), DAYBOOK_LIMIT_MAX_MSGS_PER_SUBJECT, 1, 2);
+    assert_int_equal(append(two, 1, NULL, 0, NULL), DAYBOOK_OK);
+    assert_limit(append(two, 1, NULL, 0, NULL), DAYBOOK_LIMIT_MAX_MSGS_PER_SUBJECT, 1, 2);
+    add_stream("W", "w.>", refuse_large);
+    two[0] = event_of("w.1.x", "0123456789");
+    assert_int_equal(append(two, 1, NULL, 0, NULL), DAYBOOK_OK);
+    two[1] = event_of("w.1.x", "0123456789a");
+    assert_limit(append(two, 2, NULL, 0, NULL), DAYBOOK_LIMIT_MAX_MSG_SIZE, 10, 11);
+    assert_int_equal(failure.event, 1);
+    // What is no limit names none.
+    two[1] = event_of("w.*.x", "{}");
+    assert_int_equal(append(two, 2, NULL, 0, NULL), DAYBOOK_ESUBJECT);
+    assert_int_equal(failure.limit, DAYBOOK_LIMIT_OTHER);
+}
+
+static void note_limit(void *context, daybook_status status, const daybook_receipt *receipts, size_t count,
+                       const daybook_error *error) {
+    (void)receipts, (void)count;
+    failure = *error;
+    atomic_store((atomic_int *)context, (int)status);
+}
+
+static void what_was_submitted_is_told_the_limit_too(void **state) {
+    (void)state;
+    add_stream("T", "t.>", refuse_above_three);
+    for (int i = 0; i < 3; i++) append_one("t.1.x", "{}");
+    daybook_event event = event_of("t.1.x", "{}");
+    atomic_int told = 1;
+    assert_int_equal(daybook_append_submit(store, &event, 1, NULL, note_limit, &told, NULL), DAYBOOK_OK);
+    while (atomic_load(&told) == 1) {
+    }
+    assert_limit((daybook_status)atomic_load(&told), DAYBOOK_LIMIT_MAX_MSGS, 3, 4);
+}
+
+static void what_no_store_takes_is_said_by_limits_too(void **state) {
+    (void)state;
+    enum { PART = 4 << 20, PARTS = 5 };
+    static char data[DAYBOOK_BATCH_SIZE_MAX + 1];
+    static daybook_event many[DAYBOOK_BATCH_COUNT_MAX + 1];
+    for (size_t i = 0; i <= DAYBOOK_BATCH_COUNT_MAX; i++) many[i] = event_of("t.1.x", "{}");
+    assert_limit(append(many, DAYBOOK_BATCH_COUNT_MAX + 1, NULL, 0, NULL), DAYBOOK_LIMIT_BATCH_COUNT,
+                 DAYBOOK_BATCH_COUNT_MAX, DAYBOOK_BATCH_COUNT_MAX + 1);
+    many[0].data = daybook_bytes(data, sizeof data);
+    assert_limit(append(many, 1, NULL, 0, NULL), DAYBOOK_LIMIT_EVENT_SIZE, DAYBOOK_BATCH_SIZE_MAX,
+                 sizeof data);
+    many[0].data.size = DAYBOOK_BATCH_SIZE_MAX; // with its subject it is too large all the same
+    daybook_status status = append(many, 1, NULL, 0, NULL);
+    assert_true(failure.actual > DAYBOOK_BATCH_SIZE_MAX);
+    assert_limit(status, DAYBOOK_LIMIT_EVENT_SIZE, DAYBOOK_BATCH_SIZE_MAX, failure.actual);
+    for (size_t i = 0; i < PARTS; i++) many[i].data = daybook_bytes(data, PART);
+    status = append(many, PARTS, NULL, 0, NULL);
+    assert_true(failure.actual > DAYBOOK_BATCH_SIZE_MAX);
+    assert_limit(status, DAYBOOK_LIMIT_BATCH_SIZE, DAYBOOK_BATCH_SIZE_MAX, failure.actual);
+    // A journal that is never large enough.
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    dbk_sim *sim = NULL;
+    assert_int_equal(dbk_sim_new(1, &sim), DAYBOOK_OK);
+    daybook_open_options opening;
+    daybook_open_options_init(&opening);
+    opening.vfs = dbk_sim_vfs(sim);
+    opening.journal_max_bytes = 4 << 20;
+    assert_int_equal(daybook_open("/s", &opening, &store, &failure), DAYBOOK_OK);
+    status = append(many, 1, NULL, 0, NULL);
+    assert_true(failure.actual > PART);
+    assert_limit(status, DAYBOOK_LIMIT_JOURNAL_SIZE, 2 << 20, failure.actual);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+    dbk_sim_free(sim);
+    assert_int_equal(open_store(NULL), 0);
+}
+
 static void a_limit_per_subject_keeps_the_newest_of_each(void **state) {
     (void)state;
     add_stream("T", "t.>", keep_one_per_subject);
@@ -547,6 +653,9 @@ int main(void) {
         CASE(a_batch_of_stored_ids_is_a_duplicate_as_a_whole),
         CASE(a_stream_that_discards_old_keeps_the_newest),
         CASE(a_stream_that_discards_new_refuses),
+        CASE(a_refusal_says_which_limit_it_was),
+        CASE(what_was_submitted_is_told_the_limit_too),
+        CASE(what_no_store_takes_is_said_by_limits_too),
         CASE(a_limit_per_subject_keeps_the_newest_of_each),
         CASE(a_roll_up_removes_what_is_older_of_the_subject),
         CASE(a_stream_made_anew_does_not_meet_its_predecessor),
