@@ -12,6 +12,9 @@
 
 typedef daybook_slice dbk_slice;
 
+/// The struct whose member `field` lies at `pointer`.
+#define DBK_OWNER(pointer, type, field) ((type *)(void *)((char *)(pointer)-offsetof(type, field)))
+
 /// The malloc allocator. Static storage.
 const daybook_allocator *dbk_allocator_default(void);
 

@@ -3,7 +3,7 @@
 #ifndef DBK_INTEREST_CACHE_H
 #define DBK_INTEREST_CACHE_H
 
-#include "interest/hash.h"
+#include "base/keyed_hash.h"
 #include "interest/interest.h"
 
 enum {

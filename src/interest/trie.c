@@ -41,7 +41,7 @@ static dbk_interest_node *new_node(dbk_trie *trie, dbk_interest_node *parent, co
     node->parent = parent;
     node->kind = kind;
     if (token->size > 0) memcpy(node->token, token->data, token->size);
-    dbk_table_init(&node->children);
+    dbk_link_table_init(&node->children);
     trie->node_count++;
     trie->bytes += sizeof *node + token->size;
     return node;
@@ -54,12 +54,10 @@ static void free_node(dbk_trie *trie, dbk_interest_node *node) {
 }
 
 static dbk_interest_node *literal_child(const dbk_interest_node *node, const dbk_interest_token *token) {
-    dbk_table_link *link = dbk_table_first(&node->children, token->hash);
-    for (; link != NULL; link = link->next) {
+    dbk_table_link *link = dbk_link_table_find(&node->children, token->hash);
+    for (; link != NULL; link = dbk_link_table_find_next(link)) {
         dbk_interest_node *child = (dbk_interest_node *)link;
-        if (link->hash == token->hash && link->size == token->size &&
-            memcmp(child->token, token->data, token->size) == 0)
-            return child;
+        if (link->size == token->size && memcmp(child->token, token->data, token->size) == 0) return child;
     }
     return NULL;
 }
@@ -80,11 +78,11 @@ static dbk_interest_node *open_child(dbk_trie *trie, dbk_interest_node *node,
     }
     dbk_interest_node *child = literal_child(node, token);
     if (child != NULL) return child;
-    uint64_t before = dbk_table_bytes(&node->children);
-    if (dbk_table_reserve(&node->children, trie->allocator) != DAYBOOK_OK) return NULL;
-    trie->bytes += dbk_table_bytes(&node->children) - before;
+    uint64_t before = dbk_link_table_bytes(&node->children);
+    if (dbk_link_table_reserve(&node->children, trie->allocator) != DAYBOOK_OK) return NULL;
+    trie->bytes += dbk_link_table_bytes(&node->children) - before;
     child = new_node(trie, node, token, kind);
-    if (child != NULL) dbk_table_add(&node->children, &child->link);
+    if (child != NULL) dbk_link_table_add(&node->children, &child->link);
     return child;
 }
 
@@ -100,9 +98,9 @@ static void detach(dbk_trie *trie, dbk_interest_node *node) {
     } else if (parent->rest == node) {
         parent->rest = NULL;
     } else {
-        uint64_t before = dbk_table_bytes(&parent->children);
-        dbk_table_remove(&parent->children, trie->allocator, &node->link);
-        trie->bytes -= before - dbk_table_bytes(&parent->children);
+        uint64_t before = dbk_link_table_bytes(&parent->children);
+        dbk_link_table_remove(&parent->children, trie->allocator, &node->link);
+        trie->bytes -= before - dbk_link_table_bytes(&parent->children);
     }
 }
 
@@ -111,8 +109,8 @@ static void prune(dbk_trie *trie, dbk_interest_node *node) {
     while (is_unused(node)) {
         dbk_interest_node *parent = node->parent;
         // An empty table has no buckets but those of a reserve behind which memory was out for the child.
-        trie->bytes -= dbk_table_bytes(&node->children);
-        dbk_table_link *none = dbk_table_take_all(&node->children, trie->allocator);
+        trie->bytes -= dbk_link_table_bytes(&node->children);
+        dbk_table_link *none = dbk_link_table_take_all(&node->children, trie->allocator);
         DBK_ASSERT(none == NULL);
         detach(trie, node);
         free_node(trie, node);
@@ -124,24 +122,25 @@ static void prune(dbk_trie *trie, dbk_interest_node *node) {
 
 static dbk_interest_queue *open_queue(dbk_trie *trie, dbk_slice name) {
     uint32_t hash = hash_of(trie, name.data, name.size);
-    for (dbk_table_link *link = dbk_table_first(&trie->queues, hash); link != NULL; link = link->next) {
+    dbk_table_link *link = dbk_link_table_find(&trie->queues, hash);
+    for (; link != NULL; link = dbk_link_table_find_next(link)) {
         dbk_interest_queue *queue = (dbk_interest_queue *)link;
-        if (link->hash == hash && dbk_slice_equal(daybook_bytes(queue->name, link->size), name)) return queue;
+        if (dbk_slice_equal(daybook_bytes(queue->name, link->size), name)) return queue;
     }
-    if (dbk_table_reserve(&trie->queues, trie->allocator) != DAYBOOK_OK) return NULL;
+    if (dbk_link_table_reserve(&trie->queues, trie->allocator) != DAYBOOK_OK) return NULL;
     dbk_interest_queue *queue = dbk_alloc_zeroed(trie->allocator, sizeof *queue + name.size);
     if (queue == NULL) return NULL;
     queue->link.hash = hash;
     queue->link.size = (uint32_t)name.size;
     memcpy(queue->name, name.data, name.size);
-    dbk_table_add(&trie->queues, &queue->link);
+    dbk_link_table_add(&trie->queues, &queue->link);
     trie->bytes += sizeof *queue + name.size;
     return queue;
 }
 
 static void close_queue(dbk_trie *trie, dbk_interest_queue *queue) {
     if (queue->use_count > 0) return;
-    dbk_table_remove(&trie->queues, trie->allocator, &queue->link);
+    dbk_link_table_remove(&trie->queues, trie->allocator, &queue->link);
     trie->bytes -= sizeof *queue + queue->link.size;
     dbk_free(trie->allocator, queue);
 }
@@ -149,11 +148,12 @@ static void close_queue(dbk_trie *trie, dbk_interest_queue *queue) {
 static dbk_interest_list *open_list(dbk_trie *trie, dbk_interest_node *node, dbk_interest_queue *queue) {
     const void *identity[2] = {node, queue};
     uint32_t hash = hash_of(trie, identity, sizeof identity);
-    for (dbk_table_link *link = dbk_table_first(&trie->lists, hash); link != NULL; link = link->next) {
+    dbk_table_link *link = dbk_link_table_find(&trie->lists, hash);
+    for (; link != NULL; link = dbk_link_table_find_next(link)) {
         dbk_interest_list *list = (dbk_interest_list *)link;
         if (list->node == node && list->queue == queue) return list;
     }
-    if (dbk_table_reserve(&trie->lists, trie->allocator) != DAYBOOK_OK) return NULL;
+    if (dbk_link_table_reserve(&trie->lists, trie->allocator) != DAYBOOK_OK) return NULL;
     dbk_interest_list *list = dbk_alloc_zeroed(trie->allocator, sizeof *list);
     if (list == NULL) return NULL;
     list->link.hash = hash;
@@ -163,7 +163,7 @@ static dbk_interest_list *open_list(dbk_trie *trie, dbk_interest_node *node, dbk
     if (list->next != NULL) list->next->previous = list;
     node->lists = list;
     queue->use_count++;
-    dbk_table_add(&trie->lists, &list->link);
+    dbk_link_table_add(&trie->lists, &list->link);
     trie->bytes += sizeof *list;
     return list;
 }
@@ -176,7 +176,7 @@ static void close_list(dbk_trie *trie, dbk_interest_list *list) {
         list->node->lists = list->next;
     }
     if (list->next != NULL) list->next->previous = list->previous;
-    dbk_table_remove(&trie->lists, trie->allocator, &list->link);
+    dbk_link_table_remove(&trie->lists, trie->allocator, &list->link);
     list->queue->use_count--;
     close_queue(trie, list->queue);
     trie->bytes -= sizeof *list;
@@ -516,7 +516,7 @@ static void free_nodes(const daybook_allocator *allocator, dbk_interest_node *ro
     while (chain != NULL) {
         dbk_interest_node *node = (dbk_interest_node *)chain;
         chain = chain->next;
-        dbk_table_link *children[3] = {dbk_table_take_all(&node->children, allocator),
+        dbk_table_link *children[3] = {dbk_link_table_take_all(&node->children, allocator),
                                        node->one == NULL ? NULL : &node->one->link,
                                        node->rest == NULL ? NULL : &node->rest->link};
         for (int i = 0; i < 3; i++) {
@@ -535,8 +535,8 @@ void dbk_trie_deinit(dbk_trie *trie) {
     if (trie->allocator == NULL) return;
     const daybook_allocator *allocator = trie->allocator;
     free_nodes(allocator, trie->root);
-    free_chain(allocator, dbk_table_take_all(&trie->lists, allocator));
-    free_chain(allocator, dbk_table_take_all(&trie->queues, allocator));
+    free_chain(allocator, dbk_link_table_take_all(&trie->lists, allocator));
+    free_chain(allocator, dbk_link_table_take_all(&trie->queues, allocator));
     void *arrays[] = {trie->tokens, trie->steps,  trie->path,   trie->plain,
                       trie->found,  trie->merged, trie->members};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) dbk_free(allocator, arrays[i]);
@@ -544,7 +544,7 @@ void dbk_trie_deinit(dbk_trie *trie) {
 }
 
 uint64_t dbk_trie_bytes(const dbk_trie *trie) {
-    return trie->bytes + dbk_table_bytes(&trie->queues) + dbk_table_bytes(&trie->lists) +
+    return trie->bytes + dbk_link_table_bytes(&trie->queues) + dbk_link_table_bytes(&trie->lists) +
            trie->token_capacity * sizeof *trie->tokens + trie->step_capacity * sizeof *trie->steps +
            trie->path_capacity + trie->plain_capacity * sizeof *trie->plain +
            trie->found_capacity * sizeof *trie->found + trie->merged_capacity * sizeof *trie->merged +

@@ -4,9 +4,9 @@
 #ifndef DBK_INTEREST_TRIE_H
 #define DBK_INTEREST_TRIE_H
 
-#include "interest/hash.h"
+#include "base/keyed_hash.h"
+#include "base/link_table.h"
 #include "interest/interest.h"
-#include "interest/table.h"
 
 typedef struct dbk_interest_node dbk_interest_node;
 
@@ -36,7 +36,7 @@ enum dbk_interest_node_kind { DBK_NODE_LITERAL, DBK_NODE_ONE, DBK_NODE_REST };
 struct dbk_interest_node {
     dbk_table_link link; // among the literal children of its parent; size: of the token
     dbk_interest_node *parent;
-    dbk_table children;        // literal ones
+    dbk_link_table children;   // literal ones
     dbk_interest_node *one;    // `*`
     dbk_interest_node *rest;   // `>`
     dbk_interest_entry *plain; // a ring, the oldest first
@@ -61,8 +61,8 @@ typedef struct dbk_trie {
     const daybook_allocator *allocator;
     dbk_hash_key key;
     dbk_interest_node *root;
-    dbk_table queues;
-    dbk_table lists;
+    dbk_link_table queues;
+    dbk_link_table lists;
 
     // Room for everything that may not fail, made by add.
     size_t depth_max; // tokens of the deepest filter there ever was

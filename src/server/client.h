@@ -21,6 +21,7 @@
 
 #include <uv.h>
 
+#include "base/link_table.h"
 #include "proto/parser.h"
 #include "server/auth.h"
 #include "server/outbox.h"
@@ -75,35 +76,27 @@ typedef struct dbk_subscriber {
 /// A client's subscription. The texts lie behind it: sid, filter, queue group.
 typedef struct dbk_subscription {
     dbk_subscriber subscriber;
-    struct dbk_subscription *next;       // of the client, with the same hash
+    dbk_table_link link;                 // in client->subscriptions; size: of the sid
     struct dbk_subscription *next_ended; // of server->ended
     uint64_t delivered_count;
     uint64_t delivered_max; // UNSUB with a number; 0: none
     uint32_t filter_size;
     uint32_t queue_group_size;
-    uint32_t sid_size;
     bool is_ended;   // it had its last message: it goes when the round ends
     bool is_checked; // permissions must be asked at each delivery: a deny rule overlaps the filter
     char text[];
 } dbk_subscription;
 
 static inline dbk_slice dbk_subscription_sid(const dbk_subscription *subscription) {
-    return daybook_bytes(subscription->text, subscription->sid_size);
+    return daybook_bytes(subscription->text, subscription->link.size);
 }
 static inline dbk_slice dbk_subscription_filter(const dbk_subscription *subscription) {
-    return daybook_bytes(subscription->text + subscription->sid_size, subscription->filter_size);
+    return daybook_bytes(subscription->text + subscription->link.size, subscription->filter_size);
 }
 static inline dbk_slice dbk_subscription_queue_group(const dbk_subscription *subscription) {
-    return daybook_bytes(subscription->text + subscription->sid_size + subscription->filter_size,
+    return daybook_bytes(subscription->text + subscription->link.size + subscription->filter_size,
                          subscription->queue_group_size);
 }
-
-/// By sid; chains, doubled when full. Nothing allocated while empty.
-typedef struct dbk_subscription_table {
-    dbk_subscription **buckets;
-    uint32_t bucket_count; // power of two, or 0
-    uint32_t count;
-} dbk_subscription_table;
 
 /// What CONNECT said and people want to see later: bounded, NUL-terminated, "" where absent. One allocation; NULL before.
 typedef struct dbk_client_facts {
@@ -139,9 +132,9 @@ struct dbk_client {
     dbk_proto_parser parser;
     dbk_block *rest;
     size_t rest_size;
-    size_t gather_size; // 0, or the size up to which is read right into `rest`
-    size_t held_size;   // bytes of its publishes and requests under way, see dbk_client_hold
-    dbk_subscription_table subscriptions;
+    size_t gather_size;           // 0, or the size up to which is read right into `rest`
+    size_t held_size;             // bytes of its publishes and requests under way, see dbk_client_hold
+    dbk_link_table subscriptions; // by sid
 
     // Who it is.
     uint64_t id;
@@ -226,6 +219,8 @@ typedef struct dbk_frame {
     char tail[2][48];       // " <size>\r\n" and " <header size> <size>\r\n"
 } dbk_frame;
 
+/// Those its user may not have any more; it is told of each.
+void dbk_client_drop_forbidden_subscriptions(dbk_client *client);
 /// A connection that waits on `listener`.
 void dbk_client_accept(dbk_server *server, uv_stream_t *listener);
 /// Into its outbox, as MSG or HMSG for `subscription`. Nothing is checked. What cannot be had memory for closes it.

@@ -142,26 +142,9 @@ static bool become(dbk_client *client, dbk_auth *auth, const dbk_user *user) {
     return false;
 }
 
-/// Subscriptions its user may not have any more.
-static void drop_forbidden(dbk_client *client) {
-    dbk_subscription_table *table = &client->subscriptions;
-    for (uint32_t i = 0; i < table->bucket_count; i++) {
-        for (dbk_subscription *at = table->buckets[i], *next; at != NULL; at = next) {
-            next = at->next;
-            if (at->is_ended) continue;
-            dbk_slice filter = dbk_subscription_filter(at), group = dbk_subscription_queue_group(at);
-            dbk_permitted permitted = dbk_permissions_may_subscribe(client->permissions, filter, group);
-            at->is_checked = permitted == DBK_PERMITTED_PARTLY;
-            if (permitted != DBK_PERMITTED_NO) continue;
-            dbk_client_refuse_subscription(client, filter, group);
-            dbk_client_drop_subscription(client, at);
-        }
-    }
-}
-
 static void let_in(dbk_client *client, dbk_auth *auth, const dbk_user *user) {
     if (!become(client, auth, user)) return;
-    drop_forbidden(client); // it may have come in as somebody else before
+    dbk_client_drop_forbidden_subscriptions(client); // it may have come in as somebody else before
     dbk_client_welcome(client);
     if (client->verbose) dbk_client_send(client, "+OK\r\n", 5);
 }
@@ -364,5 +347,5 @@ void dbk_client_reauthorize(dbk_client *client) {
         refuse(client);
         return;
     }
-    if (become(client, dbk_auth_ref(auth), user)) drop_forbidden(client);
+    if (become(client, dbk_auth_ref(auth), user)) dbk_client_drop_forbidden_subscriptions(client);
 }

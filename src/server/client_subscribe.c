@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A client's subscriptions: SUB, UNSUB, and the table by sid.
 //
-// The table chains; its array doubles when there are as many subscriptions as chains, and is given back when the last one
-// goes. Hashes are seeded, because clients choose their sids.
+// Sids are hashed under a key that clients do not know, because they choose them.
 //
 // A subscription that had its last message is only marked, because that happens while the trie is being walked; it is taken
 // out when the round ends. Until then nothing finds it by its sid.
@@ -11,88 +10,85 @@
 #include "base/bytes.h"
 #include "server/server.h"
 
-enum { BUCKETS_MIN = 4 };
-
 // The table.
 
-static uint32_t bucket_of(const dbk_client *client, dbk_slice sid) {
-    return (uint32_t)dbk_checksum(sid.data, sid.size, client->server->hash_seed) &
-           (client->subscriptions.bucket_count - 1);
+static uint32_t hash_of(const dbk_client *client, dbk_slice sid) {
+    return (uint32_t)dbk_hash_bytes(&client->server->hash_key, sid.data, sid.size);
+}
+
+static dbk_subscription *owner_of(dbk_table_link *link) {
+    return DBK_OWNER(link, dbk_subscription, link);
 }
 
 dbk_subscription *dbk_client_find_subscription(const dbk_client *client, dbk_slice sid) {
     if (client->subscriptions.count == 0) return NULL;
-    dbk_subscription *at = client->subscriptions.buckets[bucket_of(client, sid)];
-    while (at != NULL && (at->is_ended || !dbk_slice_equal(dbk_subscription_sid(at), sid))) at = at->next;
-    return at;
-}
-
-/// Room for one more. False: memory is out; a table that could not grow is only slower.
-static bool make_room(dbk_client *client) {
-    dbk_subscription_table *table = &client->subscriptions;
-    if (table->count < table->bucket_count || table->bucket_count > UINT32_MAX / 2) return true;
-    dbk_subscription_table old = *table;
-    uint32_t count = old.bucket_count == 0 ? BUCKETS_MIN : old.bucket_count * 2;
-    dbk_subscription **buckets = dbk_alloc_zeroed(client->server->allocator, count * sizeof *buckets);
-    if (buckets == NULL) return old.bucket_count > 0;
-    table->buckets = buckets;
-    table->bucket_count = count;
-    for (uint32_t i = 0; i < old.bucket_count; i++) {
-        for (dbk_subscription *at = old.buckets[i], *next; at != NULL; at = next) {
-            next = at->next;
-            dbk_subscription **bucket = &buckets[bucket_of(client, dbk_subscription_sid(at))];
-            at->next = *bucket;
-            *bucket = at;
-        }
+    dbk_table_link *link = dbk_link_table_find(&client->subscriptions, hash_of(client, sid));
+    for (; link != NULL; link = dbk_link_table_find_next(link)) {
+        dbk_subscription *at = owner_of(link);
+        if (!at->is_ended && dbk_slice_equal(dbk_subscription_sid(at), sid)) return at;
     }
-    dbk_free(client->server->allocator, old.buckets);
-    return true;
+    return NULL;
 }
 
 static void insert(dbk_client *client, dbk_subscription *subscription) {
-    dbk_subscription **bucket =
-        &client->subscriptions.buckets[bucket_of(client, dbk_subscription_sid(subscription))];
-    subscription->next = *bucket;
-    *bucket = subscription;
-    client->subscriptions.count++;
+    dbk_link_table_insert(&client->subscriptions, client->server->allocator, &subscription->link);
 }
 
 static void take_out(dbk_client *client, dbk_subscription *subscription) {
-    dbk_subscription_table *table = &client->subscriptions;
-    dbk_subscription **at = &table->buckets[bucket_of(client, dbk_subscription_sid(subscription))];
-    while (*at != subscription) at = &(*at)->next;
-    *at = subscription->next;
-    if (--table->count > 0) return;
-    dbk_free(client->server->allocator, table->buckets);
-    *table = (dbk_subscription_table){0};
+    dbk_link_table_remove(&client->subscriptions, client->server->allocator, &subscription->link);
 }
 
-void dbk_client_drop_subscription(dbk_client *client, dbk_subscription *subscription) {
-    take_out(client, subscription);
+// Not in the table any more.
+static void forget(dbk_client *client, dbk_subscription *subscription) {
     dbk_interest_remove(client->server->interest, &subscription->subscriber.entry);
     dbk_free(client->server->allocator, subscription);
 }
 
+void dbk_client_drop_subscription(dbk_client *client, dbk_subscription *subscription) {
+    take_out(client, subscription);
+    forget(client, subscription);
+}
+
 void dbk_client_drop_all_subscriptions(dbk_client *client) {
-    dbk_subscription_table table = client->subscriptions;
-    client->subscriptions = (dbk_subscription_table){0}; // before watchers of the trie are told
-    for (uint32_t i = 0; i < table.bucket_count; i++) {
-        for (dbk_subscription *at = table.buckets[i], *next; at != NULL; at = next) {
-            next = at->next;
-            dbk_interest_remove(client->server->interest, &at->subscriber.entry);
-            dbk_free(client->server->allocator, at);
-        }
+    // Before watchers of the trie are told.
+    dbk_table_link *link = dbk_link_table_take_all(&client->subscriptions, client->server->allocator);
+    while (link != NULL) {
+        dbk_table_link *next = link->next;
+        forget(client, owner_of(link));
+        link = next;
     }
-    dbk_free(client->server->allocator, table.buckets);
+}
+
+// Is told whether it may stay.
+static bool judge(dbk_client *client, dbk_subscription *subscription) {
+    if (subscription->is_ended) return true;
+    dbk_slice filter = dbk_subscription_filter(subscription);
+    dbk_slice group = dbk_subscription_queue_group(subscription);
+    dbk_permitted permitted = dbk_permissions_may_subscribe(client->permissions, filter, group);
+    subscription->is_checked = permitted == DBK_PERMITTED_PARTLY;
+    if (permitted != DBK_PERMITTED_NO) return true;
+    dbk_client_refuse_subscription(client, filter, group);
+    return false;
+}
+
+void dbk_client_drop_forbidden_subscriptions(dbk_client *client) {
+    dbk_table_link *link = dbk_link_table_take_all(&client->subscriptions, client->server->allocator);
+    while (link != NULL) {
+        dbk_table_link *next = link->next;
+        dbk_subscription *subscription = owner_of(link);
+        insert(client, subscription);
+        if (!judge(client, subscription)) dbk_client_drop_subscription(client, subscription);
+        link = next;
+    }
 }
 
 void dbk_client_each_subscription(const dbk_client *client,
                                   void (*visit)(void *context, const dbk_subscription *subscription),
                                   void *context) {
-    for (uint32_t i = 0; i < client->subscriptions.bucket_count; i++) {
-        for (const dbk_subscription *at = client->subscriptions.buckets[i]; at != NULL; at = at->next) {
-            if (!at->is_ended) visit(context, at);
-        }
+    dbk_table_link *link = dbk_link_table_next(&client->subscriptions, NULL);
+    for (; link != NULL; link = dbk_link_table_next(&client->subscriptions, link)) {
+        const dbk_subscription *subscription = owner_of(link);
+        if (!subscription->is_ended) visit(context, subscription);
     }
 }
 
@@ -159,7 +155,7 @@ static dbk_subscription *make(dbk_client *client, const dbk_proto_operation *ope
     if (subscription == NULL) return NULL;
     *subscription = (dbk_subscription){
         .subscriber = {.client = client},
-        .sid_size = (uint32_t)sid.size,
+        .link = {.hash = hash_of(client, sid), .size = (uint32_t)sid.size},
         .filter_size = (uint32_t)filter.size,
         .queue_group_size = (uint32_t)group.size,
     };
@@ -174,7 +170,7 @@ void dbk_client_subscribe(dbk_client *client, const dbk_proto_operation *operati
     bool is_checked;
     if (!may_subscribe(client, operation, &is_checked)) return;
     if (dbk_client_find_subscription(client, operation->sid) == NULL) { // a second one with the sid is none
-        dbk_subscription *subscription = make_room(client) ? make(client, operation) : NULL;
+        dbk_subscription *subscription = make(client, operation);
         if (subscription == NULL) {
             dbk_client_close(client, DBK_CLOSE_MEMORY, NULL);
             return;

@@ -230,7 +230,7 @@ static uint8_t *put_head(uint8_t *at, const dbk_subscription *subscription, cons
     at = put(at, "MSG ", 4);
     at = put(at, message->subject.data, message->subject.size);
     *at++ = ' ';
-    at = put(at, subscription->text, subscription->sid_size);
+    at = put(at, subscription->text, subscription->link.size);
     if (message->reply.size > 0) {
         *at++ = ' ';
         at = put(at, message->reply.data, message->reply.size);
@@ -255,7 +255,7 @@ void dbk_client_deliver(dbk_client *client, const dbk_subscription *subscription
     size_t size = message->payload.size - skipped;
     bool is_copied = size <= DBK_OUTBOX_COPY_MAX;
 
-    size_t needed = 5 + message->subject.size + 1 + subscription->sid_size + 1 + message->reply.size +
+    size_t needed = 5 + message->subject.size + 1 + subscription->link.size + 1 + message->reply.size +
                     frame->tail_size[with_headers] + (is_copied ? size + 2 : 0);
     uint8_t *start = dbk_outbox_reserve(&client->outbox, needed);
     if (start == NULL) {

@@ -50,10 +50,11 @@ dbk_slice dbk_js_token(dbk_slice subject, size_t index) {
     return rest;
 }
 
-uint64_t dbk_js_hash(const dbk_jetstream *jetstream, dbk_slice first, dbk_slice second) {
-    uint64_t seed = jetstream->server->hash_seed;
-    if (second.size > 0) seed = dbk_checksum(second.data, second.size, seed);
-    return dbk_checksum(first.data, first.size, seed);
+uint32_t dbk_js_hash(const dbk_jetstream *jetstream, dbk_slice first, dbk_slice second) {
+    const dbk_hash_key *key = &jetstream->server->hash_key;
+    uint64_t hashes[2] = {dbk_hash_bytes(key, first.data, first.size), 0};
+    if (second.size > 0) hashes[1] = dbk_hash_bytes(key, second.data, second.size);
+    return (uint32_t)dbk_hash_bytes(key, hashes, sizeof hashes);
 }
 
 // ---- Answers ----------------------------------------------------------------------------------------------
@@ -140,10 +141,10 @@ void dbk_js_end_call(dbk_jetstream *jetstream) {
 
 dbk_js_stream *dbk_js_find_stream(const dbk_jetstream *jetstream, dbk_slice name) {
     if (name.size == 0) return NULL;
-    dbk_name_table_node *node =
-        dbk_name_table_find(&jetstream->streams, dbk_js_hash(jetstream, name, daybook_bytes(NULL, 0)));
-    for (; node != NULL; node = dbk_name_table_find_next(node)) {
-        dbk_js_stream *stream = DBK_OWNER(node, dbk_js_stream, node);
+    dbk_table_link *link =
+        dbk_link_table_find(&jetstream->streams, dbk_js_hash(jetstream, name, daybook_bytes(NULL, 0)));
+    for (; link != NULL; link = dbk_link_table_find_next(link)) {
+        dbk_js_stream *stream = DBK_OWNER(link, dbk_js_stream, link);
         if (dbk_slice_equal(stream->name, name)) return stream;
     }
     return NULL;
@@ -154,7 +155,6 @@ void dbk_js_stream_unref(dbk_js_stream *stream) {
     DBK_ASSERT(stream->first_subject == NULL && stream->first_waiting == NULL &&
                stream->first_consumer == NULL && stream->lasts.count == 0);
     dbk_js_rewrite_unref(stream->rules.rewrite);
-    dbk_name_table_deinit(&stream->lasts);
     dbk_free(stream->jetstream->allocator, stream);
 }
 
@@ -225,14 +225,11 @@ static dbk_js_stream *add_stream(dbk_jetstream *jetstream, dbk_slice name) {
     stream->jetstream = jetstream;
     stream->reference_count = 1;
     stream->name = daybook_bytes(text, name.size);
-    dbk_name_table_init(&stream->lasts, jetstream->allocator);
+    stream->link.hash = dbk_js_hash(jetstream, name, daybook_bytes(NULL, 0));
     pthread_mutex_lock(&jetstream->lock);
-    daybook_status status = dbk_name_table_insert(&jetstream->streams, &stream->node,
-                                                  dbk_js_hash(jetstream, name, daybook_bytes(NULL, 0)));
+    dbk_link_table_insert(&jetstream->streams, jetstream->allocator, &stream->link);
     pthread_mutex_unlock(&jetstream->lock);
-    if (status == DAYBOOK_OK) return stream;
-    dbk_free(jetstream->allocator, stream);
-    return NULL;
+    return stream;
 }
 
 daybook_status dbk_js_set_stream(dbk_jetstream *jetstream, const dbk_api_stream_config *config) {
@@ -265,7 +262,7 @@ void dbk_js_remove_stream(dbk_jetstream *jetstream, dbk_slice name) {
     while (stream->first_consumer != NULL)
         dbk_js_drop_consumer(stream->first_consumer, dbk_status_block(DBK_STATUS_CONSUMER_DELETED));
     pthread_mutex_lock(&jetstream->lock);
-    dbk_name_table_remove(&jetstream->streams, &stream->node);
+    dbk_link_table_remove(&jetstream->streams, jetstream->allocator, &stream->link);
     pthread_mutex_unlock(&jetstream->lock);
     stream->is_removed = true;
     dbk_js_stream_unref(stream);
@@ -275,10 +272,9 @@ void dbk_js_remove_stream(dbk_jetstream *jetstream, dbk_slice name) {
 
 dbk_js_consumer *dbk_js_find_consumer(const dbk_jetstream *jetstream, dbk_slice stream, dbk_slice name) {
     if (stream.size == 0 || name.size == 0) return NULL;
-    dbk_name_table_node *node =
-        dbk_name_table_find(&jetstream->consumers, dbk_js_hash(jetstream, name, stream));
-    for (; node != NULL; node = dbk_name_table_find_next(node)) {
-        dbk_js_consumer *consumer = DBK_OWNER(node, dbk_js_consumer, node);
+    dbk_table_link *link = dbk_link_table_find(&jetstream->consumers, dbk_js_hash(jetstream, name, stream));
+    for (; link != NULL; link = dbk_link_table_find_next(link)) {
+        dbk_js_consumer *consumer = DBK_OWNER(link, dbk_js_consumer, link);
         if (dbk_slice_equal(consumer->name, name) && dbk_slice_equal(consumer->stream->name, stream))
             return consumer;
     }
@@ -318,14 +314,10 @@ dbk_js_consumer *dbk_js_get_consumer(dbk_js_stream *stream, dbk_slice name) {
     consumer->ack_prefix = daybook_bytes(text + name.size, prefix_size);
     consumer->reference_count = 1;
     consumer->stream = stream;
+    consumer->link.hash = dbk_js_hash(jetstream, name, stream->name);
     pthread_mutex_lock(&jetstream->lock);
-    daybook_status status = dbk_name_table_insert(&jetstream->consumers, &consumer->node,
-                                                  dbk_js_hash(jetstream, name, stream->name));
+    dbk_link_table_insert(&jetstream->consumers, jetstream->allocator, &consumer->link);
     pthread_mutex_unlock(&jetstream->lock);
-    if (status != DAYBOOK_OK) {
-        dbk_free(jetstream->allocator, consumer);
-        return NULL;
-    }
     (void)dbk_js_stream_ref(stream);
     link_consumer(stream, consumer);
     dbk_js_delivery_init(consumer);
@@ -374,7 +366,7 @@ void dbk_js_drop_consumer(dbk_js_consumer *consumer, dbk_slice status_block) {
     dbk_js_stop_delivery(consumer, status_block);
     free_early(consumer);
     pthread_mutex_lock(&jetstream->lock);
-    dbk_name_table_remove(&jetstream->consumers, &consumer->node);
+    dbk_link_table_remove(&jetstream->consumers, jetstream->allocator, &consumer->link);
     pthread_mutex_unlock(&jetstream->lock);
     unlink_consumer(consumer);
     dbk_js_consumer_unref(consumer);
@@ -697,8 +689,6 @@ daybook_status dbk_jetstream_start(dbk_server *server, dbk_jetstream **jetstream
     jetstream->server = server;
     jetstream->store = server->store;
     jetstream->allocator = server->allocator;
-    dbk_name_table_init(&jetstream->streams, server->allocator);
-    dbk_name_table_init(&jetstream->consumers, server->allocator);
     for (size_t i = 0; i < SCRATCH_COUNT; i++)
         dbk_buf_init(&jetstream->scratch[i], server->allocator, SCRATCH_SIZE_MAX);
     if (!dbk_js_usage_init(&jetstream->usage, server)) {
@@ -734,9 +724,9 @@ void dbk_jetstream_stop(dbk_jetstream *jetstream) {
     dbk_service_remove(jetstream->domain_api);
     dbk_service_remove(jetstream->acks);
     dbk_service_remove(jetstream->flow);
-    for (dbk_name_table_node *node = dbk_name_table_next(&jetstream->streams, NULL); node != NULL;
-         node = dbk_name_table_next(&jetstream->streams, node)) {
-        dbk_js_stream *stream = DBK_OWNER(node, dbk_js_stream, node);
+    for (dbk_table_link *link = dbk_link_table_next(&jetstream->streams, NULL); link != NULL;
+         link = dbk_link_table_next(&jetstream->streams, link)) {
+        dbk_js_stream *stream = DBK_OWNER(link, dbk_js_stream, link);
         remove_subjects(jetstream, stream->first_subject);
         stream->first_subject = NULL;
         dbk_js_batch_drop_all(stream);
@@ -752,14 +742,12 @@ bool dbk_jetstream_is_idle(const dbk_jetstream *jetstream) {
 void dbk_jetstream_free(dbk_jetstream *jetstream) {
     if (jetstream == NULL) return;
     DBK_ASSERT(jetstream->job_count == 0 && jetstream->consumers.count == 0);
-    for (;;) {
-        dbk_name_table_node *node = dbk_name_table_next(&jetstream->streams, NULL);
-        if (node == NULL) break;
-        dbk_name_table_remove(&jetstream->streams, node);
-        dbk_js_stream_unref(DBK_OWNER(node, dbk_js_stream, node));
+    dbk_table_link *link = dbk_link_table_take_all(&jetstream->streams, jetstream->allocator);
+    while (link != NULL) {
+        dbk_table_link *next = link->next;
+        dbk_js_stream_unref(DBK_OWNER(link, dbk_js_stream, link));
+        link = next;
     }
-    dbk_name_table_deinit(&jetstream->streams);
-    dbk_name_table_deinit(&jetstream->consumers);
     for (size_t i = 0; i < SCRATCH_COUNT; i++) dbk_buf_deinit(&jetstream->scratch[i]);
     pthread_mutex_destroy(&jetstream->lock);
     dbk_js_usage_deinit(&jetstream->usage);

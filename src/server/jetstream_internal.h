@@ -21,10 +21,10 @@
 #include "api/consumer_config.h"
 #include "api/error.h"
 #include "api/stream_config.h"
+#include "base/link_table.h"
 #include "daybook/consumer.h"
 #include "server/jetstream.h"
 #include "server/server.h"
-#include "server/table.h"
 #include "server/usage.h"
 
 typedef struct dbk_js_stream dbk_js_stream;
@@ -76,8 +76,8 @@ struct dbk_jetstream {
     // Workers look up consumers under `lock` for numbers only the loop knows; the loop changes the tables
     // under it.
     pthread_mutex_t lock;
-    dbk_name_table streams;   // of dbk_js_stream.node
-    dbk_name_table consumers; // of dbk_js_consumer.node
+    dbk_link_table streams;   // of dbk_js_stream.link
+    dbk_link_table consumers; // of dbk_js_consumer.link
 
     // Of the loop: answers being written, one for each level of routing, as an answer may be routed to a
     // service.
@@ -121,7 +121,7 @@ typedef struct dbk_js_rules {
 } dbk_js_rules;
 
 struct dbk_js_stream {
-    dbk_name_table_node node;
+    dbk_table_link link;
     dbk_jetstream *jetstream;
     uint32_t reference_count;
     bool is_removed;
@@ -138,7 +138,7 @@ struct dbk_js_stream {
     dbk_js_publish *first_waiting, *last_waiting; // the loop's
     dbk_js_publish *taken;                        // the worker's, while the round runs
     dbk_js_rules round_rules;
-    dbk_name_table lasts; // of dbk_js_last.node: subjects of what is republished soon; under jetstream->lock
+    dbk_link_table lasts; // of dbk_js_last.link: subjects of what is republished soon; under jetstream->lock
 
     struct dbk_js_batch *first_batch; // atomic batches that wait for more
     size_t batch_count;
@@ -215,7 +215,7 @@ typedef struct dbk_js_early {
 } dbk_js_early;
 
 struct dbk_js_consumer {
-    dbk_name_table_node node;
+    dbk_table_link link;
     dbk_js_stream *stream; // a reference
     dbk_js_consumer *next_of_stream, *previous_of_stream;
     uint32_t reference_count;
@@ -316,6 +316,6 @@ void dbk_js_end_call(dbk_jetstream *jetstream);
 dbk_slice dbk_js_token(dbk_slice subject, size_t index);
 /// What follows the first `count` tokens and their dots; empty: nothing does.
 dbk_slice dbk_js_tokens_from(dbk_slice subject, size_t count);
-uint64_t dbk_js_hash(const dbk_jetstream *jetstream, dbk_slice first, dbk_slice second);
+uint32_t dbk_js_hash(const dbk_jetstream *jetstream, dbk_slice first, dbk_slice second);
 
 #endif

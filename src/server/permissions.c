@@ -34,9 +34,9 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/keyed_hash.h"
+#include "base/link_table.h"
 #include "daybook/subject.h"
-#include "interest/hash.h"
-#include "interest/table.h"
 
 enum { ANSWERS = 128, ANSWER_TEXT_MAX = 108, RULES_WORTH_KEEPING = 4 };
 
@@ -342,7 +342,7 @@ typedef struct response {
 struct dbk_responses {
     const daybook_allocator *allocator;
     dbk_hash_key key;
-    dbk_table table;
+    dbk_link_table table;
     response *oldest;
     response *newest;
     size_t bytes;
@@ -361,7 +361,7 @@ daybook_status dbk_responses_new(const daybook_allocator *allocator, const uint8
     if (responses == NULL) return DAYBOOK_ENOMEM;
     responses->allocator = allocator;
     dbk_hash_key_init(&responses->key, seed);
-    dbk_table_init(&responses->table);
+    dbk_link_table_init(&responses->table);
     responses->max = permissions->responses_max;
     responses->expire_ns = permissions->responses_expire_ns;
     *responses_out = responses;
@@ -382,7 +382,7 @@ static void put_newest(dbk_responses *responses, response *fresh) {
 
 static void forget(dbk_responses *responses, response *old) {
     take_out(responses, old);
-    dbk_table_remove(&responses->table, responses->allocator, &old->link);
+    dbk_link_table_remove(&responses->table, responses->allocator, &old->link);
     responses->bytes -= old->link.size;
     dbk_free(responses->allocator, old);
 }
@@ -401,9 +401,10 @@ void dbk_responses_free(dbk_responses *responses) {
 }
 
 static response *find(const dbk_responses *responses, dbk_slice reply, uint32_t hash) {
-    for (dbk_table_link *link = dbk_table_first(&responses->table, hash); link != NULL; link = link->next) {
+    dbk_table_link *link = dbk_link_table_find(&responses->table, hash);
+    for (; link != NULL; link = dbk_link_table_find_next(link)) {
         response *kept = (response *)link;
-        if (link->hash == hash && dbk_slice_equal(daybook_bytes(kept->reply, link->size), reply)) return kept;
+        if (dbk_slice_equal(daybook_bytes(kept->reply, link->size), reply)) return kept;
     }
     return NULL;
 }
@@ -413,12 +414,12 @@ static response *remember(dbk_responses *responses, dbk_slice reply, uint32_t ha
            responses->bytes > DBK_RESPONSES_BYTES_MAX - reply.size) {
         forget(responses, responses->oldest);
     }
-    if (dbk_table_reserve(&responses->table, responses->allocator) != DAYBOOK_OK) return NULL;
+    if (dbk_link_table_reserve(&responses->table, responses->allocator) != DAYBOOK_OK) return NULL;
     response *fresh = dbk_alloc(responses->allocator, sizeof *fresh + reply.size);
     if (fresh == NULL) return NULL;
     fresh->link = (dbk_table_link){.hash = hash, .size = (uint32_t)reply.size};
     memcpy(fresh->reply, reply.data, reply.size);
-    dbk_table_add(&responses->table, &fresh->link);
+    dbk_link_table_add(&responses->table, &fresh->link);
     responses->bytes += reply.size;
     return fresh;
 }

@@ -40,9 +40,9 @@ struct dbk_js_rewrite {
 };
 
 struct dbk_js_last {
-    dbk_name_table_node node; // of stream->lasts; under jetstream->lock, as the count
-    size_t reference_count;   // publishes under way
-    uint64_t seq;             // 0: none; once it is in the table, the loop's
+    dbk_table_link link;    // of stream->lasts; under jetstream->lock, as the count
+    size_t reference_count; // publishes under way
+    uint64_t seq;           // 0: none; once it is in the table, the loop's
     size_t subject_size;
     uint8_t subject[];
 };
@@ -132,10 +132,10 @@ bool dbk_js_rewrite_subject(dbk_js_publish *publish, const dbk_js_rewrite *rewri
 }
 
 // Under the lock.
-static dbk_js_last *find_last(const dbk_js_stream *stream, dbk_slice subject, uint64_t hash) {
-    dbk_name_table_node *node = dbk_name_table_find(&stream->lasts, hash);
-    for (; node != NULL; node = dbk_name_table_find_next(node)) {
-        dbk_js_last *last = DBK_OWNER(node, dbk_js_last, node);
+static dbk_js_last *find_last(const dbk_js_stream *stream, dbk_slice subject, uint32_t hash) {
+    dbk_table_link *link = dbk_link_table_find(&stream->lasts, hash);
+    for (; link != NULL; link = dbk_link_table_find_next(link)) {
+        dbk_js_last *last = DBK_OWNER(link, dbk_js_last, link);
         if (dbk_slice_equal(daybook_bytes(last->subject, last->subject_size), subject)) return last;
     }
     return NULL;
@@ -162,7 +162,7 @@ static daybook_status read_last(const dbk_js_stream *stream, dbk_slice subject, 
 }
 
 // Only the stream's round makes entries, so none of the subject comes between looking and inserting.
-static daybook_status make_last(dbk_js_publish *publish, dbk_slice subject, uint64_t hash,
+static daybook_status make_last(dbk_js_publish *publish, dbk_slice subject, uint32_t hash,
                                 daybook_error *error) {
     dbk_js_stream *stream = publish->stream;
     dbk_jetstream *jetstream = stream->jetstream;
@@ -173,11 +173,10 @@ static daybook_status make_last(dbk_js_publish *publish, dbk_slice subject, uint
     memcpy(last->subject, subject.data, subject.size);
     daybook_status status = read_last(stream, subject, &last->seq, error);
     if (status == DAYBOOK_OK) {
+        last->link.hash = hash;
         pthread_mutex_lock(&jetstream->lock);
-        status = dbk_name_table_insert(&stream->lasts, &last->node, hash);
+        dbk_link_table_insert(&stream->lasts, jetstream->allocator, &last->link);
         pthread_mutex_unlock(&jetstream->lock);
-    }
-    if (status == DAYBOOK_OK) {
         publish->last = last;
     } else {
         dbk_free(jetstream->allocator, last);
@@ -191,7 +190,7 @@ bool dbk_js_rewrite_find_last(dbk_js_publish *publish, dbk_api_error *error_out)
     // A subject that is none is for the store to refuse.
     if (publish->republish_to.size == 0 || publish->last != NULL || !daybook_subject_is_valid(subject))
         return true;
-    uint64_t hash = dbk_js_hash(jetstream, subject, daybook_bytes(NULL, 0));
+    uint32_t hash = dbk_js_hash(jetstream, subject, daybook_bytes(NULL, 0));
     pthread_mutex_lock(&jetstream->lock);
     publish->last = find_last(publish->stream, subject, hash);
     if (publish->last != NULL) publish->last->reference_count++;
@@ -257,7 +256,7 @@ static void unref_last(dbk_js_stream *stream, dbk_js_last *last) {
     if (last == NULL) return;
     pthread_mutex_lock(&jetstream->lock);
     bool is_gone = --last->reference_count == 0;
-    if (is_gone) dbk_name_table_remove(&stream->lasts, &last->node);
+    if (is_gone) dbk_link_table_remove(&stream->lasts, jetstream->allocator, &last->link);
     pthread_mutex_unlock(&jetstream->lock);
     if (is_gone) dbk_free(jetstream->allocator, last);
 }

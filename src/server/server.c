@@ -132,13 +132,13 @@ static void make_id(const uint8_t random[DBK_SERVER_ID_SIZE], char id_out[DBK_SE
 }
 
 static daybook_status draw(dbk_server *server, daybook_error *error) {
-    uint8_t random[DBK_SERVER_ID_SIZE + 32 + 16];
+    uint8_t random[DBK_SERVER_ID_SIZE + 32 + 8];
     int failure = server->vfs->entropy(server->vfs, random, sizeof random);
     if (failure != 0) return dbk_fail_system(error, failure, "draw random bytes", NULL, 0);
     make_id(random, server->id);
     memcpy(server->seed, random + DBK_SERVER_ID_SIZE, sizeof server->seed);
-    server->hash_seed = dbk_get_u64(random + DBK_SERVER_ID_SIZE + 32);
-    server->random = dbk_get_u64(random + DBK_SERVER_ID_SIZE + 40) | 1; // never 0
+    dbk_hash_key_init(&server->hash_key, server->seed);
+    server->random = dbk_get_u64(random + DBK_SERVER_ID_SIZE + 32) | 1; // never 0
     return DAYBOOK_OK;
 }
 

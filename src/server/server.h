@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <uv.h>
 
+#include "base/keyed_hash.h"
 #include "base/time.h"
 #include "daybook/server.h"
 #include "interest/interest.h"
@@ -66,7 +67,7 @@ struct daybook_server {
     uint32_t version_number; // DBK_VERSION of options->announced_version
     int64_t start_real_ns;
     uint8_t seed[32]; // secret: of hashes over what clients choose
-    uint64_t hash_seed;
+    dbk_hash_key hash_key;
 
     // The loop's.
     uv_loop_t loop;

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/memory.h"
+
 typedef struct dbk_timer dbk_timer;
 struct dbk_timer {
     dbk_timer *child, *next, *previous; // previous: left sibling, or the parent of a first child
@@ -22,8 +24,6 @@ typedef struct dbk_timers {
     void (*changed)(void *context); // the earliest due time is another one now; may be NULL
     void *context;
 } dbk_timers;
-
-#define DBK_OWNER(pointer, type, field) ((type *)(void *)((char *)(pointer)-offsetof(type, field)))
 
 void dbk_timers_init(dbk_timers *timers, void (*changed)(void *context), void *context);
 /// Sets the callback; the timer is not started.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chained buckets. Up to DBK_TABLE_CHAIN_MAX links are one chain without an array: most nodes of a subject
+// Chained buckets. Up to DBK_LINK_TABLE_CHAIN_MAX links are one chain without an array: most nodes of a subject
 // trie have one child. Beyond, as many buckets as links, to the next power of two; a quarter of them when
 // seven eighths are more than needed. The hash is kept in the link, so moving needs no keys.
 //
-// Invariant: bucket_count is 0 or a power of two with count <= bucket_count. Failure mode: no memory for
-// the array: growing reports it and changes nothing, shrinking stays as it is.
-#include "interest/table.h"
+// Invariant: bucket_count is 0 or a power of two; where each link was added after a successful reserve, count is
+// at most DBK_LINK_TABLE_CHAIN_MAX or bucket_count. Failure mode: no memory for the array: growing reports it and
+// changes nothing, shrinking stays as it is.
+#include "base/link_table.h"
 
 #include <string.h>
 
@@ -13,17 +14,17 @@
 
 enum { BUCKETS_FIRST = 16, BUCKETS_MAX = 1 << 30 };
 
-static dbk_table_link **bucket_of(dbk_table *table, uint32_t hash) {
+static dbk_table_link **bucket_of(dbk_link_table *table, uint32_t hash) {
     return table->bucket_count == 0 ? &table->chain : &table->buckets[hash & (table->bucket_count - 1)];
 }
 
-static void put(dbk_table *table, dbk_table_link *link) {
+static void put(dbk_link_table *table, dbk_table_link *link) {
     dbk_table_link **bucket = bucket_of(table, link->hash);
     link->next = *bucket;
     *bucket = link;
 }
 
-static void put_chain(dbk_table *table, dbk_table_link *chain) {
+static void put_chain(dbk_link_table *table, dbk_table_link *chain) {
     while (chain != NULL) {
         dbk_table_link *next = chain->next;
         put(table, chain);
@@ -32,8 +33,9 @@ static void put_chain(dbk_table *table, dbk_table_link *chain) {
 }
 
 // Moves all links into `bucket_count` new buckets; 0: into one chain.
-static daybook_status rebuild(dbk_table *table, const daybook_allocator *allocator, uint32_t bucket_count) {
-    dbk_table built = {.bucket_count = bucket_count, .count = table->count};
+static daybook_status rebuild(dbk_link_table *table, const daybook_allocator *allocator,
+                              uint32_t bucket_count) {
+    dbk_link_table built = {.bucket_count = bucket_count, .count = table->count};
     if (bucket_count > 0) {
         built.buckets = dbk_alloc_zeroed(allocator, bucket_count * sizeof(dbk_table_link *));
         if (built.buckets == NULL) return DAYBOOK_ENOMEM;
@@ -45,19 +47,19 @@ static daybook_status rebuild(dbk_table *table, const daybook_allocator *allocat
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_table_reserve(dbk_table *table, const daybook_allocator *allocator) {
+daybook_status dbk_link_table_reserve(dbk_link_table *table, const daybook_allocator *allocator) {
     uint32_t buckets = table->bucket_count;
-    if (table->count < (buckets == 0 ? DBK_TABLE_CHAIN_MAX : buckets)) return DAYBOOK_OK;
+    if (table->count < (buckets == 0 ? DBK_LINK_TABLE_CHAIN_MAX : buckets)) return DAYBOOK_OK;
     if (buckets >= BUCKETS_MAX) return DAYBOOK_ENOMEM;
     return rebuild(table, allocator, buckets == 0 ? BUCKETS_FIRST : buckets * 2);
 }
 
-void dbk_table_add(dbk_table *table, dbk_table_link *link) {
+void dbk_link_table_add(dbk_link_table *table, dbk_table_link *link) {
     put(table, link);
     table->count++;
 }
 
-void dbk_table_remove(dbk_table *table, const daybook_allocator *allocator, dbk_table_link *link) {
+void dbk_link_table_remove(dbk_link_table *table, const daybook_allocator *allocator, dbk_table_link *link) {
     dbk_table_link **at = bucket_of(table, link->hash);
     while (*at != link) {
         DBK_ASSERT(*at != NULL);
@@ -66,14 +68,22 @@ void dbk_table_remove(dbk_table *table, const daybook_allocator *allocator, dbk_
     *at = link->next;
     table->count--;
     if (table->bucket_count == 0 || table->count >= table->bucket_count / 8) return;
-    uint32_t smaller = table->count <= DBK_TABLE_CHAIN_MAX / 2 ? 0 : table->bucket_count / 4;
+    uint32_t smaller = table->count <= DBK_LINK_TABLE_CHAIN_MAX / 2 ? 0 : table->bucket_count / 4;
     (void)rebuild(table, allocator, smaller); // without memory for it the large array does as well
 }
 
-dbk_table_link *dbk_table_take_all(dbk_table *table, const daybook_allocator *allocator) {
+dbk_table_link *dbk_link_table_next(const dbk_link_table *table, const dbk_table_link *link) {
+    if (link != NULL && link->next != NULL) return link->next;
+    if (table->bucket_count == 0) return link == NULL ? table->chain : NULL;
+    uint32_t at = link == NULL ? 0 : (link->hash & (table->bucket_count - 1)) + 1;
+    while (at < table->bucket_count && table->buckets[at] == NULL) at++;
+    return at < table->bucket_count ? table->buckets[at] : NULL;
+}
+
+dbk_table_link *dbk_link_table_take_all(dbk_link_table *table, const daybook_allocator *allocator) {
     // Emptying into one chain needs no memory.
     (void)rebuild(table, allocator, 0);
     dbk_table_link *chain = table->chain;
-    dbk_table_init(table);
+    dbk_link_table_init(table);
     return chain;
 }

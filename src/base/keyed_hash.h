@@ -6,8 +6,8 @@
 // factor zero, which is how hashes of this kind with public constants were broken. No cryptographic claim:
 // what is hashed is never shown, only what takes time, and of that little is seen from outside. About 3 ns
 // for a subject of 20 bytes.
-#ifndef DBK_INTEREST_HASH_H
-#define DBK_INTEREST_HASH_H
+#ifndef DBK_BASE_KEYED_HASH_H
+#define DBK_BASE_KEYED_HASH_H
 
 #include "base/bytes.h"
 

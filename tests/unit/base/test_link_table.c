@@ -8,26 +8,28 @@
 
 #include <cmocka.h>
 
-#include "interest/hash.h"
-#include "interest/table.h"
+#include "base/keyed_hash.h"
+#include "base/link_table.h"
 #include "lib/fault_allocator.h"
 
 enum { LINKS = 3000 };
 
 static dbk_table_link links[LINKS];
 
-static bool has(const dbk_table *table, const dbk_table_link *wanted) {
-    for (dbk_table_link *link = dbk_table_first(table, wanted->hash); link != NULL; link = link->next) {
+static bool has(const dbk_link_table *table, const dbk_table_link *wanted) {
+    dbk_table_link *link = dbk_link_table_find(table, wanted->hash);
+    for (; link != NULL; link = dbk_link_table_find_next(link)) {
+        assert_true(link->hash == wanted->hash);
         if (link == wanted) return true;
     }
     return false;
 }
 
-static void fill(dbk_table *table, const daybook_allocator *allocator, uint32_t spread) {
+static void fill(dbk_link_table *table, const daybook_allocator *allocator, uint32_t spread) {
     for (uint32_t i = 0; i < LINKS; i++) {
         links[i] = (dbk_table_link){.hash = i * spread};
-        assert_int_equal(dbk_table_reserve(table, allocator), DAYBOOK_OK);
-        dbk_table_add(table, &links[i]);
+        assert_int_equal(dbk_link_table_reserve(table, allocator), DAYBOOK_OK);
+        dbk_link_table_add(table, &links[i]);
     }
 }
 
@@ -37,35 +39,64 @@ static void what_is_in_is_found_and_what_is_out_is_not(void **state) {
     for (size_t k = 0; k < sizeof spreads / sizeof *spreads; k++) {
         fault_allocator faults;
         fault_allocator_init(&faults);
-        dbk_table table;
-        dbk_table_init(&table);
+        dbk_link_table table;
+        dbk_link_table_init(&table);
         fill(&table, &faults.allocator, spreads[k]);
         assert_int_equal(table.count, LINKS);
         for (uint32_t i = 0; i < LINKS; i++) assert_true(has(&table, &links[i]));
-        for (uint32_t i = 0; i < LINKS; i += 2) dbk_table_remove(&table, &faults.allocator, &links[i]);
+        for (uint32_t i = 0; i < LINKS; i += 2) dbk_link_table_remove(&table, &faults.allocator, &links[i]);
         for (uint32_t i = 0; i < LINKS; i++) assert_int_equal(has(&table, &links[i]), i % 2);
-        for (uint32_t i = 1; i < LINKS; i += 2) dbk_table_remove(&table, &faults.allocator, &links[i]);
+        for (uint32_t i = 1; i < LINKS; i += 2) dbk_link_table_remove(&table, &faults.allocator, &links[i]);
         assert_int_equal(table.count, 0);
-        assert_int_equal(dbk_table_bytes(&table), 0);
+        assert_int_equal(dbk_link_table_bytes(&table), 0);
         assert_int_equal(fault_allocator_live(&faults), 0);
     }
+}
+
+static uint32_t count_all(const dbk_link_table *table) {
+    uint32_t count = 0;
+    for (dbk_table_link *link = dbk_link_table_next(table, NULL); link != NULL;
+         link = dbk_link_table_next(table, link)) {
+        link->size++;
+        count++;
+    }
+    return count;
+}
+
+static void each_link_is_visited_once(void **state) {
+    (void)state;
+    fault_allocator faults;
+    fault_allocator_init(&faults);
+    dbk_link_table table;
+    dbk_link_table_init(&table);
+    assert_null(dbk_link_table_next(&table, NULL));
+    for (uint32_t i = 0; i < LINKS; i++) {
+        links[i] = (dbk_table_link){.hash = i % 100 << 8}; // many of each hash, and of each bucket
+        dbk_link_table_insert(&table, &faults.allocator, &links[i]);
+        if (i < 20) assert_int_equal(count_all(&table), i + 1);
+    }
+    for (uint32_t i = 0; i < LINKS; i++) links[i].size = 0;
+    assert_int_equal(count_all(&table), LINKS);
+    for (uint32_t i = 0; i < LINKS; i++) assert_int_equal(links[i].size, 1);
+    dbk_link_table_take_all(&table, &faults.allocator);
+    assert_int_equal(fault_allocator_live(&faults), 0);
 }
 
 static void few_links_take_no_memory(void **state) {
     (void)state;
     fault_allocator faults;
     fault_allocator_init(&faults);
-    dbk_table table;
-    dbk_table_init(&table);
-    for (uint32_t i = 0; i < DBK_TABLE_CHAIN_MAX; i++) {
+    dbk_link_table table;
+    dbk_link_table_init(&table);
+    for (uint32_t i = 0; i < DBK_LINK_TABLE_CHAIN_MAX; i++) {
         links[i] = (dbk_table_link){.hash = i};
-        assert_int_equal(dbk_table_reserve(&table, &faults.allocator), DAYBOOK_OK);
-        dbk_table_add(&table, &links[i]);
+        assert_int_equal(dbk_link_table_reserve(&table, &faults.allocator), DAYBOOK_OK);
+        dbk_link_table_add(&table, &links[i]);
     }
     assert_int_equal(faults.calls, 0);
-    assert_int_equal(dbk_table_reserve(&table, &faults.allocator), DAYBOOK_OK);
+    assert_int_equal(dbk_link_table_reserve(&table, &faults.allocator), DAYBOOK_OK);
     assert_int_equal(faults.calls, 1);
-    dbk_table_take_all(&table, &faults.allocator);
+    dbk_link_table_take_all(&table, &faults.allocator);
     assert_int_equal(fault_allocator_live(&faults), 0);
 }
 
@@ -73,26 +104,48 @@ static void without_memory_nothing_is_lost(void **state) {
     (void)state;
     fault_allocator faults;
     fault_allocator_init(&faults);
-    dbk_table table;
-    dbk_table_init(&table);
+    dbk_link_table table;
+    dbk_link_table_init(&table);
     fill(&table, &faults.allocator, 1);
     fault_allocator_fail(&faults, 1, true);
-    while (dbk_table_reserve(&table, &faults.allocator) == DAYBOOK_OK) {
+    while (dbk_link_table_reserve(&table, &faults.allocator) == DAYBOOK_OK) {
         static dbk_table_link more[LINKS];
         dbk_table_link *link = &more[table.count - LINKS];
         link->hash = table.count;
-        dbk_table_add(&table, link);
+        dbk_link_table_add(&table, link);
     }
     for (uint32_t i = 0; i < LINKS; i++) assert_true(has(&table, &links[i]));
     // Nor does shrinking need any: the array stays as it is.
-    for (uint32_t i = 0; i < LINKS - 10; i++) dbk_table_remove(&table, &faults.allocator, &links[i]);
+    for (uint32_t i = 0; i < LINKS - 10; i++) dbk_link_table_remove(&table, &faults.allocator, &links[i]);
     for (uint32_t i = 0; i < LINKS; i++) assert_int_equal(has(&table, &links[i]), i >= LINKS - 10);
     uint32_t count = 0;
-    for (dbk_table_link *link = dbk_table_take_all(&table, &faults.allocator); link != NULL;
+    for (dbk_table_link *link = dbk_link_table_take_all(&table, &faults.allocator); link != NULL;
          link = link->next)
         count++;
     assert_true(count >= 10);
     assert_int_equal(table.count, 0);
+    assert_int_equal(fault_allocator_live(&faults), 0);
+}
+
+static void without_memory_chains_grow(void **state) {
+    (void)state;
+    fault_allocator faults;
+    fault_allocator_init(&faults);
+    dbk_link_table table;
+    dbk_link_table_init(&table);
+    fault_allocator_fail(&faults, 1, true);
+    for (uint32_t i = 0; i < 1000; i++) {
+        links[i] = (dbk_table_link){.hash = i};
+        dbk_link_table_insert(&table, &faults.allocator, &links[i]);
+        if (i == 500) fault_allocator_fail(&faults, 0, false); // from here on it may grow, and does
+    }
+    assert_int_equal(count_all(&table), 1000);
+    assert_true(table.bucket_count > 0);
+    for (uint32_t i = 0; i < 1000; i++) {
+        assert_true(has(&table, &links[i]));
+        dbk_link_table_remove(&table, &faults.allocator, &links[i]);
+        assert_false(has(&table, &links[i]));
+    }
     assert_int_equal(fault_allocator_live(&faults), 0);
 }
 
@@ -134,8 +187,10 @@ static void the_hash_sees_every_bit(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_in_is_found_and_what_is_out_is_not),
+        cmocka_unit_test(each_link_is_visited_once),
         cmocka_unit_test(few_links_take_no_memory),
         cmocka_unit_test(without_memory_nothing_is_lost),
+        cmocka_unit_test(without_memory_chains_grow),
         cmocka_unit_test(the_hash_sees_every_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
