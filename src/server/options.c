@@ -11,8 +11,8 @@
 
 enum { ARENA_CHUNK_BYTES = 8 << 10, LARGE_PAYLOAD = 8 << 20 };
 
-// What clients take for the version of nats-server.
-#define ANNOUNCED_VERSION "2.9.25"
+// What clients take for the version of nats-server: the one whose answers ours are compared with.
+#define ANNOUNCED_VERSION "2.12.1"
 
 const char *daybook_server_announced_version(void) {
     return ANNOUNCED_VERSION;
