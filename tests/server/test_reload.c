@@ -376,7 +376,7 @@ static void what_needs_a_restart_is_refused(void **unused) {
     } cases[] = {
         {"port: 1", NULL}, // the caller's port counts more
         {"server_name: other", "server_name cannot change"},
-        {"announced_version: 2.12.1", "announced_version cannot change"},
+        {"announced_version: 2.11.0", "announced_version cannot change"},
         {"jetstream: true", "jetstream cannot change"},
         {"store_dir: elsewhere", "store_dir cannot change"},
         {"no_header_support: true", "no_header_support cannot change"},

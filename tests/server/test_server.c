@@ -138,7 +138,7 @@ static void whoever_asks_nobody_is_told_so(void **unused) {
     wire_sync(&b);
     wire_say(&a, "SUB inbox.> 1\r\nPUB nobody inbox.1 2\r\nhi\r\nPING\r\n");
     // On the asker's own subscription, and nobody else's.
-    wire_expect(&a, "HMSG inbox.1 1 16 16\r\nNATS/1.0 503\r\n\r\n\r\nPONG\r\n");
+    wire_expect(&a, "HMSG inbox.1 1 38 38\r\nNATS/1.0 503\r\nNats-Subject: nobody\r\n\r\n\r\nPONG\r\n");
     wire_sync(&b);
     wire_close(&b);
     wire_open(&b, daybook_server_port(server));
