@@ -116,6 +116,7 @@ void dbk_client_close(dbk_client *client, dbk_close_reason reason, const char *e
         if (error_text != NULL) send_error_line(client, error_text);
         client->tells_reason = error_text != NULL;
         client->close_reason = reason;
+        if (reason == DBK_CLOSE_MEMORY) dbk_client_log(client, ERROR, "Out of memory: closing it");
         client->state = DBK_CLIENT_CLOSING;
         dbk_client_update_reading(client);
     }
@@ -167,8 +168,9 @@ static void say_goodbye(dbk_client *client) {
 
 static void leave(dbk_client *client) {
     dbk_server *server = client->server;
-    dbk_server_log(server, DEBUG, "%s:%d - cid:%" PRIu64 " - Client connection closed: %s", client->address,
-                   client->port, client->id, dbk_close_reason_text(client->close_reason));
+    dbk_client_log(client, DEBUG, "Client connection closed: %s",
+                   dbk_close_reason_text(client->close_reason));
+    dbk_client_end_log(client);
     dbk_monitor_note_closed(server->monitor, client);
     client->state = DBK_CLIENT_LINGERING;
     server->client_count--;
@@ -239,8 +241,7 @@ static void ping(dbk_client *client) {
     }
     if ((int64_t)client->pings_out >= limits->pings_out_max) {
         server->counters.stale_connection_count++;
-        dbk_server_log(server, DEBUG, "%s:%d - cid:%" PRIu64 " - Stale Client Connection - Closing",
-                       client->address, client->port, client->id);
+        dbk_client_log(client, DEBUG, "Stale Client Connection - Closing");
         dbk_client_close(client, DBK_CLOSE_STALE, "Stale Connection");
         return;
     }
@@ -264,14 +265,12 @@ static void on_timer(dbk_timer *timer) {
             dbk_server_start_timer(client->server, timer, client->server->options->tls.timeout_ns);
             break;
         }
-        dbk_server_log(client->server, ERROR, "%s:%d - cid:%" PRIu64 " - TLS handshake error: timeout",
-                       client->address, client->port, client->id);
+        dbk_client_log(client, ERROR, "TLS handshake error: timeout");
         dbk_client_close(client, DBK_CLOSE_TLS, NULL);
         break;
     case DBK_CLIENT_GREETED:
     case DBK_CLIENT_CHECKING:
-        dbk_server_log(client->server, DEBUG, "%s:%d - cid:%" PRIu64 " - Authorization Timeout",
-                       client->address, client->port, client->id);
+        dbk_client_log(client, DEBUG, "Authorization Timeout");
         dbk_client_close(client, DBK_CLOSE_AUTH_TIMEOUT, "Authentication Timeout");
         break;
     case DBK_CLIENT_OPEN:
@@ -427,7 +426,7 @@ typedef enum room { ROOM, ROOM_NONE, ROOM_NOT_TO_TELL } room;
 // Some descriptors are kept for files of the store, a reload and the log: with the last one gone, libuv would take
 // connections and drop them without a word. Half of them may be used to tell the refused, which takes until they have heard.
 // Asked each time, as the limit of a running process may be changed.
-static room find_descriptors(const dbk_client *client) {
+static room find_descriptors(dbk_client *client) {
     struct rlimit files;
     uv_os_fd_t number;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY ||
@@ -435,20 +434,18 @@ static room find_descriptors(const dbk_client *client) {
         return ROOM;
     rlim_t kept = files.rlim_cur / 4 < DESCRIPTORS_KEPT ? files.rlim_cur / 4 : DESCRIPTORS_KEPT;
     if ((rlim_t)number < files.rlim_cur - kept) return ROOM;
-    dbk_server_log(client->server, ERROR,
-                   "%s:%d - cid:%" PRIu64
-                   " - maximum connections exceeded: the process may open only %" PRIu64
+    dbk_client_log(client, ERROR,
+                   "maximum connections exceeded: the process may open only %" PRIu64
                    " files; raise its limit (ulimit -n, LimitNOFILE)",
-                   client->address, client->port, client->id, (uint64_t)files.rlim_cur);
+                   (uint64_t)files.rlim_cur);
     return (rlim_t)number < files.rlim_cur - kept / 2 ? ROOM_NONE : ROOM_NOT_TO_TELL;
 }
 
-static room find_room(const dbk_client *client) {
+static room find_room(dbk_client *client) {
     const dbk_server *server = client->server;
     int64_t max = server->options->limits.connections_max;
     if (max < 0 || server->client_count <= (uint64_t)max) return find_descriptors(client); // itself included
-    dbk_server_log(server, ERROR, "%s:%d - cid:%" PRIu64 " - maximum connections exceeded", client->address,
-                   client->port, client->id);
+    dbk_client_log(client, ERROR, "maximum connections exceeded");
     return ROOM_NONE;
 }
 
@@ -463,8 +460,7 @@ static void begin(dbk_client *client) {
     client->verbose = client->pedantic = client->echo = true;
     link_client(client);
     server->counters.connection_total++;
-    dbk_server_log(server, DEBUG, "%s:%d - cid:%" PRIu64 " - Client connection created", client->address,
-                   client->port, client->id);
+    dbk_client_log(client, DEBUG, "Client connection created");
     if (!make_nonce(client)) {
         dbk_client_close(client, DBK_CLOSE_MEMORY, NULL);
         return;
@@ -503,9 +499,8 @@ void dbk_client_accept(dbk_server *server, uv_stream_t *listener) {
     uv_close((uv_handle_t *)&client->tcp, on_closed);
 }
 
-void dbk_client_trace(const dbk_client *client, const char *direction, dbk_slice line) {
+void dbk_client_trace(dbk_client *client, const char *direction, dbk_slice line) {
     const char *end = line.size > 0 ? memchr(line.data, '\r', line.size) : NULL;
     int size = end != NULL ? (int)(end - (const char *)line.data) : (int)line.size;
-    dbk_server_log(client->server, TRACE, "%s:%d - cid:%" PRIu64 " - %s [%.*s]", client->address,
-                   client->port, client->id, direction, size, (const char *)line.data);
+    dbk_client_log(client, TRACE, "%s [%.*s]", direction, size, (const char *)line.data);
 }

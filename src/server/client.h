@@ -157,6 +157,8 @@ struct dbk_client {
     bool is_abandoned;                  // LINGERING: the other side is gone, or the time over
     bool tells_reason;                  // CLOSING: it is told why, and should have the time to read it
     bool waits_for_handshake;           // no INFO before it
+    bool waits_to_shake;                // HANDSHAKE: it has sent its part, and others are before it
+    struct dbk_client *next_shaking;    // of server->first_shaking, which holds a reference
     struct dbk_client *next, *previous; // of server->clients, oldest first
     struct dbk_client *next_stalled;    // of server->stalled, which holds a reference
     dbk_timer timer;                    // to say CONNECT; then pings; then lingering
@@ -167,6 +169,8 @@ struct dbk_client {
     int64_t heard_ns;     // the loop's time: when something came from it last
     int64_t ping_sent_ns; // precise; 0: answered
     int64_t rtt_ns;       // 0: not known
+    int64_t log_full_ns;  // see client_log.c
+    uint64_t left_out_count;
 
     // Its socket.
     struct dbk_tls *tls; // NULL: plain
@@ -231,7 +235,15 @@ void dbk_client_flush(dbk_client *client);
 size_t dbk_client_waiting_size(dbk_client *client);
 void dbk_client_write_timer_fired(dbk_timer *timer);
 /// A line of the protocol for the log, up to its end; `direction` as NATS writes it, "<<-" or "->>".
-void dbk_client_trace(const dbk_client *client, const char *direction, dbk_slice line);
+void dbk_client_trace(dbk_client *client, const char *direction, dbk_slice line);
+/// A line about it, with its address before; `level` as with dbk_server_log. Left out and counted where there are too many
+/// (client_log.c).
+#define dbk_client_log(client, level, ...) \
+    dbk_client_log_line((client), DAYBOOK_SERVER_LOG_##level, __VA_ARGS__)
+void dbk_client_log_line(dbk_client *client, int level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/// It ends: what was left out is told.
+void dbk_client_end_log(dbk_client *client);
 /// It is in the list of those to be flushed or closed when the round ends.
 void dbk_client_touch(dbk_client *client);
 /// What the end of a round does with a touched one.
@@ -256,7 +268,13 @@ void dbk_client_connect(dbk_client *client, dbk_slice json);
 void dbk_client_welcome(dbk_client *client);
 /// Before it said anything: let it in, where everybody may come.
 void dbk_client_enter_unnamed(dbk_client *client);
+/// Says who it is: lets it in or refuses it, perhaps later (client_check.c).
+void dbk_client_check(dbk_client *client, dbk_credentials *credentials);
+/// The client closes before the answer.
 void dbk_client_cancel_check(dbk_client *client);
+/// `auth` is a reference, which the client takes over; `user` is of it.
+void dbk_client_let_in(dbk_client *client, dbk_auth *auth, const dbk_user *user);
+void dbk_client_refuse(dbk_client *client);
 void dbk_client_refuse_subscription(dbk_client *client, dbk_slice filter, dbk_slice queue_group);
 /// SUB, UNSUB; `dbk_client_drop_subscription` takes one out of trie and table and frees it.
 void dbk_client_subscribe(dbk_client *client, const dbk_proto_operation *operation);

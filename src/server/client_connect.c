@@ -5,30 +5,16 @@
 // make it unreadable, unknown ones are passed over. Fields that are missing keep what they had: a client that never said
 // CONNECT is verbose and pedantic.
 //
-// A check that takes long (bcrypt) runs on a worker, one after the other on a queue of its own, while the connection is
-// CHECKING: nothing is read from it, and what it sent already waits. The deadline to be authorised goes on.
-#include <inttypes.h>
-#include <stdatomic.h>
+// A check that takes long (bcrypt) is made by a worker (client_check.c), while the connection is CHECKING: nothing is read
+// from it, and what it sent already waits. The deadline to be authorised goes on.
 #include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
-#include "server/certificate.h"
 #include "server/server.h"
-#include "server/tls.h"
 #include "json/json.h"
 
 enum { FACT_SIZE_MAX = 256 };
-
-/// A check under way. Freed when it is done; the client lets go of it where it closes before.
-struct dbk_auth_job {
-    dbk_job job;
-    dbk_server *server;
-    dbk_client *client; // a reference
-    dbk_auth *auth;     // a reference
-    dbk_auth_attempt attempt;
-    atomic_bool is_cancelled;
-};
 
 // Reading the JSON.
 
@@ -112,14 +98,9 @@ static void read_credentials(dbk_said *said, const dbk_client *client, dbk_crede
 
 // Coming in.
 
-static void log_event(dbk_client *client, int level, const char *text) {
-    dbk_log_write(client->server->log, level, "%s:%d - cid:%" PRIu64 " - %s", client->address, client->port,
-                  client->id, text);
-}
-
-static void refuse(dbk_client *client) {
+void dbk_client_refuse(dbk_client *client) {
     client->server->counters.auth_error_count++;
-    log_event(client, DAYBOOK_SERVER_LOG_ERROR, "authentication error");
+    dbk_client_log(client, ERROR, "authentication error");
     dbk_client_close(client, DBK_CLOSE_AUTH, "Authorization Violation");
 }
 
@@ -142,100 +123,11 @@ static bool become(dbk_client *client, dbk_auth *auth, const dbk_user *user) {
     return false;
 }
 
-static void let_in(dbk_client *client, dbk_auth *auth, const dbk_user *user) {
+void dbk_client_let_in(dbk_client *client, dbk_auth *auth, const dbk_user *user) {
     if (!become(client, auth, user)) return;
     dbk_client_drop_forbidden_subscriptions(client); // it may have come in as somebody else before
     dbk_client_welcome(client);
     if (client->verbose) dbk_client_send(client, "+OK\r\n", 5);
-}
-
-// The long check.
-
-static void run_check(dbk_job *job) {
-    struct dbk_auth_job *check = DBK_OWNER(job, struct dbk_auth_job, job);
-    if (!atomic_load_explicit(&check->is_cancelled, memory_order_relaxed))
-        dbk_auth_attempt_run(&check->attempt);
-}
-
-static void end_check(dbk_job *job) {
-    struct dbk_auth_job *check = DBK_OWNER(job, struct dbk_auth_job, job);
-    dbk_client *client = check->client;
-    const dbk_user *user = NULL;
-    dbk_auth_verdict verdict = dbk_auth_attempt_end(&check->attempt, &user);
-    if (client->state == DBK_CLIENT_CHECKING && client->auth_job == check) {
-        client->auth_job = NULL;
-        client->state = DBK_CLIENT_GREETED;
-        if (check->auth != client->server->auth) {
-            // A reload came between: the answer is to a question nobody asks any more.
-            refuse(client);
-        } else if (verdict == DBK_AUTH_ACCEPTED) {
-            let_in(client, dbk_auth_ref(check->auth), user);
-        } else {
-            refuse(client);
-        }
-        dbk_client_resume(client);
-    }
-    dbk_auth_unref(check->auth);
-    dbk_client_unref(client);
-    dbk_free(check->server->allocator, check);
-}
-
-/// The client is gone before the answer.
-void dbk_client_cancel_check(dbk_client *client) {
-    if (client->auth_job == NULL) return;
-    atomic_store_explicit(&client->auth_job->is_cancelled, true, memory_order_relaxed);
-    client->auth_job = NULL; // it frees itself
-}
-
-// Names of the certificate, where connections show one.
-
-static dbk_auth_verdict ask(dbk_client *client, dbk_credentials *credentials, const dbk_user **user_out,
-                            struct dbk_auth_job *check) {
-    dbk_server *server = client->server;
-    struct x509_st *certificate = client->tls != NULL ? dbk_tls_peer(client->tls) : NULL;
-    dbk_certificate_names names;
-    if (dbk_certificate_names_read(certificate, server->allocator, &names) != DAYBOOK_OK)
-        return DBK_AUTH_REFUSED;
-    credentials->certificate_names = names.items;
-    credentials->certificate_name_count = names.count;
-    dbk_auth_verdict verdict = dbk_auth_check(server->auth, credentials, user_out, &check->attempt);
-    dbk_certificate_names_free(&names);
-    return verdict;
-}
-
-static void check_credentials(dbk_client *client, dbk_credentials *credentials) {
-    dbk_server *server = client->server;
-    struct dbk_auth_job *check = dbk_alloc_zeroed(server->allocator, sizeof *check);
-    if (check == NULL) {
-        dbk_client_close(client, DBK_CLOSE_MEMORY, NULL);
-        return;
-    }
-    const dbk_user *user = NULL;
-    switch (ask(client, credentials, &user, check)) {
-    case DBK_AUTH_ACCEPTED:
-        let_in(client, dbk_auth_ref(server->auth), user);
-        break;
-    case DBK_AUTH_REFUSED:
-        refuse(client);
-        break;
-    case DBK_AUTH_SLOW:
-        check->job.run = run_check;
-        check->job.done = end_check;
-        check->server = server;
-        check->client = dbk_client_ref(client);
-        check->auth = dbk_auth_ref(server->auth);
-        atomic_init(&check->is_cancelled, false);
-        client->auth_job = check;
-        if (client->state == DBK_CLIENT_OPEN) { // it came in unnamed; its timer was for pings
-            dbk_server_start_timer(server, &client->timer, server->options->auth.timeout_ns);
-        }
-        client->state = DBK_CLIENT_CHECKING;
-        dbk_client_update_reading(client);
-        check->job.is_slow = true;
-        dbk_job_queue_submit(&server->auth_queue, &check->job);
-        return;
-    }
-    dbk_free(server->allocator, check);
 }
 
 // CONNECT itself.
@@ -250,12 +142,12 @@ static bool take_wishes(dbk_client *client, dbk_said *said) {
     read_flag(said, "no_responders", &no_responders);
     int64_t protocol = read_number(said, "protocol", 0);
     if (!said->is_sound) {
-        log_event(client, DAYBOOK_SERVER_LOG_ERROR, "CONNECT has a field of the wrong type");
+        dbk_client_log(client, ERROR, "CONNECT has a field of the wrong type");
         dbk_client_close(client, DBK_CLOSE_PROTOCOL, NULL);
         return false;
     }
     if (protocol < 0 || protocol > 1) {
-        log_event(client, DAYBOOK_SERVER_LOG_ERROR, "invalid client protocol");
+        dbk_client_log(client, ERROR, "invalid client protocol");
         dbk_client_close(client, DBK_CLOSE_BAD_PROTOCOL_VERSION, "invalid client protocol");
         return false;
     }
@@ -285,10 +177,10 @@ static void connect_said(dbk_client *client, dbk_said *said) {
         return;
     }
     if (makes_account || names_account) {
-        refuse(client);
+        dbk_client_refuse(client);
         return;
     }
-    check_credentials(client, &credentials);
+    dbk_client_check(client, &credentials);
 }
 
 void dbk_client_connect(dbk_client *client, dbk_slice json) {
@@ -298,7 +190,7 @@ void dbk_client_connect(dbk_client *client, dbk_slice json) {
     } else if (json_is_object(said.root)) {
         connect_said(client, &said);
     } else {
-        log_event(client, DAYBOOK_SERVER_LOG_ERROR, "CONNECT is not followed by a JSON object");
+        dbk_client_log(client, ERROR, "CONNECT is not followed by a JSON object");
         dbk_client_close(client, DBK_CLOSE_PROTOCOL, NULL);
     }
     json_decref(said.root);
@@ -344,7 +236,7 @@ void dbk_client_reauthorize(dbk_client *client) {
         if (client->user != NULL && user != NULL) may_stay = false;
     }
     if (!may_stay) {
-        refuse(client);
+        dbk_client_refuse(client);
         return;
     }
     if (become(client, dbk_auth_ref(auth), user)) dbk_client_drop_forbidden_subscriptions(client);

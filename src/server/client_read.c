@@ -12,12 +12,12 @@
 //
 // What cannot be understood ends the connection: with the text clients know, where there is one, and without where NATS
 // sends none.
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "base/time.h"
 #include "server/server.h"
 #include "server/tls.h"
 
@@ -25,6 +25,8 @@ enum {
     GATHER_FROM = 8 * 1024,
     REST_SIZE_MIN = 128,
 };
+
+static const int64_t handshakes_ns = 5 * DBK_MILLISECOND_NS;
 
 // Where bytes go.
 
@@ -58,10 +60,12 @@ static void keep_rest(dbk_client *client, const uint8_t *data, size_t size, size
         return; // it grows there
     size_t capacity = size < REST_SIZE_MIN ? REST_SIZE_MIN : size;
     bool is_gathered = true;
-    if (wanted > GATHER_FROM && wanted > size) {
+    if (client->state == DBK_CLIENT_CHECKING) {
+        is_gathered = false; // nothing comes before it is served
+    } else if (wanted > GATHER_FROM && wanted > size) {
         capacity = wanted; // and no more: it shall end with this operation
     } else if (size > DBK_READ_BUFFER_SIZE / 2) {
-        capacity = size * 2; // a line that long is allowed here, or input waits for a check
+        capacity = size * 2; // a line that long is allowed here
     } else {
         is_gathered = false;
     }
@@ -85,8 +89,7 @@ static void keep_rest(dbk_client *client, const uint8_t *data, size_t size, size
 // Operations.
 
 static void close_for(dbk_client *client, dbk_close_reason reason, const char *text) {
-    dbk_server_log(client->server, ERROR, "%s:%d - cid:%" PRIu64 " - %s", client->address, client->port,
-                   client->id, text != NULL ? text : dbk_close_reason_text(reason));
+    dbk_client_log(client, ERROR, "%s", text != NULL ? text : dbk_close_reason_text(reason));
     dbk_client_close(client, reason, text);
 }
 
@@ -136,8 +139,7 @@ static void refuse(dbk_client *client, dbk_slice subject, void (*say)(dbk_buf *t
     say(&text, subject);
     if (!text.failed) {
         dbk_client_send_error(client, "%.*s", (int)text.size, (const char *)text.data);
-        dbk_server_log(client->server, ERROR, "%s:%d - cid:%" PRIu64 " - %.*s", client->address, client->port,
-                       client->id, (int)text.size, (const char *)text.data);
+        dbk_client_log(client, ERROR, "%.*s", (int)text.size, (const char *)text.data);
     }
     dbk_buf_deinit(&text);
 }
@@ -184,8 +186,7 @@ static void serve_publish(dbk_client *client, const dbk_proto_operation *operati
     server->counters.in_messages++;
     server->counters.in_bytes += operation->payload.size;
     if (operation->verb == DBK_PROTO_HPUB && !client->headers) {
-        dbk_server_log(server, ERROR, "%s:%d - cid:%" PRIu64 " - message headers not supported",
-                       client->address, client->port, client->id);
+        dbk_client_log(client, ERROR, "message headers not supported");
         dbk_client_close(client, DBK_CLOSE_PROTOCOL, NULL);
         return;
     }
@@ -259,8 +260,7 @@ static void give_up(dbk_client *client, dbk_proto_result result, const dbk_proto
         break;
     case DBK_PROTO_BAD_FIELDS:
     case DBK_PROTO_BAD_SIZE:
-        dbk_server_log(client->server, ERROR, "%s:%d - cid:%" PRIu64 " - cannot be understood: '%.*s'",
-                       client->address, client->port, client->id,
+        dbk_client_log(client, ERROR, "cannot be understood: '%.*s'",
                        (int)(operation->text.size < 100 ? operation->text.size : 100),
                        operation->text.size > 0 ? (const char *)operation->text.data : "");
         dbk_client_close(client, DBK_CLOSE_PROTOCOL, NULL);
@@ -298,8 +298,7 @@ static void trace_payload(dbk_client *client, dbk_slice payload) {
     bool is_cut = max > 0 && payload.size > (uint64_t)max;
     size_t size = is_cut ? (size_t)max : payload.size;
     if (size > DBK_LOG_LINE_MAX) size = DBK_LOG_LINE_MAX; // where the line is cut
-    dbk_server_log(client->server, TRACE, "%s:%d - cid:%" PRIu64 " - <<- MSG_PAYLOAD: [\"%.*s%s\"]",
-                   client->address, client->port, client->id, (int)size,
+    dbk_client_log(client, TRACE, "<<- MSG_PAYLOAD: [\"%.*s%s\"]", (int)size,
                    size > 0 ? (const char *)payload.data : "", is_cut ? "..." : "");
 }
 
@@ -365,8 +364,7 @@ static void pump(dbk_client *client) {
         }
         if (status != DAYBOOK_OK) {
             bool is_handshake = client->state == DBK_CLIENT_HANDSHAKE;
-            dbk_server_log(client->server, ERROR, "%s:%d - cid:%" PRIu64 " - TLS %s error: %s",
-                           client->address, client->port, client->id, is_handshake ? "handshake" : "read",
+            dbk_client_log(client, ERROR, "TLS %s error: %s", is_handshake ? "handshake" : "read",
                            dbk_tls_failure(client->tls));
             dbk_client_close(client, is_handshake ? DBK_CLOSE_TLS : DBK_CLOSE_READ, NULL);
             return;
@@ -393,12 +391,57 @@ static bool begin_handshake(dbk_client *client, const uint8_t *data) {
     return false;
 }
 
+/// Handshakes compute for up to some milliseconds each, for anybody who connects. So all of a round together have
+/// `handshakes_ns`; who comes then waits for the timer, in the order of coming, and is not read from.
+static bool may_shake_hands(const dbk_server *server) {
+    return server->first_shaking == NULL && server->shaken_ns < handshakes_ns;
+}
+
+static void shake_hands(dbk_client *client) {
+    uint64_t begin_ns = uv_hrtime();
+    pump(client);
+    client->server->shaken_ns += (int64_t)(uv_hrtime() - begin_ns);
+}
+
+static void wait_to_shake_hands(dbk_client *client) {
+    dbk_server *server = client->server;
+    client->waits_to_shake = true;
+    client->next_shaking = NULL;
+    if (server->first_shaking == NULL) {
+        server->first_shaking = dbk_client_ref(client);
+    } else {
+        server->last_shaking->next_shaking = dbk_client_ref(client);
+    }
+    server->last_shaking = client;
+    dbk_client_update_reading(client);
+    if (!server->shaking_timer.is_active)
+        dbk_server_start_timer(server, &server->shaking_timer, DBK_MILLISECOND_NS);
+}
+
+void dbk_server_shake_hands(dbk_timer *timer) {
+    dbk_server *server = DBK_OWNER(timer, dbk_server, shaking_timer);
+    while (server->first_shaking != NULL) {
+        dbk_client *client = server->first_shaking;
+        if (client->state == DBK_CLIENT_HANDSHAKE && server->shaken_ns >= handshakes_ns) break;
+        server->first_shaking = client->next_shaking;
+        client->waits_to_shake = false;
+        if (client->state == DBK_CLIENT_HANDSHAKE) shake_hands(client);
+        dbk_client_update_reading(client);
+        dbk_client_unref(client);
+    }
+    if (server->first_shaking != NULL) dbk_server_start_timer(server, timer, DBK_MILLISECOND_NS);
+}
+
 static void take_ciphertext(dbk_client *client, const uint8_t *data, size_t size) {
     if (dbk_tls_feed(client->tls, data, size) != DAYBOOK_OK) {
         dbk_client_close(client, DBK_CLOSE_MEMORY, NULL);
-        return;
+    } else if (client->state != DBK_CLIENT_HANDSHAKE) {
+        pump(client);
+    } else if (may_shake_hands(client->server)) {
+        shake_hands(client);
+    } else {
+        wait_to_shake_hands(client);
     }
-    pump(client);
 }
 
 /// Bytes of a connection that has a filter: they are in the cipher buffer.
@@ -455,6 +498,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
 static bool wants_reading(const dbk_client *client) {
     switch (client->state) {
     case DBK_CLIENT_HANDSHAKE:
+        return !client->waits_to_shake;
     case DBK_CLIENT_GREETED:
         return true;
     case DBK_CLIENT_OPEN:

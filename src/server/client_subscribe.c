@@ -109,8 +109,7 @@ void dbk_client_refuse_subscription(dbk_client *client, dbk_slice filter, dbk_sl
     dbk_permissions_subscribe_text(&text, filter, queue_group);
     if (!text.failed) {
         dbk_client_send_error(client, "%.*s", (int)text.size, (const char *)text.data);
-        dbk_server_log(client->server, ERROR, "%s:%d - %.*s", client->address, client->port, (int)text.size,
-                       (const char *)text.data);
+        dbk_client_log(client, ERROR, "%.*s", (int)text.size, (const char *)text.data);
     }
     dbk_buf_deinit(&text);
 }

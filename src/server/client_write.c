@@ -87,11 +87,9 @@ void dbk_client_write_timer_fired(dbk_timer *timer) {
         dbk_server_start_timer(client->server, timer, deadline_ns);
         return;
     }
-    dbk_server_log(client->server, INFO,
-                   "%s:%d - cid:%" PRIu64
-                   " - Slow Consumer Detected: WriteDeadline of %gs exceeded with %zu bytes "
-                   "waiting",
-                   client->address, client->port, client->id, (double)deadline_ns / 1e9, client->outbox.size);
+    dbk_client_log(client, INFO,
+                   "Slow Consumer Detected: WriteDeadline of %gs exceeded with %zu bytes waiting",
+                   (double)deadline_ns / 1e9, client->outbox.size);
     fail(client, DBK_CLOSE_SLOW_DEADLINE);
 }
 
@@ -149,16 +147,12 @@ static void added(dbk_client *client) {
     dbk_client_flush(client);
     if ((int64_t)client->outbox.size <= client->server->options->limits.pending_max) return;
     client->server->counters.slow_consumer_count++;
-    dbk_server_log(client->server, INFO,
-                   "%s:%d - cid:%" PRIu64 " - Slow Consumer Detected: MaxPending of %" PRId64 " Exceeded",
-                   client->address, client->port, client->id, client->server->options->limits.pending_max);
+    dbk_client_log(client, INFO, "Slow Consumer Detected: MaxPending of %" PRId64 " Exceeded",
+                   client->server->options->limits.pending_max);
     fail(client, DBK_CLOSE_SLOW_PENDING);
 }
 
 static void out_of_memory(dbk_client *client) {
-    dbk_server_log(client->server, ERROR,
-                   "%s:%d - cid:%" PRIu64 " - Out of memory for its output: closing it", client->address,
-                   client->port, client->id);
     // Its last line may be there in part: nothing more can be said on this connection.
     client->is_broken = true;
     fail(client, DBK_CLOSE_MEMORY);

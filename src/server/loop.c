@@ -78,6 +78,7 @@ static void close_clients(dbk_server *server) {
 }
 
 static void close_own_handles(dbk_server *server) {
+    dbk_server_tell_left_out(&server->log_timer);
     pthread_mutex_lock(&server->lock);
     server->is_deaf = true;
     pthread_cond_broadcast(&server->changed);
@@ -110,6 +111,7 @@ static void go_on_stopping(dbk_server *server) {
         server->closes_clients = true;
         dbk_server_end_stalls(server);
         close_clients(server);
+        dbk_server_shake_hands(&server->shaking_timer); // those who wait have nothing to wait for
         settle_all(server);
     }
     if (!server->closes_clients || server->first_client != NULL) return;
@@ -135,6 +137,7 @@ static void end_round(uv_prepare_t *prepare) {
     server->accepted_count = 0;
     if (server->has_to_accept) accept_waiting(server); // greeted by what follows
     settle_all(server);
+    server->shaken_ns = 0;
     if (server->is_stopping) go_on_stopping(server);
 }
 
@@ -386,6 +389,8 @@ daybook_status dbk_server_make_loop(dbk_server *server) {
     dbk_timer_init(&server->duck_timer, on_duck_timer);
     dbk_timer_init(&server->stall_timer, on_stall_timer);
     dbk_timer_init(&server->accept_timer, on_accept_timer);
+    dbk_timer_init(&server->shaking_timer, dbk_server_shake_hands);
+    dbk_timer_init(&server->log_timer, dbk_server_tell_left_out);
     (void)uv_prepare_init(&server->loop, &server->prepare); // these two cannot fail
     (void)uv_timer_init(&server->loop, &server->alarm);
     server->prepare.data = server->alarm.data = server->wake.data = server;

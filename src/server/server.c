@@ -177,7 +177,6 @@ static daybook_status make_parts(dbk_server *server, daybook_error *error) {
     server->made |= MADE_LOOP;
     daybook_status status = dbk_jobs_new(allocator, WORKERS, wake, server, &server->jobs);
     if (status != DAYBOOK_OK) return dbk_fail(error, status, "the server's threads cannot be started");
-    dbk_job_queue_init(&server->auth_queue, server->jobs);
     return DAYBOOK_OK;
 }
 

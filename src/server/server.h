@@ -50,6 +50,14 @@ typedef struct dbk_server_counters {
     uint64_t auth_error_count;
 } dbk_server_counters;
 
+/// Checks of credentials that take long, see client_check.c.
+typedef struct dbk_checks {
+    struct dbk_auth_job *first, *last; // waiting
+    unsigned running_count;
+    uint64_t turn;
+    uint64_t turns[256]; // of the place an address has: when one of it began last
+} dbk_checks;
+
 /// Files for others: written at start, taken away at the end or when a reload names others. NULL: none.
 typedef struct dbk_left_files {
     char *pid_path, *ports_path;
@@ -82,7 +90,7 @@ struct daybook_server {
     dbk_server_options *options;
     int64_t options_real_ns;     // when they were read
     dbk_auth *auth;              // swapped with it
-    dbk_job_queue auth_queue;    // checks that take long
+    dbk_checks checks;           // that take long
     struct dbk_tls_context *tls; // swapped with it; NULL: no TLS
     dbk_interest *interest;
     dbk_jobs *jobs;
@@ -94,9 +102,15 @@ struct daybook_server {
     struct dbk_subscription *ended; // had their last message
     dbk_client *stalled;            // publishers that wait for a receiver
     dbk_timer stall_timer;
-    dbk_timer accept_timer;  // a connection waits for memory
-    uint32_t accepted_count; // connections taken in this round
-    bool has_to_accept;      // another one waits in libuv for the next round
+    dbk_timer accept_timer;                   // a connection waits for memory
+    uint32_t accepted_count;                  // connections taken in this round
+    bool has_to_accept;                       // another one waits in libuv for the next round
+    dbk_client *first_shaking, *last_shaking; // handshakes that wait for their turn
+    int64_t shaken_ns;                        // what those of this round took
+    dbk_timer shaking_timer;
+    int64_t log_full_ns; // see client_log.c
+    uint64_t left_out_count;
+    dbk_timer log_timer;
     uint32_t route_depth;
     dbk_service **noted; // services to be called for the messages being routed, a stack
     size_t noted_count, noted_capacity;
@@ -184,6 +198,10 @@ typedef struct dbk_reload {
 
 /// What INFO announces as api_lvl, 0: nothing.
 unsigned dbk_server_api_level(const dbk_server *server);
+/// Handshakes that waited go on.
+void dbk_server_shake_hands(dbk_timer *shaking_timer);
+/// How many lines about connections were left out.
+void dbk_server_tell_left_out(dbk_timer *log_timer);
 /// Publishers that wait for a receiver may go on.
 void dbk_server_end_stalls(dbk_server *server);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/evp.h>
@@ -14,7 +15,11 @@
 
 #include <cmocka.h>
 
+#include "lib/fault_allocator.h"
 #include "server/wire.h"
+
+// bcrypt of "secret", cost 10.
+#define SLOW_SECRET "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
 
 static const char violation[] = "-ERR 'Authorization Violation'\r\n";
 
@@ -43,11 +48,9 @@ static void only_who_says_the_right_thing_comes_in(void **unused) {
 
 static void a_slow_check_holds_up_nobody_else(void **unused) {
     (void)unused;
-    // bcrypt of "secret", cost 10.
-    daybook_server *server = wire_server(
-        "authorization { users: ["
-        "{user: slow, password: \"$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy\"}, "
-        "{user: fast, password: f}] }");
+    daybook_server *server = wire_server("authorization { users: ["
+                                         "{user: slow, password: \"" SLOW_SECRET "\"}, "
+                                         "{user: fast, password: f}] }");
     int port = daybook_server_port(server);
     wire slow, fast;
     wire_open(&slow, port);
@@ -68,6 +71,64 @@ static void a_slow_check_holds_up_nobody_else(void **unused) {
     wire_sync(&fast);
     wire_close(&fast);
     wire_server_stop(server);
+}
+
+static void one_place_that_tries_passwords_does_not_keep_others_out(void **unused) {
+    (void)unused;
+    enum { COUNT = 24 };
+    daybook_server *server =
+        wire_server("authorization { timeout: 20, users: [{user: slow, password: \"" SLOW_SECRET "\"}] }");
+    int port = daybook_server_port(server);
+    wire bad[COUNT], good;
+    for (int i = 0; i < COUNT; i++) {
+        wire_open(&bad[i], port);
+        wire_say(&bad[i], "CONNECT {\"user\":\"slow\",\"pass\":\"wrong\"}\r\n");
+    }
+    wire_open_from(&good, "127.0.0.2", port);
+    wire_say(&good, "CONNECT {\"user\":\"slow\",\"pass\":\"also wrong\"}\r\n");
+    wire_expect(&good, violation);
+    // Those that ran when it came, and perhaps the two beside it.
+    size_t before = wire_log_count("127.0.0.1:");
+    if (before >= COUNT / 2) fail_msg("%zu were before it", before);
+    // Half of them go while they wait.
+    for (int i = 0; i < COUNT; i += 2) wire_close(&bad[i]);
+    for (int i = 1; i < COUNT; i += 2) {
+        wire_expect(&bad[i], violation);
+        wire_close(&bad[i]);
+    }
+    wire_close(&good);
+    wire_server_stop(server);
+}
+
+static void what_waits_behind_a_check_takes_its_size(void **unused) {
+    (void)unused;
+    enum { COUNT = 20, BEHIND = 40000 };
+    fault_allocator counted;
+    fault_allocator_init(&counted);
+    daybook_server_options options;
+    daybook_server_options_init(&options);
+    options.allocator = &counted.allocator;
+    options.host = "127.0.0.1";
+    options.port = -1;
+    options.config_text =
+        daybook_text("authorization { users: [{user: slow, password: \"" SLOW_SECRET "\"}] }");
+    daybook_server *server;
+    assert_int_equal(daybook_server_start(&options, &server, NULL), DAYBOOK_OK);
+    uint64_t before = fault_allocator_live_bytes(&counted);
+    static char text[BEHIND + 100] = "CONNECT {\"user\":\"slow\",\"pass\":\"wrong\"}\r\n";
+    size_t head = strlen(text);
+    for (size_t i = 0; i + 6 <= BEHIND; i += 6) memcpy(text + head + i, "PING\r\n", 6);
+    wire clients[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        wire_open(&clients[i], daybook_server_port(server));
+        wire_send(&clients[i], text, head + BEHIND / 6 * 6);
+    }
+    wire_expect(&clients[0], violation); // all were read from at least once
+    uint64_t peak = fault_allocator_peak_bytes(&counted) - before;
+    if (peak > COUNT * (BEHIND + 12000)) fail_msg("%llu bytes", (unsigned long long)peak);
+    for (int i = 0; i < COUNT; i++) wire_close(&clients[i]);
+    wire_server_stop(server);
+    assert_int_equal(fault_allocator_live(&counted), 0);
 }
 
 static void who_says_nothing_has_to_go(void **unused) {
@@ -109,6 +170,43 @@ static void permissions_are_asked(void **unused) {
     assert_non_null(strstr(got, "MSG in.open 3 1\r\no\r\n"));
     wire_close(&a);
     wire_close(&b);
+    wire_server_stop(server);
+}
+
+static void who_is_refused_does_not_fill_the_log(void **unused) {
+    (void)unused;
+    enum { COUNT = 2000 };
+    daybook_server *server = wire_server("authorization { users: [ {user: a, password: a, permissions: "
+                                         "{publish: \"ok\"}} ] }");
+    int port = daybook_server_port(server);
+    wire a;
+    wire_join(&a, port, "{\"user\":\"a\",\"pass\":\"a\",\"verbose\":false}");
+    for (int i = 0; i < COUNT; i++) wire_say(&a, "PUB no 0\r\n\r\n");
+    wire_say(&a, "PING\r\n");
+    (void)wire_until(&a, "PONG\r\n"); // each is told all the same
+    wire_close(&a);
+    wire_log_wait(" more lines were left out");
+    size_t count = wire_log_count("Permissions Violation for Publish");
+    assert_in_range(count, 10, 60); // ten, and one a second
+    // What is told of those left out makes the sum right.
+    const char *log = wire_log();
+    uint64_t left_out = 0;
+    for (const char *at = strstr(log, " more lines were left out"); at != NULL;
+         at = strstr(at + 1, " more lines were left out")) {
+        const char *number = at;
+        while (number[-1] >= '0' && number[-1] <= '9') number--;
+        left_out += strtoull(number, NULL, 10);
+    }
+    assert_int_equal(count + left_out, COUNT);
+    // Many who come once.
+    for (int i = 0; i < 300; i++) {
+        wire_open(&a, port);
+        wire_say(&a, "CONNECT {\"user\":\"a\",\"pass\":\"no\"}\r\n");
+        wire_expect(&a, violation);
+        wire_close(&a);
+    }
+    wire_log_wait(" lines about connections were left out");
+    assert_true(wire_log_count("authentication error") < 300);
     wire_server_stop(server);
 }
 
@@ -164,8 +262,7 @@ static void a_reload_changes_who_may_do_what(void **unused) {
 
 // TLS.
 
-static EVP_PKEY *make_certificate(const char *certificate_path, const char *key_path) {
-    EVP_PKEY *key = EVP_EC_gen("P-256");
+static EVP_PKEY *write_certificate(EVP_PKEY *key, const char *certificate_path, const char *key_path) {
     assert_non_null(key);
     X509 *certificate = X509_new();
     assert_non_null(certificate);
@@ -330,6 +427,59 @@ static void tls_may_be_left_out_where_that_is_allowed(void **unused) {
     wire_server_stop(server);
 }
 
+static int64_t now_us(void) {
+    struct timespec now;
+    assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/// What a client says first.
+static size_t say_hello(char *hello, size_t size) {
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(context);
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+    SSL_set_bio(ssl, in, out);
+    assert_int_equal(SSL_get_error(ssl, SSL_connect(ssl)), SSL_ERROR_WANT_READ);
+    int got = BIO_read(out, hello, (int)size);
+    assert_true(got > 0 && (size_t)got < size);
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    return (size_t)got;
+}
+
+static void handshakes_do_not_hold_up_who_is_there(void **unused) {
+    (void)unused;
+    enum { COUNT = 60 };
+    char certificate[64], key[64], config[256], hello[4096];
+    (void)snprintf(certificate, sizeof certificate, "server-slow-certificate-%ld.pem", (long)getpid());
+    (void)snprintf(key, sizeof key, "server-slow-key-%ld.pem", (long)getpid());
+    EVP_PKEY_free(write_certificate(EVP_RSA_gen(4096), certificate, key)); // each costs milliseconds
+    (void)snprintf(config, sizeof config,
+                   "tls { cert_file: \"%s\", key_file: \"%s\", timeout: 20 }, allow_non_tls: true",
+                   certificate, key);
+    daybook_server *server = wire_server(config);
+    wire there, others[COUNT];
+    wire_join(&there, daybook_server_port(server), "{\"verbose\":false}");
+    size_t size = say_hello(hello, sizeof hello);
+    for (int i = 0; i < COUNT; i++) wire_open(&others[i], daybook_server_port(server));
+    int64_t begin_us = now_us();
+    for (int i = 0; i < COUNT; i++) wire_send(&others[i], hello, size);
+    wire_sync(&there);
+    int64_t answered_us = now_us() - begin_us;
+    for (int i = 0; i < COUNT; i++) wire_wait(&others[i]);
+    int64_t all_us = now_us() - begin_us;
+    // It comes behind those that were read in the same round, and not behind all.
+    if (answered_us > all_us / 3)
+        fail_msg("after %lld of %lld us", (long long)answered_us, (long long)all_us);
+    wire_close(&others[0]); // some leave, some are there at the end
+    for (int i = 0; i < COUNT; i++) wire_send(&others[i], hello, size);
+    wire_server_stop(server);
+    for (int i = 1; i < COUNT; i++) wire_close(&others[i]);
+    wire_close(&there);
+    (void)remove(certificate);
+    (void)remove(key);
+}
+
 static void clients_must_show_certificates_where_asked(void **unused) {
     (void)unused;
     char more[128];
@@ -384,7 +534,7 @@ static int make_files(void **unused) {
     (void)unused;
     (void)snprintf(certificate_path, sizeof certificate_path, "server-certificate-%ld.pem", (long)getpid());
     (void)snprintf(key_path, sizeof key_path, "server-key-%ld.pem", (long)getpid());
-    EVP_PKEY_free(make_certificate(certificate_path, key_path));
+    EVP_PKEY_free(write_certificate(EVP_EC_gen("P-256"), certificate_path, key_path));
     return 0;
 }
 
@@ -399,12 +549,16 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_who_says_the_right_thing_comes_in),
         cmocka_unit_test(a_slow_check_holds_up_nobody_else),
+        cmocka_unit_test(one_place_that_tries_passwords_does_not_keep_others_out),
+        cmocka_unit_test(what_waits_behind_a_check_takes_its_size),
         cmocka_unit_test(who_says_nothing_has_to_go),
         cmocka_unit_test(permissions_are_asked),
+        cmocka_unit_test(who_is_refused_does_not_fill_the_log),
         cmocka_unit_test(a_reload_changes_who_may_do_what),
         cmocka_unit_test(tls_after_info),
         cmocka_unit_test(tls_before_info),
         cmocka_unit_test(tls_may_be_left_out_where_that_is_allowed),
+        cmocka_unit_test(handshakes_do_not_hold_up_who_is_there),
         cmocka_unit_test(clients_must_show_certificates_where_asked),
         cmocka_unit_test(a_certificate_says_who_it_is),
     };

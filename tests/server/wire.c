@@ -25,10 +25,15 @@ static int64_t clock_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-void wire_open_silent(wire *client, int port) {
+static void open_from(wire *client, const char *from, int port) {
     memset(client, 0, sizeof *client);
     client->socket = socket(AF_INET, SOCK_STREAM, 0);
     assert_true(client->socket >= 0);
+    struct sockaddr_in own = {.sin_family = AF_INET};
+    if (from != NULL) {
+        assert_int_equal(inet_pton(AF_INET, from, &own.sin_addr), 1);
+        assert_int_equal(bind(client->socket, (struct sockaddr *)&own, sizeof own), 0);
+    }
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(connect(client->socket, (struct sockaddr *)&address, sizeof address), 0);
@@ -36,11 +41,24 @@ void wire_open_silent(wire *client, int port) {
     (void)setsockopt(client->socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-void wire_open(wire *client, int port) {
-    wire_open_silent(client, port);
+void wire_open_silent(wire *client, int port) {
+    open_from(client, NULL, port);
+}
+
+static void read_info(wire *client) {
     const char *info = wire_until(client, "\r\n");
     assert_memory_equal(info, "INFO {", 6);
     (void)snprintf(client->info, sizeof client->info, "%s", info);
+}
+
+void wire_open(wire *client, int port) {
+    open_from(client, NULL, port);
+    read_info(client);
+}
+
+void wire_open_from(wire *client, const char *address, int port) {
+    open_from(client, address, port);
+    read_info(client);
 }
 
 void wire_join(wire *client, int port, const char *connect_json) {
@@ -170,6 +188,14 @@ void wire_expect_end(wire *client) {
     assert_int_equal(got, -1);
 }
 
+void wire_wait(wire *client) {
+    int64_t due = clock_ms() + WIRE_SECONDS * 1000;
+    while (client->size == 0) {
+        if (receive(client, 100) < 0) fail_msg("the connection ended");
+        if (clock_ms() > due) fail_msg("nothing came");
+    }
+}
+
 void wire_drain_to_end(wire *client) {
     int64_t due = clock_ms() + WIRE_SECONDS * 1000;
     ssize_t got = 0;
@@ -251,6 +277,10 @@ bool wire_log_has(const char *text) {
     bool has = log_size > 0 && strstr(log_text, text) != NULL;
     pthread_mutex_unlock(&log_lock);
     return has;
+}
+
+const char *wire_log(void) {
+    return log_size > 0 ? log_text : "";
 }
 
 size_t wire_log_count(const char *text) {

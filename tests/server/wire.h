@@ -29,6 +29,8 @@ typedef struct wire {
 void wire_open(wire *client, int port);
 /// The same without waiting for INFO.
 void wire_open_silent(wire *client, int port);
+/// wire_open from an address of this machine, "127.0.0.2".
+void wire_open_from(wire *client, const char *address, int port);
 /// wire_open, CONNECT without verbose, PING, PONG.
 void wire_join(wire *client, int port, const char *connect_json);
 void wire_close(wire *client);
@@ -44,6 +46,8 @@ void wire_expect_bytes(wire *client, const void *data, size_t size);
 void wire_take(wire *client, void *data_out, size_t size);
 /// Reads until `text` has come, and returns all up to its end: NUL-terminated, valid until the next call.
 const char *wire_until(wire *client, const char *text);
+/// Waits until anything comes, which stays to be expected.
+void wire_wait(wire *client);
 /// Nothing more comes, and the connection ends.
 void wire_expect_end(wire *client);
 /// Whatever comes is thrown away until the connection ends.
@@ -61,6 +65,8 @@ daybook_server *wire_server_of_file(const char *path);
 void wire_server_stop(daybook_server *server);
 /// Does some line of the log so far hold `text`?
 bool wire_log_has(const char *text);
+/// All of it so far, for who knows that nothing is written: valid until the next line.
+const char *wire_log(void);
 /// How often it does.
 size_t wire_log_count(const char *text);
 /// Waits until some line does.
