@@ -263,11 +263,12 @@ DAYBOOK_API daybook_status daybook_consumer_watch(daybook_consumer *consumer, vo
 DAYBOOK_API int64_t daybook_consumer_next_due_ns(const daybook_consumer *consumer);
 
 /*
- * Answers, for each of the four calls that follow.
+ * Answers, for each of the calls that follow.
  *
  * Threads: any, at the same time; of two answers to one message the first counts. Durability: an answer
  * counts at once for everybody, and is written within 100 ms, without a sync of its own. Power lost before
- * that takes it back, and the message comes again. Only a confirmed acknowledgement waits. They return OK;
+ * that takes it back, and the message comes again. Only a confirmed acknowledgement waits, and what is submitted
+ * is told of when it is on disk. They return OK;
  * ENOTFOUND: the message is not pending (it was answered, given up or removed, or never delivered, or is
  * being acknowledged by an append), and nothing changed, or the consumer was removed; EINVALID; ENOMEM;
  * EMISUSE without a consumer. In a stream that retains by interest an acknowledgement and a termination are
@@ -287,8 +288,8 @@ enum daybook_ack_flag {
 DAYBOOK_API daybook_status daybook_consumer_ack(daybook_consumer *consumer, uint64_t seq, unsigned flags,
                                                 daybook_error *error);
 /**
- * Called once when a submitted acknowledgement is on disk, or could not be saved, with what
- * daybook_consumer_ack would have returned for a confirmed one. In any thread that uses the store, and
+ * Called once when a submitted answer is on disk, or could not be saved, with what daybook_consumer_ack would
+ * have returned for a confirmed one. In any thread that uses the store, and
  * perhaps before the call that submitted it has returned. It must not block, append or wait; it may submit.
  */
 typedef void (*daybook_ack_done)(void *context, daybook_status status, const daybook_error *error);
@@ -317,6 +318,13 @@ DAYBOOK_API daybook_status daybook_consumer_progress(daybook_consumer *consumer,
  */
 DAYBOOK_API daybook_status daybook_consumer_term(daybook_consumer *consumer, uint64_t seq,
                                                  daybook_slice reason, daybook_error *error);
+/**
+ * The same, told of when it is durable: as daybook_consumer_ack_submit is for an acknowledgement.
+ * @return as daybook_consumer_ack_submit; EINVALID as daybook_consumer_term, and nothing changed
+ */
+DAYBOOK_API daybook_status daybook_consumer_term_submit(daybook_consumer *consumer, uint64_t seq,
+                                                        daybook_slice reason, daybook_ack_done done,
+                                                        void *context, daybook_error *error);
 
 /**
  * Be told of advisories (a message was given up, or terminated): `told` gets what would else be appended as

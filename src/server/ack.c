@@ -2,8 +2,9 @@
 // $JS.ACK.>: what is answered to a delivered message.
 //
 // Plain answers change the consumer in memory, on the loop, without any I/O; the store saves them soon. Where
-// the answer itself has a reply subject it is a confirmed one: the empty answer comes when it is on disk, or
-// says nothing where it could not be saved.
+// an acknowledgement or a termination has a reply subject itself it is a confirmed one: the empty answer comes
+// when it is on disk, or not at all where it could not be saved. The others are answered at once: the message
+// comes again also where what they ask for is lost.
 //
 // Only subjects as they are written here count, with stream and consumer in front: what may be published below
 // $JS.ACK.<stream>.<consumer>. concerns that consumer and no other. The longer form, with a domain and an account's hash in
@@ -15,7 +16,7 @@
 #include "server/delivery.h"
 #include "server/push.h"
 
-// An acknowledgement on its way to the disk.
+// An acknowledgement or a termination on its way to the disk.
 typedef struct confirming {
     dbk_job job;
     dbk_js_consumer *consumer; // a reference
@@ -50,7 +51,17 @@ static void saved(void *context, daybook_status status, const daybook_error *err
     dbk_jobs_finish(confirm->consumer->stream->jetstream->server->jobs, &confirm->job);
 }
 
-static void acknowledge_durably(dbk_js_consumer *consumer, uint64_t seq, dbk_slice reply) {
+// A reason the store does not take is left out: it says no less that the message is not to come again.
+static daybook_status submit_termination(confirming *confirm, dbk_slice reason) {
+    daybook_consumer *handle = confirm->consumer->handle;
+    uint64_t seq = confirm->seq;
+    daybook_status status = daybook_consumer_term_submit(handle, seq, reason, saved, confirm, NULL);
+    if (status != DAYBOOK_EINVALID) return status;
+    return daybook_consumer_term_submit(handle, seq, daybook_bytes(NULL, 0), saved, confirm, NULL);
+}
+
+static void settle_durably(dbk_js_consumer *consumer, uint64_t seq, const dbk_ack_body *body,
+                           dbk_slice reply) {
     dbk_jetstream *jetstream = consumer->stream->jetstream;
     confirming *confirm = dbk_alloc_zeroed(jetstream->allocator, sizeof *confirm + reply.size);
     if (confirm == NULL) return; // it is sent again
@@ -60,23 +71,31 @@ static void acknowledge_durably(dbk_js_consumer *consumer, uint64_t seq, dbk_sli
     confirm->reply_size = reply.size;
     memcpy(confirm->reply, reply.data, reply.size);
     dbk_js_begin_job(jetstream);
-    daybook_status status = daybook_consumer_ack_submit(consumer->handle, seq, saved, confirm, NULL);
+    daybook_status status = body->kind == DBK_ACK_TERM
+                                ? submit_termination(confirm, body->text)
+                                : daybook_consumer_ack_submit(consumer->handle, seq, saved, confirm, NULL);
     if (status == DAYBOOK_OK) return;
     confirm->status = status;
     confirmed(&confirm->job);
+}
+
+static void terminate(daybook_consumer *handle, uint64_t seq, dbk_slice reason) {
+    if (daybook_consumer_term(handle, seq, reason, NULL) == DAYBOOK_EINVALID)
+        (void)daybook_consumer_term(handle, seq, daybook_bytes(NULL, 0), NULL);
 }
 
 static void take_answer(dbk_js_consumer *consumer, const dbk_ack_subject *ack, const dbk_message *message) {
     dbk_ack_body body = dbk_ack_body_read(dbk_message_data(message));
     daybook_consumer *handle = consumer->handle;
     uint64_t seq = ack->stream_sequence;
+    bool is_last = body.kind == DBK_ACK_DONE || body.kind == DBK_ACK_TERM;
+    if (is_last && message->reply.size > 0) {
+        settle_durably(consumer, seq, &body, message->reply);
+        return;
+    }
     // Of each call ENOTFOUND is nothing to do about: the message is not pending any more.
     switch (body.kind) {
     case DBK_ACK_DONE:
-        if (message->reply.size > 0) {
-            acknowledge_durably(consumer, seq, message->reply);
-            return;
-        }
         (void)daybook_consumer_ack(handle, seq, 0, NULL);
         return;
     case DBK_ACK_NEXT: // its reply is the inbox for what comes next
@@ -90,11 +109,8 @@ static void take_answer(dbk_js_consumer *consumer, const dbk_ack_subject *ack, c
         (void)daybook_consumer_progress(handle, seq, NULL);
         break;
     case DBK_ACK_TERM:
-        // A reason the store does not take is left out: it says no less that the message is not to come
-        // again.
-        if (daybook_consumer_term(handle, seq, body.text, NULL) == DAYBOOK_EINVALID)
-            (void)daybook_consumer_term(handle, seq, daybook_bytes(NULL, 0), NULL);
-        break;
+        terminate(handle, seq, body.text);
+        return;
     case DBK_ACK_UNKNOWN: // nothing is done, and that is answered
         break;
     }

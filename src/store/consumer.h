@@ -52,7 +52,7 @@ typedef struct dbk_advisory {
     char reason[];
 } dbk_advisory;
 
-/// A submitted acknowledgement.
+/// A submitted answer.
 typedef struct dbk_ack_waiter {
     struct dbk_ack_waiter *next;
     uint64_t seq;

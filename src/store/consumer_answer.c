@@ -63,6 +63,12 @@ static uint64_t deliveries_of(const dbk_delivery *delivery, uint64_t seq) {
     return dbk_delivery_deliveries(delivery, seq);
 }
 
+// The lock is held.
+static void add_advisory(dbk_consumer *consumer, dbk_advisory *advisory) {
+    advisory->next = consumer->advisories;
+    consumer->advisories = advisory;
+}
+
 static daybook_status answer(dbk_consumer *consumer, answer_kind kind, uint64_t seq, uint64_t delay,
                              dbk_advisory *advisory, daybook_error *error) {
     if (atomic_load(&consumer->removed)) return dbk_consumer_fail_removed(consumer, error);
@@ -72,10 +78,7 @@ static daybook_status answer(dbk_consumer *consumer, answer_kind kind, uint64_t 
     daybook_status status = change_state(consumer, kind, seq, delay);
     if (status == DAYBOOK_OK) {
         dbk_consumer_note_change(consumer);
-        if (advisory != NULL) {
-            advisory->next = consumer->advisories;
-            consumer->advisories = advisory;
-        }
+        if (advisory != NULL) add_advisory(consumer, advisory);
     }
     pthread_mutex_unlock(&consumer->lock);
     if (wakes && status == DAYBOOK_OK) dbk_consumer_wake(consumer);
@@ -100,37 +103,66 @@ daybook_status daybook_consumer_ack(daybook_consumer *consumer, uint64_t seq, un
     return status;
 }
 
+// The lock is held. ENOTFOUND: the consumer was removed; ENOMEM; nothing changed then. Else the waiter is told
+// what became of the answer. *advisory becomes NULL where it is taken.
+static daybook_status settle_for(dbk_consumer *consumer, answer_kind kind, dbk_ack_waiter *waiter,
+                                 dbk_advisory **advisory, bool *wakes_out) {
+    if (atomic_load(&consumer->removed)) return DAYBOOK_ENOTFOUND;
+    bool wakes = may_wake(consumer, false);
+    if (*advisory != NULL) (*advisory)->deliveries = deliveries_of(&consumer->delivery, waiter->seq);
+    waiter->status = change_state(consumer, kind, waiter->seq, 0);
+    if (waiter->status == DAYBOOK_ENOMEM) return DAYBOOK_ENOMEM;
+    bool is_settled = waiter->status == DAYBOOK_OK;
+    if (is_settled && *advisory != NULL) {
+        add_advisory(consumer, *advisory);
+        *advisory = NULL;
+        dbk_consumer_note_change(consumer); // the keeper tells of it
+    } else if (is_settled) {
+        consumer->change_count++; // saved by who serves the waiter
+    }
+    dbk_consumer_add_waiter(consumer, waiter);
+    *wakes_out = wakes && is_settled;
+    return DAYBOOK_OK;
+}
+
+// `advisory` is NULL, or passes to the call.
+static daybook_status submit_answer(dbk_consumer *consumer, answer_kind kind, uint64_t seq,
+                                    dbk_advisory *advisory, daybook_ack_done done, void *context,
+                                    daybook_error *error) {
+    const daybook_allocator *allocator = consumer->store->allocator;
+    dbk_ack_waiter *waiter = dbk_alloc_zeroed(allocator, sizeof *waiter);
+    daybook_status status = DAYBOOK_ENOMEM;
+    bool wakes = false;
+    if (waiter != NULL) {
+        *waiter = (dbk_ack_waiter){.seq = seq, .done = done, .context = context};
+        pthread_mutex_lock(&consumer->lock);
+        status = settle_for(consumer, kind, waiter, &advisory, &wakes);
+        pthread_mutex_unlock(&consumer->lock);
+    }
+    dbk_free(allocator, advisory);
+    if (status != DAYBOOK_OK) {
+        dbk_free(allocator, waiter);
+        return status == DAYBOOK_ENOMEM ? dbk_fail(error, status, "out of memory answering a message")
+                                        : dbk_consumer_fail_removed(consumer, error);
+    }
+    if (wakes) dbk_consumer_wake(consumer);
+    dbk_consumer_tell_waiters(consumer);
+    dbk_consumer_serve_waiters(consumer, false);
+    return DAYBOOK_OK;
+}
+
+static daybook_status check_submitted(const daybook_consumer *consumer, daybook_ack_done done,
+                                      daybook_error *error) {
+    DBK_TRY(check(consumer, error));
+    if (done != NULL) return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_EMISUSE,
+                    "nobody to tell when the answer is saved: use daybook_consumer_ack, or _term");
+}
+
 daybook_status daybook_consumer_ack_submit(daybook_consumer *consumer, uint64_t seq, daybook_ack_done done,
                                            void *context, daybook_error *error) {
-    DBK_TRY(check(consumer, error));
-    if (done == NULL)
-        return dbk_fail(error, DAYBOOK_EMISUSE,
-                        "nobody to tell when the acknowledgement is saved: use daybook_consumer_ack");
-    dbk_consumer *of = consumer->consumer;
-    dbk_ack_waiter *waiter = dbk_alloc_zeroed(of->store->allocator, sizeof *waiter);
-    if (waiter == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory acknowledging a message");
-    *waiter = (dbk_ack_waiter){.seq = seq, .done = done, .context = context};
-    pthread_mutex_lock(&of->lock);
-    if (atomic_load(&of->removed)) {
-        pthread_mutex_unlock(&of->lock);
-        dbk_free(of->store->allocator, waiter);
-        return dbk_consumer_fail_removed(of, error);
-    }
-    bool wakes = may_wake(of, false);
-    waiter->status = change_state(of, ANSWER_ACK, seq, 0);
-    if (waiter->status == DAYBOOK_ENOMEM) { // nothing changed
-        pthread_mutex_unlock(&of->lock);
-        dbk_free(of->store->allocator, waiter);
-        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory acknowledging a message");
-    }
-    bool is_settled = waiter->status == DAYBOOK_OK;
-    if (is_settled) of->change_count++; // saved by who serves the waiter
-    dbk_consumer_add_waiter(of, waiter);
-    pthread_mutex_unlock(&of->lock);
-    if (wakes && is_settled) dbk_consumer_wake(of);
-    dbk_consumer_tell_waiters(of);
-    dbk_consumer_serve_waiters(of, false);
-    return DAYBOOK_OK;
+    DBK_TRY(check_submitted(consumer, done, error));
+    return submit_answer(consumer->consumer, ANSWER_ACK, seq, NULL, done, context, error);
 }
 
 daybook_status daybook_consumer_nak(daybook_consumer *consumer, uint64_t seq, int64_t delay_ns,
@@ -146,23 +178,39 @@ daybook_status daybook_consumer_progress(daybook_consumer *consumer, uint64_t se
     return answer(consumer->consumer, ANSWER_PROGRESS, seq, 0, NULL, error);
 }
 
-daybook_status daybook_consumer_term(daybook_consumer *consumer, uint64_t seq, daybook_slice reason,
-                                     daybook_error *error) {
-    DBK_TRY(check(consumer, error));
+static daybook_status new_termination(const dbk_consumer *consumer, uint64_t seq, dbk_slice reason,
+                                      dbk_advisory **advisory_out, daybook_error *error) {
     if (reason.size > DAYBOOK_TEXT_SIZE_MAX || !dbk_is_plain_text(reason))
         return dbk_fail(error, DAYBOOK_EINVALID,
                         "the reason is no plain UTF-8 text of at most %d bytes: shorten it",
                         DAYBOOK_TEXT_SIZE_MAX);
-    dbk_consumer *of = consumer->consumer;
-    dbk_advisory *advisory = dbk_alloc_zeroed(of->store->allocator, sizeof *advisory + reason.size);
+    dbk_advisory *advisory = dbk_alloc_zeroed(consumer->store->allocator, sizeof *advisory + reason.size);
     if (advisory == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory answering a message");
     advisory->terminated = true;
     advisory->seq = seq;
     advisory->reason_size = reason.size;
     if (reason.size > 0) memcpy(advisory->reason, reason.data, reason.size);
+    *advisory_out = advisory;
+    return DAYBOOK_OK;
+}
+
+daybook_status daybook_consumer_term(daybook_consumer *consumer, uint64_t seq, daybook_slice reason,
+                                     daybook_error *error) {
+    DBK_TRY(check(consumer, error));
+    dbk_consumer *of = consumer->consumer;
+    dbk_advisory *advisory;
+    DBK_TRY(new_termination(of, seq, reason, &advisory, error));
     daybook_status status = answer(of, ANSWER_TERM, seq, 0, advisory, error);
     if (status != DAYBOOK_OK) dbk_free(of->store->allocator, advisory);
     return status;
+}
+
+daybook_status daybook_consumer_term_submit(daybook_consumer *consumer, uint64_t seq, daybook_slice reason,
+                                            daybook_ack_done done, void *context, daybook_error *error) {
+    DBK_TRY(check_submitted(consumer, done, error));
+    dbk_advisory *advisory;
+    DBK_TRY(new_termination(consumer->consumer, seq, reason, &advisory, error));
+    return submit_answer(consumer->consumer, ANSWER_TERM, seq, advisory, done, context, error);
 }
 
 // ---- Append and acknowledge -------------------------------------------------------------------------------

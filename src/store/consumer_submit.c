@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Submitted acknowledgements: who waits for an answer to be durable without a thread that waits.
+// Submitted answers: who waits for one to be durable without a thread that waits.
 //
 //   waiters --a save has ended--> answered --told--> gone
 //
@@ -65,8 +65,8 @@ static void tell(const dbk_consumer *consumer, const dbk_ack_waiter *waiter) {
     } else if (waiter->status != DAYBOOK_OK) {
         (void)dbk_fail(
             &error, waiter->status,
-            "the acknowledgement of message %llu of consumer %s could not be saved (%s): it counts, "
-            "and is saved later where that is possible; acknowledge again to be told",
+            "the answer to message %llu of consumer %s could not be saved (%s): it counts, and is saved "
+            "later where that is possible; answer again to be told",
             (unsigned long long)waiter->seq, consumer->name, daybook_status_name(waiter->status));
     }
     waiter->done(waiter->context, waiter->status, waiter->status == DAYBOOK_OK ? NULL : &error);

@@ -331,6 +331,14 @@ static void answers_to_what_was_given_up_may_lack_memory(void **state) {
     fault_allocator_fail(&at.faults, 1, false);
     assert_int_equal(daybook_consumer_ack(at.consumer, 2, 0, NULL), DAYBOOK_ENOMEM);
     assert_true(dbk_seq_set_has(set, 2));
+    for (uint64_t n = 1; n <= 3; n++) {
+        fault_allocator_fail(&at.faults, n, false);
+        assert_int_equal(
+            daybook_consumer_term_submit(at.consumer, 2, daybook_text("no"), count_told, &told, NULL),
+            DAYBOOK_ENOMEM);
+        assert_true(fault_allocator_has_failed(&at.faults));
+    }
+    assert_true(dbk_seq_set_has(set, 2));
     assert_int_equal(told, 0);
     assert_int_equal(daybook_consumer_ack_submit(at.consumer, 2, count_told, &told, NULL), DAYBOOK_OK);
     assert_false(dbk_seq_set_has(set, 2));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Submitted acknowledgements: each is told once, and then it is on disk; those of many share commits; and
+// Submitted answers: each is told once, and then it is on disk; those of many share commits; and
 // what could not be saved, is not pending, or belongs to what is removed or closed meanwhile is told as well.
 #include <pthread.h>
 #include <setjmp.h>
@@ -172,6 +172,66 @@ static void what_is_told_is_on_disk(void **state) {
     daybook_consumer_close(consumer);
 }
 
+static void submit_end(world *at, daybook_consumer *consumer, uint64_t seq) {
+    assert_int_equal(daybook_consumer_term_submit(consumer, seq, daybook_text("no"), note, &at->tally, NULL),
+                     DAYBOOK_OK);
+}
+
+static void note_advisory(void *context, daybook_slice subject, daybook_slice json) {
+    (void)json;
+    static const char expected[] = "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.S.c";
+    assert_int_equal(subject.size, sizeof expected - 1);
+    assert_memory_equal(subject.data, expected, subject.size);
+    ++*(int *)context;
+}
+
+// A termination too: it does not come again, whatever is lost behind what was told.
+static void what_is_terminated_and_told_is_on_disk(void **state) {
+    world *at = *state;
+    add_stream(at->store, DAYBOOK_RETENTION_LIMITS, DAYBOOK_STORAGE_FILE);
+    append(at->store, 10);
+    daybook_consumer *consumer = add(at->store, "c", DAYBOOK_ACK_EXPLICIT);
+    assert_int_equal(fetch(consumer, 10), 10);
+    int advisories = 0;
+    assert_int_equal(daybook_advisory_watch(at->store, note_advisory, &advisories, NULL), DAYBOOK_OK);
+    for (uint64_t seq = 1; seq <= 5; seq++) submit_end(at, consumer, seq);
+    submit(at, consumer, 6);
+    submit_end(at, consumer, 6); // twice
+    submit_end(at, consumer, 99);
+    await(&at->tally, 8);
+    assert_int_equal(at->tally.ok, 6);
+    assert_int_equal(at->tally.not_found, 2);
+    (void)daybook_maintain(at->store, NULL);
+    assert_int_equal(advisories, 5);
+    // One that nobody waits for is taken back.
+    assert_int_equal(daybook_consumer_term(consumer, 7, daybook_text(""), NULL), DAYBOOK_OK);
+    daybook_consumer_close(consumer);
+    lose_power_and_open(at, DBK_SIM_POWER_LOSS_DROP_ALL);
+    assert_int_equal(daybook_consumer_open(at->store, s, daybook_text("c"), &consumer, NULL), DAYBOOK_OK);
+    dbk_sim_advance_ns(at->sim, 11 * DBK_SECOND_NS);
+    assert_int_equal(fetch(consumer, 10), 4); // 7 to 10
+    daybook_consumer_close(consumer);
+}
+
+static void a_termination_that_is_refused_changes_nothing(void **state) {
+    world *at = *state;
+    add_stream(at->store, DAYBOOK_RETENTION_LIMITS, DAYBOOK_STORAGE_FILE);
+    append(at->store, 1);
+    daybook_consumer *consumer = add(at->store, "c", DAYBOOK_ACK_EXPLICIT);
+    assert_int_equal(fetch(consumer, 1), 1);
+    daybook_slice reason = daybook_text("\x01");
+    assert_int_equal(daybook_consumer_term_submit(consumer, 1, reason, note, &at->tally, NULL),
+                     DAYBOOK_EINVALID);
+    assert_int_equal(daybook_consumer_term_submit(NULL, 1, reason, note, &at->tally, NULL), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_consumer_term_submit(consumer, 1, reason, NULL, NULL, NULL), DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_consumer_ack(consumer, 1, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_remove(at->store, s, daybook_text("c"), NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_term_submit(consumer, 1, daybook_text(""), note, &at->tally, NULL),
+                     DAYBOOK_ENOTFOUND);
+    assert_int_equal(at->tally.ok + at->tally.not_found + at->tally.failed, 0);
+    daybook_consumer_close(consumer);
+}
+
 static void all_before_it_with_policy_all(void **state) {
     world *at = *state;
     add_stream(at->store, DAYBOOK_RETENTION_LIMITS, DAYBOOK_STORAGE_FILE);
@@ -253,7 +313,7 @@ static void a_sync_that_fails_is_told(void **state) {
     dbk_sim_fault fault = {
         .kind = DBK_SIM_ANY, .suffix = "journal", .nth = 1, .is_forever = true, .error = 5};
     assert_int_equal(dbk_sim_fail(at->sim, &fault), DAYBOOK_OK);
-    submit(at, consumer, 1);
+    submit_end(at, consumer, 1);
     await(&at->tally, 1);
     assert_int_equal(at->tally.failed, 1);
     assert_int_equal(at->tally.last_failure, DAYBOOK_EUNCERTAIN);
@@ -456,6 +516,8 @@ static void a_full_queue_holds_up_nobody_who_acknowledges(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_told_is_on_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_terminated_and_told_is_on_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_termination_that_is_refused_changes_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(all_before_it_with_policy_all, set_up, tear_down),
         cmocka_unit_test_setup_teardown(states_are_saved_in_between, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_a_work_queue_settles_is_removed, set_up, tear_down),
