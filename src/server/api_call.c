@@ -130,7 +130,7 @@ static dbk_js_call *new_call(dbk_jetstream *jetstream, const route *to, dbk_clie
 static bool level_suffices(const dbk_js_call *call) {
     dbk_slice value;
     uint64_t level;
-    if (call->jetstream->version < 212 || call->headers.size == 0) return true;
+    if (call->jetstream->server->dial.version < 212 || call->headers.size == 0) return true;
     if (!dbk_headers_find(call->headers, daybook_text("Nats-Required-Api-Level"), &value)) return true;
     return dbk_header_number(value, &level) && level <= (uint64_t)dbk_api_dial_level(&call->settings.dial);
 }

@@ -104,7 +104,7 @@ static bool is_refused(dbk_js_publish *publish, const dbk_publish_headers *said,
     dbk_slice id = said->values[DBK_PUBLISH_BATCH_ID];
     dbk_slice commit = said->values[DBK_PUBLISH_BATCH_COMMIT];
     bool commits = dbk_publish_headers_have(said, DBK_PUBLISH_BATCH_COMMIT);
-    bool may_end = publish->stream->jetstream->version >= 214;
+    bool may_end = publish->stream->jetstream->server->dial.version >= 214;
     if (!publish->stream->rules.allow_atomic) {
         dbk_js_refuse(publish, DBK_API_ERR_ATOMIC_PUBLISH_DISABLED);
     } else if (id.size == 0 || id.size > ID_SIZE_MAX) {
@@ -162,7 +162,7 @@ bool dbk_js_batch_take(dbk_js_publish *publish) {
     dbk_jetstream *jetstream = stream->jetstream;
     dbk_publish_headers said;
     uint64_t number;
-    if (publish->header_size == 0 || jetstream->version < 212) return false;
+    if (publish->header_size == 0 || jetstream->server->dial.version < 212) return false;
     dbk_publish_headers_read(dbk_js_publish_headers(publish), &said);
     if (!dbk_publish_headers_have(&said, DBK_PUBLISH_BATCH_ID)) return false;
     if (is_refused(publish, &said, &number)) return true;

@@ -290,7 +290,7 @@ static bool check_sizes(const dbk_js_making *make, dbk_api_error *error_out) {
 }
 
 static bool check_ttl(const dbk_js_making *make, dbk_api_error *error_out) {
-    bool is_known = make->publish->stream->jetstream->version >= 211;
+    bool is_known = make->publish->stream->jetstream->server->dial.version >= 211;
     if (!is_known || !dbk_js_making_has(make, DBK_PUBLISH_TTL) || make->rules->allow_ttl) return true;
     return dbk_api_fail(error_out, DBK_API_ERR_MESSAGE_TTL_DISABLED);
 }

@@ -328,7 +328,7 @@ void dbk_client_send_info(dbk_client *client) {
     dbk_info info = {
         .server_id = server->id,
         .server_name = options->server_name != NULL ? options->server_name : server->id,
-        .version = options->announced_version,
+        .version = server->dial.announced,
         .host = options->client.host,
         .port = server->port,
         .headers = !options->no_headers,
@@ -344,7 +344,7 @@ void dbk_client_send_info(dbk_client *client) {
         .connect_url = options->client_advertise,
         .domain = options->jetstream.domain,
         .lame_duck = server->is_lame_duck,
-        .api_level = dbk_server_api_level(server),
+        .api_level = server->store == NULL ? 0 : (unsigned)dbk_api_dial_level(&server->dial),
     };
     dbk_buf line;
     dbk_buf_init(&line, server->allocator, 64 * 1024);

@@ -113,7 +113,7 @@ static void tell_no_responders(dbk_client *client, const dbk_proto_operation *op
     dbk_buf_init(&block, server->allocator, 64 + operation->subject.size);
     static const char status[] = "NATS/1.0 503\r\n", name[] = "Nats-Subject: ", end[] = "\r\n";
     dbk_buf_append(&block, status, sizeof status - 1);
-    if (server->version_number >= DBK_VERSION(2, 12, 0)) {
+    if (server->dial.version >= 212) {
         dbk_buf_append(&block, name, sizeof name - 1);
         dbk_buf_append_slice(&block, operation->subject);
         dbk_buf_append(&block, end, sizeof end - 1);

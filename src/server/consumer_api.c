@@ -200,7 +200,7 @@ static bool has_room(const creating *create, dbk_api_error *error_out) {
 
 // nats-server asks no more from 2.10 on: subjects of the stream may come later.
 static void allow_other_subjects(const dbk_jetstream *jetstream, daybook_consumer_config *config) {
-    if (jetstream->version >= 210) config->flags |= DAYBOOK_CONSUMER_OTHER_SUBJECTS;
+    if (jetstream->server->dial.version >= 210) config->flags |= DAYBOOK_CONSUMER_OTHER_SUBJECTS;
 }
 
 static bool add_consumer(const creating *create, dbk_api_error *error_out) {

@@ -644,7 +644,7 @@ static daybook_status add_services(dbk_jetstream *jetstream) {
 static void take_settings(dbk_jetstream *jetstream) {
     const dbk_jetstream_options *said = &jetstream->server->options->jetstream;
     dbk_js_settings *settings = &jetstream->settings;
-    dbk_api_dial_init(&settings->dial, jetstream->announced);
+    settings->dial = jetstream->server->dial;
     settings->dial.is_strict = settings->dial.is_strict && said->strict;
     settings->stream_limits =
         (dbk_api_stream_limits){.lacks = DBK_API_LACKS_MESSAGE_TTL,
@@ -671,14 +671,11 @@ void dbk_jetstream_reload(dbk_jetstream *jetstream) {
 }
 
 static daybook_status copy_options(dbk_jetstream *jetstream) {
-    const dbk_server_options *options = jetstream->server->options;
-    const dbk_jetstream_options *said = &options->jetstream;
-    jetstream->announced = dbk_copy_text(jetstream->allocator, daybook_text(options->announced_version));
-    char *domain = dbk_copy_text(jetstream->allocator, daybook_text(said->domain));
+    char *domain =
+        dbk_copy_text(jetstream->allocator, daybook_text(jetstream->server->options->jetstream.domain));
     jetstream->domain = daybook_text(domain);
-    if (jetstream->announced == NULL || domain == NULL) return DAYBOOK_ENOMEM;
+    if (domain == NULL) return DAYBOOK_ENOMEM;
     take_settings(jetstream);
-    jetstream->version = jetstream->settings.dial.version;
     return DAYBOOK_OK;
 }
 
@@ -752,7 +749,6 @@ void dbk_jetstream_free(dbk_jetstream *jetstream) {
     pthread_mutex_destroy(&jetstream->lock);
     dbk_js_usage_deinit(&jetstream->usage);
     dbk_free(jetstream->allocator, (void *)(uintptr_t)jetstream->domain.data);
-    dbk_free(jetstream->allocator, jetstream->announced);
     dbk_free(jetstream->allocator, jetstream);
 }
 

@@ -53,9 +53,7 @@ struct dbk_jetstream {
     daybook_store *store;
     const daybook_allocator *allocator;
     // Constant: what no reload changes of the options.
-    char *announced;
     dbk_slice domain;         // empty: none
-    int version;              // as dbk_api_dial has it
     dbk_js_settings settings; // the loop's
     dbk_js_usage usage;
 

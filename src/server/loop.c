@@ -32,15 +32,6 @@ uint64_t dbk_server_random(dbk_server *server) {
     return x * UINT64_C(2685821657736338717);
 }
 
-unsigned dbk_server_api_level(const dbk_server *server) {
-    uint32_t version = server->version_number;
-    if (server->store == NULL) return 0;
-    return version >= DBK_VERSION(2, 14, 0)   ? 4
-           : version >= DBK_VERSION(2, 12, 0) ? 2
-           : version >= DBK_VERSION(2, 11, 0) ? 1
-                                              : 0;
-}
-
 // Timers.
 
 static void on_alarm(uv_timer_t *alarm) {

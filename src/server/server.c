@@ -113,16 +113,6 @@ static daybook_status fail_memory(daybook_error *error) {
 
 // Parts.
 
-static uint32_t read_version(const char *text) {
-    unsigned parts[3] = {0};
-    for (int i = 0; i < 3 && text != NULL; i++) {
-        while (*text >= '0' && *text <= '9' && parts[i] < 1000)
-            parts[i] = parts[i] * 10 + (unsigned)(*text++ - '0');
-        if (*text++ != '.') break;
-    }
-    return DBK_VERSION(parts[0], parts[1], parts[2]);
-}
-
 /// Looks like the public nkey of a server, which it is not: clients only show it.
 static void make_id(const uint8_t random[DBK_SERVER_ID_SIZE], char id_out[DBK_SERVER_ID_SIZE + 1]) {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -320,7 +310,10 @@ static daybook_status set_up(dbk_server *server, const daybook_server_options *g
     DBK_TRY(load_options(given, &server->options, error));
     DBK_TRY(dbk_log_configure(server->log, &server->options->log, error));
     server->is_tracing = server->options->log.trace;
-    server->version_number = read_version(server->options->announced_version);
+    server->announced_version =
+        dbk_copy_text(server->allocator, daybook_text(server->options->announced_version));
+    if (server->announced_version == NULL) return fail_memory(error);
+    dbk_api_dial_init(&server->dial, server->announced_version);
     server->start_real_ns = server->options_real_ns = dbk_server_clock_ns(server);
     DBK_TRY(draw(server, error));
     greet_in_log(server);
@@ -348,6 +341,7 @@ static void destroy(dbk_server *server) {
     dbk_free(allocator, server->read_buffer);
     dbk_free(allocator, server->cipher_buffer);
     dbk_free(allocator, server->store_path);
+    dbk_free(allocator, server->announced_version);
     free_given(allocator, server->given);
     dbk_log_free(server->log);
     if ((server->made & MADE_LOCK) != 0) {

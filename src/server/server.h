@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <uv.h>
 
+#include "api/dial.h"
 #include "base/keyed_hash.h"
 #include "base/time.h"
 #include "daybook/server.h"
@@ -32,7 +33,6 @@ struct dbk_tls_context;
 struct dbk_monitor;
 
 /// 2.12.3 is 21203.
-#define DBK_VERSION(major, minor, patch) ((uint32_t)((major)*10000 + (minor)*100 + (patch)))
 
 enum {
     DBK_SERVER_ID_SIZE = 56,
@@ -72,7 +72,8 @@ struct daybook_server {
     char program[64];
     char url[300];
     int port;
-    uint32_t version_number; // DBK_VERSION of options->announced_version
+    char *announced_version; // no reload changes it
+    dbk_api_dial dial;       // what follows from it
     int64_t start_real_ns;
     uint8_t seed[32]; // secret: of hashes over what clients choose
     dbk_hash_key hash_key;
@@ -196,8 +197,6 @@ typedef struct dbk_reload {
     struct dbk_tls_context *tls;
 } dbk_reload;
 
-/// What INFO announces as api_lvl, 0: nothing.
-unsigned dbk_server_api_level(const dbk_server *server);
 /// Handshakes that waited go on.
 void dbk_server_shake_hands(dbk_timer *shaking_timer);
 /// How many lines about connections were left out.
