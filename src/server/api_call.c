@@ -96,7 +96,9 @@ static void free_call(dbk_js_call *call) {
 
 static dbk_js_call *new_call(dbk_jetstream *jetstream, const route *to, dbk_client *from, dbk_slice subject,
                              const dbk_message *message) {
-    size_t size = subject.size + message->reply.size + message->payload.size;
+    dbk_message asked = *message;
+    asked.subject = subject;
+    size_t size = dbk_message_copy_size(&asked);
     dbk_js_call *call = dbk_alloc_zeroed(jetstream->allocator, sizeof *call + size);
     if (call == NULL) return NULL;
     call->jetstream = jetstream;
@@ -113,16 +115,11 @@ static dbk_js_call *new_call(dbk_jetstream *jetstream, const route *to, dbk_clie
         return NULL;
     }
     dbk_js_hold(&call->share, from, sizeof *call + size + ARENA_CHUNK);
-    uint8_t *at = call->bytes;
-    memcpy(at, subject.data, subject.size);
-    call->subject = daybook_bytes(at, subject.size);
-    at += subject.size;
-    if (message->reply.size > 0) memcpy(at, message->reply.data, message->reply.size);
-    call->reply = daybook_bytes(at, message->reply.size);
-    at += message->reply.size;
-    if (message->payload.size > 0) memcpy(at, message->payload.data, message->payload.size);
-    call->headers = daybook_bytes(at, message->header_size);
-    call->body = daybook_bytes(at + message->header_size, message->payload.size - message->header_size);
+    dbk_message own = dbk_message_copy(&asked, call->bytes);
+    call->subject = own.subject;
+    call->reply = own.reply;
+    call->headers = dbk_message_headers(&own);
+    call->body = dbk_message_data(&own);
     return call;
 }
 

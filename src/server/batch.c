@@ -162,7 +162,7 @@ bool dbk_js_batch_take(dbk_js_publish *publish) {
     dbk_jetstream *jetstream = stream->jetstream;
     dbk_publish_headers said;
     uint64_t number;
-    if (publish->header_size == 0 || jetstream->server->dial.version < 212) return false;
+    if (publish->message.header_size == 0 || jetstream->server->dial.version < 212) return false;
     dbk_publish_headers_read(dbk_js_publish_headers(publish), &said);
     if (!dbk_publish_headers_have(&said, DBK_PUBLISH_BATCH_ID)) return false;
     if (is_refused(publish, &said, &number)) return true;

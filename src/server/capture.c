@@ -31,23 +31,14 @@ enum { HEADER_BLOCK_MAX = 65535 };
 // ---- A publish --------------------------------------------------------------------------------------------
 
 static dbk_js_publish *new_publish(dbk_js_stream *stream, dbk_client *from, const dbk_message *message) {
-    size_t size = message->subject.size + message->reply.size + message->payload.size;
+    size_t size = dbk_message_copy_size(message);
     dbk_js_publish *publish = dbk_alloc(stream->jetstream->allocator, sizeof *publish + size);
     if (publish == NULL) return NULL;
     *publish = (dbk_js_publish){.stream = dbk_js_stream_ref(stream),
                                 .held_size = sizeof *publish + size,
                                 .is_announced = from == NULL,
-                                .wants_ack = message->reply.size > 0 && !stream->rules.no_ack,
-                                .subject_size = message->subject.size,
-                                .reply_size = message->reply.size,
-                                .payload_size = message->payload.size,
-                                .header_size = message->header_size};
-    uint8_t *at = publish->bytes;
-    memcpy(at, message->subject.data, message->subject.size);
-    at += message->subject.size;
-    if (message->reply.size > 0) memcpy(at, message->reply.data, message->reply.size);
-    at += message->reply.size;
-    if (message->payload.size > 0) memcpy(at, message->payload.data, message->payload.size);
+                                .wants_ack = message->reply.size > 0 && !stream->rules.no_ack};
+    publish->message = dbk_message_copy(message, publish->bytes);
     if (from != NULL) {
         publish->from = dbk_client_ref(from);
         dbk_client_hold(from, publish->held_size);
@@ -282,9 +273,9 @@ static bool check_rollup(const dbk_js_making *make, dbk_api_error *error_out) {
 
 static bool check_sizes(const dbk_js_making *make, dbk_api_error *error_out) {
     const dbk_js_publish *publish = make->publish;
-    if (publish->header_size > HEADER_BLOCK_MAX)
+    if (publish->message.header_size > HEADER_BLOCK_MAX)
         return dbk_api_fail(error_out, DBK_API_ERR_STREAM_HEADER_EXCEEDS_MAXIMUM);
-    if (make->rules->message_size_max > 0 && publish->payload_size > make->rules->message_size_max)
+    if (make->rules->message_size_max > 0 && publish->message.payload.size > make->rules->message_size_max)
         return dbk_api_fail(error_out, DBK_API_ERR_STREAM_MESSAGE_EXCEEDS_MAXIMUM);
     return true;
 }
@@ -300,7 +291,7 @@ static bool check_room(const dbk_js_making *make, dbk_api_error *error_out) {
     dbk_jetstream *jetstream = make->publish->stream->jetstream;
     dbk_api_error_kind kind;
     if (dbk_js_usage_take(&jetstream->usage, make->rules->in_memory ? DBK_JS_MEMORY : DBK_JS_FILES,
-                          make->event.subject.size + make->publish->payload_size, &kind))
+                          make->event.subject.size + make->publish->message.payload.size, &kind))
         return true;
     return dbk_api_fail(error_out, kind);
 }

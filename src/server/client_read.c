@@ -20,6 +20,7 @@
 #include "base/time.h"
 #include "server/server.h"
 #include "server/tls.h"
+#include "subject/subject.h"
 
 enum {
     GATHER_FROM = 8 * 1024,
@@ -144,18 +145,6 @@ static void refuse(dbk_client *client, dbk_slice subject, void (*say)(dbk_buf *t
     dbk_buf_deinit(&text);
 }
 
-/// No token is empty or a wildcard.
-static bool is_literal(dbk_slice subject) {
-    const char *at = subject.data, *end = at + subject.size;
-    for (;;) {
-        const char *dot = memchr(at, '.', (size_t)(end - at));
-        size_t size = (size_t)((dot != NULL ? dot : end) - at);
-        if (size == 0 || (size == 1 && (*at == '*' || *at == '>'))) return false;
-        if (dot == NULL) return true;
-        at = dot + 1;
-    }
-}
-
 /// Nobody may have others answer there: whoever answers does it with rights of their own, and an answer to $JS.API or
 /// $JS.ACK is a request. `_R_.` is what other NATS servers use among themselves.
 static bool is_reserved(dbk_slice reply) {
@@ -191,7 +180,7 @@ static void serve_publish(dbk_client *client, const dbk_proto_operation *operati
         return;
     }
     // The publish goes on all the same: to whom wildcards are letters.
-    if (client->pedantic && !is_literal(operation->subject))
+    if (client->pedantic && !dbk_subject_is_literal(operation->subject))
         dbk_client_send_error(client, "Invalid Publish Subject");
     if (!may_publish(client, operation)) return;
     confirm(client);

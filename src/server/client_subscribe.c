@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "server/server.h"
+#include "subject/subject.h"
 
 // The table.
 
@@ -114,13 +115,6 @@ void dbk_client_refuse_subscription(dbk_client *client, dbk_slice filter, dbk_sl
     dbk_buf_deinit(&text);
 }
 
-static size_t token_count(dbk_slice filter) {
-    size_t count = 1;
-    const char *text = filter.data;
-    for (size_t i = 0; i < filter.size; i++) count += text[i] == '.';
-    return count;
-}
-
 /// False: it may not have it, and was told so.
 static bool may_subscribe(dbk_client *client, const dbk_proto_operation *operation, bool *is_checked_out) {
     const dbk_limit_options *limits = &client->server->options->limits;
@@ -138,7 +132,7 @@ static bool may_subscribe(dbk_client *client, const dbk_proto_operation *operati
         return false;
     }
     if (limits->subscription_tokens_max > 0 &&
-        token_count(operation->subject) > (uint64_t)limits->subscription_tokens_max) {
+        dbk_subject_token_count(operation->subject) > (uint64_t)limits->subscription_tokens_max) {
         dbk_client_send_error(client, "Permissions Violation for Subscription to \"%.*s\"",
                               (int)operation->subject.size, (const char *)operation->subject.data);
         return false;

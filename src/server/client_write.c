@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/number.h"
 #include "server/server.h"
 #include "server/tls.h"
 
@@ -174,27 +175,16 @@ static uint8_t *put(uint8_t *at, const void *data, size_t size) {
     return at + size;
 }
 
-static uint8_t *put_number(uint8_t *at, size_t number) {
-    uint8_t digits[20];
-    size_t count = 0;
-    do {
-        digits[count++] = (uint8_t)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    while (count > 0) *at++ = digits[--count];
-    return at;
-}
-
 static void make_tail(dbk_frame *frame, bool with_headers) {
     const dbk_message *message = frame->message;
     uint8_t *start = (uint8_t *)frame->tail[with_headers], *at = start;
     *at++ = ' ';
     if (with_headers) {
-        at = put_number(at, message->header_size);
+        at += dbk_decimal_format(message->header_size, at);
         *at++ = ' ';
-        at = put_number(at, message->payload.size);
+        at += dbk_decimal_format(message->payload.size, at);
     } else {
-        at = put_number(at, message->payload.size - message->header_size);
+        at += dbk_decimal_format(message->payload.size - message->header_size, at);
     }
     at = put(at, "\r\n", 2);
     frame->tail_size[with_headers] = (uint8_t)(at - start);

@@ -493,10 +493,7 @@ void dbk_js_send_heartbeat(const dbk_js_consumer *consumer, dbk_slice to, dbk_sl
 void dbk_js_refuse_early(dbk_js_consumer *consumer, dbk_slice status_block) {
     dbk_server *server = consumer->stream->jetstream->server;
     for (const dbk_js_early *early = consumer->first_early; early != NULL; early = early->next) {
-        dbk_slice subject = daybook_bytes(early->bytes, early->subject_size);
-        if (!dbk_slice_equal(dbk_js_token(subject, 1), daybook_text("ACK")))
-            (void)dbk_server_reply(server,
-                                   daybook_bytes(early->bytes + early->subject_size, early->reply_size),
-                                   status_block, daybook_bytes(NULL, 0));
+        if (!dbk_slice_equal(dbk_js_token(early->message.subject, 1), daybook_text("ACK")))
+            (void)dbk_server_reply(server, early->message.reply, status_block, daybook_bytes(NULL, 0));
     }
 }

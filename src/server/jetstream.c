@@ -374,22 +374,14 @@ void dbk_js_drop_consumer(dbk_js_consumer *consumer, dbk_slice status_block) {
 
 bool dbk_js_keep_early(dbk_js_consumer *consumer, dbk_client *from, const dbk_message *message) {
     dbk_jetstream *jetstream = consumer->stream->jetstream;
-    size_t size = message->subject.size + message->reply.size + message->payload.size;
+    size_t size = dbk_message_copy_size(message);
     if (jetstream->early_count >= EARLY_COUNT_MAX) return false;
     dbk_js_early *early = dbk_alloc(jetstream->allocator, sizeof *early + size);
     if (early == NULL) return false;
     jetstream->early_count++;
-    *early = (dbk_js_early){.subject_size = message->subject.size,
-                            .reply_size = message->reply.size,
-                            .payload_size = message->payload.size,
-                            .header_size = message->header_size};
+    *early = (dbk_js_early){.next = NULL};
+    early->message = dbk_message_copy(message, early->bytes);
     dbk_js_hold(&early->share, from, sizeof *early + size + OPENING_SIZE);
-    uint8_t *at = early->bytes;
-    memcpy(at, message->subject.data, message->subject.size);
-    at += message->subject.size;
-    if (message->reply.size > 0) memcpy(at, message->reply.data, message->reply.size);
-    at += message->reply.size;
-    if (message->payload.size > 0) memcpy(at, message->payload.data, message->payload.size);
     if (consumer->last_early == NULL) {
         consumer->first_early = early;
     } else {
@@ -406,15 +398,11 @@ static void replay_early(dbk_js_consumer *consumer) {
     consumer->first_early = consumer->last_early = NULL;
     while (early != NULL) {
         dbk_js_early *next = early->next;
-        const uint8_t *reply = early->bytes + early->subject_size;
-        dbk_message message = {.subject = daybook_bytes(early->bytes, early->subject_size),
-                               .reply = daybook_bytes(reply, early->reply_size),
-                               .payload = daybook_bytes(reply + early->reply_size, early->payload_size),
-                               .header_size = early->header_size};
-        if (dbk_slice_equal(dbk_js_token(message.subject, 1), daybook_text("ACK"))) {
-            dbk_js_serve_ack(jetstream, NULL, &message);
+        const dbk_message *message = &early->message;
+        if (dbk_slice_equal(dbk_js_token(message->subject, 1), daybook_text("ACK"))) {
+            dbk_js_serve_ack(jetstream, NULL, message);
         } else {
-            dbk_js_begin_pull(consumer, message.reply, dbk_message_data(&message));
+            dbk_js_begin_pull(consumer, message->reply, dbk_message_data(message));
         }
         free_one_early(jetstream, early);
         early = next;

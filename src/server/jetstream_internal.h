@@ -208,7 +208,7 @@ typedef struct dbk_js_pin {
 typedef struct dbk_js_early {
     struct dbk_js_early *next;
     dbk_js_share share;
-    size_t subject_size, reply_size, payload_size, header_size;
+    dbk_message message; // in the bytes behind
     uint8_t bytes[];
 } dbk_js_early;
 

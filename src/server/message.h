@@ -30,8 +30,8 @@ typedef struct dbk_message {
     dbk_slice reply;    // empty: none
     dbk_slice payload;  // headers (header_size bytes, "NATS/1.0" to the empty line), then data
     size_t header_size; // 0: none
-    dbk_block
-        *block; // what the payload lies in, where it does in one: referred to instead of copied. May be NULL
+    // What the payload lies in, where it does in one: referred to instead of copied. May be NULL.
+    dbk_block *block;
 } dbk_message;
 
 static inline dbk_slice dbk_message_headers(const dbk_message *message) {
@@ -41,5 +41,12 @@ static inline dbk_slice dbk_message_data(const dbk_message *message) {
     return daybook_bytes((const uint8_t *)message->payload.data + message->header_size,
                          message->payload.size - message->header_size);
 }
+
+/// What a copy needs room for.
+static inline size_t dbk_message_copy_size(const dbk_message *message) {
+    return message->subject.size + message->reply.size + message->payload.size;
+}
+/// The same message with its texts in `bytes`, which is dbk_message_copy_size of them; in no block.
+dbk_message dbk_message_copy(const dbk_message *message, void *bytes);
 
 #endif

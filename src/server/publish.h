@@ -39,26 +39,25 @@ struct dbk_js_publish {
     dbk_js_last *last; // a reference; NULL: none
     // What its conditions are about, by index: to say what is wrong.
     uint8_t condition_headers[DBK_JS_CONDITIONS_MAX]; // dbk_publish_header
-    size_t subject_size, reply_size, payload_size, header_size;
-    uint8_t bytes[]; // subject, reply, payload
+    dbk_message message;                              // in the bytes behind
+    uint8_t bytes[];
 };
 
 static inline dbk_slice dbk_js_publish_subject(const dbk_js_publish *publish) {
-    return daybook_bytes(publish->bytes, publish->subject_size);
+    return publish->message.subject;
 }
 /// The subject it is stored with, once dbk_js_rewrite_subject has seen it.
 static inline dbk_slice dbk_js_publish_stored_subject(const dbk_js_publish *publish) {
     return publish->transformed.size > 0 ? publish->transformed : dbk_js_publish_subject(publish);
 }
 static inline dbk_slice dbk_js_publish_reply(const dbk_js_publish *publish) {
-    return daybook_bytes(publish->bytes + publish->subject_size, publish->reply_size);
+    return publish->message.reply;
 }
 static inline dbk_slice dbk_js_publish_headers(const dbk_js_publish *publish) {
-    return daybook_bytes(publish->bytes + publish->subject_size + publish->reply_size, publish->header_size);
+    return dbk_message_headers(&publish->message);
 }
 static inline dbk_slice dbk_js_publish_data(const dbk_js_publish *publish) {
-    return daybook_bytes(publish->bytes + publish->subject_size + publish->reply_size + publish->header_size,
-                         publish->payload_size - publish->header_size);
+    return dbk_message_data(&publish->message);
 }
 
 /// An event and its conditions, made of a publish. Borrows from it.

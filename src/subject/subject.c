@@ -144,6 +144,18 @@ dbk_slice dbk_subject_type(dbk_slice subject, size_t aggregate_size) {
     return daybook_bytes(text + start, subject.size - start);
 }
 
+bool dbk_subject_is_literal(dbk_slice subject) {
+    if (subject.size == 0) return false;
+    const char *at = subject.data, *end = at + subject.size;
+    for (;;) {
+        const char *dot = memchr(at, '.', (size_t)(end - at));
+        size_t size = (size_t)((dot != NULL ? dot : end) - at);
+        if (size == 0 || (size == 1 && (*at == '*' || *at == '>'))) return false;
+        if (dot == NULL) return true;
+        at = dot + 1;
+    }
+}
+
 uint32_t dbk_subject_token_count(dbk_slice subject) {
     const char *text = subject.data;
     if (subject.size == 0) return 0;

@@ -13,6 +13,8 @@
 size_t dbk_subject_aggregate_size(dbk_slice subject, uint32_t tokens);
 /// The default type: what follows the aggregate; without aggregate, the last token. Borrowed from subject.
 dbk_slice dbk_subject_type(dbk_slice subject, size_t aggregate_size);
+/// Of any bytes: no token is empty or a wildcard.
+bool dbk_subject_is_literal(dbk_slice subject);
 /// Number of tokens.
 uint32_t dbk_subject_token_count(dbk_slice subject);
 /// Token number `index` (0 first) of a valid subject or filter; empty where there is none.

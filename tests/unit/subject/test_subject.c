@@ -231,6 +231,18 @@ static void tokens_are_counted_and_found(void **state) {
     assert_int_equal(dbk_subject_token(daybook_bytes(NULL, 0), 0).size, 0);
 }
 
+static void subjects_of_any_bytes_are_literal_or_not(void **state) {
+    (void)state;
+    static const char *const literal[] = {"a", "a.b", "a*.b", "*a", ">>", "a.>b", "**", "a b", "\xff.\x01"};
+    static const char *const other[] = {"", ".", "a.", ".a", "a..b", "*", ">", "a.*", "*.a", "a.>", "a.>.b"};
+    for (size_t i = 0; i < sizeof literal / sizeof *literal; i++) {
+        if (!dbk_subject_is_literal(daybook_text(literal[i]))) fail_msg("'%s' is", literal[i]);
+    }
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+        if (dbk_subject_is_literal(daybook_text(other[i]))) fail_msg("'%s' is not", other[i]);
+    }
+}
+
 static void literals_and_prefixes_are_recognised(void **state) {
     (void)state;
     static const struct {
@@ -271,6 +283,7 @@ int main(void) {
         cmocka_unit_test(overlap_and_cover_agree_with_counting_subjects),
         cmocka_unit_test(aggregates_need_a_token_behind_them),
         cmocka_unit_test(tokens_are_counted_and_found),
+        cmocka_unit_test(subjects_of_any_bytes_are_literal_or_not),
         cmocka_unit_test(literals_and_prefixes_are_recognised),
         cmocka_unit_test(literal_tokens_are_taken_up_to_a_number),
     };
