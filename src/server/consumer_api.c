@@ -16,6 +16,7 @@
 #include "server/api_call.h"
 #include "server/delivery.h"
 #include "server/group.h"
+#include "server/page.h"
 
 enum { MADE_NAME_SIZE = 8 };
 
@@ -358,68 +359,42 @@ void dbk_js_consumer_create_durable(dbk_js_call *call) {
 
 // ---- Pages ------------------------------------------------------------------------------------------------
 
-// Names of consumers, in order, those of a page.
-typedef struct consumer_page {
-    dbk_js_call *call;
-    dbk_api_page_request request;
-    int64_t limit;
-    int64_t total;
-    dbk_slice *names;
-    size_t count;
-    bool is_short_of_memory;
-} consumer_page;
-
 static int add_name(void *context, dbk_slice stream, dbk_slice name) {
-    consumer_page *page = context;
     (void)stream;
-    if (page->total++ < page->request.offset || page->count == (size_t)page->limit) return 0;
-    dbk_slice copy = dbk_arena_copy_text(page->call->arena, name);
-    page->is_short_of_memory = copy.data == NULL;
-    if (page->is_short_of_memory) return 1;
-    page->names[page->count++] = copy;
-    return 0;
+    return dbk_js_page_add(context, name);
 }
 
 // False: the call has failed.
-static bool find_page(consumer_page *page, dbk_js_call *call, int64_t limit) {
+static bool find_page(dbk_js_page *page_out, dbk_js_call *call, int64_t limit) {
+    dbk_api_page_request request;
     dbk_api_error error;
     dbk_slice stream = dbk_js_call_token(call, 2);
-    *page = (consumer_page){.call = call, .limit = limit};
-    if (!dbk_api_read_consumer_page(&call->settings.dial, call->body, call->arena, &page->request, &error)) {
+    if (!dbk_api_read_consumer_page(&call->settings.dial, call->body, call->arena, &request, &error)) {
         dbk_js_call_fail(call, &error);
         return false;
     }
     if (!stream_exists(call, stream)) return false;
-    page->names = dbk_arena_alloc(call->arena, (size_t)limit * sizeof *page->names);
-    if (page->request.offset < 0) page->request.offset = 0;
-    daybook_status status =
-        page->names == NULL ? DAYBOOK_ENOMEM
-                            : daybook_consumer_names(call->jetstream->store, stream, add_name, page, NULL);
-    if (page->is_short_of_memory) status = DAYBOOK_ENOMEM;
-    if (page->request.offset > page->total) page->request.offset = page->total;
+    daybook_status status = dbk_js_page_init(page_out, call, request.offset, limit);
+    if (status == DAYBOOK_OK)
+        status = daybook_consumer_names(call->jetstream->store, stream, add_name, page_out, NULL);
+    status = dbk_js_page_end(page_out, status);
     if (status == DAYBOOK_OK) return true;
     dbk_js_call_fail_status(call, status, NULL, DBK_API_ERR_STREAM_GENERAL);
     return false;
 }
 
-static dbk_api_page page_of(const consumer_page *page) {
-    return (dbk_api_page){.total = page->total, .offset = page->request.offset, .limit = page->limit};
-}
-
 void dbk_js_consumer_names(dbk_js_call *call) {
-    consumer_page page;
-    if (!find_page(&page, call, DBK_API_PAGE_NAMES)) return;
-    dbk_api_page said = page_of(&page);
-    dbk_api_write_names(&call->answer, call->kind, &said, page.names, page.count);
+    dbk_js_page page;
+    if (find_page(&page, call, DBK_API_PAGE_NAMES))
+        dbk_api_write_names(&call->answer, call->kind, &page.said, page.names, page.count);
 }
 
 void dbk_js_consumer_list(dbk_js_call *call) {
     dbk_jetstream *jetstream = call->jetstream;
-    consumer_page page;
+    dbk_js_page page;
     dbk_api_list_writer list;
     if (!find_page(&page, call, DBK_API_PAGE_LIST)) return;
-    dbk_api_page said = page_of(&page);
-    dbk_api_list_begin(&list, &call->answer, &call->settings.dial, call->kind, &said);
+    dbk_api_list_begin(&list, &call->answer, &call->settings.dial, call->kind, &page.said);
     for (size_t i = 0; i < page.count; i++) {
         daybook_consumer_info *of;
         dbk_api_consumer_info info;

@@ -8,6 +8,7 @@
 #include "daybook/read.h"
 #include "daybook/subject.h"
 #include "server/api_call.h"
+#include "server/page.h"
 
 enum { GAPS_MAX = 1 << 20 }; // deleted sequence numbers of one answer
 
@@ -372,16 +373,10 @@ void dbk_js_stream_info(dbk_js_call *call) {
     daybook_stream_info_release(jetstream->store, of);
 }
 
-// A page of streams, by name.
+// Streams on their way to a page.
 typedef struct stream_page {
-    dbk_js_call *call;
-    dbk_api_page_request request;
-    int64_t limit;
-    int64_t total;
-    dbk_slice *names; // of those on the page
-    size_t count;
-    dbk_api_error error;
-    bool has_failed;
+    dbk_js_page names;
+    dbk_slice filter; // they capture some of it; empty: all
 } stream_page;
 
 static bool captures_some_of(const daybook_stream_config *config, dbk_slice filter) {
@@ -393,66 +388,53 @@ static bool captures_some_of(const daybook_stream_config *config, dbk_slice filt
 
 static int add_name(void *context, const daybook_stream_info *info) {
     stream_page *page = context;
-    if (dbk_js_is_hidden(info->config.name) || !captures_some_of(&info->config, page->request.subject))
-        return 0;
-    if (page->total++ < page->request.offset || page->count == (size_t)page->limit) return 0;
-    dbk_slice name = dbk_arena_copy_text(page->call->arena, info->config.name);
-    page->has_failed = name.data == NULL;
-    if (page->has_failed) return !dbk_api_fail_memory(&page->error);
-    page->names[page->count++] = name;
-    return 0;
+    if (dbk_js_is_hidden(info->config.name) || !captures_some_of(&info->config, page->filter)) return 0;
+    return dbk_js_page_add(&page->names, info->config.name);
 }
 
-static bool find_page(stream_page *page, dbk_js_call *call, int64_t limit) {
-    *page = (stream_page){.call = call, .limit = limit};
-    page->names = dbk_arena_alloc(call->arena, (size_t)limit * sizeof *page->names);
-    if (page->names == NULL) return dbk_api_fail_memory(&page->error);
-    if (!dbk_api_read_stream_page(&call->settings.dial, call->body, call->arena, &page->request,
-                                  &page->error))
+// False: the call has failed.
+static bool find_page(dbk_js_page *page_out, dbk_js_call *call, int64_t limit) {
+    dbk_api_page_request request;
+    dbk_api_error error;
+    if (!dbk_api_read_stream_page(&call->settings.dial, call->body, call->arena, &request, &error)) {
+        dbk_js_call_fail(call, &error);
         return false;
-    if (page->request.offset < 0) page->request.offset = 0;
-    if (page->request.subject.size > 0 && !daybook_filter_is_valid(page->request.subject))
-        return dbk_api_fail(&page->error, DBK_API_ERR_BAD_REQUEST);
+    }
+    if (request.subject.size > 0 && !daybook_filter_is_valid(request.subject)) {
+        dbk_js_call_refuse(call, DBK_API_ERR_BAD_REQUEST);
+        return false;
+    }
+    stream_page page = {.filter = request.subject};
     daybook_error cause;
     daybook_error_init(&cause);
-    daybook_status status = daybook_stream_list(call->jetstream->store, add_name, page, &cause);
-    if (status != DAYBOOK_OK)
-        return dbk_api_fail_status(&page->error, status, &cause, DBK_API_ERR_STREAM_GENERAL);
-    if (page->request.offset > page->total) page->request.offset = page->total;
-    return !page->has_failed;
-}
-
-static dbk_api_page page_of(const stream_page *page) {
-    return (dbk_api_page){.total = page->total, .offset = page->request.offset, .limit = page->limit};
+    daybook_status status = dbk_js_page_init(&page.names, call, request.offset, limit);
+    if (status == DAYBOOK_OK) status = daybook_stream_list(call->jetstream->store, add_name, &page, &cause);
+    status = dbk_js_page_end(&page.names, status);
+    *page_out = page.names;
+    if (status == DAYBOOK_OK) return true;
+    dbk_js_call_fail_status(call, status, &cause, DBK_API_ERR_STREAM_GENERAL);
+    return false;
 }
 
 void dbk_js_stream_names(dbk_js_call *call) {
-    stream_page page;
-    if (!find_page(&page, call, DBK_API_PAGE_NAMES)) {
-        dbk_js_call_fail(call, &page.error);
-        return;
-    }
-    dbk_api_page said = page_of(&page);
-    dbk_api_write_names(&call->answer, call->kind, &said, page.names, page.count);
+    dbk_js_page page;
+    if (find_page(&page, call, DBK_API_PAGE_NAMES))
+        dbk_api_write_names(&call->answer, call->kind, &page.said, page.names, page.count);
 }
 
 void dbk_js_stream_list(dbk_js_call *call) {
     dbk_jetstream *jetstream = call->jetstream;
-    stream_page page;
+    dbk_js_page page;
     dbk_api_list_writer list;
-    if (!find_page(&page, call, DBK_API_PAGE_LIST)) {
-        dbk_js_call_fail(call, &page.error);
-        return;
-    }
-    dbk_api_page said = page_of(&page);
-    dbk_api_list_begin(&list, &call->answer, &call->settings.dial, call->kind, &said);
+    if (!find_page(&page, call, DBK_API_PAGE_LIST)) return;
+    dbk_api_list_begin(&list, &call->answer, &call->settings.dial, call->kind, &page.said);
     for (size_t i = 0; i < page.count; i++) {
         daybook_stream_info *of;
         dbk_api_stream_config config;
         dbk_api_stream_info info;
         if (daybook_stream_get_info(jetstream->store, page.names[i], &of, NULL) != DAYBOOK_OK)
             continue; // removed by the embedder since
-        if (read_config(call, of, &config, &page.error)) {
+        if (read_config(call, of, &config, NULL)) {
             fill_info(call, of, &config, &info);
             dbk_api_list_add_stream(&list, &info);
         }
