@@ -22,7 +22,7 @@
 //   registry->lock     the list and its references, what nobody wants; a leaf, also under removal_lock
 //   consumer->lock     the consumer's state; a leaf
 //   told_lock          who is told of advisories, held meanwhile; behind change_lock
-//   watches.lock       who is to be told; a leaf, also under the two before. No callback runs under these
+//   watches.lock       who is to be told; a leaf, also under those before. No callback runs under these
 //
 // Saving (consumer_log.c). What happens is noted as changes (consumer/changes.h) and written as events of the
 // internal stream $CONSUMERS, which acknowledges before the sync and is written within 100 ms:

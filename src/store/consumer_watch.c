@@ -34,7 +34,9 @@ void dbk_consumer_end_watch(daybook_consumer *consumer) {
     if (watch != NULL) dbk_watch_end(&registry_of(consumer)->watches, watch);
 }
 
-// change_lock is held, by which the filters stay as they are.
+// The consumer's lock is held, by which the filters stay as they are. Not change_lock: who watches must not wait
+// for one that is added meanwhile, which reads and syncs. Another configuration takes its filters along behind
+// this lock, to the owner of any watch there is by then.
 static dbk_watch *new_watch(daybook_consumer *consumer, void (*callback)(void *context), void *context) {
     dbk_consumer *of = consumer->consumer;
     dbk_watches *watches = &registry_of(consumer)->watches;
@@ -57,10 +59,9 @@ daybook_status daybook_consumer_watch(daybook_consumer *consumer, void (*callbac
             error, DAYBOOK_EMISUSE,
             "the handle of consumer %s is watched already: end that watch, or open another handle",
             consumer->consumer->name);
-    struct dbk_consumers *registry = registry_of(consumer);
-    pthread_mutex_lock(&registry->change_lock);
+    pthread_mutex_lock(&consumer->consumer->lock);
     dbk_watch *watch = new_watch(consumer, callback, context);
-    pthread_mutex_unlock(&registry->change_lock);
+    pthread_mutex_unlock(&consumer->consumer->lock);
     if (watch == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory watching a consumer");
     atomic_store(&consumer->watch, watch);
     return DAYBOOK_OK;

@@ -2,6 +2,7 @@
 // Watched consumers: after a fetch in vain the callback comes when a fetch would give something, for every
 // cause there is; and the time of what comes by itself is told. Threads that publish against one that fetches
 // when it is told: nothing is left lying.
+#define _POSIX_C_SOURCE 200809L // nanosleep
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,12 +11,14 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
 #include "base/time.h"
 #include "daybook/daybook.h"
 #include "io/sim/sim.h"
+#include "store/consumer.h"
 
 enum { CONSUMER_COUNT = 8, PUBLISHER_COUNT = 3, EVENTS_EACH = 1500, PATIENCE_MS = 20000 };
 
@@ -461,6 +464,80 @@ static void nothing_is_left_lying(void **state) {
     pthread_mutex_destroy(&at.lock);
 }
 
+// ---- Beside changes ---------------------------------------------------------------------------------------
+
+typedef struct beside {
+    world *at;
+    watched *of;
+    atomic_bool is_done;
+} beside;
+
+static void *watch_it(void *context) {
+    beside *mine = context;
+    assert_int_equal(daybook_consumer_watch(mine->of->consumer, count, &mine->of->calls, NULL), DAYBOOK_OK);
+    atomic_store(&mine->is_done, true);
+    return NULL;
+}
+
+// A server watches in the thread that serves everybody, while consumers are added elsewhere, which takes time.
+static void watching_waits_for_no_change(void **state) {
+    world *at = *state;
+    watched of;
+    daybook_consumer_config config = config_of("c", NULL);
+    add(at, &config, &of);
+    assert_int_equal(daybook_consumer_watch(of.consumer, NULL, NULL, NULL), DAYBOOK_OK);
+    beside mine = {.at = at, .of = &of};
+    struct dbk_consumers *registry = atomic_load(&at->store->consumers);
+    pthread_t thread;
+    pthread_mutex_lock(&registry->change_lock);
+    assert_int_equal(pthread_create(&thread, NULL, watch_it, &mine), 0);
+    for (int i = 0; i < PATIENCE_MS && !atomic_load(&mine.is_done); i++)
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000 * 1000}, NULL);
+    bool was_done = atomic_load(&mine.is_done);
+    pthread_mutex_unlock(&registry->change_lock);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(was_done);
+    daybook_consumer_close(of.consumer);
+}
+
+static void *change_filters(void *context) {
+    beside *mine = context;
+    for (int i = 0; i < 300; i++) {
+        daybook_slice filter = daybook_text(i % 2 == 0 ? "s.2.>" : "s.1.>");
+        daybook_consumer_config config = config_of("c", &filter);
+        assert_int_equal(daybook_consumer_update(mine->at->store, s, &config, NULL), DAYBOOK_OK);
+    }
+    atomic_store(&mine->is_done, true);
+    return NULL;
+}
+
+// A watch that begins beside changes is of the filters that hold in the end.
+static void a_watch_follows_filters_that_change_meanwhile(void **state) {
+    world *at = *state;
+    watched of;
+    daybook_slice filter = daybook_text("s.1.>");
+    daybook_consumer_config config = config_of("c", &filter);
+    add(at, &config, &of);
+    beside mine = {.at = at, .of = &of};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, change_filters, &mine), 0);
+    daybook_status status;
+    do {
+        assert_int_equal(daybook_consumer_watch(of.consumer, NULL, NULL, NULL), DAYBOOK_OK);
+        assert_int_equal(daybook_consumer_watch(of.consumer, count, &of.calls, NULL), DAYBOOK_OK);
+        (void)fetch_bytes(of.consumer, 1, 0, 0, &status);
+        assert_int_equal(status, DAYBOOK_TIMEOUT);
+    } while (!atomic_load(&mine.is_done));
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    (void)fetch_bytes(of.consumer, 1, 0, 0, &status);
+    (void)calls(&of);
+    append(at->store, "s.2.x");
+    assert_int_equal(calls(&of), 0);
+    append(at->store, "s.1.x");
+    assert_int_equal(calls(&of), 1);
+    daybook_consumer_close(of.consumer);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(events_are_told_to_whom_they_concern, set_up, tear_down),
@@ -471,6 +548,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(events_acknowledged_early_are_told_when_they_are_seen, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_first_message_may_be_too_large, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(watching_waits_for_no_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_watch_follows_filters_that_change_meanwhile, set_up, tear_down),
         cmocka_unit_test(nothing_is_left_lying),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
