@@ -19,49 +19,13 @@
 #include "base/bytes.h"
 #include "base/number.h"
 #include "json/json.h"
+#include "json/scan.h"
 
 typedef struct parser {
-    const unsigned char *at;
-    const unsigned char *end;
+    dbk_json_scan scan;
     dbk_buf scratch;
     bool is_out_of_memory;
 } parser;
-
-static void skip_space(parser *text) {
-    while (text->at < text->end &&
-           (*text->at == ' ' || *text->at == '\t' || *text->at == '\n' || *text->at == '\r'))
-        text->at++;
-}
-
-static bool take(parser *text, char byte) {
-    if (text->at == text->end || *text->at != (unsigned char)byte) return false;
-    text->at++;
-    return true;
-}
-
-static bool take_word(parser *text, const char *word) {
-    size_t size = strlen(word);
-    if ((size_t)(text->end - text->at) < size || memcmp(text->at, word, size) != 0) return false;
-    text->at += size;
-    return true;
-}
-
-static bool take_digits(parser *text) {
-    const unsigned char *start = text->at;
-    while (text->at < text->end && *text->at >= '0' && *text->at <= '9') text->at++;
-    return text->at > start;
-}
-
-static bool take_number(parser *text) {
-    (void)take(text, '-');
-    if (!take(text, '0') && !take_digits(text)) return false;
-    if (take(text, '.') && !take_digits(text)) return false;
-    if (take(text, 'e') || take(text, 'E')) {
-        if (!take(text, '+')) (void)take(text, '-');
-        return take_digits(text);
-    }
-    return true;
-}
 
 static bool has_memory(parser *text, const void *made) {
     if (made == NULL || text->scratch.failed) text->is_out_of_memory = true;
@@ -90,9 +54,9 @@ static bool read_real(parser *text, dbk_slice number, double *value_out) {
 }
 
 static bool take_number_value(parser *text, json_t **value_out) {
-    const unsigned char *start = text->at;
-    if (!take_number(text)) return false;
-    dbk_slice number = daybook_bytes(start, (size_t)(text->at - start));
+    const uint8_t *start = text->scan.at;
+    if (!dbk_json_take_number(&text->scan)) return false;
+    dbk_slice number = daybook_bytes(start, (size_t)(text->scan.at - start));
     bool is_real = false;
     for (size_t i = 0; i < number.size; i++) is_real |= strchr(".eE", start[i]) != NULL;
     int64_t integer = 0;
@@ -102,7 +66,7 @@ static bool take_number_value(parser *text, json_t **value_out) {
     }
     double real = 0;
     if (!read_real(text, number, &real)) {
-        if (!text->is_out_of_memory) text->at = start;
+        if (!text->is_out_of_memory) text->scan.at = start;
         return false;
     }
     *value_out = json_real(real);
@@ -111,71 +75,18 @@ static bool take_number_value(parser *text, json_t **value_out) {
 
 // Strings.
 
-static bool take_code_unit(parser *text, unsigned *unit_out) {
-    unsigned unit = 0;
-    for (int i = 0; i < 4; i++) {
-        if (text->at == text->end) return false;
-        unsigned char byte = *text->at;
-        unsigned char lower = byte | 0x20;
-        if (byte >= '0' && byte <= '9')
-            unit = unit * 16 + (byte - '0');
-        else if (lower >= 'a' && lower <= 'f')
-            unit = unit * 16 + (lower - 'a' + 10u);
-        else
-            return false;
-        text->at++;
-    }
-    *unit_out = unit;
-    return true;
-}
-
-static void append_utf8(dbk_buf *out, unsigned point) {
-    if (point < 0x80) {
-        dbk_buf_append_u8(out, (uint8_t)point);
-        return;
-    }
-    int more = point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
-    static const unsigned char leads[] = {0, 0xc0, 0xe0, 0xf0};
-    dbk_buf_append_u8(out, (uint8_t)(leads[more] | (point >> (6 * more))));
-    while (more-- > 0) dbk_buf_append_u8(out, (uint8_t)(0x80 | ((point >> (6 * more)) & 0x3f)));
-}
-
-// Behind "\u": a character, or a high and a low surrogate.
-static bool take_unicode_escape(parser *text) {
-    unsigned unit = 0;
-    if (!take_code_unit(text, &unit)) return false;
-    if (unit >= 0xd800 && unit <= 0xdfff) {
-        unsigned low = 0;
-        if (unit > 0xdbff || !take_word(text, "\\u") || !take_code_unit(text, &low)) return false;
-        if (low < 0xdc00 || low > 0xdfff) return false;
-        unit = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-    }
-    append_utf8(&text->scratch, unit);
-    return true;
-}
-
-static bool take_escape(parser *text) {
-    static const char escapes[] = "\"\\/bfnrt";
-    static const char meanings[] = "\"\\/\b\f\n\r\t";
-    if (text->at == text->end) return false;
-    unsigned char byte = *text->at;
-    const char *found = byte == '\0' ? NULL : strchr(escapes, byte);
-    if (found == NULL && byte != 'u') return false;
-    text->at++;
-    if (byte == 'u') return take_unicode_escape(text);
-    dbk_buf_append_u8(&text->scratch, (uint8_t)meanings[found - escapes]);
-    return true;
-}
-
 // Pushes the decoded string on the scratch.
 static bool take_string(parser *text) {
-    if (!take(text, '"')) return false;
+    if (!dbk_json_take(&text->scan, '"')) return false;
     for (;;) {
-        const unsigned char *plain = text->at;
-        while (text->at < text->end && *text->at >= 0x20 && *text->at != '"' && *text->at != '\\') text->at++;
-        dbk_buf_append(&text->scratch, plain, (size_t)(text->at - plain));
-        if (take(text, '"')) return true;
-        if (!take(text, '\\') || !take_escape(text)) return false;
+        const uint8_t *plain = text->scan.at;
+        dbk_json_skip_plain(&text->scan);
+        dbk_buf_append(&text->scratch, plain, (size_t)(text->scan.at - plain));
+        if (dbk_json_take(&text->scan, '"')) return true;
+        unsigned point = 0;
+        if (!dbk_json_take(&text->scan, '\\') || !dbk_json_take_escape(&text->scan, &point)) return false;
+        uint8_t utf8[4];
+        dbk_buf_append(&text->scratch, utf8, dbk_json_put_utf8(utf8, point));
     }
 }
 
@@ -200,19 +111,19 @@ static bool take_element(parser *text, int depth, json_t *array) {
 
 static bool take_member(parser *text, int depth, json_t *object) {
     size_t mark = text->scratch.size;
-    skip_space(text);
-    const unsigned char *start = text->at;
+    dbk_json_skip_space(&text->scan);
+    const uint8_t *start = text->scan.at;
     if (!take_string(text)) return false;
     size_t size = text->scratch.size - mark;
     dbk_buf_append_u8(&text->scratch, '\0');
     if (!has_memory(text, text)) return false;
     if (strlen((const char *)text->scratch.data + mark) != size) {
-        text->at = start; // jansson's names end at a NUL.
+        text->scan.at = start; // jansson's names end at a NUL.
         return false;
     }
-    skip_space(text);
+    dbk_json_skip_space(&text->scan);
     json_t *value = NULL;
-    if (!take(text, ':') || !take_value(text, depth, &value)) return false;
+    if (!dbk_json_take(&text->scan, ':') || !take_value(text, depth, &value)) return false;
     int result = json_object_set_new_nocheck(object, (const char *)text->scratch.data + mark, value);
     text->scratch.size = mark;
     return result == 0 || has_memory(text, NULL);
@@ -221,13 +132,13 @@ static bool take_member(parser *text, int depth, json_t *object) {
 static bool take_container(parser *text, int depth, json_t *container) {
     bool is_object = json_is_object(container);
     char end = is_object ? '}' : ']';
-    skip_space(text);
-    if (take(text, end)) return true;
+    dbk_json_skip_space(&text->scan);
+    if (dbk_json_take(&text->scan, end)) return true;
     do {
         if (!(is_object ? take_member(text, depth, container) : take_element(text, depth, container)))
             return false;
-    } while (take(text, ','));
-    return take(text, end);
+    } while (dbk_json_take(&text->scan, ','));
+    return dbk_json_take(&text->scan, end);
 }
 
 static bool take_container_value(parser *text, int depth, json_t *container, json_t **value_out) {
@@ -240,25 +151,25 @@ static bool take_container_value(parser *text, int depth, json_t *container, jso
 }
 
 static bool take_bare_value(parser *text, int depth, json_t **value_out) {
-    if (depth > DBK_JSON_DEPTH_MAX || text->at == text->end) return false;
-    switch (*text->at) {
+    if (depth > DBK_JSON_DEPTH_MAX || text->scan.at == text->scan.end) return false;
+    switch (*text->scan.at) {
     case '{':
-        text->at++;
+        text->scan.at++;
         return take_container_value(text, depth, json_object(), value_out);
     case '[':
-        text->at++;
+        text->scan.at++;
         return take_container_value(text, depth, json_array(), value_out);
     case '"':
         return take_string_value(text, value_out);
     case 't':
         *value_out = json_true();
-        return take_word(text, "true");
+        return dbk_json_take_word(&text->scan, "true");
     case 'f':
         *value_out = json_false();
-        return take_word(text, "false");
+        return dbk_json_take_word(&text->scan, "false");
     case 'n':
         *value_out = json_null();
-        return take_word(text, "null");
+        return dbk_json_take_word(&text->scan, "null");
     default:
         return take_number_value(text, value_out);
     }
@@ -266,16 +177,16 @@ static bool take_bare_value(parser *text, int depth, json_t **value_out) {
 
 // With the space around it. `*value_out` is set where it returns true.
 static bool take_value(parser *text, int depth, json_t **value_out) {
-    skip_space(text);
+    dbk_json_skip_space(&text->scan);
     if (!take_bare_value(text, depth, value_out)) return false;
-    skip_space(text);
+    dbk_json_skip_space(&text->scan);
     return true;
 }
 
 static bool take_text(parser *text, json_t **value_out) {
     json_t *value = NULL;
     if (!take_value(text, 1, &value)) return false;
-    if (text->at == text->end) {
+    if (text->scan.at == text->scan.end) {
         *value_out = value;
         return true;
     }
@@ -286,9 +197,8 @@ static bool take_text(parser *text, json_t **value_out) {
 daybook_status dbk_json_parse(dbk_slice text, json_t **value_out, size_t *offset_out) {
     parser parsed;
     memset(&parsed, 0, sizeof parsed);
-    parsed.at = text.size == 0 ? (const unsigned char *)"" : text.data;
-    parsed.end = parsed.at + text.size;
-    const unsigned char *start = parsed.at;
+    const uint8_t *start = text.size == 0 ? (const uint8_t *)"" : text.data;
+    parsed.scan = (dbk_json_scan){start, start + text.size};
     // Escapes only shrink, names gain one byte each and need four around them: never more than the text.
     dbk_buf_init(&parsed.scratch, dbk_allocator_default(), text.size + 64);
     *value_out = NULL;
@@ -296,6 +206,6 @@ daybook_status dbk_json_parse(dbk_slice text, json_t **value_out, size_t *offset
     dbk_buf_deinit(&parsed.scratch);
     if (is_sound) return DAYBOOK_OK;
     if (parsed.is_out_of_memory) return DAYBOOK_ENOMEM;
-    if (offset_out != NULL) *offset_out = (size_t)(parsed.at - start);
+    if (offset_out != NULL) *offset_out = (size_t)(parsed.scan.at - start);
     return DAYBOOK_EINVALID;
 }

@@ -3,10 +3,9 @@
 // else is passed over (`pass`) with the same checks and no more work than these need.
 //
 // Every function takes what it expects from the front of the text and returns false where it does not find
-// it: then `at` is the offending byte, or `problem` says what else went wrong. Strings are looked at eight
-// bytes at a time, because most of the data is in them.
+// it: then the scan is at the offending byte, or `problem` says what else went wrong.
 //
-// The grammar is that of json/parse.c, and the tests compare the two.
+// Tokens are those of json/scan.h; what is made of them is compared with json/parse.c by tests.
 #include "projection/data_scan.h"
 
 #include <errno.h>
@@ -17,12 +16,12 @@
 
 #include "base/bytes.h"
 #include "base/number.h"
+#include "json/scan.h"
 
 enum { NAME_ENCODED_MAX = 6 * DBK_PARAMETER_NAME_SIZE_MAX };
 
 typedef struct scanner {
-    const uint8_t *at;
-    const uint8_t *end;
+    dbk_json_scan scan;
     dbk_arena *arena;
     dbk_value *values;
     dbk_data_problem problem;
@@ -35,114 +34,21 @@ static bool give_up(scanner *text, dbk_data_problem problem, uint32_t value) {
     return false;
 }
 
-static void skip_space(scanner *text) {
-    while (text->at < text->end &&
-           (*text->at == ' ' || *text->at == '\n' || *text->at == '\r' || *text->at == '\t'))
-        text->at++;
-}
-
-static bool take(scanner *text, char byte) {
-    if (text->at == text->end || *text->at != (uint8_t)byte) return false;
-    text->at++;
-    return true;
-}
-
-static bool take_word(scanner *text, const char *word) {
-    size_t size = strlen(word);
-    if ((size_t)(text->end - text->at) < size || memcmp(text->at, word, size) != 0) return false;
-    text->at += size;
-    return true;
-}
-
-static bool take_digits(scanner *text) {
-    const uint8_t *start = text->at;
-    while (text->at < text->end && *text->at >= '0' && *text->at <= '9') text->at++;
-    return text->at > start;
-}
-
 // Strings.
-
-// High bit of every byte that is '"', '\\' or below 0x20. A byte above one of these may have it too, so the
-// first is right and the others are looked at again.
-static uint64_t special_bytes(uint64_t word) {
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t quote = word ^ ones * '"';
-    uint64_t slash = word ^ ones * '\\';
-    return (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((word - ones * 0x20) & ~word)) &
-           ones * 0x80;
-}
-
-static const uint8_t *find_special(const uint8_t *at, const uint8_t *end) {
-    while (end - at >= 8) {
-        uint64_t found = special_bytes(dbk_get_u64(at));
-        if (found != 0) return at + __builtin_ctzll(found) / 8;
-        at += 8;
-    }
-    while (at < end && *at >= 0x20 && *at != '"' && *at != '\\') at++;
-    return at;
-}
-
-static int hex_digit(uint8_t byte) {
-    if (byte >= '0' && byte <= '9') return byte - '0';
-    uint8_t lower = byte | 0x20;
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-static bool take_code_unit(scanner *text, unsigned *unit_out) {
-    unsigned unit = 0;
-    for (int i = 0; i < 4; i++, text->at++) {
-        int digit = text->at == text->end ? -1 : hex_digit(*text->at);
-        if (digit < 0) return false;
-        unit = unit * 16 + (unsigned)digit;
-    }
-    *unit_out = unit;
-    return true;
-}
-
-// Behind "\u": a character, or a high and a low surrogate.
-static bool take_code_point(scanner *text, unsigned *point_out) {
-    unsigned unit = 0;
-    unsigned low = 0;
-    if (!take_code_unit(text, &unit)) return false;
-    if (unit >= 0xd800 && unit <= 0xdfff) {
-        if (unit > 0xdbff || !take_word(text, "\\u") || !take_code_unit(text, &low)) return false;
-        if (low < 0xdc00 || low > 0xdfff) return false;
-        unit = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-    }
-    *point_out = unit;
-    return true;
-}
-
-// Behind a backslash.
-static bool take_escape(scanner *text, unsigned *point_out) {
-    static const char escapes[] = "\"\\/bfnrt";
-    static const char meanings[] = "\"\\/\b\f\n\r\t";
-    if (text->at == text->end) return false;
-    uint8_t byte = *text->at;
-    if (byte == 'u') {
-        text->at++;
-        return take_code_point(text, point_out);
-    }
-    const char *found = byte == '\0' ? NULL : strchr(escapes, byte);
-    if (found == NULL) return false;
-    text->at++;
-    *point_out = (uint8_t)meanings[found - escapes];
-    return true;
-}
 
 // The string at the front, checked. What is between the quotes, escapes and all, is `*inside_out`.
 static bool take_string(scanner *text, dbk_slice *inside_out, bool *has_escape_out) {
-    if (!take(text, '"')) return false;
-    const uint8_t *start = text->at;
+    if (!dbk_json_take(&text->scan, '"')) return false;
+    const uint8_t *start = text->scan.at;
     *has_escape_out = false;
     for (;;) {
-        text->at = find_special(text->at, text->end);
-        if (take(text, '"')) {
-            *inside_out = daybook_bytes(start, (size_t)(text->at - start) - 1);
+        dbk_json_skip_plain(&text->scan);
+        if (dbk_json_take(&text->scan, '"')) {
+            *inside_out = daybook_bytes(start, (size_t)(text->scan.at - start) - 1);
             return true;
         }
         unsigned point = 0;
-        if (!take(text, '\\') || !take_escape(text, &point)) return false;
+        if (!dbk_json_take(&text->scan, '\\') || !dbk_json_take_escape(&text->scan, &point)) return false;
         *has_escape_out = true;
     }
 }
@@ -153,21 +59,9 @@ static bool pass_string(scanner *text) {
     return take_string(text, &inside, &has_escape);
 }
 
-static size_t put_utf8(uint8_t *out, unsigned point) {
-    if (point < 0x80) {
-        out[0] = (uint8_t)point;
-        return 1;
-    }
-    int more = point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
-    static const uint8_t leads[] = {0, 0xc0, 0xe0, 0xf0};
-    out[0] = (uint8_t)(leads[more] | (point >> (6 * more)));
-    for (int i = 1; i <= more; i++) out[i] = (uint8_t)(0x80 | ((point >> (6 * (more - i))) & 0x3f));
-    return (size_t)more + 1;
-}
-
 // What take_string has checked, without escapes: never longer than with them.
 static size_t decode(dbk_slice inside, uint8_t *out) {
-    scanner text = {.at = inside.data, .end = (const uint8_t *)inside.data + inside.size};
+    dbk_json_scan text = {inside.data, (const uint8_t *)inside.data + inside.size};
     size_t size = 0;
     while (text.at < text.end) {
         const uint8_t *plain = text.at;
@@ -175,23 +69,13 @@ static size_t decode(dbk_slice inside, uint8_t *out) {
         memcpy(out + size, plain, (size_t)(text.at - plain));
         size += (size_t)(text.at - plain);
         unsigned point = 0;
-        if (take(&text, '\\') && take_escape(&text, &point)) size += put_utf8(out + size, point);
+        if (dbk_json_take(&text, '\\') && dbk_json_take_escape(&text, &point))
+            size += dbk_json_put_utf8(out + size, point);
     }
     return size;
 }
 
 // Numbers.
-
-static bool pass_number(scanner *text) {
-    (void)take(text, '-');
-    if (!take(text, '0') && !take_digits(text)) return false;
-    if (take(text, '.') && !take_digits(text)) return false;
-    if (take(text, 'e') || take(text, 'E')) {
-        if (!take(text, '+')) (void)take(text, '-');
-        return take_digits(text);
-    }
-    return true;
-}
 
 // Up to 15 digits and a fraction without exponent, by far most numbers: both parts are exact as doubles, so
 // one division rounds rightly (Clinger 1990).
@@ -267,9 +151,9 @@ static bool keep_string(scanner *text, uint32_t index) {
 
 static bool keep_number(scanner *text, uint32_t index) {
     dbk_value *value = &text->values[index];
-    const uint8_t *start = text->at;
-    if (!pass_number(text)) return false;
-    dbk_slice number = daybook_bytes(start, (size_t)(text->at - start));
+    const uint8_t *start = text->scan.at;
+    if (!dbk_json_take_number(&text->scan)) return false;
+    dbk_slice number = daybook_bytes(start, (size_t)(text->scan.at - start));
     int64_t integer = 0;
     double real = 0;
     if (dbk_decimal_parse_signed(number, &integer)) {
@@ -287,12 +171,12 @@ static bool keep_number(scanner *text, uint32_t index) {
 
 static bool keep_word(scanner *text, uint32_t index) {
     dbk_value *value = &text->values[index];
-    if (take_word(text, "null")) {
+    if (dbk_json_take_word(&text->scan, "null")) {
         value->kind = DBK_VALUE_NULL;
         return true;
     }
-    bool is_true = take_word(text, "true");
-    if (!is_true && !take_word(text, "false")) return false;
+    bool is_true = dbk_json_take_word(&text->scan, "true");
+    if (!is_true && !dbk_json_take_word(&text->scan, "false")) return false;
     value->kind = DBK_VALUE_BOOLEAN;
     value->integer = is_true;
     value->text = daybook_text(is_true ? "true" : "false");
@@ -300,8 +184,8 @@ static bool keep_word(scanner *text, uint32_t index) {
 }
 
 static bool keep_scalar(scanner *text, uint32_t index) {
-    if (text->at == text->end) return false;
-    switch (*text->at) {
+    if (text->scan.at == text->scan.end) return false;
+    switch (*text->scan.at) {
     case '"':
         return keep_string(text, index);
     case 't':
@@ -316,26 +200,26 @@ static bool keep_scalar(scanner *text, uint32_t index) {
 // Passing over what is not.
 
 static bool pass_scalar(scanner *text) {
-    if (text->at == text->end) return false;
-    switch (*text->at) {
+    if (text->scan.at == text->scan.end) return false;
+    switch (*text->scan.at) {
     case '"':
         return pass_string(text);
     case 't':
-        return take_word(text, "true");
+        return dbk_json_take_word(&text->scan, "true");
     case 'f':
-        return take_word(text, "false");
+        return dbk_json_take_word(&text->scan, "false");
     case 'n':
-        return take_word(text, "null");
+        return dbk_json_take_word(&text->scan, "null");
     default:
-        return pass_number(text);
+        return dbk_json_take_number(&text->scan);
     }
 }
 
 static bool pass_name(scanner *text) {
-    skip_space(text);
+    dbk_json_skip_space(&text->scan);
     if (!pass_string(text)) return false;
-    skip_space(text);
-    return take(text, ':');
+    dbk_json_skip_space(&text->scan);
+    return dbk_json_take(&text->scan, ':');
 }
 
 /// The containers that are open: a bit each, set for an object.
@@ -357,10 +241,10 @@ static void enter(nesting *open, bool is_object) {
 
 // At '{' or '[': up to before its first value, or behind its end.
 static bool pass_start(scanner *text, nesting *open) {
-    bool is_object = *text->at++ == '{';
+    bool is_object = *text->scan.at++ == '{';
     enter(open, is_object);
-    skip_space(text);
-    if (take(text, is_object ? '}' : ']')) {
+    dbk_json_skip_space(&text->scan);
+    if (dbk_json_take(&text->scan, is_object ? '}' : ']')) {
         open->depth--;
         return true;
     }
@@ -371,16 +255,16 @@ static bool pass_start(scanner *text, nesting *open) {
 static bool pass_to_next_value(scanner *text, nesting *open, unsigned floor) {
     while (open->depth > floor) {
         bool is_object = is_object_open(open);
-        skip_space(text);
-        if (take(text, ',')) return !is_object || pass_name(text);
-        if (!take(text, is_object ? '}' : ']')) return false;
+        dbk_json_skip_space(&text->scan);
+        if (dbk_json_take(&text->scan, ',')) return !is_object || pass_name(text);
+        if (!dbk_json_take(&text->scan, is_object ? '}' : ']')) return false;
         open->depth--;
     }
     return true;
 }
 
 static bool is_container(const scanner *text) {
-    return text->at < text->end && (*text->at == '{' || *text->at == '[');
+    return text->scan.at < text->scan.end && (*text->scan.at == '{' || *text->scan.at == '[');
 }
 
 // A container with `depth` containers around it; no recursion.
@@ -390,7 +274,7 @@ static bool pass_container(scanner *text, unsigned depth) {
     open.depth = depth;
     do {
         if (open.depth >= DBK_DATA_DEPTH_MAX) return false;
-        skip_space(text);
+        dbk_json_skip_space(&text->scan);
         unsigned before = open.depth;
         if (is_container(text)) {
             if (!pass_start(text, &open)) return false;
@@ -404,7 +288,7 @@ static bool pass_container(scanner *text, unsigned depth) {
 }
 
 static bool pass_value(scanner *text, unsigned depth) {
-    skip_space(text);
+    dbk_json_skip_space(&text->scan);
     return is_container(text) ? pass_container(text, depth) : depth < DBK_DATA_DEPTH_MAX && pass_scalar(text);
 }
 
@@ -440,52 +324,52 @@ static const dbk_wanted *find_element(const dbk_wanted *parent, uint32_t index) 
 static bool scan_child(scanner *text, const dbk_wanted *child, unsigned depth) {
     if (child == NULL) return pass_value(text, depth);
     if (child->children != NULL) forget(text, child);
-    skip_space(text);
+    dbk_json_skip_space(&text->scan);
     return scan(text, child, depth);
 }
 
 static bool scan_members(scanner *text, const dbk_wanted *wanted, unsigned depth) {
-    skip_space(text);
-    if (take(text, '}')) return true;
+    dbk_json_skip_space(&text->scan);
+    if (dbk_json_take(&text->scan, '}')) return true;
     do {
         dbk_slice inside;
         bool has_escape = false;
-        skip_space(text);
+        dbk_json_skip_space(&text->scan);
         if (!take_string(text, &inside, &has_escape)) return false;
-        skip_space(text);
-        if (!take(text, ':')) return false;
+        dbk_json_skip_space(&text->scan);
+        if (!dbk_json_take(&text->scan, ':')) return false;
         if (!scan_child(text, find_member(wanted, inside, has_escape), depth)) return false;
-        skip_space(text);
-    } while (take(text, ','));
-    return take(text, '}');
+        dbk_json_skip_space(&text->scan);
+    } while (dbk_json_take(&text->scan, ','));
+    return dbk_json_take(&text->scan, '}');
 }
 
 static bool scan_elements(scanner *text, const dbk_wanted *wanted, unsigned depth) {
-    skip_space(text);
-    if (take(text, ']')) return true;
+    dbk_json_skip_space(&text->scan);
+    if (dbk_json_take(&text->scan, ']')) return true;
     uint32_t index = 0;
     do {
         if (!scan_child(text, find_element(wanted, index), depth)) return false;
         if (index < UINT32_MAX) index++;
-        skip_space(text);
-    } while (take(text, ','));
-    return take(text, ']');
+        dbk_json_skip_space(&text->scan);
+    } while (dbk_json_take(&text->scan, ','));
+    return dbk_json_take(&text->scan, ']');
 }
 
 static bool scan_container(scanner *text, const dbk_wanted *wanted, unsigned depth) {
-    const uint8_t *start = text->at;
+    const uint8_t *start = text->scan.at;
     bool is_sound = true;
     if (wanted->children == NULL) {
         is_sound = pass_value(text, depth);
     } else {
-        text->at++;
+        text->scan.at++;
         is_sound = *start == '{' ? scan_members(text, wanted, depth + 1)
                                  : scan_elements(text, wanted, depth + 1);
     }
     if (!is_sound || wanted->value == DBK_WANTED_NONE) return is_sound;
     dbk_value *value = &text->values[wanted->value];
     value->kind = DBK_VALUE_JSON;
-    return keep_bytes(text, daybook_bytes(start, (size_t)(text->at - start)), value);
+    return keep_bytes(text, daybook_bytes(start, (size_t)(text->scan.at - start)), value);
 }
 
 // A value on the way to wanted ones, or wanted itself; no space before it.
@@ -498,19 +382,19 @@ static bool scan(scanner *text, const dbk_wanted *wanted, unsigned depth) {
 dbk_data_problem dbk_data_scan(const dbk_wanted *root, dbk_slice text, dbk_arena *arena, dbk_value *values,
                                dbk_data_failure *failure_out) {
     const uint8_t *start = text.size == 0 ? (const uint8_t *)"" : text.data;
-    scanner scanned = {.at = start,
-                       .end = start + text.size,
+    scanner scanned = {.scan = {start, start + text.size},
                        .arena = arena,
                        .values = values,
                        .problem = DBK_DATA_NOT_JSON,
                        .problem_value = DBK_WANTED_NONE};
     bool is_sound = dbk_is_utf8(text);
     if (is_sound) {
-        skip_space(&scanned);
+        dbk_json_skip_space(&scanned.scan);
         is_sound = scan(&scanned, root, 0);
-        skip_space(&scanned);
+        dbk_json_skip_space(&scanned.scan);
     }
-    if (is_sound && scanned.at == scanned.end) return DBK_DATA_FINE;
-    *failure_out = (dbk_data_failure){.offset = (size_t)(scanned.at - start), .value = scanned.problem_value};
+    if (is_sound && scanned.scan.at == scanned.scan.end) return DBK_DATA_FINE;
+    *failure_out =
+        (dbk_data_failure){.offset = (size_t)(scanned.scan.at - start), .value = scanned.problem_value};
     return scanned.problem;
 }
