@@ -26,7 +26,7 @@ extern "C" {
 
 /**
  * A live event is one that a read gives: removed events do not count, and neither do those past their
- * stream's max_age, whether they have been removed yet or not. What was assigned (seq, version) stays
+ * stream's max_age or their own time to live, whether they have been removed yet or not. What was assigned (seq, version) stays
  * assigned: it is never given again, whatever was removed.
  */
 enum daybook_condition_kind {

@@ -30,6 +30,9 @@ extern "C" {
 /** `time_ns` not given: the store takes the time it records the event. */
 #define DAYBOOK_TIME_NONE INT64_MIN
 
+#define DAYBOOK_TTL_NEVER (-1)       /* ttl_s: the event does not expire, also not by its stream's max_age */
+#define DAYBOOK_TTL_S_MAX 2147483647 /* seconds of an event's own time to live */
+
 typedef struct daybook_header {
     daybook_slice name;  /* 1 to 255 bytes, printable ASCII without ':' and space */
     daybook_slice value; /* 0 to 65,535 bytes UTF-8 without control characters other than tab */
@@ -51,6 +54,10 @@ typedef struct daybook_event {
     size_t tag_count;
     const daybook_header *headers;
     size_t header_count;
+    /** Seconds after which the event is gone, counted from when it was recorded; 0: none of its own.
+     *  DAYBOOK_TTL_NEVER, or up to DAYBOOK_TTL_S_MAX. The stream must allow it (DAYBOOK_STREAM_ALLOW_TTL).
+     *  A shorter max_age of the stream comes first. */
+    int64_t ttl_s;
 } daybook_event;
 
 /** Empty event: sets `size` and `time_ns` = DAYBOOK_TIME_NONE, zeroes the rest. */

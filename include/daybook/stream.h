@@ -46,7 +46,9 @@ enum daybook_stream_flag {
     DAYBOOK_STREAM_IDS_IN_WINDOW = 32,
     /** It also takes events whose subject it does not capture, where an append names it
      *  (daybook_append_options.stream), and so consumers of any filter. */
-    DAYBOOK_STREAM_OTHER_SUBJECTS = 64
+    DAYBOOK_STREAM_OTHER_SUBJECTS = 64,
+    /** Its events may have a time to live of their own (daybook_event.ttl_s). Once given it stays. */
+    DAYBOOK_STREAM_ALLOW_TTL = 128
 };
 
 /** Limits: 0 means none. Borrowed by the calls; in daybook_stream_info borrowed from it. */
@@ -71,6 +73,11 @@ typedef struct daybook_stream_config {
     int retention;
     daybook_slice attributes; /* yours: kept and not looked at; at most DAYBOOK_ATTRIBUTES_SIZE_MAX */
     uint64_t first_seq;       /* of the first event; 0 is 1. Fixed */
+    /** Seconds; 0: none. Where the last event of a subject expires, by max_age or its own time to live, an event
+     *  without data takes its place, with the headers Nats-Marker-Reason: MaxAge, Nats-TTL and Nats-Rollup, that
+     *  lives so long. None follows such an event itself, or one with KV-Operation: PURGE. With
+     *  DAYBOOK_STREAM_ALLOW_TTL only, and at most DAYBOOK_TTL_S_MAX. */
+    int64_t delete_marker_ttl_s;
 } daybook_stream_config;
 
 /** Defaults; name and subjects are left empty. */
@@ -96,7 +103,7 @@ typedef struct daybook_stream_info {
     size_t size;
     daybook_stream_config config;
     uint32_t stream_id;
-    uint64_t message_count; /* live; in a reader without what reads hide by max_age */
+    uint64_t message_count; /* live; in a reader without what reads hide because it has expired */
     uint64_t byte_count;    /* of live events: subject, headers, data */
     uint64_t first_seq;     /* of the oldest live event; last_seq + 1 when there is none */
     uint64_t last_seq;      /* assigned last, also when removed since; when none, the one before first_seq */

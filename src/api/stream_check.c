@@ -390,13 +390,10 @@ static bool check_what_we_have(check *c) {
 static bool check_what_is_lacking(check *c) {
     const dbk_api_stream_config *config = c->config;
     unsigned lacks = c->limits->lacks;
-    bool expires = config->allow_msg_ttl || config->subject_delete_marker_ttl_ns > 0;
     if ((lacks & DBK_API_LACKS_REPUBLISH) != 0 && config->republish != NULL)
         return invalid(c, "republish is not supported by this server");
     if ((lacks & DBK_API_LACKS_SUBJECT_TRANSFORM) != 0 && config->subject_transform != NULL)
         return invalid(c, "subject transforms are not supported by this server");
-    if ((lacks & DBK_API_LACKS_MESSAGE_TTL) != 0 && expires)
-        return invalid(c, "per-message TTL is not supported by this server");
     return true;
 }
 

@@ -11,6 +11,8 @@
 
 #include "api/tables.h"
 #include "base/bytes.h"
+#include "base/time.h"
+#include "daybook/event.h"
 
 static const char *const retentions[] = {"limits", "interest", "workqueue", NULL};
 static const char *const discards[] = {"old", "new", NULL};
@@ -109,7 +111,7 @@ static const dbk_api_field fields[] = {
     PLAIN(BOOL, "deny_purge", deny_purge, ALWAYS),
     PLAIN(BOOL, "allow_rollup_hdrs", allow_rollup_hdrs, ALWAYS),
     PLAIN(STRUCT, "consumer_limits", consumer_limits, ALWAYS, ATTRIBUTE, .since = 210, .object = &limits),
-    PLAIN(BOOL, "allow_msg_ttl", allow_msg_ttl, ALWAYS, ATTRIBUTE, .since = 211),
+    PLAIN(BOOL, "allow_msg_ttl", allow_msg_ttl, ALWAYS, .since = 211),
     PLAIN(DURATION, "subject_delete_marker_ttl", subject_delete_marker_ttl_ns, OMITTED, ATTRIBUTE,
           .since = 211),
     PLAIN(BOOL, "allow_msg_counter", allow_msg_counter, OMITTED, ATTRIBUTE, .since = 212),
@@ -173,6 +175,7 @@ static const flag_field flag_fields[] = {
     {DAYBOOK_STREAM_DENY_DELETE, offsetof(dbk_api_stream_config, deny_delete)},
     {DAYBOOK_STREAM_DENY_PURGE, offsetof(dbk_api_stream_config, deny_purge)},
     {DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT, offsetof(dbk_api_stream_config, discard_new_per_subject)},
+    {DAYBOOK_STREAM_ALLOW_TTL, offsetof(dbk_api_stream_config, allow_msg_ttl)},
 };
 enum { FLAG_FIELD_COUNT = sizeof flag_fields / sizeof *flag_fields };
 
@@ -182,6 +185,12 @@ static uint32_t flags_to_store(const dbk_api_stream_config *config, uint32_t fla
         flags = is_set ? flags | flag_fields[i].flag : flags & ~flag_fields[i].flag;
     }
     return flags;
+}
+
+// The store has whole seconds; what was said exactly is an attribute.
+static int64_t marker_ttl_to_store(const dbk_api_stream_config *config) {
+    int64_t ttl_s = config->subject_delete_marker_ttl_ns / DBK_SECOND_NS;
+    return ttl_s < DAYBOOK_TTL_S_MAX ? ttl_s : DAYBOOK_TTL_S_MAX;
 }
 
 bool dbk_api_stream_config_to_store(const dbk_api_stream_config *config, const daybook_stream_config *current,
@@ -209,6 +218,7 @@ bool dbk_api_stream_config_to_store(const dbk_api_stream_config *config, const d
     config_out->description = config->description;
     config_out->retention = config->retention;
     if (current == NULL) config_out->first_seq = config->first_seq; // Fixed.
+    config_out->delete_marker_ttl_s = marker_ttl_to_store(config);
     config_out->attributes = attributes;
     return true;
 }
@@ -233,6 +243,8 @@ bool dbk_api_stream_config_from_store(const daybook_stream_config *config, dbk_a
     config_out->description = config->description;
     config_out->retention = config->retention;
     config_out->first_seq = config->first_seq;
+    if (config->delete_marker_ttl_s != marker_ttl_to_store(config_out))
+        config_out->subject_delete_marker_ttl_ns = config->delete_marker_ttl_s * DBK_SECOND_NS;
     config_out->num_replicas = 1;
     if (config_out->max_consumers == 0) config_out->max_consumers = -1;
     return true;

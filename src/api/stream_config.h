@@ -106,7 +106,6 @@ typedef struct dbk_api_stream_config {
 enum dbk_api_lack {
     DBK_API_LACKS_REPUBLISH = 1,
     DBK_API_LACKS_SUBJECT_TRANSFORM = 2,
-    DBK_API_LACKS_MESSAGE_TTL = 4,
     DBK_API_LACKS_PRIORITY_GROUPS = 8 // of consumers
 };
 

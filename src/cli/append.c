@@ -326,6 +326,11 @@ static int append_one(cli_context *context) {
     event.causation = cli_slice(context, "causation");
     event.actor = cli_slice(context, "actor");
     event.time_ns = cli_time(context, "time", DAYBOOK_TIME_NONE);
+    event.ttl_s = cli_time(context, "ttl", 0) / INT64_C(1000000000);
+    if (cli_given(context, "ttl") && event.ttl_s == 0)
+        return cli_fail(context, DAYBOOK_EINVALID,
+                        "cannot use --ttl %s: it is less than a second; give 1s or more",
+                        cli_text(context, "ttl"));
     status = cli_conditions_take(context, &conditions);
     if (status == CLI_FINE) status = cli_value_slices(context, "tag", &tags, &event.tag_count);
     if (status == CLI_FINE) status = take_headers(context, &headers, &event.header_count);

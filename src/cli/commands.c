@@ -103,6 +103,8 @@ static const cli_option append_options[] = {
     TEXTS("tag", "TAG", "tag for consistency boundaries, such as course:7"),
     TEXTS("header", "NAME:VALUE", "header"),
     TIME("time", "when it happened (default: now)"),
+    DURATION("ttl",
+             "it is gone so long after it was recorded, in whole seconds, where its stream allows that"),
     TEXT("correlation", "ID", "what it belongs to"),
     TEXT("causation", "ID", "the event that caused it"),
     TEXT("actor", "WHO", "who did it"),
@@ -248,6 +250,9 @@ static const cli_option projection_parked_options[] = {
         DURATION("sync-interval",                                                                           \
                  "acknowledge before the sync, which comes within this; 0: only when durable"),             \
         FLAG("allow-rollup", "the header Nats-Rollup may remove what is older"),                            \
+        FLAG("allow-ttl", "events may have a time to live of their own; never taken back"),                 \
+        DURATION("marker-ttl",                                                                              \
+                 "with --allow-ttl: a marker follows a subject's last event and lives so long"),            \
         FLAG("deny-delete", "events cannot be deleted"), FLAG("deny-purge", "the stream cannot be purged"), \
         DESCRIPTION
 

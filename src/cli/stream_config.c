@@ -103,6 +103,9 @@ int cli_take_stream_config(cli_context *context, daybook_stream_config *config,
     }
     take_flag(context, config, "discard-new-per-subject", DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT);
     take_flag(context, config, "allow-rollup", DAYBOOK_STREAM_ALLOW_ROLLUP);
+    if (cli_given(context, "allow-ttl")) config->flags |= DAYBOOK_STREAM_ALLOW_TTL;
+    if (cli_given(context, "marker-ttl"))
+        config->delete_marker_ttl_s = cli_time(context, "marker-ttl", 0) / SECOND_NS;
     take_flag(context, config, "deny-delete", DAYBOOK_STREAM_DENY_DELETE);
     take_flag(context, config, "deny-purge", DAYBOOK_STREAM_DENY_PURGE);
     return take_subjects(context, config, subjects_out);
@@ -190,6 +193,10 @@ static void put_json(cli_output *out, const daybook_stream_info *info) {
     put_flag_member(out, "allow_rollup", config, DAYBOOK_STREAM_ALLOW_ROLLUP);
     put_flag_member(out, "deny_delete", config, DAYBOOK_STREAM_DENY_DELETE);
     put_flag_member(out, "deny_purge", config, DAYBOOK_STREAM_DENY_PURGE);
+    if ((config->flags & DAYBOOK_STREAM_ALLOW_TTL) != 0) {
+        put_flag_member(out, "allow_ttl", config, DAYBOOK_STREAM_ALLOW_TTL);
+        put_duration_member(out, "marker_ttl", config->delete_marker_ttl_s * SECOND_NS);
+    }
     if ((config->flags & DAYBOOK_STREAM_IDS_IN_WINDOW) != 0)
         put_flag_member(out, "ids_in_window", config, DAYBOOK_STREAM_IDS_IN_WINDOW);
     if ((config->flags & DAYBOOK_STREAM_OTHER_SUBJECTS) != 0)
@@ -225,6 +232,7 @@ static void put_flags(cli_output *out, const daybook_stream_config *config) {
         uint32_t flag;
         const char *name;
     } names[] = {{DAYBOOK_STREAM_ALLOW_ROLLUP, "allow-rollup"},
+                 {DAYBOOK_STREAM_ALLOW_TTL, "allow-ttl"},
                  {DAYBOOK_STREAM_DENY_DELETE, "deny-delete"},
                  {DAYBOOK_STREAM_DENY_PURGE, "deny-purge"},
                  {DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT, "discard-new-per-subject"},
@@ -289,6 +297,7 @@ static void put_text(cli_context *context, const daybook_stream_info *info) {
     put_limit(out, "max msgs", config->max_msgs, 0);
     put_limit(out, "max bytes", config->max_bytes, 1);
     put_duration(out, "max age", config->max_age_ns);
+    put_duration(out, "marker ttl", config->delete_marker_ttl_s * SECOND_NS);
     put_limit(out, "max msgs per subject", config->max_msgs_per_subject, 0);
     put_limit(out, "max msg size", config->max_msg_size, 1);
     put_duration(out, "duplicate window", config->duplicate_window_ns);

@@ -9,6 +9,9 @@
 #include "index/term.h"
 
 #include "base/assert.h"
+#include "base/time.h"
+
+enum { EXPIRY_VALUE_SIZE = 8 + 4 };
 
 static bool is_scoped(dbk_term_kind kind) {
     return kind <= DBK_TERM_AGGREGATE;
@@ -26,6 +29,26 @@ void dbk_term_make(dbk_term *term, dbk_term_kind kind, uint32_t stream_id, dbk_s
     DBK_ASSERT(value.size <= sizeof term->bytes - size);
     if (value.size > 0) memcpy(term->bytes + size, value.data, value.size);
     term->size = size + value.size;
+}
+
+void dbk_term_make_expiry(dbk_term *term, uint64_t second, uint32_t stream_id) {
+    uint8_t value[EXPIRY_VALUE_SIZE];
+    for (int i = 0; i < 8; i++) value[i] = (uint8_t)(second >> (56 - 8 * i));
+    for (int i = 0; i < 4; i++) value[8 + i] = (uint8_t)(stream_id >> (24 - 8 * i));
+    dbk_term_make(term, DBK_TERM_EXPIRY, 0, daybook_bytes(value, sizeof value));
+}
+
+bool dbk_term_read_expiry(dbk_slice term, uint64_t *second_out, uint32_t *stream_id_out) {
+    const uint8_t *bytes = term.data;
+    if (term.size != 1 + EXPIRY_VALUE_SIZE || bytes[0] != DBK_TERM_EXPIRY) return false;
+    *second_out = *stream_id_out = 0;
+    for (int i = 0; i < 8; i++) *second_out = *second_out << 8 | bytes[1 + i];
+    for (int i = 0; i < 4; i++) *stream_id_out = *stream_id_out << 8 | bytes[9 + i];
+    return true;
+}
+
+uint64_t dbk_expiry_second(int64_t expiry_ns) {
+    return expiry_ns <= 0 ? 0 : (uint64_t)((expiry_ns - 1) / DBK_SECOND_NS + 1);
 }
 
 typedef struct term_visitor {
@@ -58,6 +81,12 @@ static daybook_status visit_tokens(term_visitor *visitor, dbk_slice subject) {
     return DAYBOOK_OK;
 }
 
+static daybook_status visit_expiry(term_visitor *visitor, const dbk_event *event) {
+    if (event->ttl_s <= 0) return DAYBOOK_OK;
+    dbk_term_make_expiry(&visitor->term, dbk_expiry_second(dbk_event_expiry_ns(event)), event->stream_id);
+    return visitor->visit(visitor->context, dbk_term_slice(&visitor->term));
+}
+
 daybook_status dbk_event_visit_terms(const dbk_event *event,
                                      daybook_status (*visit_term)(void *context, dbk_slice term),
                                      void *context) {
@@ -75,5 +104,6 @@ daybook_status dbk_event_visit_terms(const dbk_event *event,
     while (dbk_event_next_text(&tags, &tag)) DBK_TRY(visit(&visitor, DBK_TERM_TAG, tag));
     DBK_TRY(visit_present(&visitor, DBK_TERM_CORRELATION, event->correlation_key));
     DBK_TRY(visit_present(&visitor, DBK_TERM_CAUSATION, event->causation_key));
-    return visit_present(&visitor, DBK_TERM_ACTOR, event->actor);
+    DBK_TRY(visit_present(&visitor, DBK_TERM_ACTOR, event->actor));
+    return visit_expiry(&visitor, event);
 }

@@ -17,6 +17,8 @@ typedef enum dbk_term_kind {
     DBK_TERM_CORRELATION = 10, // key (record/event.h)
     DBK_TERM_CAUSATION = 11,   // key
     DBK_TERM_ACTOR = 12,
+    // 13 and 14: ids, of segments only (term_page.h)
+    DBK_TERM_EXPIRY = 15, // second by which it has expired (u64 big-endian), stream id: dbk_term_make_expiry
 } dbk_term_kind;
 
 enum { DBK_TERM_SIZE_MAX = 1 + 4 + DAYBOOK_SUBJECT_SIZE_MAX };
@@ -31,6 +33,12 @@ void dbk_term_make(dbk_term *term, dbk_term_kind kind, uint32_t stream_id, dbk_s
 static inline dbk_slice dbk_term_slice(const dbk_term *term) {
     return daybook_bytes(term->bytes, term->size);
 }
+/// The term of the events of a stream whose own time to live ends within the second before `second`: ascending with
+/// it, whatever the stream. False where the bytes are no such term.
+void dbk_term_make_expiry(dbk_term *term, uint64_t second, uint32_t stream_id);
+bool dbk_term_read_expiry(dbk_slice term, uint64_t *second_out, uint32_t *stream_id_out);
+/// The second of an event's term: the first whole one at or behind the end of its time to live.
+uint64_t dbk_expiry_second(int64_t expiry_ns);
 /// Calls `visit` with each term of the event, stream first, without duplicates; a failure stops it.
 daybook_status dbk_event_visit_terms(const dbk_event *event,
                                      daybook_status (*visit)(void *context, dbk_slice term), void *context);

@@ -13,6 +13,7 @@
 #include "record/event.h"
 
 #include "base/assert.h"
+#include "base/time.h"
 #include "base/uuid.h"
 #include "record/record.h"
 #include "subject/subject.h"
@@ -150,12 +151,14 @@ static uint32_t flags_of(const daybook_event *event) {
     if (event->header_count > 0) flags |= DBK_EVENT_HEADERS;
     if (event->time_ns != DAYBOOK_TIME_NONE) flags |= DBK_EVENT_TIME;
     if (event->id.size == 0) flags |= DBK_EVENT_ID_MADE;
+    if (event->ttl_s != 0) flags |= DBK_EVENT_TTL;
     return flags;
 }
 
 size_t dbk_event_body_size_bound(const daybook_event *event) {
     enum { LENGTH = 3, NUMBER = DBK_VARINT_SIZE_MAX };     // texts and headers are shorter than 2^21
     size_t size = 2 + 2 * NUMBER + LENGTH + UUID_KEY_SIZE; // flags, aggregate size, time, a made id
+    if (event->ttl_s != 0) size += NUMBER;
     size += LENGTH + 1 + event->id.size + LENGTH + event->subject.size + LENGTH + event->type.size;
     size += LENGTH + event->schema.size + LENGTH + 1 + event->correlation.size;
     size += LENGTH + 1 + event->causation.size + LENGTH + event->actor.size + 2 * LENGTH;
@@ -200,6 +203,8 @@ daybook_status dbk_event_encode_body(const daybook_event *event, uint32_t aggreg
     layout.cost = DBK_EVENT_HEAD_SIZE + event->subject.size + headers_size(headers, to, event) +
                   event->data.size;
     if ((flags & DBK_EVENT_TIME) != 0) to += dbk_put_varint(to, dbk_zigzag(event->time_ns));
+    if ((flags & DBK_EVENT_TTL) != 0)
+        to += dbk_put_varint(to, event->ttl_s == DAYBOOK_TTL_NEVER ? 0 : (uint64_t)event->ttl_s);
     if (event->data.size > 0) memcpy(to, event->data.data, event->data.size);
     to += event->data.size;
 
@@ -310,6 +315,12 @@ static void take_headers(cursor *body, dbk_event *event) {
     event->headers = daybook_bytes(begin, (size_t)(body->at - begin));
 }
 
+static void take_ttl(cursor *body, dbk_event *event) {
+    uint64_t ttl_s = take_number(body);
+    if (ttl_s > DAYBOOK_TTL_S_MAX) (void)fail_number(body);
+    event->ttl_s = ttl_s == 0 ? DAYBOOK_TTL_NEVER : (int64_t)ttl_s;
+}
+
 static bool is_aggregate_of(uint64_t aggregate_size, dbk_slice subject) {
     if (aggregate_size == 0) return true;
     // A further token follows behind the dot.
@@ -350,6 +361,8 @@ daybook_status dbk_event_decode_body(dbk_slice bytes, dbk_event *event) {
     if ((flags & DBK_EVENT_HEADERS) != 0) take_headers(&body, event);
     event->time_ns = event->recorded_ns;
     if ((flags & DBK_EVENT_TIME) != 0) event->time_ns = dbk_unzigzag(take_number(&body));
+    event->ttl_s = 0;
+    if ((flags & DBK_EVENT_TTL) != 0) take_ttl(&body, event);
     if (body.failed) return DAYBOOK_EDAMAGED;
     event->data = daybook_bytes(body.at, (size_t)(body.end - body.at));
     event->body = bytes;
@@ -396,6 +409,12 @@ bool dbk_event_has_tag(const dbk_event *event, dbk_slice tag) {
     return false;
 }
 
+int64_t dbk_event_expiry_ns(const dbk_event *event) {
+    if (event->ttl_s <= 0) return INT64_MAX;
+    int64_t ttl_ns = event->ttl_s * DBK_SECOND_NS; // below 2^61
+    return event->recorded_ns > INT64_MAX - ttl_ns ? INT64_MAX : event->recorded_ns + ttl_ns;
+}
+
 uint64_t dbk_event_cost(const dbk_event *event) {
     return (uint64_t)DBK_EVENT_HEAD_SIZE + event->subject.size + event->headers.size + event->data.size;
 }
@@ -407,5 +426,5 @@ bool dbk_event_same_content(const dbk_event *a, const dbk_event *b) {
            dbk_slice_equal(a->correlation_key, b->correlation_key) &&
            dbk_slice_equal(a->causation_key, b->causation_key) && dbk_slice_equal(a->tags, b->tags) &&
            dbk_slice_equal(a->headers, b->headers) && dbk_slice_equal(a->data, b->data) &&
-           (!both_have_time || a->time_ns == b->time_ns);
+           (!both_have_time || a->time_ns == b->time_ns) && a->ttl_s == b->ttl_s;
 }

@@ -12,6 +12,7 @@
 //   [varint count, text...  tags]  sorted by bytes, without duplicates
 //   [varint count, (text name, text value)...  headers]  in the producer's order
 //   [varint zigzag time_ns]  absent: equal to `recorded`
+//   [varint ttl]             seconds from `recorded` on, after which the event is gone; 0: never
 //   bytes   data             the rest
 //
 // Keys: ids, correlations and causations are mostly UUIDs. A key is one tag byte and a payload: 'U' and 16
@@ -43,7 +44,8 @@ enum {
     DBK_EVENT_HEADERS = 64,
     DBK_EVENT_TIME = 128,
     DBK_EVENT_ID_MADE = 256, // the id was made by the store: its milliseconds are those of `recorded`
-    DBK_EVENT_FLAGS_ALL = 511
+    DBK_EVENT_TTL = 512,
+    DBK_EVENT_FLAGS_ALL = 1023
 };
 
 enum {
@@ -64,6 +66,7 @@ typedef struct dbk_event {
     uint32_t flags;
     uint32_t aggregate_size;
     int64_t time_ns; // = recorded_ns where the body has none
+    int64_t ttl_s;   // as daybook_event has it
     dbk_slice subject;
     dbk_slice type; // explicit one only; empty: derived, see dbk_event_type
     dbk_slice schema;
@@ -126,6 +129,8 @@ static inline dbk_slice dbk_event_aggregate(const dbk_event *event) {
 /// Step through event->tags or event->headers: begin with the encoded slice; false at the end.
 bool dbk_event_next_text(dbk_slice *encoded, dbk_slice *text_out);
 bool dbk_event_has_tag(const dbk_event *event, dbk_slice tag);
+/// When its own time to live ends; INT64_MAX where it has none.
+int64_t dbk_event_expiry_ns(const dbk_event *event);
 /// Bytes that count against max_bytes: subject, headers, data, and 40 for the head.
 uint64_t dbk_event_cost(const dbk_event *event);
 /// True where both say the same (all of the body but id, made-id flag and, if one lacks it, time).

@@ -189,6 +189,14 @@ static daybook_status check_time(int64_t time_ns, daybook_error *error) {
                     (long long)time_ns);
 }
 
+static daybook_status check_ttl(int64_t ttl_s, daybook_error *error) {
+    if (ttl_s >= DAYBOOK_TTL_NEVER && ttl_s <= DAYBOOK_TTL_S_MAX) return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_EINVALID,
+                    "the time to live is out of range: %lld s; give 1 to %d, 0 for none of its own or "
+                    "DAYBOOK_TTL_NEVER",
+                    (long long)ttl_s, DAYBOOK_TTL_S_MAX);
+}
+
 static daybook_status check_size(const daybook_event *event, daybook_error *error) {
     if (lacks_bytes(event->data)) {
         return dbk_fail(error, DAYBOOK_EINVALID,
@@ -217,6 +225,7 @@ static daybook_status check_fields(const daybook_event *event, daybook_error *er
     DBK_TRY(check_tags(event, error));
     DBK_TRY(check_headers(event, error));
     DBK_TRY(check_time(event->time_ns, error));
+    DBK_TRY(check_ttl(event->ttl_s, error));
     return check_size(event, error);
 }
 

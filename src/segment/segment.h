@@ -195,6 +195,9 @@ void dbk_postings_close(dbk_postings *postings);
 typedef struct dbk_term_walk dbk_term_walk;
 daybook_status dbk_term_walk_open(dbk_segment *segment, dbk_slice prefix, dbk_term_walk **walk_out,
                                   daybook_error *error);
+/// The same from the first term at or behind `from` on, which begins with the prefix.
+daybook_status dbk_term_walk_open_from(dbk_segment *segment, dbk_slice prefix, dbk_slice from,
+                                       dbk_term_walk **walk_out, daybook_error *error);
 /// The next term, borrowed until the next call; END behind the prefix.
 daybook_status dbk_term_walk_next(dbk_term_walk *walk, dbk_slice *term_out, dbk_term_entry *entry_out,
                                   daybook_error *error);

@@ -141,6 +141,18 @@ daybook_status dbk_term_walk_open(dbk_segment *segment, dbk_slice prefix, dbk_te
     return dbk_term_walk_open_window(segment, prefix, LISTING_WINDOW, NULL, walk_out, error);
 }
 
+static bool has_prefix(dbk_slice term, dbk_slice prefix) {
+    return term.size >= prefix.size && (prefix.size == 0 || memcmp(term.data, prefix.data, prefix.size) == 0);
+}
+
+daybook_status dbk_term_walk_open_from(dbk_segment *segment, dbk_slice prefix, dbk_slice from,
+                                       dbk_term_walk **walk_out, daybook_error *error) {
+    DBK_ASSERT(has_prefix(from, prefix));
+    DBK_TRY(dbk_term_walk_open(segment, from, walk_out, error));
+    (*walk_out)->prefix.size = prefix.size; // it stands where `from` belongs, and ends behind the prefix
+    return DAYBOOK_OK;
+}
+
 void dbk_term_walk_close(dbk_term_walk *walk) {
     if (walk == NULL) return;
     dbk_segment *segment = walk->segment;
@@ -150,10 +162,6 @@ void dbk_term_walk_close(dbk_term_walk *walk) {
     dbk_file_window_deinit(&walk->window);
     dbk_free(segment->allocator, walk);
     dbk_segment_unref(segment);
-}
-
-static bool has_prefix(dbk_slice term, dbk_slice prefix) {
-    return term.size >= prefix.size && (prefix.size == 0 || memcmp(term.data, prefix.data, prefix.size) == 0);
 }
 
 static daybook_status step(dbk_term_walk *walk, daybook_error *error) {

@@ -22,7 +22,9 @@
 // before conditions: who repeats a publish is told of the first one. Bytes under way are held against the
 // publisher's connection, which is not read beyond a bound.
 #include "api/answer.h"
+#include "api/value.h"
 #include "base/bytes.h"
+#include "base/time.h"
 #include "daybook/subject.h"
 #include "server/rewrite.h"
 
@@ -280,10 +282,77 @@ static bool check_sizes(const dbk_js_making *make, dbk_api_error *error_out) {
     return true;
 }
 
-static bool check_ttl(const dbk_js_making *make, dbk_api_error *error_out) {
-    bool is_known = make->publish->stream->jetstream->server->dial.version >= 211;
-    if (!is_known || !dbk_js_making_has(make, DBK_PUBLISH_TTL) || make->rules->allow_ttl) return true;
+// Has it the header, with a value, and has the server that is announced heard of it?
+static bool says(const dbk_js_making *make, dbk_publish_header header, int since) {
+    return make->publish->stream->jetstream->server->dial.version >= since &&
+           dbk_js_making_has(make, header) && make->said.values[header].size > 0;
+}
+
+static bool is_whole_number(dbk_slice text) {
+    const char *at = text.data;
+    size_t sign = at[0] == '-' || at[0] == '+';
+    for (size_t i = sign; i < text.size; i++) {
+        if (at[i] < '0' || at[i] > '9') return false;
+    }
+    return text.size > sign;
+}
+
+// No stream counts, or publishes later.
+static bool check_counter(const dbk_js_making *make, dbk_api_error *error_out) {
+    if (!says(make, DBK_PUBLISH_INCREMENT, 212)) return true;
+    return dbk_api_fail(error_out, is_whole_number(make->said.values[DBK_PUBLISH_INCREMENT])
+                                       ? DBK_API_ERR_MESSAGE_INCR_DISABLED
+                                       : DBK_API_ERR_MESSAGE_INCR_INVALID);
+}
+
+static bool check_schedule(const dbk_js_making *make, dbk_api_error *error_out) {
+    return !says(make, DBK_PUBLISH_SCHEDULE, 212) ||
+           dbk_api_fail(error_out, DBK_API_ERR_MESSAGE_SCHEDULES_DISABLED);
+}
+
+// False: the header says no time to live.
+static bool read_ttl(const dbk_js_making *make, int64_t *ttl_s_out) {
+    int64_t ttl_ns = 0;
+    *ttl_s_out = 0;
+    if (says(make, DBK_PUBLISH_TTL, 211) &&
+        (!dbk_api_parse_ttl(make->said.values[DBK_PUBLISH_TTL], &ttl_ns) || ttl_ns == 0))
+        return false;
+    int64_t ttl_s = ttl_ns / DBK_SECOND_NS;
+    *ttl_s_out = ttl_ns < 0 ? DAYBOOK_TTL_NEVER : ttl_s < DAYBOOK_TTL_S_MAX ? ttl_s : DAYBOOK_TTL_S_MAX;
+    return true;
+}
+
+static bool check_ttl_is_allowed(const dbk_js_making *make, dbk_api_error *error_out) {
+    int64_t ttl_s;
+    if (make->rules->allow_ttl || !read_ttl(make, &ttl_s) || ttl_s == 0) return true;
     return dbk_api_fail(error_out, DBK_API_ERR_MESSAGE_TTL_DISABLED);
+}
+
+// Who lives shorter than a marker of its stream lives as long, and its header says so: the first of the name is taken
+// out, and another put behind the others.
+static void raise_ttl(dbk_js_making *make) {
+    const dbk_js_rules *rules = make->rules;
+    if (make->event.ttl_s <= 0 || make->event.ttl_s >= rules->marker_ttl_s) return;
+    make->event.ttl_s = rules->marker_ttl_s;
+    size_t kept = 0, count = make->event.header_count;
+    bool is_out = false;
+    for (size_t i = 0; i < count; i++) {
+        bool goes = !is_out &&
+                    dbk_slice_equal(make->headers[i].name, dbk_publish_header_name(DBK_PUBLISH_TTL));
+        if (goes)
+            is_out = true;
+        else
+            make->headers[kept++] = make->headers[i];
+    }
+    if (!is_out) return; // defensive: it was read from there
+    make->headers[kept].name = dbk_publish_header_name(DBK_PUBLISH_TTL);
+    make->headers[kept].value = daybook_bytes(rules->marker_ttl, rules->marker_ttl_size);
+}
+
+static bool take_ttl(dbk_js_making *make, dbk_api_error *error_out) {
+    if (!read_ttl(make, &make->event.ttl_s)) return dbk_api_fail(error_out, DBK_API_ERR_MESSAGE_TTL_INVALID);
+    raise_ttl(make);
+    return true;
 }
 
 // All that streams take together.
@@ -300,11 +369,13 @@ static bool check_room(const dbk_js_making *make, dbk_api_error *error_out) {
 static bool check(dbk_js_making *make, dbk_api_error *error_out) {
     const dbk_js_stream *stream = make->publish->stream;
     if (make->rules->is_sealed) return dbk_api_fail(error_out, DBK_API_ERR_STREAM_SEALED);
+    if (!check_counter(make, error_out)) return false;
     if (dbk_js_making_has(make, DBK_PUBLISH_EXPECTED_STREAM) &&
         !dbk_slice_equal(make->said.values[DBK_PUBLISH_EXPECTED_STREAM], stream->name))
         return dbk_api_fail(error_out, DBK_API_ERR_STREAM_NOT_MATCH);
-    return check_ttl(make, error_out) && add_conditions(make, error_out) && check_rollup(make, error_out) &&
-           check_sizes(make, error_out) && check_room(make, error_out);
+    return check_ttl_is_allowed(make, error_out) && add_conditions(make, error_out) &&
+           check_schedule(make, error_out) && check_rollup(make, error_out) && check_sizes(make, error_out) &&
+           take_ttl(make, error_out) && check_room(make, error_out);
 }
 
 // The publish belongs to the commit thread, or is finished, when this returns.

@@ -3,7 +3,7 @@
 //
 // All headers of a published message are stored as headers of its event, in their order, those that tell a
 // stream what to do included; so what is written here is what was published, with one blank behind each
-// colon.
+// colon. But for those the server writes itself: a reader believes the first of a name, and it shall be the server's.
 #include "server/event_message.h"
 
 #include "base/bytes.h"
@@ -79,12 +79,38 @@ static uint8_t *put_extras(uint8_t *at, const daybook_recorded_event *event, con
     return extras->up_to_seq == 0 ? at : put_number(at, "Nats-UpTo-Sequence", extras->up_to_seq);
 }
 
+// Will the server write a header of this name?
+static bool is_ours(daybook_slice name, const dbk_event_extras *extras) {
+    static const char prefix[] = "Nats-";
+    if (name.size < sizeof prefix || memcmp(name.data, prefix, sizeof prefix - 1) != 0) return false;
+    const struct {
+        const char *name;
+        bool is_written;
+    } ours[] = {
+        {"Nats-Stream", extras->is_direct},
+        {"Nats-Subject", extras->is_direct},
+        {"Nats-Sequence", extras->is_direct},
+        {"Nats-Time-Stamp", extras->is_direct},
+        {"Nats-Num-Pending", extras->is_one_of_many},
+        {"Nats-Last-Sequence", extras->is_one_of_many},
+        {"Nats-UpTo-Sequence", extras->is_one_of_many},
+        {"Nats-Msg-Size", extras->headers_only},
+        {"Nats-Pin-Id", extras->pin_id.size > 0},
+    };
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
+        if (ours[i].is_written && dbk_slice_equal(name, daybook_text(ours[i].name))) return true;
+    }
+    return false;
+}
+
 size_t dbk_event_message_write(const daybook_recorded_event *event, const dbk_event_extras *extras,
                                uint8_t *out, size_t *header_size_out) {
     uint8_t *at = put(out, daybook_text(BEGIN));
     const uint8_t *first = at;
-    for (size_t i = 0; !extras->no_headers && i < event->event.header_count; i++)
-        at = put_line(at, event->event.headers[i].name, event->event.headers[i].value);
+    for (size_t i = 0; !extras->no_headers && i < event->event.header_count; i++) {
+        const daybook_header *header = &event->event.headers[i];
+        if (!is_ours(header->name, extras)) at = put_line(at, header->name, header->value);
+    }
     at = put_extras(at, event, extras);
     if (at == first) {
         at = out;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An event as the payload of a message: its headers as they were published, those a server adds, and its
-// data.
+// An event as the payload of a message: its headers as they were published but for those a server writes itself,
+// those, and its data.
 //
 // Two passes: how much room it takes at most, then writing, so that many events go into one block without
 // growing it and without copying twice. Pure.

@@ -12,6 +12,8 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/number.h"
+#include "base/time.h"
 #include "daybook/subject.h"
 #include "proto/ack.h"
 #include "proto/status.h"
@@ -245,10 +247,13 @@ daybook_status dbk_js_set_stream(dbk_jetstream *jetstream, const dbk_api_stream_
                        .is_sealed = config->sealed,
                        .allow_rollup = config->allow_rollup_hdrs && !config->deny_purge,
                        .allow_ttl = config->allow_msg_ttl,
+                       .marker_ttl_s = config->subject_delete_marker_ttl_ns / DBK_SECOND_NS,
                        .allow_atomic = config->allow_atomic,
                        .subjects_overlap = overlap(&config->subjects),
                        .message_size_max = config->max_msg_size > 0 ? (uint64_t)config->max_msg_size : 0,
                        .rewrite = rewrite};
+    stream->rules.marker_ttl_size =
+        dbk_decimal_format((uint64_t)stream->rules.marker_ttl_s, stream->rules.marker_ttl);
     stream->allow_direct = config->allow_direct;
     return capture_subjects(stream, &config->subjects);
 }
@@ -635,8 +640,7 @@ static void take_settings(dbk_jetstream *jetstream) {
     settings->dial = jetstream->server->dial;
     settings->dial.is_strict = settings->dial.is_strict && said->strict;
     settings->stream_limits =
-        (dbk_api_stream_limits){.lacks = DBK_API_LACKS_MESSAGE_TTL,
-                                .duplicate_window_max_ns = said->duplicates_max_ns,
+        (dbk_api_stream_limits){.duplicate_window_max_ns = said->duplicates_max_ns,
                                 .max_bytes_required = said->stream_bytes_required,
                                 .stream_bytes_max_file = said->stream_bytes_max,
                                 .stream_bytes_max_memory = said->memory_stream_bytes_max};

@@ -22,6 +22,7 @@
 #include "api/error.h"
 #include "api/stream_config.h"
 #include "base/link_table.h"
+#include "base/number.h"
 #include "daybook/consumer.h"
 #include "server/jetstream.h"
 #include "server/server.h"
@@ -112,6 +113,9 @@ typedef struct dbk_js_rules {
     bool in_memory;
     bool allow_rollup; // and purging is not denied
     bool allow_ttl;
+    int64_t marker_ttl_s; // no message lives shorter by its own time to live; and as text
+    char marker_ttl[DBK_DECIMAL_SIZE_MAX];
+    size_t marker_ttl_size;
     bool allow_atomic;
     bool subjects_overlap;     // of this stream, with one another
     uint64_t message_size_max; // 0: no limit

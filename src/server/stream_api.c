@@ -195,12 +195,6 @@ static bool read_request(dbk_js_call *call, dbk_api_stream_create_request *reque
            dbk_api_fail(error_out, DBK_API_ERR_STREAM_MISMATCH);
 }
 
-// What is read, checked and kept, and not done yet, is refused: a stream shall not promise what nobody does.
-static bool is_served(const dbk_api_stream_config *config, dbk_api_error *error_out) {
-    return !config->allow_msg_ttl || dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_INVALID_CONFIG,
-                                                       "per-message TTLs are not supported by this server");
-}
-
 static bool create_stream(dbk_js_call *call, dbk_api_stream_config *config_out, dbk_api_error *error_out) {
     dbk_jetstream *jetstream = call->jetstream;
     dbk_api_stream_create_request request;
@@ -208,8 +202,7 @@ static bool create_stream(dbk_js_call *call, dbk_api_stream_config *config_out, 
     daybook_stream_info *info;
     if (!read_request(call, &request, error_out) ||
         !dbk_api_stream_config_check(&call->settings.dial, &request.config, &call->settings.stream_limits,
-                                     request.is_pedantic, call->arena, error_out) ||
-        !is_served(&request.config, error_out))
+                                     request.is_pedantic, call->arena, error_out))
         return false;
     *config_out = request.config;
     daybook_status status = daybook_stream_get_info(jetstream->store, request.config.name, &info, NULL);
@@ -250,7 +243,6 @@ static bool change_stream(dbk_js_call *call, dbk_api_stream_config *config_out, 
         dbk_api_stream_config_check_update(&call->settings.dial, &present, &request.config,
                                            &call->settings.stream_limits, request.is_pedantic, call->arena,
                                            error_out) &&
-        is_served(&request.config, error_out) &&
         (request.config.max_bytes <= present.max_bytes || may_reserve(call, &request.config, error_out)) &&
         update_stream(call, &request.config, &info->config, error_out);
     daybook_stream_info_release(jetstream->store, info);

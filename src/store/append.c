@@ -217,9 +217,11 @@ static void complete(dbk_operation *operation) {
     dbk_free(store->allocator, submitted);
 }
 
+enum { NEVER_WAITS = 1, IS_MARKER = 2 };
+
 static daybook_status submit(daybook_store *store, const daybook_event *events, size_t count,
-                             const daybook_append_options *options, bool never_waits,
-                             daybook_append_done done, void *context, daybook_error *error) {
+                             const daybook_append_options *options, unsigned flags, daybook_append_done done,
+                             void *context, daybook_error *error) {
     if (store == NULL || done == NULL)
         return dbk_fail(error, DAYBOOK_EMISUSE, "a submitted append needs a store and a completion");
     if (count > DAYBOOK_BATCH_COUNT_MAX)
@@ -240,7 +242,8 @@ static daybook_status submit(daybook_store *store, const daybook_event *events, 
     submitted->operation.append = &submitted->append;
     submitted->operation.chain = options == NULL ? NULL : options->chain;
     submitted->operation.completed = complete;
-    submitted->operation.never_waits = never_waits;
+    submitted->operation.never_waits = (flags & NEVER_WAITS) != 0;
+    submitted->append.is_marker = (flags & IS_MARKER) != 0;
     daybook_status status = dbk_append_init(&submitted->append, store, events, count, options, true, error);
     if (status == DAYBOOK_OK && submitted->append.has_roll_up)
         status = dbk_fail(error, DAYBOOK_EUNSUPPORTED,
@@ -258,13 +261,19 @@ static daybook_status submit(daybook_store *store, const daybook_event *events, 
 daybook_status daybook_append_submit(daybook_store *store, const daybook_event *events, size_t count,
                                      const daybook_append_options *options, daybook_append_done done,
                                      void *context, daybook_error *error) {
-    return submit(store, events, count, options, false, done, context, error);
+    return submit(store, events, count, options, 0, done, context, error);
 }
 
 daybook_status dbk_append_submit_at_once(daybook_store *store, const daybook_event *events, size_t count,
                                          const daybook_append_options *options, daybook_append_done done,
                                          void *context, daybook_error *error) {
-    return submit(store, events, count, options, true, done, context, error);
+    return submit(store, events, count, options, NEVER_WAITS, done, context, error);
+}
+
+daybook_status dbk_append_submit_marker(daybook_store *store, const daybook_event *event,
+                                        const daybook_append_options *options, daybook_append_done done,
+                                        void *context, daybook_error *error) {
+    return submit(store, event, 1, options, NEVER_WAITS | IS_MARKER, done, context, error);
 }
 
 // ---- Replay -----------------------------------------------------------------------------------------------

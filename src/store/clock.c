@@ -97,14 +97,24 @@ int64_t dbk_clock_expiry_ns(daybook_store *store) {
     return now_ns;
 }
 
-bool dbk_clock_has_expired_at(int64_t now_ns, const dbk_stream *stream, int64_t recorded_ns) {
+bool dbk_clock_has_aged_at(int64_t now_ns, const dbk_stream *stream, int64_t recorded_ns) {
     int64_t max_age_ns = dbk_stream_max_age_ns(stream);
     return max_age_ns > 0 && now_ns > 0 && recorded_ns <= now_ns - max_age_ns;
 }
 
-bool dbk_clock_has_expired(daybook_store *store, const dbk_stream *stream, int64_t recorded_ns) {
-    return dbk_stream_max_age_ns(stream) > 0 &&
-           dbk_clock_has_expired_at(dbk_clock_expiry_ns(store), stream, recorded_ns);
+bool dbk_clock_have_all_expired_at(int64_t now_ns, const dbk_stream *stream, int64_t recorded_ns) {
+    return !dbk_stream_allows_ttl(stream) && dbk_clock_has_aged_at(now_ns, stream, recorded_ns);
+}
+
+bool dbk_clock_has_expired_at(int64_t now_ns, const dbk_stream *stream, const dbk_event *event) {
+    if (event->ttl_s == DAYBOOK_TTL_NEVER) return false;
+    if (event->ttl_s > 0 && now_ns > 0 && dbk_event_expiry_ns(event) <= now_ns) return true;
+    return dbk_clock_has_aged_at(now_ns, stream, event->recorded_ns);
+}
+
+bool dbk_clock_has_expired(daybook_store *store, const dbk_stream *stream, const dbk_event *event) {
+    return (event->ttl_s > 0 || dbk_stream_max_age_ns(stream) > 0) &&
+           dbk_clock_has_expired_at(dbk_clock_expiry_ns(store), stream, event);
 }
 
 int64_t dbk_clock_held_ns(daybook_store *store) {

@@ -81,6 +81,7 @@ typedef struct dbk_append {
     dbk_buf removals;          // encoded records of roll-ups, applied when durable
     uint64_t removal_generation;
     bool has_roll_up;
+    bool is_marker;    // of a subject's end (expiry.c): beside limits, its Nats-Rollup is for readers
     bool is_in_memory; // some of it; its positions may have to be reserved
     bool is_untrimmed; // in the list of appends whose limits per subject are to be enforced; state_lock
     struct dbk_append *older_untrimmed, *newer_untrimmed;
@@ -158,6 +159,12 @@ daybook_status dbk_append_with_riders(daybook_store *store, const daybook_event 
 daybook_status dbk_append_submit_at_once(daybook_store *store, const daybook_event *events, size_t count,
                                          const daybook_append_options *options, daybook_append_done done,
                                          void *context, daybook_error *error);
+
+/// The same for the marker of a subject whose last event expired (expiry.c): whatever limits of size and number its
+/// stream has; the header Nats-Rollup rolls up nothing. (append.c)
+daybook_status dbk_append_submit_marker(daybook_store *store, const daybook_event *event,
+                                        const daybook_append_options *options, daybook_append_done done,
+                                        void *context, daybook_error *error);
 
 // ---- prepare.c: from what the caller says to a dbk_append -------------------------------------------------
 

@@ -35,8 +35,8 @@ struct daybook_cursor {
     bool back;
     bool follow;
     bool passes_unreadable; // blocks the device does not give; not where limits would be left unenforced
-    bool hides_expired; // older than its stream's max_age is gone, also where no writer has trimmed it yet
-    uint64_t first;     // positions in question, moved by following
+    bool hides_expired;     // what has expired is gone, also where no writer has removed it yet
+    uint64_t first;         // positions in question, moved by following
     uint64_t last;
     uint64_t next; // forward: first not looked at; backward: last not looked at, 0 when done
     uint64_t left; // events still to give
@@ -132,13 +132,14 @@ static daybook_status open_cursor(daybook_cursor *cursor, const daybook_query *q
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_cursor_open(daybook_store *store, const daybook_query *query, dbk_stream *stream,
-                               daybook_cursor **cursor_out, daybook_error *error) {
+static daybook_status new_cursor(daybook_store *store, const daybook_query *query, dbk_stream *stream,
+                                 bool hides_expired, daybook_cursor **cursor_out, daybook_error *error) {
     *cursor_out = NULL;
     daybook_cursor *cursor = dbk_alloc_zeroed(store->allocator, sizeof *cursor);
     if (cursor == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory opening a cursor");
     cursor->store = store;
     cursor->stream = stream;
+    cursor->hides_expired = hides_expired;
     dbk_buf_init(&cursor->copy, store->allocator, EVENT_COPY_MAX);
     daybook_status status = open_cursor(cursor, query, error);
     if (status != DAYBOOK_OK) {
@@ -147,6 +148,11 @@ daybook_status dbk_cursor_open(daybook_store *store, const daybook_query *query,
     }
     *cursor_out = cursor;
     return DAYBOOK_OK;
+}
+
+daybook_status dbk_cursor_open(daybook_store *store, const daybook_query *query, dbk_stream *stream,
+                               daybook_cursor **cursor_out, daybook_error *error) {
+    return new_cursor(store, query, stream, false, cursor_out, error);
 }
 
 daybook_status daybook_read(daybook_store *store, const daybook_query *query, daybook_cursor **cursor_out,
@@ -164,9 +170,9 @@ daybook_status daybook_read(daybook_store *store, const daybook_query *query, da
                             (int)(query->stream.size < 255 ? query->stream.size : 255),
                             (const char *)query->stream.data);
     }
-    DBK_TRY(dbk_cursor_open(store, query, stream, cursor_out, error));
+    // Cursors that enforce limits have to see what has expired.
+    DBK_TRY(new_cursor(store, query, stream, true, cursor_out, error));
     (*cursor_out)->passes_unreadable = true;
-    (*cursor_out)->hides_expired = true; // but not for cursors that enforce limits: they have to see it
     return DAYBOOK_OK;
 }
 
@@ -441,8 +447,7 @@ static bool is_accepted(daybook_cursor *cursor) {
     if (!dbk_stream_is_asked_for(stream, cursor->stream, (cursor->query.flags & DAYBOOK_QUERY_INTERNAL) != 0))
         return false;
     if (event->position < atomic_load_explicit(&stream->first_position, memory_order_acquire)) return false;
-    if (cursor->hides_expired && dbk_clock_has_expired(cursor->store, stream, event->recorded_ns))
-        return false;
+    if (cursor->hides_expired && dbk_clock_has_expired(cursor->store, stream, event)) return false;
     return dbk_query_matches(&cursor->query, event) && !dbk_source_is_dead(cursor->source, event->position);
 }
 
@@ -808,6 +813,7 @@ static daybook_status fill(daybook_cursor *cursor, daybook_recorded_event *out) 
     out->event.causation = key_text(event->causation_key, cursor->causation_text);
     out->event.actor = event->actor;
     out->event.time_ns = event->time_ns;
+    out->event.ttl_s = event->ttl_s;
     out->stream = cursor->known->name;
     out->aggregate = dbk_event_aggregate(event);
     out->seq = event->seq;

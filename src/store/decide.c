@@ -233,7 +233,7 @@ static daybook_status decide_limit(dbk_append *append, dbk_view *view, size_t in
     const dbk_append_event *event = &append->events[index];
     dbk_stream *stream = event->stream;
     const daybook_stream_config *config = atomic_load(&stream->config);
-    if (config->discard != DAYBOOK_DISCARD_NEW) return DAYBOOK_OK;
+    if (config->discard != DAYBOOK_DISCARD_NEW || append->is_marker) return DAYBOOK_OK;
     uint64_t count = atomic_load(&stream->message_count) + stream->pending_count + ++stream->batch_count;
     stream->batch_bytes += event->cost;
     uint64_t bytes = atomic_load(&stream->byte_count) + stream->pending_bytes + stream->batch_bytes;

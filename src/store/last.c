@@ -6,13 +6,14 @@
 // filter without wildcards is one look-up in a source, or none where the segment's filter rules it out; for
 // others the dictionary is walked below the filter's literal tokens. A term's entry names its newest event;
 // its posting list is walked back from there where that event is removed or lies behind a bound. Events are
-// read only to compare times.
+// read only to compare times: what has outlived its own time to live is passed over for the one before it.
 //
 // Failure: EDAMAGED or EIO where the index cannot be read: the caller reads events instead.
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/hash_map.h"
 #include "daybook/subject.h"
+#include "store/expiry.h"
 #include "store/query.h"
 #include "subject/subject.h"
 
@@ -37,7 +38,8 @@ typedef struct search {
     // The source in hand.
     dbk_source *source;
     uint64_t source_last; // position: what lies behind is not asked for
-    bool reads;           // events, because some of the source may be recorded too late
+    bool reads;           // events, because some of the source may be recorded too late, or have expired
+    int64_t now_ns;       // by which they expire; 0: none has a time to live
     dbk_block_view block;
 } search;
 
@@ -80,7 +82,11 @@ static daybook_status check(search *of, uint64_t position, daybook_error *error)
     if (!of->reads) return DAYBOOK_OK;
     dbk_event event;
     DBK_TRY(dbk_source_read(of->source, position, &of->block, &event, error));
-    return event.recorded_ns < of->query->recorded_until_ns ? DAYBOOK_OK : DAYBOOK_ENOTFOUND;
+    if (event.ttl_s > 0 && dbk_clock_has_expired_at(of->now_ns, of->stream, &event)) return DAYBOOK_ENOTFOUND;
+    return of->query->recorded_until_ns == DAYBOOK_TIME_NONE ||
+                   event.recorded_ns < of->query->recorded_until_ns
+               ? DAYBOOK_OK
+               : DAYBOOK_ENOTFOUND;
 }
 
 static uint64_t first_live(const search *of) {
@@ -256,6 +262,7 @@ static daybook_status enter(search *of, dbk_source *source, bool *is_asked_out, 
     } else if (query->seq_to > 0 && query->seq_to < UINT64_MAX) {
         behind = dbk_memtable_find_seq(source->memtable, of->stream->id, query->seq_to + 1);
     }
+    if (of->now_ns > 0 && dbk_expiry_may_be_due(source, of->now_ns)) of->reads = true;
     if (behind <= of->source_last) of->source_last = behind == 0 ? 0 : behind - 1;
     *is_asked_out = of->source_last >= first_live(of);
     return DAYBOOK_OK;
@@ -290,6 +297,7 @@ daybook_status dbk_query_last_of_subjects(daybook_store *store, const dbk_stream
                  .stream = stream,
                  .query = query,
                  .last = position_last,
+                 .now_ns = dbk_stream_allows_ttl(stream) ? dbk_clock_expiry_ns(store) : 0,
                  .add = add,
                  .context = context};
     dbk_hash_map_init(&of.found.map, store->allocator);

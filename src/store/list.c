@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "daybook/subject.h"
+#include "store/expiry.h"
 #include "store/query.h"
 #include "subject/subject.h"
 
@@ -101,9 +102,20 @@ static daybook_status open_input(listing *list, dbk_source *source, term_stream 
 
 // ---- Counting ---------------------------------------------------------------------------------------------
 
-// What a reader hides by max_age before a writer has removed it; a writer's maintenance does so every second.
-static bool is_expired(const listing *list, const dbk_stream *stream, int64_t recorded_ns) {
-    return list->store->read_only && dbk_clock_has_expired(list->store, stream, recorded_ns);
+// What a reader hides by max_age before a writer has removed it; a writer's maintenance does so every second. What
+// outlived its own time to live is hidden by both.
+static bool is_expired(const listing *list, const dbk_stream *stream, const dbk_event *event) {
+    return (list->store->read_only || event->ttl_s > 0) && dbk_clock_has_expired(list->store, stream, event);
+}
+
+// May some event of the stream in this segment be hidden so?
+static bool may_have_expired(const listing *list, const dbk_stream *stream, dbk_source *source) {
+    bool allows_ttl = dbk_stream_allows_ttl(stream);
+    if (!allows_ttl && (!list->store->read_only || dbk_stream_max_age_ns(stream) == 0)) return false;
+    int64_t now_ns = dbk_clock_expiry_ns(list->store);
+    int64_t first_ns = dbk_segment_get_summary(source->segment)->recorded_first_ns;
+    return (list->store->read_only && dbk_clock_has_aged_at(now_ns, stream, first_ns)) ||
+           (allows_ttl && dbk_expiry_may_be_due(source, now_ns));
 }
 
 // Is the subject at which it stands one to be visited? Of the others it only matters whether they have an
@@ -126,9 +138,7 @@ static bool is_plain(const listing *list, dbk_source *source) {
                                                        : true;
         if (!counts || (stream != NULL && in.first_position < atomic_load(&stream->first_position)))
             return false;
-        if (stream != NULL &&
-            is_expired(list, stream, dbk_segment_get_summary(source->segment)->recorded_first_ns))
-            return false;
+        if (stream != NULL && may_have_expired(list, stream, source)) return false;
     }
     return true;
 }
@@ -145,8 +155,8 @@ static void count_event(daybook_list_entry *entry, const dbk_event *event, bool 
 static bool event_counts(const listing *list, dbk_source *source, const dbk_event *event) {
     dbk_stream *stream = dbk_stream_table_find_id(list->store->streams, event->stream_id);
     return event->position <= list->durable && dbk_stream_is_asked_for(stream, list->stream, false) &&
-           event->position >= atomic_load(&stream->first_position) &&
-           !is_expired(list, stream, event->recorded_ns) && !dbk_source_is_dead(source, event->position);
+           event->position >= atomic_load(&stream->first_position) && !is_expired(list, stream, event) &&
+           !dbk_source_is_dead(source, event->position);
 }
 
 static daybook_status count_in_memtable(const listing *list, dbk_source *source, dbk_slice term,

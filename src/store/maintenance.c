@@ -18,6 +18,7 @@
 #include "store/commit.h"
 #include "store/consumer.h"
 #include "store/directory.h"
+#include "store/expiry.h"
 #include "store/maintenance.h"
 #include "store/reserve.h"
 
@@ -158,10 +159,14 @@ static void keep_first(daybook_status *status, daybook_status next) {
     if (*status == DAYBOOK_OK) *status = next;
 }
 
+static daybook_status expire_at(daybook_store *store, int64_t now_ns, daybook_error *error) {
+    return now_ns < atomic_load(&store->next_expiry_ns) ? DAYBOOK_OK : dbk_store_expire(store, true, error);
+}
+
 static daybook_status each_second(daybook_store *store, daybook_error *error) {
     struct dbk_maintenance *maintenance = store->maintenance;
     int64_t now_ns = store->vfs->clock_monotonic_ns(store->vfs);
-    if (now_ns < maintenance->next_second_ns) return DAYBOOK_OK;
+    if (now_ns < maintenance->next_second_ns) return expire_at(store, now_ns, error);
     maintenance->next_second_ns = now_ns + DBK_SECOND_NS;
     daybook_status status = dbk_store_trim_ages(store, error);
     keep_first(&status, write_witness(store, status == DAYBOOK_OK ? error : NULL));
@@ -276,6 +281,8 @@ static int64_t flusher_timeout_ns(daybook_store *store) {
     struct dbk_maintenance *maintenance = store->maintenance;
     int64_t now_ns = store->vfs->clock_monotonic_ns(store->vfs);
     int64_t until_ns = maintenance->next_second_ns;
+    int64_t expiry_ns = atomic_load(&store->next_expiry_ns);
+    if (expiry_ns < until_ns && maintenance->retry_at_ns <= now_ns) until_ns = expiry_ns;
     if (maintenance->retry_at_ns > now_ns && maintenance->retry_at_ns < until_ns)
         until_ns = maintenance->retry_at_ns;
     int64_t deferred_ns = dbk_commit_deferred_until(store);

@@ -7,8 +7,10 @@
 // Otherwise candidates are read from the newest on until one matches. No candidate, no read. Only segments
 // that pass the sieve are asked at all.
 // What its stream's max_age hides from reads does not count, whether limits have removed it or not. Since
-// `recorded` does not go back, the segment's first and last tell in most cases.
+// `recorded` does not go back, the segment's first and last tell in most cases. Nor does what outlived its own
+// time to live: where something of that kind is due in a segment, events are read (expiry.c).
 #include "base/assert.h"
+#include "store/expiry.h"
 #include "store/query.h"
 
 enum {
@@ -31,7 +33,7 @@ static bool event_counts(const search *searching, dbk_source *source, const dbk_
     if (!dbk_stream_is_asked_for(stream, searching->stream, false)) return false;
     if (event->position < atomic_load(&stream->first_position) || dbk_source_is_dead(source, event->position))
         return false;
-    if (dbk_clock_has_expired_at(searching->now_ns, stream, event->recorded_ns)) return false;
+    if (dbk_clock_has_expired_at(searching->now_ns, stream, event)) return false;
     for (size_t i = 0; i < searching->item_count; i++) {
         const daybook_query_item *item =
             (const daybook_query_item *)(const void *)((const char *)searching->items +
@@ -44,11 +46,18 @@ static bool event_counts(const search *searching, dbk_source *source, const dbk_
 // Has every event of the one stream asked for aged that was recorded then, or earlier?
 static bool has_aged(const search *searching, int64_t recorded_ns) {
     return searching->stream != NULL &&
-           dbk_clock_has_expired_at(searching->now_ns, searching->stream, recorded_ns);
+           dbk_clock_have_all_expired_at(searching->now_ns, searching->stream, recorded_ns);
+}
+
+// May some event of the stream in this segment have expired, so that the index does not decide?
+static bool may_have_expired(const search *searching, const dbk_stream *stream, dbk_source *source) {
+    int64_t first_ns = dbk_segment_get_summary(source->segment)->recorded_first_ns;
+    return dbk_clock_has_aged_at(searching->now_ns, stream, first_ns) ||
+           (dbk_stream_allows_ttl(stream) && dbk_expiry_may_be_due(source, searching->now_ns));
 }
 
 // Does a candidate's being there say everything? (Removal of single events is known without reading.)
-static bool index_decides(const search *searching, const dbk_source *source) {
+static bool index_decides(const search *searching, dbk_source *source) {
     for (size_t i = 0; i < searching->group.clause_count; i++) {
         if (!searching->group.clauses[i].exact || searching->group.clauses[i].term_count == 0) return false;
     }
@@ -58,9 +67,7 @@ static bool index_decides(const search *searching, const dbk_source *source) {
         if (i >= STREAMS_CHECKED_MAX || !dbk_stream_is_asked_for(stream, searching->stream, false))
             return false;
         if (in.first_position < atomic_load(&stream->first_position)) return false;
-        if (dbk_clock_has_expired_at(searching->now_ns, stream,
-                                     dbk_segment_get_summary(source->segment)->recorded_first_ns))
-            return false;
+        if (may_have_expired(searching, stream, source)) return false;
     }
     return true;
 }
@@ -85,7 +92,7 @@ static bool entry_answers(const search *searching, dbk_source *source, uint64_t 
     if (entry.count == 0 || entry.last_position < searching->from) return true;
     if (entry.last_position < atomic_load(&searching->stream->first_position)) return true;
     if (dbk_source_is_dead(source, entry.last_position) || entry.last_position > searching->to) return false;
-    if (has_aged(searching, dbk_segment_get_summary(source->segment)->recorded_first_ns)) return false;
+    if (may_have_expired(searching, searching->stream, source)) return false;
     *position_out = entry.last_position;
     *seq_out = entry.last_seq;
     return true;

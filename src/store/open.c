@@ -105,6 +105,8 @@ static daybook_status new_store(const daybook_open_options *given, daybook_store
     store->allocator = allocator;
     pthread_mutex_init(&store->state_lock, NULL);
     pthread_mutex_init(&store->removal_lock, NULL);
+    pthread_mutex_init(&store->expiry_lock, NULL);
+    atomic_init(&store->next_expiry_ns, INT64_MAX);
     pthread_mutex_init(&store->catalogue_lock, NULL);
     pthread_mutex_init(&store->consumers_lock, NULL);
     pthread_mutex_init(&store->view_lock, NULL);
@@ -145,6 +147,7 @@ static void free_store(daybook_store *store) {
     dbk_memory_vfs_free(store->owned_vfs);
     pthread_mutex_destroy(&store->state_lock);
     pthread_mutex_destroy(&store->removal_lock);
+    pthread_mutex_destroy(&store->expiry_lock);
     pthread_mutex_destroy(&store->catalogue_lock);
     pthread_mutex_destroy(&store->consumers_lock);
     pthread_mutex_destroy(&store->view_lock);

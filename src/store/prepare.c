@@ -109,6 +109,15 @@ static bool equals_ignoring_case(dbk_slice a, const char *lower) {
     return i == a.size && lower[i] == '\0';
 }
 
+static daybook_status check_ttl(const daybook_event *said, const daybook_stream_config *config,
+                                daybook_error *error) {
+    if (said->ttl_s == 0 || (config->flags & DAYBOOK_STREAM_ALLOW_TTL) != 0) return DAYBOOK_OK;
+    return dbk_fail(
+        error, DAYBOOK_EINVALID,
+        "stream %.*s does not allow events with a time to live of their own: edit it, or leave ttl_s 0",
+        (int)config->name.size, (const char *)config->name.data);
+}
+
 // Header Nats-Rollup (NATS ADR-7): what the event removes of what is older.
 static daybook_status find_roll_up(const daybook_event *said, const daybook_stream_config *config,
                                    dbk_append_event *event, daybook_error *error) {
@@ -155,13 +164,14 @@ static void hash_event(const dbk_append *append, dbk_append_event *event) {
 static daybook_status encode_event(dbk_append *append, const daybook_event *said, dbk_append_event *event,
                                    const uint8_t random[10], daybook_error *error) {
     const daybook_stream_config *config = atomic_load(&event->stream->config);
-    uint64_t size = message_size(said);
+    uint64_t size = append->is_marker ? 0 : message_size(said); // it takes the place of another
     if (config->max_msg_size > 0 && size > config->max_msg_size)
         return dbk_fail_limit(error, DAYBOOK_LIMIT_MAX_MSG_SIZE, config->max_msg_size, size,
                               "the event has %llu bytes of data and headers: stream %.*s allows %llu",
                               (unsigned long long)size, (int)config->name.size,
                               (const char *)config->name.data, (unsigned long long)config->max_msg_size);
-    DBK_TRY(find_roll_up(said, config, event, error));
+    DBK_TRY(check_ttl(said, config, error));
+    if (!append->is_marker) DBK_TRY(find_roll_up(said, config, event, error));
     if (event->roll_up.size > 0) append->has_roll_up = true;
     if (config->sync_interval_ns == 0 || event->roll_up.size > 0) append->deferrable = false;
     event->id_supplied = said->id.size > 0;
@@ -426,8 +436,11 @@ daybook_status dbk_append_init(dbk_append *append, daybook_store *store, const d
     daybook_receipt *receipts = append->receipts;
     bool durable = options != NULL && options->size >= offsetof(daybook_append_options, stream) &&
                    options->durable != 0;
-    *append = (dbk_append){
-        .store = store, .receipts = receipts, .rider_count = append->rider_count, .deferrable = !durable};
+    *append = (dbk_append){.store = store,
+                           .receipts = receipts,
+                           .rider_count = append->rider_count,
+                           .is_marker = append->is_marker,
+                           .deferrable = !durable};
     dbk_buf_init(&append->bodies, store->allocator, DAYBOOK_BATCH_SIZE_MAX);
     dbk_buf_init(&append->removals, store->allocator, DBK_RECORD_SIZE_MAX);
     if (store->read_only) return dbk_fail(error, DAYBOOK_EREADONLY, "the store is open for reading only");

@@ -13,9 +13,11 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "base/time.h"
 #include "daybook/subject.h"
 #include "store/commit.h"
 #include "store/consumer.h"
+#include "store/expiry.h"
 #include "store/ranges.h"
 
 enum { RANGES_PER_RECORD = 50000, SNAPSHOT_TRIES_MAX = 100 };
@@ -182,8 +184,11 @@ static daybook_status trim_oldest(daybook_store *store, dbk_stream *stream, dayb
     bool discards_old = config->discard == DAYBOOK_DISCARD_OLD;
     bool over_count = discards_old && config->max_msgs > 0 && count > config->max_msgs;
     bool over_bytes = discards_old && config->max_bytes > 0 && bytes > config->max_bytes;
-    if (count == 0 || (!over_count && !over_bytes && config->max_age_ns == 0)) return DAYBOOK_OK;
-    int64_t oldest_ns = config->max_age_ns == 0 ? INT64_MIN : dbk_clock_expiry_ns(store) - config->max_age_ns;
+    if (count == 0) return DAYBOOK_OK;
+    // Where events have times to live, age goes event by event (expiry.c): some may be there to stay.
+    bool ages = config->max_age_ns > 0 && (config->flags & DAYBOOK_STREAM_ALLOW_TTL) == 0;
+    if (!ages && !over_count && !over_bytes) return DAYBOOK_OK;
+    int64_t oldest_ns = ages ? dbk_clock_expiry_ns(store) - config->max_age_ns : INT64_MIN;
 
     daybook_query query;
     daybook_query_init(&query);
@@ -364,13 +369,187 @@ daybook_status dbk_store_remove_settled(daybook_store *store, dbk_stream *stream
     return status;
 }
 
+// A damaged block is told to whoever reads it. It must not keep a store from being opened for writing, nor
+// the limits of others from being enforced.
+static daybook_status pass_damage(daybook_store *store, daybook_status status, const daybook_error *detail,
+                                  daybook_error *error) {
+    if (status == DAYBOOK_EDAMAGED) {
+        dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", detail->message);
+        return DAYBOOK_OK;
+    }
+    if (status != DAYBOOK_OK && error != NULL) *error = *detail;
+    return status;
+}
+
+// ---- Times to live ----------------------------------------------------------------------------------------
+
+// One that is due: into the list, unless it has to stay for now.
+static daybook_status look_at_due(removal *removed, dbk_source *source, dbk_due *due, dbk_block_view *block,
+                                  int64_t now_ns, dbk_may_go may_go, void *context, daybook_error *error) {
+    due->is_done = due->position < atomic_load(&removed->stream->first_position) ||
+                   dbk_source_is_dead(source, due->position);
+    if (due->is_done) return DAYBOOK_OK;
+    dbk_event event;
+    daybook_status status = dbk_source_read(source, due->position, block, &event, error);
+    if (status != DAYBOOK_OK) {
+        due->is_done = status == DAYBOOK_ENOTFOUND;
+        return due->is_done ? DAYBOOK_OK : status;
+    }
+    // defensive: the index says what the event does not
+    bool is_due = event.stream_id == removed->stream->id && event.ttl_s > 0 &&
+                  dbk_event_expiry_ns(&event) <= now_ns;
+    DBK_ASSERT_SLOW(is_due);
+    due->is_done = !is_due;
+    if (!is_due) return DAYBOOK_OK;
+    bool goes = false;
+    DBK_TRY(may_go(context, removed->stream, &event, &goes, error));
+    if (goes && add_event(removed, &event) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory removing what has expired");
+    due->is_done = goes;
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_store_remove_due(daybook_store *store, dbk_stream *stream, dbk_source *source,
+                                    dbk_due *dues, size_t count, int64_t now_ns, dbk_may_go may_go,
+                                    void *context, daybook_error *error) {
+    if (pthread_mutex_trylock(&stream->trim_lock) != 0) return DAYBOOK_OK;
+    removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_LIMIT};
+    dbk_block_view block = {0};
+    daybook_status status = DAYBOOK_OK, trimmed;
+    bool is_damaged = false;
+    for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
+        status = look_at_due(&removed, source, &dues[i], &block, now_ns, may_go, context, error);
+        bool stays = status == DAYBOOK_EDAMAGED; // what lies in other blocks may go
+        if (stays) is_damaged = true;
+        if (stays) status = DAYBOOK_OK;
+    }
+    if (status == DAYBOOK_OK && is_damaged) status = DAYBOOK_EDAMAGED;
+    dbk_block_release(&block);
+    trimmed = trim_now(&removed, status == DAYBOOK_OK ? error : NULL);
+    if (trimmed == DAYBOOK_OK) {
+        dbk_consumers_drop_events(store, stream, &removed.seqs);
+    } else {
+        for (size_t i = 0; i < count; i++) dues[i].is_done = false; // dead ones are found so again
+    }
+    dbk_stream_unlock_trim(store, stream);
+    deinit_removal(&removed);
+    return status == DAYBOOK_OK ? trimmed : status;
+}
+
+// What ages goes by the mark as long as everything below is gone, then one by one: some have stayed.
+typedef struct aging {
+    removal removed;
+    int64_t now_ns;
+    dbk_may_go may_go;
+    void *context;
+    uint64_t aged_position; // everything below is gone, or never goes
+    bool goes_by_mark;
+    bool has_stayed; // one that is to go later
+} aging;
+
+static daybook_status look_at_aged(aging *of, const dbk_event *event, daybook_error *error) {
+    removal *removed = &of->removed;
+    bool goes = event->ttl_s != DAYBOOK_TTL_NEVER;
+    if (goes) DBK_TRY(of->may_go(of->context, removed->stream, event, &goes, error));
+    if (event->ttl_s != DAYBOOK_TTL_NEVER && !goes) of->has_stayed = true;
+    if (!of->has_stayed) of->aged_position = event->position + 1;
+    if (!goes) {
+        of->goes_by_mark = false;
+        return DAYBOOK_OK;
+    }
+    if (of->goes_by_mark) {
+        removed->removed_count++;
+        removed->removed_bytes += dbk_event_cost(event);
+        removed->first_seq = event->seq + 1;
+        removed->first_position = event->position + 1;
+        return DAYBOOK_OK;
+    }
+    if (add_event(removed, event) == DAYBOOK_OK) return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory removing what has expired");
+}
+
+static daybook_status remove_aged(aging *of, size_t count_max, bool *is_more_out, int64_t *next_ns_out,
+                                  daybook_error *error) {
+    dbk_stream *stream = of->removed.stream;
+    daybook_query query;
+    daybook_query_init(&query);
+    query.position_from = stream->aged_position;
+    of->aged_position = stream->aged_position;
+    of->goes_by_mark = atomic_load(&stream->first_position) >= stream->aged_position;
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(of->removed.store, &query, stream, &cursor, error));
+    daybook_recorded_event unused;
+    daybook_status status = DAYBOOK_OK;
+    size_t count = 0;
+    for (; status == DAYBOOK_OK && count < count_max; count++) {
+        if ((status = daybook_cursor_next(cursor, 0, &unused, error)) != DAYBOOK_OK) break;
+        const dbk_event *event = dbk_cursor_event(cursor);
+        bool has_aged = dbk_clock_has_aged_at(of->now_ns, stream, event->recorded_ns);
+        if (!has_aged) *next_ns_out = dbk_time_after(event->recorded_ns, dbk_stream_max_age_ns(stream));
+        if (!has_aged) break;
+        status = look_at_aged(of, event, error);
+    }
+    daybook_cursor_close(cursor);
+    if (status != DAYBOOK_OK && status != DAYBOOK_END) return status;
+    DBK_TRY(trim_now(&of->removed, error));
+    dbk_consumers_drop_events(of->removed.store, stream, &of->removed.seqs);
+    if (of->has_stayed) *next_ns_out = of->now_ns;
+    *is_more_out = count == count_max &&
+                   (of->removed.removed_count > 0 || of->aged_position > stream->aged_position);
+    stream->aged_position = of->aged_position;
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_store_remove_aged(daybook_store *store, dbk_stream *stream, size_t count_max,
+                                     int64_t now_ns, dbk_may_go may_go, void *context, bool *is_more_out,
+                                     int64_t *next_ns_out, daybook_error *error) {
+    *is_more_out = false;
+    *next_ns_out = INT64_MAX;
+    if (atomic_load(&stream->message_count) == 0 || pthread_mutex_trylock(&stream->trim_lock) != 0)
+        return DAYBOOK_OK;
+    aging of = {.removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_LIMIT},
+                .now_ns = now_ns,
+                .may_go = may_go,
+                .context = context};
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status status = remove_aged(&of, count_max, is_more_out, next_ns_out, &detail);
+    dbk_stream_unlock_trim(store, stream);
+    deinit_removal(&of.removed);
+    return pass_damage(store, status, &detail, error);
+}
+
+// Those of the oldest that max_age hides, where some may stay, and those hidden by their own times to live.
+static daybook_status count_with_ttls(daybook_store *store, dbk_stream *stream, int64_t now_ns,
+                                      uint64_t *count_out, uint64_t *bytes_out, daybook_error *error) {
+    DBK_TRY(dbk_expiry_count(store, stream, now_ns, count_out, bytes_out, error));
+    if (dbk_stream_max_age_ns(stream) == 0) return DAYBOOK_OK;
+    daybook_query query;
+    daybook_query_init(&query);
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(store, &query, stream, &cursor, error));
+    daybook_status status;
+    daybook_recorded_event event;
+    while ((status = daybook_cursor_next(cursor, 0, &event, error)) == DAYBOOK_OK &&
+           dbk_clock_has_aged_at(now_ns, stream, event.recorded_ns)) {
+        if (event.event.ttl_s == DAYBOOK_TTL_NEVER) continue;
+        ++*count_out;
+        *bytes_out += dbk_event_cost(dbk_cursor_event(cursor));
+    }
+    daybook_cursor_close(cursor);
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
 daybook_status dbk_store_count_expired(daybook_store *store, dbk_stream *stream, uint64_t *count_out,
                                        uint64_t *bytes_out, daybook_error *error) {
     *count_out = *bytes_out = 0;
     const daybook_stream_config *config = atomic_load(&stream->config);
-    if (!store->read_only || config->max_age_ns == 0 || atomic_load(&stream->message_count) == 0)
+    bool allows_ttl = (config->flags & DAYBOOK_STREAM_ALLOW_TTL) != 0;
+    if (!store->read_only || (config->max_age_ns == 0 && !allows_ttl) ||
+        atomic_load(&stream->message_count) == 0)
         return DAYBOOK_OK;
     int64_t now_ns = dbk_clock_expiry_ns(store);
+    if (allows_ttl) return count_with_ttls(store, stream, now_ns, count_out, bytes_out, error);
     daybook_query query;
     daybook_query_init(&query);
     daybook_cursor *cursor;
@@ -398,19 +577,7 @@ daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error) {
         if (config->max_age_ns > 0) status = dbk_store_trim(store, streams[i], daybook_bytes(NULL, 0), error);
     }
     dbk_free(store->allocator, streams);
-    return status;
-}
-
-// A damaged block is told to whoever reads it. It must not keep a store from being opened for writing, nor
-// the limits of others from being enforced.
-static daybook_status pass_damage(daybook_store *store, daybook_status status, const daybook_error *detail,
-                                  daybook_error *error) {
-    if (status == DAYBOOK_EDAMAGED) {
-        dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", detail->message);
-        return DAYBOOK_OK;
-    }
-    if (status != DAYBOOK_OK && error != NULL) *error = *detail;
-    return status;
+    return status == DAYBOOK_OK ? dbk_store_expire(store, true, error) : status;
 }
 
 static daybook_status trim_past_damage(daybook_store *store, dbk_stream *stream, dbk_slice subject,

@@ -8,6 +8,7 @@
 // for the whole append: by the clock of reads, so that conditions count what reads give.
 #include "base/assert.h"
 #include "store/commit.h"
+#include "store/expiry.h"
 #include "store/query.h"
 #include "subject/subject.h"
 
@@ -73,7 +74,7 @@ bool dbk_append_knows(const dbk_append *append, const dbk_stream *stream, dbk_so
                       const dbk_event *stored, bool *dead_out) {
     dbk_liveness liveness = dbk_source_liveness(source, stored->position);
     if (liveness == DBK_LIVE) liveness = dbk_stream_liveness(stream, stored->position);
-    if (liveness == DBK_LIVE && dbk_clock_has_expired_at(append->expiry_ns, stream, stored->recorded_ns))
+    if (liveness == DBK_LIVE && dbk_clock_has_expired_at(append->expiry_ns, stream, stored))
         liveness = DBK_REMOVED;
     *dead_out = liveness != DBK_LIVE;
     return (liveness != DBK_REMOVED && !ids_age(stream)) || in_window(append, stream, stored->recorded_ns);
@@ -339,8 +340,11 @@ static void trim_aged(dbk_append *append) {
     for (size_t i = 0; i < append->count; i++) {
         dbk_stream *stream = append->events[i].stream;
         const daybook_stream_config *config = atomic_load(&stream->config);
-        if (stream == trimmed || config->max_age_ns == 0 || config->discard != DAYBOOK_DISCARD_NEW) continue;
-        (void)dbk_store_trim(append->store, stream, daybook_bytes(NULL, 0), NULL);
+        if (stream == trimmed || config->discard != DAYBOOK_DISCARD_NEW) continue;
+        if (dbk_stream_allows_ttl(stream) && dbk_store_has_expired(append->store))
+            (void)dbk_store_expire(append->store, false, NULL);
+        if (!dbk_stream_allows_ttl(stream) && config->max_age_ns > 0)
+            (void)dbk_store_trim(append->store, stream, daybook_bytes(NULL, 0), NULL);
         trimmed = stream;
     }
 }

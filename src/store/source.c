@@ -23,6 +23,7 @@ static daybook_status new_source(const daybook_allocator *allocator, dbk_memtabl
         return DAYBOOK_ENOMEM;
     }
     pthread_rwlock_init(&source->dead.lock, NULL);
+    pthread_mutex_init(&source->expiry.lock, NULL);
     atomic_init(&source->refs, 1);
     source->allocator = allocator;
     source->memtable = memtable;
@@ -70,6 +71,8 @@ void dbk_source_unref(dbk_source *source) {
     roaring_bitmap_free(source->dead.removed);
     roaring_bitmap_free(source->dead.for_ever);
     pthread_rwlock_destroy(&source->dead.lock);
+    pthread_mutex_destroy(&source->expiry.lock);
+    dbk_free(source->allocator, source->expiry.items);
     dbk_free(source->allocator, source);
 }
 

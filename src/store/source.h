@@ -27,6 +27,18 @@ typedef struct dbk_dead_set {
     bool changed;               // differs from that file; guarded by lock
 } dbk_dead_set;
 
+/// What of a source expires by its own time to live (expiry.c).
+typedef struct dbk_expiry {
+    // Segments: the lowest second in which something may be due; 0: not known yet. Never too high
+    atomic_uint_fast64_t next_second;
+    int64_t retry_ns; // an index that could not be read is not asked before; under store->expiry_lock
+    // Memory tables: a heap by second of what was inserted up to seen_end.
+    pthread_mutex_t lock;
+    struct dbk_due *items; // this and what follows guarded by lock
+    size_t count, capacity;
+    uint64_t seen_end;
+} dbk_expiry;
+
 typedef struct dbk_source {
     atomic_uint refs;
     const daybook_allocator *allocator;
@@ -37,6 +49,7 @@ typedef struct dbk_source {
     _Atomic uint64_t
         position_last; // of its range; UINT64_MAX for the active memory table, set when it is frozen
     dbk_dead_set dead;
+    dbk_expiry expiry;
 } dbk_source;
 
 /// Takes over the reference on memtable or segment on success.

@@ -9,6 +9,7 @@
 // Locks, in the order they may be taken (a later one while holding an earlier one, never the reverse):
 //   consumers_lock, and change_lock and fetch_lock of consumers (consumer.h); the other two there are leaves
 //   catalogue_lock    one change of streams at a time
+//   expiry_lock       one round of removing what has expired; only ever tried
 //   stream->trim_lock removals of one stream (several: ascending by id)
 //   maintenance_lock  changes of the view: rotation, a flush or merge taking effect; short but for rotation,
 //                     which waits in the commit queue
@@ -93,6 +94,12 @@ struct daybook_store {
     // Of the manifest, for the live page and for info.
     atomic_uint_fast64_t manifest_edit, segment_count, segment_bytes, journal_bytes;
     atomic_bool poisoned;
+
+    pthread_mutex_t expiry_lock;
+    atomic_uint markers_under_way; // submitted, not stored or refused yet (expiry.c)
+    atomic_int_fast64_t
+        next_expiry_ns;             // monotonic: a round is due before the second has passed; INT64_MAX: none
+    atomic_int_fast64_t expired_ns; // monotonic: of the last round
 
     pthread_mutex_t removal_lock;
     pthread_mutex_t catalogue_lock; // one change of the catalogue at a time; taken before everything else
@@ -233,11 +240,26 @@ daybook_status dbk_store_remove_settled(daybook_store *store, dbk_stream *stream
                                         uint64_t seq_last,
                                         bool (*may_go)(void *context, const dbk_event *event), void *context,
                                         daybook_error *error);
-/// What a reader's counts of a stream hold too much: the events max_age hides that no writer has removed yet.
+struct dbk_due; // expiry.h
+/// Of a stream that allows times to live. Looks at each event whether it may go (for errors see there).
+typedef daybook_status (*dbk_may_go)(void *context, dbk_stream *stream, const dbk_event *event,
+                                     bool *may_go_out, daybook_error *error);
+/// Remove what is due of these, ascending by position, of one stream and source; is_done says of which nothing is
+/// left. Does nothing where somebody else is removing from the stream.
+daybook_status dbk_store_remove_due(daybook_store *store, dbk_stream *stream, dbk_source *source,
+                                    struct dbk_due *dues, size_t count, int64_t now_ns, dbk_may_go may_go,
+                                    void *context, daybook_error *error);
+/// Look at up to `count_max` of the oldest events whether max_age removes them. *is_more_out: it got on, and there is
+/// more; *next_ns_out: when there is again, INT64_MAX where there is nothing that ages.
+daybook_status dbk_store_remove_aged(daybook_store *store, dbk_stream *stream, size_t count_max,
+                                     int64_t now_ns, dbk_may_go may_go, void *context, bool *is_more_out,
+                                     int64_t *next_ns_out, daybook_error *error);
+/// What a reader's counts of a stream hold too much: the events reads hide that no writer has removed yet.
 /// 0 in a writer, whose maintenance removes them. Reads as many events.
 daybook_status dbk_store_count_expired(daybook_store *store, dbk_stream *stream, uint64_t *count_out,
                                        uint64_t *bytes_out, daybook_error *error);
-/// Enforce max_age everywhere, and the limits that are owed; called by maintenance about once a second.
+/// Enforce max_age and times to live everywhere, and the limits that are owed; called by maintenance about once a
+/// second.
 daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error);
 /// Enforce all limits after recovery (trims may not have reached the journal), those by subject for subjects
 /// of events from position_from on; called once by open.

@@ -11,6 +11,7 @@
 // Version 3, of one that has attributes or a first seq above 1, or knows ids in the window only: the same as
 // version 1,
 //   and behind it u8 retention (0 to 2), varint first seq (at least 1), text attributes.
+// Version 4, of one whose events may have times to live: the same as version 3, and varint delete_marker_ttl_s.
 #include "store/streams.h"
 
 #include <stdio.h>
@@ -19,10 +20,16 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/hash_map.h"
+#include "daybook/event.h"
 #include "store/filter_tree.h"
 #include "subject/subject.h"
 
-enum { STREAM_VALUE_VERSION = 1, STREAM_VALUE_RETENTION = 2, STREAM_VALUE_ATTRIBUTES = 3 };
+enum {
+    STREAM_VALUE_VERSION = 1,
+    STREAM_VALUE_RETENTION = 2,
+    STREAM_VALUE_ATTRIBUTES = 3,
+    STREAM_VALUE_TTL = 4
+};
 #define DUPLICATE_WINDOW_DEFAULT_NS (INT64_C(120) * 1000 * 1000 * 1000)
 #define FIRST_SEQ_MAX ((UINT64_C(1) << 62) - 1) // there is always one behind it
 
@@ -40,6 +47,7 @@ struct dbk_stream_table {
     size_t retired_capacity;
     uint32_t next_id;
     atomic_bool has_ages; // never taken back; read without lock
+    atomic_bool has_ttls; // the same
     bool has_gap;         // what a lost record explains is no contradiction
 };
 
@@ -163,6 +171,11 @@ daybook_status dbk_stream_config_validate(const daybook_stream_config *config, d
         return dbk_fail(error, DAYBOOK_EINVALID,
                         "the attributes have %zu bytes: at most %d are allowed; shorten them",
                         config->attributes.size, DAYBOOK_ATTRIBUTES_SIZE_MAX);
+    if (config->delete_marker_ttl_s < 0 || config->delete_marker_ttl_s > DAYBOOK_TTL_S_MAX ||
+        (config->delete_marker_ttl_s > 0 && (config->flags & DAYBOOK_STREAM_ALLOW_TTL) == 0))
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "delete_marker_ttl_s is %lld: give 1 to %d and DAYBOOK_STREAM_ALLOW_TTL, or 0",
+                        (long long)config->delete_marker_ttl_s, DAYBOOK_TTL_S_MAX);
     if (config->first_seq > FIRST_SEQ_MAX)
         return dbk_fail(error, DAYBOOK_EINVALID, "the first seq is too great: use one below 2^62");
     return DAYBOOK_OK;
@@ -216,6 +229,7 @@ static uint64_t first_seq_of(const daybook_stream_config *config) {
 
 // The least that says it all, so that older programs refuse what they do not know, and only that.
 static uint8_t value_version(const daybook_stream_config *config) {
+    if ((config->flags & DAYBOOK_STREAM_ALLOW_TTL) != 0) return STREAM_VALUE_TTL;
     if (config->attributes.size > 0 || first_seq_of(config) > 1 ||
         (config->flags & DAYBOOK_STREAM_IDS_IN_WINDOW) != 0)
         return STREAM_VALUE_ATTRIBUTES;
@@ -244,10 +258,11 @@ daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *confi
     dbk_buf_append_varint(buf, config->subject_count);
     for (size_t i = 0; i < config->subject_count; i++) dbk_buf_append_text(buf, config->subjects[i]);
     if (version != STREAM_VALUE_VERSION) dbk_buf_append_u8(buf, (uint8_t)config->retention);
-    if (version == STREAM_VALUE_ATTRIBUTES) {
+    if (version >= STREAM_VALUE_ATTRIBUTES) {
         dbk_buf_append_varint(buf, first_seq_of(config));
         dbk_buf_append_text(buf, config->attributes);
     }
+    if (version >= STREAM_VALUE_TTL) dbk_buf_append_varint(buf, (uint64_t)config->delete_marker_ttl_s);
     return dbk_buf_status(buf);
 }
 
@@ -258,6 +273,11 @@ static bool read_added(dbk_reader *reader, uint8_t version, daybook_stream_confi
     if (version == STREAM_VALUE_RETENTION) return config->retention != DAYBOOK_RETENTION_LIMITS;
     config->first_seq = dbk_read_varint(reader);
     config->attributes = dbk_read_text(reader);
+    bool has_ttl_flag = (config->flags & DAYBOOK_STREAM_ALLOW_TTL) != 0;
+    if (has_ttl_flag != (version >= STREAM_VALUE_TTL)) return false;
+    uint64_t ttl_s = has_ttl_flag ? dbk_read_varint(reader) : 0;
+    if (ttl_s > DAYBOOK_TTL_S_MAX) return false;
+    config->delete_marker_ttl_s = (int64_t)ttl_s;
     return config->first_seq > 0;
 }
 
@@ -266,7 +286,7 @@ daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stre
     dbk_reader reader;
     dbk_reader_init(&reader, value);
     uint8_t version = dbk_read_u8(&reader);
-    if (version < STREAM_VALUE_VERSION || version > STREAM_VALUE_ATTRIBUTES)
+    if (version < STREAM_VALUE_VERSION || version > STREAM_VALUE_TTL)
         return reader.failed ? DAYBOOK_EDAMAGED : DAYBOOK_EFORMAT;
     daybook_stream_config config = {.size = sizeof config};
     uint32_t id = dbk_read_u32(&reader);
@@ -319,8 +339,19 @@ bool dbk_stream_table_has_ages(const dbk_stream_table *table) {
     return atomic_load_explicit(&((dbk_stream_table *)(uintptr_t)table)->has_ages, memory_order_relaxed);
 }
 
+bool dbk_stream_allows_ttl(const dbk_stream *stream) {
+    return (config_of(stream)->flags & DAYBOOK_STREAM_ALLOW_TTL) != 0;
+}
+
+bool dbk_stream_table_has_ttls(const dbk_stream_table *table) {
+    return atomic_load_explicit(&((dbk_stream_table *)(uintptr_t)table)->has_ttls, memory_order_relaxed);
+}
+
 static void note_age(dbk_stream_table *table, const daybook_stream_config *config) {
-    if (config->max_age_ns > 0) atomic_store_explicit(&table->has_ages, true, memory_order_relaxed);
+    bool allows_ttl = (config->flags & DAYBOOK_STREAM_ALLOW_TTL) != 0;
+    if (allows_ttl) atomic_store_explicit(&table->has_ttls, true, memory_order_relaxed);
+    if (config->max_age_ns > 0 || allows_ttl)
+        atomic_store_explicit(&table->has_ages, true, memory_order_relaxed);
 }
 
 static uint64_t text_hash(dbk_slice text) {
@@ -490,6 +521,11 @@ static daybook_status check(dbk_stream_table *table, const dbk_stream *stream,
                         "aggregate, storage, retention, the first seq and how long ids of stream %.*s are "
                         "known are fixed at "
                         "creation; make another stream",
+                        (int)config->name.size, (const char *)config->name.data);
+    if (stream != NULL && dbk_stream_allows_ttl(stream) && (config->flags & DAYBOOK_STREAM_ALLOW_TTL) == 0)
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "stream %.*s allows times to live, and may hold events that have one: keep "
+                        "DAYBOOK_STREAM_ALLOW_TTL",
                         (int)config->name.size, (const char *)config->name.data);
     return check_overlap(table, stream, config, error);
 }

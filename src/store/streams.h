@@ -34,6 +34,8 @@ typedef struct dbk_stream {
     atomic_uint_fast64_t byte_count;
     atomic_uint_fast64_t published_seq; // last durable seq
     atomic_int_fast64_t last_recorded_ns;
+    // Of a stream that allows times to live: what lies below and has aged is removed, or never goes. Under trim_lock
+    uint64_t aged_position;
     bool
         // its limits may have become tighter: all its subjects are trimmed again; recovery only
         updated_in_replay;
@@ -101,7 +103,11 @@ bool dbk_stream_table_has_gap(dbk_stream_table *table);
 bool dbk_stream_is_asked_for(const dbk_stream *stream, const dbk_stream *only, bool includes_internal);
 /// 0: events do not age.
 int64_t dbk_stream_max_age_ns(const dbk_stream *stream);
-/// Has any stream had a max_age since the store was opened?
+/// Have its events times to live of their own, or may they come?
+bool dbk_stream_allows_ttl(const dbk_stream *stream);
+/// Has any stream allowed that since the store was opened?
+bool dbk_stream_table_has_ttls(const dbk_stream_table *table);
+/// Has any stream had a max_age, or allowed times to live, since the store was opened?
 bool dbk_stream_table_has_ages(const dbk_stream_table *table);
 
 /// NULL when absent (or removed).

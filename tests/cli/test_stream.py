@@ -34,6 +34,19 @@ class Stream(Case):
         self.ok("append", subject)
         return self.events(subject)[0].get("aggregate")
 
+    def test_times_to_live(self):
+        self.ok("stream", "add", "T", "t.>", "--allow-ttl", "--marker-ttl", "90s")
+        self.assertEqual((True, "1m30s"), (self.info("T")["allow_ttl"], self.info("T")["marker_ttl"]))
+        self.assertIn("allow-ttl", self.ok("stream", "info", "T").out)
+        self.assertNotIn("allow_ttl", self.info("A"))
+        self.ok("append", "t.1", "x", "--ttl", "1h")
+        self.ok("append", "t.2", "x", "--ttl", "1s")
+        self.assertEqual(2, len(self.events("t.>")))
+        time.sleep(1.1)
+        self.assertEqual(["t.1"], [event["subject"] for event in self.events("t.>")])
+        self.fails(USAGE, "append", "a.1.x", "x", "--ttl", "1s")
+        self.fails(USAGE, "append", "t.1", "x", "--ttl", "1ms")
+
     def test_aggregate_tokens(self):
         self.ok("stream", "add", "THREE", "--subjects", "three.>,drei.>", "--aggregate", "3")
         self.ok("stream", "add", "NONE", "none.>", "--aggregate", "0")

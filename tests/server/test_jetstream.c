@@ -487,7 +487,7 @@ static void a_push_consumer_in_use_is_not_taken_away(void **state) {
 static void what_is_not_done_is_refused(void **state) {
     fixture *of = *state;
     check_and_free(ask(of, "$JS.API.STREAM.CREATE.S", NULL, 0,
-                       "{\"name\":\"S\",\"subjects\":[\"s\"],\"allow_msg_ttl\":true}"),
+                       "{\"name\":\"S\",\"subjects\":[\"s\"],\"allow_msg_counter\":true}"),
                    "\"err_code\":10052");
 }
 

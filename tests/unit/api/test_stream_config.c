@@ -404,16 +404,13 @@ static void limits_of_the_server_hold(void **state) {
 
 static void what_a_server_lacks_is_refused(void **state) {
     (void)state;
-    const dbk_api_stream_limits lacking = {
-        .lacks = DBK_API_LACKS_REPUBLISH | DBK_API_LACKS_SUBJECT_TRANSFORM | DBK_API_LACKS_MESSAGE_TTL};
+    const dbk_api_stream_limits lacking = {.lacks = DBK_API_LACKS_REPUBLISH |
+                                                    DBK_API_LACKS_SUBJECT_TRANSFORM};
     static const refusal lacks[] = {
         {"{\"name\":\"S\",\"republish\":{\"src\":\">\",\"dest\":\"out.>\"}}", 10052,
          "republish is not supported by this server"},
         {"{\"name\":\"S\",\"subject_transform\":{\"src\":\"S\",\"dest\":\"T\"}}", 10052,
          "subject transforms are not supported by this server"},
-        {"{\"name\":\"S\",\"allow_msg_ttl\":true}", 10052, "per-message TTL is not supported by this server"},
-        {"{\"name\":\"S\",\"subject_delete_marker_ttl\":1000000000}", 10052,
-         "per-message TTL is not supported by this server"},
     };
     for (size_t i = 0; i < sizeof lacks / sizeof *lacks; i++) {
         check_refusal(&newest, &lacks[i], &lacking, false);
@@ -541,8 +538,9 @@ static void what_the_store_says_counts(void **state) {
     assert_true(dbk_api_stream_config_to_store(&config, NULL, arena, &stored, &error));
     assert_int_equal(stored.max_msgs, 2);
     assert_int_equal(stored.flags, DAYBOOK_STREAM_ALLOW_ROLLUP | DAYBOOK_STREAM_DENY_DELETE |
-                                       DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT |
+                                       DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT | DAYBOOK_STREAM_ALLOW_TTL |
                                        DAYBOOK_STREAM_OTHER_SUBJECTS); // it has a transform
+    assert_int_equal(stored.delete_marker_ttl_s, 12);
     stored.max_msgs = 0;
     stored.flags = DAYBOOK_STREAM_INTERNAL | DAYBOOK_STREAM_DENY_PURGE;
     assert_true(dbk_api_stream_config_from_store(&stored, arena, &config, &error));

@@ -109,9 +109,9 @@ static void ttl_is_seconds_a_duration_or_never(void **state) {
         {"1500ms", INT64_C(1000000000)},
         {"1h", INT64_C(3600000000000)},
         {"9223372036854775807", INT64_C(9223372036000000000)},
+        {"99999999999999999999", INT64_C(9223372036000000000)},
     };
-    static const char *const bad[] = {"",    "0", "-1", "-5s", "999ms", "soon", "1d", "99999999999999999999",
-                                      "neve"};
+    static const char *const bad[] = {"", "0", "-1", "-5s", "999ms", "soon", "1d", "1.5", "+1", "neve"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         int64_t ttl_ns = 77;
         if (!dbk_api_parse_ttl(daybook_text(good[i].text), &ttl_ns) || ttl_ns != good[i].ttl_ns)

@@ -93,6 +93,38 @@ static void absent_fields_have_no_terms(void **state) {
     dbk_buf_deinit(&buf);
 }
 
+// 2,000,000,000 and a half seconds after 1970, and 3 seconds: whole ones, rounded up.
+static void a_time_to_live_is_a_term_by_its_second(void **state) {
+    (void)state;
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("x");
+    for (event.ttl_s = DAYBOOK_TTL_NEVER; event.ttl_s <= 3; event.ttl_s += 4) {
+        dbk_buf buf;
+        dbk_event decoded;
+        decode(&event, 0, &buf, &decoded);
+        decoded.recorded_ns = INT64_C(2000000000500000000);
+        seen_terms seen = {.count = 0};
+        assert_int_equal(dbk_event_visit_terms(&decoded, note, &seen), DAYBOOK_OK);
+        assert_int_equal(seen.count, event.ttl_s == 3 ? 5 : 4);
+        dbk_buf_deinit(&buf);
+    }
+    assert_true(dbk_expiry_second(0) == 0 && dbk_expiry_second(-1) == 0 && dbk_expiry_second(1) == 1);
+    assert_true(dbk_expiry_second(1000000000) == 1 && dbk_expiry_second(1000000001) == 2);
+    assert_true(dbk_expiry_second(INT64_MAX) == 9223372037);
+    dbk_term lower, upper;
+    uint64_t second;
+    uint32_t stream_id;
+    dbk_term_make_expiry(&lower, 255, UINT32_MAX);
+    dbk_term_make_expiry(&upper, 256, 1);
+    assert_true(dbk_slice_compare(dbk_term_slice(&lower), dbk_term_slice(&upper)) < 0);
+    assert_true(dbk_term_read_expiry(dbk_term_slice(&upper), &second, &stream_id) && second == 256 &&
+                stream_id == 1);
+    assert_false(dbk_term_read_expiry(daybook_bytes(upper.bytes, upper.size - 1), &second, &stream_id));
+    upper.bytes[0] = 14;
+    assert_false(dbk_term_read_expiry(dbk_term_slice(&upper), &second, &stream_id));
+}
+
 static void a_failing_visit_stops(void **state) {
     (void)state;
     daybook_event event;
@@ -138,6 +170,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_event_has_all_its_terms_once),
         cmocka_unit_test(absent_fields_have_no_terms),
+        cmocka_unit_test(a_time_to_live_is_a_term_by_its_second),
         cmocka_unit_test(a_failing_visit_stops),
         cmocka_unit_test(a_subject_that_ends_in_a_dot_has_no_empty_token),
         cmocka_unit_test(terms_of_a_stream_sort_together),

@@ -341,6 +341,8 @@ static void make_random_event(random_event *made) {
     if (random_below(2)) event->causation = random_id(made);
     if (random_below(2)) event->actor = random_text(made, 1, DAYBOOK_TEXT_SIZE_MAX);
     if (random_below(2)) event->time_ns = (int64_t)next_random() >> random_below(40) >> 1;
+    if (random_below(2)) event->ttl_s = (int64_t)random_below(3) - 1;
+    if (random_below(4) == 0) event->ttl_s = (int64_t)(next_random() % DAYBOOK_TTL_S_MAX) + 1;
     event->tags = made->tags;
     event->tag_count = random_below(2) ? random_below(random_below(4) == 0 ? DAYBOOK_TAG_COUNT_MAX + 1 : 6)
                                        : 0;
@@ -393,6 +395,7 @@ static void assert_same_event(const daybook_event *event, const dbk_event *back)
     if (event->id.size > 0) assert_key(back->id_key, event->id);
     assert_int_equal((back->flags & DBK_EVENT_ID_MADE) != 0, event->id.size == 0);
     assert_true(back->time_ns == (event->time_ns == DAYBOOK_TIME_NONE ? 1234 : event->time_ns));
+    assert_true(back->ttl_s == event->ttl_s);
     assert_same_tags(event, back);
     dbk_slice left = back->headers;
     dbk_slice text;

@@ -71,6 +71,41 @@ static void direct_ones_say_where_they_are_from(void **state) {
           said, "hello");
 }
 
+static void what_the_server_says_is_not_forged(void **state) {
+    (void)state;
+    const daybook_header headers[] = {
+        {daybook_text("Nats-Sequence"), daybook_text("1")},
+        {daybook_text("Nats-Stream"), daybook_text("T")},
+        {daybook_text("Nats-Time-Stamp"), daybook_text("t")},
+        {daybook_text("Nats-Subject"), daybook_text("t.1")},
+        {daybook_text("Nats-Num-Pending"), daybook_text("9")},
+        {daybook_text("Nats-Last-Sequence"), daybook_text("9")},
+        {daybook_text("Nats-UpTo-Sequence"), daybook_text("9")},
+        {daybook_text("Nats-Msg-Size"), daybook_text("9")},
+        {daybook_text("Nats-Pin-Id"), daybook_text("p")},
+        {daybook_text("Nats-"), daybook_text("x")},
+    };
+    daybook_recorded_event event = make_event();
+    event.event.headers = headers;
+    event.event.header_count = 10;
+    check(&event, &(dbk_event_extras){0},
+          "NATS/1.0\r\nNats-Sequence: 1\r\nNats-Stream: T\r\nNats-Time-Stamp: t\r\nNats-Subject: t.1\r\n"
+          "Nats-Num-Pending: 9\r\nNats-Last-Sequence: 9\r\nNats-UpTo-Sequence: 9\r\nNats-Msg-Size: 9\r\n"
+          "Nats-Pin-Id: p\r\nNats-: x\r\n\r\n",
+          "hello");
+    check(&event,
+          &(dbk_event_extras){.is_direct = true,
+                              .is_one_of_many = true,
+                              .headers_only = true,
+                              .data_size = 5,
+                              .pin_id = daybook_text("q")},
+          "NATS/1.0\r\nNats-: x\r\nNats-Msg-Size: 5\r\nNats-Pin-Id: q\r\nNats-Stream: S\r\nNats-Subject: "
+          "s.1\r\n"
+          "Nats-Sequence: 7\r\nNats-Time-Stamp: 2023-11-14T22:13:20.25Z\r\nNats-Num-Pending: 0\r\n"
+          "Nats-Last-Sequence: 0\r\n\r\n",
+          "");
+}
+
 static void the_largest_fit(void **state) {
     (void)state;
     char subject[DAYBOOK_SUBJECT_SIZE_MAX], stream[255];
@@ -101,6 +136,7 @@ int main(void) {
         cmocka_unit_test(plain_ones_have_no_headers),
         cmocka_unit_test(headers_come_as_they_were),
         cmocka_unit_test(direct_ones_say_where_they_are_from),
+        cmocka_unit_test(what_the_server_says_is_not_forged),
         cmocka_unit_test(the_largest_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,600 @@
+// SPDX-License-Identifier: Apache-2.0
+// Times to live and markers, on a simulated machine: what expires when, for whom, and what is left of it.
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/time.h"
+#include "daybook/daybook.h"
+#include "io/sim/sim.h"
+
+typedef struct fixture {
+    dbk_sim *sim;
+    daybook_vfs *vfs;
+    daybook_store *store;
+} fixture;
+
+static daybook_store *open_store(fixture *at, unsigned flags) {
+    daybook_open_options options;
+    daybook_open_options_init(&options);
+    options.vfs = at->vfs;
+    options.flags = DAYBOOK_OPEN_NO_BACKGROUND | flags;
+    options.journal_max_bytes = 8 << 20;
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_store *store = NULL;
+    if (daybook_open("/s", &options, &store, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
+    return store;
+}
+
+static void configure(fixture *at, daybook_stream_config said, bool is_new) {
+    daybook_slice subject = daybook_text("s.>");
+    said.name = daybook_text("S");
+    said.subjects = &subject;
+    said.subject_count = 1;
+    said.flags |= DAYBOOK_STREAM_ALLOW_TTL;
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_status status = is_new ? daybook_stream_add(at->store, &said, &error)
+                                   : daybook_stream_update(at->store, &said, &error);
+    if (status != DAYBOOK_OK) fail_msg("%s", error.message);
+}
+
+static daybook_stream_config plain(void) {
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    config.aggregate_tokens = 0;
+    return config;
+}
+
+static int set_up(void **state) {
+    static fixture only;
+    fixture *at = &only;
+    memset(at, 0, sizeof *at);
+    if (dbk_sim_new(7, &at->sim) != DAYBOOK_OK) return -1;
+    at->vfs = dbk_sim_vfs(at->sim);
+    at->store = open_store(at, 0);
+    *state = at;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    fixture *at = *state;
+    daybook_status status = daybook_close(at->store, NULL);
+    dbk_sim_free(at->sim);
+    return status == DAYBOOK_OK ? 0 : -1;
+}
+
+static uint64_t append_with(fixture *at, const char *subject, int64_t ttl_s, const daybook_header *headers,
+                            size_t count) {
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text(subject);
+    event.data = daybook_text("data");
+    event.ttl_s = ttl_s;
+    event.headers = headers;
+    event.header_count = count;
+    daybook_receipt receipt;
+    daybook_error error;
+    daybook_error_init(&error);
+    if (daybook_append(at->store, &event, 1, NULL, &receipt, &error) != DAYBOOK_OK)
+        fail_msg("%s", error.message);
+    return receipt.seq;
+}
+
+static uint64_t append(fixture *at, const char *subject, int64_t ttl_s) {
+    return append_with(at, subject, ttl_s, NULL, 0);
+}
+
+static void maintain(daybook_store *store) {
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_status status = daybook_maintain(store, &error);
+    if (status != DAYBOOK_OK && status != DAYBOOK_END) fail_msg("%s", error.message);
+}
+
+static void pass(fixture *at, int64_t seconds) {
+    dbk_sim_advance_ns(at->sim, seconds * DBK_SECOND_NS);
+}
+
+// Markers are stored by a thread of the store: rounds until they are.
+static void settle(fixture *at) {
+    for (int i = 0; i < 20; i++) {
+        maintain(at->store);
+        (void)daybook_flush(at->store, NULL); // queues behind them
+    }
+}
+
+static uint64_t count_matching(daybook_store *store, const char *filter) {
+    daybook_slice text = daybook_text(filter);
+    daybook_query query;
+    daybook_query_init(&query);
+    query.filters = &text;
+    query.filter_count = 1;
+    uint64_t found = UINT64_MAX;
+    assert_int_equal(daybook_count(store, &query, &found, NULL), DAYBOOK_OK);
+    return found;
+}
+
+static daybook_stream_info info_of(daybook_store *store) {
+    daybook_stream_info *info;
+    assert_int_equal(daybook_stream_get_info(store, daybook_text("S"), &info, NULL), DAYBOOK_OK);
+    daybook_stream_info copy = *info;
+    daybook_stream_info_release(store, info);
+    return copy;
+}
+
+static bool holds(fixture *at, const char *subject, uint64_t expected) {
+    daybook_condition condition;
+    daybook_condition_init(&condition, DAYBOOK_EXPECT_SUBJECT_SEQ);
+    condition.stream = daybook_text("S");
+    condition.filter = daybook_text(subject);
+    condition.expected = expected;
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.conditions = &condition;
+    options.condition_count = 1;
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("s.probe");
+    daybook_status status = daybook_append(at->store, &event, 1, &options, NULL, NULL);
+    assert_true(status == DAYBOOK_OK || status == DAYBOOK_ECONFLICT);
+    return status == DAYBOOK_OK;
+}
+
+static int add_one(void *context, const daybook_list_entry *entry) {
+    (void)entry;
+    ++*(int *)context;
+    return 0;
+}
+
+static int count_subjects(daybook_store *store) {
+    int count = 0;
+    assert_int_equal(daybook_list(store, DAYBOOK_LIST_SUBJECTS, daybook_text("S"), daybook_text(""), add_one,
+                                  &count, NULL),
+                     DAYBOOK_OK);
+    return count;
+}
+
+static void hidden_at_once_and_removed_in_the_next_round(void **state) {
+    fixture *at = *state;
+    configure(at, plain(), true);
+    uint64_t old = append(at, "s.a", 0);
+    uint64_t seq = append(at, "s.a", 5);
+    (void)append(at, "s.b", 3);
+    for (int is_flushed = 0; is_flushed < 2; is_flushed++) {
+        assert_int_equal(count_matching(at->store, "s.a"), 2);
+        assert_true(holds(at, "s.a", seq));
+        assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    }
+    dbk_sim_advance_ns(at->sim, 5 * DBK_SECOND_NS - 1000000);
+    assert_int_equal(count_matching(at->store, "s.a"), 2);
+    assert_int_equal(count_matching(at->store, "s.b"), 0);
+    dbk_sim_advance_ns(at->sim, 1000000);
+    assert_int_equal(count_matching(at->store, "s.a"), 1);
+    assert_true(holds(at, "s.a", old)); // by events, not by the index
+    assert_true(holds(at, "s.b", 0));
+    assert_int_equal(count_subjects(at->store), 2); // s.a and the probe
+    assert_int_equal(info_of(at->store).message_count, 3 + 4);
+    pass(at, 1);
+    maintain(at->store);
+    assert_int_equal(info_of(at->store).message_count, 1 + 4);
+    assert_int_equal(count_matching(at->store, "s.a"), 1);
+    assert_int_equal(count_subjects(at->store), 2);
+}
+
+static void last_per_subject_gives_the_one_before(void **state) {
+    fixture *at = *state;
+    configure(at, plain(), true);
+    uint64_t old = append(at, "s.a", 0);
+    (void)append(at, "s.a", 2);
+    for (int is_flushed = 0; is_flushed < 2; is_flushed++) {
+        if (is_flushed)
+            assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+        else
+            pass(at, 2);
+        daybook_query query;
+        daybook_query_init(&query);
+        query.stream = daybook_text("S");
+        query.flags = DAYBOOK_QUERY_LAST_PER_SUBJECT;
+        daybook_cursor *cursor;
+        daybook_recorded_event event;
+        assert_int_equal(daybook_read(at->store, &query, &cursor, NULL), DAYBOOK_OK);
+        assert_int_equal(daybook_cursor_next(cursor, 0, &event, NULL), DAYBOOK_OK);
+        assert_int_equal(event.seq, old);
+        assert_int_equal(event.event.ttl_s, 0);
+        assert_int_equal(daybook_cursor_next(cursor, 0, &event, NULL), DAYBOOK_END);
+        daybook_cursor_close(cursor);
+    }
+}
+
+static void only_where_the_stream_allows_it(void **state) {
+    fixture *at = *state;
+    daybook_slice subject = daybook_text("p.>");
+    daybook_stream_config config = plain();
+    config.name = daybook_text("P");
+    config.subjects = &subject;
+    config.subject_count = 1;
+    config.delete_marker_ttl_s = 1;
+    assert_int_equal(daybook_stream_add(at->store, &config, NULL), DAYBOOK_EINVALID);
+    config.delete_marker_ttl_s = 0;
+    assert_int_equal(daybook_stream_add(at->store, &config, NULL), DAYBOOK_OK);
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("p.x");
+    event.ttl_s = 1;
+    assert_int_equal(daybook_append(at->store, &event, 1, NULL, NULL, NULL), DAYBOOK_EINVALID);
+    config.flags = DAYBOOK_STREAM_ALLOW_TTL;
+    config.delete_marker_ttl_s = 7;
+    assert_int_equal(daybook_stream_update(at->store, &config, NULL), DAYBOOK_OK);
+    static const int64_t bad[] = {-2, INT64_MIN, (int64_t)DAYBOOK_TTL_S_MAX + 1, INT64_MAX};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        event.ttl_s = bad[i];
+        assert_int_equal(daybook_append(at->store, &event, 1, NULL, NULL, NULL), DAYBOOK_EINVALID);
+    }
+    event.ttl_s = DAYBOOK_TTL_S_MAX;
+    assert_int_equal(daybook_append(at->store, &event, 1, NULL, NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_close(at->store, NULL), DAYBOOK_OK);
+    at->store = open_store(at, 0);
+    daybook_stream_info *info;
+    assert_int_equal(daybook_stream_get_info(at->store, daybook_text("P"), &info, NULL), DAYBOOK_OK);
+    assert_int_equal(info->config.delete_marker_ttl_s, 7);
+    assert_true((info->config.flags & DAYBOOK_STREAM_ALLOW_TTL) != 0);
+    assert_int_equal(info->message_count, 1);
+    daybook_stream_info_release(at->store, info);
+    config.flags = 0;
+    config.delete_marker_ttl_s = 0;
+    assert_int_equal(daybook_stream_update(at->store, &config, NULL), DAYBOOK_EINVALID); // never taken back
+}
+
+static void age_passes_over_what_never_goes(void **state) {
+    fixture *at = *state;
+    daybook_stream_config config = plain();
+    config.max_age_ns = 10 * DBK_SECOND_NS;
+    configure(at, config, true);
+    (void)append(at, "s.a", 0);
+    (void)append(at, "s.b", 60); // max_age comes first
+    uint64_t stays = append(at, "s.c", DAYBOOK_TTL_NEVER);
+    (void)append(at, "s.d", 0);
+    pass(at, 5);
+    (void)append(at, "s.e", 0);
+    pass(at, 5);
+    assert_int_equal(count_matching(at->store, "s.>"), 2);
+    assert_true(holds(at, "s.d", 0));
+    assert_true(holds(at, "s.c", stays));
+    maintain(at->store);
+    assert_int_equal(info_of(at->store).message_count, 2 + 2);
+    assert_int_equal(info_of(at->store).first_seq, stays);
+    assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    pass(at, 20);
+    maintain(at->store);
+    daybook_stream_info info = info_of(at->store);
+    assert_int_equal(info.message_count, 1);
+    assert_int_equal(info.first_seq, stays);
+    assert_int_equal(count_matching(at->store, "s.>"), 1);
+    assert_int_equal(daybook_close(at->store, NULL), DAYBOOK_OK);
+    at->store = open_store(at, 0);
+    assert_int_equal(info_of(at->store).message_count, 1);
+    assert_int_equal(count_matching(at->store, "s.>"), 1);
+}
+
+static bool last_is_marker(fixture *at, const char *subject, const char *ttl) {
+    daybook_slice text = daybook_text(subject);
+    daybook_query query;
+    daybook_query_init(&query);
+    query.filters = &text;
+    query.filter_count = 1;
+    query.flags = DAYBOOK_QUERY_REVERSE;
+    daybook_cursor *cursor;
+    daybook_recorded_event event;
+    assert_int_equal(daybook_read(at->store, &query, &cursor, NULL), DAYBOOK_OK);
+    daybook_status status = daybook_cursor_next(cursor, 0, &event, NULL);
+    bool is_marker = status == DAYBOOK_OK && event.event.header_count == 3 && event.event.data.size == 0;
+    static const char *const names[] = {"Nats-Marker-Reason", "Nats-TTL", "Nats-Rollup"};
+    const char *values[] = {"MaxAge", ttl, "sub"};
+    for (size_t i = 0; is_marker && i < 3; i++) {
+        const daybook_header *header = &event.event.headers[i];
+        is_marker = header->name.size == strlen(names[i]) &&
+                    memcmp(header->name.data, names[i], header->name.size) == 0 &&
+                    header->value.size == strlen(values[i]) &&
+                    memcmp(header->value.data, values[i], header->value.size) == 0;
+    }
+    if (is_marker)
+        assert_int_equal(daybook_cursor_next(cursor, 0, &event, NULL), DAYBOOK_END); // the only one
+    daybook_cursor_close(cursor);
+    return is_marker;
+}
+
+static void markers_take_the_place_of_the_last(void **state) {
+    fixture *at = *state;
+    daybook_stream_config config = plain();
+    config.max_age_ns = 10 * DBK_SECOND_NS;
+    config.delete_marker_ttl_s = 90;
+    config.max_msgs = 6; // and none is refused its marker
+    config.discard = DAYBOOK_DISCARD_NEW;
+    config.max_msg_size = 30;
+    configure(at, config, true);
+    const daybook_header purge = {daybook_text("KV-Operation"), daybook_text("PURGE")};
+    const daybook_header reason = {daybook_text("Nats-Marker-Reason"), daybook_text("x")};
+    (void)append(at, "s.a", 0);
+    (void)append(at, "s.b", 0);
+    (void)append(at, "s.b", 3);
+    (void)append_with(at, "s.c", 0, &purge, 1);
+    (void)append_with(at, "s.d", 0, &reason, 1);
+    (void)append(at, "s.e", 4);
+    pass(at, 5);
+    settle(at);
+    assert_int_equal(count_matching(at->store, "s.b"), 1); // its older one lives
+    assert_true(last_is_marker(at, "s.e", "1m30s"));
+    pass(at, 5);
+    settle(at);
+    assert_true(last_is_marker(at, "s.a", "1m30s"));
+    assert_true(last_is_marker(at, "s.b", "1m30s"));
+    assert_int_equal(count_matching(at->store, "s.c"), 0);
+    assert_int_equal(count_matching(at->store, "s.d"), 0);
+    pass(at, 1);
+    settle(at);
+    assert_int_equal(info_of(at->store).message_count, 3);
+    assert_int_equal(info_of(at->store).last_seq, 9); // each made once
+    pass(at, 10);                                     // max_age comes before their own time to live
+    settle(at);
+    assert_int_equal(info_of(at->store).message_count, 0);
+    assert_int_equal(info_of(at->store).last_seq, 9); // and leave none
+}
+
+// A million would do; each in the same second.
+static void many_at_once_go_in_steps(void **state) {
+    fixture *at = *state;
+    configure(at, plain(), true);
+    enum { COUNT = 100000, BATCH = 10000 };
+    daybook_event *events = malloc(BATCH * sizeof *events);
+    assert_non_null(events);
+    for (size_t i = 0; i < BATCH; i++) {
+        daybook_event_init(&events[i]);
+        events[i].subject = daybook_text("s.many");
+        events[i].ttl_s = 2;
+    }
+    for (size_t i = 0; i < COUNT; i += BATCH) {
+        assert_int_equal(daybook_append(at->store, events, BATCH, NULL, NULL, NULL), DAYBOOK_OK);
+        if (i == COUNT / 2) assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    }
+    free(events);
+    (void)append(at, "s.other", 0);
+    pass(at, 3);
+    assert_int_equal(count_matching(at->store, "s.>"), 1);
+    maintain(at->store);
+    uint64_t left = info_of(at->store).message_count;
+    assert_true(left > 1 && left < COUNT); // a round is bounded
+    for (int i = 0; i < 10; i++) maintain(at->store);
+    assert_int_equal(info_of(at->store).message_count, 1);
+    assert_int_equal(info_of(at->store).byte_count, 40 + 7 + 4);
+}
+
+// What a list that forgets by the rule knows.
+typedef struct known {
+    unsigned subject;
+    int64_t expiry_ns;
+} known;
+
+static uint64_t expected_of(const known *all, size_t count, unsigned subject, int64_t now_ns) {
+    uint64_t found = 0;
+    for (size_t i = 0; i < count; i++) found += all[i].subject == subject && all[i].expiry_ns > now_ns;
+    return found;
+}
+
+static void agrees_with_a_list_that_forgets(void **state) {
+    fixture *at = *state;
+    configure(at, plain(), true);
+    enum { STEPS = 1500, SUBJECTS = 5 };
+    static known all[STEPS];
+    size_t count = 0;
+    uint32_t random = 12345;
+    for (int step = 0; step < STEPS; step++) {
+        random = random * 1103515245 + 12345;
+        unsigned what = random >> 16 & 31, subject = random >> 24 & 255;
+        subject %= SUBJECTS;
+        if (what < 20) {
+            char text[8];
+            (void)snprintf(text, sizeof text, "s.%u", subject);
+            int64_t ttl_s = (int64_t)(what % 7) - 1; // -1: never; 0: none
+            int64_t before_ns = at->vfs->clock_real_ns(at->vfs);
+            (void)append(at, text, ttl_s);
+            int64_t after_ns = at->vfs->clock_real_ns(at->vfs);
+            assert_true(after_ns - before_ns < DBK_SECOND_NS / 4);
+            all[count++] = (known){subject, ttl_s <= 0 ? INT64_MAX : after_ns + ttl_s * DBK_SECOND_NS};
+        } else if (what < 26) {
+            dbk_sim_advance_ns(at->sim, 700 * DBK_MILLISECOND_NS);
+        } else if (what < 28) {
+            maintain(at->store);
+        } else if (what == 28) {
+            assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+        } else if (what == 29) {
+            (void)daybook_close(at->store, NULL);
+            at->store = open_store(at, 0);
+        } else if (what == 30) {
+            dbk_sim_stop_now(at->sim);
+            (void)daybook_close(at->store, NULL);
+            dbk_sim_crash(at->sim, DBK_SIM_POWER_LOSS_DROP_ALL);
+            at->store = open_store(at, 0);
+        }
+        // Well away from the moments at which something ends.
+        int64_t now_ns = at->vfs->clock_real_ns(at->vfs);
+        bool is_clear = true;
+        for (size_t i = 0; i < count; i++) {
+            int64_t distance_ns = all[i].expiry_ns == INT64_MAX ? INT64_MAX : all[i].expiry_ns - now_ns;
+            if (distance_ns < DBK_SECOND_NS / 4 && distance_ns > -DBK_SECOND_NS / 4) is_clear = false;
+        }
+        if (!is_clear) continue;
+        for (unsigned s = 0; s < SUBJECTS; s++) {
+            char text[8];
+            (void)snprintf(text, sizeof text, "s.%u", s);
+            if (count_matching(at->store, text) != expected_of(all, count, s, now_ns))
+                fail_msg("step %d: %s has %llu, expected %llu", step, text,
+                         (unsigned long long)count_matching(at->store, text),
+                         (unsigned long long)expected_of(all, count, s, now_ns));
+        }
+    }
+    pass(at, 10);
+    for (int i = 0; i < 3; i++) maintain(at->store);
+    uint64_t left = 0;
+    for (unsigned s = 0; s < SUBJECTS; s++) left += expected_of(all, count, s, INT64_MAX - 1);
+    assert_int_equal(info_of(at->store).message_count, left);
+}
+
+static void readers_count_what_they_give(void **state) {
+    fixture *at = *state;
+    daybook_stream_config config = plain();
+    config.max_age_ns = 10 * DBK_SECOND_NS;
+    configure(at, config, true);
+    (void)append(at, "s.a", 3);
+    (void)append(at, "s.a", 0);
+    (void)append(at, "s.b", DAYBOOK_TTL_NEVER);
+    assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    (void)append(at, "s.c", 3);
+    daybook_store *reader = open_store(at, DAYBOOK_OPEN_READ_ONLY);
+    assert_int_equal(info_of(reader).message_count, 4);
+    pass(at, 3);
+    assert_int_equal(info_of(reader).message_count, 2);
+    assert_int_equal(count_matching(reader, "s.>"), 2);
+    assert_int_equal(count_subjects(reader), 2);
+    pass(at, 1); // by whole seconds
+    maintain(at->store);
+    assert_int_equal(info_of(at->store).message_count, 2);
+    (void)append(at, "s.d", 0); // brings the removal along
+    assert_int_equal(info_of(reader).message_count, 3);
+    pass(at, 7);
+    assert_int_equal(info_of(reader).message_count, 2);
+    assert_int_equal(count_matching(reader, "s.>"), 2);
+    (void)daybook_close(reader, NULL);
+}
+
+// Several write the same subjects, by the real clock, while what they wrote expires.
+typedef struct writer {
+    daybook_store *store;
+    unsigned number;
+} writer;
+
+static void *write_some(void *context) {
+    const writer *of = context;
+    for (unsigned i = 0; i < 300; i++) {
+        char subject[16];
+        (void)snprintf(subject, sizeof subject, "s.%u", (i + of->number) % 20);
+        daybook_event event;
+        daybook_event_init(&event);
+        event.subject = daybook_text(subject);
+        event.ttl_s = 1;
+        if (daybook_append(of->store, &event, 1, NULL, NULL, NULL) != DAYBOOK_OK) return context;
+        const struct timespec pause = {.tv_nsec = 5000000};
+        (void)nanosleep(&pause, NULL);
+    }
+    return NULL;
+}
+
+static void all_go_beside_their_writers(void **state) {
+    (void)state;
+    daybook_store *store;
+    daybook_open_options options;
+    daybook_open_options_init(&options);
+    options.memtable_bytes = 256 << 10;
+    assert_int_equal(daybook_open(":memory:", &options, &store, NULL), DAYBOOK_OK);
+    fixture at = {.store = store};
+    daybook_stream_config config = plain();
+    config.delete_marker_ttl_s = 1;
+    configure(&at, config, true);
+    pthread_t threads[3];
+    writer writers[3];
+    for (unsigned i = 0; i < 3; i++) {
+        writers[i] = (writer){store, i};
+        assert_int_equal(pthread_create(&threads[i], NULL, write_some, &writers[i]), 0);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        void *failed;
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_null(failed);
+        assert_int_equal(daybook_flush(store, NULL), DAYBOOK_OK);
+    }
+    daybook_stream_info info = info_of(store);
+    for (int tries = 0; info.message_count > 0 && tries < 300; tries++) {
+        const struct timespec pause = {.tv_nsec = 100000000};
+        (void)nanosleep(&pause, NULL);
+        info = info_of(store);
+    }
+    assert_int_equal(info.message_count, 0);
+    assert_int_equal(info.byte_count, 0);
+    assert_true(info.last_seq >= 900 + 20); // each subject had its marker in the end
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+}
+
+// Markers of three subjects, the power gone at each change of the disk meanwhile.
+static bool crash_at(uint64_t step, dbk_sim_crash_kind kind) {
+    static fixture world;
+    fixture *at = &world;
+    memset(at, 0, sizeof *at);
+    assert_int_equal(dbk_sim_new(step * 3 + (uint64_t)kind, &at->sim), DAYBOOK_OK);
+    at->vfs = dbk_sim_vfs(at->sim);
+    at->store = open_store(at, 0);
+    daybook_stream_config config = plain();
+    config.delete_marker_ttl_s = 1000;
+    configure(at, config, true);
+    static const char *const subjects[] = {"s.a", "s.b", "s.c"};
+    for (size_t i = 0; i < 3; i++) (void)append(at, subjects[i], 2);
+    pass(at, 3);
+    uint64_t before = dbk_sim_steps(at->sim);
+    dbk_sim_stop_after(at->sim, step);
+    for (int i = 0; i < 6; i++) {
+        (void)daybook_maintain(at->store, NULL);
+        if (i % 2 == 1) (void)daybook_flush(at->store, NULL);
+        pass(at, 1);
+    }
+    bool reached = dbk_sim_steps(at->sim) - before >= step;
+    dbk_sim_crash(at->sim, kind);
+    (void)daybook_close(at->store, NULL);
+    at->store = open_store(at, 0);
+    settle(at);
+    pass(at, 1);
+    settle(at);
+    for (size_t i = 0; i < 3; i++) {
+        if (!last_is_marker(at, subjects[i], "16m40s")) fail_msg("step %d: no marker", (int)step);
+    }
+    daybook_stream_info info = info_of(at->store);
+    if (info.message_count != 3 || info.last_seq != 6)
+        fail_msg("step %d: %d messages, the last is %d", (int)step, (int)info.message_count,
+                 (int)info.last_seq);
+    assert_int_equal(daybook_close(at->store, NULL), DAYBOOK_OK);
+    dbk_sim_free(at->sim);
+    return reached;
+}
+
+static void each_marker_once_wherever_power_is_lost(void **state) {
+    (void)state;
+    static const dbk_sim_crash_kind kinds[] = {DBK_SIM_POWER_LOSS, DBK_SIM_POWER_LOSS_DROP_ALL};
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t step = 1;
+        while (crash_at(step, kinds[i])) step++;
+        assert_true(step > 5);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(hidden_at_once_and_removed_in_the_next_round, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(last_per_subject_gives_the_one_before, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(only_where_the_stream_allows_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(age_passes_over_what_never_goes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(markers_take_the_place_of_the_last, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(many_at_once_go_in_steps, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(agrees_with_a_list_that_forgets, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(readers_count_what_they_give, set_up, tear_down),
+        cmocka_unit_test(all_go_beside_their_writers),
+        cmocka_unit_test(each_marker_once_wherever_power_is_lost),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
