@@ -216,8 +216,10 @@ static bool read_headers(dbk_js_making *make, dbk_api_error *error_out) {
     if (!dbk_headers_open(dbk_js_publish_headers(make->publish), &block)) return true;
     while (dbk_headers_next(&block, &name, &value)) {
         if (make->event.header_count == DAYBOOK_HEADER_COUNT_MAX)
-            return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_STORE_FAILED,
-                                     "the message has more than %d headers", DAYBOOK_HEADER_COUNT_MAX);
+            return make->publish->message.header_size > HEADER_BLOCK_MAX
+                       ? dbk_api_fail(error_out, DBK_API_ERR_STREAM_HEADER_EXCEEDS_MAXIMUM)
+                       : dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_STORE_FAILED,
+                                           "the message has more than %d headers", DAYBOOK_HEADER_COUNT_MAX);
         daybook_header *header = &make->headers[make->event.header_count++];
         header->name = name;
         header->value = value;
@@ -235,9 +237,11 @@ static daybook_condition *add_condition(dbk_js_making *make, int kind, dbk_publi
     return condition;
 }
 
-// A number that is none counts as absent, as with nats-server.
+// Where something stands that is no number a condition was meant, and it cannot hold: no seq is that large.
 static bool read_number(const dbk_js_making *make, dbk_publish_header header, uint64_t *number_out) {
-    return dbk_js_making_has(make, header) && dbk_header_number(make->said.values[header], number_out);
+    if (!dbk_js_making_has(make, header) || make->said.values[header].size == 0) return false;
+    if (!dbk_header_number(make->said.values[header], number_out)) *number_out = UINT64_MAX;
+    return true;
 }
 
 static bool add_conditions(dbk_js_making *make, dbk_api_error *error_out) {

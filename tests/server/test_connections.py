@@ -10,6 +10,7 @@ where that is too low the test is skipped with a word. The server starts with a 
 """
 
 import asyncio
+import http.client
 import json
 import os
 import resource
@@ -21,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from nats_client import Connection, Server, free_port  # noqa: E402
@@ -129,8 +129,12 @@ class PingPong:
 
 
 def connections_of(monitor_port):
-    with urllib.request.urlopen(f"http://127.0.0.1:{monitor_port}/varz", timeout=SECONDS) as answer:
-        return json.load(answer)["connections"]
+    monitor = http.client.HTTPConnection("127.0.0.1", monitor_port, timeout=SECONDS)
+    try:
+        monitor.request("GET", "/varz")
+        return json.load(monitor.getresponse())["connections"]
+    finally:
+        monitor.close()
 
 
 def wait_for_connections(monitor_port, count):

@@ -158,6 +158,15 @@ void wire_expect(wire *client, const char *text) {
     wire_expect_bytes(client, text, strlen(text));
 }
 
+bool wire_comes(wire *client, const char *text, int milliseconds) {
+    int64_t due = clock_ms() + milliseconds;
+    while (client->size == 0 || strstr(client->received, text) == NULL) {
+        int64_t left = due - clock_ms();
+        if (left < 0 || receive(client, left > 100 ? 100 : (int)left + 1) < 0) return false;
+    }
+    return true;
+}
+
 const char *wire_until(wire *client, const char *text) {
     static char found[1 << 20];
     int64_t due = clock_ms() + WIRE_SECONDS * 1000;

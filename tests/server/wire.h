@@ -48,6 +48,8 @@ void wire_take(wire *client, void *data_out, size_t size);
 const char *wire_until(wire *client, const char *text);
 /// Waits until anything comes, which stays to be expected.
 void wire_wait(wire *client);
+/// Does `text` come within so long? It stays to be read. False also where the connection ends before.
+bool wire_comes(wire *client, const char *text, int milliseconds);
 /// Nothing more comes, and the connection ends.
 void wire_expect_end(wire *client);
 /// Whatever comes is thrown away until the connection ends.
