@@ -312,6 +312,38 @@ static void a_state_says_what_was_given_up(void **state) {
     dbk_changes_deinit(&changes);
 }
 
+// What was written once is read for ever.
+static void the_bytes_of_a_state_stay_what_they_are(void **state) {
+    (void)state;
+    static const uint8_t written[] = {
+        3, 0,                   // version; not in order
+        6, 0, 0, 0, 0, 0, 0, 0, // delivered up to
+        3, 0, 0, 0, 0, 0, 0, 0, // deliveries
+        3, 0, 0, 0, 0, 0, 0, 0, // given up
+        0, 0, 0, 0, 0, 0, 0, 0, // last delivered at
+        0, 0, 0, 0, 0, 0, 0, 0, // last acknowledged at
+        1, 0, 0, 0, 0, 0, 0, 0, // begins at
+        0, 0,                   // no list; nothing early
+        2, 2, 1, 3, 0,          // two ranges: 2 to 3, 6
+        0,                      // nothing pending
+    };
+    static const uint64_t seqs[] = {2, 3, 6};
+    dbk_changes changes;
+    dbk_delivery delivery, again;
+    begin_keeping(&delivery, &once, &changes);
+    give_up(&delivery, seqs, 3);
+    dbk_buf buf;
+    dbk_slice bytes = encoded(&delivery, &buf);
+    assert_int_equal(bytes.size, sizeof written);
+    assert_memory_equal(bytes.data, written, sizeof written);
+    assert_int_equal(decode(daybook_bytes(written, sizeof written), &again), DAYBOOK_OK);
+    assert_string_equal(given_up(&again), "2 3 6");
+    dbk_delivery_deinit(&again);
+    dbk_buf_deinit(&buf);
+    dbk_delivery_deinit(&delivery);
+    dbk_changes_deinit(&changes);
+}
+
 // More ranges than anybody writes are not read.
 static void a_state_with_too_many_ranges_is_damaged(void **state) {
     (void)state;
@@ -588,6 +620,7 @@ int main(void) {
         cmocka_unit_test(nothing_given_up_is_remembered_unless_asked_for),
         cmocka_unit_test(a_state_says_what_was_given_up),
         cmocka_unit_test(many_that_were_given_up_are_forgotten_at_once),
+        cmocka_unit_test(the_bytes_of_a_state_stay_what_they_are),
         cmocka_unit_test(a_state_with_too_many_ranges_is_damaged),
         cmocka_unit_test(without_memory_nothing_is_given_up),
         cmocka_unit_test(room_ends_at_max_ack_pending),
