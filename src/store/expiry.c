@@ -12,7 +12,7 @@
 // A store none of whose streams allows times to live is never looked at.
 //
 // Removed: in rounds, once a second and when something of memory tables, or by age, is due before (not more often than
-// all ROUNDS_APART_NS), as limits are (removal.c): in steps of STEP_DUE, at most STEPS_MAX of them a round, each under
+// all ROUNDS_APART_NS), as limits are (removal.c): in steps of STEP_DUE, at most STEPS_MAX of them or ROUND_NS a round, each under
 // the stream's trim_lock. Nothing of it need be durable: what comes back with a crash is due still. A stream that
 // allows times to live ages here, too, event by event, as some may never go; the stream's mark rises with it as long
 // as none has stayed.
@@ -37,12 +37,13 @@
 #include "store/commit.h"
 
 enum {
-    STEP_DUE = 4096,
-    STEPS_MAX = 16,
+    STEP_DUE = 1024,
+    STEPS_MAX = 64,
     MARKERS_MAX = 1024, // under way
     RETRY_S = 60
 };
 
+#define ROUND_NS (50 * DBK_MILLISECOND_NS) // after which no step begins
 #define ROUNDS_APART_NS (50 * DBK_MILLISECOND_NS)
 #define SECOND_MAX ((uint64_t)(INT64_MAX / DBK_SECOND_NS))
 
@@ -51,12 +52,18 @@ typedef struct round {
     int64_t now_ns;
     bool may_mark;
     unsigned steps_left;
-    dbk_due *dues; // of the source at hand
+    int64_t began_ns; // monotonic
+    dbk_due *dues;    // of the source at hand
     size_t count;
     bool is_full;     // there may be more of the source
     uint64_t reached; // segments: the second up to which all was taken
     int64_t next_ns;  // when something else is due, as far as it was met
 } round;
+
+static void end_step(round *of) {
+    int64_t now_ns = of->store->vfs->clock_monotonic_ns(of->store->vfs);
+    of->steps_left = now_ns - of->began_ns < ROUND_NS ? of->steps_left - 1 : 0;
+}
 
 static void note_next(round *of, int64_t due_ns) {
     if (due_ns < of->next_ns) of->next_ns = due_ns;
@@ -411,7 +418,7 @@ static daybook_status expire_source(round *of, dbk_source *source, daybook_error
     bool goes_on = true;
     while (status == DAYBOOK_OK && goes_on && of->steps_left > 0) {
         status = expire_step(of, source, error);
-        if (of->count > 0) of->steps_left--;
+        if (of->count > 0) end_step(of);
         goes_on = of->is_full && has_done_some(of);
     }
     if (of->steps_left == 0) note_next(of, of->now_ns);
@@ -433,7 +440,7 @@ static daybook_status age_streams(round *of, daybook_error *error) {
             int64_t next_ns;
             status = dbk_store_remove_aged(of->store, streams[i], STEP_DUE, of->now_ns, may_go, of, &is_more,
                                            &next_ns, error);
-            if (is_more) of->steps_left--;
+            if (is_more) end_step(of);
             note_next(of, next_ns);
         }
         if (is_more) note_next(of, of->now_ns);
@@ -473,6 +480,7 @@ daybook_status dbk_store_expire(daybook_store *store, bool may_mark, daybook_err
                 .now_ns = dbk_clock_expiry_ns(store),
                 .may_mark = may_mark,
                 .steps_left = STEPS_MAX,
+                .began_ns = store->vfs->clock_monotonic_ns(store->vfs),
                 .next_ns = INT64_MAX,
                 .dues = dbk_alloc(store->allocator, STEP_DUE * sizeof(dbk_due))};
     atomic_store(&store->expired_ns, store->vfs->clock_monotonic_ns(store->vfs));

@@ -105,11 +105,22 @@ static void pass(fixture *at, int64_t seconds) {
     dbk_sim_advance_ns(at->sim, seconds * DBK_SECOND_NS);
 }
 
-// Markers are stored by a thread of the store: rounds until they are.
+// Markers are stored by a thread of the store: an append that is refused queues behind them.
 static void settle(fixture *at) {
-    for (int i = 0; i < 20; i++) {
+    daybook_condition condition;
+    daybook_condition_init(&condition, DAYBOOK_EXPECT_STREAM_SEQ);
+    condition.expected = UINT64_MAX;
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.conditions = &condition;
+    options.condition_count = 1;
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("s.refused");
+    for (int i = 0; i < 5; i++) {
         maintain(at->store);
-        (void)daybook_flush(at->store, NULL); // queues behind them
+        assert_int_equal(daybook_append(at->store, &event, 1, &options, NULL, NULL), DAYBOOK_ECONFLICT);
+        dbk_sim_advance_ns(at->sim, 50 * DBK_MILLISECOND_NS);
     }
 }
 
@@ -348,6 +359,26 @@ static void markers_take_the_place_of_the_last(void **state) {
     settle(at);
     assert_int_equal(info_of(at->store).message_count, 0);
     assert_int_equal(info_of(at->store).last_seq, 9); // and leave none
+}
+
+static void the_expired_one_waits_for_its_marker(void **state) {
+    fixture *at = *state;
+    daybook_stream_config config = plain();
+    config.delete_marker_ttl_s = 1000;
+    configure(at, config, true);
+    for (uint64_t is_flushed = 0; is_flushed < 2; is_flushed++) {
+        (void)append(at, is_flushed ? "s.b" : "s.a", 2);
+        if (is_flushed) assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+        pass(at, 3);
+        maintain(at->store); // submits it
+        uint64_t before = info_of(at->store).message_count;
+        (void)append(at, "s.behind", 0); // queues behind it
+        assert_true(last_is_marker(at, is_flushed ? "s.b" : "s.a", "16m40s"));
+        assert_true(before >= 1 + 2 * is_flushed);
+        pass(at, 1);
+        maintain(at->store);
+        assert_int_equal(info_of(at->store).message_count, 2 + 2 * is_flushed);
+    }
 }
 
 // A million would do; each in the same second.
@@ -590,6 +621,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(only_where_the_stream_allows_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(age_passes_over_what_never_goes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(markers_take_the_place_of_the_last, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_expired_one_waits_for_its_marker, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_at_once_go_in_steps, set_up, tear_down),
         cmocka_unit_test_setup_teardown(agrees_with_a_list_that_forgets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(readers_count_what_they_give, set_up, tear_down),
