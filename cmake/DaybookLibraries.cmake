@@ -13,7 +13,7 @@
 #
 # The shared toolkit, projections and server carry their own hidden copies of lower modules, because libdaybook does not export
 # them. The static ones carry only what is not in libdaybook.a, which answers for the rest: the toolkit json, the server json,
-# proto, config, interest and api.
+# proto, config, interest, api, options and auth.
 set(DAYBOOK_SOVERSION 0)
 set(DAYBOOK_STORE_MODULES base subject io record index journal consumer publish segment store engine)
 set(DAYBOOK_STORE_LIBRARIES PkgConfig::ZSTD PkgConfig::XXHASH roaring Threads::Threads)
@@ -55,7 +55,7 @@ dbk_objects(store_objects ${DAYBOOK_STORE_MODULES})
 dbk_objects(toolkit_objects toolkit json)
 dbk_objects(projection_objects projection)
 dbk_objects(base_objects base)
-dbk_objects(server_objects api config interest json proto server)
+dbk_objects(server_objects api auth config interest json options proto server)
 dbk_objects(subject_objects subject)
 
 if(TARGET dbk_store)

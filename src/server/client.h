@@ -21,9 +21,9 @@
 
 #include <uv.h>
 
+#include "auth/auth.h"
 #include "base/link_table.h"
 #include "proto/parser.h"
-#include "server/auth.h"
 #include "server/outbox.h"
 #include "server/route.h"
 #include "server/timer.h"

@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "server/certificate.h"
+#include "auth/certificate.h"
 #include "server/server.h"
 #include "server/tls.h"
 

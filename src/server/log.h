@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "daybook/server.h"
 #include "daybook/sys/vfs.h"
-#include "server/options.h"
+#include "options/options.h"
 
 enum { DBK_LOG_LINE_MAX = 8192 }; // longer text is cut
 

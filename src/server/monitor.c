@@ -13,8 +13,8 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "options/files.h"
 #include "server/monitor_page.h"
-#include "server/options_files.h"
 
 enum {
     PEM_SIZE_MAX = 1 << 20,

@@ -15,14 +15,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "auth/nkey.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/time.h"
+#include "options/files.h"
 #include "server/files.h"
 #include "server/jetstream.h"
 #include "server/monitor.h"
-#include "server/nkey.h"
-#include "server/options_files.h"
 #include "server/tls.h"
 
 enum {

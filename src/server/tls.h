@@ -4,7 +4,7 @@
 #ifndef DBK_SERVER_TLS_H
 #define DBK_SERVER_TLS_H
 
-#include "server/options.h"
+#include "options/options.h"
 #include "server/outbox.h"
 
 typedef struct dbk_tls_context dbk_tls_context;

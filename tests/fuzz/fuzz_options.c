@@ -4,7 +4,7 @@
 #include "fuzz.h"
 
 #include "daybook/server.h"
-#include "server/options.h"
+#include "options/options.h"
 
 static void check_texts(const dbk_text_list *texts) {
     for (size_t i = 0; i < texts->count; i++) (void)fuzz_touch(daybook_text(texts->items[i]));

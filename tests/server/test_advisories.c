@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "server/nkey.h"
+#include "auth/nkey.h"
 #include "server/wire.h"
 
 // `user` and `password` are the same word.

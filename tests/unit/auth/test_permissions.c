@@ -9,10 +9,10 @@
 
 #include <cmocka.h>
 
+#include "auth/permissions.h"
 #include "base/time.h"
 #include "daybook/subject.h"
 #include "lib/fault_allocator.h"
-#include "server/permissions.h"
 
 static uint64_t random_state = 11;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a server was told: the public daybook_server_options, the configuration file and the defaults, resolved
-// into one struct that everything in this module reads. Made whole and checked before anything starts; constant
+// into one struct that everything in the server reads. Made whole and checked before anything starts; constant
 // afterwards. A reload makes a second one, compares it with dbk_options_diff, and swaps the pointer.
 //
 // Order of precedence: what daybook_server_options says, then its `overrides` (flags of the command line come that way),
@@ -10,10 +10,10 @@
 // ignoring it would change who may do what or where data goes (several accounts, operator mode, routes,
 // mappings, encryption at rest). What is harmless is taken and named in `notices`, for the log.
 //
-// Tables: options_keys.c maps keys to fields; options_tls.c, options_auth.c, options_jetstream.c, ... their blocks.
+// Tables: keys.c maps keys to fields; tls.c, auth.c, jetstream.c, ... their blocks.
 // Threads: none; pure but for the callbacks given to dbk_options_load.
-#ifndef DBK_SERVER_OPTIONS_H
-#define DBK_SERVER_OPTIONS_H
+#ifndef DBK_OPTIONS_OPTIONS_H
+#define DBK_OPTIONS_OPTIONS_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The names of a client's certificate, for users that are found by it (tls.verify_and_map).
-#ifndef DBK_SERVER_CERTIFICATE_H
-#define DBK_SERVER_CERTIFICATE_H
+#ifndef DBK_AUTH_CERTIFICATE_H
+#define DBK_AUTH_CERTIFICATE_H
 
 #include <stdbool.h>
 

@@ -14,7 +14,7 @@
 #include "base/bytes.h"
 #include "base/time.h"
 #include "daybook/subject.h"
-#include "server/options_reader.h"
+#include "options/reader.h"
 
 enum { NKEY_SIZE = 56 };
 

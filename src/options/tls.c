@@ -5,7 +5,7 @@
 
 #include "base/number.h"
 #include "base/time.h"
-#include "server/options_reader.h"
+#include "options/reader.h"
 
 #define FIELD(member) offsetof(dbk_tls_options, member)
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The outside world of options: files through the vfs, the environment.
-#include "server/options_files.h"
+#include "options/files.h"
 
 #include <errno.h>
 #include <stdlib.h>

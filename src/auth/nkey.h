@@ -4,8 +4,8 @@
 // An nkey as text is base32 (RFC 4648, no padding, upper case) of: 1 byte of kind, 32 bytes of key, CRC-16
 // of these 33 bytes in little-endian: 56 characters. The kind makes the first character: U for users. The
 // server holds public keys only. Pure but for OpenSSL; any thread.
-#ifndef DBK_SERVER_NKEY_H
-#define DBK_SERVER_NKEY_H
+#ifndef DBK_AUTH_NKEY_H
+#define DBK_AUTH_NKEY_H
 
 #include <stdbool.h>
 #include <stdint.h>

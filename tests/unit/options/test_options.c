@@ -2,7 +2,7 @@
 // Options of a server from configuration texts.
 #define _POSIX_C_SOURCE 200809L // mkdtemp
 
-#include "server/options.h"
+#include "options/options.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 
 #include "daybook/server.h"
 #include "lib/fault_allocator.h"
-#include "server/options_files.h"
+#include "options/files.h"
 
 #define SECOND INT64_C(1000000000)
 #define MILLISECOND INT64_C(1000000)

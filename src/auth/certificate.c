@@ -10,7 +10,7 @@
 //
 // Bounded: DN_PARTS_MAX attributes; a certificate's size is bounded by the handshake. Failure modes:
 // memory. Pure but for OpenSSL; any thread.
-#include "server/certificate.h"
+#include "auth/certificate.h"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>

@@ -18,16 +18,16 @@
 //
 // Loop thread, but dbk_auth_attempt_run. A reload makes a new dbk_auth; who is connected holds on to the
 // old one by its user.
-#ifndef DBK_SERVER_AUTH_H
-#define DBK_SERVER_AUTH_H
+#ifndef DBK_AUTH_AUTH_H
+#define DBK_AUTH_AUTH_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "auth/nkey.h"
+#include "auth/permissions.h"
 #include "base/memory.h"
-#include "server/nkey.h"
-#include "server/options.h"
-#include "server/permissions.h"
+#include "options/options.h"
 
 typedef struct dbk_auth dbk_auth;
 

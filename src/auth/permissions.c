@@ -28,7 +28,7 @@
 // for that to pay; longer subjects are worked out each time. Reply subjects: a table and a list from old to
 // new; since all of a user expire after the same time, the oldest is the first to go. Failure mode: memory;
 // then nothing is kept.
-#include "server/permissions.h"
+#include "auth/permissions.h"
 
 #include <string.h>
 

@@ -11,9 +11,9 @@
 #include <crypt.h>
 #include <openssl/evp.h>
 
+#include "auth/auth.h"
+#include "auth/certificate.h"
 #include "lib/fault_allocator.h"
-#include "server/auth.h"
-#include "server/certificate.h"
 
 static dbk_auth *new_auth(const dbk_auth_options *options, bool verify_and_map) {
     dbk_auth *auth;

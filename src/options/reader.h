@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading blocks of a configuration by tables: a row for each key says what kind of value it takes and where
 // that goes. Only for options*.c.
-#ifndef DBK_SERVER_OPTIONS_READER_H
-#define DBK_SERVER_OPTIONS_READER_H
+#ifndef DBK_OPTIONS_READER_H
+#define DBK_OPTIONS_READER_H
 
-#include "server/options.h"
+#include "options/options.h"
 
 typedef struct dbk_option_origin {
     const char *key; // "port", "tls.cert_file"

@@ -2,8 +2,8 @@
 // The callbacks of a dbk_config_source as a server has them; its context is the daybook_vfs.
 //
 //     dbk_options_source source = {{vfs, dbk_options_read_file, dbk_options_get_variable}};
-#ifndef DBK_SERVER_OPTIONS_FILES_H
-#define DBK_SERVER_OPTIONS_FILES_H
+#ifndef DBK_OPTIONS_FILES_H
+#define DBK_OPTIONS_FILES_H
 
 #include "base/error.h"
 #include "base/memory.h"

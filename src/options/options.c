@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Options of a server as a whole: defaults, the order in which file, text, command line and calls are laid over
 // each other, and what can only be checked at the end.
-#include "server/options.h"
+#include "options/options.h"
 
 #include <string.h>
 
 #include "base/time.h"
 #include "daybook/server.h"
-#include "server/options_reader.h"
+#include "options/reader.h"
 
 enum { ARENA_CHUNK_BYTES = 8 << 10, LARGE_PAYLOAD = 8 << 20 };
 

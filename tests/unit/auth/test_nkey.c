@@ -10,7 +10,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
-#include "server/nkey.h"
+#include "auth/nkey.h"
 
 // The user key of the NATS documentation, and the 32 bytes inside its seed,
 // SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6U….

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/time.h"
-#include "server/options_reader.h"
+#include "options/reader.h"
 
 #define FIELD(member) offsetof(dbk_jetstream_options, member)
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/options_reader.h"
+#include "options/reader.h"
 
 static bool texts_differ(const char *a, const char *b) {
     if (a == NULL || b == NULL) return a != b;

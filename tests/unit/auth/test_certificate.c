@@ -10,9 +10,9 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "auth/certificate.h"
 #include "base/bytes.h"
 #include "lib/fault_allocator.h"
-#include "server/certificate.h"
 
 // The form of a name, "" where it is none.
 static const char *form_of(const char *text, char form_out[512]) {

@@ -4,14 +4,14 @@
 //
 // A NULL `permissions` everywhere: no restriction. How rules combine: permissions.c. Loop thread only, no
 // locks.
-#ifndef DBK_SERVER_PERMISSIONS_H
-#define DBK_SERVER_PERMISSIONS_H
+#ifndef DBK_AUTH_PERMISSIONS_H
+#define DBK_AUTH_PERMISSIONS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/memory.h"
-#include "server/options.h"
+#include "options/options.h"
 
 typedef struct dbk_permissions dbk_permissions;
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/time.h"
-#include "server/options_reader.h"
+#include "options/reader.h"
 
 #define FIELD(member) offsetof(dbk_server_options, member)
 

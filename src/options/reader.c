@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values of a configuration into fields, by tables; see options_reader.h. Every message names the place of the
+// Values of a configuration into fields, by tables; see reader.h. Every message names the place of the
 // key and what to write instead. Pure but for the memory of the options.
-#include "server/options_reader.h"
+#include "options/reader.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 // Everything a client sends is of one fixed length once decoded; anything else is refused before OpenSSL
 // sees it. Bits that belong to no byte must be zero, so that a key has one text. Failure modes: none but
 // "no". Pure, any thread.
-#include "server/nkey.h"
+#include "auth/nkey.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>

@@ -19,17 +19,17 @@
 // Lifetime: counted references, changed on the loop only. dbk_auth_attempt_run works on the attempt alone,
 // and on the hash in the auth, which the attempt holds. Failure modes: memory; a configuration that makes
 // no sense is refused when it is read.
-#include "server/auth.h"
+#include "auth/auth.h"
 
 #include <crypt.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "auth/certificate.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/hash_map.h"
-#include "server/certificate.h"
 
 enum { DIGEST_SIZE = 32, BCRYPT_SIZE = 60, BCRYPT_COST_MIN = 4, BCRYPT_COST_MAX = 31, FORM_MAX = 1 << 16 };
 
