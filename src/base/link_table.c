@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chained buckets. Up to DBK_LINK_TABLE_CHAIN_MAX links are one chain without an array: most nodes of a subject
-// trie have one child. Beyond, as many buckets as links, to the next power of two; a quarter of them when
-// seven eighths are more than needed. The hash is kept in the link, so moving needs no keys.
+// Chained buckets. Up to DBK_LINK_TABLE_CHAIN_MAX links are one chain without an array: most nodes of a
+// subject trie have one child. Beyond, as many buckets as links, to the next power of two; a quarter of them
+// when seven eighths are more than needed. The hash is kept in the link, so moving needs no keys.
 //
-// Invariant: bucket_count is 0 or a power of two; where each link was added after a successful reserve, count is
-// at most DBK_LINK_TABLE_CHAIN_MAX or bucket_count. Failure mode: no memory for the array: growing reports it and
-// changes nothing, shrinking stays as it is.
+// Invariant: bucket_count is 0 or a power of two; where each link was added after a successful reserve, count
+// is at most DBK_LINK_TABLE_CHAIN_MAX or bucket_count. Failure mode: no memory for the array: growing reports
+// it and changes nothing, shrinking stays as it is.
 #include "base/link_table.h"
 
 #include <string.h>
@@ -78,6 +78,27 @@ dbk_table_link *dbk_link_table_next(const dbk_link_table *table, const dbk_table
     uint32_t at = link == NULL ? 0 : (link->hash & (table->bucket_count - 1)) + 1;
     while (at < table->bucket_count && table->buckets[at] == NULL) at++;
     return at < table->bucket_count ? table->buckets[at] : NULL;
+}
+
+static uint32_t reversed(uint32_t bits) {
+    bits = (bits >> 1 & 0x55555555u) | (bits & 0x55555555u) << 1;
+    bits = (bits >> 2 & 0x33333333u) | (bits & 0x33333333u) << 2;
+    bits = (bits >> 4 & 0x0f0f0f0fu) | (bits & 0x0f0f0f0fu) << 4;
+    bits = (bits >> 8 & 0x00ff00ffu) | (bits & 0x00ff00ffu) << 8;
+    return bits >> 16 | bits << 16;
+}
+
+// A position is a hash with its bits reversed: in that order the links of a bucket stand together, whatever
+// the number of buckets. All before the position were visited.
+uint32_t dbk_link_table_scan(const dbk_link_table *table, uint32_t position,
+                             void (*visit)(void *context, dbk_table_link *link), void *context) {
+    uint32_t mask = table->bucket_count == 0 ? 0 : table->bucket_count - 1;
+    uint32_t bucket = reversed(position) & mask;
+    dbk_table_link *link = table->bucket_count == 0 ? table->chain : table->buckets[bucket];
+    for (; link != NULL; link = link->next) {
+        if (reversed(link->hash) >= position) visit(context, link);
+    }
+    return reversed(bucket | ~mask) + 1;
 }
 
 dbk_table_link *dbk_link_table_take_all(dbk_link_table *table, const daybook_allocator *allocator) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A hash table of links embedded in what it holds: adding allocates nothing but now and then a larger
-// bucket array, and up to DBK_LINK_TABLE_CHAIN_MAX links not even that. Links come and go one by one. Keys and
-// their comparison are the caller's. (What only grows, and holds numbers of things that lie elsewhere, is
+// bucket array, and up to DBK_LINK_TABLE_CHAIN_MAX links not even that. Links come and go one by one. Keys
+// and their comparison are the caller's. (What only grows, and holds numbers of things that lie elsewhere, is
 // better served by base/hash_map.h.)
 //
 //     for (dbk_table_link *link = dbk_link_table_find(&table, hash); link != NULL;
@@ -46,7 +46,8 @@ static inline void dbk_link_table_insert(dbk_link_table *table, const daybook_al
     (void)dbk_link_table_reserve(table, allocator);
     dbk_link_table_add(table, link);
 }
-/// The link is in the table. The last one takes all memory along. Cannot fail: where there is no memory for a smaller array the large one stays.
+/// The link is in the table. The last one takes all memory along. Cannot fail: where there is no memory for a
+/// smaller array the large one stays.
 void dbk_link_table_remove(dbk_link_table *table, const daybook_allocator *allocator, dbk_table_link *link);
 
 /// The first link with this hash, NULL: none.
@@ -64,6 +65,11 @@ static inline dbk_table_link *dbk_link_table_find_next(const dbk_table_link *bef
 }
 /// All links in no order: begin with NULL. None may come or go between two calls.
 dbk_table_link *dbk_link_table_next(const dbk_link_table *table, const dbk_table_link *link);
+/// Some links, those of one bucket: begin with position 0 and go on with what it returns, until that is 0.
+/// Links may come and go between two calls, and the table grow and shrink: what is there all the time is
+/// visited once.
+uint32_t dbk_link_table_scan(const dbk_link_table *table, uint32_t position,
+                             void (*visit)(void *context, dbk_table_link *link), void *context);
 /// Takes all links out, as one chain; the table is empty then and holds no memory.
 dbk_table_link *dbk_link_table_take_all(dbk_link_table *table, const daybook_allocator *allocator);
 static inline size_t dbk_link_table_bytes(const dbk_link_table *table) {

@@ -471,7 +471,8 @@ static const cli_option serve_options[] = {
      .argument = "N",
      .kind = CLI_NUMBER,
      .letter = 'm',
-     .help = "port of the HTTP monitor (0: any free one; default none)"},
+     .help =
+         "port of the HTTP monitor: /varz /connz /jsz /healthz, /metrics (0: any free one; default none)"},
     TEXT("name", "NAME", "name of the server (default its id)"),
     {.name = "log",
      .argument = "FILE",

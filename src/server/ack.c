@@ -124,6 +124,7 @@ void dbk_js_serve_ack(void *context, dbk_client *from, const dbk_message *messag
     dbk_js_stream *stream = dbk_js_find_stream(jetstream, ack.stream);
     dbk_js_consumer *consumer = stream == NULL ? NULL : dbk_js_reach_consumer(stream, ack.consumer);
     if (consumer == NULL) return;
+    jetstream->ack_total++;
     if (consumer->state != DBK_JS_CONSUMER_OPEN) {
         (void)dbk_js_keep_early(consumer, from, message); // else it is delivered again
         dbk_js_open_consumer(consumer);

@@ -228,5 +228,6 @@ void dbk_js_serve_api(void *context, dbk_client *from, const dbk_message *messag
     } else {
         begin_call(jetstream, to, from, subject, message);
     }
-    jetstream->api_total++; // Behind the call: account info does not count itself.
+    // Behind the call: account info does not count itself. Fetches are no requests of the API in NATS' numbers.
+    if (to == NULL || to->serve == NULL) jetstream->api_total++;
 }

@@ -72,6 +72,7 @@ static void link_client(dbk_client *client) {
 
 static void unlink_client(dbk_client *client) {
     dbk_server *server = client->server;
+    dbk_monitor_note_left(server->monitor, client);
     if (client->previous != NULL) {
         client->previous->next = client->next;
     } else {
@@ -303,6 +304,7 @@ void dbk_client_stall(dbk_client *client) {
     dbk_server *server = client->server;
     if (client->is_stalled || client->state != DBK_CLIENT_OPEN) return;
     client->is_stalled = true;
+    server->counters.stall_count++;
     client->next_stalled = server->stalled;
     server->stalled = dbk_client_ref(client);
     dbk_client_update_reading(client);

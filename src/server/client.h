@@ -171,6 +171,7 @@ struct dbk_client {
     int64_t rtt_ns;       // 0: not known
     int64_t log_full_ns;  // see client_log.c
     uint64_t left_out_count;
+    int64_t greeting_ns; // from its coming to CONNECT: all that is known before a PING is answered
 
     // Its socket.
     struct dbk_tls *tls; // NULL: plain
@@ -207,10 +208,6 @@ enum { DBK_CLIENT_HELD_MAX = 8 << 20 };
 void dbk_client_send_error(dbk_client *client, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /// When the round ends; the first reason counts. `error_text` is sent before, NULL: nothing.
 void dbk_client_close(dbk_client *client, dbk_close_reason reason, const char *error_text);
-/// Each subscription of it; the function must not change them.
-void dbk_client_each_subscription(const dbk_client *client,
-                                  void (*visit)(void *context, const dbk_subscription *subscription),
-                                  void *context);
 
 // For the server's own files.
 

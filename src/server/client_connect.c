@@ -185,6 +185,8 @@ static void connect_said(dbk_client *client, dbk_said *said) {
 
 void dbk_client_connect(dbk_client *client, dbk_slice json) {
     dbk_said said = {.is_sound = true};
+    if (client->greeting_ns == 0)
+        client->greeting_ns = dbk_server_clock_ns(client->server) - client->started_ns;
     if (dbk_json_parse(json, &said.root, NULL) == DAYBOOK_ENOMEM) {
         dbk_client_close(client, DBK_CLOSE_MEMORY, NULL);
     } else if (json_is_object(said.root)) {

@@ -83,16 +83,6 @@ void dbk_client_drop_forbidden_subscriptions(dbk_client *client) {
     }
 }
 
-void dbk_client_each_subscription(const dbk_client *client,
-                                  void (*visit)(void *context, const dbk_subscription *subscription),
-                                  void *context) {
-    dbk_table_link *link = dbk_link_table_next(&client->subscriptions, NULL);
-    for (; link != NULL; link = dbk_link_table_next(&client->subscriptions, link)) {
-        const dbk_subscription *subscription = owner_of(link);
-        if (!subscription->is_ended) visit(context, subscription);
-    }
-}
-
 void dbk_subscription_end(dbk_subscription *subscription) {
     if (subscription->is_ended) return;
     dbk_server *server = subscription->subscriber.client->server;

@@ -36,6 +36,8 @@ static enum MHD_Result queue(struct MHD_Connection *connection, unsigned status,
         MHD_create_response_from_buffer(size, (void *)(uintptr_t)data, MHD_RESPMEM_MUST_COPY);
     if (response == NULL) return MHD_NO; // the connection is cut
     enum MHD_Result result = MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    if (result == MHD_YES) result = MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (result == MHD_YES) result = MHD_add_response_header(response, "Access-Control-Allow-Origin", "*");
     if (result == MHD_YES && status == DBK_HTTP_METHOD_NOT_ALLOWED) {
         result = MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
         if (result == MHD_YES) {

@@ -9,9 +9,10 @@
 // http.c does it with libmicrohttpd. Where that library is not installed http_none.c stands in its place, and
 // starting says EUNSUPPORTED.
 //
-// What strangers may cost: DBK_HTTP_CONNECTIONS_MAX connections of DBK_HTTP_CONNECTION_SIZE bytes for what
-// they say, DBK_HTTP_THREADS calls of `serve` at a time, DBK_HTTP_IDLE_SECONDS without a byte moving. A
-// request with a body is not read; one that is no GET and no HEAD gets 405.
+// What strangers may cost: DBK_HTTP_CONNECTIONS_MAX connections (more wait in the kernel until one ends) of
+// DBK_HTTP_CONNECTION_SIZE bytes for what they say, DBK_HTTP_THREADS calls of `serve` at a time,
+// DBK_HTTP_IDLE_SECONDS without a byte moving. A request with a body is not read; one that is no GET and no
+// HEAD gets 405.
 #ifndef DBK_SERVER_HTTP_H
 #define DBK_SERVER_HTTP_H
 

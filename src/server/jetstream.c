@@ -748,6 +748,7 @@ void dbk_jetstream_count(const dbk_jetstream *jetstream, dbk_jetstream_counters 
     *counters_out = (dbk_jetstream_counters){.api_total = jetstream->api_total,
                                              .api_errors = jetstream->api_errors,
                                              .api_in_flight = jetstream->api_in_flight,
+                                             .ack_total = jetstream->ack_total,
                                              .stream_count = jetstream->streams.count,
                                              .consumer_count = jetstream->consumers.count};
 }

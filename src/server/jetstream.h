@@ -37,6 +37,7 @@ void dbk_jetstream_free(dbk_jetstream *jetstream);
 /// What monitoring shows.
 typedef struct dbk_jetstream_counters {
     uint64_t api_total, api_errors, api_in_flight;
+    uint64_t ack_total; // answers to deliveries
     uint64_t stream_count,
         consumer_count; // with a place here: consumers nobody used since the start are not counted
 } dbk_jetstream_counters;

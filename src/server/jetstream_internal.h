@@ -71,6 +71,7 @@ struct dbk_jetstream {
     dbk_job *first_call, *last_call;
     bool call_runs;
     uint64_t api_total, api_errors, api_in_flight;
+    uint64_t ack_total;
 
     // Workers look up consumers under `lock` for numbers only the loop knows; the loop changes the tables
     // under it.

@@ -23,7 +23,9 @@ enum {
 #define MONITOR_WAIT_NS (2 * DBK_SECOND_NS)
 #define SAMPLE_NS DBK_SECOND_NS
 
-// Paths as nats-server has them in http_req_stats; the root is the last.
+static void serve_root(dbk_page *page);
+
+// Paths as nats-server has them in http_req_stats.
 static const struct {
     const char *path;
     void (*serve)(dbk_page *page);
@@ -35,10 +37,12 @@ static const struct {
     {"/leafz", dbk_page_leafz},
     {"/subsz", dbk_page_subsz},
     {"/accountz", dbk_page_accountz},
+    {"/accstatz", dbk_page_accstatz},
     {"/jsz", dbk_page_jsz},
     {"/healthz", dbk_page_healthz},
     {"/metrics", dbk_page_metrics},
     {"/subscriptionsz", dbk_page_subsz},
+    {"/", serve_root},
 };
 enum { PAGE_COUNT = sizeof pages / sizeof *pages };
 
@@ -56,6 +60,9 @@ struct dbk_monitor {
 
     // The loop's.
     dbk_closed_list closed;
+    struct wish *under_way; // begun, and not yet granted
+
+    atomic_uint_least64_t slice_count;
 };
 
 // Wishes.
@@ -65,6 +72,9 @@ typedef struct wish {
     dbk_monitor *monitor;
     dbk_monitor_snapshot *snapshot;
     bool is_granted, is_abandoned; // guarded by the monitor's lock
+    uint64_t slice_count;          // so far; guarded by it
+    struct wish *next;             // of monitor->under_way
+    bool is_under_way;
 } wish;
 
 static void free_wish(wish *done) {
@@ -73,21 +83,46 @@ static void free_wish(wish *done) {
     dbk_free(allocator, done);
 }
 
-/// On the loop.
+static void end_wish(dbk_monitor *monitor, wish *ended) {
+    wish **at = &monitor->under_way;
+    while (*at != NULL && *at != ended) at = &(*at)->next;
+    if (*at != NULL) *at = ended->next;
+    ended->is_under_way = false;
+}
+
+static bool is_abandoned(dbk_monitor *monitor, const wish *asked) {
+    pthread_mutex_lock(&monitor->lock);
+    bool is_so = asked->is_abandoned;
+    pthread_mutex_unlock(&monitor->lock);
+    return is_so;
+}
+
+/// On the loop: a slice of it; what is not done comes again behind what else there is to do.
 static void grant(dbk_job *job) {
     wish *asked = DBK_OWNER(job, wish, job);
     dbk_monitor *monitor = asked->monitor;
-    pthread_mutex_lock(&monitor->lock);
-    bool is_wanted = !asked->is_abandoned;
-    pthread_mutex_unlock(&monitor->lock);
+    if (!asked->is_under_way) {
+        asked->is_under_way = true;
+        asked->next = monitor->under_way;
+        monitor->under_way = asked;
+    }
     // The asker may give up meanwhile: then it is freed below.
-    if (is_wanted) dbk_monitor_snapshot_take(asked->snapshot, monitor->server, &monitor->closed);
+    bool is_done = is_abandoned(monitor, asked) ||
+                   dbk_monitor_snapshot_take(asked->snapshot, monitor->server, &monitor->closed);
+    (void)atomic_fetch_add_explicit(&monitor->slice_count, 1, memory_order_relaxed);
+    if (is_done) end_wish(monitor, asked);
     pthread_mutex_lock(&monitor->lock);
-    asked->is_granted = true;
-    bool is_abandoned = asked->is_abandoned;
-    pthread_cond_broadcast(&monitor->answered);
+    asked->slice_count++;
+    asked->is_granted = is_done;
+    bool is_nobodys = is_done && asked->is_abandoned;
+    if (is_done) pthread_cond_broadcast(&monitor->answered);
     pthread_mutex_unlock(&monitor->lock);
-    if (is_abandoned) free_wish(asked);
+    // Once it is granted it is the asker's.
+    if (is_nobodys) {
+        free_wish(asked);
+    } else if (!is_done) {
+        dbk_jobs_finish(monitor->server->jobs, &asked->job);
+    }
 }
 
 static wish *new_wish(dbk_monitor *monitor, const dbk_monitor_snapshot_query *query) {
@@ -102,20 +137,27 @@ static wish *new_wish(dbk_monitor *monitor, const dbk_monitor_snapshot_query *qu
     return NULL;
 }
 
-/// Posts it and waits. False: it is not the caller's any more.
-static bool wait_for(wish *asked) {
-    dbk_monitor *monitor = asked->monitor;
+static struct timespec in_time(const dbk_monitor *monitor) {
     daybook_vfs *vfs = monitor->server->vfs;
     int64_t due_ns = vfs->clock_monotonic_ns(vfs) + MONITOR_WAIT_NS;
-    struct timespec due = {.tv_sec = (time_t)(due_ns / DBK_SECOND_NS),
-                           .tv_nsec = (long)(due_ns % DBK_SECOND_NS)};
-    int failure = 0;
+    return (struct timespec){.tv_sec = (time_t)(due_ns / DBK_SECOND_NS),
+                             .tv_nsec = (long)(due_ns % DBK_SECOND_NS)};
+}
+
+/// Posts it and waits, as long as something is done for it. False: it is not the caller's any more.
+static bool wait_for(wish *asked) {
+    dbk_monitor *monitor = asked->monitor;
+    struct timespec due = in_time(monitor);
+    uint64_t seen = 0;
     pthread_mutex_lock(&monitor->lock);
     // Under the lock: once dbk_monitor_stop has set is_closing nothing is posted any more.
     bool is_posted = !monitor->is_closing;
     if (is_posted) dbk_jobs_finish(monitor->server->jobs, &asked->job);
-    while (is_posted && !asked->is_granted && !monitor->is_closing && failure != ETIMEDOUT) {
-        failure = pthread_cond_timedwait(&monitor->answered, &monitor->lock, &due);
+    while (is_posted && !asked->is_granted && !monitor->is_closing) {
+        if (pthread_cond_timedwait(&monitor->answered, &monitor->lock, &due) != ETIMEDOUT) continue;
+        if (asked->slice_count == seen) break;
+        seen = asked->slice_count;
+        due = in_time(monitor);
     }
     bool is_granted = asked->is_granted;
     asked->is_abandoned = !is_granted;
@@ -145,6 +187,14 @@ dbk_monitor_snapshot *dbk_page_look(dbk_page *page, const dbk_monitor_snapshot_q
 
 void dbk_page_forget(dbk_page *page, dbk_monitor_snapshot *snapshot) {
     dbk_monitor_snapshot_free(page->server->allocator, snapshot);
+}
+
+bool dbk_page_is_recent(const dbk_page *page) {
+    return page->server->dial.version >= 210;
+}
+
+uint64_t dbk_page_slice_count(const dbk_page *page) {
+    return atomic_load_explicit(&page->monitor->slice_count, memory_order_relaxed);
 }
 
 bool dbk_page_is_late(const dbk_page *page) {
@@ -199,7 +249,7 @@ static void serve_root(dbk_page *page) {
     append(
         body,
         "<!DOCTYPE html>\n<html lang=\"en\"><head><title>daybook</title></head><body>\n<h1>daybook</h1>\n");
-    for (size_t i = 0; i < PAGE_COUNT - 1; i++) { // the last is another name of one
+    for (size_t i = 0; i < PAGE_COUNT - 2; i++) { // the last two are another name of one, and this
         append(body, "<p><a href=\".");
         append(body, pages[i].path);
         append(body, "\">");
@@ -221,14 +271,11 @@ static void serve(void *context, dbk_http_exchange *exchange) {
     dbk_monitor *monitor = context;
     dbk_page page = {.monitor = monitor, .server = monitor->server, .exchange = exchange};
     const char *path = below_base(monitor, exchange->path);
-    if (path != NULL && (path[0] == '\0' || strcmp(path, "/") == 0)) {
-        serve_root(&page);
-        return;
-    }
+    if (path != NULL && path[0] == '\0') path = "/";
     for (size_t i = 0; path != NULL && i < PAGE_COUNT; i++) {
         if (strcmp(path, pages[i].path) != 0) continue;
         (void)atomic_fetch_add_explicit(&monitor->request_counts[i], 1, memory_order_relaxed);
-        pages[i].serve(&page);
+        if (dbk_page_read_callback(&page)) pages[i].serve(&page);
         return;
     }
     dbk_page_refuse(&page, DBK_HTTP_NOT_FOUND, "404 page not found\n");
@@ -269,6 +316,7 @@ static daybook_status make_monitor(dbk_server *server, dbk_monitor **monitor_out
     monitor->sample_ns = server->vfs->clock_monotonic_ns(server->vfs);
     monitor->sample_seconds = processor_seconds();
     for (size_t i = 0; i < PAGE_COUNT; i++) atomic_init(&monitor->request_counts[i], 0);
+    atomic_init(&monitor->slice_count, 0);
     *monitor_out = monitor;
     return DAYBOOK_OK;
 }
@@ -376,7 +424,25 @@ void dbk_monitor_free(dbk_monitor *monitor) {
     dbk_free(allocator, monitor);
 }
 
+/// On the loop. Whoever walks that list steps over it.
+static void forget_first(dbk_monitor *monitor) {
+    for (wish *at = monitor->under_way; at != NULL; at = at->next) {
+        dbk_monitor_snapshot_note_forgotten(at->snapshot, monitor->closed.first);
+    }
+    dbk_closed_list_forget_first(monitor->server->allocator, &monitor->closed);
+}
+
 void dbk_monitor_note_closed(dbk_monitor *monitor, dbk_client *client) {
     if (monitor == NULL) return;
-    dbk_closed_list_add(&monitor->closed, client, client->server->options->limits.closed_clients_max);
+    int64_t count_max = monitor->server->options->limits.closed_clients_max;
+    size_t room = count_max > 0 ? (size_t)count_max : 0;
+    while (monitor->closed.count > 0 && monitor->closed.count >= room) forget_first(monitor);
+    if (room > 0) dbk_closed_list_add(&monitor->closed, client);
+}
+
+void dbk_monitor_note_left(dbk_monitor *monitor, const dbk_client *client) {
+    if (monitor == NULL) return;
+    for (wish *at = monitor->under_way; at != NULL; at = at->next) {
+        dbk_monitor_snapshot_note_left(at->snapshot, client);
+    }
 }

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // See monitor_page.h. Pure but for the page's answer.
-#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -34,15 +32,34 @@ static int append_piece(const char *piece, size_t size, void *context) {
     return body->failed ? -1 : 0;
 }
 
-void dbk_page_send(dbk_page *page, json_t *root) {
+static void put_text(dbk_buf *out, const char *text) {
+    dbk_buf_append(out, text, strlen(text));
+}
+
+static void send_as(dbk_page *page, json_t *root, size_t flags) {
+    dbk_buf *body = &page->exchange->body;
     if (root == NULL) {
         dbk_page_refuse(page, DBK_HTTP_SERVER_ERROR, "memory is out");
         return;
     }
+    page->exchange->content_type = "application/json";
+    if (page->callback != NULL) {
+        page->exchange->content_type = "application/javascript";
+        put_text(body, page->callback);
+        put_text(body, "(");
+    }
     // What does not fit stays in the body's status.
-    (void)json_dump_callback(root, append_piece, &page->exchange->body,
-                             JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+    (void)json_dump_callback(root, append_piece, body, flags | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(16));
+    if (page->callback != NULL) put_text(body, ")");
     json_decref(root);
+}
+
+void dbk_page_send(dbk_page *page, json_t *root) {
+    send_as(page, root, JSON_INDENT(2));
+}
+
+void dbk_page_send_line(dbk_page *page, json_t *root) {
+    send_as(page, root, JSON_COMPACT);
 }
 
 // Arguments.
@@ -52,21 +69,52 @@ const char *dbk_page_read_text(const dbk_page *page, const char *name) {
     return value == NULL || value[0] == '\0' ? NULL : value;
 }
 
+/// As Go quotes a text, all but plain ASCII as escapes, and not more than fits.
+static void quote(const char *text, char *out, size_t size) {
+    size_t used = 0;
+    out[used++] = '"';
+    for (; *text != '\0' && used + 6 < size; text++) {
+        unsigned char byte = (unsigned char)*text;
+        if (byte == '"' || byte == '\\') out[used++] = '\\';
+        if (byte >= 0x20 && byte < 0x7f) {
+            out[used++] = *text;
+        } else {
+            used += (size_t)snprintf(out + used, size - used, "\\x%02x", byte);
+        }
+    }
+    out[used++] = '"';
+    out[used] = '\0';
+}
+
+void dbk_page_refuse_argument(dbk_page *page, const char *complaint, const char *value) {
+    char quoted[128];
+    quote(value, quoted, sizeof quoted);
+    quoted[strlen(quoted) - 1] = '\0';
+    dbk_page_refuse(page, DBK_HTTP_BAD_REQUEST, "%s%s", complaint, quoted + 1);
+}
+
+static bool refuse_value(dbk_page *page, const char *name, const char *type, const char *function,
+                         const char *value) {
+    char quoted[128];
+    quote(value, quoted, sizeof quoted);
+    dbk_page_refuse(page, DBK_HTTP_BAD_REQUEST,
+                    "Error decoding %s for '%s': strconv.%s: parsing %s: invalid syntax", type, name,
+                    function, quoted);
+    return false;
+}
+
 bool dbk_page_read_number(dbk_page *page, const char *name, int64_t *value_out) {
     const char *text = dbk_page_read_text(page, name);
     *value_out = 0;
-    if (text == NULL) return true;
-    char *end;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    bool begins_well = (*text >= '0' && *text <= '9') || ((*text == '-' || *text == '+') && end > text + 1);
-    if (errno == 0 && *end == '\0' && begins_well) {
-        *value_out = value;
-        return true;
-    }
-    // What was sent is not repeated: it may be anything.
-    dbk_page_refuse(page, DBK_HTTP_BAD_REQUEST, "Error decoding int64 for '%s'", name);
-    return false;
+    if (text == NULL || dbk_decimal_parse_signed(daybook_text(text), value_out)) return true;
+    return refuse_value(page, name, "int", "Atoi", text);
+}
+
+bool dbk_page_read_count(dbk_page *page, const char *name, uint64_t *value_out) {
+    const char *text = dbk_page_read_text(page, name);
+    *value_out = 0;
+    if (text == NULL || dbk_decimal_parse(daybook_text(text), value_out)) return true;
+    return refuse_value(page, name, "uint64", "ParseUint", text);
 }
 
 bool dbk_page_read_flag(dbk_page *page, const char *name, bool *value_out) {
@@ -80,8 +128,23 @@ bool dbk_page_read_flag(dbk_page *page, const char *name, bool *value_out) {
         *value_out = i >= 6;
         return true;
     }
-    dbk_page_refuse(page, DBK_HTTP_BAD_REQUEST, "Error decoding boolean for '%s'", name);
-    return false;
+    return refuse_value(page, name, "boolean", "ParseBool", text);
+}
+
+/// A function's name, dots in it: what stands in front of an answer is nothing else.
+bool dbk_page_read_callback(dbk_page *page) {
+    enum { NAME_SIZE_MAX = 128 };
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_$";
+    const char *name = dbk_page_read_text(page, "callback");
+    if (name == NULL) return true;
+    size_t size = strlen(name);
+    size_t good = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_$.0123456789");
+    if (size > NAME_SIZE_MAX || good != size || strchr(letters, name[0]) == NULL) {
+        dbk_page_refuse(page, DBK_HTTP_BAD_REQUEST, "callback is no name of a function");
+        return false;
+    }
+    page->callback = name;
+    return true;
 }
 
 bool dbk_page_read_range(dbk_page *page, size_t limit_default, size_t *offset_out, size_t *limit_out) {

@@ -9,6 +9,7 @@
 //
 // Bounds: DETAILS_MAX streams and consumers; what is beyond is left out. A page gives up when the server
 // ends.
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,22 +51,33 @@ bool dbk_jetstream_sum(const dbk_page *page, dbk_jetstream_facts *facts_out) {
            daybook_consumer_names(store, daybook_bytes(NULL, 0), add_consumer, facts_out, NULL) == DAYBOOK_OK;
 }
 
-json_t *dbk_jetstream_config_value(const dbk_monitor_snapshot *snapshot) {
+json_t *dbk_jetstream_config_value(const dbk_page *page, const dbk_monitor_snapshot *snapshot) {
     dbk_members members = dbk_members_begin();
     dbk_put_number(&members, "max_memory", snapshot->memory_max);
     dbk_put_number(&members, "max_storage", snapshot->file_max);
     dbk_put_text_if(&members, "store_dir", snapshot->store_dir);
-    dbk_put_flag(&members, "sync_always", true);
+    // Whatever was asked for: what is acknowledged is on disk.
+    if (dbk_page_is_recent(page)) dbk_put_flag(&members, "sync_always", true);
     dbk_put_text_if(&members, "domain", snapshot->domain);
+    if (dbk_page_is_recent(page)) dbk_put_flag_if(&members, "strict", snapshot->strict);
     return dbk_members_end(&members);
 }
 
-static json_t *api_value(const dbk_monitor_snapshot *snapshot) {
-    dbk_api_dial dial;
+json_t *dbk_jetstream_limits_value(const dbk_monitor_snapshot *snapshot) {
     dbk_members members = dbk_members_begin();
-    dbk_api_dial_init(&dial, snapshot->announced_version);
+    dbk_put_number_if(&members, "max_request_batch", snapshot->request_batch_max);
+    dbk_put_number_if(&members, "max_ack_pending", snapshot->ack_pending_max);
+    dbk_put_number_if(&members, "duplicate_window", snapshot->duplicates_max_ns);
+    return dbk_members_end(&members);
+}
+
+/// An account has no level of its own.
+static json_t *api_value(const dbk_page *page, const dbk_monitor_snapshot *snapshot, bool is_of_account) {
+    dbk_members members = dbk_members_begin();
     // Known since 2.11, as API levels are.
-    if (dbk_api_dial_level(&dial) > 0) dbk_put_number(&members, "level", dbk_api_dial_level(&dial));
+    int level = dbk_api_dial_level(&page->server->dial);
+    bool has_level = snapshot->has_jetstream && !is_of_account;
+    if (level > 0) dbk_put_number(&members, "level", has_level ? level : 0);
     dbk_put_count(&members, "total", snapshot->jetstream.api_total);
     dbk_put_count(&members, "errors", snapshot->jetstream.api_errors);
     if (snapshot->jetstream.api_in_flight > 0) {
@@ -74,26 +86,28 @@ static json_t *api_value(const dbk_monitor_snapshot *snapshot) {
     return dbk_members_end(&members);
 }
 
-void dbk_put_jetstream_stats(dbk_members *members, const dbk_monitor_snapshot *snapshot,
-                             const dbk_jetstream_facts *facts) {
+void dbk_put_jetstream_stats(dbk_members *members, const dbk_page *page, const dbk_monitor_snapshot *snapshot,
+                             const dbk_jetstream_facts *facts, bool is_of_account) {
     dbk_put_count(members, "memory", facts->memory);
     dbk_put_count(members, "storage", facts->storage);
     dbk_put_count(members, "reserved_memory", facts->reserved_memory);
     dbk_put_count(members, "reserved_storage", facts->reserved_storage);
-    dbk_put_count(members, "accounts", 1);
+    dbk_put_count(members, "accounts", is_of_account || !snapshot->has_jetstream ? 0 : 1);
     dbk_put_count(members, "ha_assets", 0);
-    dbk_put(members, "api", api_value(snapshot));
+    dbk_put(members, "api", api_value(page, snapshot, is_of_account));
 }
 
 // Details.
 
 typedef struct jsz_request {
     bool accounts, streams, consumers, config;
+    size_t offset, limit; // of accounts
 } jsz_request;
 
 typedef struct detailing {
     dbk_page *page;
     dbk_jetstream *jetstream;
+    const dbk_js_settings *settings;
     const jsz_request *request;
     size_t left;       // details that may still be told
     json_t *consumers; // of the stream being told
@@ -107,6 +121,7 @@ static json_t *ask(const detailing *details, dbk_api_answer kind, void (*handler
     dbk_js_call call;
     memset(&call, 0, sizeof call);
     call.jetstream = details->jetstream;
+    call.settings = *details->settings;
     call.kind = kind;
     call.subject = daybook_text(subject);
     if (dbk_arena_new(allocator, ARENA_SIZE, &call.arena) != DAYBOOK_OK) return NULL;
@@ -142,6 +157,7 @@ static int add_consumer_detail(void *context, dbk_slice stream, dbk_slice name) 
     json_t *answer = ask(details, DBK_API_CONSUMER_INFO, dbk_js_consumer_info, subject);
     if (answer == NULL) return 0;
     (void)json_object_del(answer, "type");
+    if (!details->request->config) (void)json_object_del(answer, "config");
     details->is_short_of_memory = !dbk_append(details->consumers, answer);
     return details->is_short_of_memory;
 }
@@ -221,7 +237,14 @@ static json_t *stream_value(detailing *details, dbk_slice stream) {
     if (details->request->config) dbk_put(&members, "config", take_member(answer, "config"));
     dbk_put(&members, "state", take_member(answer, "state"));
     json_decref(answer);
-    if (details->request->consumers) dbk_put(&members, "consumer_detail", consumers_value(details, stream));
+    if (details->request->consumers) {
+        json_t *consumers = consumers_value(details, stream);
+        if (consumers == NULL || json_array_size(consumers) > 0) {
+            dbk_put(&members, "consumer_detail", consumers);
+        } else {
+            json_decref(consumers);
+        }
+    }
     return dbk_members_end(&members);
 }
 
@@ -249,44 +272,77 @@ static json_t *account_value(dbk_page *page, const jsz_request *request, const d
     dbk_members members = dbk_members_begin();
     dbk_put_text(&members, "name", snapshot->account);
     dbk_put_text(&members, "id", snapshot->account);
-    dbk_put_jetstream_stats(&members, snapshot, facts);
+    dbk_put_jetstream_stats(&members, page, snapshot, facts, true);
     if (request->streams) {
-        detailing details = {
-            .page = page, .jetstream = page->server->jetstream, .request = request, .left = DETAILS_MAX};
+        detailing details = {.page = page,
+                             .jetstream = page->server->jetstream,
+                             .settings = &snapshot->settings,
+                             .request = request,
+                             .left = DETAILS_MAX};
         dbk_put(&members, "stream_detail", streams_value(&details));
         if (details.is_short_of_memory) members.has_failed = true;
     }
     return dbk_members_end(&members);
 }
 
+static json_t *no_config_value(void) {
+    dbk_members members = dbk_members_begin();
+    dbk_put_number(&members, "max_memory", 0);
+    dbk_put_number(&members, "max_storage", 0);
+    return dbk_members_end(&members);
+}
+
 static bool read_request(dbk_page *page, jsz_request *request_out) {
+    bool of_leader; // this one is its own
     if (!dbk_page_read_flag(page, "accounts", &request_out->accounts) ||
         !dbk_page_read_flag(page, "streams", &request_out->streams) ||
         !dbk_page_read_flag(page, "consumers", &request_out->consumers) ||
-        !dbk_page_read_flag(page, "config", &request_out->config))
+        !dbk_page_read_flag(page, "config", &request_out->config) ||
+        !dbk_page_read_flag(page, "leader-only", &of_leader) ||
+        !dbk_page_read_range(page, DBK_PAGE_LIMIT_DEFAULT, &request_out->offset, &request_out->limit))
         return false;
     if (request_out->consumers) request_out->streams = true;
-    if (request_out->streams || dbk_page_read_text(page, "acc") != NULL) request_out->accounts = true;
+    if (request_out->streams) request_out->accounts = true;
     return true;
+}
+
+static void put_details(dbk_members *members, dbk_page *page, const jsz_request *request,
+                        const dbk_monitor_snapshot *snapshot, const dbk_jetstream_facts *facts) {
+    const char *account = dbk_page_read_text(page, "acc");
+    bool is_asked_for = account != NULL ? strcmp(account, snapshot->account) == 0
+                                        : request->accounts && request->offset == 0;
+    if (!is_asked_for || !snapshot->has_jetstream) return;
+    json_t *array = json_array();
+    if (!dbk_append(array, account_value(page, request, snapshot, facts))) members->has_failed = true;
+    dbk_put(members, "account_details", array);
+}
+
+static void put_head(dbk_members *members, const dbk_page *page, const dbk_monitor_snapshot *snapshot) {
+    dbk_put_text(members, "server_id", page->server->id);
+    dbk_put_time(members, "now", snapshot->now_ns);
+    dbk_put_flag_if(members, "disabled", !snapshot->has_jetstream);
+    dbk_put(members, "config",
+            snapshot->has_jetstream ? dbk_jetstream_config_value(page, snapshot) : no_config_value());
+    if (dbk_page_is_recent(page) && snapshot->has_jetstream) {
+        dbk_put(members, "limits", dbk_jetstream_limits_value(snapshot));
+    }
 }
 
 static void put_all(dbk_members *members, dbk_page *page, const jsz_request *request,
                     const dbk_monitor_snapshot *snapshot) {
     dbk_jetstream_facts facts = {0};
+    bool is_recent = dbk_page_is_recent(page);
     if (snapshot->has_jetstream) (void)dbk_jetstream_sum(page, &facts); // what cannot be told now: none
-    dbk_put_jetstream_stats(members, snapshot, &facts);
-    dbk_put_text(members, "server_id", page->server->id);
-    dbk_put_time(members, "now", snapshot->now_ns);
-    dbk_put_flag_if(members, "disabled", !snapshot->has_jetstream);
-    dbk_put(members, "config", dbk_jetstream_config_value(snapshot));
+    // Sums stood behind the head once.
+    if (!is_recent) put_head(members, page, snapshot);
+    dbk_put_jetstream_stats(members, page, snapshot, &facts, false);
+    if (is_recent) put_head(members, page, snapshot);
     dbk_put_count(members, "streams", facts.stream_count);
     dbk_put_count(members, "consumers", facts.consumer_count);
     dbk_put_count(members, "messages", facts.message_count);
     dbk_put_count(members, "bytes", facts.byte_count);
-    if (!request->accounts || !snapshot->has_jetstream) return;
-    json_t *array = json_array();
-    if (!dbk_append(array, account_value(page, request, snapshot, &facts))) members->has_failed = true;
-    dbk_put(members, "account_details", array);
+    put_details(members, page, request, snapshot, &facts);
+    if (is_recent) dbk_put_count(members, "total", snapshot->has_jetstream ? 1 : 0); // accounts
 }
 
 void dbk_page_jsz(dbk_page *page) {
@@ -294,75 +350,139 @@ void dbk_page_jsz(dbk_page *page) {
     if (!read_request(page, &request)) return;
     dbk_monitor_snapshot *snapshot = dbk_page_look(page, &(dbk_monitor_snapshot_query){0});
     if (snapshot == NULL) return;
-    const char *account = dbk_page_read_text(page, "acc");
-    if (account != NULL && strcmp(account, snapshot->account) != 0) {
-        dbk_page_refuse(page, DBK_HTTP_NOT_FOUND, "account not found");
-    } else {
-        dbk_members members = dbk_members_begin();
-        put_all(&members, page, &request, snapshot);
-        dbk_page_send(page, dbk_members_end(&members));
-    }
+    dbk_members members = dbk_members_begin();
+    put_all(&members, page, &request, snapshot);
+    dbk_page_send(page, dbk_members_end(&members));
     dbk_page_forget(page, snapshot);
 }
 
 // /healthz
 
-static void put_text(dbk_buf *out, const char *text) {
-    dbk_buf_append(out, text, strlen(text));
+typedef struct health_request {
+    bool in_detail;
+    const char *account, *stream, *consumer; // NULL: not asked for
+} health_request;
+
+/// What is wrong: the answer's status, and of whom it is said ("STREAM").
+typedef struct health_complaint {
+    unsigned status; // DBK_HTTP_OK: nothing
+    const char *type;
+    char text[512];
+} health_complaint;
+
+static void complain(health_complaint *complaint, unsigned status, const char *type, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void complain(health_complaint *complaint, unsigned status, const char *type, const char *format,
+                     ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(complaint->text, sizeof complaint->text, format, arguments);
+    va_end(arguments);
+    complaint->status = status;
+    complaint->type = type;
 }
 
-// On one line, as nats-server does.
-static void answer_health(dbk_page *page, unsigned status, const char *complaint) {
-    dbk_buf *body = &page->exchange->body;
-    page->exchange->status = status;
-    put_text(body, complaint == NULL ? "{\"status\":\"ok\"" : "{\"status\":\"unavailable\",\"error\":");
-    if (complaint != NULL) dbk_json_write_string(body, daybook_text(complaint));
-    put_text(body, "}");
-}
-
-static void check_stream(dbk_page *page, const char *stream, const char *consumer) {
-    daybook_store *store = page->server->store;
-    dbk_slice name = daybook_text(stream);
-    daybook_stream_info *info = NULL;
-    daybook_consumer_info *of_consumer = NULL;
-    daybook_status status = dbk_js_is_hidden(name) ? DAYBOOK_ENOTFOUND
-                                                   : daybook_stream_get_info(store, name, &info, NULL);
-    if (status == DAYBOOK_OK) daybook_stream_info_release(store, info);
-    if (status == DAYBOOK_OK && consumer != NULL) {
-        status = daybook_consumer_get_info(store, name, daybook_text(consumer), &of_consumer, NULL);
-        if (status == DAYBOOK_OK) daybook_consumer_info_release(store, of_consumer);
-        if (status != DAYBOOK_OK) {
-            answer_health(page, DBK_HTTP_NOT_FOUND, "consumer not found");
-            return;
-        }
+static json_t *health_error_value(const health_request *request, const health_complaint *complaint) {
+    bool is_about_names = strcmp(complaint->type, "BAD_REQUEST") != 0;
+    dbk_members members = dbk_members_begin();
+    dbk_put_text(&members, "type", complaint->type);
+    if (is_about_names) {
+        dbk_put_text_if(&members, "account", request->account);
+        dbk_put_text_if(&members, "stream", request->stream);
+        dbk_put_text_if(&members, "consumer", request->consumer);
     }
-    answer_health(page, status == DAYBOOK_OK ? DBK_HTTP_OK : DBK_HTTP_NOT_FOUND,
-                  status == DAYBOOK_OK ? NULL : "stream not found");
+    dbk_put_text(&members, "error", complaint->text);
+    return dbk_members_end(&members);
+}
+
+static void answer_health(dbk_page *page, const health_request *request, const health_complaint *complaint) {
+    dbk_members members = dbk_members_begin();
+    bool is_error = request->in_detail || complaint->status == DBK_HTTP_BAD_REQUEST;
+    bool is_fine = complaint->status == DBK_HTTP_OK;
+    page->exchange->status = complaint->status;
+    dbk_put_text(&members, "status", is_fine ? "ok" : is_error ? "error" : "unavailable");
+    if (!is_fine && request->in_detail) {
+        json_t *array = json_array();
+        if (!dbk_append(array, health_error_value(request, complaint))) members.has_failed = true;
+        dbk_put(&members, "errors", array);
+    } else if (!is_fine) {
+        dbk_put_text(&members, "error", complaint->text);
+    }
+    dbk_page_send_line(page, dbk_members_end(&members));
+}
+
+static bool has_stream(daybook_store *store, dbk_slice name) {
+    daybook_stream_info *info = NULL;
+    if (dbk_js_is_hidden(name) || daybook_stream_get_info(store, name, &info, NULL) != DAYBOOK_OK)
+        return false;
+    daybook_stream_info_release(store, info);
+    return true;
+}
+
+static bool has_consumer(daybook_store *store, dbk_slice stream, dbk_slice name) {
+    daybook_consumer_info *info = NULL;
+    if (daybook_consumer_get_info(store, stream, name, &info, NULL) != DAYBOOK_OK) return false;
+    daybook_consumer_info_release(store, info);
+    return true;
+}
+
+static void check_names(const dbk_page *page, const health_request *request, const char *account,
+                        health_complaint *complaint) {
+    daybook_store *store = page->server->store;
+    if (request->account == NULL) return;
+    if (strcmp(request->account, account) != 0) {
+        complain(complaint, DBK_HTTP_NOT_FOUND, "ACCOUNT", "JetStream account \"%.100s\" not found",
+                 request->account);
+    } else if (request->stream != NULL && !has_stream(store, daybook_text(request->stream))) {
+        complain(complaint, DBK_HTTP_NOT_FOUND, "STREAM",
+                 "JetStream stream \"%.100s\" not found on account \"%s\"", request->stream, account);
+    } else if (request->consumer != NULL &&
+               !has_consumer(store, daybook_text(request->stream), daybook_text(request->consumer))) {
+        complain(complaint, DBK_HTTP_NOT_FOUND, "CONSUMER",
+                 "JetStream consumer \"%.100s\" not found for stream \"%.100s\" on account \"%s\"",
+                 request->consumer, request->stream, account);
+    }
+}
+
+static bool read_health(dbk_page *page, health_request *request_out) {
+    static const char *const flags[] = {"js-enabled", "js-enabled-only", "js-server-only", "js-meta-only"};
+    bool unused; // JetStream is there from the beginning, or was not asked for: both are fine, as there
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        if (!dbk_page_read_flag(page, flags[i], &unused)) return false;
+    }
+    request_out->account = dbk_page_read_text(page, "account");
+    request_out->stream = dbk_page_read_text(page, "stream");
+    request_out->consumer = dbk_page_read_text(page, "consumer");
+    return dbk_page_read_flag(page, "details", &request_out->in_detail);
+}
+
+static void check_request(const health_request *request, health_complaint *complaint) {
+    if (request->account == NULL && request->stream != NULL) {
+        complain(complaint, DBK_HTTP_BAD_REQUEST, "BAD_REQUEST",
+                 "\"account\" must not be empty when checking stream health");
+    } else if (request->stream == NULL && request->consumer != NULL) {
+        complain(complaint, DBK_HTTP_BAD_REQUEST, "BAD_REQUEST",
+                 "\"stream\" must not be empty when checking consumer health");
+    }
 }
 
 void dbk_page_healthz(dbk_page *page) {
-    bool needs_jetstream = false, server_only = false;
-    const char *stream = dbk_page_read_text(page, "stream");
-    if (!dbk_page_read_flag(page, "js-enabled-only", &needs_jetstream) ||
-        !dbk_page_read_flag(page, "js-server-only", &server_only))
-        return;
+    health_request request;
+    health_complaint complaint = {.status = DBK_HTTP_OK, .type = "", .text = ""};
+    if (!read_health(page, &request)) return;
+    check_request(&request, &complaint);
     // That the loop answers is what health is.
-    dbk_monitor_snapshot *snapshot = dbk_page_look(page, &(dbk_monitor_snapshot_query){0});
-    if (snapshot == NULL) {
-        page->exchange->content_type = "application/json";
+    dbk_monitor_snapshot *snapshot =
+        complaint.status == DBK_HTTP_OK ? dbk_page_look(page, &(dbk_monitor_snapshot_query){0}) : NULL;
+    if (snapshot != NULL && snapshot->is_lame_duck) {
+        complain(&complaint, DBK_HTTP_UNAVAILABLE, "CONN", "lame duck mode");
+    } else if (snapshot != NULL && snapshot->has_jetstream) {
+        check_names(page, &request, snapshot->account, &complaint);
+    } else if (snapshot == NULL && complaint.status == DBK_HTTP_OK) {
         dbk_buf_reset(&page->exchange->body);
-        answer_health(page, DBK_HTTP_UNAVAILABLE, "the server is busy or ends");
-        return;
+        complain(&complaint, DBK_HTTP_UNAVAILABLE, "CONN", "the server is busy or ends");
     }
-    bool has_jetstream = snapshot->has_jetstream, is_lame_duck = snapshot->is_lame_duck;
+    answer_health(page, &request, &complaint);
     dbk_page_forget(page, snapshot);
-    if (is_lame_duck) {
-        answer_health(page, DBK_HTTP_UNAVAILABLE, "lame duck mode");
-    } else if (!has_jetstream && (needs_jetstream || stream != NULL)) {
-        answer_health(page, DBK_HTTP_UNAVAILABLE, "JetStream not enabled");
-    } else if (stream != NULL && !server_only) {
-        check_stream(page, stream, dbk_page_read_text(page, "consumer"));
-    } else {
-        answer_health(page, DBK_HTTP_OK, NULL);
-    }
 }

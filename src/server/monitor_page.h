@@ -20,6 +20,7 @@ typedef struct dbk_page {
     dbk_monitor *monitor;
     dbk_server *server; // constants of it, and the store
     dbk_http_exchange *exchange;
+    const char *callback; // JSON is handed to it; NULL: it stands alone
 } dbk_page;
 
 // monitor.c
@@ -28,6 +29,10 @@ typedef struct dbk_page {
 /// dbk_page_forget.
 dbk_monitor_snapshot *dbk_page_look(dbk_page *page, const dbk_monitor_snapshot_query *query);
 void dbk_page_forget(dbk_page *page, dbk_monitor_snapshot *snapshot);
+/// nats-server 2.10 or later was announced: members that came since then are told.
+bool dbk_page_is_recent(const dbk_page *page);
+/// How often the loop copied a slice for some page.
+uint64_t dbk_page_slice_count(const dbk_page *page);
 /// The server ends: whatever takes long should give up.
 bool dbk_page_is_late(const dbk_page *page);
 /// Share of processors used since it was last asked, in percent as nats-server has it; and resident memory.
@@ -40,12 +45,20 @@ size_t dbk_page_request_count(const dbk_page *page, size_t index, const char **p
 /// The answer is an error: plain text.
 void dbk_page_refuse(dbk_page *page, unsigned status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/// The same, and what was sent stands behind it, in quotes and bounded.
+void dbk_page_refuse_argument(dbk_page *page, const char *complaint, const char *value);
 /// The answer is `root`, which is taken over; NULL: memory was out.
 void dbk_page_send(dbk_page *page, json_t *root);
+/// The same on one line.
+void dbk_page_send_line(dbk_page *page, json_t *root);
+/// Takes `callback`, the name of a function that JSON is to be handed to. False: it is no name; the page has
+/// its answer.
+bool dbk_page_read_callback(dbk_page *page);
 
 /// Arguments as nats-server reads them: absent is 0 or false. False: it is malformed, and the page has its
 /// answer.
 bool dbk_page_read_number(dbk_page *page, const char *name, int64_t *value_out);
+bool dbk_page_read_count(dbk_page *page, const char *name, uint64_t *value_out);
 bool dbk_page_read_flag(dbk_page *page, const char *name, bool *value_out);
 /// NULL: absent or empty.
 const char *dbk_page_read_text(const dbk_page *page, const char *name);
@@ -88,6 +101,7 @@ void dbk_put_duration_if(dbk_members *members, const char *name, int64_t duratio
 void dbk_page_varz(dbk_page *page);     // monitor_pages.c
 void dbk_page_subsz(dbk_page *page);    //
 void dbk_page_accountz(dbk_page *page); //
+void dbk_page_accstatz(dbk_page *page); //
 void dbk_page_routez(dbk_page *page);   //
 void dbk_page_gatewayz(dbk_page *page); //
 void dbk_page_leafz(dbk_page *page);    //
@@ -96,8 +110,8 @@ void dbk_page_jsz(dbk_page *page);      // monitor_jsz.c
 void dbk_page_healthz(dbk_page *page);  //
 void dbk_page_metrics(dbk_page *page);  // monitor_metrics.c
 
-/// A subscription as /connz and /subsz show it. NULL: memory is out.
-json_t *dbk_subscription_value(const dbk_monitor_snapshot *snapshot, const dbk_subscription_fact *fact);
+/// A subscription. `account`: whose; NULL: not told. NULL: memory is out.
+json_t *dbk_subscription_value(const dbk_page *page, const char *account, const dbk_subscription_fact *fact);
 
 // monitor_jsz.c, for /varz and /metrics.
 
@@ -109,9 +123,11 @@ typedef struct dbk_jetstream_facts {
 /// Asks the store. Where it cannot tell, what there is: false.
 bool dbk_jetstream_sum(const dbk_page *page, dbk_jetstream_facts *facts_out);
 /// max_memory, max_storage, store_dir …
-json_t *dbk_jetstream_config_value(const dbk_monitor_snapshot *snapshot);
+json_t *dbk_jetstream_config_value(const dbk_page *page, const dbk_monitor_snapshot *snapshot);
+/// Bounds of what clients may ask for; those that are not set are left out.
+json_t *dbk_jetstream_limits_value(const dbk_monitor_snapshot *snapshot);
 /// memory, storage … api
-void dbk_put_jetstream_stats(dbk_members *members, const dbk_monitor_snapshot *snapshot,
-                             const dbk_jetstream_facts *facts);
+void dbk_put_jetstream_stats(dbk_members *members, const dbk_page *page, const dbk_monitor_snapshot *snapshot,
+                             const dbk_jetstream_facts *facts, bool is_of_account);
 
 #endif

@@ -3,13 +3,12 @@
 // was room for.
 #include "server/monitor_snapshot.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "daybook/subject.h"
 #include "server/tls.h"
 
-enum { CHUNK_SIZE = 16 * 1024 };
+enum { CHUNK_SIZE = 16 * 1024, STEPS_OF_A_COPY = 4 };
 
 // Memory.
 
@@ -44,6 +43,11 @@ dbk_monitor_snapshot *dbk_monitor_snapshot_new(const daybook_allocator *allocato
     snapshot->query = *query;
     if (query->user != NULL) snapshot->query.user = copy_text(snapshot, query->user);
     if (query->subject != NULL) snapshot->query.subject = copy_text(snapshot, query->subject);
+    if (query->cid_count > 0) {
+        uint64_t *cids = take_room(snapshot, query->cid_count, sizeof *cids);
+        if (cids != NULL) memcpy(cids, query->cids, query->cid_count * sizeof *cids);
+        snapshot->query.cids = cids;
+    }
     if (!snapshot->is_short_of_memory) return snapshot;
     dbk_monitor_snapshot_free(allocator, snapshot);
     return NULL;
@@ -83,6 +87,10 @@ static void take_options(dbk_monitor_snapshot *snapshot, const dbk_server *serve
     snapshot->tls_timeout_ns = options->tls.timeout_ns;
     snapshot->memory_max = jetstream->memory_max;
     snapshot->file_max = jetstream->file_max;
+    snapshot->request_batch_max = jetstream->request_batch_max;
+    snapshot->ack_pending_max = jetstream->ack_pending_max;
+    snapshot->duplicates_max_ns = jetstream->duplicates_max_ns;
+    snapshot->strict = jetstream->strict;
     snapshot->domain = copy_text(snapshot, jetstream->domain);
     snapshot->store_dir = copy_text(snapshot, server->store_path);
 }
@@ -98,81 +106,106 @@ static void take_server(dbk_monitor_snapshot *snapshot, const dbk_server *server
     snapshot->counters = server->counters;
     dbk_interest_get_stats(server->interest, &snapshot->interest);
     snapshot->has_jetstream = server->jetstream != NULL;
-    if (snapshot->has_jetstream) dbk_jetstream_count(server->jetstream, &snapshot->jetstream);
+    if (snapshot->has_jetstream) {
+        dbk_jetstream_count(server->jetstream, &snapshot->jetstream);
+        snapshot->settings = server->jetstream->settings;
+    }
     take_options(snapshot, server);
 }
 
 // Subscriptions.
 
-typedef struct subscription_visit {
-    dbk_monitor_snapshot *snapshot;
-    dbk_subscription_fact *items;
-    size_t count, capacity;
-    size_t skipped; // still to be passed over
-    size_t total;
-    uint64_t cid;
-} subscription_visit;
-
-static void copy_subscription(subscription_visit *visit, const dbk_subscription *subscription) {
-    dbk_monitor_snapshot *snapshot = visit->snapshot;
-    if (visit->count == visit->capacity ||
+static void copy_subscription(dbk_monitor_snapshot *snapshot, dbk_subscription_list *list,
+                              const dbk_subscription *subscription) {
+    dbk_snapshot_cursor *cursor = &snapshot->cursor;
+    if (list->count == cursor->subscription_room ||
         snapshot->subscription_copied == DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX)
         return;
     snapshot->subscription_copied++;
-    visit->items[visit->count++] = (dbk_subscription_fact){
+    list->items[list->count++] = (dbk_subscription_fact){
         .filter = copy_slice(snapshot, dbk_subscription_filter(subscription)),
         .queue_group = copy_slice(snapshot, dbk_subscription_queue_group(subscription)),
         .sid = copy_slice(snapshot, dbk_subscription_sid(subscription)),
         .delivered_count = subscription->delivered_count,
         .delivered_max = subscription->delivered_max,
-        .cid = visit->cid};
+        .cid = subscription->subscriber.client->id};
 }
 
-static void visit_subscription(void *context, const dbk_subscription *subscription) {
-    subscription_visit *visit = context;
-    const char *subject = visit->snapshot->query.subject;
-    if (subject != NULL &&
-        !daybook_filter_matches(dbk_subscription_filter(subscription), daybook_text(subject)))
+typedef struct subscription_visit {
+    dbk_monitor_snapshot *snapshot;
+    dbk_subscription_list *list;
+} subscription_visit;
+
+static void pay(dbk_snapshot_cursor *cursor, size_t steps) {
+    cursor->steps_left -= cursor->steps_left < steps ? cursor->steps_left : steps;
+}
+
+static void visit_subscription(void *context, dbk_table_link *link) {
+    const subscription_visit *visit = context;
+    dbk_monitor_snapshot *snapshot = visit->snapshot;
+    const dbk_subscription *subscription = DBK_OWNER(link, dbk_subscription, link);
+    const char *subject = snapshot->query.subject;
+    pay(&snapshot->cursor, 1);
+    if (subscription->is_ended ||
+        (subject != NULL &&
+         !daybook_filter_matches(dbk_subscription_filter(subscription), daybook_text(subject))))
         return;
-    visit->total++;
-    if (visit->skipped > 0) {
-        visit->skipped--;
-        return;
+    if (subject != NULL) snapshot->subscription_total++;
+    if (snapshot->cursor.skipped > 0) {
+        snapshot->cursor.skipped--;
+    } else {
+        copy_subscription(snapshot, visit->list, subscription);
     }
-    copy_subscription(visit, subscription);
 }
 
-static void take_subscriptions_of(dbk_monitor_snapshot *snapshot, const dbk_client *client,
-                                  dbk_connection_fact *fact) {
+/// False: the slice is over.
+static bool go_through_subscriptions(dbk_monitor_snapshot *snapshot, const dbk_client *client,
+                                     dbk_subscription_list *list) {
+    dbk_snapshot_cursor *cursor = &snapshot->cursor;
+    subscription_visit visit = {.snapshot = snapshot, .list = list};
+    if (!cursor->in_client) cursor->position = 0;
+    cursor->in_client = true;
+    do {
+        if (cursor->steps_left == 0) return false;
+        pay(cursor, 1);
+        cursor->position =
+            dbk_link_table_scan(&client->subscriptions, cursor->position, visit_subscription, &visit);
+    } while (cursor->position != 0);
+    cursor->in_client = false;
+    return true;
+}
+
+static void begin_list(dbk_monitor_snapshot *snapshot, dbk_subscription_list *list, size_t wanted) {
     size_t left = DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX - snapshot->subscription_copied;
-    subscription_visit visit = {.snapshot = snapshot, .cid = client->id};
-    visit.capacity = client->subscriptions.count < left ? client->subscriptions.count : left;
-    visit.items = take_room(snapshot, visit.capacity, sizeof *visit.items);
-    if (visit.items == NULL) return;
-    dbk_client_each_subscription(client, visit_subscription, &visit);
-    fact->subscriptions = visit.items;
-    fact->subscription_copied = visit.count;
+    snapshot->cursor.subscription_room = wanted < left ? wanted : left;
+    list->items = take_room(snapshot, snapshot->cursor.subscription_room, sizeof *list->items);
+    if (list->items == NULL) snapshot->cursor.subscription_room = 0;
 }
 
-static void take_all_subscriptions(dbk_monitor_snapshot *snapshot, const dbk_server *server) {
-    subscription_visit visit = {.snapshot = snapshot, .skipped = snapshot->query.offset};
-    size_t present = 0;
-    for (const dbk_client *client = server->first_client; client != NULL; client = client->next) {
-        if (dbk_client_is_open(client)) present += client->subscriptions.count;
+/// False: the slice is over.
+static bool take_subscriptions_of_cids(dbk_monitor_snapshot *snapshot, const dbk_client *client) {
+    const dbk_monitor_snapshot_query *query = &snapshot->query;
+    size_t *index = &snapshot->cursor.cid_index;
+    while (*index < query->cid_count && query->cids[*index] < client->id) (*index)++;
+    if (*index == query->cid_count || query->cids[*index] != client->id) return true;
+    dbk_subscription_list *list = &snapshot->of_cids[*index];
+    if (!snapshot->cursor.in_client) begin_list(snapshot, list, client->subscriptions.count);
+    return go_through_subscriptions(snapshot, client, list);
+}
+
+/// False: the slice is over.
+static bool take_all_subscriptions(dbk_monitor_snapshot *snapshot, const dbk_client *client) {
+    dbk_snapshot_cursor *cursor = &snapshot->cursor;
+    size_t count = client->subscriptions.count;
+    if (!cursor->in_client && snapshot->query.subject == NULL) {
+        snapshot->subscription_total += count;
+        bool is_full = snapshot->all.count == cursor->subscription_room;
+        if (is_full || cursor->skipped >= count) { // it need not be looked at
+            cursor->skipped -= is_full ? 0 : count;
+            return true;
+        }
     }
-    visit.capacity = snapshot->query.limit < present ? snapshot->query.limit : present;
-    if (visit.capacity > DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX)
-        visit.capacity = DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX;
-    visit.items = take_room(snapshot, visit.capacity, sizeof *visit.items);
-    if (visit.items == NULL) return;
-    for (const dbk_client *client = server->first_client; client != NULL; client = client->next) {
-        if (!dbk_client_is_open(client)) continue;
-        visit.cid = client->id;
-        dbk_client_each_subscription(client, visit_subscription, &visit);
-    }
-    snapshot->subscriptions = visit.items;
-    snapshot->subscription_count = visit.count;
-    snapshot->subscription_total = visit.total;
+    return go_through_subscriptions(snapshot, client, &snapshot->all);
 }
 
 // Connections.
@@ -190,7 +223,7 @@ static void fill_fact(dbk_client *client, dbk_connection_fact *fact_out) {
                                       .port = client->port,
                                       .started_ns = client->started_ns,
                                       .active_ns = silent_ns > 0 ? now_ns - silent_ns : now_ns,
-                                      .rtt_ns = client->rtt_ns,
+                                      .rtt_ns = client->rtt_ns != 0 ? client->rtt_ns : client->greeting_ns,
                                       .pending_size = dbk_client_waiting_size(client),
                                       .counters = client->counters,
                                       .subscription_count = client->subscriptions.count,
@@ -207,103 +240,8 @@ static void fill_fact(dbk_client *client, dbk_connection_fact *fact_out) {
     }
 }
 
-/// What connections are sorted by; greater ones come first where the order is a falling one.
-typedef struct connection_key {
-    uint64_t value;
-    uint64_t cid;
-    dbk_client *open; // one of these two
-    const dbk_closed_connection *closed;
-} connection_key;
-
-static uint64_t key_of(dbk_connection_sort sort, const dbk_connection_fact *fact, int64_t now_ns) {
-    switch (sort) {
-    case DBK_SORT_START:
-        return (uint64_t)fact->started_ns;
-    case DBK_SORT_SUBSCRIPTIONS:
-        return fact->subscription_count;
-    case DBK_SORT_PENDING:
-        return fact->pending_size;
-    case DBK_SORT_MESSAGES_TO:
-        return fact->counters.out_messages;
-    case DBK_SORT_MESSAGES_FROM:
-        return fact->counters.in_messages;
-    case DBK_SORT_BYTES_TO:
-        return fact->counters.out_bytes;
-    case DBK_SORT_BYTES_FROM:
-        return fact->counters.in_bytes;
-    case DBK_SORT_LAST:
-        return (uint64_t)fact->active_ns;
-    case DBK_SORT_IDLE:
-        return (uint64_t)(now_ns > fact->active_ns ? now_ns - fact->active_ns : 0);
-    case DBK_SORT_UPTIME: {
-        int64_t end_ns = fact->stopped_ns != 0 ? fact->stopped_ns : now_ns;
-        return (uint64_t)(end_ns > fact->started_ns ? end_ns - fact->started_ns : 0);
-    }
-    case DBK_SORT_STOP:
-        return (uint64_t)fact->stopped_ns;
-    case DBK_SORT_RTT:
-        return (uint64_t)fact->rtt_ns;
-    case DBK_SORT_CID:
-    case DBK_SORT_REASON: // by their texts
-        break;
-    }
-    return fact->cid;
-}
-
-static int compare_cid(const connection_key *a, const connection_key *b) {
-    return a->cid < b->cid ? -1 : a->cid > b->cid;
-}
-
-static int compare_rising(const void *left, const void *right) {
-    const connection_key *a = left, *b = right;
-    if (a->value != b->value) return a->value < b->value ? -1 : 1;
-    return compare_cid(a, b);
-}
-
-static int compare_falling(const void *left, const void *right) {
-    const connection_key *a = left, *b = right;
-    if (a->value != b->value) return a->value < b->value ? 1 : -1;
-    return compare_cid(a, b);
-}
-
-static const char *reason_of(const connection_key *key) {
-    return key->closed != NULL ? key->closed->fact.reason : "";
-}
-
-static int compare_reasons(const void *left, const void *right) {
-    const connection_key *a = left, *b = right;
-    int order = strcmp(reason_of(a), reason_of(b));
-    return order != 0 ? order : compare_cid(a, b);
-}
-
 static bool is_asked_for(const dbk_monitor_snapshot_query *query, uint64_t cid, const char *user) {
     return (query->cid == 0 || query->cid == cid) && (query->user == NULL || strcmp(query->user, user) == 0);
-}
-
-static connection_key *collect(dbk_monitor_snapshot *snapshot, dbk_server *server,
-                               const dbk_closed_list *closed) {
-    const dbk_monitor_snapshot_query *query = &snapshot->query;
-    size_t capacity = closed->count, count = 0;
-    for (const dbk_client *client = server->first_client; client != NULL; client = client->next) capacity++;
-    connection_key *keys = take_room(snapshot, capacity, sizeof *keys);
-    if (keys == NULL) return NULL;
-    const dbk_closed_connection *gone = query->closed_connections ? closed->first : NULL;
-    for (; gone != NULL; gone = gone->next) {
-        if (!is_asked_for(query, gone->fact.cid, gone->fact.user)) continue;
-        keys[count++] = (connection_key){.value = key_of(query->sort, &gone->fact, snapshot->now_ns),
-                                         .cid = gone->fact.cid,
-                                         .closed = gone};
-    }
-    dbk_client *client = query->open_connections ? server->first_client : NULL;
-    for (; client != NULL; client = client->next) {
-        if (!dbk_client_is_open(client) || !is_asked_for(query, client->id, user_of(client))) continue;
-        dbk_connection_fact fact;
-        fill_fact(client, &fact);
-        keys[count++] = (connection_key){
-            .value = key_of(query->sort, &fact, snapshot->now_ns), .cid = client->id, .open = client};
-    }
-    snapshot->connection_total = count;
-    return keys;
 }
 
 static void copy_texts(dbk_monitor_snapshot *snapshot, dbk_connection_fact *fact) {
@@ -322,48 +260,97 @@ static void borrow_texts(const dbk_client *client, dbk_connection_fact *fact) {
     fact->user = user_of(client);
 }
 
-static void take_connection(dbk_monitor_snapshot *snapshot, const connection_key *key,
-                            dbk_connection_fact *fact_out) {
-    if (key->closed != NULL) {
-        *fact_out = key->closed->fact;
-    } else {
-        fill_fact(key->open, fact_out);
-        borrow_texts(key->open, fact_out);
-        if (snapshot->query.with_subscriptions) take_subscriptions_of(snapshot, key->open, fact_out);
-    }
-    copy_texts(snapshot, fact_out);
+static dbk_connection_fact *next_fact(dbk_monitor_snapshot *snapshot) {
+    if (snapshot->connection_count == snapshot->cursor.connection_room) return NULL;
+    pay(&snapshot->cursor, STEPS_OF_A_COPY);
+    return &snapshot->connections[snapshot->connection_count++];
 }
 
-static void take_connections(dbk_monitor_snapshot *snapshot, dbk_server *server,
-                             const dbk_closed_list *closed) {
+static void take_closed(dbk_monitor_snapshot *snapshot, const dbk_closed_connection *closed) {
+    if (!is_asked_for(&snapshot->query, closed->fact.cid, closed->fact.user)) return;
+    dbk_connection_fact *fact = next_fact(snapshot);
+    if (fact == NULL) return;
+    *fact = closed->fact;
+    copy_texts(snapshot, fact);
+}
+
+static void take_open(dbk_monitor_snapshot *snapshot, dbk_client *client) {
+    snapshot->connection_total++;
+    if (!is_asked_for(&snapshot->query, client->id, user_of(client))) return;
+    dbk_connection_fact *fact = next_fact(snapshot);
+    if (fact == NULL) return;
+    fill_fact(client, fact);
+    borrow_texts(client, fact);
+    copy_texts(snapshot, fact);
+}
+
+// Taking.
+
+static void begin(dbk_monitor_snapshot *snapshot, dbk_server *server, const dbk_closed_list *closed) {
     const dbk_monitor_snapshot_query *query = &snapshot->query;
-    connection_key *keys = collect(snapshot, server, closed);
-    if (keys == NULL) return;
-    size_t total = snapshot->connection_total;
-    bool is_rising = query->sort == DBK_SORT_CID || query->sort == DBK_SORT_START ||
-                     query->sort == DBK_SORT_UPTIME;
-    qsort(keys, total, sizeof *keys,
-          query->sort == DBK_SORT_REASON ? compare_reasons
-          : is_rising                    ? compare_rising
-                                         : compare_falling);
-    size_t offset = query->offset < total ? query->offset : total;
-    size_t count = total - offset < query->limit ? total - offset : query->limit;
-    if (count > DBK_MONITOR_SNAPSHOT_CONNECTIONS_MAX) count = DBK_MONITOR_SNAPSHOT_CONNECTIONS_MAX;
-    snapshot->connections = take_room(snapshot, count, sizeof *snapshot->connections);
-    if (snapshot->connections == NULL) return;
-    for (size_t i = 0; i < count; i++) {
-        take_connection(snapshot, &keys[offset + i], &snapshot->connections[i]);
+    dbk_snapshot_cursor *cursor = &snapshot->cursor;
+    cursor->has_begun = true;
+    take_server(snapshot, server);
+    cursor->cid_last = server->client_id_last;
+    size_t wanted = (query->open_connections ? server->client_count : 0) +
+                    (query->closed_connections ? closed->count : 0);
+    if (query->cid != 0 && wanted > 1) wanted = 1;
+    if (wanted > 0) snapshot->connections = take_room(snapshot, wanted, sizeof *snapshot->connections);
+    cursor->connection_room = snapshot->connections != NULL ? wanted : 0;
+    if (query->cid_count > 0) {
+        snapshot->of_cids = take_room(snapshot, query->cid_count, sizeof *snapshot->of_cids);
+        if (snapshot->of_cids != NULL)
+            memset(snapshot->of_cids, 0, query->cid_count * sizeof *snapshot->of_cids);
     }
-    snapshot->connection_count = count;
+    if (query->all_subscriptions) {
+        size_t present = snapshot->interest.subscription_count;
+        cursor->skipped = query->offset;
+        begin_list(snapshot, &snapshot->all, query->limit < present ? query->limit : present);
+    }
+    if (query->closed_connections) {
+        cursor->closed = closed->first;
+        snapshot->connection_total = closed->count;
+    }
+    bool is_about_clients = query->open_connections || query->all_subscriptions || query->cid_count > 0;
+    if (is_about_clients && !snapshot->is_short_of_memory) cursor->client = server->first_client;
 }
 
-void dbk_monitor_snapshot_take(dbk_monitor_snapshot *snapshot, dbk_server *server,
+/// False: the slice is over.
+static bool take_client(dbk_monitor_snapshot *snapshot, dbk_client *client) {
+    if (!dbk_client_is_open(client)) return true;
+    const dbk_monitor_snapshot_query *query = &snapshot->query;
+    if (query->open_connections) take_open(snapshot, client);
+    if (query->cid_count > 0) return take_subscriptions_of_cids(snapshot, client);
+    return !query->all_subscriptions || take_all_subscriptions(snapshot, client);
+}
+
+bool dbk_monitor_snapshot_take(dbk_monitor_snapshot *snapshot, dbk_server *server,
                                const dbk_closed_list *closed) {
-    take_server(snapshot, server);
-    if (snapshot->query.open_connections || snapshot->query.closed_connections) {
-        take_connections(snapshot, server, closed);
+    dbk_snapshot_cursor *cursor = &snapshot->cursor;
+    cursor->steps_left = DBK_MONITOR_SLICE;
+    if (!cursor->has_begun) begin(snapshot, server, closed);
+    for (; cursor->closed != NULL; cursor->closed = cursor->closed->next) {
+        if (cursor->steps_left == 0) return false;
+        pay(cursor, 1);
+        take_closed(snapshot, cursor->closed);
     }
-    if (snapshot->query.all_subscriptions) take_all_subscriptions(snapshot, server);
+    while (cursor->client != NULL && cursor->client->id <= cursor->cid_last) {
+        if (cursor->steps_left == 0 || !take_client(snapshot, cursor->client)) return false;
+        pay(cursor, 1);
+        cursor->client = cursor->client->next;
+    }
+    return true;
+}
+
+void dbk_monitor_snapshot_note_left(dbk_monitor_snapshot *snapshot, const dbk_client *client) {
+    if (snapshot->cursor.client != client) return;
+    snapshot->cursor.client = client->next;
+    snapshot->cursor.in_client = false;
+}
+
+void dbk_monitor_snapshot_note_forgotten(dbk_monitor_snapshot *snapshot,
+                                         const dbk_closed_connection *closed) {
+    if (snapshot->cursor.closed == closed) snapshot->cursor.closed = closed->next;
 }
 
 // Closed connections.
@@ -375,7 +362,7 @@ static const char *put_text(char **room, const char *text) {
     return put;
 }
 
-static void forget_first(const daybook_allocator *allocator, dbk_closed_list *list) {
+void dbk_closed_list_forget_first(const daybook_allocator *allocator, dbk_closed_list *list) {
     dbk_closed_connection *first = list->first;
     list->first = first->next;
     if (list->first == NULL) list->last = NULL;
@@ -383,11 +370,8 @@ static void forget_first(const daybook_allocator *allocator, dbk_closed_list *li
     dbk_free(allocator, first);
 }
 
-void dbk_closed_list_add(dbk_closed_list *list, dbk_client *client, int64_t count_max) {
+void dbk_closed_list_add(dbk_closed_list *list, dbk_client *client) {
     const daybook_allocator *allocator = client->server->allocator;
-    size_t room = count_max > 0 ? (size_t)count_max : 0;
-    while (list->count > 0 && list->count >= room) forget_first(allocator, list);
-    if (room == 0) return;
     dbk_connection_fact fact;
     fill_fact(client, &fact);
     borrow_texts(client, &fact);
@@ -409,5 +393,5 @@ void dbk_closed_list_add(dbk_closed_list *list, dbk_client *client, int64_t coun
 }
 
 void dbk_closed_list_deinit(const daybook_allocator *allocator, dbk_closed_list *list) {
-    while (list->count > 0) forget_first(allocator, list);
+    while (list->count > 0) dbk_closed_list_forget_first(allocator, list);
 }

@@ -2,51 +2,38 @@
 // What the monitor shows of what only the loop knows: copied by the loop, read by the thread that asked.
 //
 // A page asks with a query and gets a snapshot, or NULL. The loop copies numbers and texts and no more:
-// making text of it is the asker's. Of the connections only a page is copied; sorting them costs the loop O(n
-// log n) over small keys.
+// sorting, choosing and making text of it are the asker's.
 //
-// Bounds: DBK_MONITOR_SNAPSHOT_CONNECTIONS_MAX connections, DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX
-// subscriptions in one snapshot; what is beyond is left out.
+// The loop copies in slices of DBK_MONITOR_SLICE steps (a connection or a subscription passed over is one, a
+// connection copied is several) and serves its clients between them, so that ten thousand connections or a
+// million subscriptions hold nobody up. So a snapshot is of no single moment: a connection that ends
+// meanwhile may be in it or not, those that came after it was begun are not. Where it stands in the list of
+// connections is kept up by who takes one out of that (dbk_monitor_note_left).
+//
+// Bounds: DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX subscriptions in one snapshot; what is beyond is left out.
 //
 // Threads: a snapshot belongs to the asker until it is posted, to the loop while it is taken, to the asker
 // afterwards.
 #ifndef DBK_SERVER_MONITOR_SNAPSHOT_H
 #define DBK_SERVER_MONITOR_SNAPSHOT_H
 
-#include "server/jetstream.h"
+#include "server/jetstream_internal.h"
 #include "server/server.h"
 
 enum {
-    DBK_MONITOR_SNAPSHOT_CONNECTIONS_MAX = 16384,
     DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX = 100000,
+    DBK_MONITOR_SLICE = 1024,
 };
-
-typedef enum dbk_connection_sort {
-    DBK_SORT_CID,
-    DBK_SORT_START,
-    DBK_SORT_SUBSCRIPTIONS, // this one and those that follow: the largest first
-    DBK_SORT_PENDING,
-    DBK_SORT_MESSAGES_TO,
-    DBK_SORT_MESSAGES_FROM,
-    DBK_SORT_BYTES_TO,
-    DBK_SORT_BYTES_FROM,
-    DBK_SORT_LAST,
-    DBK_SORT_IDLE,
-    DBK_SORT_UPTIME,
-    DBK_SORT_STOP,
-    DBK_SORT_REASON,
-    DBK_SORT_RTT
-} dbk_connection_sort;
 
 typedef struct dbk_monitor_snapshot_query {
     bool open_connections, closed_connections; // which are wanted; neither: none
-    bool with_subscriptions;                   // of open connections
     uint64_t cid;                              // 0: any
     const char *user;                          // of this user; NULL: any
-    dbk_connection_sort sort;
+    const uint64_t *cids;                      // subscriptions of these, rising
+    size_t cid_count;
     bool all_subscriptions; // of all clients
     const char *subject;    // those that match it; NULL: any
-    size_t offset, limit;   // of connections, or of all_subscriptions
+    size_t offset, limit;   // of all_subscriptions
 } dbk_monitor_snapshot_query;
 
 typedef struct dbk_subscription_fact {
@@ -67,9 +54,25 @@ typedef struct dbk_connection_fact {
     const char *name, *lang, *version, *user; // "" where absent
     const char *tls_version, *tls_cipher;     // static; NULL: no TLS
     bool tls_first;
-    dbk_subscription_fact *subscriptions; // where asked for
-    size_t subscription_copied;
 } dbk_connection_fact;
+
+/// Subscriptions of one connection.
+typedef struct dbk_subscription_list {
+    dbk_subscription_fact *items;
+    size_t count;
+} dbk_subscription_list;
+
+/// Where taking stands. The loop's.
+typedef struct dbk_snapshot_cursor {
+    bool has_begun;
+    const struct dbk_closed_connection *closed; // the next
+    dbk_client *client;                         // the next, or the one whose subscriptions are being copied
+    uint64_t cid_last;                          // clients behind it came later
+    bool in_client;                             // its subscriptions have been begun
+    uint32_t position;                          // in its table of them
+    size_t connection_room, subscription_room, skipped, cid_index;
+    size_t steps_left; // of this slice
+} dbk_snapshot_cursor;
 
 typedef struct dbk_monitor_snapshot {
     dbk_monitor_snapshot_query query;
@@ -84,6 +87,7 @@ typedef struct dbk_monitor_snapshot {
     dbk_server_counters counters;
     dbk_interest_stats interest;
     dbk_jetstream_counters jetstream;
+    dbk_js_settings settings; // of JetStream, where there is it
     // Options, as they were. Their texts are copies.
     const char *server_name, *announced_version, *host, *http_host, *base_path, *account;
     const char *connect_url; // "" where there is none
@@ -93,15 +97,18 @@ typedef struct dbk_monitor_snapshot {
     dbk_limit_options limits;
     int64_t auth_timeout_ns, tls_timeout_ns;
     int64_t memory_max, file_max;
+    int64_t request_batch_max, ack_pending_max, duplicates_max_ns;
+    bool strict;
     const char *store_dir, *domain;
 
-    dbk_connection_fact *connections;
+    dbk_snapshot_cursor cursor;
+    dbk_connection_fact *connections; // closed ones first, each as they came
     size_t connection_count;
-    size_t connection_total; // that the query fits, on the page or not
-    dbk_subscription_fact *subscriptions;
-    size_t subscription_count;
-    size_t subscription_total;
-    size_t subscription_copied; // of connections, too
+    size_t connection_total;        // of the states asked for, whatever else was asked
+    dbk_subscription_list *of_cids; // query.cid_count of them
+    dbk_subscription_list all;
+    size_t subscription_total;  // that the query fits, on the page or not
+    size_t subscription_copied; // in all lists
 } dbk_monitor_snapshot;
 
 /// Connections that ended, the oldest first.
@@ -116,18 +123,22 @@ typedef struct dbk_closed_list {
     size_t count;
 } dbk_closed_list;
 
-/// Takes copies of the query's texts. NULL: memory is out.
+/// Takes copies of what the query points to. NULL: memory is out.
 dbk_monitor_snapshot *dbk_monitor_snapshot_new(const daybook_allocator *allocator,
                                                const dbk_monitor_snapshot_query *query);
 /// NULL is fine.
 void dbk_monitor_snapshot_free(const daybook_allocator *allocator, dbk_monitor_snapshot *snapshot);
-/// On the loop.
-void dbk_monitor_snapshot_take(dbk_monitor_snapshot *snapshot, dbk_server *server,
+/// A slice of it. False: there is more to take. On the loop.
+bool dbk_monitor_snapshot_take(dbk_monitor_snapshot *snapshot, dbk_server *server,
                                const dbk_closed_list *closed);
+/// `client` or `closed` leave their lists: it must not be looked at any more. On the loop.
+void dbk_monitor_snapshot_note_left(dbk_monitor_snapshot *snapshot, const dbk_client *client);
+void dbk_monitor_snapshot_note_forgotten(dbk_monitor_snapshot *snapshot, const dbk_closed_connection *closed);
 
-/// Remembers a connection, forgets the oldest above `count_max`. Where memory is out it is not remembered. On
-/// the loop.
-void dbk_closed_list_add(dbk_closed_list *list, dbk_client *client, int64_t count_max);
+/// Remembers a connection. Where memory is out it is not remembered. On the loop.
+void dbk_closed_list_add(dbk_closed_list *list, dbk_client *client);
+/// Forgets the oldest. On the loop.
+void dbk_closed_list_forget_first(const daybook_allocator *allocator, dbk_closed_list *list);
 void dbk_closed_list_deinit(const daybook_allocator *allocator, dbk_closed_list *list);
 
 #endif

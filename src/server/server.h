@@ -48,6 +48,7 @@ typedef struct dbk_server_counters {
     uint64_t slow_consumer_count;
     uint64_t stale_connection_count;
     uint64_t auth_error_count;
+    uint64_t stall_count; // publishers that had to wait for a receiver
 } dbk_server_counters;
 
 /// Checks of credentials that take long, see client_check.c.

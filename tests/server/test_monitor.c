@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The HTTP monitor: fields against those nats-server documents, arguments, its life with the server, and what
 // strangers may send.
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,7 +99,8 @@ static void expect_order(json_t *object, const char *names) {
 static void varz_has_nats_fields(void **unused) {
     (void)unused;
     daybook_server *server =
-        wire_server("http_port: -1, server_name: \"me\", max_payload: 4096, server_tags: [\"a:b\"]");
+        wire_server("http_port: -1, server_name: \"me\", max_payload: 4096, server_tags: [\"a:b\"], "
+                    "announced_version: \"2.12.1\"");
     char line[96];
     (void)snprintf(line, sizeof line, "[INF] Starting http monitor on 127.0.0.1:%d",
                    daybook_server_monitor_port(server));
@@ -171,7 +174,8 @@ static void connz_shows_a_page_of_connections(void **unused) {
     assert_int_equal(json_array_size(json_object_get(first, "subscriptions_list")), 4);
     json_decref(connz);
     connz = ask_json(server, "/connz?cid=1&subs=detail");
-    assert_int_equal(number(connz, "total"), 1);
+    assert_int_equal(number(connz, "total"), COUNT);
+    assert_int_equal(number(connz, "num_connections"), 1);
     first = json_array_get(json_object_get(connz, "connections"), 0);
     json_t *detail = json_array_get(json_object_get(first, "subscriptions_list_detail"), 0);
     assert_string_equal(text(detail, "subject"), "s.0.0");
@@ -279,7 +283,7 @@ static void jsz_shows_streams_and_consumers(void **unused) {
     json_t *jsz = ask_json(server, "/jsz");
     expect_order(
         jsz, "memory storage reserved_memory reserved_storage accounts ha_assets api server_id now config "
-             "streams consumers messages bytes");
+             "limits streams consumers messages bytes total");
     assert_int_equal(number(jsz, "streams"), 1);
     assert_int_equal(number(jsz, "consumers"), 1);
     assert_int_equal(number(jsz, "messages"), 1);
@@ -309,10 +313,13 @@ static void jsz_shows_streams_and_consumers(void **unused) {
     assert_non_null(strstr(metrics.body, "\n# TYPE daybook_connections gauge\ndaybook_connections 1\n"));
     assert_non_null(strstr(metrics.body, "\ndaybook_stream_messages{stream=\"ORDERS\"} 1\n"));
     free(metrics.text);
-    expect_status(server, "/healthz?stream=ORDERS&consumer=mail", 200);
-    expect_status(server, "/healthz?stream=NONE", 404);
-    expect_status(server, "/healthz?stream=ORDERS&consumer=none", 404);
-    expect_status(server, "/jsz?acc=nobody", 404);
+    expect_status(server, "/healthz?account=$G&stream=ORDERS&consumer=mail", 200);
+    expect_status(server, "/healthz?account=$G&stream=NONE", 404);
+    expect_status(server, "/healthz?account=$G&stream=ORDERS&consumer=none", 404);
+    expect_status(server, "/healthz?stream=ORDERS", 400);
+    jsz = ask_json(server, "/jsz?acc=nobody&streams=1");
+    assert_null(json_object_get(jsz, "account_details"));
+    json_decref(jsz);
     wire_close(&client);
     wire_server_stop(server);
 }
@@ -324,7 +331,8 @@ static void small_pages(void **unused) {
     assert_int_equal(health.status, 200);
     assert_string_equal(health.body, "{\"status\":\"ok\"}");
     free(health.text);
-    expect_status(server, "/healthz?js-enabled-only=true", 503);
+    // It was not asked for.
+    expect_status(server, "/healthz?js-enabled-only=true", 200);
     json_t *page = ask_json(server, "/routez");
     assert_int_equal(number(page, "num_routes"), 0);
     assert_int_equal(json_array_size(json_object_get(page, "routes")), 0);
@@ -387,9 +395,21 @@ static void arguments_are_checked(void **unused) {
         "/varz?x=%zz&&&=",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) expect_status(server, good[i], 200);
-    // What was sent is not sent back.
-    answer got = ask(server, "/connz?sort=%3Cscript%3E");
-    assert_null(strstr(got.text, "script"));
+    // What was sent comes back as plain text only, bounded, and with nothing but ASCII.
+    answer got = ask(server, "/connz?sort=%3Cscript%3E%0d%0aX:%201%ff");
+    assert_int_equal(got.status, 400);
+    assert_string_equal(got.body, "invalid sorting option: <script>\\x0d\\x0aX: 1\\xff");
+    assert_non_null(strstr(got.text, "Content-Type: text/plain"));
+    assert_non_null(strstr(got.text, "X-Content-Type-Options: nosniff"));
+    free(got.text);
+    // In front of JSON stands a name or nothing.
+    got = ask(server, "/healthz?callback=a.b_1");
+    assert_string_equal(got.body, "a.b_1({\"status\":\"ok\"})");
+    assert_non_null(strstr(got.text, "Content-Type: application/javascript"));
+    free(got.text);
+    got = ask(server, "/healthz?callback=alert(1)//");
+    assert_int_equal(got.status, 400);
+    assert_null(strstr(got.body, "alert"));
     free(got.text);
     wire_server_stop(server);
 }
@@ -474,6 +494,121 @@ static void a_reload_keeps_it(void **unused) {
     wire_server_stop(server);
 }
 
+/// A number of /metrics.
+static long long metric(daybook_server *server, const char *name) {
+    char line[128];
+    answer got = ask(server, "/metrics");
+    (void)snprintf(line, sizeof line, "\n%s ", name);
+    const char *at = strstr(got.body, line);
+    if (at == NULL) fail_msg("%s is not among the metrics", name);
+    long long value = atoll(at + strlen(line));
+    free(got.text);
+    return value;
+}
+
+static void subscribe_often(wire *client, int count) {
+    char line[64];
+    for (int i = 0; i < count; i++) {
+        (void)snprintf(line, sizeof line, "SUB s.%d %d\r\n", i, i);
+        wire_say(client, line);
+        if (i % 1000 == 999) wire_sync(client);
+    }
+    wire_sync(client);
+}
+
+static void the_loop_copies_in_slices(void **unused) {
+    (void)unused;
+    enum { COUNT = 20000, SLICE = 1024 };
+    daybook_server *server = wire_server("http_port: -1");
+    wire client;
+    wire_join(&client, daybook_server_port(server), quiet);
+    subscribe_often(&client, COUNT);
+    long long before = metric(server, "daybook_monitor_slices_total");
+    // All are looked at, each once.
+    json_t *page = ask_json(server, "/subsz?subs=1&test=s.777");
+    assert_int_equal(number(page, "total"), 1);
+    json_decref(page);
+    long long after = metric(server, "daybook_monitor_slices_total");
+    assert_true(after - before > COUNT / SLICE);
+    // Copied ones, too: each sid once.
+    page = ask_json(server, "/connz?subs=detail");
+    json_t *list =
+        json_object_get(json_array_get(json_object_get(page, "connections"), 0), "subscriptions_list_detail");
+    assert_int_equal(json_array_size(list), COUNT);
+    char *seen = calloc(COUNT, 1);
+    assert_non_null(seen);
+    for (size_t i = 0; i < COUNT; i++) seen[atoi(text(json_array_get(list, i), "sid"))]++;
+    for (size_t i = 0; i < COUNT; i++) assert_int_equal(seen[i], 1);
+    free(seen);
+    json_decref(page);
+    assert_true(metric(server, "daybook_monitor_slices_total") - after > COUNT / SLICE);
+    // Without a subject whole connections are passed over.
+    before = metric(server, "daybook_monitor_slices_total");
+    page = ask_json(server, "/subsz?subs=1&limit=10");
+    assert_int_equal(number(page, "total"), COUNT);
+    assert_int_equal(json_array_size(json_object_get(page, "subscriptions_list")), 10);
+    json_decref(page);
+    wire_close(&client);
+    wire_server_stop(server);
+}
+
+typedef struct crowd {
+    daybook_server *server;
+    atomic_bool is_over;
+    int round_count;
+} crowd;
+
+static void *come_and_go(void *context) {
+    crowd *all = context;
+    while (!atomic_load(&all->is_over)) {
+        enum { COUNT = 40 };
+        wire clients[COUNT];
+        for (int i = 0; i < COUNT; i++) wire_join(&clients[i], daybook_server_port(all->server), quiet);
+        for (int i = 0; i < COUNT; i++) subscribe_often(&clients[i], i % 4 == 0 ? 200 : 3);
+        for (int i = 0; i < COUNT; i++) wire_close(&clients[(i * 7) % COUNT]);
+        all->round_count++;
+    }
+    return NULL;
+}
+
+static void pages_while_connections_come_and_go(void **unused) {
+    (void)unused;
+    static const char *const targets[] = {
+        "/connz?subs=1",           "/connz?state=any&limit=5",        "/subsz?subs=1&test=s.1",
+        "/subsz?subs=1&offset=30", "/connz?state=closed&sort=reason", "/metrics"};
+    crowd all = {.server = wire_server("http_port: -1, max_closed_clients: 50")};
+    atomic_init(&all.is_over, false);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, come_and_go, &all), 0);
+    for (int i = 0; i < 60; i++) {
+        expect_status(all.server, targets[(size_t)i % (sizeof targets / sizeof *targets)], 200);
+    }
+    atomic_store(&all.is_over, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(all.round_count > 0);
+    wire_server_stop(all.server);
+}
+
+static void connections_are_bounded(void **unused) {
+    (void)unused;
+    enum { COUNT = 64 };
+    daybook_server *server = wire_server("http_port: -1");
+    wire silent[COUNT];
+    for (int i = 0; i < COUNT; i++) wire_open_silent(&silent[i], daybook_server_monitor_port(server));
+    // One more waits, and clients of NATS do not notice.
+    wire one_more;
+    wire_open_silent(&one_more, daybook_server_monitor_port(server));
+    wire_say(&one_more, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    wire_expect_silence(&one_more, 300);
+    wire client;
+    wire_join(&client, daybook_server_port(server), quiet);
+    wire_close(&client);
+    for (int i = 0; i < COUNT; i++) wire_close(&silent[i]);
+    (void)wire_until(&one_more, "HTTP/1.1 200 OK\r\n");
+    wire_close(&one_more);
+    wire_server_stop(server);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(varz_has_nats_fields),
@@ -488,6 +623,9 @@ int main(void) {
         cmocka_unit_test(without_a_port_there_is_none),
         cmocka_unit_test(a_taken_port_is_an_error),
         cmocka_unit_test(a_reload_keeps_it),
+        cmocka_unit_test(the_loop_copies_in_slices),
+        cmocka_unit_test(pages_while_connections_come_and_go),
+        cmocka_unit_test(connections_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

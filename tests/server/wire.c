@@ -168,7 +168,7 @@ bool wire_comes(wire *client, const char *text, int milliseconds) {
 }
 
 const char *wire_until(wire *client, const char *text) {
-    static char found[1 << 20];
+    static _Thread_local char found[1 << 20];
     int64_t due = clock_ms() + WIRE_SECONDS * 1000;
     char *at;
     while (client->size == 0 || (at = strstr(client->received, text)) == NULL) {

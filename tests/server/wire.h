@@ -44,7 +44,7 @@ void wire_expect(wire *client, const char *text);
 void wire_expect_bytes(wire *client, const void *data, size_t size);
 /// The next `size` bytes.
 void wire_take(wire *client, void *data_out, size_t size);
-/// Reads until `text` has come, and returns all up to its end: NUL-terminated, valid until the next call.
+/// Reads until `text` has come, and returns all up to its end: NUL-terminated, valid until the next call of this thread.
 const char *wire_until(wire *client, const char *text);
 /// Waits until anything comes, which stays to be expected.
 void wire_wait(wire *client);

@@ -149,6 +149,57 @@ static void without_memory_chains_grow(void **state) {
     assert_int_equal(fault_allocator_live(&faults), 0);
 }
 
+enum { SCANNED = 4000 };
+
+static void note(void *context, dbk_table_link *link) {
+    unsigned *counts = context;
+    counts[link->size]++;
+}
+
+// The table doubles and shrinks between two steps: who is there all the time is seen once, whoever comes or goes at most
+// once.
+static void a_scan_sees_each_link_once(void **state) {
+    (void)state;
+    const daybook_allocator *allocator = dbk_allocator_default();
+    static dbk_table_link scanned[SCANNED];
+    static unsigned counts[SCANNED];
+    for (int shrinks = 0; shrinks < 2; shrinks++) {
+        dbk_link_table table;
+        dbk_link_table_init(&table);
+        memset(counts, 0, sizeof counts);
+        // The first hundred stay; the others come while it is scanned, or go.
+        for (uint32_t i = 0; i < SCANNED; i++) {
+            scanned[i] = (dbk_table_link){.hash = i * UINT32_C(2654435761), .size = i};
+            if (i < 100 || shrinks) dbk_link_table_insert(&table, allocator, &scanned[i]);
+        }
+        uint32_t position = 0, moved = 100, bucket_count = table.bucket_count, change_count = 0;
+        do {
+            position = dbk_link_table_scan(&table, position, note, counts);
+            for (int i = 0; i < 60 && moved < SCANNED; i++, moved++) {
+                if (shrinks) {
+                    dbk_link_table_remove(&table, allocator, &scanned[moved]);
+                } else {
+                    dbk_link_table_insert(&table, allocator, &scanned[moved]);
+                }
+            }
+            change_count += table.bucket_count != bucket_count;
+            bucket_count = table.bucket_count;
+        } while (position != 0);
+        assert_true(change_count > 1);
+        for (uint32_t i = 0; i < 100; i++) assert_int_equal(counts[i], 1);
+        for (uint32_t i = 100; i < SCANNED; i++) assert_true(counts[i] <= 1);
+        (void)dbk_link_table_take_all(&table, allocator);
+    }
+    // A chain without buckets, and nothing at all.
+    dbk_link_table table;
+    dbk_link_table_init(&table);
+    memset(counts, 0, sizeof counts);
+    assert_int_equal(dbk_link_table_scan(&table, 0, note, counts), 0);
+    dbk_link_table_insert(&table, allocator, &scanned[0]);
+    assert_int_equal(dbk_link_table_scan(&table, 0, note, counts), 0);
+    assert_int_equal(counts[0], 1);
+}
+
 static void hash_with(uint8_t seed_byte, const char *text, size_t size, uint64_t *hash_out) {
     uint8_t seed[32];
     for (int i = 0; i < 32; i++) seed[i] = (uint8_t)(seed_byte * 37 + i * 101);
@@ -188,6 +239,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_in_is_found_and_what_is_out_is_not),
         cmocka_unit_test(each_link_is_visited_once),
+        cmocka_unit_test(a_scan_sees_each_link_once),
         cmocka_unit_test(few_links_take_no_memory),
         cmocka_unit_test(without_memory_nothing_is_lost),
         cmocka_unit_test(without_memory_chains_grow),
