@@ -45,7 +45,7 @@ enum daybook_server_log_level {
     DAYBOOK_SERVER_LOG_FATAL /* the server does not start, or ends by itself */
 };
 
-/** All borrowed during daybook_server_start, but allocator, vfs, store and log_context, which must outlive the
+/** All borrowed during daybook_server_start, but allocator, vfs, store and the contexts, which must outlive the
  *  server. What is set here counts more than `overrides`, that more than `config_text`, that more than
  *  `config_file`. */
 typedef struct daybook_server_options {
@@ -67,6 +67,11 @@ typedef struct daybook_server_options {
      *  NULL: silent. Not called where the configuration names a log file. */
     void (*log)(void *context, int level, daybook_slice line);
     void *log_context;
+    /** The server has ended and is about to close the store that it opened itself: whoever uses
+     *  daybook_server_store lets go of it before this returns. In the server's thread; it calls nothing of the
+     *  server. Not called for `store`. NULL: none. */
+    void (*closing)(void *context);
+    void *closing_context;
 } daybook_server_options;
 
 DAYBOOK_API void daybook_server_options_init(daybook_server_options *options);
@@ -127,7 +132,8 @@ DAYBOOK_API const char *daybook_server_url(const daybook_server *server);
 DAYBOOK_API int daybook_server_port(const daybook_server *server);
 /** The port of the HTTP monitor, 0 where there is none. */
 DAYBOOK_API int daybook_server_monitor_port(const daybook_server *server);
-/** The store it serves: the caller's or its own, open as long as the server is; NULL without JetStream. */
+/** The store it serves: the caller's, or its own, which is open until `closing` is called; NULL without
+ *  JetStream. */
 DAYBOOK_API daybook_store *daybook_server_store(const daybook_server *server);
 
 #ifdef __cplusplus

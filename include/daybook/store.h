@@ -103,6 +103,9 @@ typedef struct daybook_store_info {
 DAYBOOK_API daybook_status daybook_info(daybook_store *store, daybook_store_info *info_out,
                                         daybook_error *error);
 
+/** The directory as daybook_open was given it; borrowed from the store. NULL for ":memory:". */
+DAYBOOK_API const char *daybook_store_path(const daybook_store *store);
+
 /** Write the memory table into a segment now; returns when it is durable in one. */
 DAYBOOK_API daybook_status daybook_flush(daybook_store *store, daybook_error *error);
 

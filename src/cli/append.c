@@ -353,12 +353,10 @@ static int append_one(cli_context *context) {
 
 // --- Which way ---
 
-int cli_open_input(cli_context *context, const char *file, int *descriptor_out) {
-    *descriptor_out = STDIN_FILENO;
-    if (strcmp(file, "-") == 0) return CLI_FINE;
-    *descriptor_out = open(file, O_RDONLY | O_CLOEXEC);
-    if (*descriptor_out >= 0) return CLI_FINE;
-    return cli_fail(context, DAYBOOK_EIO, "cannot open %s: %s; nothing was appended", file, strerror(errno));
+int cli_open_input(cli_context *context, const char *file, cli_input *input_out) {
+    int failed = cli_input_open(context, file, input_out);
+    if (failed == 0) return CLI_FINE;
+    return cli_fail(context, DAYBOOK_EIO, "cannot open %s: %s; nothing was appended", file, strerror(failed));
 }
 
 // With --batch the lines say what an event is, so nothing of one may be given beside it.

@@ -6,6 +6,7 @@
 #define CLI_APPEND_H
 
 #include "cli/cli.h"
+#include "cli/input.h"
 
 typedef struct cli_conditions {
     daybook_condition conditions[DAYBOOK_CONDITION_COUNT_MAX];
@@ -31,6 +32,6 @@ void cli_note_stream(cli_context *context, const daybook_receipt *receipt);
 int cli_run_append_batch(cli_context *context);
 
 // Opens FILE or standard input ("-"). 0 or exit status.
-int cli_open_input(cli_context *context, const char *file, int *descriptor_out);
+int cli_open_input(cli_context *context, const char *file, cli_input *input_out);
 
 #endif

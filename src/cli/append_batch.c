@@ -149,17 +149,18 @@ static int read_events(batch *work, cli_line_reader *reader, cli_ndjson *parser)
 }
 
 static int read_file(batch *work) {
-    int descriptor;
-    int status = cli_open_input(work->context, work->file, &descriptor);
+    cli_input input;
+    int status = cli_open_input(work->context, work->file, &input);
     if (status != CLI_FINE) return status;
     cli_line_reader reader;
     cli_ndjson parser;
-    cli_line_reader_init(&reader, descriptor, CLI_LINE_SIZE_MAX);
+    cli_line_reader_init(&reader, input.descriptor, CLI_LINE_SIZE_MAX);
+    reader.input = &input;
     cli_ndjson_init(&parser, work->context->now_ns);
     status = read_events(work, &reader, &parser);
     cli_ndjson_deinit(&parser);
     cli_line_reader_deinit(&reader);
-    if (descriptor != STDIN_FILENO) (void)close(descriptor); // read only: nothing can be lost
+    cli_input_close(&input);
     return status;
 }
 

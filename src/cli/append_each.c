@@ -266,7 +266,7 @@ static int report(each *work, const input_fault *fault) {
     return CLI_FINE; // also where the output failed: main says so
 }
 
-static int append_lines(each *work, int descriptor) {
+static int append_lines(each *work, const cli_input *input) {
     pthread_t printer;
     int failed = pthread_create(&printer, NULL, print_all, work);
     if (failed != 0)
@@ -275,7 +275,8 @@ static int append_lines(each *work, int descriptor) {
     cli_line_reader reader;
     cli_ndjson parser;
     input_fault fault = {.line = 0};
-    cli_line_reader_init(&reader, descriptor, CLI_LINE_SIZE_MAX);
+    cli_line_reader_init(&reader, input->descriptor, CLI_LINE_SIZE_MAX);
+    reader.input = input;
     reader.wake_descriptor = work->wake[0];
     cli_ndjson_init(&parser, work->context->now_ns);
     submit_lines(work, &reader, &parser, &fault);
@@ -299,11 +300,11 @@ static int open_wake(each *work) {
 
 int cli_run_append_each(cli_context *context) {
     each work = {.context = context, .file = cli_text(context, "batch"), .wake = {-1, -1}};
-    int descriptor = -1;
+    cli_input input = {.descriptor = -1};
     (void)pthread_mutex_init(&work.lock, NULL);
     (void)pthread_cond_init(&work.printable, NULL);
     (void)pthread_cond_init(&work.room, NULL);
-    int status = cli_open_input(context, work.file, &descriptor);
+    int status = cli_open_input(context, work.file, &input);
     if (status == CLI_FINE) status = cli_open_store(context, CLI_CREATE);
     if (status == CLI_FINE) status = open_wake(&work);
     if (status == CLI_FINE) {
@@ -313,11 +314,11 @@ int cli_run_append_each(cli_context *context) {
     }
     if (status == CLI_FINE) {
         for (size_t i = 0; i < SLOT_COUNT; i++) work.slots[i].work = &work;
-        status = append_lines(&work, descriptor);
+        status = append_lines(&work, &input);
     }
     for (int i = 0; i < 2; i++)
         if (work.wake[i] >= 0) (void)close(work.wake[i]);
-    if (descriptor > STDIN_FILENO) (void)close(descriptor); // read only: nothing can be lost
+    cli_input_close(&input);
     free(work.slots);
     (void)pthread_mutex_destroy(&work.lock);
     (void)pthread_cond_destroy(&work.printable);

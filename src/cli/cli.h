@@ -65,8 +65,16 @@ enum cli_command_flag {
     CLI_WITHOUT_STORE = 1, // never opens STORE
     CLI_ASKS = 2,          // destructive: has --force and --dry-run, asks on a terminal
     CLI_TABLE = 4,         // has --csv
-    CLI_HIDDEN = 8         // not shown in help
+    CLI_HIDDEN = 8,        // not shown in help
+    // On a directory that a server has, a command runs in that server, unless it is one of these:
+    CLI_READS = 16,             // it only reads: this process can do it where the server cannot
+    CLI_HERE = 32,              // it is for this process, beside the server
+    CLI_ALONE = 64,             // it cannot be while there is one (but for a trial, --dry-run)
+    CLI_STORE_IS_ARGUMENT = 128 // the first positional names the store
 };
+
+// Not an exit status: a server took the store while the command waited for it, and is to run the command.
+#define CLI_HAND_OVER (-1)
 
 struct cli_context;
 
@@ -116,6 +124,7 @@ typedef struct cli_context {
     int no_create;
     int force;
     int dry_run;
+    int terminal_in;  // stdin is a terminal
     int terminal_out; // stdout is a terminal
     int terminal_err;
     int color;   // stdout takes colour
@@ -123,6 +132,10 @@ typedef struct cli_context {
     int output_failure_said;
     cli_output *out;
     daybook_store *store; // NULL until cli_open_store
+    // NULL: the command is one of this process. Else this process serves the store, and the command's terminal,
+    // descriptors and files are those of the process that the session is with.
+    struct cli_session *session;
+    int has_input; // some was opened: what was read cannot be read again
 } cli_context;
 
 // --- Options. `name` must be an option of the running verb (asserted). The last one given wins. ---
@@ -196,7 +209,8 @@ enum cli_access {
     CLI_WRITE, // must exist
     CLI_CREATE // made where absent, said on stderr; --no-create refuses
 };
-// 0 with context->store open, else the exit status of the failure it reported.
+// 0 with context->store open (in a session: the one that is served), else the exit status of the failure it
+// reported, or CLI_HAND_OVER.
 int cli_open_store(cli_context *context, int access);
 // The open store as the toolkit takes it.
 daybook_engine *cli_engine(const cli_context *context);
@@ -210,11 +224,14 @@ int cli_confirm(cli_context *context, const char *format, ...) CLI_PRINTF(2, 3);
 // --- Interruption: SIGINT and SIGTERM end a follower cleanly. ---
 
 // Before opening the store: the signals wait until a cursor is there.
-void cli_interrupts_prepare(void);
+void cli_interrupts_prepare(cli_context *context);
 // From now on the first of those signals calls `interrupt`, in a thread of its own. 0 or exit status.
 int cli_interrupts_begin(cli_context *context, void (*interrupt)(void *what), void *what);
 // Before `what` goes. Returns 1 where a signal came.
-int cli_interrupts_end(void);
+int cli_interrupts_end(cli_context *context);
+// Nobody waits for the rest of a command that another process handed over: for long work that neither reads input
+// nor prints.
+int cli_is_cut(const cli_context *context);
 
 // --- Reading an argument that may be `-` (stdin); owned by the caller, released with free. ---
 int cli_read_data(cli_context *context, const char *argument, char **data_out, size_t *size_out);
@@ -295,7 +312,14 @@ int cli_run_demo(cli_context *context);
 int cli_run_bench(cli_context *context);
 int cli_run_serve(cli_context *context);
 
-// --- Parsing and help, used by main. ---
+// --- Running, used by main and by a server for others. ---
+
+// Parse, check, run. An exit status.
+int cli_run(cli_context *context, int count, char **arguments);
+// Write out what was printed, close the store; the exit status in the end.
+int cli_finish(cli_context *context, int status);
+
+// --- Parsing and help. ---
 
 void cli_context_init(cli_context *context, cli_output *out);
 void cli_context_deinit(cli_context *context);

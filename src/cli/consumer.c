@@ -3,11 +3,13 @@
 // `consumer add|ls|info|next|ack|edit|pause|resume|rm`.
 //
 // The program ends after each verb, so whatever a verb changed is on disk when it returns: the store writes
-// it when it is closed. `next` answers behind the output, so that what was printed may come again and nothing
-// is lost.
+// it when it is closed. On a served store, which stays open, that holds for acknowledgements; other answers
+// follow within 100 ms, as the library says. `next` answers behind the output, so that what was printed may
+// come again and nothing is lost.
 
 #include "cli/event_text.h"
 #include "cli/progress.h"
+#include "cli/session.h"
 #include "cli/stream.h"
 #include "cli/table.h"
 
@@ -501,6 +503,17 @@ static int policy_of(cli_context *context, int *ack_out) {
     return CLI_FINE;
 }
 
+// It ends with the command. Where the process goes on, the store would keep it until it was idle for long enough.
+static void remove_own(cli_context *context, daybook_consumer *consumer) {
+    if (context->session == NULL) return;
+    daybook_slice name = daybook_consumer_name(consumer);
+    (void)daybook_consumer_remove(context->store, stream_of(context), name, NULL); // else it ends by itself
+}
+
+static void interrupt(void *consumer) {
+    daybook_consumer_interrupt(consumer);
+}
+
 int cli_run_consumer_next(cli_context *context) {
     answer what;
     int status = take_answer(context, &what);
@@ -523,7 +536,10 @@ int cli_run_consumer_next(cli_context *context) {
         daybook_error error;
         daybook_error_init(&error);
         daybook_batch *batch = NULL;
+        // In a server nobody else ends the wait when the caller has gone.
+        if (context->session != NULL) cli_session_begin(context->session, interrupt, consumer);
         daybook_status fetched = daybook_consumer_fetch(consumer, &options, &batch, &error);
+        if (context->session != NULL) (void)cli_session_end(context->session);
         for (size_t i = 0; batch != NULL && i < batch->count; i++) put_message(context, &batch->messages[i]);
         if (fetched == DAYBOOK_OK && policy != DAYBOOK_ACK_NONE)
             status = answer_batch(context, consumer, batch, what);
@@ -531,6 +547,7 @@ int cli_run_consumer_next(cli_context *context) {
             status = cli_fail_error(context, fetched, &error, NULL);
         daybook_batch_release(batch);
     }
+    if (consumer != NULL && !is_named) remove_own(context, consumer);
     daybook_consumer_close(consumer);
     return status;
 }

@@ -4,6 +4,10 @@
 // destroys something, the bytes it reads from standard input.
 
 #include "cli/cli.h"
+#include "cli/input.h"
+#include "cli/progress.h"
+#include "cli/served_caller.h"
+#include "cli/session.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -16,6 +20,7 @@
 #include <unistd.h>
 
 #define WAIT_MS_DEFAULT 5000
+#define LOOK_AGAIN_MS 50
 #define COLUMNS_MIN 40
 
 static int terminal_columns(void) {
@@ -33,6 +38,7 @@ void cli_context_init(cli_context *context, cli_output *out) {
     context->now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
     const char *path = getenv("DAYBOOK_STORE");
     context->store_path = path != NULL && path[0] != '\0' ? path : "./daybook-store";
+    context->terminal_in = isatty(STDIN_FILENO);
     context->terminal_out = isatty(STDOUT_FILENO);
     context->terminal_err = isatty(STDERR_FILENO);
     const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
@@ -71,6 +77,35 @@ void cli_open_options(const cli_context *context, int access, daybook_open_optio
         options_out->flags = DAYBOOK_OPEN_MUST_EXIST;
 }
 
+// Whether the command can still go to a server that has the store.
+static int is_for_server(const cli_context *context) {
+    return (context->command->flags & (CLI_HERE | CLI_ALONE | CLI_WITHOUT_STORE)) == 0 &&
+           !context->has_input && cli_has_server(context->store_path);
+}
+
+// A writer waits for the lock. Who comes to hold it may be a server, which would not let go: then the command is
+// for that one, unless it has begun to read its input.
+static daybook_status open_to_write(cli_context *context, daybook_open_options *options, int *hand_over_out,
+                                    daybook_error *error) {
+    int64_t until_ns = cli_clock_ns() + (int64_t)context->wait_ms * 1000000;
+    *hand_over_out = 0;
+    for (;;) {
+        int64_t left_ms = (until_ns - cli_clock_ns()) / 1000000;
+        options->lock_wait_ms = left_ms <= 0              ? 0
+                                : left_ms < LOOK_AGAIN_MS ? (unsigned)left_ms
+                                                          : LOOK_AGAIN_MS;
+        daybook_error_init(error);
+        daybook_status status = daybook_open(context->store_path, options, &context->store, error);
+        if (status == DAYBOOK_OK) return status;
+        context->store = NULL;
+        if (status != DAYBOOK_ELOCKED || left_ms <= 0) return status;
+        if (!is_for_server(context)) continue;
+        *hand_over_out = 1;
+        context->wait_ms = (unsigned)left_ms;
+        return status;
+    }
+}
+
 static int fail_open(cli_context *context, daybook_status status, const daybook_error *error) {
     if (status == DAYBOOK_ENOTFOUND)
         return cli_fail(context, status,
@@ -85,13 +120,21 @@ int cli_open_store(cli_context *context, int access) {
         return cli_fail(context, DAYBOOK_EREADONLY,
                         "daybook %s refused: it writes, and --read-only is given; leave that out",
                         context->command->name);
+    if (context->session != NULL) {
+        context->store = cli_session_store(context->session);
+        return CLI_FINE;
+    }
     daybook_error error;
     daybook_error_init(&error);
     daybook_open_options options;
     cli_open_options(context, access == CLI_CREATE ? CLI_WRITE : access, &options);
-    daybook_status status = daybook_open(context->store_path, &options, &context->store, &error);
+    int hand_over = 0;
+    daybook_status status = access == CLI_READ
+                                ? daybook_open(context->store_path, &options, &context->store, &error)
+                                : open_to_write(context, &options, &hand_over, &error);
     if (status == DAYBOOK_OK) return CLI_FINE;
     context->store = NULL;
+    if (hand_over) return CLI_HAND_OVER;
     if (status != DAYBOOK_ENOTFOUND || access != CLI_CREATE) return fail_open(context, status, &error);
     if (context->no_create)
         return cli_fail(context, status,
@@ -99,12 +142,9 @@ int cli_open_store(cli_context *context, int access) {
                         "name another with -s",
                         context->store_path);
     options.flags &= ~(unsigned)DAYBOOK_OPEN_MUST_EXIST;
-    daybook_error_init(&error);
-    status = daybook_open(context->store_path, &options, &context->store, &error);
-    if (status != DAYBOOK_OK) {
-        context->store = NULL;
-        return fail_open(context, status, &error);
-    }
+    status = open_to_write(context, &options, &hand_over, &error);
+    if (hand_over) return CLI_HAND_OVER;
+    if (status != DAYBOOK_OK) return fail_open(context, status, &error);
     // Another process may have been first while we waited for the lock; then it has said so.
     daybook_store_info info = {.size = sizeof info};
     if (daybook_info(context->store, &info, NULL) != DAYBOOK_OK || info.durable_position == 0)
@@ -118,6 +158,22 @@ daybook_engine *cli_engine(const cli_context *context) {
 
 // --- Asking ---
 
+// The first character of the answer; 0 where there is none.
+static char ask(cli_context *context, const char *question) {
+    cli_output err;
+    cli_output_init(&err, STDERR_FILENO);
+    err.session = context->session;
+    cli_put_format(&err, "%s? [y/N] ", question);
+    (void)cli_output_flush(&err); // who sees no question gives no answer
+    cli_output_deinit(&err);
+    cli_input input;
+    char answer[256]; // a terminal gives a line at a time
+    if (cli_input_open(context, "-", &input) != 0) return 0;
+    ssize_t count = cli_input_read(&input, answer, sizeof answer);
+    cli_input_close(&input);
+    return count > 0 ? answer[0] : 0;
+}
+
 int cli_confirm(cli_context *context, const char *format, ...) {
     char question[512];
     va_list arguments;
@@ -125,25 +181,22 @@ int cli_confirm(cli_context *context, const char *format, ...) {
     (void)vsnprintf(question, sizeof question, format, arguments);
     va_end(arguments);
     if (context->force || context->dry_run) return CLI_FINE;
-    if (!isatty(STDIN_FILENO) || !context->terminal_err)
+    if (!context->terminal_in || !context->terminal_err)
         return cli_fail(
             context, DAYBOOK_EINVALID,
             "daybook %s refused: it would %s, and nobody can be asked here; give --force, or --dry-run to "
             "see what it would do",
             context->command->name, question);
     if (question[0] >= 'a' && question[0] <= 'z') question[0] = (char)(question[0] - 'a' + 'A');
-    fprintf(stderr, "%s? [y/N] ", question);
-    fflush(stderr);
-    char answer[16] = "";
-    if (fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y'))
-        return CLI_FINE;
+    char first = ask(context, question);
+    if (first == 'y' || first == 'Y') return CLI_FINE;
     cli_note(context, "nothing was changed");
     return CLI_ERROR;
 }
 
 // --- Data ---
 
-static int read_stdin(cli_context *context, char **data_out, size_t *size_out) {
+static int read_stdin(cli_context *context, const cli_input *input, char **data_out, size_t *size_out) {
     size_t capacity = 64 * 1024, size = 0;
     char *data = malloc(capacity);
     while (data != NULL) {
@@ -153,8 +206,7 @@ static int read_stdin(cli_context *context, char **data_out, size_t *size_out) {
             if (larger == NULL) break;
             data = larger;
         }
-        ssize_t count = read(STDIN_FILENO, data + size, capacity - size);
-        if (count < 0 && errno == EINTR) continue;
+        ssize_t count = cli_input_read(input, data + size, capacity - size);
         if (count < 0) {
             int failed = errno;
             free(data);
@@ -184,7 +236,16 @@ int cli_read_data(cli_context *context, const char *argument, char **data_out, s
     *data_out = NULL;
     *size_out = 0;
     if (argument == NULL) return CLI_FINE;
-    if (strcmp(argument, "-") == 0) return read_stdin(context, data_out, size_out);
+    if (strcmp(argument, "-") == 0) {
+        cli_input input;
+        int failed = cli_input_open(context, argument, &input);
+        if (failed != 0)
+            return cli_fail(context, DAYBOOK_EIO, "cannot read standard input: %s; nothing was done",
+                            strerror(failed));
+        int status = read_stdin(context, &input, data_out, size_out);
+        cli_input_close(&input);
+        return status;
+    }
     size_t size = strlen(argument);
     char *data = malloc(size + 1);
     if (data == NULL) return cli_fail(context, DAYBOOK_ENOMEM, "out of memory while reading the arguments");
@@ -196,21 +257,34 @@ int cli_read_data(cli_context *context, const char *argument, char **data_out, s
 
 enum { FILE_SIZE_MAX = 16 << 20 };
 
+// 0 or errno.
+static int read_whole(const cli_input *input, char *text, size_t *size_out) {
+    size_t size = 0;
+    for (;;) {
+        ssize_t count = cli_input_read(input, text + size, FILE_SIZE_MAX - size);
+        if (count < 0) return errno;
+        size += (size_t)count;
+        if (size == FILE_SIZE_MAX) return EFBIG;
+        if (count == 0) break;
+    }
+    *size_out = size;
+    return 0;
+}
+
 int cli_read_file(cli_context *context, const char *path, char **text_out, size_t *size_out) {
     *text_out = NULL;
-    FILE *file = fopen(path, "rb");
-    if (file == NULL)
-        return cli_fail(context, errno == ENOENT ? DAYBOOK_ENOTFOUND : DAYBOOK_EIO, "cannot read %s: %s",
-                        path, strerror(errno));
+    cli_input input;
+    int failed = cli_input_open(context, path, &input);
+    if (failed != 0)
+        return cli_fail(context, failed == ENOENT ? DAYBOOK_ENOTFOUND : DAYBOOK_EIO, "cannot read %s: %s",
+                        path, strerror(failed));
     char *text = malloc(FILE_SIZE_MAX);
-    size_t size = text == NULL ? 0 : fread(text, 1, FILE_SIZE_MAX, file);
-    int failed = text == NULL ? ENOMEM : ferror(file) ? EIO : size == FILE_SIZE_MAX ? EFBIG : 0;
-    (void)fclose(file);
+    failed = text == NULL ? ENOMEM : read_whole(&input, text, size_out);
+    cli_input_close(&input);
     if (failed != 0) {
         free(text);
         return cli_fail(context, DAYBOOK_EIO, "cannot read %s: %s", path, strerror(failed));
     }
     *text_out = text;
-    *size_out = size;
     return CLI_FINE;
 }

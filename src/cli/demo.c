@@ -474,7 +474,8 @@ static int simulate(demo_shop *shop) {
     order arrivals = {.random = shop->seed ^ UINT64_C(0x5DEECE66D)};
     uint64_t arrived = 0;
     int64_t arrival_ns = SHOP_OPENS_NS;
-    while (shop->outcome == CLI_FINE && (arrived < shop->order_count || shop->heap_size > 0)) {
+    while (shop->outcome == CLI_FINE && !cli_is_cut(shop->context) &&
+           (arrived < shop->order_count || shop->heap_size > 0)) {
         bool is_arrival = arrived < shop->order_count &&
                           (shop->heap_size == 0 || arrival_ns <= shop->heap[0].due_ns);
         if (is_arrival) {
@@ -489,7 +490,7 @@ static int simulate(demo_shop *shop) {
         if (shop->heap_size > 0) sink(shop, 0);
     }
     flush_batch(shop);
-    return shop->outcome;
+    return cli_is_cut(shop->context) ? CLI_ERROR : shop->outcome; // nobody is there to be told
 }
 
 // --- The verb --------------------------------------------------------------------------------------------

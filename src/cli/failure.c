@@ -68,6 +68,7 @@ int cli_report(cli_context *context, const cli_failure *failure) {
     (void)cli_output_flush(context->out);
     cli_output err;
     cli_output_init(&err, STDERR_FILENO);
+    err.session = context->session;
     if (context->json) {
         put_json(&err, failure);
     } else {
@@ -146,6 +147,7 @@ void cli_note(cli_context *context, const char *format, ...) {
     (void)cli_output_flush(context->out);
     cli_output err;
     cli_output_init(&err, STDERR_FILENO);
+    err.session = context->session;
     if (context->json) {
         cli_puts(&err, "{\"note\":");
         cli_put_json_string(&err, daybook_text(message));

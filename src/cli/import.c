@@ -184,6 +184,8 @@ static daybook_status append_all(import_run *run, bool *is_input_out) {
                                     ? cli_import_sorter_next(run->sorter, &event, &place, &run->problem)
                                     : next_event(run, &event, &place);
         if (status == DAYBOOK_END) return cli_import_appender_finish(run->appender, &run->problem);
+        if (status == DAYBOOK_OK && cli_is_cut(run->context))
+            status = cli_import_fail(&run->problem, DAYBOOK_ECLOSED, place, "it was interrupted");
         *is_input_out = status != DAYBOOK_OK;
         if (status == DAYBOOK_OK) status = cli_import_ids_apply(run->ids, &event, &run->problem);
         if (status == DAYBOOK_OK)
@@ -314,7 +316,7 @@ int cli_run_import_csv(cli_context *context) {
             "malformed --delimiter \"%s\": it is one ASCII character, not a quote; give ';' or '\\t'",
             delimiter);
     }
-    daybook_status opened = cli_import_csv_open(run.path, (char)byte, &run.source, &run.problem);
+    daybook_status opened = cli_import_csv_open(context, run.path, (char)byte, &run.source, &run.problem);
     return run_import(context, &run, &mapping, is_by_time(context, true), opened);
 }
 
@@ -331,7 +333,7 @@ int cli_run_import_ndjson(cli_context *context) {
             "tags themselves; give --subject TEMPLATE too, or none of these");
     }
     daybook_status opened =
-        cli_import_ndjson_open(run.path, as_events, context->now_ns, &run.source, &run.problem);
+        cli_import_ndjson_open(context, run.path, as_events, context->now_ns, &run.source, &run.problem);
     return run_import(context, &run, &mapping, is_by_time(context, false), opened);
 }
 
@@ -344,7 +346,7 @@ int cli_run_import_xes(cli_context *context) {
         check_needed(context, "subject", mapping.subject, "'cases.{case:concept:name}.{concept:name|slug}'");
     if (failed) return failed;
     if (mapping.time == NULL) mapping.time = "time:timestamp";
-    daybook_status opened = cli_import_xes_open(run.path, &run.source, &run.problem);
+    daybook_status opened = cli_import_xes_open(context, run.path, &run.source, &run.problem);
     return run_import(context, &run, &mapping, is_by_time(context, true), opened);
 }
 #endif
@@ -357,6 +359,6 @@ int cli_run_import_git(cli_context *context) {
     if (mapping.time == NULL) mapping.time = "time";
     if (mapping.actor == NULL) mapping.actor = "author";
     mapping.correlation = "commit";
-    daybook_status opened = cli_import_git_open(run.path, &run.source, &run.problem);
+    daybook_status opened = cli_import_git_open(context, run.path, &run.source, &run.problem);
     return run_import(context, &run, &mapping, is_by_time(context, true), opened);
 }

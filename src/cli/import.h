@@ -62,7 +62,8 @@ daybook_status cli_import_no_memory(cli_import_problem *problem);
 // Bytes of a file or, for "-", of standard input; gunzipped where they are gzip.
 typedef struct cli_import_input cli_import_input;
 
-daybook_status cli_import_input_open(const char *path, cli_import_input **input_out,
+// `context`: whose file it is; NULL: this process's.
+daybook_status cli_import_input_open(cli_context *context, const char *path, cli_import_input **input_out,
                                      cli_import_problem *problem);
 // Up to `size` bytes; 0 at the end. EIO also for a damaged or cut .gz.
 daybook_status cli_import_input_read(cli_import_input *input, void *data, size_t size, size_t *size_out,
@@ -113,14 +114,14 @@ struct cli_import_source {
     size_t column_count;
 };
 
-daybook_status cli_import_csv_open(const char *path, char delimiter, cli_import_source **source_out,
-                                   cli_import_problem *problem);
-daybook_status cli_import_xes_open(const char *path, cli_import_source **source_out,
+daybook_status cli_import_csv_open(cli_context *context, const char *path, char delimiter,
+                                   cli_import_source **source_out, cli_import_problem *problem);
+daybook_status cli_import_xes_open(cli_context *context, const char *path, cli_import_source **source_out,
                                    cli_import_problem *problem);
 // `as_events`: lines are events in the names of `read`; else any JSON objects, mapped by their members.
-daybook_status cli_import_ndjson_open(const char *path, bool as_events, int64_t now_ns,
+daybook_status cli_import_ndjson_open(cli_context *context, const char *path, bool as_events, int64_t now_ns,
                                       cli_import_source **source_out, cli_import_problem *problem);
-daybook_status cli_import_git_open(const char *path, cli_import_source **source_out,
+daybook_status cli_import_git_open(cli_context *context, const char *path, cli_import_source **source_out,
                                    cli_import_problem *problem);
 
 // --- Map -------------------------------------------------------------------------------------------------

@@ -335,8 +335,8 @@ static daybook_status read_header(csv_source *csv, cli_import_problem *problem) 
     return check_names(csv, problem);
 }
 
-daybook_status cli_import_csv_open(const char *path, char delimiter, cli_import_source **source_out,
-                                   cli_import_problem *problem) {
+daybook_status cli_import_csv_open(cli_context *context, const char *path, char delimiter,
+                                   cli_import_source **source_out, cli_import_problem *problem) {
     *source_out = NULL;
     csv_source *csv = calloc(1, sizeof *csv);
     if (csv == NULL) return cli_import_no_memory(problem);
@@ -347,7 +347,7 @@ daybook_status cli_import_csv_open(const char *path, char delimiter, cli_import_
     csv->is_special['\r'] = csv->is_special['\n'] = true;
     csv->chunk = malloc(CLI_IMPORT_CHUNK_SIZE);
     daybook_status status = csv->chunk == NULL ? cli_import_no_memory(problem)
-                                               : cli_import_input_open(path, &csv->input, problem);
+                                               : cli_import_input_open(context, path, &csv->input, problem);
     if (status == DAYBOOK_OK) status = read_header(csv, problem);
     if (status != DAYBOOK_OK) {
         csv_close(&csv->base);

@@ -12,22 +12,17 @@
 // may be any bytes; what is no UTF-8 in a summary or name becomes U+FFFD.
 //
 // Nothing of the repository is run: no hooks, no filters, no pager. When git fails, its own words are passed
-// on. One thread; the child ends with its pipe.
+// on. One thread. git itself runs in the process of whoever imports (git_history.c).
+#include "cli/git_history.h"
 #include "cli/import.h"
+#include "cli/session.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-extern char **environ; // POSIX has it without a header
 
 #define GIT_CHUNK_SIZE (128u * 1024)
 #define GIT_TOKEN_SIZE_MAX (1024u * 1024)
+#define GIT_TEXT_SIZE 480u
 
 enum {
     GIT_PATH,
@@ -49,12 +44,12 @@ static const daybook_slice git_columns[GIT_FIELD_COUNT] = {
 
 typedef struct git_source {
     cli_import_source base;
-    pid_t child; // 0: reaped
-    int descriptor;
-    FILE *errors; // what git says on stderr
+    cli_git_history *history; // of this process; NULL: the caller's
+    cli_input input;
     char *data;
     size_t capacity, begin, end;
     bool at_end;
+    bool has_ended; // and was asked how
     // The commit being read. Its texts are copied, because the buffer moves on.
     cli_output commit;
     size_t ends[5];    // of hash, author, email, time, summary in `commit`
@@ -64,107 +59,43 @@ typedef struct git_source {
 
 static const cli_import_place nowhere;
 
-// --- The child -------------------------------------------------------------------------------------------
+// --- git -------------------------------------------------------------------------------------------------
 
-static daybook_status spawn_git(git_source *git, const char *path, cli_import_problem *problem) {
-    int ends[2];
-    if (pipe(ends) != 0)
-        return cli_import_fail(problem, errno == EMFILE ? DAYBOOK_EMFILE : DAYBOOK_EIO, nowhere,
-                               "cannot make a pipe: %s", strerror(errno));
-    (void)fcntl(ends[0], F_SETFD, FD_CLOEXEC);
-    git->descriptor = ends[0];
-    const char *const arguments[] = {
-        "git",
-        "--no-pager",
-        "-C",
-        path,
-        "-c",
-        "log.showRoot=true",
-        "-c",
-        "log.diffMerges=first-parent",
-        "-c",
-        "log.showSignature=false",
-        "log",
-        "--first-parent",
-        "-m",
-        "--reverse",
-        "--raw",
-        "-z",
-        "--no-abbrev",
-        "--no-renames",
-        "--no-color",
-        "--no-ext-diff",
-        "--ignore-submodules=none",
-        "--no-notes",
-        "--encoding=UTF-8",
-        "--format=%x01%H%x00%an%x00%ae%x00%cI%x00%s",
-        "HEAD",
-        "--",
-        NULL,
-    };
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    int failed = posix_spawn_file_actions_init(&actions);
-    if (failed == 0) {
-        failed = posix_spawnattr_init(&attributes);
-        if (failed != 0) (void)posix_spawn_file_actions_destroy(&actions);
-    }
-    if (failed == 0) {
-        // This program ignores SIGPIPE; git is to end by it when nobody reads on.
-        sigset_t defaults;
-        (void)sigemptyset(&defaults);
-        (void)sigaddset(&defaults, SIGPIPE);
-        (void)posix_spawnattr_setsigdefault(&attributes, &defaults);
-        (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
-        failed = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-        if (failed == 0) failed = posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-        if (failed == 0)
-            failed = posix_spawn_file_actions_adddup2(&actions, fileno(git->errors), STDERR_FILENO);
-        if (failed == 0) failed = posix_spawn_file_actions_addclose(&actions, ends[1]);
-        // The prototype wants `char *const []` for reasons of history; the strings are not written to.
-        union {
-            const char *const *given;
-            char *const *wanted;
-        } argument_list = {arguments};
-        if (failed == 0)
-            failed = posix_spawnp(&git->child, "git", &actions, &attributes, argument_list.wanted, environ);
-        (void)posix_spawnattr_destroy(&attributes);
-        (void)posix_spawn_file_actions_destroy(&actions);
-    }
-    (void)close(ends[1]);
-    if (failed == 0) return DAYBOOK_OK;
-    git->child = 0;
-    return cli_import_fail(problem, DAYBOOK_EUNSUPPORTED, nowhere, "cannot run git: %s; install git",
-                           strerror(failed));
+// `failed` is an errno, `text` what git or the caller's process said.
+static daybook_status fail_git(int failed, const char *text, cli_import_problem *problem) {
+    daybook_status status = failed == ENOENT   ? DAYBOOK_EUNSUPPORTED
+                            : failed == EMFILE ? DAYBOOK_EMFILE
+                            : failed == ENOMEM ? DAYBOOK_ENOMEM
+                                               : DAYBOOK_EIO;
+    if (text[0] != '\0') return cli_import_fail(problem, status, nowhere, "%s", text);
+    return cli_import_fail(problem, status, nowhere, "cannot run git: %s; install git", strerror(failed));
 }
 
-// The last line git wrote to stderr, which is the one that matters.
-static void last_words(git_source *git, char *text, size_t size) {
-    char line[512];
-    (void)snprintf(text, size, "git failed and said nothing");
-    rewind(git->errors);
-    while (fgets(line, sizeof line, git->errors) != NULL) {
-        line[strcspn(line, "\n")] = '\0';
-        if (strncmp(line, "fatal: ", 7) == 0 || strncmp(line, "error: ", 7) == 0) {
-            (void)snprintf(text, size, "git says: %.400s", line + 7);
-            return;
-        }
-        if (line[0] != '\0') (void)snprintf(text, size, "git says: %.400s", line);
+// git runs where the caller is.
+static daybook_status start_git(git_source *git, cli_context *context, const char *path,
+                                cli_import_problem *problem) {
+    char text[GIT_TEXT_SIZE] = "";
+    int failed;
+    if (context != NULL && context->session != NULL) {
+        failed = cli_session_open(context->session, CLI_SERVED_GIT, path, &git->input);
+    } else {
+        failed = cli_git_history_start(path, &git->history, text, sizeof text);
+        if (failed == 0)
+            git->input =
+                (cli_input){.descriptor = cli_git_history_descriptor(git->history), .is_borrowed = 1};
     }
+    return failed == 0 ? DAYBOOK_OK : fail_git(failed, text, problem);
 }
 
-static daybook_status reap(git_source *git, cli_import_problem *problem) {
-    int outcome = 0;
-    pid_t reaped;
-    do reaped = waitpid(git->child, &outcome, 0);
-    while (reaped < 0 && errno == EINTR);
-    git->child = 0;
-    if (reaped > 0 && WIFEXITED(outcome) && WEXITSTATUS(outcome) == 0) return DAYBOOK_OK;
-    char text[480];
-    last_words(git, text, sizeof text);
-    if (reaped > 0 && WIFEXITED(outcome) && WEXITSTATUS(outcome) == 127)
+// At the end of its output. In a session the end says itself how git ended.
+static daybook_status end_git(git_source *git, cli_import_problem *problem) {
+    git->has_ended = true;
+    if (git->history == NULL) return DAYBOOK_OK;
+    char text[GIT_TEXT_SIZE] = "";
+    int failed = cli_git_history_end(git->history, text, sizeof text);
+    if (failed == ENOENT)
         return cli_import_fail(problem, DAYBOOK_EUNSUPPORTED, nowhere, "cannot run git; install git");
-    return cli_import_fail(problem, DAYBOOK_EIO, nowhere, "%s", text);
+    return failed == 0 ? DAYBOOK_OK : fail_git(failed, text, problem);
 }
 
 // --- Tokens ----------------------------------------------------------------------------------------------
@@ -184,11 +115,14 @@ static daybook_status fill(git_source *git, cli_import_problem *problem) {
         git->data = data;
         git->capacity += GIT_CHUNK_SIZE;
     }
-    ssize_t count;
-    do count = read(git->descriptor, git->data + git->end, git->capacity - git->end);
-    while (count < 0 && errno == EINTR);
-    if (count < 0)
-        return cli_import_fail(problem, DAYBOOK_EIO, nowhere, "cannot read from git: %s", strerror(errno));
+    ssize_t count = cli_input_read(&git->input, git->data + git->end, git->capacity - git->end);
+    if (count < 0) {
+        int failed = errno;
+        const char *text =
+            git->input.session == NULL ? "" : cli_session_input_text(git->input.session, git->input.channel);
+        if (text[0] != '\0') return fail_git(failed, text, problem);
+        return cli_import_fail(problem, DAYBOOK_EIO, nowhere, "cannot read from git: %s", strerror(failed));
+    }
     git->end += (size_t)count;
     git->at_end = count == 0;
     return DAYBOOK_OK;
@@ -211,7 +145,7 @@ static daybook_status next_token(git_source *git, daybook_slice *token_out, cli_
         daybook_status status = fill(git, problem);
         if (status != DAYBOOK_OK) return status;
     }
-    daybook_status status = reap(git, problem);
+    daybook_status status = end_git(git, problem);
     if (status != DAYBOOK_OK) return status;
     size_t left = git->end - git->begin;
     for (size_t i = 0; i < left; i++)
@@ -310,7 +244,7 @@ static daybook_status read_change(git_source *git, daybook_slice line, cli_impor
 static daybook_status git_next(cli_import_source *source, cli_import_record *record_out,
                                cli_import_problem *problem) {
     git_source *git = (git_source *)source;
-    if (git->child == 0) return DAYBOOK_END;
+    if (git->has_ended) return DAYBOOK_END;
     for (;;) {
         daybook_slice token;
         daybook_status status = next_token(git, &token, problem);
@@ -335,19 +269,15 @@ static void git_progress(cli_import_source *source, uint64_t *done_out, uint64_t
 static void git_close(cli_import_source *source) {
     git_source *git = (git_source *)source;
     if (git == NULL) return;
-    if (git->descriptor >= 0) (void)close(git->descriptor); // a child that still writes ends by SIGPIPE
-    if (git->child != 0) {
-        int outcome;
-        while (waitpid(git->child, &outcome, 0) < 0 && errno == EINTR) continue;
-    }
-    if (git->errors != NULL) (void)fclose(git->errors);
+    cli_input_close(&git->input);
+    cli_git_history_close(git->history);
     free(git->data);
     cli_output_deinit(&git->commit);
     cli_output_deinit(&git->change);
     free(git);
 }
 
-daybook_status cli_import_git_open(const char *path, cli_import_source **source_out,
+daybook_status cli_import_git_open(cli_context *context, const char *path, cli_import_source **source_out,
                                    cli_import_problem *problem) {
     *source_out = NULL;
     git_source *git = calloc(1, sizeof *git);
@@ -357,17 +287,10 @@ daybook_status cli_import_git_open(const char *path, cli_import_source **source_
                                     .close = git_close,
                                     .columns = git_columns,
                                     .column_count = GIT_FIELD_COUNT};
-    git->descriptor = -1;
+    git->input.descriptor = -1;
     cli_output_init(&git->commit, -1);
     cli_output_init(&git->change, -1);
-    git->errors = tmpfile();
-    daybook_status status = DAYBOOK_OK;
-    if (git->errors == NULL) {
-        status = cli_import_fail(problem, DAYBOOK_EIO, nowhere,
-                                 "cannot make a temporary file: %s; set TMPDIR", strerror(errno));
-    } else {
-        status = spawn_git(git, path, problem);
-    }
+    daybook_status status = start_git(git, context, path, problem);
     if (status != DAYBOOK_OK) {
         git_close(&git->base);
         return status;

@@ -4,12 +4,11 @@
 // what is not gzip through unchanged, so there is one way in. A .gz that ends early is an error, never a
 // short log: zlib says so when the end is reached. One thread.
 #include "cli/import.h"
+#include "cli/input.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #ifdef CLI_WITH_ZLIB
@@ -18,9 +17,9 @@
 
 struct cli_import_input {
     char *path;
-    int descriptor; // owned; with zlib, by `file`
-    uint64_t size;  // of the file, 0 where unknown
-    uint64_t done;  // bytes taken, where zlib cannot tell
+    cli_input source;
+    uint64_t size; // of the file, 0 where unknown
+    uint64_t done; // bytes taken, where zlib cannot tell
 #ifdef CLI_WITH_ZLIB
     gzFile file;
 #endif
@@ -28,29 +27,22 @@ struct cli_import_input {
 
 static const cli_import_place nowhere;
 
-static daybook_status open_descriptor(cli_import_input *input, cli_import_problem *problem) {
-    const char *path = input->path;
-    if (strcmp(path, "-") == 0) {
-        input->descriptor = dup(STDIN_FILENO);
-    } else {
-        input->descriptor = open(path, O_RDONLY | O_CLOEXEC);
+static daybook_status open_source(cli_import_input *input, cli_context *context,
+                                  cli_import_problem *problem) {
+    int failed = cli_input_open(context, input->path, &input->source);
+    if (failed != 0) {
+        return cli_import_fail(problem, failed == ENOENT ? DAYBOOK_ENOTFOUND : DAYBOOK_EIO, nowhere,
+                               "cannot open it: %s", strerror(failed));
     }
-    if (input->descriptor < 0) {
-        return cli_import_fail(problem, errno == ENOENT ? DAYBOOK_ENOTFOUND : DAYBOOK_EIO, nowhere,
-                               "cannot open it: %s", strerror(errno));
+    if (input->source.is_directory) {
+        cli_input_close(&input->source);
+        return cli_import_fail(problem, DAYBOOK_EIO, nowhere, "it is a directory; name a file");
     }
-    struct stat status;
-    if (fstat(input->descriptor, &status) == 0) {
-        if (S_ISDIR(status.st_mode)) {
-            (void)close(input->descriptor);
-            return cli_import_fail(problem, DAYBOOK_EIO, nowhere, "it is a directory; name a file");
-        }
-        if (S_ISREG(status.st_mode)) input->size = (uint64_t)status.st_size;
-    }
+    input->size = input->source.size;
     return DAYBOOK_OK;
 }
 
-daybook_status cli_import_input_open(const char *path, cli_import_input **input_out,
+daybook_status cli_import_input_open(cli_context *context, const char *path, cli_import_input **input_out,
                                      cli_import_problem *problem) {
     *input_out = NULL;
     cli_import_input *input = calloc(1, sizeof *input);
@@ -60,7 +52,7 @@ daybook_status cli_import_input_open(const char *path, cli_import_input **input_
     if (input->path == NULL) {
         status = cli_import_no_memory(problem);
     } else {
-        status = open_descriptor(input, problem);
+        status = open_source(input, context, problem);
     }
     if (status != DAYBOOK_OK) {
         free(input->path);
@@ -68,9 +60,11 @@ daybook_status cli_import_input_open(const char *path, cli_import_input **input_
         return status;
     }
 #ifdef CLI_WITH_ZLIB
-    input->file = gzdopen(input->descriptor, "rb");
+    // A descriptor of its own: zlib closes what it reads.
+    int copy = dup(input->source.descriptor);
+    if (copy >= 0) input->file = gzdopen(copy, "rb");
     if (input->file == NULL || gzbuffer(input->file, CLI_IMPORT_CHUNK_SIZE) != 0) {
-        if (input->file == NULL) (void)close(input->descriptor);
+        if (input->file == NULL && copy >= 0) (void)close(copy);
         cli_import_input_close(input);
         return cli_import_no_memory(problem);
     }
@@ -88,7 +82,8 @@ daybook_status cli_import_input_read(cli_import_input *input, void *data, size_t
     const char *text = count <= 0 ? gzerror(input->file, &code) : "";
     if (count < 0 || (code != Z_OK && code != Z_STREAM_END)) {
         if (code == Z_ERRNO)
-            return cli_import_fail(problem, DAYBOOK_EIO, nowhere, "cannot read it: %s", strerror(errno));
+            return cli_import_fail(problem, DAYBOOK_EIO, nowhere, "cannot read it: %s",
+                                   strerror(cli_input_errno(&input->source, errno)));
         if (code == Z_BUF_ERROR)
             return cli_import_fail(problem, DAYBOOK_EIO, nowhere, "the .gz ends too early; fetch it again");
         return cli_import_fail(problem, DAYBOOK_EIO, nowhere, "the .gz is damaged: %s", text);
@@ -99,9 +94,7 @@ daybook_status cli_import_input_read(cli_import_input *input, void *data, size_t
 #else
 daybook_status cli_import_input_read(cli_import_input *input, void *data, size_t size, size_t *size_out,
                                      cli_import_problem *problem) {
-    ssize_t count;
-    do count = read(input->descriptor, data, size);
-    while (count < 0 && errno == EINTR);
+    ssize_t count = cli_input_read(&input->source, data, size);
     if (count < 0)
         return cli_import_fail(problem, DAYBOOK_EIO, nowhere, "cannot read it: %s", strerror(errno));
     const unsigned char *bytes = data;
@@ -117,20 +110,22 @@ daybook_status cli_import_input_read(cli_import_input *input, void *data, size_t
 void cli_import_input_progress(cli_import_input *input, uint64_t *done_out, uint64_t *total_out) {
 #ifdef CLI_WITH_ZLIB
     z_off_t offset = gzoffset(input->file);
+    // What comes through a pipe has no offset; where it is no gzip, as much was read as was given.
+    if (offset < 0 && gzdirect(input->file)) offset = gztell(input->file);
     *done_out = offset < 0 ? 0 : (uint64_t)offset;
+    *total_out = offset < 0 ? 0 : input->size;
 #else
     *done_out = input->done;
-#endif
     *total_out = input->size;
+#endif
 }
 
 void cli_import_input_close(cli_import_input *input) {
     if (input == NULL) return;
 #ifdef CLI_WITH_ZLIB
     if (input->file != NULL) (void)gzclose_r(input->file); // reading: nothing can be lost
-#else
-    (void)close(input->descriptor);
 #endif
+    cli_input_close(&input->source);
     free(input->path);
     free(input);
 }

@@ -8,15 +8,12 @@
 #include "cli/ndjson.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 typedef struct ndjson_source {
     cli_import_source base;
     bool as_events;
-    int descriptor;
+    cli_input input;
     uint64_t total_bytes;
     cli_line_reader lines;
     cli_ndjson parser;
@@ -145,7 +142,7 @@ static void ndjson_progress(cli_import_source *source, uint64_t *done_out, uint6
 
 static void ndjson_close(cli_import_source *source) {
     ndjson_source *ndjson = (ndjson_source *)source;
-    if (ndjson->descriptor > STDIN_FILENO) (void)close(ndjson->descriptor);
+    cli_input_close(&ndjson->input);
     cli_line_reader_deinit(&ndjson->lines);
     cli_ndjson_deinit(&ndjson->parser);
     free(ndjson->fields);
@@ -153,28 +150,27 @@ static void ndjson_close(cli_import_source *source) {
     free(ndjson);
 }
 
-daybook_status cli_import_ndjson_open(const char *path, bool as_events, int64_t now_ns,
+daybook_status cli_import_ndjson_open(cli_context *context, const char *path, bool as_events, int64_t now_ns,
                                       cli_import_source **source_out, cli_import_problem *problem) {
     *source_out = NULL;
-    bool is_stdin = strcmp(path, "-") == 0;
-    int descriptor = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) {
-        return cli_import_fail(problem, errno == ENOENT ? DAYBOOK_ENOTFOUND : DAYBOOK_EIO, nowhere,
-                               "cannot open it: %s", strerror(errno));
+    cli_input input;
+    int failed = cli_input_open(context, path, &input);
+    if (failed != 0) {
+        return cli_import_fail(problem, failed == ENOENT ? DAYBOOK_ENOTFOUND : DAYBOOK_EIO, nowhere,
+                               "cannot open it: %s", strerror(failed));
     }
     ndjson_source *ndjson = calloc(1, sizeof *ndjson);
     if (ndjson == NULL) {
-        if (!is_stdin) (void)close(descriptor);
+        cli_input_close(&input);
         return cli_import_no_memory(problem);
     }
     ndjson->base =
         (cli_import_source){.next = ndjson_next, .progress = ndjson_progress, .close = ndjson_close};
     ndjson->as_events = as_events;
-    ndjson->descriptor = descriptor;
-    struct stat status;
-    if (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode))
-        ndjson->total_bytes = (uint64_t)status.st_size;
-    cli_line_reader_init(&ndjson->lines, descriptor, CLI_LINE_SIZE_MAX);
+    ndjson->input = input;
+    ndjson->total_bytes = input.size;
+    cli_line_reader_init(&ndjson->lines, input.descriptor, CLI_LINE_SIZE_MAX);
+    ndjson->lines.input = &ndjson->input;
     cli_ndjson_init(&ndjson->parser, now_ns);
     *source_out = &ndjson->base;
     return DAYBOOK_OK;

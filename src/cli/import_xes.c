@@ -572,7 +572,7 @@ static void xes_close(cli_import_source *source) {
     free(xes);
 }
 
-daybook_status cli_import_xes_open(const char *path, cli_import_source **source_out,
+daybook_status cli_import_xes_open(cli_context *context, const char *path, cli_import_source **source_out,
                                    cli_import_problem *problem) {
     *source_out = NULL;
     xes_source *xes = calloc(1, sizeof *xes);
@@ -593,7 +593,7 @@ daybook_status cli_import_xes_open(const char *path, cli_import_source **source_
         XML_SetUserData(xes->parser, xes);
         XML_SetElementHandler(xes->parser, on_start, on_end);
         XML_SetEntityDeclHandler(xes->parser, on_entity);
-        status = cli_import_input_open(path, &xes->input, problem);
+        status = cli_import_input_open(context, path, &xes->input, problem);
     }
     if (status != DAYBOOK_OK) {
         xes_close(&xes->base);

@@ -6,8 +6,11 @@
 // the store is opened, because its threads inherit the mask; until the cursor exists they stay pending. A
 // second signal ends the program at once: the main thread may be stuck writing into a pipe that nobody
 // empties.
+//
+// A command that runs in a server has no signals: its session tells it what became of its caller.
 
 #include "cli/cli.h"
+#include "cli/session.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -36,7 +39,15 @@ static void *wait_for_signal(void *unused) {
     }
 }
 
-void cli_interrupts_prepare(void) {
+int cli_is_cut(const cli_context *context) {
+    return context->session != NULL && cli_session_is_cut(context->session);
+}
+
+void cli_interrupts_prepare(cli_context *context) {
+    if (context->session != NULL) {
+        cli_session_prepare(context->session);
+        return;
+    }
     (void)sigemptyset(&interrupts.signals);
     (void)sigaddset(&interrupts.signals, SIGINT);
     (void)sigaddset(&interrupts.signals, SIGTERM);
@@ -45,6 +56,10 @@ void cli_interrupts_prepare(void) {
 }
 
 int cli_interrupts_begin(cli_context *context, void (*interrupt)(void *what), void *what) {
+    if (context->session != NULL) {
+        cli_session_begin(context->session, interrupt, what);
+        return CLI_FINE;
+    }
     interrupts.interrupt = interrupt;
     interrupts.what = what;
     atomic_store(&interrupts.came, 0);
@@ -55,7 +70,8 @@ int cli_interrupts_begin(cli_context *context, void (*interrupt)(void *what), vo
     return CLI_FINE;
 }
 
-int cli_interrupts_end(void) {
+int cli_interrupts_end(cli_context *context) {
+    if (context->session != NULL) return cli_session_end(context->session);
     if (!interrupts.running) return 0;
     interrupts.running = 0;
     (void)pthread_kill(interrupts.thread, SIGUSR1);

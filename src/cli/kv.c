@@ -367,7 +367,7 @@ static int visit(visiting *work, daybook_slice filter, int history) {
     if (context->csv) cli_table_init(&work->table, context, columns, work->keys_only ? 3 : 5);
     int status = work->follow ? cli_interrupts_begin(context, interrupt, cursor) : CLI_FINE;
     if (status == CLI_FINE) status = visit_all(work, cursor);
-    if (work->follow) (void)cli_interrupts_end();
+    if (work->follow) (void)cli_interrupts_end(context);
     if (context->csv) (void)cli_table_end(&work->table, NULL);
     daybook_engine_cursor_close(cursor);
     return status;
@@ -408,7 +408,7 @@ int cli_run_kv_watch(cli_context *context) {
     visiting work = {.context = context, .follow = 1, .limit = cli_number(context, "limit", 0)};
     daybook_slice filter;
     int status = take_filter(context, &filter);
-    cli_interrupts_prepare();
+    cli_interrupts_prepare(context);
     if (status == CLI_FINE) status = cli_open_store(context, CLI_READ);
     if (status != CLI_FINE || (cli_given(context, "limit") && work.limit == 0)) return status;
     if (cli_given(context, "updates-only")) {

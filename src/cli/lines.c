@@ -98,7 +98,7 @@ int cli_line_reader_next(cli_line_reader *reader, daybook_slice *line_out) {
         } else if (count == 0) {
             reader->at_end = 1;
         } else if (errno != EINTR) {
-            reader->failed_errno = errno;
+            reader->failed_errno = reader->input == NULL ? errno : cli_input_errno(reader->input, errno);
             return -1;
         }
     }

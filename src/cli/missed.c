@@ -59,6 +59,7 @@ int cli_fail_missed(cli_context *context, const char *what, uint64_t expected, u
     if (!context->json && text.size != 0) {
         cli_output err;
         cli_output_init(&err, STDERR_FILENO);
+        err.session = context->session;
         cli_put(&err, text.data, text.size);
         (void)cli_output_flush(&err); // the exit status says it all where stderr does not work
         cli_output_deinit(&err);

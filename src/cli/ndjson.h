@@ -12,6 +12,7 @@
 #ifndef CLI_NDJSON_H
 #define CLI_NDJSON_H
 
+#include "cli/input.h"
 #include "daybook/daybook.h"
 
 #include <stdio.h>
@@ -19,7 +20,8 @@
 // Lines from a descriptor, as soon as their newline arrives. A last line without newline counts.
 typedef struct cli_line_reader {
     int descriptor;
-    int wake_descriptor; // what becomes readable there ends the waiting with ECANCELED; -1: none
+    int wake_descriptor;    // what becomes readable there ends the waiting with ECANCELED; -1: none
+    const cli_input *input; // what the descriptor is of, to ask why a read failed; NULL: errno says it
     char *data;
     size_t capacity;
     size_t begin;   // of the next line

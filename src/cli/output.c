@@ -7,6 +7,7 @@
 #include "cli/output.h"
 
 #include "cli/json.h"
+#include "cli/session.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -32,6 +33,11 @@ void cli_output_deinit(cli_output *out) {
 int cli_output_flush(cli_output *out) {
     if (out->descriptor < 0) return out->failed_errno;
     size_t done = 0;
+    if (out->session != NULL && out->failed_errno == 0) {
+        out->failed_errno = cli_session_write(out->session, out->descriptor, out->data, out->size);
+        if (out->failed_errno == 0) out->written_bytes += out->size;
+        done = out->size;
+    }
     while (done < out->size && out->failed_errno == 0) {
         ssize_t count = write(out->descriptor, out->data + done, out->size - done);
         if (count > 0) {

@@ -15,6 +15,7 @@
 typedef struct cli_output {
     int descriptor; // negative: keep everything in the buffer (for texts built in memory)
     int failed_errno;
+    struct cli_session *session; // whose descriptor it is; NULL: this process's
     char *data;
     size_t size;
     size_t capacity;

@@ -4,6 +4,8 @@
 
 #include "cli/progress.h"
 
+#include "cli/session.h"
+
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,7 +22,8 @@ int64_t cli_clock_ns(void) {
 
 void cli_progress_init(cli_progress *progress, const cli_context *context, const char *label,
                        const char *unit) {
-    *progress = (cli_progress){.enabled = context->terminal_err && !context->quiet,
+    *progress = (cli_progress){.context = context,
+                               .enabled = context->terminal_err && !context->quiet,
                                .started_ns = cli_clock_ns(),
                                .label = label,
                                .unit = unit};
@@ -58,6 +61,14 @@ static const char *amount(const cli_progress *progress, uint64_t number, char ou
     return progress->unit[0] == 'B' ? cli_byte_text(number, out) : cli_grouped(number, out);
 }
 
+// A progress line that cannot be shown is no failure of the work.
+static void show(cli_progress *progress, const char *text, size_t size) {
+    cli_session *session = progress->context->session;
+    int failed = session != NULL ? cli_session_write(session, STDERR_FILENO, text, size) != 0
+                                 : write(STDERR_FILENO, text, size) < 0;
+    if (failed) progress->enabled = 0;
+}
+
 static void draw(cli_progress *progress, int64_t now_ns) {
     char line[256], done[32], total[32], rate[32];
     double seconds = (double)(now_ns - progress->started_ns) / 1e9;
@@ -80,8 +91,7 @@ static void draw(cli_progress *progress, int64_t now_ns) {
     }
     if (size <= 0) return;
     if ((size_t)size >= sizeof line) size = (int)sizeof line - 1;
-    // A progress line that cannot be shown is no failure of the work.
-    if (write(STDERR_FILENO, line, (size_t)size) < 0) progress->enabled = 0;
+    show(progress, line, (size_t)size);
     progress->shown = 1;
     progress->drawn_ns = now_ns;
 }
@@ -99,7 +109,7 @@ void cli_progress_update(cli_progress *progress, uint64_t done, uint64_t total) 
 void cli_progress_end(cli_progress *progress) {
     if (!progress->shown) return;
     static const char wipe[] = "\r\033[K";
-    if (write(STDERR_FILENO, wipe, sizeof wipe - 1) < 0) progress->enabled = 0;
+    show(progress, wipe, sizeof wipe - 1);
     progress->shown = 0;
 }
 

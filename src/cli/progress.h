@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 
 typedef struct cli_progress {
+    const cli_context *context;
     int enabled;
     int shown;
     int64_t started_ns; // monotonic

@@ -278,7 +278,7 @@ static int run(work *done) {
     daybook_status ran = is_rebuild ? daybook_projection_rebuild(done->projection, &error)
                                     : daybook_projection_run(done->projection, flags, &error);
     end_watching(done);
-    int was_interrupted = cli_interrupts_end();
+    int was_interrupted = cli_interrupts_end(context);
     if (ran == DAYBOOK_ECLOSED && was_interrupted)
         return cli_fail(context, DAYBOOK_ECLOSED,
                         "the rebuild was interrupted: nothing was changed; begin it again");
@@ -299,7 +299,7 @@ static int run_file(cli_context *context, int is_rebuild) {
     (void)pthread_mutex_init(&done.lock, NULL);
     (void)pthread_cond_init(&done.wake, NULL);
     if (status == CLI_FINE) {
-        cli_interrupts_prepare();
+        cli_interrupts_prepare(context);
         status = cli_open_store(context, CLI_READ);
     }
     if (status == CLI_FINE) status = open_projection(&done, &file);

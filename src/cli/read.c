@@ -281,7 +281,7 @@ static int print_events(reading *work) {
     if (status != CLI_FINE) return status;
     if (work->follow) status = cli_interrupts_begin(context, interrupt, cursor);
     if (status == CLI_FINE) status = print_all(work, cursor);
-    if (work->follow) (void)cli_interrupts_end();
+    if (work->follow) (void)cli_interrupts_end(context);
     daybook_cursor_close(cursor);
     return status;
 }
@@ -289,7 +289,7 @@ static int print_events(reading *work) {
 int cli_run_read(cli_context *context) {
     reading work = {.context = context};
     int status = make_query(&work);
-    if (status == CLI_FINE && work.follow) cli_interrupts_prepare();
+    if (status == CLI_FINE && work.follow) cli_interrupts_prepare(context);
     if (status == CLI_FINE) status = cli_open_store(context, CLI_READ);
     if (status == CLI_FINE) status = cli_given(context, "count") ? print_count(&work) : print_events(&work);
     free(work.filters);

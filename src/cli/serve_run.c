@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/served_commands.h"
 
 void cli_put_setting_text(cli_output *out, const char *text) {
     cli_put_char(out, '"');
@@ -53,6 +54,14 @@ void cli_serve_log(void *log_lines, int level, daybook_slice line) {
     ssize_t written = writev(STDERR_FILENO, parts, 2);
     (void)written;
 }
+
+// Commands on the store. They begin when the server is there and end before the store is closed: by the server,
+// where it opened the store itself, else by who called us.
+static struct {
+    pthread_mutex_t lock;
+    cli_served_commands *commands;
+    int is_over;
+} commands = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static struct {
     sigset_t signals;
@@ -119,10 +128,43 @@ static daybook_status fail_thread(int failure, daybook_error *error) {
     return DAYBOOK_EIO;
 }
 
+static void say_no_commands(const daybook_server_options *options, int failed) {
+    if (options->log == NULL) return;
+    char line[256];
+    int size = snprintf(line, sizeof line,
+                        "cannot listen for commands of this store: %s; they wait for the lock until this "
+                        "server ends",
+                        strerror(failed));
+    options->log(options->log_context, DAYBOOK_SERVER_LOG_WARNING, daybook_bytes(line, (size_t)size));
+}
+
+// Where they cannot be served, commands wait for the lock as for any writer; that is worth a line, not an end.
+static void begin_commands(const daybook_server_options *options) {
+    int failed = 0;
+    (void)pthread_mutex_lock(&commands.lock);
+    // A server that has ended already may have closed the store.
+    if (!commands.is_over)
+        failed = cli_served_commands_begin(daybook_server_store(serving.server), &commands.commands);
+    (void)pthread_mutex_unlock(&commands.lock);
+    if (failed != 0) say_no_commands(options, failed);
+}
+
+static void end_commands(void *unused) {
+    (void)unused;
+    (void)pthread_mutex_lock(&commands.lock);
+    commands.is_over = 1;
+    cli_served_commands_end(commands.commands);
+    commands.commands = NULL;
+    (void)pthread_mutex_unlock(&commands.lock);
+}
+
 daybook_status cli_serve(const daybook_server_options *options,
                          void (*ready)(void *context, daybook_server *server), void *context,
                          daybook_error *error) {
-    daybook_status status = daybook_server_start(options, &serving.server, error);
+    daybook_server_options with_end = *options;
+    with_end.closing = end_commands;
+    commands.is_over = 0;
+    daybook_status status = daybook_server_start(&with_end, &serving.server, error);
     if (status != DAYBOOK_OK) {
         (void)pthread_sigmask(SIG_SETMASK, &serving.before, NULL);
         return status;
@@ -135,8 +177,11 @@ daybook_status cli_serve(const daybook_server_options *options,
         (void)pthread_sigmask(SIG_SETMASK, &serving.before, NULL);
         return fail_thread(failure, error);
     }
+    // Before it is said to be ready, so that commands find it then.
+    begin_commands(options);
     if (ready != NULL) ready(context, serving.server);
     (void)daybook_server_wait(serving.server, -1);
+    end_commands(NULL);
     atomic_store(&serving.is_over, 1);
     (void)pthread_kill(serving.thread, SIGTERM);
     (void)pthread_join(serving.thread, NULL);

@@ -403,6 +403,7 @@ static void close_store(dbk_server *server) {
     dbk_jetstream_free(server->jetstream);
     server->jetstream = NULL;
     if (!server->owns_store) return;
+    dbk_server_say_closing(server);
     daybook_error error;
     daybook_error_init(&error);
     daybook_status status = daybook_close(server->store, &error);

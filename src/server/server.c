@@ -63,6 +63,11 @@ static bool keep_slice(const daybook_allocator *allocator, dbk_given *given, day
     return true;
 }
 
+void dbk_server_say_closing(const dbk_server *server) {
+    const daybook_server_options *options = &server->given->options;
+    if (options->closing != NULL) options->closing(options->closing_context);
+}
+
 static void free_given(const daybook_allocator *allocator, dbk_given *given) {
     if (given == NULL) return;
     for (size_t i = 0; i < given->count; i++) dbk_free(allocator, given->texts[i]);

@@ -176,6 +176,8 @@ static inline void dbk_server_stop_timer(dbk_server *server, dbk_timer *timer) {
 }
 /// Not for secrets. Loop only.
 uint64_t dbk_server_random(dbk_server *server);
+/// The store is about to be closed: tell who was promised to be told (server.c).
+void dbk_server_say_closing(const dbk_server *server);
 // loop.c
 
 /// The loop's thread.

@@ -64,6 +64,10 @@ daybook_store *dbk_store_of_engine(daybook_engine *engine) {
     return (daybook_store *)(void *)((char *)engine - offsetof(daybook_store, engine));
 }
 
+const char *daybook_store_path(const daybook_store *store) {
+    return store == NULL || store->owned_vfs != NULL ? NULL : store->path;
+}
+
 daybook_status daybook_info(daybook_store *store, daybook_store_info *info_out, daybook_error *error) {
     if (store == NULL || info_out == NULL)
         return dbk_fail(error, DAYBOOK_EMISUSE, "daybook_info without store or info_out");

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the program under test in a fresh directory per case."""
+"""Runs the program under test in a fresh directory per case.
+
+With DAYBOOK_TEST_SERVED set every store is served by `daybook serve` from its first command on that finds it there, so that
+the same cases ask whether commands on a served directory do what they do elsewhere."""
 
 import json
 import os
@@ -11,6 +14,7 @@ import time
 import unittest
 
 PROGRAM = os.environ.get("DAYBOOK", "daybook")
+SERVED = os.environ.get("DAYBOOK_TEST_SERVED", "") != ""
 FINE, ERROR, USAGE, CONFLICT, NOT_FOUND, DAMAGED, UNAVAILABLE = range(7)
 
 
@@ -39,6 +43,66 @@ class Result:
         return json.loads(self.err.splitlines()[-1])
 
 
+def unserved(reason):
+    """Of cases that are not for a served store: it is damaged, replaced or locked from outside."""
+    return unittest.skipIf(SERVED, reason)
+
+
+class Servers:
+    """The servers of one case, one per directory of a store."""
+
+    # These have the store to themselves, are servers, or are refused while there is one.
+    ALONE = {"repair", "rebuild", "restore", "serve", "bench"}
+
+    def __init__(self, case):
+        self.case = case
+        self.running = {}
+
+    def store_of(self, arguments, environment):
+        """Directory and verb."""
+        store, words = environment.get("DAYBOOK_STORE") or "daybook-store", []
+        pending = list(arguments)
+        while pending:
+            argument = pending.pop(0)
+            if argument in ("-s", "--store") and pending:
+                store = pending.pop(0)
+            elif argument.startswith("--store="):
+                store = argument[len("--store="):]
+            elif not argument.startswith("-"):
+                words.append(argument)
+        if words[:1] == ["demo"] and len(words) > 1:
+            store = words[1]
+        return os.path.join(self.case.directory, store), words[0] if words else ""
+
+    def prepare(self, arguments, environment):
+        directory, verb = self.store_of(arguments, environment)
+        name = os.path.realpath(directory)
+        if name in self.running and self.running[name].poll() is not None:
+            raise AssertionError(f"the server of {directory} ended")
+        if verb in self.ALONE:
+            self.end(name)
+        elif name not in self.running and os.path.exists(os.path.join(directory, "journal")):
+            server = subprocess.Popen([PROGRAM, "serve", directory, "--port", "0", "--json"], cwd=self.case.directory,
+                                      env=self.case.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=subprocess.DEVNULL)
+            ready = server.stdout.readline()
+            server.stdout.close()
+            if ready:
+                self.running[name] = server
+            else:
+                server.wait()  # it cannot be served: damaged, of somebody else
+
+    def end(self, name):
+        server = self.running.pop(name, None)
+        if server is not None:
+            server.terminate()
+            self.case.assertEqual(0, server.wait(60), f"the server of {name}")
+
+    def end_all(self):
+        for name in list(self.running):
+            self.end(name)
+
+
 class Case(unittest.TestCase):
     maxDiff = None
 
@@ -47,6 +111,8 @@ class Case(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
         self.environment = {key: value for key, value in os.environ.items() if key != "DAYBOOK_STORE"}
         self.processes = []
+        self.servers = Servers(self)
+        self.addCleanup(self.servers.end_all)
         self.addCleanup(self.end_processes)
 
     def path(self, *names):
@@ -61,6 +127,8 @@ class Case(unittest.TestCase):
     def run_program(self, *arguments, stdin=b"", timeout=60, environment=None):
         if isinstance(stdin, str):
             stdin = stdin.encode()
+        if SERVED:
+            self.servers.prepare([str(argument) for argument in arguments], environment or self.environment)
         done = subprocess.run([PROGRAM, *[str(argument) for argument in arguments]], input=stdin, cwd=self.directory,
                               env=environment or self.environment, capture_output=True, timeout=timeout, check=False)
         return Result(done.returncode, done.stdout, done.stderr)
@@ -86,6 +154,8 @@ class Case(unittest.TestCase):
         return result
 
     def start(self, *arguments, stdin=None):
+        if SERVED:
+            self.servers.prepare([str(argument) for argument in arguments], self.environment)
         process = subprocess.Popen([PROGRAM, *[str(argument) for argument in arguments]], cwd=self.directory,
                                    env=self.environment, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.processes.append(process)

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 
-from support import DAMAGED, ERROR, FINE, NOT_FOUND, PROGRAM, USAGE, Case, main
+from support import DAMAGED, ERROR, FINE, NOT_FOUND, PROGRAM, USAGE, Case, main, unserved
 
 
 class Maintenance(Case):
@@ -15,6 +15,7 @@ class Maintenance(Case):
         super().setUp()
         self.ok("append", "--batch", "-", stdin="".join(f'{{"subject":"a.{n % 5}.x","data":{n}}}\n' for n in range(1000)))
 
+    @unserved("a file is taken away from under the server")
     def test_a_lost_journal_is_damage_and_not_no_store(self):
         self.append("a.1.x", "1")
         os.remove(self.path("daybook-store", "journal"))
@@ -155,6 +156,7 @@ class Maintenance(Case):
         self.assertIn("manifest-* at 0: ", found.out)
         self.assertEqual(self.events(), self.events("-s", "copy"))
 
+    @unserved("a file is taken away from under the server")
     def test_a_lost_copy_of_the_manifest_is_made_good(self):
         for suffix in ("", ".copy"):
             before = self.events()

@@ -5,7 +5,7 @@
 import json
 import time
 
-from support import ERROR, NOT_FOUND, USAGE, Case, main
+from support import ERROR, NOT_FOUND, USAGE, Case, main, unserved
 
 
 class Stream(Case):
@@ -116,7 +116,7 @@ class Stream(Case):
         self.fails(NOT_FOUND, "stream", "delete", "A", str(receipt["seq"]), "--force")
         import os
         for folder, _, files in os.walk(self.path("daybook-store")):
-            for name in files:
+            for name in set(files) - {"commands"}:  # the socket of a server
                 with open(os.path.join(folder, name), "rb") as file:
                     self.assertNotIn(secret.encode(), file.read(), name)
 
@@ -166,6 +166,7 @@ class Stream(Case):
         self.ok("append", "r.3.x", "4", "--header", "Nats-Rollup:all")
         self.assertEqual([4], [event["data"] for event in self.events("r.>")])
 
+    @unserved("a server removes what is too old itself, when its time comes")
     def test_counts_of_a_reader_leave_out_what_reads_hide(self):
         """What is older than max_age waits for a writer to remove it, but nobody is told of it any more."""
         self.ok("stream", "add", "S", "s.>", "--max-age", "1500ms")

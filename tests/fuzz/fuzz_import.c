@@ -51,14 +51,15 @@ static void import_file(const char *path, uint8_t kind) {
     switch (kind % 6) {
     case 0:
     case 1:
-        status = cli_import_csv_open(path, kind % 6 == 0 ? ',' : ';', &source, &problem);
+        status = cli_import_csv_open(NULL, path, kind % 6 == 0 ? ',' : ';', &source, &problem);
         break;
     case 2:
     case 3:
-        status = cli_import_ndjson_open(path, kind % 6 == 2, INT64_C(1700000000000000000), &source, &problem);
+        status = cli_import_ndjson_open(NULL, path, kind % 6 == 2, INT64_C(1700000000000000000), &source,
+                                        &problem);
         break;
     default:
-        status = cli_import_xes_open(path, &source, &problem);
+        status = cli_import_xes_open(NULL, path, &source, &problem);
         break;
     }
     if (status == DAYBOOK_OK)

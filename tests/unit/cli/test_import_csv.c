@@ -7,7 +7,7 @@ static void assert_rows_of(const void *text, size_t size, char delimiter, const 
     cli_import_problem problem = {.status = DAYBOOK_OK};
     cli_output out;
     cli_output_init(&out, -1);
-    daybook_status status = cli_import_csv_open(path, delimiter, &source, &problem);
+    daybook_status status = cli_import_csv_open(NULL, path, delimiter, &source, &problem);
     (void)unlink(path);
     while (status == DAYBOOK_OK) {
         cli_import_record record;
@@ -117,8 +117,9 @@ static void files_that_are_not_there_are_told(void **state) {
     (void)state;
     cli_import_source *source;
     cli_import_problem problem;
-    assert_int_equal(cli_import_csv_open("/nonexistent/x.csv", ',', &source, &problem), DAYBOOK_ENOTFOUND);
-    assert_int_equal(cli_import_csv_open("/tmp", ',', &source, &problem), DAYBOOK_EIO);
+    assert_int_equal(cli_import_csv_open(NULL, "/nonexistent/x.csv", ',', &source, &problem),
+                     DAYBOOK_ENOTFOUND);
+    assert_int_equal(cli_import_csv_open(NULL, "/tmp", ',', &source, &problem), DAYBOOK_EIO);
 }
 
 int main(void) {

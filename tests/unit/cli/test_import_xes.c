@@ -7,7 +7,7 @@ static void assert_events_of(const void *text, size_t size, const char *expected
     cli_import_problem problem = {.status = DAYBOOK_OK};
     cli_output out;
     cli_output_init(&out, -1);
-    daybook_status status = cli_import_xes_open(path, &source, &problem);
+    daybook_status status = cli_import_xes_open(NULL, path, &source, &problem);
     while (status == DAYBOOK_OK) {
         cli_import_record record;
         status = source->next(source, &record, &problem);
