@@ -12,7 +12,8 @@
 // load     random aggregates of what `publish` wrote with --aggregates: --mode push, pull (a consumer made for each) or direct
 // replay   the whole stream: --mode push or pull
 // idle     --connections that do nothing: memory of the server
-// wait     how long since --since (nanoseconds of CLOCK_MONOTONIC) until the stream answers
+// wait     how long since --since (nanoseconds of CLOCK_MONOTONIC) until the last of --count messages can be read, and until the
+//          stream says how many it has
 //
 // --rate N sends by the clock, however long the answers take; latencies are counted from the moment a message was due.
 // Whatever is not as it must be (an error, an answer twice, a message lost, twice or out of order) ends it with exit code 1.

@@ -36,11 +36,14 @@ void row_idle(const plan *of) {
     clients_free(&all);
 }
 
-// What the stream says, at a server that may not be there yet; false: nothing so far.
-static bool is_answered(int port, char *to, size_t capacity) {
-    static const char asks[] = "CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n"
-                               "SUB _INBOX.wait 1\r\nPUB $JS.API.STREAM.INFO." STREAM
-                               " _INBOX.wait 0\r\n\r\n";
+// What the server says to a request, where it is there yet: ends with `end`. False: nothing so far.
+static bool is_answered(int port, const char *subject, const char *body, const char *end, char *to,
+                        size_t capacity) {
+    char asks[512];
+    int size = snprintf(asks, sizeof asks,
+                        "CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n"
+                        "SUB _INBOX.wait 1\r\nPUB %s _INBOX.wait %zu\r\n%s\r\n",
+                        subject, strlen(body), body);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     struct timeval limit = {.tv_sec = 1};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -48,33 +51,43 @@ static bool is_answered(int port, char *to, size_t capacity) {
     if (at < 0) die("no socket");
     bool is_sent = setsockopt(at, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0 &&
                    connect(at, (const struct sockaddr *)&address, sizeof address) == 0 &&
-                   send(at, asks, sizeof asks - 1, MSG_NOSIGNAL) == (ssize_t)(sizeof asks - 1);
-    size_t size = 0;
+                   send(at, asks, (size_t)size, MSG_NOSIGNAL) == size;
+    size_t got_size = 0;
     to[0] = '\0';
-    while (is_sent && size + 1 < capacity && strstr(to, "\"consumer_count\":") == NULL) {
-        ssize_t got = recv(at, to + size, capacity - 1 - size, 0);
+    while (is_sent && got_size + 1 < capacity && strstr(to, end) == NULL) {
+        ssize_t got = recv(at, to + got_size, capacity - 1 - got_size, 0);
         if (got <= 0) break;
-        size += (size_t)got;
-        to[size] = '\0';
+        got_size += (size_t)got;
+        to[got_size] = '\0';
         if (strstr(to, "\"error\":") != NULL || strstr(to, "NATS/1.0 503") != NULL) break;
     }
     (void)close(at);
-    return strstr(to, "\"state\":") != NULL;
+    return strstr(to, end) != NULL;
 }
 
-void row_wait(const plan *of) {
-    char text[8192];
-    usage begin = usage_now(of);
-    while (!is_answered(of->port, text, sizeof text)) {
-        if (now_ns() - of->since_ns > PATIENCE_NS) die("the stream does not answer");
+static void wait_for(const plan *of, const char *subject, const char *body, const char *end, char *to,
+                     size_t capacity) {
+    while (!is_answered(of->port, subject, body, end, to, capacity)) {
+        if (now_ns() - of->since_ns > PATIENCE_NS) die("%s is not answered: %s", subject, to);
         pause_ms(1);
     }
+}
+
+// Until the last of --count messages can be read (0: until the stream answers); then all of them must be there.
+void row_wait(const plan *of) {
+    static char text[ANSWER_MAX];
+    char body[64];
+    usage begin = usage_now(of);
+    (void)snprintf(body, sizeof body, "{\"seq\":%llu}", (unsigned long long)of->count);
+    if (of->count > 0) wait_for(of, "$JS.API.STREAM.MSG.GET." STREAM, body, "\"data\":", text, sizeof text);
     double ms = (double)(now_ns() - of->since_ns) / 1e6;
+    wait_for(of, "$JS.API.STREAM.INFO." STREAM, "", "\"consumer_count\":", text, sizeof text);
+    double counted_ms = (double)(now_ns() - of->since_ns) / 1e6;
     const char *state = strstr(text, "\"state\":");
-    int64_t count = number_of(state, strlen(state), "messages");
+    int64_t count = state == NULL ? -1 : number_of(state, strlen(state), "messages");
     if (of->count > 0 && count != (int64_t)of->count) die("%lld messages are left", (long long)count);
-    print_begin(of, &begin, ms, "ms");
-    (void)printf(",\"messages\":%lld,\"resident_bytes\":%llu", (long long)count,
-                 (unsigned long long)(of->process != 0 ? resident_bytes(of) : 0));
+    print_begin(of, &begin, of->count > 0 ? ms : counted_ms, "ms");
+    (void)printf(",\"messages\":%lld,\"counted_ms\":%.3f,\"resident_bytes\":%llu", (long long)count,
+                 counted_ms, (unsigned long long)(of->process != 0 ? resident_bytes(of) : 0));
     print_end();
 }

@@ -3,6 +3,10 @@
 // events. The dictionaries of the segments are walked side by side with the terms of the memory tables, all
 // in byte order; a term's counts are added up over its sources. Where events were removed, or a segment holds
 // streams that do not count, a term's postings are walked.
+//
+// How many subjects a stream has is asked again and again (num_subjects of JetStream), so it is remembered. While nothing of
+// the stream was removed the number can only grow, by events whose subject no earlier one has: those are asked for, where that is
+// less work than walking all subjects anew.
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -351,6 +355,106 @@ static daybook_status run(listing *list, int (*visit)(void *context, const daybo
     return status;
 }
 
+// ---- How many subjects ------------------------------------------------------------------------------------
+
+enum { FEW_EVENTS = 64 }; // looked at one by one in any case
+#define LOOK_BACK_NS 5000 // about what asking for an earlier event of a subject takes
+
+typedef struct moment {
+    uint64_t seq, position, missing;
+} moment;
+
+// What the stream's numbers say at one moment. What is not there of it is counted by `missing`, so that two moments with the same
+// number have no removal between them.
+static moment moment_of(daybook_store *store, const dbk_stream *stream) {
+    pthread_mutex_lock(&store->state_lock);
+    pthread_mutex_lock(&store->removal_lock);
+    moment at = {.seq = atomic_load(&stream->published_seq), .position = store->published_position};
+    at.missing = at.seq - atomic_load(&stream->message_count);
+    pthread_mutex_unlock(&store->removal_lock);
+    pthread_mutex_unlock(&store->state_lock);
+    return at;
+}
+
+static daybook_status has_earlier(daybook_store *store, dbk_stream *stream,
+                                  const daybook_recorded_event *event, bool *has_out, daybook_error *error) {
+    *has_out = false;
+    if (event->position == 1) return DAYBOOK_OK;
+    daybook_query query;
+    daybook_query_init(&query);
+    query.filters = &event->event.subject;
+    query.filter_count = 1;
+    query.position_to = event->position - 1;
+    query.flags = DAYBOOK_QUERY_REVERSE;
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(store, &query, stream, &cursor, error));
+    daybook_recorded_event earlier;
+    daybook_status status = daybook_cursor_next(cursor, 0, &earlier, error);
+    daybook_cursor_close(cursor);
+    *has_out = status == DAYBOOK_OK;
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+// Subjects that came with the events behind what is known, up to the moment.
+static daybook_status count_new_subjects(daybook_store *store, dbk_stream *stream, const moment *until,
+                                         uint64_t *count_out, daybook_error *error) {
+    *count_out = 0;
+    daybook_query query;
+    daybook_query_init(&query);
+    query.seq_from = stream->subjects.seq + 1;
+    query.position_to = until->position;
+    daybook_cursor *cursor;
+    DBK_TRY(dbk_cursor_open(store, &query, stream, &cursor, error));
+    daybook_recorded_event event;
+    daybook_status status;
+    while ((status = daybook_cursor_next(cursor, 0, &event, error)) == DAYBOOK_OK) {
+        bool has;
+        status = has_earlier(store, stream, &event, &has, error);
+        if (status != DAYBOOK_OK) break;
+        *count_out += !has;
+    }
+    daybook_cursor_close(cursor);
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+static daybook_status count_all_subjects(daybook_store *store, dbk_stream *stream, const moment *until,
+                                         uint64_t *count_out, daybook_error *error) {
+    listing list = {.store = store,
+                    .kind = DAYBOOK_LIST_SUBJECTS,
+                    .stream = stream,
+                    .durable = until->position,
+                    .to_the_end = true};
+    int64_t begin_ns = store->vfs->clock_monotonic_ns(store->vfs);
+    daybook_status status = run(&list, NULL, NULL, error);
+    stream->subjects.took_ns = store->vfs->clock_monotonic_ns(store->vfs) - begin_ns;
+    *count_out = list.met;
+    return status;
+}
+
+// A writer's; subjects_lock is held.
+static daybook_status count_subjects(daybook_store *store, dbk_stream *stream, uint64_t *count_out,
+                                     daybook_error *error) {
+    struct dbk_subject_count *known = &stream->subjects;
+    moment until = moment_of(store, stream);
+    bool grows = known->is_known && known->missing == until.missing && known->seq <= until.seq &&
+                 until.seq - known->seq <= (uint64_t)known->took_ns / LOOK_BACK_NS + FEW_EVENTS;
+    known->is_known = false;
+    if (grows && until.seq > known->seq) {
+        DBK_TRY(count_new_subjects(store, stream, &until, count_out, error));
+        *count_out += known->count;
+    } else if (grows) {
+        *count_out = known->count;
+    } else {
+        DBK_TRY(count_all_subjects(store, stream, &until, count_out, error));
+    }
+    moment after = moment_of(store, stream);
+    known->is_known = after.missing == until.missing; // else something was removed meanwhile
+    known->count = *count_out;
+    known->seq = until.seq;
+    known->missing = until.missing;
+    return DAYBOOK_OK;
+}
+
 daybook_status daybook_list(daybook_store *store, int kind, daybook_slice stream, daybook_slice filter,
                             int (*visit)(void *context, const daybook_list_entry *entry), void *context,
                             daybook_error *error) {
@@ -398,7 +502,13 @@ daybook_status daybook_subjects(daybook_store *store, daybook_slice stream,
     if (list.stream == NULL)
         return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no stream '%.*s'",
                         (int)(stream.size < 255 ? stream.size : 255), (const char *)stream.data);
-    daybook_status status = run(&list, visit, context, error);
-    if (total_out != NULL) *total_out = list.met;
+    if (options->limit > 0 || options->filter.size > 0 || total_out == NULL || store->read_only) {
+        daybook_status status = run(&list, visit, context, error);
+        if (total_out != NULL) *total_out = list.met;
+        return status;
+    }
+    pthread_mutex_lock(&list.stream->subjects_lock);
+    daybook_status status = count_subjects(store, list.stream, total_out, error);
+    pthread_mutex_unlock(&list.stream->subjects_lock);
     return status;
 }

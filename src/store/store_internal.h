@@ -7,6 +7,7 @@
 // nothing else.
 //
 // Locks, in the order they may be taken (a later one while holding an earlier one, never the reverse):
+//   stream->subjects_lock how many subjects a stream has; reads while it is held
 //   consumers_lock, and change_lock and fetch_lock of consumers (consumer.h); the other two there are leaves
 //   catalogue_lock    one change of streams at a time
 //   expiry_lock       one round of removing what has expired; only ever tried

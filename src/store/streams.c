@@ -76,6 +76,7 @@ static void free_config(const dbk_stream_table *table, const daybook_stream_conf
 
 static void free_stream(dbk_stream_table *table, dbk_stream *stream) {
     pthread_mutex_destroy(&stream->trim_lock);
+    pthread_mutex_destroy(&stream->subjects_lock);
     free_config(table, atomic_load(&stream->config));
     dbk_seq_set_deinit(&stream->unwanted, table->allocator);
     dbk_free(table->allocator, stream);
@@ -578,6 +579,7 @@ static daybook_status new_stream(dbk_stream_table *table, uint32_t id, const day
     atomic_init(&stream->published_seq, stream->last_seq);
     atomic_init(&stream->first_seq, stream->last_seq + 1);
     pthread_mutex_init(&stream->trim_lock, NULL);
+    pthread_mutex_init(&stream->subjects_lock, NULL);
     *stream_out = stream;
     return DAYBOOK_OK;
 }

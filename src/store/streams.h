@@ -49,6 +49,13 @@ typedef struct dbk_stream {
     pthread_mutex_t trim_lock;
     struct dbk_trim_request
         *trim_requests; // left by those who found trim_lock taken; under store->removal_lock
+    // How many subjects it had when it was last asked (list.c). Under subjects_lock.
+    pthread_mutex_t subjects_lock;
+    struct dbk_subject_count {
+        bool is_known;
+        uint64_t count, seq, missing; // up to seq, of which so many were missing
+        int64_t took_ns;              // counting them all
+    } subjects;
     int64_t created_ns;
     atomic_bool is_swept;           // by interest: holds nothing that no consumer wants, as far as is known
     dbk_seq_set unwanted;           // ... but for these: under the lock of the registry (consumer.h)

@@ -2,6 +2,7 @@
 // Gaps in the seqs of a stream, and its subjects page by page, against what reading everything says: events
 // are appended to two streams, removed one by one, in runs, by limits and roll-ups, flushed, merged, opened
 // again.
+#define _POSIX_C_SOURCE 200809L // clock_gettime
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -245,6 +247,72 @@ static void they_are_what_reading_says(void **state) {
     }
 }
 
+static int count_subject(void *context, const daybook_list_entry *entry) {
+    (void)entry;
+    ++*(uint64_t *)context;
+    return 0;
+}
+
+static uint64_t subject_total(world *at) {
+    daybook_subjects_options options;
+    daybook_subjects_options_init(&options);
+    options.limit = 0;
+    uint64_t total;
+    assert_int_equal(daybook_subjects(at->store, s, &options, NULL, NULL, &total, NULL), DAYBOOK_OK);
+    return total;
+}
+
+static void append_new(world *at, const char *stream, unsigned count) {
+    daybook_event events[100];
+    char texts[100][32];
+    for (unsigned i = 0; i < count; i++) {
+        daybook_event_init(&events[i]);
+        (void)snprintf(texts[i], sizeof texts[i], "%s.new.%u", stream, (unsigned)draw(at, 8000));
+        events[i].subject = daybook_text(texts[i]);
+    }
+    assert_int_equal(daybook_append(at->store, events, count, NULL, NULL, NULL), DAYBOOK_OK);
+}
+
+static int64_t fastest_total_ns(world *at, int times) {
+    int64_t fastest = INT64_MAX;
+    for (int i = 0; i < times; i++) {
+        struct timespec begin, end;
+        (void)clock_gettime(CLOCK_MONOTONIC, &begin);
+        (void)subject_total(at);
+        (void)clock_gettime(CLOCK_MONOTONIC, &end);
+        int64_t took = (int64_t)(end.tv_sec - begin.tv_sec) * 1000000000 + (end.tv_nsec - begin.tv_nsec);
+        if (took < fastest) fastest = took;
+    }
+    return fastest;
+}
+
+// The number of subjects is remembered, and is right whatever comes between: new subjects, known ones, another
+// stream's, removals, flushes.
+static void their_number_is_remembered(void **state) {
+    world *at = *state;
+    for (int step = 0; step < 400; step++) {
+        append_new(at, "s", 1 + (unsigned)draw(at, 99));
+        if (draw(at, 3) == 0) append_new(at, "o", 50);
+        if (draw(at, 12) == 0) purge_some(at);
+        if (draw(at, 12) == 0) remove_some(at);
+        if (draw(at, 20) == 0) assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+        if (draw(at, 4) == 0) continue;
+        uint64_t listed = 0;
+        assert_int_equal(daybook_subjects(at->store, s, NULL, count_subject, &listed, NULL, NULL),
+                         DAYBOOK_OK);
+        assert_int_equal(subject_total(at), listed);
+        assert_int_equal(subject_total(at), listed);
+    }
+    assert_int_equal(daybook_close(at->store, NULL), DAYBOOK_OK);
+    open_store(at);
+    int64_t first_ns = fastest_total_ns(at, 1), again_ns = fastest_total_ns(at, 20);
+    append_new(at, "s", 1);
+    int64_t one_more_ns = fastest_total_ns(at, 1);
+    if (again_ns * 10 > first_ns || one_more_ns * 3 > first_ns)
+        fail_msg("%lld ns, then %lld, with one more %lld", (long long)first_ns, (long long)again_ns,
+                 (long long)one_more_ns);
+}
+
 static void wrong_arguments_are_refused(void **state) {
     world *at = *state;
     gaps found = {.calls_max = 0};
@@ -268,6 +336,7 @@ static void wrong_arguments_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(they_are_what_reading_says, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(their_number_is_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(wrong_arguments_are_refused, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
