@@ -484,6 +484,39 @@ static void credentials_are_not_in_the_log(void **unused) {
     assert_false(wire_log_has("secret"));
 }
 
+// CVE-2026-33216 again: nor is it on the monitor, whatever is asked there.
+static void credentials_are_not_on_the_monitor(void **unused) {
+    (void)unused;
+    daybook_server *server = wire_server(
+        "http_port: -1\nauthorization { users: [ {user: ann, password: hunter2}, "
+        "{user: bob, password: \"$2a$04$hunter2hunter2hunter2huOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\"} ] }");
+    wire client;
+    wire_join(&client, daybook_server_port(server),
+              "{\"user\":\"ann\",\"pass\":\"hunter2\",\"verbose\":false}");
+    static const char *const pages[] = {"/",
+                                        "/varz",
+                                        "/connz?auth=1&subs=detail",
+                                        "/connz?state=all&auth=1",
+                                        "/subsz?subs=1",
+                                        "/jsz?accounts=1&config=1",
+                                        "/accountz",
+                                        "/healthz",
+                                        "/metrics"};
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+        char text[200];
+        wire http;
+        (void)snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                       pages[i]);
+        wire_open_silent(&http, daybook_server_monitor_port(server));
+        wire_say(&http, text);
+        assert_false(wire_comes(&http, "hunter2", WIRE_SECONDS * 1000)); // all of it, to the end
+        assert_true(http.size > 12 && memcmp(http.received, "HTTP/1.1 ", 9) == 0);
+        wire_close(&http);
+    }
+    wire_close(&client);
+    wire_server_stop(server);
+}
+
 // Subscriptions without sense, and very many of them.
 static void subscriptions_are_bounded_and_cheap(void **unused) {
     (void)unused;
@@ -545,6 +578,7 @@ int main(void) {
         cmocka_unit_test(sizes_that_are_none_end_only_their_connection),
         cmocka_unit_test(nobody_speaks_for_the_server),
         cmocka_unit_test(credentials_are_not_in_the_log),
+        cmocka_unit_test(credentials_are_not_on_the_monitor),
         cmocka_unit_test(subscriptions_are_bounded_and_cheap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -480,6 +480,89 @@ static void handshakes_do_not_hold_up_who_is_there(void **unused) {
     (void)remove(key);
 }
 
+// CVE-2021-32026: a certificate named on the command line takes nothing back of what the file demands of TLS.
+static void the_command_line_loosens_nothing(void **unused) {
+    (void)unused;
+    char text[300], overrides[300];
+    (void)snprintf(overrides, sizeof overrides, "tls { cert_file: \"%s\", key_file: \"%s\" }",
+                   certificate_path, key_path);
+    (void)snprintf(text, sizeof text, "tls { cert_file: none, key_file: none, min_version: \"1.3\" }");
+    daybook_server_options options;
+    daybook_server_options_init(&options);
+    options.config_text = daybook_text(text);
+    options.overrides = daybook_text(overrides);
+    options.host = "127.0.0.1";
+    options.port = -1;
+    daybook_server *server;
+    daybook_error error;
+    daybook_error_init(&error);
+    if (daybook_server_start(&options, &server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
+    secure_wire a;
+    wire_open(&a.plain, daybook_server_port(server));
+    assert_true(secure_try(&a, NULL, NULL));
+    assert_string_equal(SSL_get_version(a.ssl), "TLSv1.3");
+    secure_close(&a);
+    wire_open(&a.plain, daybook_server_port(server));
+    a.context = SSL_CTX_new(TLS_client_method());
+    assert_int_equal(SSL_CTX_set_max_proto_version(a.context, TLS1_2_VERSION), 1);
+    a.ssl = SSL_new(a.context);
+    (void)SSL_set_fd(a.ssl, a.plain.socket);
+    assert_int_not_equal(SSL_connect(a.ssl), 1);
+    secure_close(&a);
+    wire_server_stop(server);
+}
+
+// Bytes that are no handshake, or not the whole of one: each ends its connection, soon or when the time for it is over.
+static void what_is_no_handshake_ends_only_its_connection(void **unused) {
+    (void)unused;
+    enum { HALF_COUNT = 200 };
+    static wire half[HALF_COUNT];
+    char hello[4096], flipped[4096];
+    size_t size = say_hello(hello, sizeof hello);
+    static const char too_long[] = "\x16\x03\x01\xff\xff\x01\x00\xff\xfb";
+    static const char alert[] = "\x15\x03\x03\x00\x02\x02\x28";
+    static const char plain[] = "CONNECT {\"verbose\":false}\r\nPING\r\n";
+    static const char *const settings[] = {", timeout: 1", ", timeout: 1, handshake_first: true"};
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        daybook_server *server = secure_server(settings[i], "");
+        int port = daybook_server_port(server);
+        for (int j = 0; j < HALF_COUNT; j++) { // these say a little more or less of it
+            wire_open_silent(&half[j], port);
+            wire_send(&half[j], hello, size * (size_t)j / HALF_COUNT);
+        }
+        for (size_t at = 0; at < size; at += 7) { // a byte of it is another
+            wire bad;
+            memcpy(flipped, hello, size);
+            flipped[at] ^= 0x55;
+            wire_open_silent(&bad, port);
+            wire_send(&bad, flipped, size);
+            wire_close(&bad);
+        }
+        const struct {
+            const char *bytes;
+            size_t size;
+        } others[] = {{too_long, sizeof too_long - 1}, {alert, sizeof alert - 1}, {plain, sizeof plain - 1}};
+        for (size_t j = 0; j < sizeof others / sizeof *others; j++) {
+            wire bad;
+            wire_open_silent(&bad, port);
+            wire_send(&bad, others[j].bytes, others[j].size);
+            wire_drain_to_end(&bad);
+            wire_close(&bad);
+        }
+        secure_wire good;
+        wire_open_silent(&good.plain, port);
+        if (i == 0) (void)wire_until(&good.plain, "\r\n");
+        assert_true(secure_try(&good, NULL, NULL));
+        secure_say(&good, "CONNECT {\"verbose\":false}\r\n");
+        secure_close(&good);
+        for (int j = 0; j < HALF_COUNT; j++) {
+            wire_drain_to_end(&half[j]);
+            wire_close(&half[j]);
+        }
+        wire_server_stop(server);
+    }
+}
+
 static void clients_must_show_certificates_where_asked(void **unused) {
     (void)unused;
     char more[128];
@@ -559,6 +642,8 @@ int main(void) {
         cmocka_unit_test(tls_before_info),
         cmocka_unit_test(tls_may_be_left_out_where_that_is_allowed),
         cmocka_unit_test(handshakes_do_not_hold_up_who_is_there),
+        cmocka_unit_test(the_command_line_loosens_nothing),
+        cmocka_unit_test(what_is_no_handshake_ends_only_its_connection),
         cmocka_unit_test(clients_must_show_certificates_where_asked),
         cmocka_unit_test(a_certificate_says_who_it_is),
     };

@@ -35,7 +35,7 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from nats_client import ApiError, Closed, Connection, Server, read_ack, seed_from_environment  # noqa: E402
+from nats_client import ApiError, Closed, Connection, Server, free_port, read_ack, seed_from_environment  # noqa: E402
 
 PROGRAM = os.environ.get("DAYBOOK", "daybook")
 NS = 1000000000
@@ -226,6 +226,16 @@ def some_stream(name):
             config[key] = random.choice(values)
     if "max_age" in config:
         config["duplicate_window"] = config["max_age"]
+    if random.random() < 0.15:
+        config["subject_transform"] = {"src": f"js.{name}.a", "dest": f"js.{name}.changed"}
+    if random.random() < 0.2:
+        # Also into each other, round and round.
+        config["republish"] = {"src": ">", "dest": random.choice(("core.again.>", f"js.{random.choice(NAMES)}.again")),
+                               "headers_only": random.random() < 0.5}
+    if random.random() < 0.3:
+        config["allow_msg_ttl"] = True
+        if random.random() < 0.5:
+            config["subject_delete_marker_ttl"] = NS
     if random.random() < 0.05:
         config[random.choice(("max_msgs", "num_replicas", "subjects", "mirror", "unknown"))] = random.choice(
             (-7, 5, [], ["js.>"], {"name": "S1"}, "x" * 1000, 1 << 70))
@@ -277,6 +287,9 @@ def some_consumer(name):
         config["deliver_subject"] = "push." + random.choice(TOKENS)
         config.update(random.choice(({}, {"deliver_group": "g"}, {"idle_heartbeat": NS // 5, "flow_control": True},
                                      {"rate_limit_bps": 1 << 20})))
+    elif random.random() < 0.3:
+        config.update({"priority_groups": ["A"], "priority_policy": random.choice(("overflow", "pinned_client", "prioritized")),
+                       "priority_timeout": random.choice((0, NS // 5))})
     return config
 
 
@@ -288,6 +301,7 @@ async def manage_consumers(world):
         call, body = random.choice((
             (f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": some_consumer(name)}),
             (f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": some_consumer(name), "action": "create"}),
+            (f"CONSUMER.UNPIN.{stream}.{name}", {"group": "A"}), (f"CONSUMER.RESET.{stream}.{name}", {"seq": random.randrange(20)}),
             (f"CONSUMER.INFO.{stream}.{name}", None), (f"CONSUMER.DELETE.{stream}.{name}", None),
             (f"CONSUMER.PAUSE.{stream}.{name}", {"pause_until": in_a_second})))
         if "filter_subject" in (body or {}).get("config", {}):
@@ -313,6 +327,8 @@ async def publish_into_streams(world):
             headers["Nats-Expected-Last-Sequence"] = random.randrange(100)
         if random.random() < 0.1:
             headers["Nats-Expected-Last-Subject-Sequence"] = random.randrange(3)
+        if random.random() < 0.2:
+            headers["Nats-TTL"] = random.choice(("1", "1s", "2s", "never", "0", "-1", "x"))
         subject = f"js.{random.choice(NAMES)}.{random.choice(TOKENS)}"
         future = connection.ask(subject, b"m" * random.choice((0, 10, 500, 20000)), headers or None)
         futures.append((subject, headers, future))
@@ -367,6 +383,9 @@ async def pull(world):
             body["max_bytes"] = random.choice((100, 1 << 20))
         if random.random() < 0.3:
             body["idle_heartbeat"] = NS // 50
+        if random.random() < 0.3:
+            body.update(random.choice(({"group": "A"}, {"group": "A", "id": "nobody"}, {"group": "A", "min_pending": 5},
+                                       {"group": "A", "priority": 3}, {"group": "B"})))
         if random.random() < 0.03:
             body = random.choice(({"batch": -1}, {"batch": 1 << 64}, {"expires": "x"}, []))
         connection.send(f"$JS.API.CONSUMER.MSG.NEXT.{random.choice(NAMES)}.{random.choice(CONSUMERS)}",
@@ -464,6 +483,21 @@ async def read_slowly(world):
     connection.abort()
 
 
+async def look_at_monitor(world):
+    """Pages of the monitor, some cut off, some asked for as nobody should."""
+    page = random.choice(("varz", "connz?subs=1&limit=10", "connz?offset=-1&limit=99999999999", "subsz?subs=1", "jsz?streams=1&consumers=1",
+                          "healthz", "metrics", "x" * 3000, "connz?state=closed&sort=nothing"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.server.monitor_port)
+    writer.write(random.choice((b"GET", b"GET", b"GET", b"HEAD", b"POST")) + f" /{page} HTTP/1.1\r\nHost: x\r\n".encode())
+    if random.random() < 0.9:
+        writer.write(b"Connection: close\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(random.choice((1, 10000000))), 30)
+        if not answer.startswith(b"H"):
+            raise Wrong(f"the monitor answers {answer[:100]}")
+    writer.transport.abort()
+    await asyncio.sleep(random.random() * 0.1)
+
+
 async def storm(world):
     """Many come and go at once, some with wrong passwords."""
     async def one():
@@ -480,9 +514,9 @@ async def storm(world):
 # ---- The operator -----------------------------------------------------------------------------------------------------------
 
 
-def configuration():
+def configuration(monitor_port):
     denied = random.choice(("", ", \"core.dd.>\"", ", \"core.*.eee\""))
-    return ["announced_version: \"2.12.3\"", "max_pending: 2MB", "write_deadline: \"1s\"", "lame_duck_duration: \"30s\"",
+    return ["announced_version: \"2.14.0\"", f"http: \"127.0.0.1:{monitor_port}\"", "max_pending: 2MB", "write_deadline: \"1s\"", "lame_duck_duration: \"30s\"",
             "lame_duck_grace_period: \"200ms\"", f"max_payload: {random.choice(('1MB', '2MB'))}",
             f"max_subscriptions: {random.choice((0, 1000))}", f"ping_interval: \"{random.choice((1, 20))}s\"",
             f"debug: {random.choice(('true', 'false'))}",
@@ -496,7 +530,7 @@ async def reload(world):
     if random.random() < 0.2:
         world.server.configure(["authorization { users: [ { user: broken"])
     else:
-        world.server.configure(configuration())
+        world.server.configure(configuration(world.server.monitor_port))
     world.server.process.send_signal(signal.SIGHUP)
     await asyncio.sleep(0.3)
 
@@ -548,7 +582,7 @@ async def run(server, seconds):
     connection.abort()
     gentle = [chat, chat, chat, tell_secrets, manage_streams, manage_consumers, publish_into_streams, publish_into_streams,
               publish_batch, pull, pull, be_pushed_to, get_directly, reload, watch_server]
-    rude = [talk_nonsense, be_half_open, read_slowly, read_slowly, storm]
+    rude = [look_at_monitor, talk_nonsense, be_half_open, read_slowly, read_slowly, storm]
     works = [forever(world, work) for work in (ping_pong, faithful)]
     # Who wants everything may be cut off for being slow: this program is.
     works += [forever(world, work, may_be_closed=True) for work in gentle + rude]
@@ -573,7 +607,9 @@ async def run(server, seconds):
 
 async def main(seconds):
     folder = tempfile.mkdtemp(prefix="server-soak-")
-    server = Server(folder, configuration(), program=PROGRAM)
+    monitor_port = free_port()
+    server = Server(folder, configuration(monitor_port), program=PROGRAM)
+    server.monitor_port = monitor_port
     try:
         await run(server, seconds)
         log = server.log()
