@@ -123,21 +123,28 @@ static dbk_js_call *new_call(dbk_jetstream *jetstream, const route *to, dbk_clie
     return call;
 }
 
-// From 2.12 on a request may say which level of the API it needs.
-static bool level_suffices(const dbk_js_call *call) {
+bool dbk_js_level_suffices(const dbk_jetstream *jetstream, dbk_slice headers) {
     dbk_slice value;
     uint64_t level;
-    if (call->jetstream->server->dial.version < 212 || call->headers.size == 0) return true;
-    if (!dbk_headers_find(call->headers, daybook_text("Nats-Required-Api-Level"), &value)) return true;
-    return dbk_header_number(value, &level) && level <= (uint64_t)dbk_api_dial_level(&call->settings.dial);
+    const dbk_api_dial *dial = &jetstream->server->dial;
+    if (dial->version < 212 || headers.size == 0) return true;
+    if (!dbk_headers_find(headers, daybook_text("Nats-Required-Api-Level"), &value)) return true;
+    return dbk_header_number(value, &level) && level <= (uint64_t)dbk_api_dial_level(dial);
+}
+
+// Where nothing is left of a stream, others have its room.
+static bool removes(dbk_api_answer kind) {
+    return kind == DBK_API_STREAM_PURGE || kind == DBK_API_STREAM_DELETE || kind == DBK_API_MESSAGE_DELETE ||
+           kind == DBK_API_STREAM_UPDATE;
 }
 
 static void run_call(dbk_job *job) {
     dbk_js_call *call = DBK_OWNER(job, dbk_js_call, job);
     if (atomic_load(&call->jetstream->is_stopping)) {
         dbk_js_call_refuse(call, DBK_API_ERR_NOT_ENABLED);
-    } else if (level_suffices(call)) {
+    } else if (dbk_js_level_suffices(call->jetstream, call->headers)) {
         call->run(call);
+        if (removes(call->kind)) dbk_js_usage_forget(&call->jetstream->usage);
     } else {
         dbk_js_call_refuse(call, DBK_API_ERR_REQUIRED_API_LEVEL);
     }

@@ -25,6 +25,7 @@
 #include "api/value.h"
 #include "base/bytes.h"
 #include "base/time.h"
+#include "daybook/read.h"
 #include "daybook/subject.h"
 #include "server/rewrite.h"
 
@@ -89,10 +90,18 @@ static void write_ack(dbk_buf *out, const dbk_js_stream *stream, const dbk_js_ou
     dbk_api_write_pub_failure(out, error, stream->name, 0);
 }
 
+static void read_conflicting_id(dbk_job *job);
+
 // The job's `done`: the append is durable or refused.
 static void acknowledge(dbk_job *job) {
     dbk_js_publish *publish = DBK_OWNER(job, dbk_js_publish, job);
     dbk_jetstream *jetstream = publish->stream->jetstream;
+    if (publish->outcome.conflicting_seq > 0) { // once more, with a worker before
+        publish->job.run = read_conflicting_id;
+        publish->job.is_slow = true;
+        dbk_jobs_submit(jetstream->server->jobs, &publish->job);
+        return;
+    }
     for (const dbk_js_publish *member = publish->members; member != NULL; member = member->next)
         dbk_js_republish(member);
     dbk_js_republish(publish);
@@ -122,14 +131,16 @@ void dbk_js_refuse(dbk_js_publish *publish, dbk_api_error_kind kind) {
 
 // ---- What a store's refusal is called ---------------------------------------------------------------------
 
+static dbk_publish_header conflicting_header(const dbk_js_publish *publish, const daybook_error *cause) {
+    return cause->condition < DBK_JS_CONDITIONS_MAX ? publish->condition_headers[cause->condition]
+                                                    : DBK_PUBLISH_EXPECTED_LAST_SEQUENCE;
+}
+
 static bool fail_conflict(const dbk_js_publish *publish, const daybook_error *cause,
                           dbk_api_error *error_out) {
-    dbk_publish_header header = DBK_PUBLISH_EXPECTED_LAST_SEQUENCE;
-    if (cause->condition < DBK_JS_CONDITIONS_MAX) header = publish->condition_headers[cause->condition];
-    // Which id it was instead is not known here: that of the message it came with.
-    if (header == DBK_PUBLISH_EXPECTED_LAST_MSG_ID)
-        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_WRONG_LAST_MSG_ID, "that of message %llu",
-                                 (unsigned long long)cause->actual);
+    // The store knows ids by a hash: which one it is instead is read for who wants to know, see read_conflicting_id.
+    if (conflicting_header(publish, cause) == DBK_PUBLISH_EXPECTED_LAST_MSG_ID)
+        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_WRONG_LAST_MSG_ID, "%s", "");
     return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_WRONG_LAST_SEQUENCE, "%llu",
                              (unsigned long long)cause->actual);
 }
@@ -192,11 +203,37 @@ void dbk_js_finish(dbk_js_publish *publish, daybook_status status, const daybook
     if (status != DAYBOOK_OK) {
         dbk_api_error error;
         (void)fail_append(publish, status, cause, &error);
+        if (publish->wants_ack && status == DAYBOOK_ECONFLICT &&
+            conflicting_header(publish, cause) == DBK_PUBLISH_EXPECTED_LAST_MSG_ID)
+            publish->outcome.conflicting_seq = cause->actual;
         dbk_js_finish_with_error(publish, &error);
         return;
     }
     dbk_js_note_receipt(publish, receipt);
     dbk_jobs_finish(publish->stream->jetstream->server->jobs, &publish->job);
+}
+
+// A worker: the id of the message that has another one than was expected; none where that had none, or is gone.
+static void read_conflicting_id(dbk_job *job) {
+    dbk_js_publish *publish = DBK_OWNER(job, dbk_js_publish, job);
+    daybook_store *store = publish->stream->jetstream->store;
+    daybook_query query;
+    daybook_cursor *cursor = NULL;
+    daybook_recorded_event event;
+    daybook_query_init(&query);
+    query.stream = publish->stream->name;
+    query.seq_from = query.seq_to = publish->outcome.conflicting_seq;
+    publish->outcome.conflicting_seq = 0;
+    daybook_status status = daybook_read(store, &query, &cursor, NULL);
+    if (status == DAYBOOK_OK) status = daybook_cursor_next(cursor, 0, &event, NULL);
+    dbk_slice id = daybook_text("");
+    for (size_t i = 0; status == DAYBOOK_OK && i < event.event.header_count; i++)
+        if (dbk_slice_equal(event.event.headers[i].name, daybook_text("Nats-Msg-Id")))
+            id = event.event.headers[i].value;
+    if (publish->outcome.error != NULL)
+        (void)dbk_api_fail_with(publish->outcome.error, DBK_API_ERR_STREAM_WRONG_LAST_MSG_ID, "%.*s",
+                                (int)id.size, (const char *)id.data);
+    daybook_cursor_close(cursor);
 }
 
 // From the store's commit thread.

@@ -323,7 +323,7 @@ void dbk_server_end_stalls(dbk_server *server) {
 
 // Greeting.
 
-void dbk_client_send_info(dbk_client *client) {
+static void send_info(dbk_client *client, bool tells_account) {
     dbk_server *server = client->server;
     const dbk_server_options *options = server->options;
     bool has_tls = server->tls != NULL;
@@ -346,7 +346,9 @@ void dbk_client_send_info(dbk_client *client) {
         .connect_url = options->client_advertise,
         .domain = options->jetstream.domain,
         .lame_duck = server->is_lame_duck,
-        .api_level = server->store == NULL ? 0 : (unsigned)dbk_api_dial_level(&server->dial),
+        .connect_info = tells_account,
+        .remote_account = tells_account ? options->auth.account_name : NULL,
+        .api_level = (unsigned)dbk_api_dial_level(&server->dial),
     };
     dbk_buf line;
     dbk_buf_init(&line, server->allocator, 64 * 1024);
@@ -358,6 +360,15 @@ void dbk_client_send_info(dbk_client *client) {
         client->is_greeted = true;
     }
     dbk_buf_deinit(&line);
+}
+
+void dbk_client_send_info(dbk_client *client) {
+    send_info(client, false);
+}
+
+void dbk_client_tell_account(dbk_client *client) {
+    client->awaits_account = false;
+    send_info(client, true);
 }
 
 void dbk_client_welcome(dbk_client *client) {

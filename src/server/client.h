@@ -157,6 +157,7 @@ struct dbk_client {
     bool is_abandoned;                  // LINGERING: the other side is gone, or the time over
     bool tells_reason;                  // CLOSING: it is told why, and should have the time to read it
     bool waits_for_handshake;           // no INFO before it
+    bool awaits_account;                // see dbk_client_tell_account
     bool waits_to_shake;                // HANDSHAKE: it has sent its part, and others are before it
     struct dbk_client *next_shaking;    // of server->first_shaking, which holds a reference
     struct dbk_client *next, *previous; // of server->clients, oldest first
@@ -287,5 +288,7 @@ void dbk_client_send(dbk_client *client, const void *data, size_t size);
 /// The subscription with this sid, NULL: none.
 dbk_subscription *dbk_client_find_subscription(const dbk_client *client, dbk_slice sid);
 void dbk_client_send_info(dbk_client *client);
+/// The same once it is known who it is, from 2.12 on behind the answer to its first PING.
+void dbk_client_tell_account(dbk_client *client);
 
 #endif

@@ -127,6 +127,8 @@ void dbk_client_let_in(dbk_client *client, dbk_auth *auth, const dbk_user *user)
     if (!become(client, auth, user)) return;
     dbk_client_drop_forbidden_subscriptions(client); // it may have come in as somebody else before
     dbk_client_welcome(client);
+    // From 2.12 on.
+    client->awaits_account = client->protocol >= 1 && client->server->dial.version >= 212;
     if (client->verbose) dbk_client_send(client, "+OK\r\n", 5);
 }
 

@@ -218,6 +218,7 @@ static void serve(dbk_client *client, const dbk_proto_operation *operation, dbk_
         break;
     case DBK_PROTO_PING:
         dbk_client_send(client, "PONG\r\n", 6);
+        if (client->awaits_account) dbk_client_tell_account(client);
         break;
     case DBK_PROTO_PONG:
         serve_pong(client);

@@ -328,8 +328,9 @@ void dbk_js_serve_direct(dbk_jetstream *jetstream, dbk_client *from, dbk_slice s
     if (message->reply.size == 0) return;
     direct *get = NULL;
     if (stream != NULL && stream->allow_direct) {
-        status = DBK_STATUS_TOO_MANY_REQUESTS;
-        if (jetstream->direct_count < jetstream->settings.requests_max)
+        bool is_level = dbk_js_level_suffices(jetstream, dbk_message_headers(message));
+        status = is_level ? DBK_STATUS_TOO_MANY_REQUESTS : DBK_STATUS_API_LEVEL;
+        if (is_level && jetstream->direct_count < jetstream->settings.requests_max)
             get = new_direct(stream, from, message->reply, message->payload.size);
     }
     if (get != NULL && read_request(get, subject, dbk_message_data(message), &status)) {

@@ -63,6 +63,8 @@ void dbk_info_write(dbk_buf *out, const dbk_info *info) {
     }
     text_field(out, "domain", info->domain);
     true_field(out, "ldm", info->lame_duck);
+    true_field(out, "connect_info", info->connect_info);
+    text_field(out, "remote_account", info->remote_account);
     if (info->api_level != 0) number_field(out, "api_lvl", info->api_level);
     text(out, "} \r\n");
 }

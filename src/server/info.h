@@ -21,7 +21,9 @@ typedef struct dbk_info {
     const char *connect_url; // host:port; a list of one
     const char *domain;
     bool lame_duck;
-    unsigned api_level; // 0: left out
+    bool connect_info;          // answers what a client said of itself
+    const char *remote_account; // with it
+    unsigned api_level;         // 0: left out
 } dbk_info;
 
 /// "INFO {…} \r\n". Failure is in out->failed.

@@ -666,7 +666,10 @@ static daybook_status copy_options(dbk_jetstream *jetstream) {
     char *domain =
         dbk_copy_text(jetstream->allocator, daybook_text(jetstream->server->options->jetstream.domain));
     jetstream->domain = daybook_text(domain);
-    if (domain == NULL) return DAYBOOK_ENOMEM;
+    const dbk_server_options *options = jetstream->server->options;
+    const char *name = options->server_name != NULL ? options->server_name : jetstream->server->id;
+    jetstream->server_name = dbk_copy_text(jetstream->allocator, daybook_text(name));
+    if (domain == NULL || jetstream->server_name == NULL) return DAYBOOK_ENOMEM;
     take_settings(jetstream);
     return DAYBOOK_OK;
 }
@@ -741,6 +744,7 @@ void dbk_jetstream_free(dbk_jetstream *jetstream) {
     pthread_mutex_destroy(&jetstream->lock);
     dbk_js_usage_deinit(&jetstream->usage);
     dbk_free(jetstream->allocator, (void *)(uintptr_t)jetstream->domain.data);
+    dbk_free(jetstream->allocator, jetstream->server_name);
     dbk_free(jetstream->allocator, jetstream);
 }
 

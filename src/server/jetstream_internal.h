@@ -54,6 +54,7 @@ struct dbk_jetstream {
     daybook_store *store;
     const daybook_allocator *allocator;
     // Constant: what no reload changes of the options.
+    char *server_name;
     dbk_slice domain;         // empty: none
     dbk_js_settings settings; // the loop's
     dbk_js_usage usage;
@@ -84,6 +85,9 @@ struct dbk_jetstream {
     dbk_buf scratch[DBK_ROUTE_DEPTH_MAX + 2];
     size_t scratch_depth;
 };
+
+/// From 2.12 on a request may say which level of the API it needs.
+bool dbk_js_level_suffices(const dbk_jetstream *jetstream, dbk_slice headers);
 
 /// An empty buffer until dbk_js_end_answer. They nest.
 dbk_buf *dbk_js_begin_answer(dbk_jetstream *jetstream);

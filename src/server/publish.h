@@ -16,6 +16,8 @@ typedef struct dbk_js_outcome {
     uint64_t seq; // 0: not known, or not stored
     int64_t recorded_ns;
     uint32_t batch_count; // of an atomic batch; 0: it is none
+    uint64_t
+        conflicting_seq;  // an expected id is another one: that of this message, which is still to be read
     dbk_api_error *error; // allocated; NULL where memory was out, too
 } dbk_js_outcome;
 

@@ -28,8 +28,12 @@
 
 enum {
     ARENA_CHUNK = 2 << 10,
+    WAITING_MAX = 16384,     // of a consumer, also where it allows more: each one refused looks through them
     REQUEST_SIZE_MAX = 4096, // they are read on the loop, and have some 200 bytes
 };
+
+// Who asks for them more often gets them as often as this.
+static const int64_t heartbeat_min_ns = 10 * DBK_MILLISECOND_NS;
 
 struct dbk_js_pull {
     dbk_js_pull *next;
@@ -375,8 +379,8 @@ static bool is_within_limits(const dbk_js_consumer *consumer, const dbk_api_pull
 
 static bool has_room(dbk_js_consumer *consumer, const dbk_api_pull_request *request, dbk_slice reply) {
     uint64_t max = consumer->rules.max_waiting;
-    if (max == 0 || atomic_load(&consumer->pull_count) < max || dbk_js_count_pulls(consumer) < max)
-        return true;
+    if (max == 0 || max > WAITING_MAX) max = WAITING_MAX;
+    if (atomic_load(&consumer->pull_count) < max || dbk_js_count_pulls(consumer) < max) return true;
     // Who has a heartbeat notices by its absence, and asks again later.
     if (request->idle_heartbeat_ns == 0)
         tell(consumer, reply, dbk_status_block(DBK_STATUS_EXCEEDED_MAX_WAITING));
@@ -386,6 +390,8 @@ static bool has_room(dbk_js_consumer *consumer, const dbk_api_pull_request *requ
 static void wait_for_messages(dbk_js_consumer *consumer, const dbk_api_pull_request *request,
                               const dbk_js_group_request *group, dbk_slice reply) {
     int64_t now_ns = dbk_server_now_ns(server_of(consumer));
+    int64_t heartbeat_ns = request->idle_heartbeat_ns;
+    if (heartbeat_ns > 0 && heartbeat_ns < heartbeat_min_ns) heartbeat_ns = heartbeat_min_ns;
     dbk_js_pull *pull = dbk_alloc(consumer->stream->jetstream->allocator, sizeof *pull + reply.size);
     if (pull == NULL) return; // it asks again when its time is over
     *pull = (dbk_js_pull){
@@ -395,10 +401,9 @@ static void wait_for_messages(dbk_js_consumer *consumer, const dbk_api_pull_requ
         .bytes_left = request->max_bytes > 0 ? (uint64_t)request->max_bytes : 0,
         .has_max_bytes = request->max_bytes > 0,
         .no_wait = request->no_wait,
-        .expires_at_ns = request->expires_ns > 0 ? dbk_time_after(now_ns, request->expires_ns) : INT64_MAX,
-        .heartbeat_ns = request->idle_heartbeat_ns,
-        .heartbeat_at_ns = request->idle_heartbeat_ns > 0 ? dbk_time_after(now_ns, request->idle_heartbeat_ns)
-                                                          : INT64_MAX,
+        .expires_at_ns = request->expires_ns != 0 ? dbk_time_after(now_ns, request->expires_ns) : INT64_MAX,
+        .heartbeat_ns = heartbeat_ns,
+        .heartbeat_at_ns = heartbeat_ns > 0 ? dbk_time_after(now_ns, heartbeat_ns) : INT64_MAX,
         .reply_size = reply.size};
     memcpy(pull->reply, reply.data, reply.size);
     append(consumer, pull);
@@ -463,6 +468,8 @@ void dbk_js_serve_pull(dbk_jetstream *jetstream, dbk_client *from, dbk_slice sub
     if (consumer == NULL) {
         (void)dbk_server_reply(jetstream->server, message->reply, dbk_status_block(DBK_STATUS_NO_RESPONDERS),
                                daybook_bytes(NULL, 0));
+    } else if (!dbk_js_level_suffices(jetstream, dbk_message_headers(message))) {
+        tell(consumer, message->reply, dbk_status_block(DBK_STATUS_API_LEVEL));
     } else if (consumer->state == DBK_JS_CONSUMER_OPEN) {
         dbk_js_begin_pull(consumer, message->reply, dbk_message_data(message));
     } else {

@@ -32,8 +32,6 @@ struct dbk_jetstream;
 struct dbk_tls_context;
 struct dbk_monitor;
 
-/// 2.12.3 is 21203.
-
 enum {
     DBK_SERVER_ID_SIZE = 56,
     DBK_READ_BUFFER_SIZE = 64 * 1024,

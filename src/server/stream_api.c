@@ -340,6 +340,8 @@ void dbk_js_stream_info(dbk_js_call *call) {
     }
     if (!dbk_js_call_stream(call, name, &config, &of)) return;
     fill_info(call, of, &config, &info);
+    dbk_api_cluster cluster = {.leader = daybook_text(jetstream->server_name)};
+    if (jetstream->server->dial.version >= 210) info.cluster = &cluster;
     daybook_status status = DAYBOOK_OK;
     if (request.subjects_filter.size > 0) {
         if (!daybook_filter_is_valid(request.subjects_filter)) {

@@ -106,6 +106,12 @@ bool dbk_js_usage_take(dbk_js_usage *usage, dbk_js_storage storage, uint64_t siz
     return has_room;
 }
 
+void dbk_js_usage_forget(dbk_js_usage *usage) {
+    pthread_mutex_lock(&usage->lock);
+    usage->counted_ns = 0;
+    pthread_mutex_unlock(&usage->lock);
+}
+
 // ---- Promised ---------------------------------------------------------------------------------------------
 
 typedef struct dbk_js_promises {

@@ -48,6 +48,9 @@ void dbk_js_usage_set_room(dbk_js_usage *usage, const dbk_js_room *server_room,
 bool dbk_js_usage_take(dbk_js_usage *usage, dbk_js_storage storage, uint64_t size,
                        dbk_api_error_kind *kind_out);
 
+/// Something was removed: what is stored is added up before the next publish that finds no room.
+void dbk_js_usage_forget(dbk_js_usage *usage);
+
 /// May the stream `name`, there already or not, have `bytes_max`? Without a bound (0 or less) it needs some room left.
 /// OK; ELIMIT: `kind_out` is the error; what daybook_stream_list gives.
 daybook_status dbk_js_usage_may_reserve(daybook_store *store, const dbk_js_room *server_room,

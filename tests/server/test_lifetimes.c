@@ -181,6 +181,33 @@ static void a_heartbeat_in_an_eternity_does_not_come_now(void **state) {
     expect_none(&of->client, unwanted, 300);
 }
 
+static void heartbeats_have_a_shortest_time(void **state) {
+    fixture *of = *state;
+    add_stream(of);
+    add_consumer(&of->client, "pull", "");
+    request(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.pull",
+            "{\"batch\":1,\"expires\":300000000,\"idle_heartbeat\":1}");
+    const char *got = wire_until(&of->client, "408 Request Timeout");
+    size_t count = 0;
+    for (const char *at = got; (at = strstr(at, "100 Idle Heartbeat")) != NULL; at++) count++;
+    assert_in_range(count, 1, 31); // every 10 ms
+}
+
+static void a_consumer_has_so_many_waiting_at_most(void **state) {
+    enum { AT_MOST = 16384, AT_ONCE = 512 };
+    fixture *of = *state;
+    add_stream(of);
+    add_consumer(&of->client, "pull", ",\"max_waiting\":1000000");
+    static const char line[] = "PUB $JS.API.CONSUMER.MSG.NEXT.S.pull _INBOX.a 11\r\n{\"batch\":1}\r\n";
+    static char text[AT_ONCE * sizeof line];
+    for (size_t i = 0; i < AT_ONCE; i++) memcpy(text + i * (sizeof line - 1), line, sizeof line);
+    for (size_t i = 0; i < AT_MOST / AT_ONCE; i++) wire_say(&of->client, text);
+    const char *got = settle(&of->client);
+    if (strstr(got, "MaxWaiting") != NULL) fail_msg("%s", got);
+    wire_say(&of->client, line);
+    (void)wire_until(&of->client, "409 Exceeded MaxWaiting");
+}
+
 static void a_message_may_be_answered_in_an_eternity(void **state) {
     static const char unwanted[] = "hi\r\n"; // again
     fixture *of = *state;
@@ -496,6 +523,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_lives_for_ever_is_not_removed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_heartbeat_in_an_eternity_does_not_come_now, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(heartbeats_have_a_shortest_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_consumer_has_so_many_waiting_at_most, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_message_may_be_answered_in_an_eternity, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_consumer_is_removed_while_it_is_asked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_stop_meets_calls_under_way, set_up, tear_down),

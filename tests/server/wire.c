@@ -67,6 +67,9 @@ void wire_join(wire *client, int port, const char *connect_json) {
     wire_say(client, connect_json);
     wire_say(client, "\r\n");
     wire_sync(client);
+    // From 2.12 on it is told who it is behind the first PONG.
+    if (strstr(connect_json, "\"protocol\":1") != NULL && strstr(client->info, "\"api_lvl\":2") != NULL)
+        (void)wire_until(client, "} \r\n");
 }
 
 void wire_close(wire *client) {
