@@ -487,9 +487,10 @@ static void credentials_are_not_in_the_log(void **unused) {
 // CVE-2026-33216 again: nor is it on the monitor, whatever is asked there.
 static void credentials_are_not_on_the_monitor(void **unused) {
     (void)unused;
-    daybook_server *server = wire_server(
-        "http_port: -1\nauthorization { users: [ {user: ann, password: hunter2}, "
-        "{user: bob, password: \"$2a$04$hunter2hunter2hunter2huOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\"} ] }");
+    static const char config[] =
+        "http_port: -1\nauthorization { users: [ {user: ann, password: hunter2}, {user: bob, "
+        "password: \"$2a$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\"} ] }";
+    daybook_server *server = wire_server(config);
     wire client;
     wire_join(&client, daybook_server_port(server),
               "{\"user\":\"ann\",\"pass\":\"hunter2\",\"verbose\":false}");
@@ -511,6 +512,7 @@ static void credentials_are_not_on_the_monitor(void **unused) {
         wire_say(&http, text);
         assert_false(wire_comes(&http, "hunter2", WIRE_SECONDS * 1000)); // all of it, to the end
         assert_true(http.size > 12 && memcmp(http.received, "HTTP/1.1 ", 9) == 0);
+        assert_null(strstr(http.received, "OQiyCxlgf"));
         wire_close(&http);
     }
     wire_close(&client);
