@@ -54,7 +54,7 @@ static const flag flags[] = {
     {"r remote_syslog", FLAG_TEXT, MEANS_SETTING, "remote_syslog", "not served"},
     {"D debug", FLAG_BOOLEAN, MEANS_SETTING, "debug", "more log lines"},
     {"V trace", FLAG_BOOLEAN, MEANS_SETTING, "trace", "lines of the protocol in the log"},
-    {"VV", FLAG_BOOLEAN, MEANS_SETTING, "trace_verbose", "the same with those of services"},
+    {"VV", FLAG_BOOLEAN, MEANS_SETTING, "trace_verbose", "the same; there is no system account"},
     {"DV", FLAG_BOOLEAN, MEANS_SETTING, "debug trace", "debug and trace"},
     {"DVV", FLAG_BOOLEAN, MEANS_SETTING, "debug trace_verbose", "debug and verbose trace"},
     {"log_size_limit", FLAG_INTEGER, MEANS_SETTING, "log_size_limit",

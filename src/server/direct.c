@@ -24,6 +24,7 @@ enum {
     RESULTS_MAX = 1024, // of multi_last
     BYTES_MAX = 64 << 20,
     ARENA_CHUNK = 4 << 10,
+    REQUEST_SIZE_MAX = 128 << 10, // they are read on the loop; room for RESULTS_MAX filters
 };
 
 typedef struct piece_message {
@@ -285,6 +286,8 @@ static bool read_request(direct *get, dbk_slice subject, dbk_slice body, dbk_sta
     dbk_slice of_subject = dbk_js_tokens_from(subject, 3);
     *status_out = DBK_STATUS_DIRECT_EMPTY_REQUEST;
     if (of_subject.size == 0 && body.size == 0) return false;
+    *status_out = DBK_STATUS_DIRECT_BAD_REQUEST;
+    if (body.size > REQUEST_SIZE_MAX) return false;
     *status_out = DBK_STATUS_DIRECT_MALFORMED_REQUEST;
     if (!dbk_api_read_message_get(&jetstream->settings.dial, body, get->arena, request, &error)) return false;
     *status_out = DBK_STATUS_DIRECT_BAD_REQUEST;

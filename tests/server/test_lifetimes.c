@@ -450,6 +450,30 @@ static void direct_gets_beyond_the_limit_are_refused(void **state) {
     (void)wire_until(&of->client, "hi\r\n");
 }
 
+static void a_direct_get_is_as_long_as_its_filters(void **state) {
+    enum { FILTER_COUNT = 2000 };
+    fixture *of = *state;
+    ask_well(&of->client, "$JS.API.STREAM.CREATE.S",
+             "{\"name\":\"S\",\"subjects\":[\"s.>\"],\"allow_direct\":true}");
+    wire_say(&of->client, "PUB s.1 _INBOX.a 2\r\nhi\r\n");
+    (void)wire_until(&of->client, "\"seq\":1}\r\n");
+    static const size_t counts[] = {900, FILTER_COUNT};
+    for (size_t i = 0; i < 2; i++) {
+        char *body = calloc(FILTER_COUNT + 1, 100), head[80];
+        assert_non_null(body);
+        size_t size = (size_t)sprintf(body, "{\"multi_last\":[\"s.>\"");
+        for (size_t at = 0; at < counts[i]; at++) size += (size_t)sprintf(body + size, ",\"s.%080zu\"", at);
+        size += (size_t)sprintf(body + size, "]}");
+        (void)snprintf(head, sizeof head, "PUB $JS.API.DIRECT.GET.S _INBOX.a %zu\r\n", size);
+        wire_say(&of->client, head);
+        wire_say(&of->client, body);
+        wire_say(&of->client, "\r\n");
+        (void)wire_until(&of->client, i == 0 ? "hi\r\n" : "NATS/1.0 408 Bad Request");
+        (void)settle(&of->client);
+        free(body);
+    }
+}
+
 // Names that nobody has made cost no more than the limit lets be looked for at once.
 static void consumers_that_are_not_there_are_not_looked_for_without_end(void **state) {
     enum { COUNT = 2000 };
@@ -531,6 +555,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_call_that_waits_is_refused_at_a_stop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_stop_answers_all_it_has_stored, set_up, tear_down),
         cmocka_unit_test_setup_teardown(requests_beyond_the_limit_are_refused, set_up_narrow, tear_down),
+        cmocka_unit_test_setup_teardown(a_direct_get_is_as_long_as_its_filters, set_up, tear_down),
         cmocka_unit_test_setup_teardown(direct_gets_beyond_the_limit_are_refused, set_up_narrow, tear_down),
         cmocka_unit_test_setup_teardown(consumers_that_are_not_there_are_not_looked_for_without_end,
                                         set_up_narrow, tear_down),
