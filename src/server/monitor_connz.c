@@ -244,6 +244,13 @@ static void put_times(dbk_members *members, const dbk_monitor_snapshot *snapshot
     dbk_put_uptime(members, "idle", end_ns - fact->active_ns);
 }
 
+/// "1.3" of "TLSv1.3"; NULL of NULL.
+static const char *version_number(const char *version) {
+    static const char prefix[] = "TLSv";
+    size_t size = sizeof prefix - 1;
+    return version != NULL && strncmp(version, prefix, size) == 0 ? version + size : version;
+}
+
 static void put_user(dbk_members *members, const dbk_monitor_snapshot *snapshot,
                      const dbk_connection_fact *fact) {
     dbk_put_text_if(members, "authorized_user", fact->user);
@@ -269,7 +276,7 @@ static json_t *connection_value(const dbk_page *page, const dbk_monitor_snapshot
     dbk_put_text_if(&members, "name", fact->name);
     dbk_put_text_if(&members, "lang", fact->lang);
     dbk_put_text_if(&members, "version", fact->version);
-    dbk_put_text_if(&members, "tls_version", fact->tls_version);
+    dbk_put_text_if(&members, "tls_version", version_number(fact->tls_version));
     dbk_put_text_if(&members, "tls_cipher_suite", fact->tls_cipher);
     dbk_put_flag_if(&members, "tls_first", fact->tls_first);
     if (request->with_user) put_user(&members, snapshot, fact);

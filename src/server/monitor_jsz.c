@@ -67,7 +67,7 @@ json_t *dbk_jetstream_limits_value(const dbk_monitor_snapshot *snapshot) {
     dbk_members members = dbk_members_begin();
     dbk_put_number_if(&members, "max_request_batch", snapshot->request_batch_max);
     dbk_put_number_if(&members, "max_ack_pending", snapshot->ack_pending_max);
-    dbk_put_number_if(&members, "duplicate_window", snapshot->duplicates_max_ns);
+    dbk_put_number_if(&members, "max_duplicate_window", snapshot->duplicates_max_ns);
     return dbk_members_end(&members);
 }
 

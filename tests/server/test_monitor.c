@@ -241,6 +241,9 @@ static void subsz_counts_and_lists(void **unused) {
     subsz = ask_json(server, "/subsz?subs=1&limit=2&offset=1");
     assert_int_equal(json_array_size(json_object_get(subsz, "subscriptions_list")), 2);
     json_decref(subsz);
+    subsz = ask_json(server, "/subsz?subs=1&limit=2&offset=2");
+    assert_int_equal(json_array_size(json_object_get(subsz, "subscriptions_list")), 1);
+    json_decref(subsz);
     expect_status(server, "/subsz?subs=1&test=a.*", 400);
     wire_close(&client);
     wire_server_stop(server);

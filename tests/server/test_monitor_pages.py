@@ -16,6 +16,7 @@ import pathlib
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -35,18 +36,19 @@ KNOWN = [
     # Members.
     ("", r"GET /connz\?.*sort=(pending|rtt).*", r"connections\[\]\..*", "equal ones, and round trips, come as it happens"),
     ("", r"GET /(varz|jsz).*", r".*config\.sync_(interval|always)", "what is acknowledged is on disk"),
+    ("", r"GET /(varz|jsz).*", r".*config\.compress_ok", "about traffic between servers"),
     ("", r"GET /connz\?.*state=(closed|any|all|ANY).*", r".*\.subscriptions_list(_detail)?",
      "of ended ones the number is kept; there even who did not ask for the list sees it, once somebody did"),
     ("", r"GET /subsz\?.*(limit|offset)=1.*", r"subscriptions_list\[\]\..*", "which come first is nowhere said"),
     ("2.9", r"GET /(subsz|subscriptionsz).*", r"server_id|now|total|offset|limit", "left out there where no list was asked for"),
     ("", r"GET /jsz.*", r".*\.cluster", "there is no cluster"),
     ("", r"GET /jsz.*", r".*\.config\..*", "as in the answers of the API, which are compared there"),
-    ("", r"GET /accountz\?acc.*", r"account_detail\.(imports|exports).*", "nothing is imported: services are the server's own"),
+    ("", r"GET /accountz\?acc.*", r"account_detail\.(imports|exports|mappings).*", "nothing is imported: services are the server's own"),
     ("2.9", r"GET /leafz.*", "leafs", "null there"),
 ]
 # Members whose values are the server's own; their types must agree.
 OWN = re.compile(
-    r"(.*\.)?(server_id|server_name|now|start|uptime|go|port|http_port|mem|cpu|cores|gomaxprocs|config_load_time|max_memory"
+    r"(.*\.)?(server_id|server_name|now|start|uptime|go|port|http_port|https_port|tls_cipher_suite|mem|cpu|cores|gomaxprocs|config_load_time|max_memory"
     r"|max_storage|store_dir|sync_interval|rtt|last_activity|idle|stop|created|ts|update_time|first_ts|last_ts|last_active"
     r"|num_subscriptions|num_cache|num_inserts|num_removes|num_matches|cache_hit_rate|max_fanout|avg_fanout"
     r"|pending_bytes|config_digest|storage|bytes|out_bytes|in_bytes|reserved_memory|reserved_storage|subscriptions|system_account)")
@@ -224,13 +226,47 @@ GET /accstatz
 """
 
 
+# Asked of servers with TLS, limits, tags and a base path, over HTTPS.
+TARGETS_LIMITED = """
+GET /nats/varz
+GET /nats/connz
+GET /nats/connz?subs=detail&auth=1
+GET /nats/jsz
+GET /nats/jsz?accounts=1
+GET /nats/jsz?streams=1&config=1
+GET /nats/healthz
+GET /nats/accountz?acc=$G
+GET /varz
+GET /natsvarz
+"""
+LIMITED = """
+server_name: me, server_tags: ["a:b", "c"], http_base_path: "/nats/", max_payload: 4096, max_subscriptions: 100
+max_connections: 50, max_pending: 1MB, max_control_line: 2048, ping_interval: "30s", ping_max: 3, write_deadline: "3s"
+tls { cert_file: "DIR/cert.pem", key_file: "DIR/key.pem", timeout: 5 }
+jetstream { max_mem: 64MB, max_file: 1GB, domain: "here", store_dir: "STORE"
+    limits { max_request_batch: 10, max_ack_pending: 100, duplicate_window: "1m" } }
+"""
+
+
+def unverified():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class Client:
     """A NATS client that waits for each answer."""
 
     def __init__(self, port, **options):
         self.socket = socket.create_connection(("127.0.0.1", port), SECONDS)
+        info = b""
+        while not info.endswith(b"\r\n"):  # nothing behind it may be read before TLS
+            info += self.socket.recv(1)
+        self.info = json.loads(info[5:])
+        if self.info.get("tls_required"):
+            self.socket = unverified().wrap_socket(self.socket)
         self.file = self.socket.makefile("rb")
-        self.info = json.loads(self.file.readline()[5:])
         self.count = 0
         self.say("CONNECT " + json.dumps({"verbose": False, "headers": True, "no_responders": True, **options}) + "\r\n")
         self.sync()
@@ -271,11 +307,12 @@ class Client:
 
 
 class Server:
-    def __init__(self, command, work, name):
+    def __init__(self, command, work, name, monitor="-m"):
+        self.is_secure = monitor == "-ms"
         self.work = pathlib.Path(work) / name
         self.work.mkdir()
         self.process = subprocess.Popen(
-            [*command, "-a", "127.0.0.1", "-p", "-1", "-m", "-1", "--ports_file_dir", str(self.work)],
+            [*command, "-a", "127.0.0.1", "-p", "-1", monitor, "-1", "--ports_file_dir", str(self.work)],
             stdout=subprocess.DEVNULL, stderr=(self.work / "log").open("wb"))
         self.clients = []
         try:
@@ -306,7 +343,10 @@ class Server:
     def fetch(self, target):
         """Status, type, body."""
         method, path = target.split(" ", 1)
-        connection = http.client.HTTPConnection("127.0.0.1", self.monitor, timeout=SECONDS)
+        if self.is_secure:
+            connection = http.client.HTTPSConnection("127.0.0.1", self.monitor, timeout=SECONDS, context=unverified())
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.monitor, timeout=SECONDS)
         try:
             connection.request(method, path)
             answer = connection.getresponse()
@@ -384,6 +424,13 @@ def populate_secured(server):
     return {}
 
 
+def populate_limited(server):
+    client = server.client(name="a")
+    client.say("SUB mine 1\r\n")
+    assert '"error"' not in client.ask("$JS.API.STREAM.CREATE.ORDERS", {"name": "ORDERS", "subjects": ["orders.>"]})
+    return {}
+
+
 class Comparison:
     def __init__(self, version, replaced):
         self.version = version
@@ -392,6 +439,7 @@ class Comparison:
         self.used = set()
 
     def is_known(self, target, place):
+        target = target.replace(" /nats/", " /")
         for number, (version, targets, places, _) in enumerate(KNOWN):
             if not self.version.startswith(version) or not re.fullmatch(targets, target):
                 continue
@@ -471,18 +519,16 @@ def taken_apart(answer):
     return json.loads(text) if answer[1] == "application/json" and text else text
 
 
-def compare(real, link, work, name, more, populated, targets):
+def compare(real, link, work, name, more, populated, targets, monitor="-m"):
     version = version_of(real)
-    configuration = pathlib.Path(work) / f"{name}.conf"
-    configuration.write_text(more, encoding="utf-8")
-    announced = pathlib.Path(work) / f"{name}-ours.conf"
-    announced.write_text(more + f'announced_version: "{version}"\n', encoding="utf-8")
-    jetstream = [] if more else ["-js"]
     servers = []
     try:
-        for command, conf, who in (([real], configuration, "theirs"), ([str(link)], announced, "ours")):
-            store = ["-sd", f"{work}/{name}-{who}-store"] if jetstream else []
-            servers.append(Server([*command, *jetstream, *store, "-c", str(conf)], work, f"{name}-{who}"))
+        for program, who, said in ((real, "theirs", ""), (str(link), "ours", f'announced_version: "{version}"\n')):
+            store = f"{work}/{name}-{who}-store"
+            configuration = pathlib.Path(work) / f"{name}-{who}.conf"
+            configuration.write_text(more.replace("DIR", work).replace("STORE", store) + said, encoding="utf-8")
+            jetstream = [] if more else ["-js", "-sd", store]
+            servers.append(Server([program, *jetstream, "-c", str(configuration)], work, f"{name}-{who}", monitor))
         comparison = Comparison(version, [populated(server) for server in servers])
         lines = targets.split("\n")[1:-1]
         for target in lines:
@@ -492,6 +538,17 @@ def compare(real, link, work, name, more, populated, targets):
     finally:
         for server in servers:
             server.stop()
+
+
+def make_certificate(work):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        print("there is no openssl to make a certificate: HTTPS is not compared")
+        return False
+    subprocess.run([openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+                    "-subj", "/CN=localhost", "-keyout", f"{work}/key.pem", "-out", f"{work}/cert.pem"],
+                   check=True, capture_output=True, timeout=60)
+    return True
 
 
 def main():
@@ -510,9 +567,10 @@ def main():
         with tempfile.TemporaryDirectory() as work:
             link = pathlib.Path(work) / "nats-server"
             link.symlink_to(program)
-            for name, more, populated, targets in (("plain", "", populate, TARGETS),
-                                                   ("secured", users, populate_secured, TARGETS_SECURED)):
-                wrong += compare(real, link, work, f"{name}{number}", more, populated, targets)[0]
+            wrong += compare(real, link, work, f"plain{number}", "", populate, TARGETS)[0]
+            wrong += compare(real, link, work, f"secured{number}", users, populate_secured, TARGETS_SECURED)[0]
+            if make_certificate(work):
+                wrong += compare(real, link, work, f"limited{number}", LIMITED, populate_limited, TARGETS_LIMITED, "-ms")[0]
     return 1 if wrong else 0
 
 
