@@ -125,6 +125,21 @@ DAYBOOK_API daybook_status daybook_consumer_update(daybook_store *store, daybook
 /** Deliver nothing before `until_ns`, also after the store was opened again; 0: go on. As an update. */
 DAYBOOK_API daybook_status daybook_consumer_pause(daybook_store *store, daybook_slice stream,
                                                   daybook_slice name, int64_t until_ns, daybook_error *error);
+/**
+ * Take it back, or forward: the next message is the first that matches at `seq` or behind it; 0: behind everything
+ * that is settled. Nothing is in flight any more, and deliveries of a message count anew. Answers to messages of before
+ * get ENOTFOUND, unless they were delivered again. What was removed stays removed, also where this consumer's having
+ * settled it removed it. Durable when it returns.
+ *
+ * @param seq_out     where it begins; NULL: not wanted
+ * @param number_out  deliveries of before have this number or a smaller one; NULL: not wanted
+ * @return OK; ENOTFOUND; EINVALID: below where it once began, by start_seq or start_time_ns; EPERMISSION: a seq, and it
+ *         began at none of its own choice (LAST, LAST_PER_SUBJECT, NEW); EREADONLY, EDAMAGED, and what an append gives:
+ *         then it is reset, and saved later
+ */
+DAYBOOK_API daybook_status daybook_consumer_reset(daybook_store *store, daybook_slice stream,
+                                                  daybook_slice name, uint64_t seq, uint64_t *seq_out,
+                                                  uint64_t *number_out, daybook_error *error);
 /** Durable when it returns. Handles of it get ENOTFOUND from then on, fetches that wait at once. ENOTFOUND,
  *  EREADONLY, and what an append gives. */
 DAYBOOK_API daybook_status daybook_consumer_remove(daybook_store *store, daybook_slice stream,

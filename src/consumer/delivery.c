@@ -37,6 +37,28 @@ void dbk_delivery_set_rules(dbk_delivery *delivery, const dbk_delivery_rules *ru
     delivery->rules = *rules;
 }
 
+daybook_status dbk_delivery_begin_behind(dbk_delivery *delivery, uint64_t seq, uint64_t now) {
+    if (seq < UINT64_MAX)
+        DBK_TRY(dbk_seq_set_remove(&delivery->given_up, delivery->allocator, seq + 1, UINT64_MAX));
+    dbk_delivery fresh;
+    dbk_delivery_init(&fresh, delivery->allocator, &delivery->rules, now);
+    fresh.changes = delivery->changes;
+    fresh.delivered_seq = seq;
+    fresh.number = delivery->number;
+    fresh.given_up_count = delivery->given_up_count;
+    fresh.delivered_at = delivery->delivered_at;
+    fresh.acked_at = delivery->acked_at;
+    fresh.keeps_settled = delivery->keeps_settled;
+    fresh.settled = delivery->settled;
+    fresh.keeps_given_up = delivery->keeps_given_up;
+    fresh.given_up = delivery->given_up;
+    delivery->settled = (dbk_seq_ranges){0};
+    delivery->given_up = (dbk_seq_set){0};
+    dbk_delivery_deinit(delivery);
+    *delivery = fresh;
+    return DAYBOOK_OK;
+}
+
 static void note(dbk_delivery *delivery, dbk_change_kind kind, uint64_t seq, uint64_t number, uint64_t tick,
                  uint64_t extra) {
     if (delivery->changes == NULL) return;

@@ -96,6 +96,11 @@ void dbk_delivery_deinit(dbk_delivery *delivery);
 /// Other rules, of the same `ack` and `in_order`; deadlines stay until the next delivery.
 void dbk_delivery_set_rules(dbk_delivery *delivery, const dbk_delivery_rules *rules);
 
+/// Begin anew behind `seq`: nothing is pending, and of what was given up only what lies at or below it is remembered.
+/// Numbers of deliveries go on; what was settled and not taken yet stays so. Nothing may be claimed. No change says
+/// this: the state has to be saved as a whole. ENOMEM: nothing changed.
+daybook_status dbk_delivery_begin_behind(dbk_delivery *delivery, uint64_t seq, uint64_t now);
+
 // ---- Delivering -------------------------------------------------------------------------------------------
 
 /// May something be delivered that was not before? (max_ack_pending)

@@ -40,6 +40,7 @@ static const route routes[] = {
     {"CONSUMER.NAMES.*", DBK_API_CONSUMER_NAMES, dbk_js_consumer_names, NULL},
     {"CONSUMER.LIST.*", DBK_API_CONSUMER_LIST, dbk_js_consumer_list, NULL},
     {"CONSUMER.PAUSE.*.*", DBK_API_CONSUMER_PAUSE, dbk_js_consumer_pause, NULL},
+    {"CONSUMER.RESET.*.*", DBK_API_CONSUMER_RESET, dbk_js_consumer_reset, NULL},
     {"CONSUMER.UNPIN.*.*", DBK_API_CONSUMER_UNPIN, dbk_js_consumer_unpin, NULL},
     {"STREAM.INFO.*", DBK_API_STREAM_INFO, dbk_js_stream_info, NULL},
     {"STREAM.NAMES", DBK_API_STREAM_NAMES, dbk_js_stream_names, NULL},

@@ -37,9 +37,10 @@ struct dbk_js_call {
     dbk_js_effect effect;                // NULL: none
     const dbk_api_stream_config *stream; // of dbk_js_effect_set_stream
     dbk_slice stream_name, consumer_name;
-    dbk_js_opened opened; // of dbk_js_effect_set_consumer
-    const char *advisory; // "STREAM.CREATED" ...; NULL: none is sent. See advisory.h
-    const char *action;   // "create", ...
+    uint64_t reset_seq, reset_number; // of dbk_js_consumer_reset
+    dbk_js_opened opened;             // of dbk_js_effect_set_consumer
+    const char *advisory;             // "STREAM.CREATED" ...; NULL: none is sent. See advisory.h
+    const char *action;               // "create", ...
 
     uint8_t bytes[];
 };
@@ -88,6 +89,7 @@ void dbk_js_consumer_names(dbk_js_call *call);
 void dbk_js_consumer_list(dbk_js_call *call);
 void dbk_js_consumer_delete(dbk_js_call *call);
 void dbk_js_consumer_pause(dbk_js_call *call);
+void dbk_js_consumer_reset(dbk_js_call *call);
 void dbk_js_consumer_unpin(dbk_js_call *call);
 
 // direct.c: on the loop

@@ -465,6 +465,69 @@ void dbk_js_consumer_pause(dbk_js_call *call) {
     }
 }
 
+// ---- Resetting --------------------------------------------------------------------------------------------
+
+// On the loop. What a delivery under way brings of before is dropped.
+static void note_reset(dbk_js_call *call) {
+    dbk_js_consumer *consumer = dbk_js_find_consumer(call->jetstream, call->stream_name, call->consumer_name);
+    if (consumer == NULL) return;
+    consumer->void_number = call->reset_number;
+    // A delivery of behind it may have been handed over before this.
+    if (consumer->delivered_number <= call->reset_number) {
+        consumer->delivered_number = call->reset_number;
+        consumer->delivered_seq = call->reset_seq - 1;
+    }
+    consumer->may_have_more = consumer->woken_meanwhile = true;
+    dbk_js_deliver(consumer);
+}
+
+static bool fail_reset(daybook_status status, const daybook_error *cause, dbk_api_error *error_out) {
+    switch (status) {
+    case DAYBOOK_ENOTFOUND:
+        return dbk_api_fail(error_out, DBK_API_ERR_CONSUMER_NOT_FOUND);
+    case DAYBOOK_EPERMISSION:
+        return dbk_api_fail_with(error_out, DBK_API_ERR_CONSUMER_INVALID_RESET, "not allowed");
+    case DAYBOOK_EINVALID:
+        return dbk_api_fail_with(error_out, DBK_API_ERR_CONSUMER_INVALID_RESET, "below start seq");
+    default:
+        return dbk_api_fail_status(error_out, status, cause, DBK_API_ERR_CONSUMER_CREATE);
+    }
+}
+
+static bool reset(dbk_js_call *call, dbk_api_error *error_out) {
+    dbk_api_reset_request request = {0};
+    daybook_error cause;
+    daybook_error_init(&cause);
+    if (!dbk_api_is_empty(call->body) &&
+        !dbk_api_read_consumer_reset(&call->settings.dial, call->body, call->arena, &request, error_out))
+        return false;
+    daybook_status status = daybook_consumer_reset(call->jetstream->store, call->stream_name,
+                                                   call->consumer_name, request.seq, &call->reset_seq,
+                                                   &call->reset_number, &cause);
+    return status == DAYBOOK_OK || fail_reset(status, &cause, error_out);
+}
+
+void dbk_js_consumer_reset(dbk_js_call *call) {
+    daybook_consumer_info *of;
+    dbk_api_consumer_info info;
+    dbk_api_error error;
+    call->stream_name = dbk_js_call_token(call, 2);
+    call->consumer_name = dbk_js_call_token(call, 3);
+    if (!stream_exists(call, call->stream_name)) return;
+    if (!reset(call, &error)) {
+        dbk_js_call_fail(call, &error);
+        return;
+    }
+    call->effect = note_reset;
+    if (!get_info(call, call->stream_name, call->consumer_name, &of)) return;
+    if (fill_info(call, of, &info, &error)) {
+        dbk_api_write_consumer_reset(&call->answer, &call->settings.dial, &info, call->reset_seq);
+    } else {
+        dbk_js_call_fail(call, &error);
+    }
+    daybook_consumer_info_release(call->jetstream->store, of);
+}
+
 // ---- Priority groups --------------------------------------------------------------------------------------
 
 // On the loop.

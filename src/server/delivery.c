@@ -212,6 +212,7 @@ static void unwatch(dbk_js_consumer *consumer);
 // ---- Routing: the loop ------------------------------------------------------------------------------------
 
 static void hand_over(dbk_js_consumer *consumer, const dbk_js_plan *plan, const dbk_js_outgoing *outgoing) {
+    if (outgoing->number <= consumer->void_number) return; // its consumer was reset meanwhile, and forgot it
     if (outgoing->number > consumer->delivered_number) consumer->delivered_number = outgoing->number;
     if (outgoing->seq > consumer->delivered_seq) consumer->delivered_seq = outgoing->seq;
     bool taken = !consumer->is_removed &&

@@ -250,6 +250,7 @@ struct dbk_js_consumer {
     bool woken_meanwhile;      // while the delivery was under way
     uint64_t delivered_number; // of the last message
     uint64_t delivered_seq;
+    uint64_t void_number; // deliveries up to this one are of before the last reset
 
     // Pulling.
     dbk_js_pull *first_pull, *last_pull;

@@ -764,6 +764,80 @@ daybook_status daybook_consumer_pause(daybook_store *store, daybook_slice stream
     return status;
 }
 
+// Where deliveries begin anew, and whether they may. fetch_lock is held.
+static daybook_status check_reset(const dbk_consumer *consumer, uint64_t *seq, daybook_error *error) {
+    const daybook_consumer_config *config = consumer->config;
+    uint64_t first = 1;
+    if (*seq == 0) {
+        *seq = dbk_delivery_get_floor(&consumer->delivery).seq + 1;
+        return DAYBOOK_OK;
+    }
+    if (config->deliver == DAYBOOK_DELIVER_BY_START_SEQ || config->deliver == DAYBOOK_DELIVER_BY_START_TIME)
+        first = consumer->start.first_seq;
+    else if (config->deliver != DAYBOOK_DELIVER_ALL)
+        return dbk_fail(
+            error, DAYBOOK_EPERMISSION,
+            "consumer %s begins at none of its own choice: reset it without a seq, or add it anew",
+            consumer->name);
+    if (*seq >= first) return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_EINVALID, "consumer %s begins at seq %llu: it cannot be reset below",
+                    consumer->name, (unsigned long long)first);
+}
+
+// An append that acknowledges is waited for, and so is a save under way: neither would know of it. The lock is held.
+static daybook_status reset_delivery(dbk_consumer *consumer, uint64_t *seq, uint64_t *number_out,
+                                     daybook_error *error) {
+    while (consumer->saving || consumer->claim_count > 0) {
+        consumer->checkpoint_waits = true;
+        pthread_cond_wait(&consumer->saved, &consumer->lock);
+    }
+    consumer->checkpoint_waits = false;
+    pthread_cond_broadcast(&consumer->saved);
+    if (atomic_load(&consumer->removed)) return dbk_consumer_fail_removed(consumer, error);
+    DBK_TRY(check_reset(consumer, seq, error));
+    if (dbk_delivery_begin_behind(&consumer->delivery, *seq - 1, dbk_consumer_now(consumer)) != DAYBOOK_OK)
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory resetting consumer %s", consumer->name);
+    *number_out = consumer->delivery.number;
+    consumer->list_at = 0; // what lies below is passed over
+    consumer->is_counted = false;
+    // No change says it: the whole state does, which replaces all before.
+    dbk_changes_reset(&consumer->changes);
+    consumer->wants_checkpoint = true;
+    dbk_consumer_note_change(consumer);
+    return DAYBOOK_OK;
+}
+
+daybook_status daybook_consumer_reset(daybook_store *store, daybook_slice stream_name, daybook_slice name,
+                                      uint64_t seq, uint64_t *seq_out, uint64_t *number_out,
+                                      daybook_error *error) {
+    DBK_TRY(check_writer(store, error));
+    dbk_consumer *consumer;
+    DBK_TRY(find_consumer(store, stream_name, name, &consumer, error));
+    struct dbk_consumers *registry = atomic_load(&store->consumers);
+    uint64_t number = 0;
+    pthread_mutex_lock(&registry->change_lock);
+    pthread_mutex_lock(&consumer->fetch_lock);
+    dbk_consumer_close_cursor(consumer);
+    pthread_mutex_lock(&consumer->lock);
+    daybook_status status = consumer->damage == NULL
+                                ? reset_delivery(consumer, &seq, &number, error)
+                                : dbk_fail(error, DAYBOOK_EDAMAGED, "%s", consumer->damage);
+    pthread_mutex_unlock(&consumer->lock);
+    pthread_mutex_unlock(&consumer->fetch_lock);
+    if (status == DAYBOOK_OK) {
+        // What it let go of it may want again; and the reverse.
+        atomic_store(&consumer->stream->is_swept, false);
+        atomic_store(&registry->sweeps, true);
+        status = dbk_consumer_save(consumer, true, error);
+        dbk_consumer_wake(consumer);
+    }
+    pthread_mutex_unlock(&registry->change_lock);
+    dbk_consumer_unref(consumer);
+    if (seq_out != NULL) *seq_out = seq;
+    if (number_out != NULL) *number_out = number;
+    return status;
+}
+
 // Its events go, configuration first: a state without one is nobody's.
 static daybook_status purge_events(daybook_store *store, uint32_t stream_id, dbk_slice name,
                                    daybook_error *error) {

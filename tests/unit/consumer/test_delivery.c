@@ -152,6 +152,31 @@ static void assert_replayed(const dbk_delivery *delivery) {
     dbk_delivery_deinit(&again);
 }
 
+static void beginning_behind_forgets_what_is_pending(void **state) {
+    (void)state;
+    static const uint64_t seqs[] = {2, 3, 4, 6};
+    dbk_changes changes;
+    dbk_delivery delivery;
+    begin_keeping(&delivery, &once, &changes);
+    give_up(&delivery, seqs, 4);
+    (void)deliver(&delivery, 8, 0, 1000);
+    (void)deliver(&delivery, 9, 0, 1000);
+    assert_int_equal(dbk_delivery_ack(&delivery, 9, 1000), DAYBOOK_OK);
+    assert_int_equal(dbk_delivery_begin_behind(&delivery, 3, 1001), DAYBOOK_OK);
+    assert_string_equal(given_up(&delivery), "2 3"); // 4 and 6 come again
+    assert_string_equal(settled(&delivery), "9-9");  // and is to be removed
+    assert_int_equal(dbk_delivery_pending_count(&delivery), 0);
+    assert_floor(&delivery, 3, 6);
+    assert_int_equal(dbk_delivery_ack(&delivery, 8, 1001), DAYBOOK_ENOTFOUND);
+    assert_true(dbk_delivery_expire(&delivery, 5000) == UINT64_MAX);
+    assert_true(deliver(&delivery, 4, 0, 1001) == 7);
+    assert_int_equal(dbk_delivery_deliveries(&delivery, 4), 1);
+    assert_int_equal(dbk_delivery_begin_behind(&delivery, UINT64_MAX, 1001), DAYBOOK_OK);
+    assert_string_equal(given_up(&delivery), "2 3");
+    dbk_delivery_deinit(&delivery);
+    dbk_changes_deinit(&changes);
+}
+
 static void what_was_given_up_is_remembered_until_it_is_answered_or_gone(void **state) {
     (void)state;
     static const uint64_t seqs[] = {2, 3, 4, 6, 8, 9, 10};
@@ -616,6 +641,7 @@ int main(void) {
         cmocka_unit_test(acknowledging_all_settles_what_came_before),
         cmocka_unit_test(without_acknowledgement_nothing_is_pending),
         cmocka_unit_test(what_was_given_up_is_remembered_until_it_is_answered_or_gone),
+        cmocka_unit_test(beginning_behind_forgets_what_is_pending),
         cmocka_unit_test(acknowledging_all_leaves_what_was_given_up),
         cmocka_unit_test(nothing_given_up_is_remembered_unless_asked_for),
         cmocka_unit_test(a_state_says_what_was_given_up),

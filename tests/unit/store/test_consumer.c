@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Consumers of a store, on a simulated machine whose clock does as it is told and which crashes on request.
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -1324,10 +1326,218 @@ static void pending_is_exact(void **state) {
     for (int i = 0; i < 2; i++) daybook_consumer_close(consumers[i]);
 }
 
+// ---- Resetting --------------------------------------------------------------------------------------------
+
+static uint64_t reset_to(fixture *at, const char *name, uint64_t seq) {
+    uint64_t begins_at = 0;
+    daybook_error error;
+    daybook_error_init(&error);
+    if (daybook_consumer_reset(at->store, daybook_text("S"), daybook_text(name), seq, &begins_at, NULL,
+                               &error) != DAYBOOK_OK)
+        fail_msg("%s", error.message);
+    return begins_at;
+}
+
+static void a_reset_takes_it_back_and_forward(void **state) {
+    fixture *at = *state;
+    for (int i = 0; i < 6; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("c");
+    config.max_deliver = 2;
+    daybook_consumer *consumer = add(at, &config);
+    assert_string_equal(fetched(consumer, 4), "1 2 3 4");
+    assert_int_equal(daybook_consumer_ack(consumer, 1, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_ack(consumer, 3, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_consumer_nak(consumer, 4, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(reset_to(at, "c", 0), 2); // behind the floor; 3 comes again
+    daybook_consumer_info info = info_of(at, "c");
+    assert_int_equal(info.ack_pending_count, 0);
+    assert_int_equal(info.redelivered_count, 0);
+    assert_int_equal(info.floor_seq, 1);
+    assert_int_equal(info.delivered_number, 4);
+    assert_int_equal(info.pending_count, 5);
+    assert_int_equal(daybook_consumer_ack(consumer, 2, 0, NULL), DAYBOOK_ENOTFOUND); // of before
+    assert_string_equal(fetched(consumer, 2), "2 3");                                // for the first time
+    assert_int_equal(daybook_consumer_ack(consumer, 2, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(reset_to(at, "c", 6), 6);
+    assert_int_equal(info_of(at, "c").pending_count, 1);
+    assert_string_equal(fetched(consumer, 9), "6");
+    assert_int_equal(reset_to(at, "c", 1), 1);
+    daybook_consumer_close(consumer);
+    crash(at);
+    consumer = open_again(at, "c");
+    assert_int_equal(info_of(at, "c").pending_count, 6);
+    assert_string_equal(fetched(consumer, 9), "1 2 3 4 5 6");
+    assert_int_equal(info_of(at, "c").delivered_number, 4 + 2 + 1 + 6); // numbers go on
+    assert_int_equal(reset_to(at, "c", 9), 9);                          // what is to come
+    (void)append(at, "s.1.x");
+    (void)append(at, "s.1.x");
+    assert_string_equal(fetched(consumer, 9), "");
+    (void)append(at, "s.1.x");
+    assert_string_equal(fetched(consumer, 9), "9");
+    daybook_consumer_close(consumer);
+}
+
+static daybook_status try_reset(fixture *at, const char *name, uint64_t seq) {
+    return daybook_consumer_reset(at->store, daybook_text("S"), daybook_text(name), seq, NULL, NULL, NULL);
+}
+
+static void a_reset_goes_nowhere_before_the_beginning(void **state) {
+    fixture *at = *state;
+    for (int i = 0; i < 5; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("seq");
+    config.deliver = DAYBOOK_DELIVER_BY_START_SEQ;
+    config.start_seq = 3;
+    daybook_consumer_close(add(at, &config));
+    assert_int_equal(try_reset(at, "seq", 2), DAYBOOK_EINVALID);
+    assert_int_equal(reset_to(at, "seq", 4), 4);
+    assert_int_equal(reset_to(at, "seq", 3), 3);
+    assert_int_equal(reset_to(at, "seq", 0), 3);
+    config = named("last");
+    config.deliver = DAYBOOK_DELIVER_LAST;
+    daybook_consumer *consumer = add(at, &config);
+    assert_int_equal(try_reset(at, "last", 5), DAYBOOK_EPERMISSION);
+    assert_string_equal(fetched(consumer, 9), "5");
+    assert_int_equal(reset_to(at, "last", 0), 5);
+    assert_string_equal(fetched(consumer, 9), "5");
+    daybook_consumer_close(consumer);
+    assert_int_equal(try_reset(at, "nobody", 0), DAYBOOK_ENOTFOUND);
+}
+
+static void a_reset_forgets_who_was_held(void **state) {
+    fixture *at = *state;
+    for (int i = 0; i < 3; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("o");
+    config.flags |= DAYBOOK_CONSUMER_IN_ORDER;
+    daybook_consumer *consumer = add(at, &config);
+    assert_string_equal(fetched(consumer, 9), "1");
+    assert_int_equal(reset_to(at, "o", 2), 2);
+    assert_string_equal(fetched(consumer, 9), "2");
+    assert_int_equal(daybook_consumer_ack(consumer, 2, 0, NULL), DAYBOOK_OK);
+    assert_string_equal(fetched(consumer, 9), "3");
+    daybook_consumer_close(consumer);
+}
+
+// Workers that acknowledge, some with an append, while it is taken back again and again.
+typedef struct worker {
+    daybook_store *store;
+    atomic_bool *stop;
+    bool appends;
+} worker;
+
+static void *work_beside(void *context) {
+    const worker *of = context;
+    daybook_consumer *consumer;
+    if (daybook_consumer_open(of->store, daybook_text("S"), daybook_text("c"), &consumer, NULL) != DAYBOOK_OK)
+        return context;
+    while (!atomic_load(of->stop)) {
+        daybook_fetch_options options;
+        daybook_fetch_options_init(&options);
+        options.count = 7;
+        options.timeout_ms = 5;
+        daybook_batch *batch;
+        daybook_status status = daybook_consumer_fetch(consumer, &options, &batch, NULL);
+        for (size_t i = 0; status == DAYBOOK_OK && i < batch->count; i++) {
+            const daybook_append_ack ack = {sizeof ack, consumer, batch->messages[i].event.seq};
+            daybook_append_options with;
+            daybook_append_options_init(&with);
+            with.acks = &ack;
+            with.ack_count = 1;
+            daybook_event event;
+            daybook_event_init(&event);
+            event.subject = daybook_text("o.1");
+            // ENOTFOUND and ECONFLICT: it was reset meanwhile.
+            if (of->appends)
+                (void)daybook_append(of->store, &event, 1, &with, NULL, NULL);
+            else
+                (void)daybook_consumer_ack(consumer, ack.seq, i % 2 ? DAYBOOK_ACK_CONFIRMED : 0, NULL);
+        }
+        if (status == DAYBOOK_OK) daybook_batch_release(batch);
+    }
+    daybook_consumer_close(consumer);
+    return NULL;
+}
+
+static void resets_beside_workers_lose_nothing(void **state) {
+    (void)state;
+    fixture at = {0};
+    assert_int_equal(daybook_open(":memory:", NULL, &at.store, NULL), DAYBOOK_OK);
+    add_stream(&at, "S", "s.>");
+    add_stream(&at, "O", "o.>");
+    daybook_consumer_config config = named("c");
+    daybook_consumer *consumer = add(&at, &config);
+    for (int i = 0; i < 50; i++) (void)append(&at, "s.1.x");
+    atomic_bool stop = false;
+    worker workers[3];
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++) {
+        workers[i] = (worker){at.store, &stop, i == 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, work_beside, &workers[i]), 0);
+    }
+    for (uint64_t i = 0; i < 60; i++) (void)reset_to(&at, "c", i % 7 * 8);
+    atomic_store(&stop, true);
+    for (int i = 0; i < 3; i++) {
+        void *failed;
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_null(failed);
+    }
+    assert_int_equal(reset_to(&at, "c", 40), 40);
+    assert_string_equal(fetched(consumer, 99), "40 41 42 43 44 45 46 47 48 49 50");
+    assert_int_equal(info_of(&at, "c").ack_pending_count, 11);
+    daybook_consumer_close(consumer);
+    assert_int_equal(daybook_close(at.store, NULL), DAYBOOK_OK);
+}
+
+// Power lost at each change of the disk: it begins where it was, or where it was reset to, and nowhere else.
+static bool reset_until(uint64_t step, dbk_sim_crash_kind kind) {
+    static fixture world;
+    fixture *at = &world;
+    memset(at, 0, sizeof *at);
+    assert_int_equal(dbk_sim_new(step * 3 + (uint64_t)kind, &at->sim), DAYBOOK_OK);
+    open_store(at);
+    add_stream(at, "S", "s.>");
+    for (int i = 0; i < 6; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("c");
+    daybook_consumer *consumer = add(at, &config);
+    assert_string_equal(fetched(consumer, 4), "1 2 3 4");
+    for (uint64_t seq = 1; seq <= 4; seq++)
+        assert_int_equal(daybook_consumer_ack(consumer, seq, DAYBOOK_ACK_CONFIRMED, NULL), DAYBOOK_OK);
+    uint64_t before = dbk_sim_steps(at->sim);
+    dbk_sim_stop_after(at->sim, step);
+    bool is_done = try_reset(at, "c", 2) == DAYBOOK_OK;
+    bool reached = dbk_sim_steps(at->sim) - before >= step;
+    dbk_sim_crash(at->sim, kind);
+    daybook_consumer_close(consumer);
+    (void)daybook_close(at->store, NULL);
+    open_store(at);
+    consumer = open_again(at, "c");
+    const char *next = fetched(consumer, 9);
+    if (strcmp(next, "2 3 4 5 6") != 0 && (is_done || strcmp(next, "5 6") != 0))
+        fail_msg("step %d: %s", (int)step, next);
+    daybook_consumer_close(consumer);
+    assert_int_equal(daybook_close(at->store, NULL), DAYBOOK_OK);
+    dbk_sim_free(at->sim);
+    return reached;
+}
+
+static void a_reset_is_done_or_not(void **state) {
+    (void)state;
+    static const dbk_sim_crash_kind kinds[] = {DBK_SIM_POWER_LOSS, DBK_SIM_POWER_LOSS_DROP_ALL};
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t step = 1;
+        while (reset_until(step, kinds[i])) step++;
+        assert_true(step > 1);
+    }
+}
+
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(messages_come_once_and_are_acknowledged),
+        CASE(a_reset_takes_it_back_and_forward),
+        CASE(a_reset_goes_nowhere_before_the_beginning),
+        CASE(a_reset_forgets_who_was_held),
+        cmocka_unit_test(a_reset_is_done_or_not),
+        cmocka_unit_test(resets_beside_workers_lose_nothing),
         CASE(unanswered_messages_come_again),
         CASE(advisories_are_told_instead_of_appended),
         CASE(each_policy_begins_where_it_says),
