@@ -577,7 +577,8 @@ daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error) {
         if (config->max_age_ns > 0) status = dbk_store_trim(store, streams[i], daybook_bytes(NULL, 0), error);
     }
     dbk_free(store->allocator, streams);
-    return status == DAYBOOK_OK ? dbk_store_expire(store, true, error) : status;
+    // While the store is opened nobody is there yet to be told that a marker is stored.
+    return status == DAYBOOK_OK ? dbk_store_expire(store, store->maintenance != NULL, error) : status;
 }
 
 static daybook_status trim_past_damage(daybook_store *store, dbk_stream *stream, dbk_slice subject,
