@@ -170,7 +170,9 @@ static bool go_through_subscriptions(dbk_monitor_snapshot *snapshot, const dbk_c
         pay(cursor, 1);
         cursor->position =
             dbk_link_table_scan(&client->subscriptions, cursor->position, visit_subscription, &visit);
-    } while (cursor->position != 0);
+        // Where nothing is to be counted, who has enough need not go on.
+    } while (cursor->position != 0 &&
+             (snapshot->query.subject != NULL || list->count < cursor->subscription_room));
     cursor->in_client = false;
     return true;
 }
