@@ -128,6 +128,18 @@ DAYBOOK_API daybook_status daybook_stream_gaps(daybook_store *store, daybook_sli
                                                             uint64_t seq_last),
                                                void *context, daybook_error *error);
 
+/**
+ * Be told which streams were added, changed or removed, by whomever, an append with auto_stream among them: for a
+ * server, which captures subjects for them. `told` comes when the change is durable, with the name, one at a
+ * time, in the thread that made it; it calls nothing of the store and takes no lock that anybody holds while
+ * calling the store. One for a store.
+ * @param told  NULL: nobody is told; when this returns none runs
+ * @return OK; EREADONLY, EMISUSE
+ */
+DAYBOOK_API daybook_status daybook_stream_watch(daybook_store *store,
+                                                void (*told)(void *context, daybook_slice name),
+                                                void *context, daybook_error *error);
+
 /** Calls `visit` for every stream in order of name; stops at the first non-zero return. */
 DAYBOOK_API daybook_status daybook_stream_list(daybook_store *store,
                                                int (*visit)(void *context, const daybook_stream_info *info),

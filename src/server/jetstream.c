@@ -19,6 +19,7 @@
 #include "proto/status.h"
 #include "server/advisory.h"
 #include "server/api_call.h"
+#include "server/catalogue.h"
 #include "server/delivery.h"
 #include "server/jetstream_internal.h"
 #include "server/publish.h"
@@ -693,6 +694,7 @@ daybook_status dbk_jetstream_start(dbk_server *server, dbk_jetstream **jetstream
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory starting JetStream");
     }
     daybook_status status = copy_options(jetstream);
+    if (status == DAYBOOK_OK) status = dbk_js_start_catalogue(jetstream, error);
     if (status == DAYBOOK_OK) status = load_streams(jetstream, error);
     if (status == DAYBOOK_OK) status = add_services(jetstream);
     if (status == DAYBOOK_OK) status = dbk_js_start_advisories(jetstream, error);
@@ -703,7 +705,7 @@ daybook_status dbk_jetstream_start(dbk_server *server, dbk_jetstream **jetstream
     }
     if (status == DAYBOOK_ENOMEM) (void)dbk_fail(error, status, "out of memory starting JetStream");
     dbk_jetstream_stop(jetstream);
-    dbk_jetstream_free(jetstream);
+    *jetstream_out = jetstream; // freed behind the loop, which may have been told of streams already
     return status;
 }
 
@@ -711,6 +713,7 @@ daybook_status dbk_jetstream_start(dbk_server *server, dbk_jetstream **jetstream
 
 void dbk_jetstream_stop(dbk_jetstream *jetstream) {
     if (jetstream == NULL || atomic_exchange(&jetstream->is_stopping, true)) return;
+    dbk_js_stop_catalogue(jetstream);
     dbk_js_stop_advisories(jetstream);
     dbk_service_remove(jetstream->api);
     dbk_service_remove(jetstream->domain_api);

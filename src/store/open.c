@@ -108,6 +108,7 @@ static daybook_status new_store(const daybook_open_options *given, daybook_store
     pthread_mutex_init(&store->expiry_lock, NULL);
     atomic_init(&store->next_expiry_ns, INT64_MAX);
     pthread_mutex_init(&store->catalogue_lock, NULL);
+    pthread_mutex_init(&store->told_lock, NULL);
     pthread_mutex_init(&store->consumers_lock, NULL);
     pthread_mutex_init(&store->view_lock, NULL);
     pthread_mutex_init(&store->maintenance_lock, NULL);
@@ -152,6 +153,7 @@ static void free_store(daybook_store *store) {
     pthread_mutex_destroy(&store->consumers_lock);
     pthread_mutex_destroy(&store->view_lock);
     pthread_mutex_destroy(&store->maintenance_lock);
+    pthread_mutex_destroy(&store->told_lock);
     pthread_mutex_destroy(&store->manifest_lock);
     dbk_clock_deinit(&store->clock);
     dbk_free(store->allocator, store);

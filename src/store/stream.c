@@ -2,7 +2,7 @@
 // Streams as callers see them: add, update, remove, look at. A change of the catalogue is checked and
 // committed under catalogue_lock, and applied to the table by the leader when durable, so that no event can
 // be decided by a configuration that a crash might take back. What of it may fail is done before the commit:
-// a change that is durable and yet refused would be met by the next opening.
+// a change that is durable and yet refused would be met by the next opening. Who watches streams is told then.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -37,6 +37,27 @@ static daybook_status encode_entry(const change *changed, bool present, dbk_buf 
     return status;
 }
 
+static void tell(const change *changed) {
+    daybook_store *store = changed->store;
+    pthread_mutex_lock(&store->told_lock);
+    dbk_slice name = changed->config != NULL ? changed->config->name : changed->stream->name;
+    if (store->stream_told != NULL) store->stream_told(store->stream_told_context, name);
+    pthread_mutex_unlock(&store->told_lock);
+}
+
+daybook_status daybook_stream_watch(daybook_store *store, void (*told)(void *context, daybook_slice name),
+                                    void *context, daybook_error *error) {
+    if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store: open one with daybook_open");
+    if (store->read_only)
+        return dbk_fail(error, DAYBOOK_EREADONLY,
+                        "the store is open for reading only: open it for writing to be told of streams");
+    pthread_mutex_lock(&store->told_lock);
+    store->stream_told = told;
+    store->stream_told_context = context;
+    pthread_mutex_unlock(&store->told_lock);
+    return DAYBOOK_OK;
+}
+
 static daybook_status commit_change(change *changed, bool present, void (*apply)(void *context),
                                     daybook_error *error) {
     dbk_buf record;
@@ -49,6 +70,7 @@ static daybook_status commit_change(change *changed, bool present, void (*apply)
                                     error);
     }
     dbk_buf_deinit(&record);
+    if (status == DAYBOOK_OK) tell(changed);
     return status;
 }
 

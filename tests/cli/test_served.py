@@ -636,6 +636,48 @@ class Wire(Served):
         follower.send_signal(signal.SIGINT)
         self.finish(follower)
 
+    def api(self, connection, subject, body=""):
+        connection.send(f"PUB $JS.API.{subject} answer {len(body)}", body)
+        self.assertTrue(connection.line().startswith("MSG answer 2 "))
+        return json.loads(connection.line())
+
+    def publish(self, connection, subject):
+        """The acknowledgement; None where no stream takes it."""
+        connection.send(f"PUB {subject} answer 1", "x")
+        head = connection.line()
+        if head.startswith("HMSG"):
+            while connection.line() != "":
+                pass
+            connection.line()
+            return None
+        return json.loads(connection.line())
+
+    def test_streams_of_commands_are_served_at_once(self):
+        self.begin()
+        connection = self.connect(self.ready["port"], headers=True, no_responders=True)
+        self.assertEqual("PONG", connection.line())
+        connection.send("SUB answer 2")
+        self.assertIsNone(self.publish(connection, "a.1.x"))
+        self.ok("stream", "add", "A", "a.>")
+        self.eventually(lambda: self.publish(connection, "a.1.x") is not None, "a stream that was added")
+        self.ok("stream", "edit", "A", "--subjects", "b.>", "--force")
+        self.eventually(lambda: self.publish(connection, "b.1.x") is not None, "a stream that was changed")
+        self.assertIsNone(self.publish(connection, "a.1.x"))
+        self.append("c.1.x", "1")  # makes C
+        self.eventually(lambda: self.publish(connection, "c.1.x") is not None, "a stream that an append made")
+        self.ok("stream", "rm", "C", "--force")
+        self.eventually(lambda: self.publish(connection, "c.1.x") is None, "a stream that was removed")
+        # The other way, and both in turns.
+        self.assertNotIn("error", self.api(connection, "STREAM.CREATE.D", json.dumps({"name": "D", "subjects": ["d.>"]})))
+        self.assertEqual("D", self.append("d.1.x", "1")["stream"])
+        self.ok("stream", "rm", "D", "--force")
+        self.assertNotIn("error", self.api(connection, "STREAM.CREATE.D", json.dumps({"name": "D", "subjects": ["d.>"]})))
+        self.assertEqual(1, self.publish(connection, "d.1.x")["seq"])
+        self.assertEqual(2, self.append("d.1.x", "2")["seq"])
+        time.sleep(0.3)  # what was told of the first D
+        self.assertEqual(3, self.publish(connection, "d.1.x")["seq"])
+        self.assertEqual(FINE, self.server.end())
+
 
 if __name__ == "__main__":
     main()

@@ -43,7 +43,8 @@ class Stream(Case):
         self.ok("append", "t.2", "x", "--ttl", "1s")
         self.assertEqual(2, len(self.events("t.>")))
         time.sleep(1.1)
-        self.assertEqual(["t.1"], [event["subject"] for event in self.events("t.>")])
+        # A writer that is there, such as a server, leaves a marker in its place.
+        self.assertEqual(["t.1"], [event["subject"] for event in self.events("t.>") if event.get("text") == "x"])
         self.fails(USAGE, "append", "a.1.x", "x", "--ttl", "1s")
         self.fails(USAGE, "append", "t.1", "x", "--ttl", "1ms")
 
