@@ -222,11 +222,10 @@ class Signals(Serving):
         connection = self.connect(server.port())
         self.assertEqual("PONG", connection.line())
         server.process.send_signal(signal.SIGUSR2)
-        while True:
+        line = connection.file.readline()
+        while not (line.startswith(b"INFO ") and json.loads(line[5:]).get("ldm")):
+            self.assertNotEqual(b"", line, "an INFO that says so")
             line = connection.file.readline()
-            if line.startswith(b"INFO "):
-                break
-        self.assertTrue(json.loads(line[5:])["ldm"])
         self.assertEqual(FINE, server.end())
 
     def test_files_that_name_process_and_ports(self):
