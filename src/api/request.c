@@ -72,12 +72,6 @@ static const dbk_api_field consumer_unpin_fields[] = {
 static const dbk_api_field consumer_reset_fields[] = {
     PLAIN(UINT, "seq", dbk_api_reset_request, seq),
 };
-static const dbk_api_field nak_fields[] = {
-    PLAIN(DURATION, "delay", dbk_api_nak_request, delay_ns),
-};
-static const dbk_api_field counter_fields[] = {
-    PLAIN(TEXT, "val", dbk_api_counter_value, value),
-};
 #define OF_GROUP(version, kind, name, member) \
     DBK_API_FIELD(kind, name, dbk_api_pull_request, member, .since = (version), .owner = "PriorityGroup")
 static const dbk_api_field pull_fields[] = {
@@ -105,8 +99,6 @@ static const dbk_api_field pull_fields[] = {
 #define NAME_consumer_pause "JSApiConsumerPauseRequest"
 #define NAME_consumer_unpin "JSApiConsumerUnpinRequest"
 #define NAME_consumer_reset "JSApiConsumerResetRequest"
-#define NAME_nak "ConsumerNakOptions"
-#define NAME_counter "CounterValue"
 
 #define DEFINE_READ(name, type)                                                                             \
     static const dbk_api_object name##_object = DBK_API_OBJECT(NAME_##name, type, name##_fields);           \

@@ -27,9 +27,7 @@
     X(consumer_page, dbk_api_page_request)              \
     X(consumer_pause, dbk_api_pause_request)            \
     X(consumer_unpin, dbk_api_unpin_request)            \
-    X(consumer_reset, dbk_api_reset_request)            \
-    X(nak, dbk_api_nak_request)                         \
-    X(counter, dbk_api_counter_value)
+    X(consumer_reset, dbk_api_reset_request)
 
 /// STREAM.CREATE and STREAM.UPDATE.
 typedef struct dbk_api_stream_create_request {
@@ -99,16 +97,6 @@ typedef struct dbk_api_unpin_request {
 typedef struct dbk_api_reset_request {
     uint64_t seq; // 0: the acknowledgement floor
 } dbk_api_reset_request;
-
-/// Behind "-NAK ".
-typedef struct dbk_api_nak_request {
-    int64_t delay_ns;
-} dbk_api_nak_request;
-
-/// Body of a counter stream's message.
-typedef struct dbk_api_counter_value {
-    dbk_slice value; // decimal, of any length; not looked at
-} dbk_api_counter_value;
 
 #define DBK_API_DECLARE_READ(name, type)                                                                    \
     bool dbk_api_read_##name(const dbk_api_dial *dial, dbk_slice text, dbk_arena *arena, type *request_out, \

@@ -416,7 +416,7 @@ daybook_status dbk_option_read_authorization(dbk_option_reader *reader, const db
 typedef struct account_draft {
     auth_draft auth;
     bool has_jetstream;
-    dbk_server_options *options;
+    dbk_options *options;
 } account_draft;
 
 static daybook_status read_account_jetstream(dbk_option_reader *reader, const dbk_option_key *key,
@@ -546,7 +546,7 @@ static daybook_status read_system_account(dbk_option_reader *reader, const dbk_c
 }
 
 static daybook_status read_account(dbk_option_reader *reader, const dbk_config_entry *entry) {
-    dbk_server_options *options = reader->options;
+    dbk_options *options = reader->options;
     account_draft draft = {.options = options};
     DBK_TRY(dbk_option_read_map(reader, account_keys, "the account", entry, &draft));
     fill_default_permissions(&draft.auth);
@@ -622,7 +622,7 @@ static const dbk_user_options *find_user(const dbk_auth_options *auth, const cha
     return NULL;
 }
 
-daybook_status dbk_option_check_auth(dbk_server_options *options, daybook_error *error) {
+daybook_status dbk_option_check_auth(dbk_options *options, daybook_error *error) {
     dbk_auth_options *auth = &options->auth;
     if (!options->memory->auth_timeout_is_set)
         auth->timeout_ns = options->tls.is_set ? options->tls.timeout_ns + DBK_SECOND_NS : 2 * DBK_SECOND_NS;

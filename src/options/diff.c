@@ -74,7 +74,7 @@ static void show_field(const dbk_option_key *key, const void *field, char *text,
 }
 
 // What may have set a value besides the key of its own name.
-static const char *find_origin(const dbk_server_options *options, const char *name) {
+static const char *find_origin(const dbk_options *options, const char *name) {
     static const struct {
         const char *name;
         const char *other;
@@ -91,8 +91,8 @@ static const char *find_origin(const dbk_server_options *options, const char *na
 }
 
 typedef struct comparison {
-    const dbk_server_options *now;
-    const dbk_server_options *next;
+    const dbk_options *now;
+    const dbk_options *next;
     uint32_t changed;
     daybook_error *error;
 } comparison;
@@ -203,8 +203,8 @@ static daybook_status compare_jetstream(comparison *compared) {
 }
 
 static daybook_status compare_rest(comparison *compared) {
-    const dbk_server_options *now = compared->now;
-    const dbk_server_options *next = compared->next;
+    const dbk_options *now = compared->now;
+    const dbk_options *next = compared->next;
     if (addresses_differ(&now->client, &next->client)) return fail_named(compared, "listen");
     if (addresses_differ(&now->http, &next->http) || now->http_tls != next->http_tls)
         return fail_named(compared, "http");
@@ -216,8 +216,8 @@ static daybook_status compare_rest(comparison *compared) {
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_options_diff(const dbk_server_options *now, const dbk_server_options *next,
-                                uint32_t *changed_out, daybook_error *error) {
+daybook_status dbk_options_diff(const dbk_options *now, const dbk_options *next, uint32_t *changed_out,
+                                daybook_error *error) {
     *changed_out = 0;
     comparison compared = {.now = now, .next = next, .error = error};
     // no_auth_user has a row of its own, though it belongs to auth: what it names is compared there.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The callbacks of a dbk_config_source as a server has them; its context is the daybook_vfs.
 //
-//     dbk_options_source source = {{vfs, dbk_options_read_file, dbk_options_get_variable}};
+//     dbk_config_source source = {vfs, dbk_options_read_file, dbk_options_get_variable};
 #ifndef DBK_OPTIONS_FILES_H
 #define DBK_OPTIONS_FILES_H
 

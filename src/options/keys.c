@@ -7,7 +7,7 @@
 #include "base/time.h"
 #include "options/reader.h"
 
-#define FIELD(member) offsetof(dbk_server_options, member)
+#define FIELD(member) offsetof(dbk_options, member)
 
 static daybook_status read_listen(dbk_option_reader *reader, const dbk_option_key *key,
                                   const dbk_config_entry *entry, void *target) {
@@ -17,7 +17,7 @@ static daybook_status read_listen(dbk_option_reader *reader, const dbk_option_ke
 // "https" and "https_port": the monitor, with the certificate of clients.
 static daybook_status read_https(dbk_option_reader *reader, const dbk_option_key *key,
                                  const dbk_config_entry *entry, void *target) {
-    dbk_server_options *options = target;
+    dbk_options *options = target;
     (void)key;
     DBK_TRY(dbk_option_take_listen(reader, entry, &options->http));
     options->http_tls = options->http.port != DBK_PORT_NONE;
@@ -27,7 +27,7 @@ static daybook_status read_https(dbk_option_reader *reader, const dbk_option_key
 // There is no system account whose traffic could be shown besides.
 static daybook_status read_trace_verbose(dbk_option_reader *reader, const dbk_option_key *key,
                                          const dbk_config_entry *entry, void *target) {
-    dbk_server_options *options = target;
+    dbk_options *options = target;
     (void)key;
     if (entry->value->kind != DBK_CONFIG_BOOLEAN)
         return dbk_option_fail_kind(reader, entry, "give true or false");
@@ -38,7 +38,7 @@ static daybook_status read_trace_verbose(dbk_option_reader *reader, const dbk_op
 // nats-server: 0 is the default, a negative number lets nobody in.
 static daybook_status read_connections_max(dbk_option_reader *reader, const dbk_option_key *key,
                                            const dbk_config_entry *entry, void *target) {
-    dbk_server_options *options = target;
+    dbk_options *options = target;
     (void)key;
     if (entry->value->kind != DBK_CONFIG_INTEGER)
         return dbk_option_fail_kind(reader, entry, "give a whole number");
@@ -49,7 +49,7 @@ static daybook_status read_connections_max(dbk_option_reader *reader, const dbk_
 
 static daybook_status read_server_name(dbk_option_reader *reader, const dbk_option_key *key,
                                        const dbk_config_entry *entry, void *target) {
-    dbk_server_options *options = target;
+    dbk_options *options = target;
     (void)key;
     dbk_slice name;
     DBK_TRY(dbk_option_take_text(reader, entry, &name));
@@ -74,7 +74,7 @@ static daybook_status read_system_account(dbk_option_reader *reader, const dbk_o
 
 static daybook_status read_announced_version(dbk_option_reader *reader, const dbk_option_key *key,
                                              const dbk_config_entry *entry, void *target) {
-    dbk_server_options *options = target;
+    dbk_options *options = target;
     (void)key;
     dbk_slice text;
     DBK_TRY(dbk_option_take_text(reader, entry, &text));

@@ -20,7 +20,7 @@ const char *daybook_server_announced_version(void) {
 
 static const char called[] = "the caller's options";
 
-static void set_defaults(dbk_server_options *options) {
+static void set_defaults(dbk_options *options) {
     options->announced_version = ANNOUNCED_VERSION;
     options->client = (dbk_listen_options){"0.0.0.0", 4222};
     options->limits = (dbk_limit_options){
@@ -57,28 +57,28 @@ static void set_defaults(dbk_server_options *options) {
     options->lame_duck_grace_ns = 10 * DBK_SECOND_NS;
 }
 
-daybook_status dbk_options_new(const daybook_allocator *allocator, dbk_server_options **options_out) {
+daybook_status dbk_options_new(const daybook_allocator *allocator, dbk_options **options_out) {
     *options_out = NULL;
     dbk_arena *arena;
     DBK_TRY(dbk_arena_new(allocator, ARENA_CHUNK_BYTES, &arena));
-    dbk_server_options *options = dbk_arena_alloc(arena, sizeof *options);
+    dbk_options *options = dbk_arena_alloc(arena, sizeof *options);
     struct dbk_options_memory *memory = dbk_arena_alloc(arena, sizeof *memory);
     if (options == NULL || memory == NULL) {
         dbk_arena_free(arena);
         return DAYBOOK_ENOMEM;
     }
     *memory = (struct dbk_options_memory){.arena = arena};
-    *options = (dbk_server_options){.memory = memory};
+    *options = (dbk_options){.memory = memory};
     set_defaults(options);
     *options_out = options;
     return DAYBOOK_OK;
 }
 
-void dbk_options_free(dbk_server_options *options) {
+void dbk_options_free(dbk_options *options) {
     if (options != NULL) dbk_arena_free(options->memory->arena);
 }
 
-const char *dbk_options_origin(const dbk_server_options *options, const char *key) {
+const char *dbk_options_origin(const dbk_options *options, const char *key) {
     for (const dbk_option_origin *at = options->memory->origins; at != NULL; at = at->next) {
         if (strcmp(at->key, key) == 0) return at->text;
     }
@@ -95,19 +95,16 @@ bool dbk_password_is_bcrypt(const char *password) {
 
 // --- Reading ---
 
-daybook_status dbk_options_read_config(dbk_server_options *options, const dbk_config_value *root,
+daybook_status dbk_options_read_config(dbk_options *options, const dbk_config_value *root,
                                        daybook_error *error) {
     dbk_option_reader reader = {.options = options, .memory = options->memory, .error = error};
     // Pointers to names of another tree mean nothing here.
     options->memory->file_given = NULL;
     daybook_status status = dbk_option_read_block(&reader, dbk_option_top_keys, NULL, root, options);
-    if (status == DAYBOOK_OK) status = dbk_option_finish_auth(&reader);
-    if (status == DAYBOOK_ENOMEM)
-        (void)dbk_fail(error, status, "out of memory while reading the configuration");
-    return status;
+    return status == DAYBOOK_OK ? dbk_option_finish_auth(&reader) : status;
 }
 
-static daybook_status read_tree(dbk_server_options *options, daybook_status parsed, dbk_config *config,
+static daybook_status read_tree(dbk_options *options, daybook_status parsed, dbk_config *config,
                                 daybook_error *error) {
     if (parsed != DAYBOOK_OK) return parsed;
     daybook_status status = dbk_options_read_config(options, dbk_config_root(config), error);
@@ -115,7 +112,7 @@ static daybook_status read_tree(dbk_server_options *options, daybook_status pars
     return status;
 }
 
-static daybook_status read_trees(dbk_server_options *options, const daybook_server_options *given,
+static daybook_status read_trees(dbk_options *options, const daybook_server_options *given,
                                  const dbk_config_source *files, const daybook_allocator *allocator,
                                  daybook_error *error) {
     dbk_config *config = NULL;
@@ -153,7 +150,7 @@ static daybook_status read_called_text(dbk_option_reader *reader, const char *na
     return read_call(reader, name, (dbk_config_value){.kind = DBK_CONFIG_STRING, .text = daybook_text(text)});
 }
 
-static daybook_status read_called(dbk_server_options *options, const daybook_server_options *given,
+static daybook_status read_called(dbk_options *options, const daybook_server_options *given,
                                   daybook_error *error) {
     dbk_option_reader reader = {.options = options, .memory = options->memory, .error = error};
     options->memory->file_given = NULL;
@@ -171,7 +168,7 @@ static daybook_status read_called(dbk_server_options *options, const daybook_ser
 
 // --- Checking the whole ---
 
-static daybook_status check_limits(dbk_server_options *options, daybook_error *error) {
+static daybook_status check_limits(dbk_options *options, daybook_error *error) {
     const dbk_limit_options *limits = &options->limits;
     if (limits->payload_max > limits->pending_max) {
         const char *origin = dbk_options_origin(options, "max_payload");
@@ -187,20 +184,20 @@ static daybook_status check_limits(dbk_server_options *options, daybook_error *e
                              dbk_options_origin(options, "max_payload"));
 }
 
-static daybook_status check_lame_duck(const dbk_server_options *options, daybook_error *error) {
+static daybook_status check_lame_duck(const dbk_options *options, daybook_error *error) {
     if (options->lame_duck_grace_ns < options->lame_duck_duration_ns) return DAYBOOK_OK;
     return dbk_fail(error, DAYBOOK_EINVALID,
                     "%s: lame_duck_grace_period must be shorter than lame_duck_duration; make it so",
                     dbk_options_origin(options, "lame_duck_grace_period"));
 }
 
-static daybook_status check_monitor(const dbk_server_options *options, daybook_error *error) {
+static daybook_status check_monitor(const dbk_options *options, daybook_error *error) {
     if (!options->http_tls || options->tls.is_set) return DAYBOOK_OK;
     return dbk_fail(error, DAYBOOK_EINVALID, "%s: https needs a certificate; name it in tls",
                     dbk_options_origin(options, "https"));
 }
 
-static daybook_status check_jetstream(dbk_server_options *options, daybook_error *error) {
+static daybook_status check_jetstream(dbk_options *options, daybook_error *error) {
     const char *reason = options->memory->jetstream_denied;
     if (reason == NULL || !options->jetstream.enabled) return DAYBOOK_OK;
     options->jetstream.enabled = false;
@@ -208,7 +205,7 @@ static daybook_status check_jetstream(dbk_server_options *options, daybook_error
     return dbk_option_notice(&reader, NULL, "%s", reason);
 }
 
-static daybook_status check(dbk_server_options *options, daybook_error *error) {
+daybook_status dbk_options_check(dbk_options *options, daybook_error *error) {
     if (options->client.host == NULL) options->client.host = "0.0.0.0";
     if (options->client.port == DBK_PORT_NONE) options->client.port = 4222;
     if (options->dont_listen) options->client.port = DBK_PORT_NONE;
@@ -220,33 +217,25 @@ static daybook_status check(dbk_server_options *options, daybook_error *error) {
     return dbk_option_check_auth(options, error);
 }
 
-daybook_status dbk_options_check(dbk_server_options *options, daybook_error *error) {
-    daybook_status status = check(options, error);
-    if (status == DAYBOOK_ENOMEM)
-        (void)dbk_fail(error, status, "out of memory while reading the configuration");
-    return status;
-}
-
-daybook_status dbk_options_load(const struct daybook_server_options *given, const dbk_options_source *source,
-                                const daybook_allocator *allocator, dbk_server_options **options_out,
+daybook_status dbk_options_load(const struct daybook_server_options *given, const dbk_config_source *source,
+                                const daybook_allocator *allocator, dbk_options **options_out,
                                 daybook_error *error) {
     static const daybook_server_options nothing = {0};
-    static const dbk_options_source no_files = {{0}};
+    static const dbk_config_source no_files = {0};
     if (given == NULL) given = &nothing;
     if (source == NULL) source = &no_files;
     *options_out = NULL;
-    dbk_server_options *options;
+    dbk_options *options = NULL;
     daybook_status status = dbk_options_new(allocator, &options);
-    if (status != DAYBOOK_OK) return dbk_fail(error, status, "out of memory while reading the configuration");
-    status = read_trees(options, given, &source->files, allocator, error);
+    if (status == DAYBOOK_OK) status = read_trees(options, given, source, allocator, error);
     if (status == DAYBOOK_OK) status = read_called(options, given, error);
     if (status == DAYBOOK_OK) status = dbk_options_check(options, error);
-    if (status != DAYBOOK_OK) {
-        dbk_options_free(options);
-        if (status == DAYBOOK_ENOMEM)
-            (void)dbk_fail(error, status, "out of memory while reading the configuration");
-        return status;
+    if (status == DAYBOOK_OK) {
+        *options_out = options;
+        return DAYBOOK_OK;
     }
-    *options_out = options;
-    return DAYBOOK_OK;
+    dbk_options_free(options);
+    if (status == DAYBOOK_ENOMEM)
+        (void)dbk_fail(error, status, "out of memory while reading the configuration");
+    return status;
 }

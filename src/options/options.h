@@ -162,9 +162,9 @@ typedef struct dbk_websocket_options {
     dbk_tls_options tls;
 } dbk_websocket_options;
 
-typedef struct dbk_server_options dbk_server_options;
+typedef struct dbk_options dbk_options;
 
-struct dbk_server_options {
+struct dbk_options {
     // What the server is called.
     const char *server_name; // NULL: its id
     dbk_text_list tags;
@@ -197,33 +197,29 @@ struct dbk_server_options {
 
     dbk_text_list notices; // lines for the log at start: what was taken but is not served
 
-    // Private to options*.c.
+    // Private to src/options.
     struct dbk_options_memory *memory;
 };
 
-/// What dbk_options_load needs from outside.
-typedef struct dbk_options_source {
-    dbk_config_source files; // the configuration file, its includes, the environment
-} dbk_options_source;
-
 /// The defaults with nothing set: tests begin here. ENOMEM.
-daybook_status dbk_options_new(const daybook_allocator *allocator, dbk_server_options **options_out);
-void dbk_options_free(dbk_server_options *options);
+daybook_status dbk_options_new(const daybook_allocator *allocator, dbk_options **options_out);
+void dbk_options_free(dbk_options *options);
 
 /// Everything: defaults, then the file given->config_file where there is one, config_text, overrides, and what `given` says
-/// itself, each laid over the ones before; then the checks that need all of it. `given` may be NULL.
+/// itself, each laid over the ones before; then the checks that need all of it. `given` may be NULL, and
+/// `source`, through which files and the environment are read.
 /// @return DAYBOOK_OK; EINVALID: a key or value nobody knows, out of range or against another one; EUNSUPPORTED:
 ///         asks for what this server does not do; ENOTFOUND, EPERMISSION, EIO: of the files; ELIMIT, ENOMEM.
 ///         The message begins with the place: "nats.conf:3:7: ", "--port: "
-daybook_status dbk_options_load(const struct daybook_server_options *given, const dbk_options_source *source,
-                                const daybook_allocator *allocator, dbk_server_options **options_out,
+daybook_status dbk_options_load(const struct daybook_server_options *given, const dbk_config_source *source,
+                                const daybook_allocator *allocator, dbk_options **options_out,
                                 daybook_error *error);
 
 /// The part of dbk_options_load that reads a tree; for tests.
-daybook_status dbk_options_read_config(dbk_server_options *options, const dbk_config_value *root,
+daybook_status dbk_options_read_config(dbk_options *options, const dbk_config_value *root,
                                        daybook_error *error);
 /// The part that checks the whole, once everything was set; for tests.
-daybook_status dbk_options_check(dbk_server_options *options, daybook_error *error);
+daybook_status dbk_options_check(dbk_options *options, daybook_error *error);
 
 /// What a reload changes; bits.
 enum {
@@ -240,12 +236,12 @@ enum {
 
 /// What differs, as bits. Where something differs that needs a restart: EUNSUPPORTED, and the message names it,
 /// its place and both values; nothing may be applied then.
-daybook_status dbk_options_diff(const dbk_server_options *now, const dbk_server_options *next,
-                                uint32_t *changed_out, daybook_error *error);
+daybook_status dbk_options_diff(const dbk_options *now, const dbk_options *next, uint32_t *changed_out,
+                                daybook_error *error);
 
 /// Where the value of `key` ("port", "tls", "jetstream.store_dir") came from: "nats.conf:3:7", "command line",
 /// "default". Borrowed from options.
-const char *dbk_options_origin(const dbk_server_options *options, const char *key);
+const char *dbk_options_origin(const dbk_options *options, const char *key);
 
 /// "$2a$…", "$2b$…", "$2x$…", "$2y$…".
 bool dbk_password_is_bcrypt(const char *password);

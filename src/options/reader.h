@@ -12,7 +12,7 @@ typedef struct dbk_option_origin {
     struct dbk_option_origin *next;
 } dbk_option_origin;
 
-/// Behind dbk_server_options.memory: all of it lies in the arena, the options too.
+/// Behind dbk_options.memory: all of it lies in the arena, the options too.
 struct dbk_options_memory {
     dbk_arena *arena;
     dbk_option_origin *origins;
@@ -28,7 +28,7 @@ struct dbk_options_memory {
 #define DBK_OPTIONS_COMMAND_LINE "command line"
 
 typedef struct dbk_option_reader {
-    dbk_server_options *options;
+    dbk_options *options;
     struct dbk_options_memory *memory;
     daybook_error *error;
     const dbk_config_entry *store_dir; // seen in this tree
@@ -53,8 +53,7 @@ typedef enum dbk_option_kind {
 } dbk_option_kind;
 
 enum {
-    DBK_OPTION_ZERO_IS_DEFAULT = 1, // 0 leaves the value as it is by default
-    DBK_OPTION_SECRET = 2           // messages do not repeat it
+    DBK_OPTION_ZERO_IS_DEFAULT = 1 // 0 leaves the value as it is by default
 };
 
 typedef struct dbk_option_key dbk_option_key;
@@ -131,7 +130,7 @@ daybook_status dbk_option_read_accounts(dbk_option_reader *reader, const dbk_opt
                                         const dbk_config_entry *entry, void *target);
 /// Once a tree was read: what authorization and accounts say together.
 daybook_status dbk_option_finish_auth(dbk_option_reader *reader);
-daybook_status dbk_option_check_auth(dbk_server_options *options, daybook_error *error);
+daybook_status dbk_option_check_auth(dbk_options *options, daybook_error *error);
 daybook_status dbk_option_read_tls(dbk_option_reader *reader, const dbk_option_key *key,
                                    const dbk_config_entry *entry, void *target);
 daybook_status dbk_option_read_jetstream(dbk_option_reader *reader, const dbk_option_key *key,

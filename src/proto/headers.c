@@ -124,14 +124,6 @@ bool dbk_headers_find(dbk_slice block, dbk_slice name, dbk_slice *value_out) {
     return false;
 }
 
-bool dbk_headers_is_valid(dbk_slice block) {
-    dbk_headers headers;
-    dbk_slice name, value;
-    if (!dbk_headers_open(block, &headers)) return false;
-    while (dbk_headers_next(&headers, &name, &value)) continue;
-    return !headers.is_malformed;
-}
-
 typedef struct header_entry {
     const char *text;
     size_t size;

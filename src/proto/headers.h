@@ -37,8 +37,6 @@ bool dbk_headers_open(dbk_slice block, dbk_headers *headers_out);
 bool dbk_headers_next(dbk_headers *headers, dbk_slice *name_out, dbk_slice *value_out);
 /// The first value of `name`; false where there is none, value_out is then untouched. O(block).
 bool dbk_headers_find(dbk_slice block, dbk_slice name, dbk_slice *value_out);
-/// Is it a block to its end, every line one?
-bool dbk_headers_is_valid(dbk_slice block);
 
 // What a publisher asks of a stream.
 

@@ -12,27 +12,21 @@
     X(IDLE_HEARTBEAT, "100 Idle Heartbeat")                           \
     X(FLOW_CONTROL, "100 FlowControl Request")                        \
     X(END_OF_BATCH, "204 EOB")                                        \
-    X(BAD_REQUEST, "400 Bad Request")                                 \
     X(NO_MESSAGES, "404 No Messages")                                 \
     X(MESSAGE_NOT_FOUND, "404 Message Not Found")                     \
     X(NO_RESULTS, "404 No Results")                                   \
     X(REQUEST_TIMEOUT, "408 Request Timeout")                         \
-    X(REQUESTS_PENDING, "408 Requests Pending")                       \
-    X(INTEREST_EXPIRED, "408 Interest Expired")                       \
     X(DIRECT_EMPTY_REQUEST, "408 Empty Request")                      \
     X(DIRECT_BAD_REQUEST, "408 Bad Request")                          \
     X(DIRECT_MALFORMED_REQUEST, "408 Malformed Request")              \
-    X(BATCH_COMPLETED, "409 Batch Completed")                         \
     X(CONSUMER_DELETED, "409 Consumer Deleted")                       \
     X(CONSUMER_IS_PUSH, "409 Consumer is push based")                 \
     X(EXCEEDED_MAX_WAITING, "409 Exceeded MaxWaiting")                \
     X(MESSAGE_EXCEEDS_MAX_BYTES, "409 Message Size Exceeds MaxBytes") \
     X(SERVER_SHUTDOWN, "409 Server Shutdown")                         \
-    X(LEADERSHIP_CHANGE, "409 Leadership Change")                     \
     X(API_LEVEL, "412 Required Api Level")                            \
     X(TOO_MANY_RESULTS, "413 Too Many Results")                       \
     X(WRONG_PIN_ID, "423 Nats-Wrong-Pin-Id")                          \
-    X(PIN_ID_MISMATCH, "423 Nats-Pin-Id mismatch")                    \
     X(TOO_MANY_REQUESTS, "429 Too Many Requests")                     \
     X(NO_RESPONDERS, "503")
 

@@ -325,7 +325,7 @@ void dbk_server_end_stalls(dbk_server *server) {
 
 static void send_info(dbk_client *client, bool tells_account) {
     dbk_server *server = client->server;
-    const dbk_server_options *options = server->options;
+    const dbk_options *options = server->options;
     bool has_tls = server->tls != NULL;
     dbk_info info = {
         .server_id = server->id,
@@ -398,7 +398,7 @@ static bool make_nonce(dbk_client *client) {
 
 static void greet(dbk_client *client) {
     dbk_server *server = client->server;
-    const dbk_server_options *options = server->options;
+    const dbk_options *options = server->options;
     if (server->tls == NULL) {
         dbk_client_secured(client);
         return;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A connection and its subscriptions. Loop thread only, but for what is said of counters.
+// A connection and its subscriptions. Loop thread only.
 //
 //                     TLS done                 CONNECT, checked
 //     HANDSHAKE ------------------> GREETED --------------------> OPEN
@@ -160,7 +160,7 @@ struct dbk_client {
     bool awaits_account;                // see dbk_client_tell_account
     bool waits_to_shake;                // HANDSHAKE: it has sent its part, and others are before it
     struct dbk_client *next_shaking;    // of server->first_shaking, which holds a reference
-    struct dbk_client *next, *previous; // of server->clients, oldest first
+    struct dbk_client *next, *previous; // from server->first_client, oldest first
     struct dbk_client *next_stalled;    // of server->stalled, which holds a reference
     dbk_timer timer;                    // to say CONNECT; then pings; then lingering
     int64_t linger_end_ns;              // the latest

@@ -667,7 +667,7 @@ static daybook_status copy_options(dbk_jetstream *jetstream) {
     char *domain =
         dbk_copy_text(jetstream->allocator, daybook_text(jetstream->server->options->jetstream.domain));
     jetstream->domain = daybook_text(domain);
-    const dbk_server_options *options = jetstream->server->options;
+    const dbk_options *options = jetstream->server->options;
     const char *name = options->server_name != NULL ? options->server_name : jetstream->server->id;
     jetstream->server_name = dbk_copy_text(jetstream->allocator, daybook_text(name));
     if (domain == NULL || jetstream->server_name == NULL) return DAYBOOK_ENOMEM;

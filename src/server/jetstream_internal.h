@@ -296,7 +296,7 @@ void dbk_js_opened_deinit(const daybook_allocator *allocator, dbk_js_opened *ope
 void dbk_js_set_consumer(dbk_js_consumer *consumer, dbk_js_opened *opened);
 /// Let a worker open it, where it is closed.
 void dbk_js_open_consumer(dbk_js_consumer *consumer);
-/// It was removed, or could not be opened: whoever waits is told `status`, a whole header block.
+/// It was removed, or could not be opened: whoever waits is told `status_block`, a whole header block.
 void dbk_js_drop_consumer(dbk_js_consumer *consumer, dbk_slice status_block);
 static inline dbk_js_consumer *dbk_js_consumer_ref(dbk_js_consumer *consumer) {
     consumer->reference_count++;

@@ -206,13 +206,6 @@ void dbk_job_queue_submit(dbk_job_queue *queue, dbk_job *job) {
     pthread_mutex_unlock(&jobs->lock);
 }
 
-size_t dbk_jobs_waiting(dbk_jobs *jobs) {
-    pthread_mutex_lock(&jobs->lock);
-    size_t count = jobs->waiting_count;
-    pthread_mutex_unlock(&jobs->lock);
-    return count;
-}
-
 void dbk_jobs_finish(dbk_jobs *jobs, dbk_job *job) {
     dbk_job *top = atomic_load_explicit(&jobs->finished, memory_order_relaxed);
     do {

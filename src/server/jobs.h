@@ -43,8 +43,6 @@ void dbk_jobs_submit(dbk_jobs *jobs, dbk_job *job);
 void dbk_jobs_finish(dbk_jobs *jobs, dbk_job *job);
 /// Calls `done` of all that are finished now; how many. What finishes meanwhile wakes the loop again. Loop only.
 size_t dbk_jobs_collect(dbk_jobs *jobs);
-/// Jobs submitted whose `run` has not ended.
-size_t dbk_jobs_waiting(dbk_jobs *jobs);
 
 /// Jobs of one queue run one after the other, in the order of submission, each on any worker; their `done` come in the
 /// same order. Must outlive its jobs.

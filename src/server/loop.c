@@ -201,7 +201,7 @@ static void begin_lame_duck(dbk_server *server) {
         begin_stop(server);
         return;
     }
-    const dbk_server_options *options = server->options;
+    const dbk_options *options = server->options;
     server->duck_end_ns = dbk_server_now_ns(server) + options->lame_duck_duration_ns;
     dbk_server_start_timer(server, &server->duck_timer, options->lame_duck_grace_ns);
     for (dbk_client *client = server->first_client; client != NULL; client = client->next) {

@@ -345,7 +345,7 @@ static daybook_status listen_there(dbk_monitor *monitor, dbk_http_settings *sett
 
 static daybook_status start_http(dbk_monitor *monitor, daybook_error *error) {
     dbk_server *server = monitor->server;
-    const dbk_server_options *options = server->options;
+    const dbk_options *options = server->options;
     dbk_buf key, certificate;
     dbk_buf_init(&key, server->allocator, PEM_SIZE_MAX);
     dbk_buf_init(&certificate, server->allocator, PEM_SIZE_MAX);
@@ -381,7 +381,7 @@ static void say_where(dbk_server *server) {
 }
 
 daybook_status dbk_monitor_start(dbk_server *server, daybook_error *error) {
-    const dbk_server_options *options = server->options;
+    const dbk_options *options = server->options;
     if (options->http.port == DBK_PORT_NONE) return DAYBOOK_OK;
     dbk_monitor *monitor;
     daybook_error local; // of what may end in a warning only

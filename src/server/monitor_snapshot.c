@@ -69,7 +69,7 @@ static void take_tags(dbk_monitor_snapshot *snapshot, const dbk_text_list *tags)
 }
 
 static void take_options(dbk_monitor_snapshot *snapshot, const dbk_server *server) {
-    const dbk_server_options *options = server->options;
+    const dbk_options *options = server->options;
     const dbk_jetstream_options *jetstream = &options->jetstream;
     snapshot->server_name =
         copy_text(snapshot, options->server_name != NULL ? options->server_name : server->id);

@@ -106,9 +106,9 @@ static bool complete(const daybook_server_options *options, daybook_server_optio
     return whole_out->port >= -1 && whole_out->port <= 65535;
 }
 
-static daybook_status load_options(const daybook_server_options *given, dbk_server_options **options_out,
+static daybook_status load_options(const daybook_server_options *given, dbk_options **options_out,
                                    daybook_error *error) {
-    dbk_options_source source = {{given->vfs, dbk_options_read_file, dbk_options_get_variable}};
+    dbk_config_source source = {given->vfs, dbk_options_read_file, dbk_options_get_variable};
     return dbk_options_load(given, &source, given->allocator, options_out, error);
 }
 
@@ -148,7 +148,7 @@ static void warn_of_certificate(dbk_server *server, const dbk_tls_context *tls) 
 }
 
 static daybook_status make_security(dbk_server *server, daybook_error *error) {
-    const dbk_server_options *options = server->options;
+    const dbk_options *options = server->options;
     DBK_TRY(
         dbk_auth_new(server->allocator, &options->auth, options->tls.verify_and_map, &server->auth, error));
     if (!options->tls.is_set) return DAYBOOK_OK;
@@ -240,13 +240,13 @@ static daybook_status start_jetstream(dbk_server *server, const daybook_server_o
 
 // Starting.
 
-static void log_notices(dbk_server *server, const dbk_server_options *options) {
+static void log_notices(dbk_server *server, const dbk_options *options) {
     for (size_t i = 0; i < options->notices.count; i++)
         dbk_server_log(server, WARNING, "%s", options->notices.items[i]);
 }
 
 static void greet_in_log(dbk_server *server) {
-    const dbk_server_options *options = server->options;
+    const dbk_options *options = server->options;
     dbk_server_log(server, INFO, "Starting daybook-server");
     dbk_server_log(server, INFO, "  Version:  %s", options->announced_version);
     dbk_server_log(server, INFO, "  Name:     %s",
@@ -274,8 +274,8 @@ static void remove_files(dbk_server *server, dbk_left_files *files, const dbk_le
 }
 
 /// What `options` name; where one cannot be written, none that was not there before.
-static daybook_status write_files(dbk_server *server, const dbk_server_options *options,
-                                  dbk_left_files *files, daybook_error *error) {
+static daybook_status write_files(dbk_server *server, const dbk_options *options, dbk_left_files *files,
+                                  daybook_error *error) {
     *files = (dbk_left_files){0};
     daybook_status status = DAYBOOK_OK;
     if (options->pid_file != NULL) {
@@ -406,7 +406,7 @@ daybook_status daybook_server_check(const daybook_server_options *options, daybo
         return dbk_fail(error, DAYBOOK_EMISUSE,
                         "the options are malformed: begin with daybook_server_options_init");
     }
-    dbk_server_options *loaded;
+    dbk_options *loaded;
     DBK_TRY(load_options(&given, &loaded, error));
     dbk_auth *auth = NULL;
     dbk_tls_context *tls = NULL;
@@ -486,7 +486,7 @@ static void free_reload(dbk_reload *reload) {
 static daybook_status read_reload(dbk_server *server, dbk_reload *reload, daybook_error *error) {
     DBK_TRY(load_options(&server->given->options, &reload->options, error));
     DBK_TRY(dbk_options_diff(server->options, reload->options, &reload->changed, error));
-    const dbk_server_options *options = reload->options;
+    const dbk_options *options = reload->options;
     if ((reload->changed & (DBK_CHANGED_AUTH | DBK_CHANGED_TLS)) != 0) {
         DBK_TRY(dbk_auth_new(server->allocator, &options->auth, options->tls.verify_and_map, &reload->auth,
                              error));
@@ -529,7 +529,7 @@ static void tell_doubts(dbk_server *server, const dbk_reload *reload) {
 static daybook_status reload_alone(dbk_server *server, daybook_error *error) {
     dbk_reload reload = {0};
     dbk_left_files left = {0};
-    dbk_server_options *old = server->options;
+    dbk_options *old = server->options;
     daybook_status status = prepare_reload(server, &reload, &left, error);
     if (status == DAYBOOK_OK) {
         tell_doubts(server, &reload);

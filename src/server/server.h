@@ -87,7 +87,7 @@ struct daybook_server {
     bool is_tracing; // the protocol goes to the log
     // Swapped by a reload, which frees the old ones: only the loop reads them, and keeps nothing of them; what lives
     // longer (jobs, JetStream) has copies.
-    dbk_server_options *options;
+    dbk_options *options;
     int64_t options_real_ns;     // when they were read
     dbk_auth *auth;              // swapped with it
     dbk_checks checks;           // that take long
@@ -192,7 +192,7 @@ int dbk_server_resolve(dbk_server *server, const char *host, int port, struct so
 
 /// What a reload hands to the loop; `auth` NULL: as it was. `tls` is new in any case.
 typedef struct dbk_reload {
-    dbk_server_options *options;
+    dbk_options *options;
     uint32_t changed;
     dbk_auth *auth;
     struct dbk_tls_context *tls;

@@ -95,9 +95,11 @@ static void answer_with_stream(dbk_js_call *call, dbk_slice name) {
 
 static void set_stream(dbk_js_call *call) {
     dbk_jetstream *jetstream = call->jetstream;
-    if (dbk_js_set_stream(jetstream, call->stream) == DAYBOOK_OK) return;
-    dbk_server_log(jetstream->server, ERROR, "JetStream stream '%.*s' is not served: out of memory",
-                   (int)call->stream->name.size, (const char *)call->stream->name.data);
+    daybook_status status = dbk_js_set_stream(jetstream, call->stream);
+    if (status == DAYBOOK_OK) return;
+    dbk_server_log(jetstream->server, ERROR, "JetStream stream '%.*s' is not served: %s",
+                   (int)call->stream->name.size, (const char *)call->stream->name.data,
+                   daybook_status_text(status));
     dbk_buf_reset(&call->answer);
     dbk_js_call_refuse(call, DBK_API_ERR_INSUFFICIENT_RESOURCES);
 }

@@ -28,7 +28,7 @@ static void check_users(const dbk_auth_options *auth) {
     }
 }
 
-static void check_options(const dbk_server_options *options) {
+static void check_options(const dbk_options *options) {
     check_listen(&options->client);
     check_listen(&options->http);
     check_users(&options->auth);
@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memset(&given, 0, sizeof given);
     given.config_text = fuzz_take_text(&input);
     given.overrides = fuzz_take_text(&input);
-    dbk_server_options *options;
+    dbk_options *options;
     daybook_error error;
     daybook_status status = dbk_options_load(&given, NULL, dbk_allocator_default(), &options, &error);
     if (status == DAYBOOK_OK) {

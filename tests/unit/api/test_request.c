@@ -115,12 +115,6 @@ static void requests_about_consumers_are_read(void **state) {
     dbk_api_reset_request reset;
     READ(consumer_reset, newest, "{\"seq\":9}", reset);
     assert_int_equal(reset.seq, 9);
-    dbk_api_nak_request nak;
-    READ(nak, newest, "{\"delay\":10}", nak);
-    assert_int_equal(nak.delay_ns, 10);
-    dbk_api_counter_value counter;
-    READ(counter, newest, "{\"val\":\"123456789012345678901234567890\"}", counter);
-    check_text(counter.value, "123456789012345678901234567890");
 }
 
 static void nothing_is_the_default(void **state) {

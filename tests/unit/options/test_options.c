@@ -25,9 +25,9 @@ static const char *get_variable(void *context, const char *name) {
     return strcmp(name, "SECRET") == 0 ? "12345" : NULL;
 }
 
-static const dbk_options_source source = {{NULL, NULL, get_variable}};
+static const dbk_config_source source = {NULL, NULL, get_variable};
 
-static daybook_status load_as(const char *text, const char *overrides, dbk_server_options **options_out,
+static daybook_status load_as(const char *text, const char *overrides, dbk_options **options_out,
                               daybook_error *error) {
     daybook_server_options given;
     memset(&given, 0, sizeof given);
@@ -36,8 +36,8 @@ static daybook_status load_as(const char *text, const char *overrides, dbk_serve
     return dbk_options_load(&given, &source, dbk_allocator_default(), options_out, error);
 }
 
-static dbk_server_options *load(const char *text) {
-    dbk_server_options *options;
+static dbk_options *load(const char *text) {
+    dbk_options *options;
     daybook_error error;
     if (load_as(text, NULL, &options, &error) != DAYBOOK_OK)
         fail_msg("<<%s>> is refused: %s", text, error.message);
@@ -46,7 +46,7 @@ static dbk_server_options *load(const char *text) {
 
 static void nothing_said_is_the_defaults_of_nats(void **state) {
     (void)state;
-    dbk_server_options *options = load("");
+    dbk_options *options = load("");
     assert_string_equal(options->client.host, "0.0.0.0");
     assert_int_equal(options->client.port, 4222);
     assert_int_equal(options->http.port, DBK_PORT_NONE);
@@ -78,7 +78,7 @@ static void nothing_said_is_the_defaults_of_nats(void **state) {
 // Fields by what a text makes of them.
 enum field_kind { FIELD_INT64, FIELD_INT32, FIELD_BOOL, FIELD_TEXT };
 
-#define AT(member) offsetof(dbk_server_options, member)
+#define AT(member) offsetof(dbk_options, member)
 
 static const struct {
     const char *text;
@@ -178,7 +178,7 @@ static const struct {
 static void each_key_sets_its_field(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
-        dbk_server_options *options = load(fields[i].text);
+        dbk_options *options = load(fields[i].text);
         const void *field = (const char *)options + fields[i].offset;
         int64_t number = fields[i].number;
         switch (fields[i].kind) {
@@ -350,7 +350,7 @@ static const struct {
 static void what_is_wrong_is_refused_with_its_place(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
-        dbk_server_options *options;
+        dbk_options *options;
         daybook_error error;
         daybook_status status = load_as(refusals[i].text, NULL, &options, &error);
         if (status == DAYBOOK_OK) fail_msg("<<%s>> is taken", refusals[i].text);
@@ -397,7 +397,7 @@ static void what_is_harmless_is_said_to_the_log(void **state) {
         {"no_sys_acc: true\nconnect_error_reports: 5\nfeature_flags { x: true }", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        dbk_server_options *options = load(cases[i].text);
+        dbk_options *options = load(cases[i].text);
         if (cases[i].notice == NULL) {
             if (options->notices.count != 0)
                 fail_msg("<<%s>> says %s", cases[i].text, options->notices.items[0]);
@@ -412,7 +412,7 @@ static void what_is_harmless_is_said_to_the_log(void **state) {
 
 static void many_notices_are_kept(void **state) {
     (void)state;
-    dbk_server_options *options =
+    dbk_options *options =
         load("syslog: true\nremote_syslog: a\nprof_port: 1\nocsp: true\nping_interval: 5\nwrite_deadline: 5\n"
              "leafnodes { port: 1 }\ncluster { port: 1 }\nmqtt { port: 1 }\ngateway { port: 1 }\nws { port: "
              "1 }\n");
@@ -422,7 +422,7 @@ static void many_notices_are_kept(void **state) {
     dbk_options_free(options);
 }
 
-static const dbk_user_options *user_at(const dbk_server_options *options, size_t index) {
+static const dbk_user_options *user_at(const dbk_options *options, size_t index) {
     assert_true(index < options->auth.user_count);
     return &options->auth.users[index];
 }
@@ -446,7 +446,7 @@ static void users_have_their_permissions_or_the_default(void **state) {
         "  ]\n"
         "}\n"
         "no_auth_user: plain\n";
-    dbk_server_options *options = load(text);
+    dbk_options *options = load(text);
     assert_true(options->auth.is_set);
     assert_null(options->auth.token);
     assert_int_equal(options->auth.user_count, 8);
@@ -508,7 +508,7 @@ static void users_have_their_permissions_or_the_default(void **state) {
 
 static void a_single_user_is_a_list_of_one(void **state) {
     (void)state;
-    dbk_server_options *options =
+    dbk_options *options =
         load("authorization { user: ivan, pass: \"s\", timeout: 5, permissions: { publish: a } }");
     assert_int_equal(options->auth.user_count, 1);
     assert_string_equal(user_at(options, 0)->user, "ivan");
@@ -520,7 +520,7 @@ static void a_single_user_is_a_list_of_one(void **state) {
 
 static void one_account_is_the_space_of_subjects(void **state) {
     (void)state;
-    dbk_server_options *options = load(
+    dbk_options *options = load(
         "system_account: SYS\n"
         "accounts {\n"
         "  SYS { users: [ {user: admin, password: x} ] }\n"
@@ -545,7 +545,7 @@ static void one_account_is_the_space_of_subjects(void **state) {
 
 static void a_key_that_only_names_a_value_is_known(void **state) {
     (void)state;
-    dbk_server_options *options =
+    dbk_options *options =
         load("MINE: 5\nmax_subs: $MINE\ntls { CERT: c, cert_file: $CERT, key_file: $CERT }");
     assert_int_equal(options->limits.subscriptions_max, 5);
     assert_string_equal(options->tls.key_file, "c");
@@ -556,7 +556,7 @@ static void a_key_that_only_names_a_value_is_known(void **state) {
 
 static void the_command_line_counts_more_than_the_file(void **state) {
     (void)state;
-    dbk_server_options *options;
+    dbk_options *options;
     daybook_error error;
     assert_int_equal(load_as("port: 1\nmax_subs: 2\nstore_dir: a\nauthorization { user: x, timeout: 7 }",
                              "port: 3\nstore_dir: b\njetstream: true\nauthorization { user: y }", &options,
@@ -593,7 +593,7 @@ static void what_the_caller_says_counts_most(void **state) {
     given.host = "h";
     given.name = "n";
     given.store_dir = "s";
-    dbk_server_options *options;
+    dbk_options *options;
     daybook_error error;
     assert_int_equal(dbk_options_load(&given, NULL, dbk_allocator_default(), &options, &error), DAYBOOK_OK);
     assert_int_equal(options->client.port, -1);
@@ -667,9 +667,9 @@ static void a_reload_tells_what_may_change_from_what_may_not(void **state) {
         {"jetstream { domain: x }", 0, "command line: jetstream.domain cannot change"},
         {"no_header_support: true", 0, "command line: no_header_support cannot change from false to true"},
     };
-    dbk_server_options *now = load(now_text);
+    dbk_options *now = load(now_text);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        dbk_server_options *next;
+        dbk_options *next;
         daybook_error error;
         daybook_error_init(&error);
         daybook_status loaded = load_as(now_text, cases[i].text, &next, &error);
@@ -702,7 +702,7 @@ static void running_out_of_memory_is_a_status(void **state) {
         memset(&given, 0, sizeof given);
         given.config_text = daybook_text(text);
         given.name = "n";
-        dbk_server_options *options;
+        dbk_options *options;
         daybook_error error;
         daybook_status status = dbk_options_load(&given, &source, &faults.allocator, &options, &error);
         bool has_failed = fault_allocator_has_failed(&faults);
@@ -735,11 +735,11 @@ static void files_are_read_through_the_vfs(void **state) {
     assert_true(fputs("max_subs: 7\nmax_subs: x\n", file) >= 0);
     assert_int_equal(fclose(file), 0);
 
-    dbk_options_source files = {{daybook_vfs_posix(), dbk_options_read_file, dbk_options_get_variable}};
+    dbk_config_source files = {daybook_vfs_posix(), dbk_options_read_file, dbk_options_get_variable};
     daybook_server_options given;
     memset(&given, 0, sizeof given);
     given.config_file = main_path;
-    dbk_server_options *options;
+    dbk_options *options;
     daybook_error error;
     assert_int_equal(dbk_options_load(&given, &files, dbk_allocator_default(), &options, &error),
                      DAYBOOK_EINVALID);
