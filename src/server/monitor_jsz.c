@@ -445,6 +445,17 @@ static void check_names(const dbk_page *page, const health_request *request, con
     }
 }
 
+// A store whose sync failed takes nothing until it is opened again, which is a restart of the server.
+static void check_store(const dbk_page *page, health_complaint *complaint) {
+    daybook_store_info info;
+    memset(&info, 0, sizeof info);
+    info.size = sizeof info;
+    if (daybook_info(page->server->store, &info, NULL) == DAYBOOK_OK && info.poisoned != 0)
+        complain(
+            complaint, DBK_HTTP_UNAVAILABLE, "JETSTREAM",
+            "a sync of the store failed: nothing more is stored; look at the disk and restart the server");
+}
+
 static bool read_health(dbk_page *page, health_request *request_out) {
     static const char *const flags[] = {"js-enabled", "js-enabled-only", "js-server-only", "js-meta-only"};
     bool unused; // JetStream is there from the beginning, or was not asked for: both are fine, as there
@@ -472,13 +483,14 @@ void dbk_page_healthz(dbk_page *page) {
     health_complaint complaint = {.status = DBK_HTTP_OK, .type = "", .text = ""};
     if (!read_health(page, &request)) return;
     check_request(&request, &complaint);
-    // That the loop answers is what health is.
+    // That the loop answers and the store takes what comes is what health is.
     dbk_monitor_snapshot *snapshot =
         complaint.status == DBK_HTTP_OK ? dbk_page_look(page, &(dbk_monitor_snapshot_query){0}) : NULL;
     if (snapshot != NULL && snapshot->is_lame_duck) {
         complain(&complaint, DBK_HTTP_UNAVAILABLE, "CONN", "lame duck mode");
     } else if (snapshot != NULL && snapshot->has_jetstream) {
-        check_names(page, &request, snapshot->account, &complaint);
+        check_store(page, &complaint);
+        if (complaint.status == DBK_HTTP_OK) check_names(page, &request, snapshot->account, &complaint);
     } else if (snapshot == NULL && complaint.status == DBK_HTTP_OK) {
         dbk_buf_reset(&page->exchange->body);
         complain(&complaint, DBK_HTTP_UNAVAILABLE, "CONN", "the server is busy or ends");

@@ -122,7 +122,7 @@ static void start(world *at) {
     options.port = -1;
     options.store = at->store;
     options.allocator = &at->faults.allocator;
-    options.config_text = daybook_text("announced_version: \"2.12.3\"");
+    options.config_text = daybook_text("announced_version: \"2.12.3\"\nhttp_port: -1");
     if (daybook_server_start(&options, &at->server, &error) != DAYBOOK_OK)
         fail_msg("%s: %s", at->where, error.message);
 }
@@ -166,6 +166,19 @@ static void play(world *at) {
     (void)wire_until(&at->answering, "MSG ping 1 2\r\nhi\r\n");
     wire_say(&at->answering, "PUB pong 2\r\nho\r\n");
     (void)wire_until(&at->asking, "MSG pong 1 2\r\nho\r\n");
+}
+
+// The monitor says so, where there is one.
+static void check_health(world *at, bool is_poisoned) {
+    int port = daybook_server_monitor_port(at->server);
+    if (port == 0) return;
+    wire http;
+    wire_open_silent(&http, port);
+    wire_say(&http, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    if (!wire_comes(&http, is_poisoned ? "\"status\":\"unavailable\"" : "\"status\":\"ok\"", ANSWER_MS))
+        fail_msg("%s: the store is %spoisoned, and healthz says %s", at->where, is_poisoned ? "" : "not ",
+                 http.size > 0 ? http.received : "nothing");
+    wire_close(&http);
 }
 
 // ---- Requests -----------------------------------------------------------------------------------------------
@@ -553,6 +566,7 @@ static bool fail_at(const fault_kind *kind, uint64_t nth, bool is_forever) {
     bool has_failed = dbk_sim_fault_hits(at->sim) > hits;
     dbk_sim_clear_faults(at->sim);
     bool was_poisoned = is_poisoned(at);
+    check_health(at, was_poisoned);
     unsigned number = at->count;
     if (was_poisoned) {
         publish_plainly(at);
@@ -619,10 +633,12 @@ static bool run_out_at(uint64_t nth) {
     begin(at);
     prepare(at);
     at->may_be_silent = true;
+    bool has_failed = false;
     for (size_t i = 0; i < STEP_COUNT; i++) {
         // Each step anew: one allocation fails in each, wherever they run.
         fault_allocator_fail(&at->faults, nth, false);
         steps[i](at);
+        has_failed = fault_allocator_has_failed(&at->faults) || has_failed;
         fault_allocator_fail(&at->faults, 0, false);
         join_again(at);
         play(at);
@@ -631,7 +647,7 @@ static bool run_out_at(uint64_t nth) {
     must_publish_soon(at);
     crash_and_check(at);
     free_world(at);
-    return nth < 60;
+    return has_failed;
 }
 
 static void memory_is_out(void **unused) {
