@@ -282,6 +282,7 @@ int cli_run_consumer_ack(cli_context *context);
 int cli_run_consumer_edit(cli_context *context);
 int cli_run_consumer_pause(cli_context *context);
 int cli_run_consumer_resume(cli_context *context);
+int cli_run_consumer_reset(cli_context *context);
 int cli_run_consumer_rm(cli_context *context);
 int cli_run_kv_add(cli_context *context);
 int cli_run_kv_ls(cli_context *context);

@@ -446,6 +446,12 @@ static const cli_option consumer_next_options[] = {
     END,
 };
 
+static const cli_option consumer_reset_options[] = {
+    NUMBER("seq", "N",
+           "the next message is the first at N or behind (default: behind all that is acknowledged)"),
+    END,
+};
+
 static const cli_option consumer_ack_options[] = {
     FLAG("nak", "not done: deliver again"),
     DURATION("delay", "with --nak: not before this"),
@@ -891,6 +897,14 @@ const cli_command cli_commands[] = {
      .usage = "STREAM NAME",
      .summary = "go on before the pause is over",
      .run = cli_run_consumer_resume,
+     .positional_min = 2,
+     .positional_max = 2},
+    {.name = "consumer reset",
+     .usage = "STREAM NAME",
+     .summary = "take a consumer back, or forward; what is in flight is forgotten",
+     .examples = "daybook consumer reset ORDERS mailer --seq 17",
+     .options = consumer_reset_options,
+     .run = cli_run_consumer_reset,
      .positional_min = 2,
      .positional_max = 2},
     {.name = "consumer rm",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `consumer add|ls|info|next|ack|edit|pause|resume|rm`.
+// `consumer add|ls|info|next|ack|edit|pause|resume|reset|rm`.
 //
 // The program ends after each verb, so whatever a verb changed is on disk when it returns: the store writes
 // it when it is closed. On a served store, which stays open, that holds for acknowledgements; other answers
@@ -575,7 +575,7 @@ int cli_run_consumer_ack(cli_context *context) {
     return status;
 }
 
-// --- pause, resume, rm ---
+// --- pause, resume, reset, rm ---
 
 static int pause_until(cli_context *context, int64_t until_ns) {
     int status = cli_open_store(context, CLI_WRITE);
@@ -601,6 +601,20 @@ int cli_run_consumer_pause(cli_context *context) {
 
 int cli_run_consumer_resume(cli_context *context) {
     return pause_until(context, 0);
+}
+
+int cli_run_consumer_reset(cli_context *context) {
+    int status = cli_open_store(context, CLI_WRITE);
+    if (status != CLI_FINE) return status;
+    daybook_error error;
+    daybook_error_init(&error);
+    uint64_t seq = cli_number(context, "seq", 0);
+    daybook_status reset =
+        daybook_consumer_reset(context->store, stream_of(context), name_of(context), seq, &seq, NULL, &error);
+    if (reset != DAYBOOK_OK) return cli_fail_error(context, reset, &error, NULL);
+    cli_note(context, "consumer %s of stream %s goes on at seq %llu", context->positionals[1],
+             context->positionals[0], (unsigned long long)seq);
+    return CLI_FINE;
 }
 
 int cli_run_consumer_rm(cli_context *context) {

@@ -90,6 +90,17 @@ class Consumer(Case):
             self.assertEqual(len(expected), self.info(name)["pending"])
             self.assertEqual(expected, self.next("--batch", "9", name=name))
 
+    def test_reset(self):
+        self.add()
+        self.assertEqual([1, 2], self.next("--batch", "2"))
+        self.ok("consumer", "reset", "A", "c")
+        self.assertEqual([3], self.next("--batch", "1"))  # they were acknowledged
+        self.ok("consumer", "reset", "A", "c", "--seq", "1")
+        self.assertEqual([1, 2, 3], self.next("--batch", "3"))
+        self.assertIn("seq 5", self.ok("consumer", "reset", "A", "c", "--seq", "5").err)
+        self.assertEqual([5, 6], self.next("--batch", "9"))
+        self.fails(NOT_FOUND, "consumer", "reset", "A", "nobody")
+
     def test_edit_pause_rm(self):
         self.add()
         self.ok("consumer", "edit", "A", "c", "--filter", "a.1.>", "--max-deliver", "3")
