@@ -103,22 +103,23 @@ static void say_ready(void *of_run, daybook_server *server) {
 static int serve(cli_context *context, daybook_server_options *options, int has_store) {
     daybook_error error;
     daybook_error_init(&error);
+    // Before the store: a mistake in an option leaves no directory behind.
+    daybook_status status = daybook_server_check(options, &error);
+    if (status != DAYBOOK_OK) return cli_fail_error(context, status, &error, NULL);
     if (cli_given(context, "check")) {
-        daybook_status status = daybook_server_check(options, &error);
-        if (status != DAYBOOK_OK) return cli_fail_error(context, status, &error, NULL);
         cli_note(context, "the configuration is valid");
         return CLI_FINE;
     }
     cli_serve_prepare();
     if (has_store) {
-        int status = cli_open_store(context, CLI_CREATE);
-        if (status != CLI_FINE) return status;
+        int opened = cli_open_store(context, CLI_CREATE);
+        if (opened != CLI_FINE) return opened;
         options->store = context->store;
     }
     run served = {.context = context, .lines = {.is_quiet = context->quiet, .hides_fatal = 1}};
     options->log = cli_serve_log;
     options->log_context = &served.lines;
-    daybook_status status = cli_serve(options, say_ready, &served, &error);
+    status = cli_serve(options, say_ready, &served, &error);
     return status == DAYBOOK_OK ? CLI_FINE : cli_fail_error(context, status, &error, NULL);
 }
 

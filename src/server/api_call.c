@@ -26,6 +26,14 @@ static void refuse_cluster(dbk_js_call *call) {
     dbk_js_call_refuse(call, DBK_API_ERR_CLUSTER_REQUIRED);
 }
 
+static void refuse_snapshot(dbk_js_call *call) {
+    bool restores = call->kind == DBK_API_STREAM_RESTORE;
+    dbk_api_error error;
+    (void)dbk_api_fail_with(&error, restores ? DBK_API_ERR_STREAM_RESTORE : DBK_API_ERR_STREAM_SNAPSHOT,
+                            "not supported by daybook; use `daybook %s`", restores ? "restore" : "backup");
+    dbk_js_call_fail(call, &error);
+}
+
 // Asked most often first.
 static const route routes[] = {
     {"CONSUMER.MSG.NEXT.*.*", DBK_API_CONSUMER_INFO, NULL, dbk_js_serve_pull},
@@ -52,6 +60,8 @@ static const route routes[] = {
     {"STREAM.MSG.GET.*", DBK_API_MESSAGE_GET, dbk_js_message_get, NULL},
     {"STREAM.MSG.DELETE.*", DBK_API_MESSAGE_DELETE, dbk_js_message_delete, NULL},
     {"INFO", DBK_API_ACCOUNT_INFO, dbk_js_account_info, NULL},
+    {"STREAM.SNAPSHOT.*", DBK_API_STREAM_SNAPSHOT, refuse_snapshot, NULL},
+    {"STREAM.RESTORE.*", DBK_API_STREAM_RESTORE, refuse_snapshot, NULL},
     {"STREAM.LEADER.STEPDOWN.*", DBK_API_STREAM_LEADER_STEPDOWN, refuse_cluster, NULL},
     {"STREAM.PEER.REMOVE.*", DBK_API_STREAM_REMOVE_PEER, refuse_cluster, NULL},
     {"CONSUMER.LEADER.STEPDOWN.*.*", DBK_API_CONSUMER_LEADER_STEPDOWN, refuse_cluster, NULL},

@@ -31,6 +31,8 @@
 
 enum { HEADER_BLOCK_MAX = 65535 };
 
+#define COMPLAIN_EACH_NS (10 * DBK_SECOND_NS) // what the store cannot do is logged as often
+
 // ---- A publish --------------------------------------------------------------------------------------------
 
 static dbk_js_publish *new_publish(dbk_js_stream *stream, dbk_client *from, const dbk_message *message) {
@@ -188,6 +190,37 @@ static bool fail_append(const dbk_js_publish *publish, daybook_status status, co
     }
 }
 
+// What no publisher can mend: who runs the server is told, once in a while.
+static bool is_of_system(daybook_status status) {
+    switch (status) {
+    case DAYBOOK_ENOSPC:
+    case DAYBOOK_EIO:
+    case DAYBOOK_EMFILE:
+    case DAYBOOK_EDAMAGED:
+    case DAYBOOK_EREADONLY:
+    case DAYBOOK_EPERMISSION:
+    case DAYBOOK_EPOISONED:
+    case DAYBOOK_EUNCERTAIN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void tell_log(const dbk_js_publish *publish, daybook_status status, const daybook_error *cause) {
+    dbk_jetstream *jetstream = publish->stream->jetstream;
+    if (!is_of_system(status)) return;
+    int64_t now_ns = jetstream->server->vfs->clock_monotonic_ns(jetstream->server->vfs);
+    int64_t next_ns = atomic_load(&jetstream->complain_next_ns);
+    if (now_ns < next_ns ||
+        !atomic_compare_exchange_strong(&jetstream->complain_next_ns, &next_ns, now_ns + COMPLAIN_EACH_NS))
+        return;
+    bool has_message = cause != NULL && cause->message[0] != '\0';
+    dbk_slice name = publish->stream->name;
+    dbk_server_log(jetstream->server, ERROR, "JetStream stream '%.*s' cannot store: %s", (int)name.size,
+                   (const char *)name.data, has_message ? cause->message : daybook_status_text(status));
+}
+
 // Any thread but the loop, which gets it next.
 void dbk_js_finish_with_error(dbk_js_publish *publish, const dbk_api_error *error) {
     publish->outcome.has_error = true;
@@ -202,6 +235,7 @@ void dbk_js_finish(dbk_js_publish *publish, daybook_status status, const daybook
                    const daybook_error *cause) {
     if (status != DAYBOOK_OK) {
         dbk_api_error error;
+        tell_log(publish, status, cause);
         (void)fail_append(publish, status, cause, &error);
         if (publish->wants_ack && status == DAYBOOK_ECONFLICT &&
             conflicting_header(publish, cause) == DBK_PUBLISH_EXPECTED_LAST_MSG_ID)

@@ -73,6 +73,8 @@ struct dbk_jetstream {
     bool call_runs;
     uint64_t api_total, api_errors, api_in_flight;
     uint64_t ack_total;
+    atomic_llong
+        complain_next_ns; // any thread: not before is a failing store told to the log again; 0: at once
 
     // Workers look up consumers under `lock` for numbers only the loop knows; the loop changes the tables
     // under it.

@@ -373,8 +373,26 @@ daybook_status dbk_server_listen(dbk_server *server, daybook_error *error) {
 
 // Making and running.
 
+// libuv ends the process where the first loop of a process finds no descriptors for the pipe of its signals. So as many
+// are taken and given back first; another thread that takes them in between is not seen.
+static bool has_descriptors_for_loop(void) {
+    enum { PIPES = 4 }; // a loop has epoll, two pipes and a wakeup
+    uv_file ends[PIPES][2];
+    int count = 0;
+    while (count < PIPES && uv_pipe(ends[count], 0, 0) == 0) count++;
+    bool are_there = count == PIPES;
+    while (count-- > 0) {
+        for (int i = 0; i < 2; i++) {
+            uv_fs_t request;
+            (void)uv_fs_close(NULL, &request, ends[count][i], NULL);
+            uv_fs_req_cleanup(&request);
+        }
+    }
+    return are_there;
+}
+
 daybook_status dbk_server_make_loop(dbk_server *server) {
-    if (uv_loop_init(&server->loop) != 0) return DAYBOOK_EIO;
+    if (!has_descriptors_for_loop() || uv_loop_init(&server->loop) != 0) return DAYBOOK_EIO;
     server->loop.data = server;
     dbk_timers_init(&server->timers, NULL, server);
     dbk_timer_init(&server->duck_timer, on_duck_timer);

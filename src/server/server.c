@@ -167,7 +167,8 @@ static daybook_status make_parts(dbk_server *server, daybook_error *error) {
     if (dbk_interest_new(allocator, server->seed, &server->interest) != DAYBOOK_OK) return fail_memory(error);
     if (dbk_server_make_loop(server) != DAYBOOK_OK) {
         return dbk_fail(error, DAYBOOK_EMFILE,
-                        "the server's loop cannot be made: out of memory or descriptors");
+                        "the server's loop cannot be made: too few descriptors or no memory; "
+                        "raise the limit of open files (ulimit -n)");
     }
     server->made |= MADE_LOOP;
     daybook_status status = dbk_jobs_new(allocator, WORKERS, wake, server, &server->jobs);
@@ -233,8 +234,7 @@ static daybook_status start_jetstream(dbk_server *server, const daybook_server_o
     if (given->store == NULL && !server->options->jetstream.enabled) return DAYBOOK_OK;
     dbk_server_log(server, INFO, "Starting JetStream");
     DBK_TRY(open_store(server, given, error));
-    dbk_server_log(server, INFO, "  Store Directory: \"%s\"",
-                   server->store_path != NULL ? server->store_path : "the caller's");
+    dbk_server_log(server, INFO, "  Store Directory: \"%s\"", daybook_store_path(server->store));
     return dbk_jetstream_start(server, &server->jetstream, error);
 }
 

@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import re
+import resource
 import select
 import shutil
 import signal
@@ -115,6 +116,7 @@ class Options(Serving):
         self.assertTrue(connection.info["jetstream"])
         self.assertTrue(connection.info["headers"])
         self.assertIn("Server is ready", server.text())
+        self.assertIn('Store Directory: "shop"', server.text())
         self.assertEqual(FINE, server.end())
         self.ok("-s", "shop", "verify")
 
@@ -148,6 +150,34 @@ class Options(Serving):
         self.fails(USAGE, "serve", "a", "b", "--check")
         self.ok("serve", "--set", "max_payload=2MB", "--set", "authorization={token: \"a b\"}", "--check")
         self.assertEqual([], glob.glob(self.path("*")), "nothing is made by --check")
+        self.fails(USAGE, "serve", "--port", "70000", says="command line: port is 70000, not a port")
+        self.assertEqual([], glob.glob(self.path("*")), "no store is made for a server that cannot start")
+
+    def test_too_few_open_files_are_an_error(self):
+        """With so few the loop's first pipe fails, for which libuv ends the process."""
+        self.ok("-s", "shop", "append", "orders.1.placed", "{}")
+        said = set()
+        for limit in range(6, 20):
+            log_path = self.path("few.log")
+            with open(log_path, "wb") as log:
+                process = subprocess.Popen([PROGRAM, "serve", "shop", "--port", "0"], cwd=self.directory, env=self.environment,
+                                           stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
+            self.processes.append(process)
+            with open(log_path, encoding="utf-8", errors="replace") as log:
+                text = ""
+                while process.poll() is None and "Server is ready" not in text:
+                    time.sleep(0.02)
+                    text += log.read()
+                text += log.read()
+            if "Server is ready" in text:
+                process.terminate()
+                self.assertEqual(FINE, process.wait(DEADLINE))
+                break
+            self.assertEqual(ERROR, process.returncode, f"{limit} files: {text}")
+            said.add(text.splitlines()[-1].split(":", 1)[1])
+        self.assertIn(" the server's loop cannot be made: too few descriptors or no memory; "
+                      "raise the limit of open files (ulimit -n)", said)
 
     def test_bad_configurations_are_named_with_their_place(self):
         for text, says in [

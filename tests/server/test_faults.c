@@ -18,6 +18,7 @@
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,8 +55,9 @@ typedef struct world {
     wire client, asking, answering;
     sent messages[MESSAGES_MAX]; // by the number in their subject
     unsigned count;
-    unsigned request;   // number of the last one
-    bool may_be_silent; // the server, where memory is out
+    atomic_uint complaints; // lines of the log about what cannot be stored
+    unsigned request;       // number of the last one
+    bool may_be_silent;     // the server, where memory is out
     uint64_t noise;
     uint64_t confirmed; // bits: seqs whose acknowledgement was confirmed
     bool has_deleted;   // message 2 of the prepared ones
@@ -104,6 +106,14 @@ static void tell_answers(void) {
 
 // ---- Server and connections ---------------------------------------------------------------------------------
 
+static void note_line(void *context, int level, daybook_slice line) {
+    world *at = context;
+    char text[1024];
+    (void)snprintf(text, sizeof text, "%.*s", (int)line.size, (const char *)line.data);
+    if (level == DAYBOOK_SERVER_LOG_ERROR && strstr(text, "JetStream stream 'S' cannot store: ") != NULL)
+        atomic_fetch_add(&at->complaints, 1);
+}
+
 static void start(world *at) {
     daybook_error error;
     daybook_error_init(&error);
@@ -122,6 +132,8 @@ static void start(world *at) {
     options.port = -1;
     options.store = at->store;
     options.allocator = &at->faults.allocator;
+    options.log = note_line;
+    options.log_context = at;
     options.config_text = daybook_text("announced_version: \"2.12.3\"\nhttp_port: -1");
     if (daybook_server_start(&options, &at->server, &error) != DAYBOOK_OK)
         fail_msg("%s: %s", at->where, error.message);
@@ -607,6 +619,8 @@ static void the_disk_is_full(void **unused) {
         play(at);
     }
     assert_int_equal(refused, 3);
+    assert_int_equal(atomic_load(&at->complaints),
+                     1); // who runs the server is told, and not with each message
     // What needs no room goes on: reading, acknowledging, deleting.
     consume(at);
     get_one(at);
