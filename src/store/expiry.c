@@ -51,6 +51,7 @@ typedef struct round {
     daybook_store *store;
     int64_t now_ns;
     bool may_mark;
+    uint64_t generation; // of the view
     unsigned steps_left;
     int64_t began_ns; // monotonic
     dbk_due *dues;    // of the source at hand
@@ -369,7 +370,7 @@ static int compare_dues(const void *a, const void *b) {
     return left->position < right->position ? -1 : left->position > right->position;
 }
 
-static daybook_status remove_taken(round *of, dbk_source *source, daybook_error *error) {
+static daybook_status remove_taken(round *of, daybook_error *error) {
     daybook_status status = DAYBOOK_OK;
     bool is_damaged = false;
     if (of->count > 1) qsort(of->dues, of->count, sizeof *of->dues, compare_dues);
@@ -378,8 +379,8 @@ static daybook_status remove_taken(round *of, dbk_source *source, daybook_error 
         while (end < of->count && of->dues[end].stream_id == of->dues[i].stream_id) end++;
         dbk_stream *stream = (dbk_stream *)(uintptr_t)live_stream(of->store, of->dues[i].stream_id);
         if (stream != NULL) {
-            status = dbk_store_remove_due(of->store, stream, source, &of->dues[i], end - i, of->now_ns,
-                                          may_go, of, error);
+            status =
+                dbk_store_remove_due(of->store, stream, &of->dues[i], end - i, of->now_ns, may_go, of, error);
         } else {
             for (size_t j = i; j < end; j++) of->dues[j].is_done = true;
         }
@@ -402,13 +403,18 @@ static daybook_status expire_step(round *of, dbk_source *source, daybook_error *
     daybook_status status = source->memtable != NULL ? take_from_memtable(of, source, error)
                                                      : take_from_segment(of, source, error);
     bool was_taken = status == DAYBOOK_OK;
-    if (was_taken) status = remove_taken(of, source, error);
+    if (was_taken) status = remove_taken(of, error);
     if (source->memtable != NULL) {
         put_back(of, source);
     } else if (was_taken) {
         note_reached(of, source);
     }
     return status;
+}
+
+// Do removals still reach the sources of the round?
+static bool is_current(const round *of) {
+    return atomic_load_explicit(&of->store->view_generation, memory_order_acquire) == of->generation;
 }
 
 static daybook_status expire_source(round *of, dbk_source *source, daybook_error *error) {
@@ -419,8 +425,9 @@ static daybook_status expire_source(round *of, dbk_source *source, daybook_error
     while (status == DAYBOOK_OK && goes_on && of->steps_left > 0) {
         status = expire_step(of, source, error);
         if (of->count > 0) end_step(of);
-        goes_on = of->is_full && has_done_some(of);
+        goes_on = of->is_full && has_done_some(of) && is_current(of);
     }
+    if (!is_current(of)) note_next(of, of->now_ns); // what replaced the source is for the next round
     if (of->steps_left == 0) note_next(of, of->now_ns);
     if (status != DAYBOOK_EDAMAGED) return status;
     source->expiry.retry_ns = of->now_ns + RETRY_S * DBK_SECOND_NS;
@@ -452,6 +459,7 @@ static daybook_status age_streams(round *of, daybook_error *error) {
 static daybook_status run(round *of, daybook_error *error) {
     dbk_view *view = dbk_store_get_view(of->store);
     daybook_status status = DAYBOOK_OK;
+    of->generation = view->generation;
     for (size_t i = 0; status == DAYBOOK_OK && i < view->source_count; i++)
         status = expire_source(of, view->sources[i], error);
     dbk_view_unref(view);

@@ -384,11 +384,15 @@ static daybook_status pass_damage(daybook_store *store, daybook_status status, c
 // ---- Times to live ----------------------------------------------------------------------------------------
 
 // One that is due: into the list, unless it has to stay for now.
-static daybook_status look_at_due(removal *removed, dbk_source *source, dbk_due *due, dbk_block_view *block,
+static daybook_status look_at_due(removal *removed, const dbk_view *view, dbk_due *due, dbk_block_view *block,
                                   int64_t now_ns, dbk_may_go may_go, void *context, daybook_error *error) {
-    due->is_done = due->position < atomic_load(&removed->stream->first_position) ||
+    size_t at = dbk_view_find(view, due->position);
+    dbk_source *source = at < view->source_count ? view->sources[at] : NULL;
+    due->is_done = source == NULL || due->position < source->position_first || // merged away
+                   due->position < atomic_load(&removed->stream->first_position) ||
                    dbk_source_is_dead(source, due->position);
     if (due->is_done) return DAYBOOK_OK;
+    DBK_TRY(dbk_source_check(source, error));
     dbk_event event;
     daybook_status status = dbk_source_read(source, due->position, block, &event, error);
     if (status != DAYBOOK_OK) {
@@ -409,22 +413,25 @@ static daybook_status look_at_due(removal *removed, dbk_source *source, dbk_due 
     return DAYBOOK_OK;
 }
 
-daybook_status dbk_store_remove_due(daybook_store *store, dbk_stream *stream, dbk_source *source,
-                                    dbk_due *dues, size_t count, int64_t now_ns, dbk_may_go may_go,
-                                    void *context, daybook_error *error) {
+daybook_status dbk_store_remove_due(daybook_store *store, dbk_stream *stream, dbk_due *dues, size_t count,
+                                    int64_t now_ns, dbk_may_go may_go, void *context, daybook_error *error) {
     if (pthread_mutex_trylock(&stream->trim_lock) != 0) return DAYBOOK_OK;
+    // The source they were found in may have been replaced, and then it does not learn what is removed. Of this view all
+    // that was removed from the stream is known, as nobody else removes from it now.
+    dbk_view *view = dbk_store_get_view(store);
     removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_LIMIT};
     dbk_block_view block = {0};
     daybook_status status = DAYBOOK_OK, trimmed;
     bool is_damaged = false;
     for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
-        status = look_at_due(&removed, source, &dues[i], &block, now_ns, may_go, context, error);
+        status = look_at_due(&removed, view, &dues[i], &block, now_ns, may_go, context, error);
         bool stays = status == DAYBOOK_EDAMAGED; // what lies in other blocks may go
         if (stays) is_damaged = true;
         if (stays) status = DAYBOOK_OK;
     }
     if (status == DAYBOOK_OK && is_damaged) status = DAYBOOK_EDAMAGED;
     dbk_block_release(&block);
+    dbk_view_unref(view);
     trimmed = trim_now(&removed, status == DAYBOOK_OK ? error : NULL);
     if (trimmed == DAYBOOK_OK) {
         dbk_consumers_drop_events(store, stream, &removed.seqs);

@@ -251,9 +251,9 @@ typedef daybook_status (*dbk_may_go)(void *context, dbk_stream *stream, const db
                                      bool *may_go_out, daybook_error *error);
 /// Remove what is due of these, ascending by position, of one stream and source; is_done says of which nothing is
 /// left. Does nothing where somebody else is removing from the stream.
-daybook_status dbk_store_remove_due(daybook_store *store, dbk_stream *stream, dbk_source *source,
-                                    struct dbk_due *dues, size_t count, int64_t now_ns, dbk_may_go may_go,
-                                    void *context, daybook_error *error);
+daybook_status dbk_store_remove_due(daybook_store *store, dbk_stream *stream, struct dbk_due *dues,
+                                    size_t count, int64_t now_ns, dbk_may_go may_go, void *context,
+                                    daybook_error *error);
 /// Look at up to `count_max` of the oldest events whether max_age removes them. *is_more_out: it got on, and there is
 /// more; *next_ns_out: when there is again, INT64_MAX where there is nothing that ages.
 daybook_status dbk_store_remove_aged(daybook_store *store, dbk_stream *stream, size_t count_max,

@@ -507,6 +507,44 @@ static void readers_count_what_they_give(void **state) {
     (void)daybook_close(reader, NULL);
 }
 
+// Segments are merged while what is in them expires: each event is removed once.
+static void merges_meanwhile_do_not_count_twice(void **state) {
+    (void)state;
+    enum { BATCH = 500, BATCHES = 120 };
+    fixture at = {0};
+    daybook_open_options options;
+    daybook_open_options_init(&options);
+    options.memtable_bytes = 256 << 10;
+    assert_int_equal(daybook_open(":memory:", &options, &at.store, NULL), DAYBOOK_OK);
+    configure(&at, plain(), true);
+    static daybook_event events[BATCH];
+    for (size_t i = 0; i < BATCH; i++) {
+        daybook_event_init(&events[i]);
+        events[i].subject = daybook_text("s.x");
+    }
+    for (int i = 0; i < BATCHES; i++) {
+        for (size_t j = 0; j < BATCH; j++) events[j].ttl_s = 1 + (int64_t)(j % 2);
+        assert_int_equal(daybook_append(at.store, events, BATCH, NULL, NULL, NULL), DAYBOOK_OK);
+        if (i % 4 == 0) assert_int_equal(daybook_flush(at.store, NULL), DAYBOOK_OK);
+    }
+    (void)append(&at, "s.stays", 0);
+    daybook_stream_info info = info_of(at.store);
+    for (int tries = 0; info.message_count > 1 && tries < 300; tries++) {
+        const struct timespec pause = {.tv_nsec = 20000000};
+        (void)nanosleep(&pause, NULL);
+        if (tries % 10 == 0) (void)append(&at, "s.x", 1);
+        assert_int_equal(daybook_flush(at.store, NULL), DAYBOOK_OK); // more to merge
+        info = info_of(at.store);
+    }
+    for (int tries = 0; info_of(at.store).message_count != 1 && tries < 300; tries++) {
+        const struct timespec pause = {.tv_nsec = 20000000};
+        (void)nanosleep(&pause, NULL);
+    }
+    assert_int_equal(info_of(at.store).message_count, 1);
+    assert_int_equal(info_of(at.store).byte_count, 40 + 7 + 4);
+    assert_int_equal(daybook_close(at.store, NULL), DAYBOOK_OK);
+}
+
 // Several write the same subjects, by the real clock, while what they wrote expires.
 typedef struct writer {
     daybook_store *store;
@@ -626,6 +664,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(agrees_with_a_list_that_forgets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(readers_count_what_they_give, set_up, tear_down),
         cmocka_unit_test(all_go_beside_their_writers),
+        cmocka_unit_test(merges_meanwhile_do_not_count_twice),
         cmocka_unit_test(each_marker_once_wherever_power_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
