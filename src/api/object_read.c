@@ -131,7 +131,7 @@ static bool read_number(reader *r, const dbk_api_object *object, const dbk_api_f
 static bool read_uint(reader *r, const dbk_api_object *object, const dbk_api_field *field,
                       const json_t *value, uint64_t *out) {
     const double beyond = 18446744073709551616.0;
-    int64_t number;
+    int64_t number = 0;
     if (json_is_real(value) && json_real_value(value) >= 9223372036854775808.0 &&
         json_real_value(value) <= beyond) {
         *out = json_real_value(value) >= beyond ? UINT64_MAX : (uint64_t)json_real_value(value);

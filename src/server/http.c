@@ -115,8 +115,11 @@ static daybook_status fail_to_listen(const dbk_http_settings *settings, int fail
                             : failure == EACCES                     ? DAYBOOK_EPERMISSION
                             : settings->key != NULL && failure == 0 ? DAYBOOK_EINVALID
                                                                     : DAYBOOK_EIO;
-    return dbk_fail(error, status, "the HTTP monitor cannot listen on %s: %s; choose another address or port",
-                    settings->host,
+    char port[16] = "";
+    if (settings->port > 0) (void)snprintf(port, sizeof port, ":%d", settings->port);
+    return dbk_fail(error, status,
+                    "the HTTP monitor cannot listen on %s%s: %s; choose another address or port",
+                    settings->host, port,
                     failure != 0            ? strerror(failure)
                     : settings->key != NULL ? "its certificate or key is refused"
                                             : "its library does not say why");

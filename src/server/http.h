@@ -54,6 +54,7 @@ typedef struct dbk_http_settings {
     const daybook_allocator *allocator;
     const struct sockaddr *address; // with its port, 0: any; read during the start only
     const char *host;               // of it, for errors
+    int port;                       // the same; 0: any
     const char *key, *certificate;  // PEM; NULL: no TLS
     dbk_log *log;
     void (*serve)(void *context, dbk_http_exchange *exchange); // from several threads at once

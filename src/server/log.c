@@ -125,8 +125,8 @@ daybook_status dbk_log_configure(dbk_log *log, const dbk_log_options *options, d
 /// Under the lock. Where the new file cannot be opened the old one stays.
 static void reopen(dbk_log *log) {
     if (log->path == NULL) return;
-    daybook_file *file;
-    uint64_t size;
+    daybook_file *file = NULL;
+    uint64_t size = 0;
     if (open_file(log->vfs, log->path, &file, &size, NULL) != DAYBOOK_OK) {
         log->lost_count++;
         return;

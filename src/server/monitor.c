@@ -333,7 +333,8 @@ static daybook_status listen_there(dbk_monitor *monitor, dbk_http_settings *sett
     const dbk_listen_options *listen = &server->options->http;
     struct sockaddr_storage address;
     memset(&address, 0, sizeof address);
-    int failure = dbk_server_resolve(server, listen->host, listen->port > 0 ? listen->port : 0, &address);
+    settings->port = listen->port > 0 ? listen->port : 0;
+    int failure = dbk_server_resolve(server, listen->host, settings->port, &address);
     if (failure != 0) {
         return dbk_fail(error, DAYBOOK_ENOTFOUND,
                         "the HTTP monitor cannot listen on %s: %s; choose another address", listen->host,
@@ -383,7 +384,7 @@ static void say_where(dbk_server *server) {
 daybook_status dbk_monitor_start(dbk_server *server, daybook_error *error) {
     const dbk_options *options = server->options;
     if (options->http.port == DBK_PORT_NONE) return DAYBOOK_OK;
-    dbk_monitor *monitor;
+    dbk_monitor *monitor = NULL;
     daybook_error local; // of what may end in a warning only
     daybook_error_init(&local);
     DBK_TRY(make_monitor(server, &monitor, error));

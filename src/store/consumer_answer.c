@@ -198,7 +198,7 @@ daybook_status daybook_consumer_term(daybook_consumer *consumer, uint64_t seq, d
                                      daybook_error *error) {
     DBK_TRY(check(consumer, error));
     dbk_consumer *of = consumer->consumer;
-    dbk_advisory *advisory;
+    dbk_advisory *advisory = NULL;
     DBK_TRY(new_termination(of, seq, reason, &advisory, error));
     daybook_status status = answer(of, ANSWER_TERM, seq, 0, advisory, error);
     if (status != DAYBOOK_OK) dbk_free(of->store->allocator, advisory);
@@ -208,7 +208,7 @@ daybook_status daybook_consumer_term(daybook_consumer *consumer, uint64_t seq, d
 daybook_status daybook_consumer_term_submit(daybook_consumer *consumer, uint64_t seq, daybook_slice reason,
                                             daybook_ack_done done, void *context, daybook_error *error) {
     DBK_TRY(check_submitted(consumer, done, error));
-    dbk_advisory *advisory;
+    dbk_advisory *advisory = NULL;
     DBK_TRY(new_termination(consumer->consumer, seq, reason, &advisory, error));
     return submit_answer(consumer->consumer, ANSWER_TERM, seq, advisory, done, context, error);
 }

@@ -52,6 +52,8 @@ dbk_file_kind dbk_file_classify(const char *name, uint64_t *id_out, uint64_t *ge
         kind = DBK_FILE_JOURNAL;
     } else if (strcmp(name, "reserve") == 0) {
         kind = DBK_FILE_RESERVE;
+    } else if (strcmp(name, "commands") == 0) {
+        kind = DBK_FILE_COMMANDS;
     } else if (is_temporary(name)) {
         kind = DBK_FILE_TEMPORARY;
     } else if (dbk_manifest_parse_name(name, &id)) {
@@ -94,6 +96,7 @@ static int inspect_entry(void *context, const daybook_vfs_entry *entry) {
     case DBK_FILE_LOCK:
     case DBK_FILE_LIVE:
     case DBK_FILE_RESERVE:
+    case DBK_FILE_COMMANDS:
     case DBK_FILE_TEMPORARY:
     case DBK_FILE_DAMAGED:
         break;

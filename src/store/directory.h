@@ -14,6 +14,7 @@ typedef enum dbk_file_kind {
     DBK_FILE_LIVE,
     DBK_FILE_JOURNAL,
     DBK_FILE_RESERVE,
+    DBK_FILE_COMMANDS, // the socket of a server, made by the program (src/cli/served_socket.c)
     DBK_FILE_MANIFEST,
     DBK_FILE_SEGMENT,
     DBK_FILE_DELETIONS,

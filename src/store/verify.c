@@ -446,6 +446,7 @@ static int look_at_name(void *context, const daybook_vfs_entry *entry) {
     case DBK_FILE_LOCK:
     case DBK_FILE_LIVE:
     case DBK_FILE_RESERVE:
+    case DBK_FILE_COMMANDS:
     case DBK_FILE_JOURNAL:
     case DBK_FILE_DAMAGED:
         break;

@@ -212,7 +212,8 @@ class Commands(Served):
             self.fails(UNAVAILABLE, *words, says=f"daybook serve has it (process {self.server.process.pid})")
             self.assertLess(time.monotonic() - begun, 3)
         self.ok("repair", "--dry-run")
-        self.ok("verify")
+        result = self.ok("verify")
+        self.assertNotIn("not a file of the store", result.out + result.err)
 
     def test_projections_beside_the_server(self):
         said = json.loads(self.ok("info", "--build", "--json").out)
