@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// A histogram of times, its buckets a 64th of a power of two wide. See latencies.h.
 #include "latencies.h"
 
 // 64 buckets to each power of two.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// A connection of the generator: what is sent is gathered, what comes is parsed where it lies. See client.h.
 #define _POSIX_C_SOURCE 200809L
 #include "client.h"
 

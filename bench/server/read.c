@@ -48,7 +48,13 @@ static uint64_t reply_number(const message *of, unsigned from_end) {
 
 // "NATS/1.0 100 …": the code; 0: no status.
 static int status_of(const message *of) {
-    return of->headers_size > 12 && of->headers[8] == ' ' ? atoi(of->headers + 9) : 0;
+    if (of->headers_size <= 12 || of->headers[8] != ' ') return 0;
+    int code = 0;
+    for (const char *digit = of->headers + 9; digit < of->headers + 12; digit++) {
+        if (*digit < '0' || *digit > '9') return 0;
+        code = code * 10 + (*digit - '0');
+    }
+    return code;
 }
 
 // Flow control and heartbeats of a consumer that pushes.

@@ -27,6 +27,7 @@ static const char snapshots_prefix[] = "$KV.SNAPSHOTS.";
 struct dbk_trim_request {
     struct dbk_trim_request *next;
     uint64_t trim_from; // at or before the event it is for
+    bool only_subject;
     size_t subject_size;
     char subject[];
 };
@@ -261,10 +262,10 @@ static daybook_status trim_subject(daybook_store *store, dbk_stream *stream, dbk
 }
 
 static daybook_status trim_locked(daybook_store *store, dbk_stream *stream, dbk_slice subject,
-                                  daybook_error *error) {
+                                  bool only_subject, daybook_error *error) {
     if (atomic_load(&stream->removed)) return DAYBOOK_OK;
     if (subject.size > 0) DBK_TRY(trim_subject(store, stream, subject, error));
-    return trim_oldest(store, stream, error);
+    return only_subject ? DAYBOOK_OK : trim_oldest(store, stream, error);
 }
 
 void dbk_stream_lock_trim(dbk_stream *stream) {
@@ -292,8 +293,8 @@ void dbk_stream_unlock_trim(daybook_store *store, dbk_stream *stream) {
             struct dbk_trim_request *next = request->next;
             daybook_error error;
             daybook_error_init(&error);
-            if (trim_locked(store, stream, daybook_bytes(request->subject, request->subject_size), &error) !=
-                DAYBOOK_OK) {
+            dbk_slice subject = daybook_bytes(request->subject, request->subject_size);
+            if (trim_locked(store, stream, subject, request->only_subject, &error) != DAYBOOK_OK) {
                 dbk_commit_owe_trim(store, request->trim_from);
                 dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error.message);
             }
@@ -304,14 +305,15 @@ void dbk_stream_unlock_trim(daybook_store *store, dbk_stream *stream) {
     }
 }
 
-daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject,
-                              daybook_error *error) {
+static daybook_status trim(daybook_store *store, dbk_stream *stream, dbk_slice subject, bool only_subject,
+                           daybook_error *error) {
     if (pthread_mutex_trylock(&stream->trim_lock) != 0) {
         struct dbk_trim_request *request = dbk_alloc(store->allocator, sizeof *request + subject.size);
         if (request == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory trimming a stream");
         pthread_mutex_lock(&store->state_lock);
         request->trim_from = dbk_commit_trim_from(store);
         pthread_mutex_unlock(&store->state_lock);
+        request->only_subject = only_subject;
         request->subject_size = subject.size;
         if (subject.size > 0) memcpy(request->subject, subject.data, subject.size);
         pthread_mutex_lock(&store->removal_lock);
@@ -323,9 +325,19 @@ daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slic
         dbk_stream_unlock_trim(store, stream);
         return DAYBOOK_OK;
     }
-    daybook_status status = trim_locked(store, stream, subject, error);
+    daybook_status status = trim_locked(store, stream, subject, only_subject, error);
     dbk_stream_unlock_trim(store, stream);
     return status;
+}
+
+daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject,
+                              daybook_error *error) {
+    return trim(store, stream, subject, false, error);
+}
+
+daybook_status dbk_store_trim_subject(daybook_store *store, dbk_stream *stream, dbk_slice subject,
+                                      daybook_error *error) {
+    return trim(store, stream, subject, true, error);
 }
 
 // The trim lock is held.

@@ -239,6 +239,10 @@ void dbk_store_apply_remove(daybook_store *store, const dbk_remove *remove);
 /// lock on return.
 daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject,
                               daybook_error *error);
+/// Enforce the limit per subject alone: for who trims many subjects before the stream as a whole, which would remove
+/// events in favour of others that go anyway.
+daybook_status dbk_store_trim_subject(daybook_store *store, dbk_stream *stream, dbk_slice subject,
+                                      daybook_error *error);
 /// Remove the live events of a stream from seq_first to seq_last that `may_go` (NULL: all of them), as limits
 /// do. Waits for others who remove from the stream: not for the commit thread.
 daybook_status dbk_store_remove_settled(daybook_store *store, dbk_stream *stream, uint64_t seq_first,

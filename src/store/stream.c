@@ -215,7 +215,7 @@ daybook_status dbk_stream_trim_subjects(daybook_store *store, dbk_stream *stream
     daybook_recorded_event event;
     daybook_status status;
     while ((status = daybook_cursor_next(cursor, 0, &event, error)) == DAYBOOK_OK)
-        if ((status = dbk_store_trim(store, stream, event.event.subject, error)) != DAYBOOK_OK) break;
+        if ((status = dbk_store_trim_subject(store, stream, event.event.subject, error)) != DAYBOOK_OK) break;
     daybook_cursor_close(cursor);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }

@@ -235,9 +235,31 @@ static void snapshots_stored_while_they_are_looked_for_are_counted_once(void **s
     assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
 }
 
+// First what each subject has too much goes, then what the stream as a whole still has: none goes for one that goes anyway.
+static void an_update_of_two_limits_removes_no_more_than_they_ask(void **state) {
+    (void)state;
+    daybook_store *store = NULL;
+    assert_int_equal(daybook_open(":memory:", NULL, &store, NULL), DAYBOOK_OK);
+    static const char *const subjects[] = {"two.1.a", "two.1.a", "two.2.b", "two.2.b"};
+    for (size_t i = 0; i < 4; i++) assert_int_equal(append_one(store, subjects[i]), DAYBOOK_OK);
+    daybook_stream_info *info = NULL;
+    assert_int_equal(daybook_stream_get_info(store, daybook_text("TWO"), &info, NULL), DAYBOOK_OK);
+    daybook_stream_config config = info->config;
+    config.max_msgs = 2;
+    config.max_msgs_per_subject = 1;
+    assert_int_equal(daybook_stream_update(store, &config, NULL), DAYBOOK_OK);
+    daybook_stream_info_release(store, info);
+    assert_int_equal(daybook_stream_get_info(store, daybook_text("TWO"), &info, NULL), DAYBOOK_OK);
+    assert_int_equal(info->message_count, 2);
+    assert_int_equal(info->first_seq, 2);
+    daybook_stream_info_release(store, info);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_purge_that_fails_half_way_says_what_it_removed),
+        cmocka_unit_test(an_update_of_two_limits_removes_no_more_than_they_ask),
         cmocka_unit_test(snapshots_stored_while_they_are_looked_for_are_counted_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
