@@ -269,13 +269,13 @@ daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *confi
 
 // What versions added; false where it cannot be so.
 static bool read_added(dbk_reader *reader, uint8_t version, daybook_stream_config *config) {
+    bool has_ttl_flag = (config->flags & DAYBOOK_STREAM_ALLOW_TTL) != 0;
+    if (has_ttl_flag != (version >= STREAM_VALUE_TTL)) return false;
     if (version == STREAM_VALUE_VERSION) return true;
     config->retention = dbk_read_u8(reader);
     if (version == STREAM_VALUE_RETENTION) return config->retention != DAYBOOK_RETENTION_LIMITS;
     config->first_seq = dbk_read_varint(reader);
     config->attributes = dbk_read_text(reader);
-    bool has_ttl_flag = (config->flags & DAYBOOK_STREAM_ALLOW_TTL) != 0;
-    if (has_ttl_flag != (version >= STREAM_VALUE_TTL)) return false;
     uint64_t ttl_s = has_ttl_flag ? dbk_read_varint(reader) : 0;
     if (ttl_s > DAYBOOK_TTL_S_MAX) return false;
     config->delete_marker_ttl_s = (int64_t)ttl_s;
