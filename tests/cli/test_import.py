@@ -21,7 +21,7 @@ import time
 import unittest
 from xml.sax.saxutils import quoteattr
 
-from support import CONFLICT, ERROR, FINE, USAGE, Case, main
+from support import CONFLICT, ERROR, FINE, SERVED, USAGE, Case, main
 
 SHARED_DATA = pathlib.Path(os.environ.get("DAYBOOK_TEST_DATA", pathlib.Path(__file__).parents[3] / "shared" / "data"))
 
@@ -480,6 +480,7 @@ class Demo(Case):
         self.fails(USAGE, "demo", "shop", "--orders", 0)
 
 
+@unittest.skipIf(SERVED, "a measurement makes stores of its own")
 class Bench(Case):
     MEMBERS = {"row", "value", "unit", "p50", "p99", "p999", "floor", "ratio", "target", "met"}
 

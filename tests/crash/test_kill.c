@@ -14,7 +14,7 @@
 //
 // Now and then the child is stopped for a while (SIGSTOP) before its end.
 //
-// DAYBOOK_SEED, DAYBOOK_CYCLES (default: as many as fit into DAYBOOK_SECONDS, default 30)
+// DAYBOOK_SEED, DAYBOOK_CYCLES (default: as many as fit into DAYBOOK_SECONDS, default 20)
 #define _DEFAULT_SOURCE // usleep
 
 #include <errno.h>
@@ -465,7 +465,7 @@ static uint64_t run_cycle(random_source *random) {
 
 int main(void) {
     real_seed = number_from("DAYBOOK_SEED", (uint64_t)time(NULL));
-    uint64_t cycles = number_from("DAYBOOK_CYCLES", 0), seconds = number_from("DAYBOOK_SECONDS", 30);
+    uint64_t cycles = number_from("DAYBOOK_CYCLES", 0), seconds = number_from("DAYBOOK_SECONDS", 20);
     random_source random;
     random_init(&random, real_seed);
     printf("seed %" PRIu64 "\n", real_seed);

@@ -7,7 +7,7 @@
 // a third of the seeds then has background threads, and does not repeat exactly.
 //
 // DAYBOOK_SEED   first seed; default: from the clock, printed
-// DAYBOOK_SEEDS  how many; default: as many as fit into DAYBOOK_SECONDS (default 30)
+// DAYBOOK_SEEDS  how many; default: as many as fit into DAYBOOK_SECONDS (default 20, instrumented 12)
 // DAYBOOK_STEPS  operations of one seed; default 1,500
 // DAYBOOK_TRACE  set: says what each operation changes
 // DAYBOOK_CHECK_EACH  set: compares everything after each operation (and what the seed does stays the same)
@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/slow_build.h"
 #include "model/driver.h"
 
 static uint64_t number(const char *name, uint64_t otherwise) {
@@ -83,7 +84,7 @@ int main(int argument_count, char **arguments) {
     const char *name = argument_count == 0 ? "" : strrchr(arguments[0], '/');
     bool has_faults = strstr(name != NULL ? name : arguments[0], "test_model_faults") != NULL;
     uint64_t seed = number("DAYBOOK_SEED", (uint64_t)time(NULL) * 1000);
-    uint64_t seeds = number("DAYBOOK_SEEDS", 0), seconds = number("DAYBOOK_SECONDS", 30);
+    uint64_t seeds = number("DAYBOOK_SEEDS", 0), seconds = number("DAYBOOK_SECONDS", IS_SLOW_BUILD ? 12 : 20);
     uint64_t steps = number("DAYBOOK_STEPS", 1500), done = 0;
     driver_counts sum;
     memset(&sum, 0, sizeof sum);

@@ -15,7 +15,7 @@
 // the store is opened again, and direct reads see the disk at once.
 //
 // DAYBOOK_SEED    default: from the clock, printed
-// DAYBOOK_STRIDE  every how manyth N; default 10, instrumented 30, from a random one on; 1: all
+// DAYBOOK_STRIDE  every how manyth N; default 10, instrumented 70, from a random one on; 1: all
 // DAYBOOK_CASE    end behind this case, as a failure names it (with its seed and stride)
 #include <errno.h>
 #include <inttypes.h>
@@ -277,7 +277,7 @@ static void run_faults(run *whole, size_t lead, size_t step, const shown *before
 
 int main(void) {
     run whole = {.seed = number_from("DAYBOOK_SEED", (uint64_t)time(NULL)),
-                 .stride = number_from("DAYBOOK_STRIDE", IS_SLOW_BUILD ? 30 : 10),
+                 .stride = number_from("DAYBOOK_STRIDE", IS_SLOW_BUILD ? 70 : 10),
                  .last_case = number_from("DAYBOOK_CASE", 0)};
     printf("DAYBOOK_SEED=%" PRIu64 " DAYBOOK_STRIDE=%" PRIu64 "\n", whole.seed, whole.stride);
     (void)fflush(stdout);

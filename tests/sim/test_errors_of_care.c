@@ -10,7 +10,7 @@
 //   - no file and no map is left open
 //
 // DAYBOOK_SEED    default: from the clock, printed
-// DAYBOOK_STRIDE  every how manyth N; default 7, instrumented 28, from a random one on; twice that for a rebuild, which
+// DAYBOOK_STRIDE  every how manyth N; default 7, instrumented 50, from a random one on; twice that for a rebuild, which
 //                 makes more calls than all else, and a third of it for the others
 // DAYBOOK_CASE    end behind this case, as a failure names it (with its seed and stride)
 #include <errno.h>
@@ -270,7 +270,7 @@ static bool run_case(phase *in, dbk_sim *disk, const dbk_sim_fault *fault, chanc
 
 int main(void) {
     uint64_t seed = number_from("DAYBOOK_SEED", (uint64_t)time(NULL)),
-             stride = number_from("DAYBOOK_STRIDE", IS_SLOW_BUILD ? 28 : 7),
+             stride = number_from("DAYBOOK_STRIDE", IS_SLOW_BUILD ? 50 : 7),
              last_case = number_from("DAYBOOK_CASE", 0);
     printf("DAYBOOK_SEED=%" PRIu64 " DAYBOOK_STRIDE=%" PRIu64 "\n", seed, stride);
     (void)fflush(stdout);

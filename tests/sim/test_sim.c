@@ -9,7 +9,7 @@
 // seed does not repeat exactly.
 //
 // DAYBOOK_SEED   first seed; default: from the clock, printed
-// DAYBOOK_SEEDS  how many; default: as many as fit into DAYBOOK_SECONDS (default 30)
+// DAYBOOK_SEEDS  how many; default: as many as fit into DAYBOOK_SECONDS (default 20, instrumented 12)
 // DAYBOOK_CRASHES  crashes of one seed; default 12
 // DAYBOOK_TRACE  set: says what each operation changes
 // DAYBOOK_CHECK_EACH  set: compares everything after each operation
@@ -18,6 +18,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/slow_build.h"
 #include "model/driver.h"
 
 enum { CRASHES_IN_RECOVERY_MAX = 3, STEPS_BETWEEN_MAX = 400 };
@@ -138,7 +139,7 @@ static void run(uint64_t seed, uint64_t crashes, tally *sum) {
 
 int main(void) {
     uint64_t seed = number("DAYBOOK_SEED", (uint64_t)time(NULL) * 1000);
-    uint64_t seeds = number("DAYBOOK_SEEDS", 0), seconds = number("DAYBOOK_SECONDS", 30);
+    uint64_t seeds = number("DAYBOOK_SEEDS", 0), seconds = number("DAYBOOK_SECONDS", IS_SLOW_BUILD ? 12 : 20);
     uint64_t crashes = number("DAYBOOK_CRASHES", 12), done = 0;
     tally sum;
     memset(&sum, 0, sizeof sum);
