@@ -17,7 +17,7 @@
 // The store is broken twice over: closed, and as a killed process leaves it.
 //
 // DAYBOOK_SEED    where sampling begins; default: from the clock, printed
-// DAYBOOK_STRIDE  every how manyth byte; default 151, instrumented 1201; 1: all (of the pages of
+// DAYBOOK_STRIDE  every how manyth byte; default 151, instrumented 2401; 1: all (of the pages of
 // the
 //                 journal that are not in use, a few)
 // DAYBOOK_TRACE   set: names each case before it runs
@@ -706,7 +706,7 @@ static void print(const char *kind, const char *store, const counts *sum) {
 
 int main(void) {
     uint64_t seed = number_from("DAYBOOK_SEED", (uint64_t)time(NULL));
-    uint64_t stride = number_from("DAYBOOK_STRIDE", IS_SLOW_BUILD ? 1201 : 151);
+    uint64_t stride = number_from("DAYBOOK_STRIDE", IS_SLOW_BUILD ? 2401 : 151);
     (void)mallopt(M_MMAP_THRESHOLD, 256 << 20); // buffers of whole files come and go
     (void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
     printf("DAYBOOK_SEED=%" PRIu64 "\n", seed);
