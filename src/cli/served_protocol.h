@@ -46,7 +46,6 @@ enum cli_served_refusal {
     CLI_SERVED_REFUSED_VERSION = 1,
     CLI_SERVED_REFUSED_BUSY,
     CLI_SERVED_REFUSED_ENDING,
-    CLI_SERVED_REFUSED_USER,
 };
 
 enum cli_served_source {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading blocks of a configuration by tables: a row for each key says what kind of value it takes and where
-// that goes. Only for options*.c.
+// that goes. Only for the files of this folder.
 #ifndef DBK_OPTIONS_READER_H
 #define DBK_OPTIONS_READER_H
 

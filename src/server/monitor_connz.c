@@ -309,7 +309,7 @@ static void send_page(dbk_page *page, const dbk_monitor_snapshot *snapshot, cons
     dbk_page_send(page, dbk_members_end(&members));
 }
 
-/// `room` for as many rows and, behind them, numbers as there are connections.
+/// `rows`: room for as many as there are connections and, behind them, as many numbers.
 static void make_page(dbk_page *page, const dbk_monitor_snapshot *snapshot, const connz_request *request,
                       connection_row *rows) {
     size_t total = request->is_of_others ? 0 : snapshot->connection_count;

@@ -35,7 +35,7 @@ bool dbk_page_is_recent(const dbk_page *page);
 uint64_t dbk_page_slice_count(const dbk_page *page);
 /// The server ends: whatever takes long should give up.
 bool dbk_page_is_late(const dbk_page *page);
-/// Share of processors used since it was last asked, in percent as nats-server has it; and resident memory.
+/// Share of processors used since it was last asked, in percent as nats-server has it.
 double dbk_page_processor_percent(dbk_page *page);
 /// How often each page was asked for.
 size_t dbk_page_request_count(const dbk_page *page, size_t index, const char **path_out);
