@@ -59,11 +59,6 @@ void dbk_js_call_fail_status(dbk_js_call *call, daybook_status status, const day
 /// Handler of $JS.API.> and $JS.<domain>.API.>; the context is a dbk_jetstream.
 void dbk_js_serve_api(void *context, dbk_client *from, const dbk_message *message);
 
-/// Streams whose name begins with '$' are the store's own: nobody sees them.
-static inline bool dbk_js_is_hidden(dbk_slice stream) {
-    return stream.size > 0 && *(const char *)stream.data == '$';
-}
-
 // stream_api.c
 void dbk_js_stream_create(dbk_js_call *call);
 void dbk_js_stream_update(dbk_js_call *call);

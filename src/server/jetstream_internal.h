@@ -6,7 +6,9 @@
 //   rewrite.c        subjects transformed, messages republished
 //   batch.c          several publishes that are stored all or none
 //   api_call.c       requests on $JS.API.>: which handler, its job, its answer
-//   stream_api.c consumer_api.c message_api.c direct.c    the handlers
+//   stream_api.c consumer_api.c message_api.c direct.c    the handlers; page.c: lists of names for them
+//   usage.c          what all streams take, against the bounds of the server and the account
+//   catalogue.c      streams that are added, changed or removed beside the API
 //   group.c          priority groups: which pull may have messages
 //   delivery.c       from a consumer of the store to whoever asked (pull.c) or listens (push.c)
 //   ack.c            $JS.ACK.>
@@ -36,6 +38,11 @@ typedef struct dbk_js_last dbk_js_last;
 typedef struct dbk_js_pull dbk_js_pull;
 typedef struct dbk_js_push dbk_js_push;
 typedef struct dbk_js_delivery dbk_js_delivery;
+
+/// Streams whose name begins with '$' are the store's own: nobody sees them, and they count for nobody.
+static inline bool dbk_js_is_hidden(dbk_slice stream) {
+    return stream.size > 0 && *(const char *)stream.data == '$';
+}
 
 /// What options say and a reload changes. The loop's; a call takes them along to its worker.
 typedef struct dbk_js_settings {

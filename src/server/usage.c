@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "base/time.h"
 #include "daybook/stream.h"
-#include "server/server.h"
+#include "server/jetstream_internal.h"
 
 enum { RECOUNT_SHARE = 20 }; // a twentieth of the time at most is spent with adding up
 static const int64_t stale_ns = DBK_SECOND_NS;
@@ -30,11 +30,6 @@ void dbk_js_usage_set_room(dbk_js_usage *usage, const dbk_js_room *server_room,
     pthread_mutex_unlock(&usage->lock);
 }
 
-// Streams of the store itself, whose names begin with '$', are nobody's.
-static bool is_counted(const daybook_stream_config *config) {
-    return config->name.size > 0 && *(const char *)config->name.data != '$';
-}
-
 static dbk_js_storage storage_of(const daybook_stream_config *config) {
     return config->storage == DAYBOOK_STORAGE_MEMORY ? DBK_JS_MEMORY : DBK_JS_FILES;
 }
@@ -43,7 +38,7 @@ static dbk_js_storage storage_of(const daybook_stream_config *config) {
 
 static int add_stored(void *context, const daybook_stream_info *info) {
     uint64_t *bytes = context;
-    if (is_counted(&info->config)) bytes[storage_of(&info->config)] += info->byte_count;
+    if (!dbk_js_is_hidden(info->config.name)) bytes[storage_of(&info->config)] += info->byte_count;
     return 0;
 }
 
@@ -123,7 +118,7 @@ typedef struct dbk_js_promises {
 static int add_promised(void *context, const daybook_stream_info *info) {
     dbk_js_promises *promises = context;
     const daybook_stream_config *config = &info->config;
-    if (!is_counted(config) || storage_of(config) != promises->storage || config->max_bytes == 0 ||
+    if (dbk_js_is_hidden(config->name) || storage_of(config) != promises->storage || config->max_bytes == 0 ||
         dbk_slice_equal(config->name, promises->except))
         return 0;
     promises->bytes += config->max_bytes;
