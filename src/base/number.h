@@ -25,6 +25,11 @@ bool dbk_decimal_parse(dbk_slice text, uint64_t *number_out);
 /// The same with or without a '-' in front, from -2^63 to 2^63 - 1.
 bool dbk_decimal_parse_signed(dbk_slice text, int64_t *number_out);
 
+/// A number of which a negative one says as much as none.
+static inline uint64_t dbk_at_least_none(int64_t number) {
+    return number > 0 ? (uint64_t)number : 0;
+}
+
 enum { DBK_GO_DURATION_TEXT_SIZE = 32 };
 /// As Go prints it: "1m0s", "1.5s", "250ms", "0s". NUL-terminated; returns the size without it.
 size_t dbk_go_duration_format(int64_t duration_ns, char text_out[DBK_GO_DURATION_TEXT_SIZE]);

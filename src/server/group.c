@@ -17,10 +17,6 @@
 enum { LOOK_AGAIN_MS = 100, PRIORITY_MAX = 9 };
 #define PIN_TIMEOUT_MAX_NS (INT64_C(100) * 365 * 86400 * DBK_SECOND_NS)
 
-static dbk_server *server_of(const dbk_js_consumer *consumer) {
-    return consumer->stream->jetstream->server;
-}
-
 static bool is_pinning(const dbk_js_consumer *consumer) {
     return consumer->rules.priority_policy == DBK_API_PRIORITY_PINNED_CLIENT;
 }
@@ -41,12 +37,8 @@ static bool has_group(const dbk_js_consumer *consumer, dbk_slice name) {
 static void start_pin_timer(dbk_js_consumer *consumer) {
     int64_t timeout_ns = consumer->rules.priority_timeout_ns;
     if (timeout_ns <= 0) return;
-    dbk_server_start_timer(server_of(consumer), &consumer->pin_timer,
+    dbk_server_start_timer(dbk_js_server_of(consumer), &consumer->pin_timer,
                            timeout_ns < PIN_TIMEOUT_MAX_NS ? timeout_ns : PIN_TIMEOUT_MAX_NS);
-}
-
-static uint64_t at_least_none(int64_t number) {
-    return number > 0 ? (uint64_t)number : 0;
 }
 
 const char *dbk_js_group_read(dbk_js_consumer *consumer, const dbk_api_pull_request *request,
@@ -66,8 +58,8 @@ const char *dbk_js_group_read(dbk_js_consumer *consumer, const dbk_api_pull_requ
     if (request->id.size > 0 && !dbk_slice_equal(request->id, daybook_text(consumer->pin.id)))
         return "423 Nats-Pin-Id mismatch";
     memcpy(group_out->name, request->group.data, request->group.size);
-    group_out->min_pending = at_least_none(request->min_pending);
-    group_out->min_ack_pending = at_least_none(request->min_ack_pending);
+    group_out->min_pending = dbk_at_least_none(request->min_pending);
+    group_out->min_ack_pending = dbk_at_least_none(request->min_ack_pending);
     group_out->priority = policy == DBK_API_PRIORITY_PRIORITIZED ? (int)request->priority : 0;
     group_out->is_pinned = request->id.size > 0;
     if (group_out->is_pinned) start_pin_timer(consumer);
@@ -99,7 +91,8 @@ bool dbk_js_group_is_exclusive(const dbk_js_consumer *consumer) {
 void dbk_js_group_look_again(dbk_js_consumer *consumer) {
     if (consumer->rules.priority_policy != DBK_API_PRIORITY_OVERFLOW) return;
     consumer->counts_are_fresh = false;
-    dbk_server_start_timer(server_of(consumer), &consumer->due_timer, LOOK_AGAIN_MS * DBK_MILLISECOND_NS);
+    dbk_server_start_timer(dbk_js_server_of(consumer), &consumer->due_timer,
+                           LOOK_AGAIN_MS * DBK_MILLISECOND_NS);
 }
 
 // ---- Pins -------------------------------------------------------------------------------------------------
@@ -120,7 +113,7 @@ void dbk_js_group_plan_pin(dbk_js_consumer *consumer, dbk_js_plan *plan) {
     if (*consumer->pin.id != '\0') {
         memcpy(plan->pin_id, consumer->pin.id, sizeof plan->pin_id);
     } else {
-        make_id(server_of(consumer), plan->pin_id);
+        make_id(dbk_js_server_of(consumer), plan->pin_id);
     }
 }
 
@@ -142,7 +135,7 @@ void dbk_js_group_note_given(dbk_js_consumer *consumer, const dbk_js_plan *plan,
     consumer->ack_pending_count++;
     if (!is_pinning(consumer) || *consumer->pin.id != '\0') return;
     dbk_js_pin pin = {.generation = consumer->pin.generation,
-                      .pinned_ns = dbk_server_clock_ns(server_of(consumer))};
+                      .pinned_ns = dbk_server_clock_ns(dbk_js_server_of(consumer))};
     memcpy(pin.id, plan->pin_id, sizeof pin.id);
     memcpy(pin.group, group->name, sizeof pin.group);
     set_pin(consumer, &pin);
@@ -154,7 +147,7 @@ void dbk_js_group_note_given(dbk_js_consumer *consumer, const dbk_js_plan *plan,
 void dbk_js_unpin(dbk_js_consumer *consumer, const char *reason) {
     if (*consumer->pin.id == '\0') return;
     dbk_js_pin before = consumer->pin;
-    dbk_server_stop_timer(server_of(consumer), &consumer->pin_timer);
+    dbk_server_stop_timer(dbk_js_server_of(consumer), &consumer->pin_timer);
     set_pin(consumer, &(dbk_js_pin){.generation = before.generation + 1});
     dbk_js_end_pinned_pulls(consumer, dbk_status_block(DBK_STATUS_WRONG_PIN_ID));
     dbk_js_advise_of_pin(consumer, before.group, NULL, reason);

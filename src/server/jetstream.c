@@ -435,20 +435,16 @@ static char *join_groups(const daybook_allocator *allocator, const dbk_api_texts
     return joined;
 }
 
-static uint64_t at_least_none(int64_t number) {
-    return number > 0 ? (uint64_t)number : 0;
-}
-
 daybook_status dbk_js_read_rules(const daybook_allocator *allocator, const dbk_api_consumer_config *config,
                                  dbk_js_opened *opened_out) {
     *opened_out = (dbk_js_opened){.rules = {.ack_policy = config->ack_policy,
                                             .is_ephemeral = config->durable_name.size == 0,
                                             .headers_only = config->headers_only,
                                             .flow_control = config->flow_control,
-                                            .max_waiting = at_least_none(config->max_waiting),
-                                            .max_batch = at_least_none(config->max_batch),
+                                            .max_waiting = dbk_at_least_none(config->max_waiting),
+                                            .max_batch = dbk_at_least_none(config->max_batch),
                                             .max_expires_ns = config->max_expires_ns,
-                                            .max_bytes = at_least_none(config->max_bytes),
+                                            .max_bytes = dbk_at_least_none(config->max_bytes),
                                             .inactive_threshold_ns = config->inactive_threshold_ns,
                                             .idle_heartbeat_ns = config->idle_heartbeat_ns,
                                             .rate_limit_bps = config->rate_limit_bps,

@@ -282,6 +282,10 @@ struct dbk_js_consumer {
     int64_t used_ns; // when last
 };
 
+static inline dbk_server *dbk_js_server_of(const dbk_js_consumer *consumer) {
+    return consumer->stream->jetstream->server;
+}
+
 /// Borrowed; NULL: it has no place here, which says nothing about the store.
 dbk_js_consumer *dbk_js_find_consumer(const dbk_jetstream *jetstream, dbk_slice stream, dbk_slice name);
 /// The same, and it gets a place where it has none: CLOSED. NULL: memory is out.

@@ -55,10 +55,6 @@ static dbk_slice reply_of(const dbk_js_pull *pull) {
     return daybook_bytes(pull->reply, pull->reply_size);
 }
 
-static dbk_server *server_of(const dbk_js_consumer *consumer) {
-    return consumer->stream->jetstream->server;
-}
-
 // ---- The list ---------------------------------------------------------------------------------------------
 
 // Behind `before`; NULL: at the head.
@@ -117,7 +113,7 @@ static void forget(dbk_js_consumer *consumer, dbk_js_pull *pull) {
 
 // By a connection that may have it: a stream that captures the inbox would keep a request waiting for ever.
 static bool is_listened_to(const dbk_js_consumer *consumer, const dbk_js_pull *pull) {
-    return dbk_route_is_wanted(server_of(consumer), reply_of(pull));
+    return dbk_route_is_wanted(dbk_js_server_of(consumer), reply_of(pull));
 }
 
 // Each request once, in order: those for which `ends` says so leave the list.
@@ -138,7 +134,7 @@ static void sweep(dbk_js_consumer *consumer, bool (*ends)(dbk_js_consumer *consu
 // ---- What requests are told -------------------------------------------------------------------------------
 
 static void tell(const dbk_js_consumer *consumer, dbk_slice reply, dbk_slice block) {
-    (void)dbk_server_reply(server_of(consumer), reply, block, daybook_bytes(NULL, 0));
+    (void)dbk_server_reply(dbk_js_server_of(consumer), reply, block, daybook_bytes(NULL, 0));
 }
 
 // A status with how much of the request is left.
@@ -164,11 +160,11 @@ static void start_timer(dbk_js_consumer *consumer, const dbk_js_pull *pull) {
                                                                  : pull->heartbeat_at_ns;
     if (due_ns == INT64_MAX) return;
     if (consumer->pull_timer.is_active && consumer->pull_timer.due_ns <= due_ns) return;
-    dbk_timer_start_at(&server_of(consumer)->timers, &consumer->pull_timer, due_ns);
+    dbk_timer_start_at(&dbk_js_server_of(consumer)->timers, &consumer->pull_timer, due_ns);
 }
 
 static bool ends_by_time(dbk_js_consumer *consumer, dbk_js_pull *pull) {
-    int64_t now_ns = dbk_server_now_ns(server_of(consumer));
+    int64_t now_ns = dbk_server_now_ns(dbk_js_server_of(consumer));
     if (pull->expires_at_ns <= now_ns && consumer->delivery == NULL) {
         tell_left(consumer, pull, dbk_status_line(DBK_STATUS_REQUEST_TIMEOUT));
         return true;
@@ -185,7 +181,7 @@ void dbk_js_check_pulls(dbk_js_consumer *consumer) {
     if (consumer->first_pull == NULL) return;
     sweep(consumer, ends_by_time);
     if (consumer->delivery != NULL) return; // its end comes back here
-    dbk_server_stop_timer(server_of(consumer), &consumer->pull_timer);
+    dbk_server_stop_timer(dbk_js_server_of(consumer), &consumer->pull_timer);
     for (const dbk_js_pull *pull = consumer->first_pull; pull != NULL; pull = pull->next)
         start_timer(consumer, pull);
 }
@@ -269,7 +265,8 @@ static void note_given(dbk_js_consumer *consumer, dbk_js_pull *pull, uint64_t si
     pull->given++;
     pull->bytes_left -= size < pull->bytes_left ? size : pull->bytes_left;
     if (pull->heartbeat_ns > 0)
-        pull->heartbeat_at_ns = dbk_time_after(dbk_server_now_ns(server_of(consumer)), pull->heartbeat_ns);
+        pull->heartbeat_at_ns =
+            dbk_time_after(dbk_server_now_ns(dbk_js_server_of(consumer)), pull->heartbeat_ns);
     if (pull->left == 0 || (pull->has_max_bytes && pull->bytes_left == 0)) {
         forget(consumer, pull);
     } else if (pull->has_max_bytes) {
@@ -303,7 +300,7 @@ bool dbk_js_give_to_pull(dbk_js_consumer *consumer, const dbk_js_plan *plan,
     for (;;) {
         dbk_js_pull *pull = next_taker(consumer, size);
         if (pull == NULL) return false;
-        if (dbk_route_to(server_of(consumer), reply_of(pull), &outgoing->message) > 0) {
+        if (dbk_route_to(dbk_js_server_of(consumer), reply_of(pull), &outgoing->message) > 0) {
             dbk_js_group_note_given(consumer, plan, &pull->group);
             note_given(consumer, pull, size);
             return true;
@@ -335,7 +332,7 @@ void dbk_js_end_pinned_pulls(dbk_js_consumer *consumer, dbk_slice status_block) 
 }
 
 void dbk_js_end_pulls(dbk_js_consumer *consumer, dbk_slice status_block) {
-    dbk_server_stop_timer(server_of(consumer), &consumer->pull_timer);
+    dbk_server_stop_timer(dbk_js_server_of(consumer), &consumer->pull_timer);
     while (consumer->first_pull != NULL) {
         dbk_js_pull *pull = take_first(consumer);
         tell(consumer, reply_of(pull), status_block);
@@ -389,7 +386,7 @@ static bool has_room(dbk_js_consumer *consumer, const dbk_api_pull_request *requ
 
 static void wait_for_messages(dbk_js_consumer *consumer, const dbk_api_pull_request *request,
                               const dbk_js_group_request *group, dbk_slice reply) {
-    int64_t now_ns = dbk_server_now_ns(server_of(consumer));
+    int64_t now_ns = dbk_server_now_ns(dbk_js_server_of(consumer));
     int64_t heartbeat_ns = request->idle_heartbeat_ns;
     if (heartbeat_ns > 0 && heartbeat_ns < heartbeat_min_ns) heartbeat_ns = heartbeat_min_ns;
     dbk_js_pull *pull = dbk_alloc(consumer->stream->jetstream->allocator, sizeof *pull + reply.size);
@@ -433,7 +430,7 @@ void dbk_js_begin_pull(dbk_js_consumer *consumer, dbk_slice reply, dbk_slice bod
         return;
     }
     if (body.size > REQUEST_SIZE_MAX) {
-        tell_too_long(server_of(consumer), reply);
+        tell_too_long(dbk_js_server_of(consumer), reply);
         return;
     }
     if (dbk_arena_new(jetstream->allocator, ARENA_CHUNK, &arena) != DAYBOOK_OK) return;
@@ -453,7 +450,7 @@ void dbk_js_begin_pull(dbk_js_consumer *consumer, dbk_slice reply, dbk_slice bod
 
 static void keep(dbk_js_consumer *consumer, dbk_client *from, const dbk_message *message) {
     if (message->payload.size - message->header_size > REQUEST_SIZE_MAX) {
-        tell_too_long(server_of(consumer), message->reply);
+        tell_too_long(dbk_js_server_of(consumer), message->reply);
     } else if (!dbk_js_keep_early(consumer, from, message)) {
         tell(consumer, message->reply, dbk_status_block(DBK_STATUS_TOO_MANY_REQUESTS));
     }

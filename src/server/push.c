@@ -58,10 +58,6 @@ struct dbk_js_push {
     int64_t bucket_ns; // when it was so full
 };
 
-static dbk_server *server_of(const dbk_js_consumer *consumer) {
-    return consumer->stream->jetstream->server;
-}
-
 // ---- Flow control -----------------------------------------------------------------------------------------
 
 static void ask_for_flow(dbk_js_consumer *consumer) {
@@ -80,7 +76,7 @@ static void ask_for_flow(dbk_js_consumer *consumer) {
                            .reply = daybook_text(push->flow_subject),
                            .payload = block,
                            .header_size = block.size};
-    (void)dbk_route_to(server_of(consumer), subject, &message);
+    (void)dbk_route_to(dbk_js_server_of(consumer), subject, &message);
 }
 
 static void begin_flow(dbk_js_push *push) {
@@ -109,7 +105,7 @@ void dbk_js_serve_flow(void *context, dbk_client *from, const dbk_message *messa
 
 static void fill_bucket(dbk_js_consumer *consumer) {
     dbk_js_push *push = consumer->push;
-    int64_t now_ns = dbk_server_now_ns(server_of(consumer));
+    int64_t now_ns = dbk_server_now_ns(dbk_js_server_of(consumer));
     double rate = (double)consumer->rules.rate_limit_bps;
     push->bucket_bits += (double)(now_ns - push->bucket_ns) / (double)DBK_SECOND_NS * rate;
     if (push->bucket_bits > rate) push->bucket_bits = rate;
@@ -122,7 +118,7 @@ static bool is_over_rate(dbk_js_consumer *consumer) {
     fill_bucket(consumer);
     if (push->bucket_bits > 0) return false;
     double wait_ns = (1 - push->bucket_bits) / (double)consumer->rules.rate_limit_bps * (double)DBK_SECOND_NS;
-    dbk_server_start_timer(server_of(consumer), &push->refill, (int64_t)wait_ns + 1);
+    dbk_server_start_timer(dbk_js_server_of(consumer), &push->refill, (int64_t)wait_ns + 1);
     return true;
 }
 
@@ -133,7 +129,7 @@ static void refilled(dbk_timer *timer) {
 // ---- Listeners --------------------------------------------------------------------------------------------
 
 static void start_heartbeat(dbk_js_consumer *consumer) {
-    dbk_server *server = server_of(consumer);
+    dbk_server *server = dbk_js_server_of(consumer);
     consumer->push->sent_ns = dbk_server_now_ns(server);
     dbk_server_stop_timer(server, &consumer->push->heartbeat);
     if (consumer->rules.idle_heartbeat_ns > 0)
@@ -142,13 +138,14 @@ static void start_heartbeat(dbk_js_consumer *consumer) {
 
 static bool is_wanted(const dbk_js_consumer *consumer) {
     const dbk_js_push *push = consumer->push;
-    return push->has_listeners && dbk_route_is_wanted(server_of(consumer), daybook_text(push->subject));
+    return push->has_listeners &&
+           dbk_route_is_wanted(dbk_js_server_of(consumer), daybook_text(push->subject));
 }
 
 // True: somebody listens now, and nobody did when it was last asked. Begins no delivery: planning one asks, too.
 static bool look_for_listeners(dbk_js_consumer *consumer) {
     dbk_js_push *push = consumer->push;
-    dbk_server *server = server_of(consumer);
+    dbk_server *server = dbk_js_server_of(consumer);
     bool was_bound = atomic_load(&consumer->is_bound);
     bool is_bound = is_wanted(consumer);
     dbk_server_stop_timer(server, &push->look);
@@ -206,9 +203,10 @@ dbk_js_plan dbk_js_plan_push(dbk_js_consumer *consumer) {
 
 bool dbk_js_give_to_push(dbk_js_consumer *consumer, const dbk_js_outgoing *outgoing) {
     dbk_js_push *push = consumer->push;
-    if (dbk_route_to(server_of(consumer), daybook_text(push->subject), &outgoing->message) == 0) return false;
+    if (dbk_route_to(dbk_js_server_of(consumer), daybook_text(push->subject), &outgoing->message) == 0)
+        return false;
     uint64_t size = dbk_js_outgoing_size(outgoing);
-    push->sent_ns = dbk_server_now_ns(server_of(consumer));
+    push->sent_ns = dbk_server_now_ns(dbk_js_server_of(consumer));
     if (consumer->rules.rate_limit_bps > 0) push->bucket_bits -= 8 * (double)size;
     if (!consumer->rules.flow_control) return true;
     push->out_bytes += size;
@@ -219,7 +217,7 @@ bool dbk_js_give_to_push(dbk_js_consumer *consumer, const dbk_js_outgoing *outgo
 static void heartbeat(dbk_timer *timer) {
     dbk_js_push *push = DBK_OWNER(timer, dbk_js_push, heartbeat);
     dbk_js_consumer *consumer = push->consumer;
-    dbk_server *server = server_of(consumer);
+    dbk_server *server = dbk_js_server_of(consumer);
     int64_t idle_ns = consumer->rules.idle_heartbeat_ns;
     if (idle_ns <= 0) return;
     if (!dbk_js_is_push_bound(consumer)) return; // who listens next starts it
@@ -241,7 +239,7 @@ static void heartbeat(dbk_timer *timer) {
 void dbk_js_stop_push(dbk_js_consumer *consumer) {
     dbk_js_push *push = consumer->push;
     if (push == NULL) return;
-    dbk_server *server = server_of(consumer);
+    dbk_server *server = dbk_js_server_of(consumer);
     dbk_interest_watch_stop(server->interest, &push->watch);
     dbk_server_stop_timer(server, &push->look);
     dbk_server_stop_timer(server, &push->heartbeat);
@@ -265,7 +263,7 @@ void dbk_js_start_push(dbk_js_consumer *consumer) {
     if (push == NULL || subject == NULL) {
         dbk_free(allocator, push);
         dbk_free(allocator, subject);
-        dbk_server_log(server_of(consumer), ERROR,
+        dbk_server_log(dbk_js_server_of(consumer), ERROR,
                        "JetStream consumer '%.*s > %.*s' cannot push: out of memory",
                        (int)consumer->stream->name.size, (const char *)consumer->stream->name.data,
                        (int)consumer->name.size, (const char *)consumer->name.data);
@@ -274,7 +272,7 @@ void dbk_js_start_push(dbk_js_consumer *consumer) {
     push->consumer = consumer;
     push->subject = subject;
     push->bucket_bits = (double)consumer->rules.rate_limit_bps;
-    push->bucket_ns = dbk_server_now_ns(server_of(consumer));
+    push->bucket_ns = dbk_server_now_ns(dbk_js_server_of(consumer));
     push->watch.changed = listeners_changed;
     push->watch.context = push;
     dbk_timer_init(&push->look, look_again);
@@ -283,7 +281,7 @@ void dbk_js_start_push(dbk_js_consumer *consumer) {
     begin_flow(push);
     consumer->push = push;
     push->has_listeners =
-        dbk_interest_watch_start(server_of(consumer)->interest, daybook_text(subject), &push->watch);
+        dbk_interest_watch_start(dbk_js_server_of(consumer)->interest, daybook_text(subject), &push->watch);
     (void)look_for_listeners(consumer); // the caller delivers
 }
 
