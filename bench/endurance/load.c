@@ -10,7 +10,7 @@
 // background when it began or ended; a thread looks a thousand times a second.
 #define _POSIX_C_SOURCE 200809L
 
-#include "../latencies.h"
+#include "cli/latencies.h"
 
 #include <daybook/daybook.h>
 #include <dirent.h>
@@ -52,7 +52,7 @@ static struct {
     atomic_uint state; // what runs in the background
     atomic_uint_fast64_t event_count, purged_count;
     pthread_mutex_t mutex;
-    latencies slice[KINDS], whole[KINDS], by_state[STATES]; // guarded by mutex
+    cli_latencies slice[KINDS], whole[KINDS], by_state[STATES]; // guarded by mutex
 } run;
 
 static int64_t clock_ns(clockid_t clock) {
@@ -87,16 +87,16 @@ static uint64_t draw(uint64_t *state) {
 
 static void add(int kind, unsigned state, int64_t ns) {
     (void)pthread_mutex_lock(&run.mutex);
-    latencies_add(&run.slice[kind], ns);
-    latencies_add(&run.whole[kind], ns);
-    if (kind == APPENDS) latencies_add(&run.by_state[state], ns);
+    cli_latencies_add(&run.slice[kind], ns);
+    cli_latencies_add(&run.whole[kind], ns);
+    if (kind == APPENDS) cli_latencies_add(&run.by_state[state], ns);
     (void)pthread_mutex_unlock(&run.mutex);
 }
 
-static void print_latencies(const char *name, const latencies *from) {
+static void print_latencies(const char *name, const cli_latencies *from) {
     (void)printf(",\"%s\":{\"count\":%llu,\"p50\":%.0f,\"p99\":%.0f,\"p999\":%.0f,\"max\":%llu}", name,
-                 (unsigned long long)from->count, latencies_percentile_us(from, 0.5),
-                 latencies_percentile_us(from, 0.99), latencies_percentile_us(from, 0.999),
+                 (unsigned long long)from->count, cli_latencies_percentile(from, 0.5),
+                 cli_latencies_percentile(from, 0.99), cli_latencies_percentile(from, 0.999),
                  (unsigned long long)(from->longest_ns / 1000));
 }
 
@@ -279,7 +279,8 @@ static double live_mib(void) {
     return bytes / (1 << 20);
 }
 
-static void print_line(const char *what, double at, double seconds, uint64_t events, const latencies *all) {
+static void print_line(const char *what, double at, double seconds, uint64_t events,
+                       const cli_latencies *all) {
     daybook_error error;
     daybook_error_init(&error);
     daybook_store_info info = {.size = sizeof info};
@@ -303,7 +304,7 @@ static void report_slices(void) {
     for (unsigned i = 1; i <= run.slices; i++) {
         int64_t until_ns = run.begin_ns + (int64_t)(each * i * 1e9);
         sleep_us((until_ns - clock_ns(CLOCK_MONOTONIC)) / 1000);
-        static latencies taken[KINDS];
+        static cli_latencies taken[KINDS];
         (void)pthread_mutex_lock(&run.mutex);
         memcpy(taken, run.slice, sizeof taken);
         memset(run.slice, 0, sizeof run.slice);

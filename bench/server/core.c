@@ -22,7 +22,7 @@ static struct {
     uint64_t *received; // of each subscriber
     uint64_t said, received_all;
     int64_t begin_ns, end_ns;
-    latencies latencies;
+    cli_latencies latencies;
 } fan;
 
 static void take_copy(client *at, const message *received) {
@@ -35,7 +35,7 @@ static void take_copy(client *at, const message *received) {
             (unsigned long long)*count);
     ++*count;
     fan.received_all++;
-    if (fan.plan->rate > 0) latencies_add(&fan.latencies, now_ns() - stamped.due_ns);
+    if (fan.plan->rate > 0) cli_latencies_add(&fan.latencies, now_ns() - stamped.due_ns);
 }
 
 static void say_message(client *at, int64_t due_ns) {
@@ -107,7 +107,7 @@ static struct {
     char *data;
     uint64_t said, answered;
     int64_t begin_ns, end_ns;
-    latencies latencies;
+    cli_latencies latencies;
 } requests;
 
 static void answer(client *at, const message *received) {
@@ -126,7 +126,7 @@ static void take_answer(client *at, const message *received) {
     memcpy(&stamped, received->data, sizeof stamped);
     if (stamped.number != *asked) die("the answer to another request");
     *asked = UINT64_MAX;
-    latencies_add(&requests.latencies, now_ns() - stamped.due_ns);
+    cli_latencies_add(&requests.latencies, now_ns() - stamped.due_ns);
     requests.answered++;
     requests.idle[requests.idle_count++] = at;
 }

@@ -150,10 +150,10 @@ void print_begin(const plan *of, const usage *begin, double value, const char *u
                  now.own_s - begin->own_s);
 }
 
-void print_latencies(const latencies *of) {
+void print_latencies(const cli_latencies *of) {
     (void)printf(",\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f",
-                 latencies_percentile_us(of, 0.5), latencies_percentile_us(of, 0.99),
-                 latencies_percentile_us(of, 0.999), (double)of->longest_ns / 1e3);
+                 cli_latencies_percentile(of, 0.5), cli_latencies_percentile(of, 0.99),
+                 cli_latencies_percentile(of, 0.999), (double)of->longest_ns / 1e3);
 }
 
 void print_end(void) {

@@ -33,7 +33,7 @@ static struct {
     uint64_t said, acknowledged, seq_sum;
     int64_t begin_ns, end_ns;
     unsigned turn;
-    latencies latencies;
+    cli_latencies latencies;
 } run;
 
 static char *put(char *to, const char *text) {
@@ -116,7 +116,7 @@ static void take_acknowledgement(client *at, const message *received) {
     int64_t seq = number_of(received->data, received->data_size, "seq");
     if (seq <= 0) die("not acknowledged: %.*s", (int)received->data_size, received->data);
     slot *of = &from->slots[index];
-    latencies_add(&run.latencies, now_ns() - of->since_ns);
+    cli_latencies_add(&run.latencies, now_ns() - of->since_ns);
     of->since_ns = 0;
     of->last_seq = (uint64_t)seq;
     run.seq_sum += (uint64_t)seq;

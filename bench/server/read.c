@@ -173,7 +173,7 @@ static void load_one(client *at, uint64_t number) {
 }
 
 void row_load(const plan *of) {
-    static latencies taken;
+    static cli_latencies taken;
     if (strcmp(of->mode, "push") != 0 && strcmp(of->mode, "pull") != 0 && strcmp(of->mode, "direct") != 0)
         die("load wants --mode push, pull or direct");
     if (of->aggregates == 0) die("load wants --aggregates as they were published");
@@ -189,7 +189,7 @@ void row_load(const plan *of) {
         run.aggregate = draw(&state) % of->aggregates;
         int64_t from_ns = now_ns();
         load_one(at, count++);
-        latencies_add(&taken, now_ns() - from_ns);
+        cli_latencies_add(&taken, now_ns() - from_ns);
         if (strcmp(of->mode, "direct") != 0) delete_consumer(at);
     }
     print_begin(of, &begin, (double)count / ((double)(now_ns() - begin.at_ns) / 1e9), "loads/s");

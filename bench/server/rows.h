@@ -5,7 +5,7 @@
 
 #include "client.h"
 
-#include "../latencies.h"
+#include "cli/latencies.h"
 
 // One stream for all rows. An event's subject is bench.<aggregate>.<type>.
 #define STREAM "BENCH"
@@ -36,7 +36,7 @@ uint64_t resident_bytes(const plan *of);
 
 /// `{"row":…,"value":…,"unit":…` and what both took since `begin`; the caller adds members and print_end.
 void print_begin(const plan *of, const usage *begin, double value, const char *unit);
-void print_latencies(const latencies *of);
+void print_latencies(const cli_latencies *of);
 void print_end(void);
 
 /// Makes the stream where it is not there.

@@ -7,6 +7,7 @@
 #define CLI_BENCH_H
 
 #include "cli/cli.h"
+#include "cli/latencies.h"
 
 #include <stdbool.h>
 
@@ -53,19 +54,8 @@ int cli_bench_open_clean(cli_bench *bench, cli_bench_result *result_out);
 int cli_bench_open_killed(cli_bench *bench, cli_bench_result *result_out);
 int cli_bench_disk(cli_bench *bench, cli_bench_result *result_out);
 
-// --- Latencies: log-linear buckets, 64 to the power of two, so within 1.6 %. ---
+// --- Latencies ---
 
-#define CLI_LATENCY_BUCKET_COUNT 4096
-
-typedef struct cli_latencies {
-    uint64_t counts[CLI_LATENCY_BUCKET_COUNT];
-    uint64_t count;
-} cli_latencies;
-
-void cli_latencies_add(cli_latencies *latencies, int64_t ns);
-void cli_latencies_merge(cli_latencies *into, const cli_latencies *from);
-// In microseconds; `part` from 0 to 1.
-double cli_latencies_percentile(const cli_latencies *latencies, double part);
 // p50, p99 and p99.9 into the result.
 void cli_latencies_report(const cli_latencies *latencies, cli_bench_result *result_out);
 

@@ -18,6 +18,7 @@ list(APPEND sources
   import_ndjson.c
   import_sort.c
   import_text.c
+  latencies.c
   template.c
 )
 add_compile_definitions(CLI_HAVE_CSV CLI_HAVE_NDJSON CLI_HAVE_GIT CLI_HAVE_EXPORT CLI_HAVE_DEMO CLI_HAVE_BENCH)
