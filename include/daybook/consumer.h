@@ -344,11 +344,12 @@ DAYBOOK_API daybook_status daybook_consumer_term_submit(daybook_consumer *consum
 /**
  * Be told of advisories (a message was given up, or terminated): `told` gets what would else be appended as
  * an event, subject and JSON, within 100 ms. For a server, whose streams capture what it publishes. One for a
- * store; it is called one at a time, from a thread of the store or one that uses it, calls nothing of the
- * store, and takes no lock that anybody holds while calling the store. What was not told when the store is
- * closed is lost.
- * @param told  NULL: they are appended again; when this returns none runs
- * @return OK; EREADONLY, EMISUSE, and what opening a consumer gives
+ * store, known by its `context`: nobody takes the place of another. It is called one at a time, from a thread of
+ * the store or one that uses it, calls nothing of the store, and takes no lock that anybody holds while calling
+ * the store. What was not told when the store is closed is lost.
+ * @param told  NULL: where that of this `context` is told, it is no more, none of it runs when this returns, and
+ *              they are appended again; another's stays
+ * @return OK; EEXISTS: one of another context is told; EREADONLY, EMISUSE, and what opening a consumer gives
  */
 DAYBOOK_API daybook_status daybook_advisory_watch(daybook_store *store,
                                                   void (*told)(void *context, daybook_slice subject,

@@ -58,7 +58,8 @@ typedef struct daybook_server_options {
     int port;              /* -1: any free one; 0: as configured, else 4222 */
     const char *name;      /* of the server; NULL: as configured, else its id */
     const char *store_dir; /* directory of the store; switches JetStream on. NULL: as configured */
-    /* An open store to serve: switches JetStream on; it stays the caller's. May be NULL. */
+    /* An open store to serve: switches JetStream on; it stays the caller's. One server serves it, which watches its
+     * streams and advisories (daybook_stream_watch, daybook_advisory_watch). May be NULL. */
     daybook_store *store;
     const char *program;                /* the ports file is named after it; NULL: "nats-server" */
     const daybook_allocator *allocator; /* NULL: malloc */
@@ -84,7 +85,7 @@ DAYBOOK_API const char *daybook_server_announced_version(void);
  * can connect. `options` NULL: the defaults.
  * @return OK; EINVALID: the configuration is wrong, error->message says file and line, or a certificate is none; EUNSUPPORTED:
  *         it asks for what this server does not do; EMISUSE: `options` were not made by daybook_server_options_init; ELIMIT: a
- *         bound of the configuration; EEXISTS: the address is in use; EPERMISSION, ENOTFOUND, EIO, EREADONLY, ENOSPC: address,
+ *         bound of the configuration; EEXISTS: the address is in use, or another watches `store`; EPERMISSION, ENOTFOUND, EIO, EREADONLY, ENOSPC: address,
  *         certificate, file or directory cannot be used; EMFILE: no more descriptors or threads; what daybook_open gives; ENOMEM
  */
 DAYBOOK_API daybook_status daybook_server_start(const daybook_server_options *options,

@@ -134,5 +134,5 @@ daybook_status dbk_js_start_advisories(dbk_jetstream *jetstream, daybook_error *
 }
 
 void dbk_js_stop_advisories(dbk_jetstream *jetstream) {
-    (void)daybook_advisory_watch(jetstream->store, NULL, NULL, NULL); // one that does not run is fine
+    (void)daybook_advisory_watch(jetstream->store, NULL, jetstream, NULL); // another's, or none, stays
 }

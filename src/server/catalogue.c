@@ -100,5 +100,5 @@ daybook_status dbk_js_start_catalogue(dbk_jetstream *jetstream, daybook_error *e
 }
 
 void dbk_js_stop_catalogue(dbk_jetstream *jetstream) {
-    (void)daybook_stream_watch(jetstream->store, NULL, NULL, NULL); // one that does not run is fine
+    (void)daybook_stream_watch(jetstream->store, NULL, jetstream, NULL); // another's, or none, stays
 }

@@ -514,10 +514,16 @@ daybook_status daybook_advisory_watch(daybook_store *store,
     struct dbk_consumers *registry;
     DBK_TRY(dbk_consumers_get(store, &registry, error));
     pthread_mutex_lock(&registry->told_lock);
-    registry->told = told;
-    registry->told_context = context;
+    bool is_others = registry->told != NULL && registry->told_context != context;
+    if (!is_others) {
+        registry->told = told;
+        registry->told_context = context;
+    }
     pthread_mutex_unlock(&registry->told_lock);
-    return DAYBOOK_OK;
+    if (!is_others || told == NULL) return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_EEXISTS,
+                    "the advisories of this store are watched already: another server serves it, or the "
+                    "program watches them itself, and only one can; end that first");
 }
 
 // False where nobody wants to be told.

@@ -10,7 +10,7 @@
 //   stream->subjects_lock how many subjects a stream has; reads while it is held
 //   consumers_lock, and change_lock and fetch_lock of consumers (consumer.h); the other two there are leaves
 //   catalogue_lock    one change of streams at a time
-//   told_lock         who is told of it is being told (a leaf)
+//   told_lock         who is told of it is being told: of ours a leaf; a server takes locks of its own in there
 //   expiry_lock       one round of removing what has expired; only ever tried
 //   stream->trim_lock removals of one stream (several: ascending by id)
 //   maintenance_lock  changes of the view: rotation, a flush or merge taking effect; short but for rotation,
@@ -105,7 +105,7 @@ struct daybook_store {
 
     pthread_mutex_t removal_lock;
     pthread_mutex_t catalogue_lock; // one change of the catalogue at a time; taken before everything else
-    pthread_mutex_t told_lock;      // held while told of a stream; nothing is taken behind it
+    pthread_mutex_t told_lock;      // held while told of a stream; no lock of the store is taken behind it
     void (*stream_told)(void *context, daybook_slice name); // daybook_stream_watch
     void *stream_told_context;
     _Atomic int maintenance_status; // of the last flush: what appends answer when there is no room

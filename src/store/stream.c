@@ -52,10 +52,16 @@ daybook_status daybook_stream_watch(daybook_store *store, void (*told)(void *con
         return dbk_fail(error, DAYBOOK_EREADONLY,
                         "the store is open for reading only: open it for writing to be told of streams");
     pthread_mutex_lock(&store->told_lock);
-    store->stream_told = told;
-    store->stream_told_context = context;
+    bool is_others = store->stream_told != NULL && store->stream_told_context != context;
+    if (!is_others) {
+        store->stream_told = told;
+        store->stream_told_context = context;
+    }
     pthread_mutex_unlock(&store->told_lock);
-    return DAYBOOK_OK;
+    if (!is_others || told == NULL) return DAYBOOK_OK;
+    return dbk_fail(error, DAYBOOK_EEXISTS,
+                    "the streams of this store are watched already: another server serves it, or the program "
+                    "watches them itself, and only one can; end that first");
 }
 
 static daybook_status commit_change(change *changed, bool present, void (*apply)(void *context),

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "daybook/daybook.h"
 #include "server/wire.h"
 
 static const char quiet[] =
@@ -341,6 +342,77 @@ static void it_ends_when_asked_and_begins_on_the_same_port(void **unused) {
     wire_server_stop(second);
 }
 
+// Until the server captures the subject, and says so.
+static void publish_to_stream(wire *client, const char *subject) {
+    for (int tries = 0; tries < 500; tries++) {
+        char said[64];
+        (void)snprintf(said, sizeof said, "PUB %s answer 1\r\nx\r\n", subject);
+        wire_say(client, said);
+        bool is_captured = strncmp(wire_until(client, "\r\n"), "MSG answer 1 ", 13) == 0;
+        if (is_captured) {
+            assert_non_null(strstr(wire_until(client, "\r\n"), "\"seq\":1"));
+            return;
+        }
+        (void)wire_until(client, "\r\n\r\n\r\n"); // no responders
+        wire_expect_silence(client, 10);
+    }
+    fail_msg("%s is not captured", subject);
+}
+
+static void add_stream(daybook_store *store, const char *name, const char *subject) {
+    daybook_slice subjects = daybook_text(subject);
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    config.name = daybook_text(name);
+    config.subjects = &subjects;
+    config.subject_count = 1;
+    assert_int_equal(daybook_stream_add(store, &config, NULL), DAYBOOK_OK);
+}
+
+// A store has one server: another is refused, whatever it fails by, and the first goes on hearing of streams.
+static void a_second_server_on_a_store_leaves_the_first_alone(void **unused) {
+    (void)unused;
+    daybook_store *store;
+    assert_int_equal(daybook_open(":memory:", NULL, &store, NULL), DAYBOOK_OK);
+    daybook_server_options options;
+    daybook_server_options_init(&options);
+    options.host = "127.0.0.1";
+    options.port = -1;
+    options.store = store;
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_server *first, *second;
+    assert_int_equal(daybook_server_start(&options, &first, &error), DAYBOOK_OK);
+    wire client;
+    wire_join(&client, daybook_server_port(first), quiet);
+    wire_say(&client, "SUB answer 1\r\n");
+    add_stream(store, "A", "a.>");
+    publish_to_stream(&client, "a.1");
+
+    assert_int_equal(daybook_server_start(&options, &second, &error), DAYBOOK_EEXISTS);
+    assert_null(second);
+    assert_non_null(strstr(error.message, "another server serves it"));
+    add_stream(store, "B", "b.>");
+    publish_to_stream(&client, "b.1");
+    options.port = daybook_server_port(first);
+    assert_int_equal(daybook_server_start(&options, &second, &error), DAYBOOK_EEXISTS);
+    add_stream(store, "C", "c.>");
+    publish_to_stream(&client, "c.1");
+    wire_close(&client);
+    assert_int_equal(daybook_server_stop(first, &error), DAYBOOK_OK);
+
+    // Behind it the next may.
+    options.port = -1;
+    assert_int_equal(daybook_server_start(&options, &second, &error), DAYBOOK_OK);
+    wire_join(&client, daybook_server_port(second), quiet);
+    wire_say(&client, "SUB answer 1\r\n");
+    add_stream(store, "D", "d.>");
+    publish_to_stream(&client, "d.1");
+    wire_close(&client);
+    assert_int_equal(daybook_server_stop(second, &error), DAYBOOK_OK);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+}
+
 static void a_lame_duck_tells_and_ends(void **unused) {
     (void)unused;
     daybook_server *server = wire_server("lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"100ms\"");
@@ -393,6 +465,7 @@ int main(void) {
         cmocka_unit_test(bytes_may_come_one_by_one),
         cmocka_unit_test(pings_find_who_is_gone),
         cmocka_unit_test(it_ends_when_asked_and_begins_on_the_same_port),
+        cmocka_unit_test(a_second_server_on_a_store_leaves_the_first_alone),
         cmocka_unit_test(a_lame_duck_tells_and_ends),
         cmocka_unit_test(wrong_configurations_are_refused_with_their_place),
     };

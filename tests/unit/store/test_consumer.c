@@ -260,6 +260,10 @@ static void advisories_are_told_instead_of_appended(void **state) {
     told found = {0};
     assert_int_equal(daybook_advisory_watch(NULL, note_advisory, &found, NULL), DAYBOOK_EMISUSE);
     assert_int_equal(daybook_advisory_watch(at->store, note_advisory, &found, NULL), DAYBOOK_OK);
+    // Nobody takes its place, or ends it, by another context.
+    told other = {0};
+    assert_int_equal(daybook_advisory_watch(at->store, note_advisory, &other, NULL), DAYBOOK_EEXISTS);
+    assert_int_equal(daybook_advisory_watch(at->store, NULL, &other, NULL), DAYBOOK_OK);
     assert_string_equal(fetched(consumer, 1), "1");
     pass(at, 2 * DBK_SECOND_NS);
     assert_string_equal(fetched(consumer, 1), "2");
@@ -273,7 +277,7 @@ static void advisories_are_told_instead_of_appended(void **state) {
     assert_int_equal(daybook_stream_get_info(at->store, daybook_text("$ADVISORIES"), &info, NULL),
                      DAYBOOK_ENOTFOUND);
     // Nobody is told any more.
-    assert_int_equal(daybook_advisory_watch(at->store, NULL, NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_advisory_watch(at->store, NULL, &found, NULL), DAYBOOK_OK);
     assert_int_equal(daybook_consumer_term(consumer, 2, daybook_text(""), NULL), DAYBOOK_OK);
     pass(at, DBK_SECOND_NS);
     assert_int_equal(found.count, 1);
@@ -1228,7 +1232,7 @@ static void what_was_given_up_is_let_go_when_it_is_answered_or_deleted(void **st
     assert_int_equal(found.count, 1);
     assert_string_equal(found.json, "{\"type\":\"io.nats.jetstream.advisory.v1.terminated\",\"stream\":\"S\","
                                     "\"consumer\":\"once\",\"stream_seq\":3,\"deliveries\":1}");
-    assert_int_equal(daybook_advisory_watch(at->store, NULL, NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_advisory_watch(at->store, NULL, &found, NULL), DAYBOOK_OK);
     delete_seq(at, 2);
     assert_int_equal(daybook_consumer_ack(once, 2, 0, NULL), DAYBOOK_ENOTFOUND);
     assert_int_equal(once->consumer->delivery.given_up.count, 1);

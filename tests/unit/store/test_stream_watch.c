@@ -105,9 +105,32 @@ static void what_did_not_happen_is_not_told(void **state) {
     at->told[0] = '\0';
     assert_int_not_equal(daybook_stream_add(at->store, &config, NULL), DAYBOOK_OK);
     check_told(at, "");
-    assert_int_equal(daybook_stream_watch(at->store, NULL, NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_stream_watch(at->store, NULL, at, NULL), DAYBOOK_OK);
     assert_int_equal(daybook_stream_remove(at->store, config.name, NULL), DAYBOOK_OK);
     check_told(at, "");
+}
+
+static void nobody_takes_anothers_place(void **state) {
+    world *at = *state;
+    world other = {.told = ""};
+    daybook_slice subject = daybook_text("a.>");
+    daybook_stream_config config = config_of("A", &subject);
+    assert_int_equal(daybook_stream_watch(at->store, take_told, at, NULL), DAYBOOK_OK);
+    daybook_error error;
+    daybook_error_init(&error);
+    assert_int_equal(daybook_stream_watch(at->store, take_told, &other, &error), DAYBOOK_EEXISTS);
+    assert_non_null(strstr(error.message, "watched already"));
+    // Who was refused ends nothing of the one that is told.
+    assert_int_equal(daybook_stream_watch(at->store, NULL, &other, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_stream_watch(at->store, take_told, at, NULL), DAYBOOK_OK); // its own place
+    assert_int_equal(daybook_stream_add(at->store, &config, NULL), DAYBOOK_OK);
+    check_told(at, "A ");
+    assert_int_equal(daybook_stream_watch(at->store, NULL, at, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_stream_watch(at->store, take_told, &other, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_stream_remove(at->store, config.name, NULL), DAYBOOK_OK);
+    check_told(at, "");
+    check_told(&other, "A ");
+    assert_int_equal(daybook_stream_watch(at->store, NULL, &other, NULL), DAYBOOK_OK);
 }
 
 static void only_a_writer_is_told(void **state) {
@@ -133,6 +156,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_change_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_did_not_happen_is_not_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nobody_takes_anothers_place, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_a_writer_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_store_knows_its_path, set_up, tear_down),
     };
