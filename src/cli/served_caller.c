@@ -2,7 +2,8 @@
 //
 // `daybook` on a directory that `daybook serve` has: the command runs there (served_session.c), and this process is
 // its hands. It prints what the command prints, reads what the command asks for, and passes ^C on where the
-// command knows what to do with it; elsewhere ^C ends this process, and the server ends the command.
+// command knows what to do with it; elsewhere, and the second time, ^C ends this process, and the server ends the
+// command.
 //
 // The server is told nothing of this machine but the words of the command line, and opens nothing itself: files
 // are opened here, by this user, in this directory, and only those that the command line names. So a server in a
@@ -61,14 +62,18 @@ enum outcome {
 
 // --- Signals ---------------------------------------------------------------------------------------------
 
-// A byte for each signal, once the command is prepared for it.
+// A byte for a signal, once the command is prepared for it.
 static int signals[2] = {-1, -1};
+static volatile sig_atomic_t has_come;
 
+// As everywhere the second one ends the program, whatever is under way: it may be stuck writing where nobody reads.
 static void take_signal(int number) {
     (void)number;
+    if (has_come) _exit(CLI_ERROR);
+    has_come = 1;
     int kept = errno;
     ssize_t written = write(signals[1], "", 1);
-    (void)written; // full: there are enough of them
+    (void)written; // the only one: there is room
     errno = kept;
 }
 
@@ -80,8 +85,10 @@ static int begin_signals(void) {
         (void)fcntl(signals[i], F_SETFD, FD_CLOEXEC);
         (void)fcntl(signals[i], F_SETFL, O_NONBLOCK);
     }
-    struct sigaction action = {.sa_handler = take_signal};
+    struct sigaction action = {.sa_handler = take_signal}; // without SA_RESTART: a write that waits is cut
     (void)sigemptyset(&action.sa_mask);
+    (void)sigaddset(&action.sa_mask, SIGINT);
+    (void)sigaddset(&action.sa_mask, SIGTERM);
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
     return 0;
@@ -108,6 +115,12 @@ static int hear(call *heard, cli_served_message *message_out) {
     while (size < 0 && errno == EINTR);
     if (size <= 0) return 0;
     return cli_served_parse(heard->message, (size_t)size, 0, message_out) ? 1 : -1;
+}
+
+static void pass_signal(call *called) {
+    char byte;
+    if (signals[0] >= 0 && read(signals[0], &byte, 1) == 1)
+        (void)say(called, CLI_SERVED_INTERRUPT, 0, 0, NULL, 0);
 }
 
 static int say_hello(call *greeted) {
@@ -231,19 +244,21 @@ static int pass_input(call *called, unsigned channel) {
 
 // --- Output ----------------------------------------------------------------------------------------------
 
-static int write_all(int descriptor, daybook_slice data) {
+// 0 or errno. A signal that cuts it is passed on at once: the command ends behind what it has written.
+static int write_all(call *called, int descriptor, daybook_slice data) {
     const char *bytes = data.data;
     for (size_t done = 0; done < data.size;) {
         ssize_t count = write(descriptor, bytes + done, data.size - done);
         if (count < 0 && errno != EINTR) return errno;
         if (count > 0) done += (size_t)count;
+        if (done < data.size) pass_signal(called);
     }
     return 0;
 }
 
 static int take_output(call *called, const cli_served_message *message) {
     int descriptor = message->type == CLI_SERVED_OUTPUT ? STDOUT_FILENO : STDERR_FILENO;
-    if (called->output_errno == 0) called->output_errno = write_all(descriptor, message->data);
+    if (called->output_errno == 0) called->output_errno = write_all(called, descriptor, message->data);
     if (message->channel == 0) return 0;
     int failed = called->output_errno;
     called->output_errno = 0;
@@ -297,19 +312,9 @@ static int take_message(call *called, int *status_out) {
     }
 }
 
-static void pass_signals(call *called, int *signal_count) {
-    char bytes[16];
-    ssize_t count = read(signals[0], bytes, sizeof bytes);
-    if (count <= 0) return;
-    // As everywhere: the second one ends the program, whatever is under way.
-    *signal_count += (int)count;
-    if (*signal_count > 1) _exit(CLI_ERROR);
-    (void)say(called, CLI_SERVED_INTERRUPT, 0, 0, NULL, 0);
-}
-
 // What cannot be said is heard as the end of the server, behind what it said before.
 static int converse(call *called) {
-    int signal_count = 0, status = CLI_FINE;
+    int status = CLI_FINE;
     for (;;) {
         struct pollfd list[2 + CLI_SERVED_CHANNELS_MAX] = {{.fd = called->control, .events = POLLIN},
                                                            {.fd = signals[0], .events = POLLIN}};
@@ -317,7 +322,7 @@ static int converse(call *called) {
             list[2 + i] = (struct pollfd){
                 .fd = called->hands[i].is_wanted ? called->hands[i].input.descriptor : -1, .events = POLLIN};
         if (poll(list, sizeof list / sizeof list[0], -1) < 0) continue; // a signal
-        if (list[1].revents != 0) pass_signals(called, &signal_count);
+        if (list[1].revents != 0) pass_signal(called);
         // What the server says first: it may want no more input.
         if (list[0].revents != 0) {
             if (take_message(called, &status)) return status;

@@ -16,6 +16,7 @@ import socket
 import sqlite3
 import struct
 import subprocess
+import termios
 import time
 
 from support import CONFLICT, ERROR, FINE, PROGRAM, UNAVAILABLE, USAGE, main
@@ -292,6 +293,31 @@ class Signals(Served):
                 self.assertEqual(1, len(self.read_lines(follower, 1)))
                 follower.send_signal(number)
                 self.finish(follower)
+
+    def test_the_second_one_ends_a_program_whose_output_nobody_takes(self):
+        self.begin()
+        self.ok("append", "--batch", "-", stdin="".join(f'{{"subject":"a.1.x","data":{n}}}\n' for n in range(30000)))
+        before = self.idle_thread_count()
+        for numbers in ((signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT), (signal.SIGINT,)):
+            # More than a pipe holds: it stands still in the middle, writing.
+            follower = self.start("read", "--follow", "--json")
+            held = -1
+
+            def is_stuck():
+                nonlocal held
+                last, held = held, fcntl.ioctl(follower.stdout, termios.FIONREAD, b"\0" * 4)
+                return struct.unpack("i", held)[0] >= 4096 and held == last
+            self.eventually(lambda: time.sleep(0.2) or is_stuck(), "it stands still")
+            follower.send_signal(numbers[0])
+            time.sleep(0.3)
+            self.assertIsNone(follower.poll())
+            if len(numbers) == 1:  # it ends well once somebody reads
+                out, _ = self.finish(follower)
+                self.assertEqual("}\n", out[-2:])
+            else:
+                follower.send_signal(numbers[1])
+                self.assertEqual(ERROR, follower.wait(DEADLINE))
+            self.eventually(lambda: self.thread_count() <= before, "the command ends")
 
     def test_elsewhere_it_ends_the_program_and_the_command(self):
         self.begin()
