@@ -346,6 +346,7 @@ static daybook_status new_registry(daybook_store *store, daybook_error *error) {
     if (registry == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory loading consumers");
     registry->store = store;
     atomic_init(&registry->keeper_until_ns, INT64_MAX);
+    atomic_init(&registry->sweep_again_ns, INT64_MAX);
     registry->bucket_count = BUCKETS_MIN;
     registry->buckets = dbk_alloc_zeroed(store->allocator, BUCKETS_MIN * sizeof(dbk_consumer *));
     if (registry->buckets == NULL) {

@@ -160,6 +160,7 @@ struct dbk_consumers {
     atomic_bool keeper_sleeps;
     atomic_int_fast64_t keeper_until_ns; // monotonic: when it looks again by itself; INT64_MAX while it looks
     atomic_bool sweeps;                  // a stream by interest may hold what nobody wants
+    atomic_int_fast64_t sweep_again_ns;  // monotonic: the same, of one where it failed; INT64_MAX: none
 };
 
 struct daybook_consumer {
@@ -315,7 +316,8 @@ daybook_status dbk_consumer_check_retention(struct dbk_consumers *registry, dbk_
                                             const daybook_consumer_config *config, daybook_error *error);
 /// Remove what it has settled, before that is saved.
 daybook_status dbk_consumer_remove_settled(dbk_consumer *consumer, daybook_error *error);
-/// Remove what no consumer wants, of all streams by interest that may hold some; by the keeper.
+/// Remove what no consumer wants, of all streams by interest that may hold some; by the keeper. What fails is
+/// tried again by a later call.
 void dbk_consumers_sweep_all(struct dbk_consumers *registry);
 /// An event was appended to a stream by interest.
 void dbk_consumers_note_appended(daybook_store *store, dbk_stream *stream, dbk_slice subject, uint64_t seq);

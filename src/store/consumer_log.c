@@ -29,7 +29,7 @@ enum {
     SAVE_AFTER_MS = 100,
     SAVE_EARLY_MS = 25,
     RETRY_MS = 1000,
-    IDLE_MS = 1000, // how often unused consumers are looked for
+    IDLE_MS = 1000, // how often unused consumers, and sweeps that failed, are looked for
     CHANGES_SIZE_MAX = 4 << 20,
     ADVISORY_SIZE_MAX = 4096,
     ADVISORIES_KEPT = 100000
@@ -619,7 +619,7 @@ int64_t dbk_consumers_keep(struct dbk_consumers *registry) {
     size_t count;
     int64_t next_ns = store->vfs->clock_monotonic_ns(store->vfs) + IDLE_MS * DBK_MILLISECOND_NS;
     dbk_watches_call(&registry->watches); // those who fired under locks
-    dbk_consumers_sweep_all(registry);
+    if (!atomic_load(&store->poisoned)) dbk_consumers_sweep_all(registry);
     if (dbk_consumers_all(registry, NULL, &consumers, &count) != DAYBOOK_OK) return next_ns;
     for (size_t i = 0; i < count; i++) {
         int64_t due_ns = keep(consumers[i]);

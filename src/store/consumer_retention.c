@@ -21,13 +21,16 @@
 // and all that goes is what no consumer wants, owes an answer for or gave up.
 //
 // Nobody removes in the thread that appends: the commit thread must not wait for a removal. The keeper does
-// it.
+// it, and where it fails looks through the stream once more a second later, or a minute where it is damaged.
+#include "base/time.h"
 #include "daybook/subject.h"
 #include "store/commit.h"
 #include "store/consumer.h"
 
 // Of a stream, what nobody wants and is not removed yet; more of them share ranges with what lies between.
 enum { UNWANTED_RANGES_MAX = 256 };
+
+static const int64_t retry_ns = DBK_SECOND_NS, retry_damaged_ns = 60 * DBK_SECOND_NS;
 
 int dbk_consumer_retention(const dbk_stream *stream) {
     const daybook_stream_config *config = atomic_load(&((dbk_stream *)(uintptr_t)stream)->config);
@@ -197,23 +200,40 @@ static daybook_status sweep(struct dbk_consumers *registry, dbk_stream *stream, 
     return status;
 }
 
-// By the keeper: streams by interest that may hold what nobody wants.
+// When to look at it again; INT64_MAX: when there is something.
+static int64_t sweep_when_due(struct dbk_consumers *registry, dbk_stream *stream, int64_t now_ns) {
+    int64_t after_ns = atomic_load(&stream->sweep_after_ns);
+    if (now_ns < after_ns && !atomic_load(&registry->stop)) return after_ns;
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_status status = sweep(registry, stream, &error);
+    if (status == DAYBOOK_OK) return INT64_MAX;
+    dbk_store_log(registry->store, DAYBOOK_LOG_WARNING, "messages nobody wants stay for now: %s",
+                  error.message);
+    after_ns = now_ns + (status == DAYBOOK_EDAMAGED ? retry_damaged_ns : retry_ns);
+    atomic_store(&stream->sweep_after_ns, after_ns);
+    return after_ns;
+}
+
+// By the keeper, which looks each second at least: streams by interest that may hold what nobody wants.
 void dbk_consumers_sweep_all(struct dbk_consumers *registry) {
     daybook_store *store = registry->store;
     dbk_stream **streams;
     size_t count;
-    if (!atomic_exchange(&registry->sweeps, false)) return;
+    int64_t now_ns = store->vfs->clock_monotonic_ns(store->vfs);
+    bool is_due = now_ns >= atomic_load(&registry->sweep_again_ns);
+    if (!atomic_exchange(&registry->sweeps, false) && !is_due) return;
     if (dbk_stream_table_all(store->streams, &streams, &count) != DAYBOOK_OK) {
         atomic_store(&registry->sweeps, true);
         return;
     }
+    int64_t again_ns = INT64_MAX;
     for (size_t i = 0; i < count; i++) {
         if (dbk_consumer_retention(streams[i]) != DAYBOOK_RETENTION_INTEREST) continue;
-        daybook_error error;
-        daybook_error_init(&error);
-        if (sweep(registry, streams[i], &error) == DAYBOOK_OK) continue;
-        dbk_store_log(store, DAYBOOK_LOG_WARNING, "messages nobody wants stay for now: %s", error.message);
+        int64_t due_ns = sweep_when_due(registry, streams[i], now_ns);
+        if (due_ns < again_ns) again_ns = due_ns;
     }
+    atomic_store(&registry->sweep_again_ns, again_ns);
     dbk_free(store->allocator, streams);
 }
 

@@ -57,9 +57,10 @@ typedef struct dbk_stream {
         int64_t took_ns;              // counting them all
     } subjects;
     int64_t created_ns;
-    atomic_bool is_swept;           // by interest: holds nothing that no consumer wants, as far as is known
-    dbk_seq_set unwanted;           // ... but for these: under the lock of the registry (consumer.h)
-    struct dbk_consumer *consumers; // of it, in no order: under the same
+    atomic_bool is_swept; // by interest: holds nothing that no consumer wants, as far as is known
+    atomic_int_fast64_t sweep_after_ns; // monotonic: not looked through before, behind a failure
+    dbk_seq_set unwanted;               // ... but for these: under the lock of the registry (consumer.h)
+    struct dbk_consumer *consumers;     // of it, in no order: under the same
     atomic_uint consumer_count;
     struct dbk_watch_set *watches; // who wants to be told of its events: watch.c, under its lock
     atomic_uint watched_count;     // consumers of it that wait to be told

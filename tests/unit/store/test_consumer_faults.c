@@ -2,7 +2,7 @@
 // Memory runs out at each allocation of a consumer's life: each call gives OK or ENOMEM, works when it is
 // repeated, and in the end every message was delivered and settled and each output is there once; nothing is
 // left unreleased. And answers that could not be saved when the store was closed are told of, and their
-// messages come again.
+// messages come again. And what nobody wants goes, if not at once.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -349,12 +349,65 @@ static void answers_to_what_was_given_up_may_lack_memory(void **state) {
     dbk_sim_free(at.sim);
 }
 
+static void expect_empty_stream(world *at) {
+    daybook_stream_info *info;
+    assert_int_equal(daybook_stream_get_info(at->store, daybook_text("IN"), &info, NULL), DAYBOOK_OK);
+    assert_int_equal(info->message_count, 0);
+    daybook_stream_info_release(at->store, info);
+}
+
+// What nobody wants goes, whatever of its removal failed, and whether more is appended or not.
+static void what_nobody_wants_goes_once_memory_is_back(void **state) {
+    (void)state;
+    static world at;
+    memset(&at, 0, sizeof at);
+    assert_int_equal(dbk_sim_new(6, &at.sim), DAYBOOK_OK);
+    fault_allocator_init(&at.faults);
+    daybook_open_options_init(&at.options);
+    at.options.vfs = dbk_sim_vfs(at.sim);
+    at.options.allocator = &at.faults.allocator;
+    at.options.flags = DAYBOOK_OPEN_NO_BACKGROUND;
+    open_store(&at);
+    daybook_slice subject = daybook_text("in.>"), filter = daybook_text("in.9.>");
+    daybook_stream_config stream;
+    daybook_stream_config_init(&stream);
+    stream.name = daybook_text("IN");
+    stream.subjects = &subject;
+    stream.subject_count = 1;
+    stream.retention = DAYBOOK_RETENTION_INTEREST;
+    assert_int_equal(daybook_stream_add(at.store, &stream, NULL), DAYBOOK_OK);
+    daybook_consumer_config config;
+    daybook_consumer_config_init(&config);
+    config.name = daybook_text("c");
+    config.filters = &filter;
+    config.filter_count = 1;
+    assert_int_equal(daybook_consumer_add(at.store, stream.name, &config, &at.consumer, NULL), DAYBOOK_OK);
+    bool has_failed = true;
+    for (uint64_t n = 1; has_failed; n++) {
+        assert_true(n < 1000);
+        assert_int_equal(append_inputs(&at), DAYBOOK_OK);
+        fault_allocator_fail(&at.faults, n, false);
+        (void)daybook_maintain(at.store, NULL);
+        has_failed = fault_allocator_has_failed(&at.faults);
+        fault_allocator_fail(&at.faults, 0, false);
+        dbk_sim_advance_ns(at.sim, 3 * DBK_SECOND_NS);
+        daybook_status status = daybook_maintain(at.store, NULL);
+        assert_true(status == DAYBOOK_OK || status == DAYBOOK_END);
+        expect_empty_stream(&at);
+    }
+    daybook_consumer_close(at.consumer);
+    assert_int_equal(daybook_close(at.store, NULL), DAYBOOK_OK);
+    assert_int_equal(fault_allocator_live(&at.faults), 0);
+    dbk_sim_free(at.sim);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_may_run_out_anywhere),
         cmocka_unit_test(closing_tells_of_answers_that_memory_lost),
         cmocka_unit_test(closing_tells_of_answers_after_a_failed_sync),
         cmocka_unit_test(answers_to_what_was_given_up_may_lack_memory),
+        cmocka_unit_test(what_nobody_wants_goes_once_memory_is_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
