@@ -51,6 +51,10 @@ static bool is_listed(const dbk_consumer_start *start, uint64_t seq) {
     return false;
 }
 
+static bool is_behind_start(const dbk_consumer_start *start, uint64_t seq) {
+    return seq >= start->first_seq || is_listed(start, seq);
+}
+
 // Will the consumer get the message, does it owe an answer, or did it give it up?
 static bool needs(dbk_consumer *consumer, uint64_t seq, dbk_slice subject) {
     pthread_mutex_lock(&consumer->lock);
@@ -59,8 +63,7 @@ static bool needs(dbk_consumer *consumer, uint64_t seq, dbk_slice subject) {
         needed = dbk_pending_find(&consumer->delivery.pending, seq).entry != NULL ||
                  dbk_delivery_has_given_up(&consumer->delivery, seq);
     } else if (needed) {
-        needed = (seq >= consumer->start.first_seq || is_listed(&consumer->start, seq)) &&
-                 !dbk_delivery_is_early(&consumer->delivery, seq);
+        needed = is_behind_start(&consumer->start, seq) && !dbk_delivery_is_early(&consumer->delivery, seq);
     }
     pthread_mutex_unlock(&consumer->lock);
     return needed;
@@ -137,7 +140,8 @@ void dbk_consumers_note_appended(daybook_store *store, dbk_stream *stream, dbk_s
     for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
         if (!wanted) {
             pthread_mutex_lock(&consumers[i]->lock);
-            wanted = wants_subject(consumers[i]->config, subject);
+            wanted = wants_subject(consumers[i]->config, subject) &&
+                     is_behind_start(&consumers[i]->start, seq);
             pthread_mutex_unlock(&consumers[i]->lock);
         }
         dbk_consumer_unref(consumers[i]);

@@ -1244,6 +1244,23 @@ static void what_was_given_up_is_let_go_when_it_is_answered_or_deleted(void **st
     daybook_consumer_close(once);
 }
 
+// A consumer that begins further on wants nothing of what comes before.
+static void what_comes_before_a_start_is_nobodys(void **state) {
+    fixture *at = *state;
+    add_retaining(at, DAYBOOK_RETENTION_INTEREST);
+    daybook_consumer_config config = named("later");
+    config.deliver = DAYBOOK_DELIVER_BY_START_SEQ;
+    config.start_seq = 4;
+    daybook_consumer *later = add(at, &config);
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    for (int i = 0; i < 5; i++) (void)append(at, "s.1.a");
+    assert_string_equal(held(at), "1 2 3 4 5");
+    pass(at, 200 * DBK_MILLISECOND_NS);
+    assert_string_equal(held(at), "4 5");
+    assert_string_equal(fetched(later, 2), "4 5");
+    daybook_consumer_close(later);
+}
+
 // Of what comes and nobody wants that alone is looked at and removed; what was there before is not.
 static void what_nobody_wants_goes_alone(void **state) {
     fixture *at = *state;
@@ -1568,6 +1585,7 @@ int main(void) {
         CASE(interest_keeps_what_somebody_wants),
         CASE(interest_keeps_what_was_given_up),
         CASE(what_was_given_up_is_let_go_when_it_is_answered_or_deleted),
+        CASE(what_comes_before_a_start_is_nobodys),
         CASE(what_nobody_wants_goes_alone),
         CASE(pending_is_exact),
     };
