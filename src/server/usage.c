@@ -42,13 +42,14 @@ static int add_stored(void *context, const daybook_stream_info *info) {
     return 0;
 }
 
-// Where streams cannot be listed the last sum stays.
+// Where streams cannot be listed the last sum stays, with what was taken since, and that took its time as well.
 static void recount(dbk_js_usage *usage, int64_t now_ns) {
     daybook_vfs *vfs = usage->server->vfs;
     uint64_t bytes[DBK_JS_STORAGES] = {0};
-    if (daybook_stream_list(usage->server->store, add_stored, bytes, NULL) != DAYBOOK_OK) return;
-    memcpy(usage->counted, bytes, sizeof bytes);
-    memset(usage->since, 0, sizeof usage->since);
+    if (daybook_stream_list(usage->server->store, add_stored, bytes, NULL) == DAYBOOK_OK) {
+        memcpy(usage->counted, bytes, sizeof bytes);
+        memset(usage->since, 0, sizeof usage->since);
+    }
     usage->counted_ns = vfs->clock_monotonic_ns(vfs);
     int64_t cost_ns = usage->counted_ns - now_ns, before_ns = usage->last_cost_ns;
     usage->last_cost_ns = cost_ns;
@@ -68,6 +69,16 @@ static bool is_full(const dbk_js_usage *usage, dbk_js_storage storage, uint64_t 
     return account_max >= 0 && used + size > (uint64_t)account_max;
 }
 
+// After a removal at once; else when the sum is old or a bound is reached, but RECOUNT_SHARE of the time at most.
+static bool is_to_be_counted(const dbk_js_usage *usage, int64_t now_ns, dbk_js_storage storage,
+                             uint64_t size) {
+    dbk_api_error_kind kind;
+    int64_t age_ns = now_ns - usage->counted_ns;
+    if (usage->counted_ns == 0) return true;
+    return age_ns >= RECOUNT_SHARE * usage->cost_ns &&
+           (age_ns >= stale_ns || is_full(usage, storage, size, &kind));
+}
+
 static void tell(dbk_js_usage *usage, dbk_js_storage storage, dbk_api_error_kind kind) {
     if (usage->is_told[storage]) return;
     usage->is_told[storage] = true;
@@ -85,10 +96,7 @@ bool dbk_js_usage_take(dbk_js_usage *usage, dbk_js_storage storage, uint64_t siz
     bool has_room = true;
     if (is_bounded) {
         int64_t now_ns = usage->server->vfs->clock_monotonic_ns(usage->server->vfs);
-        int64_t age_ns = now_ns - usage->counted_ns;
-        if (usage->counted_ns == 0 || age_ns >= stale_ns ||
-            (age_ns >= RECOUNT_SHARE * usage->cost_ns && is_full(usage, storage, size, kind_out)))
-            recount(usage, now_ns);
+        if (is_to_be_counted(usage, now_ns, storage, size)) recount(usage, now_ns);
         has_room = !is_full(usage, storage, size, kind_out);
         if (has_room) {
             usage->since[storage] += size;
@@ -121,7 +129,8 @@ static int add_promised(void *context, const daybook_stream_info *info) {
     if (dbk_js_is_hidden(config->name) || storage_of(config) != promises->storage || config->max_bytes == 0 ||
         dbk_slice_equal(config->name, promises->except))
         return 0;
-    promises->bytes += config->max_bytes;
+    uint64_t room = UINT64_MAX - promises->bytes; // bounds made before the limit may be of any size
+    promises->bytes += config->max_bytes < room ? config->max_bytes : room;
     return 0;
 }
 

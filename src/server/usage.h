@@ -5,7 +5,7 @@
 //
 // Promised: looked up anew each time; streams are made rarely.
 // Stored: adding up streams costs a walk over them, so it is done when the last sum and all that was taken since reach a
-// bound, but a twentieth of the time at most, and each second, as not only publishes write to the store. What is on its way to the
+// bound, and each second, as not only publishes write to the store, but a twentieth of the time at most. What is on its way to the
 // disk is missing in a fresh sum: a bound may be passed by that much, 32 MiB.
 //
 // Threads: dbk_js_usage_take from workers, dbk_js_usage_set_room from the loop; the lock is held while streams are added up.
@@ -48,7 +48,7 @@ void dbk_js_usage_set_room(dbk_js_usage *usage, const dbk_js_room *server_room,
 bool dbk_js_usage_take(dbk_js_usage *usage, dbk_js_storage storage, uint64_t size,
                        dbk_api_error_kind *kind_out);
 
-/// Something was removed: what is stored is added up before the next publish that finds no room.
+/// Something was removed: what is stored is added up with the next publish.
 void dbk_js_usage_forget(dbk_js_usage *usage);
 
 /// May the stream `name`, there already or not, have `bytes_max`? Without a bound (0 or less) it needs some room left.
