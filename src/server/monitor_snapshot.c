@@ -321,7 +321,8 @@ static void begin(dbk_monitor_snapshot *snapshot, dbk_server *server, const dbk_
 static bool take_client(dbk_monitor_snapshot *snapshot, dbk_client *client) {
     if (!dbk_client_is_open(client)) return true;
     const dbk_monitor_snapshot_query *query = &snapshot->query;
-    if (query->open_connections) take_open(snapshot, client);
+    // One with many subscriptions takes several slices, and is one connection.
+    if (query->open_connections && !snapshot->cursor.in_client) take_open(snapshot, client);
     if (query->cid_count > 0) return take_subscriptions_of_cids(snapshot, client);
     return !query->all_subscriptions || take_all_subscriptions(snapshot, client);
 }
