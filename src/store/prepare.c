@@ -447,7 +447,10 @@ daybook_status dbk_append_init(dbk_append *append, daybook_store *store, const d
     if (events == NULL || count == 0)
         return dbk_fail(error, DAYBOOK_EMISUSE, "an append needs at least one event");
     if (events[0].size < sizeof(daybook_event))
-        return dbk_fail(error, DAYBOOK_EMISUSE, "the event was not initialised with daybook_event_init");
+        return dbk_fail(
+            error, DAYBOOK_EMISUSE,
+            "the event was not initialised with daybook_event_init of this version of the library: "
+            "call it, and build the program against the library it runs with");
     if (count > DAYBOOK_BATCH_COUNT_MAX)
         return dbk_fail_limit(error, DAYBOOK_LIMIT_BATCH_COUNT, DAYBOOK_BATCH_COUNT_MAX, count,
                               "a batch of %zu events: at most %d are allowed; split it", count,
