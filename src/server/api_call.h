@@ -38,6 +38,7 @@ struct dbk_js_call {
     const dbk_api_stream_config *stream; // of dbk_js_effect_set_stream
     dbk_slice stream_name, consumer_name;
     uint64_t reset_seq, reset_number; // of dbk_js_consumer_reset
+    uint64_t passed_seq;              // of dbk_js_stream_purge: nothing up to it is stored any more
     dbk_js_opened opened;             // of dbk_js_effect_set_consumer
     const char *advisory;             // "STREAM.CREATED" ...; NULL: none is sent. See advisory.h
     const char *action;               // "create", ...

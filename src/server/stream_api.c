@@ -486,6 +486,24 @@ static bool read_purge(dbk_js_call *call, const dbk_api_stream_config *config,
     return true;
 }
 
+// On the loop: what is gone is behind every consumer, as its heartbeats say.
+static void note_purged(dbk_js_call *call) {
+    const dbk_js_stream *stream = dbk_js_find_stream(call->jetstream, call->stream_name);
+    dbk_js_consumer *consumer = stream == NULL ? NULL : stream->first_consumer;
+    for (; consumer != NULL; consumer = consumer->next_of_stream)
+        if (consumer->delivered_seq < call->passed_seq) consumer->delivered_seq = call->passed_seq;
+}
+
+static void find_passed(dbk_js_call *call, dbk_slice name) {
+    daybook_stream_info *info;
+    // Where it is gone meanwhile, or cannot be read, heartbeats say what they said.
+    if (daybook_stream_get_info(call->jetstream->store, name, &info, NULL) != DAYBOOK_OK) return;
+    call->stream_name = name;
+    call->passed_seq = info->first_seq > 0 ? info->first_seq - 1 : 0;
+    call->effect = note_purged;
+    daybook_stream_info_release(call->jetstream->store, info);
+}
+
 void dbk_js_stream_purge(dbk_js_call *call) {
     dbk_jetstream *jetstream = call->jetstream;
     dbk_slice name = dbk_js_call_token(call, 2);
@@ -503,6 +521,7 @@ void dbk_js_stream_purge(dbk_js_call *call) {
         daybook_status status = daybook_stream_purge(jetstream->store, name, &options, &count, &cause);
         if (status == DAYBOOK_OK) {
             dbk_api_write_purged(&call->answer, count);
+            find_passed(call, name);
         } else {
             dbk_js_call_fail_status(call, status, &cause, DBK_API_ERR_STREAM_PURGE_FAILED);
         }

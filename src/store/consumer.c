@@ -958,22 +958,21 @@ static int64_t time_of(uint64_t tick) {
 }
 
 // What lies before where it begins, or is not stored any more, is behind it, as it is in JetStream.
-static uint64_t passed_seq(const dbk_consumer *consumer) {
+static uint64_t passed_seq(const dbk_consumer *consumer, uint64_t stored) {
     const dbk_consumer_start *start = &consumer->start;
     uint64_t begins = start->list_count > 0 ? start->list[0] : start->first_seq;
-    uint64_t stored = atomic_load(&consumer->stream->first_seq);
     uint64_t first = begins > stored ? begins : stored;
     return first > 0 ? first - 1 : 0;
 }
 
-// The lock is held.
-static void describe(const dbk_consumer *consumer, daybook_consumer_info *info) {
+// The lock is held. `stored` is the oldest seq there is.
+static void describe(const dbk_consumer *consumer, uint64_t stored, daybook_consumer_info *info) {
     const dbk_delivery *delivery = &consumer->delivery;
     dbk_delivery_floor floor = dbk_delivery_get_floor(delivery);
     daybook_vfs *vfs = consumer->store->vfs;
     info->created_ns = consumer->created_ns;
     info->delivered_number = delivery->number;
-    uint64_t passed = passed_seq(consumer);
+    uint64_t passed = passed_seq(consumer, stored);
     info->delivered_seq = passed > delivery->delivered_seq ? passed : delivery->delivered_seq;
     info->delivered_ns = time_of(delivery->delivered_at);
     info->floor_number = floor.number;
@@ -1000,13 +999,15 @@ static daybook_status new_info(dbk_consumer *consumer, daybook_consumer_info **i
     daybook_consumer_info *info = &owned->info;
     info->size = sizeof *info;
     info->stream = consumer->stream->name;
+    uint64_t stored = 0;
     pthread_mutex_lock(&consumer->fetch_lock);
     daybook_status status = dbk_consumer_count_ahead(consumer, &info->pending_count, error);
+    if (status == DAYBOOK_OK) status = dbk_consumer_find_stored(consumer, &stored, error);
     pthread_mutex_lock(&consumer->lock);
     dbk_consumer_drop_removed(consumer);
     // Read but held back: nobody got them yet.
     info->pending_count += consumer->delivery.held_count;
-    describe(consumer, info);
+    describe(consumer, stored, info);
     owned->config = dbk_consumer_config_copy(allocator, consumer->config);
     pthread_mutex_unlock(&consumer->lock);
     pthread_mutex_unlock(&consumer->fetch_lock);

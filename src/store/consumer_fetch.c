@@ -187,6 +187,15 @@ static daybook_status first_of(dbk_consumer *consumer, const daybook_query *quer
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
+daybook_status dbk_consumer_find_stored(dbk_consumer *consumer, uint64_t *seq_out, daybook_error *error) {
+    *seq_out = atomic_load(&consumer->stream->published_seq) + 1;
+    if (atomic_load(&consumer->stream->message_count) == 0) return DAYBOOK_OK;
+    daybook_query query;
+    daybook_query_init(&query);
+    query.limit = 1;
+    return first_of(consumer, &query, seq_out, error);
+}
+
 static daybook_status list_last(dbk_consumer *consumer, daybook_query *query, daybook_error *error) {
     const daybook_allocator *allocator = consumer->store->allocator;
     dbk_consumer_start *start = &consumer->start;

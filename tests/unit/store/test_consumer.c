@@ -784,6 +784,24 @@ static void a_dear_count_is_kept(void **state) {
     daybook_consumer_close(consumer);
 }
 
+// A purge in part moves no mark of the stream: what it has is looked at.
+static void what_was_purged_in_part_is_behind_it(void **state) {
+    fixture *at = *state;
+    for (int i = 0; i < 6; i++) (void)append(at, "s.1.x");
+    daybook_purge_options options;
+    daybook_purge_options_init(&options);
+    options.seq_to = 4;
+    assert_int_equal(daybook_stream_purge(at->store, daybook_text("S"), &options, NULL, NULL), DAYBOOK_OK);
+    daybook_consumer_config config = named("c");
+    daybook_consumer *consumer = add(at, &config);
+    assert_int_equal(info_of(at, "c").delivered_seq, 3);
+    assert_int_equal(info_of(at, "c").pending_count, 3);
+    assert_string_equal(fetched(consumer, 1), "4");
+    assert_int_equal(daybook_stream_purge(at->store, daybook_text("S"), NULL, NULL, NULL), DAYBOOK_OK);
+    assert_int_equal(info_of(at, "c").delivered_seq, 6);
+    daybook_consumer_close(consumer);
+}
+
 static void an_ephemeral_consumer_ends(void **state) {
     fixture *at = *state;
     (void)append(at, "s.1.x");
@@ -1575,6 +1593,7 @@ int main(void) {
         CASE(a_state_with_missing_parts_is_damaged),
         CASE(a_state_of_a_newer_version_is_not_used),
         CASE(a_dear_count_is_kept),
+        CASE(what_was_purged_in_part_is_behind_it),
         CASE(an_ephemeral_consumer_ends),
         CASE(names_and_configurations),
         CASE(a_reader_sees_consumers),
