@@ -81,29 +81,49 @@ static daybook_status write_receipts(dbk_append *append, daybook_error *error) {
 
 // ---- Limits after an append -------------------------------------------------------------------------------
 
-// Enforce the limits the events may have broken. What fails here is made good by the next append, or by
-// maintenance.
-static void trim(dbk_append *append) {
+static void owe_trim(daybook_store *store, uint64_t position, const daybook_error *error) {
+    dbk_commit_owe_trim(store, position);
+    dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error->message);
+}
+
+static void trim_subjects(dbk_append *append) {
     daybook_store *store = append->store;
-    const dbk_stream *trimmed = NULL;
-    for (size_t i = 0; !append->duplicate && i < append->count; i++) {
+    for (size_t i = 0; i < append->count; i++) {
         const dbk_append_event *event = &append->events[i];
         const daybook_stream_config *config = atomic_load(&event->stream->config);
+        dbk_slice subject = dbk_append_subject(append, event);
         if (config->retention == DAYBOOK_RETENTION_INTEREST)
-            dbk_consumers_note_appended(store, event->stream, dbk_append_subject(append, event), event->seq);
-        bool counts = config->max_msgs > 0 || config->max_bytes > 0;
-        bool per_subject = config->max_msgs_per_subject > 0;
-        if (!per_subject && (!counts || event->stream == trimmed)) continue;
-        dbk_slice subject = per_subject ? dbk_append_subject(append, event) : daybook_bytes(NULL, 0);
+            dbk_consumers_note_appended(store, event->stream, subject, event->seq);
+        if (config->max_msgs_per_subject == 0) continue;
         daybook_error error;
         daybook_error_init(&error);
-        daybook_status status = dbk_store_trim(store, event->stream, subject, &error);
-        if (status != DAYBOOK_OK) {
-            dbk_commit_owe_trim(store, event->position);
-            dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error.message);
-        }
+        if (dbk_store_trim_subject(store, event->stream, subject, &error) != DAYBOOK_OK)
+            owe_trim(store, event->position, &error);
+    }
+}
+
+// Once each, where the events of a stream are not between those of others: then again, which removes nothing.
+static void trim_streams(dbk_append *append) {
+    const dbk_stream *trimmed = NULL;
+    for (size_t i = 0; i < append->count; i++) {
+        const dbk_append_event *event = &append->events[i];
+        const daybook_stream_config *config = atomic_load(&event->stream->config);
+        bool has_limits = config->max_msgs > 0 || config->max_bytes > 0 || config->max_msgs_per_subject > 0;
+        if (!has_limits || event->stream == trimmed) continue;
+        daybook_error error;
+        daybook_error_init(&error);
+        if (dbk_store_trim(append->store, event->stream, &error) != DAYBOOK_OK)
+            owe_trim(append->store, event->position, &error);
         trimmed = event->stream;
     }
+}
+
+// Enforce the limits the events may have broken. All subjects first: a stream is not to lose an old event in favour of
+// one that its own subject does not keep. What fails here is made good by the next append, or by maintenance.
+static void trim(dbk_append *append) {
+    if (append->duplicate) return;
+    trim_subjects(append);
+    trim_streams(append);
 }
 
 // ---- Locks of roll-ups ------------------------------------------------------------------------------------

@@ -27,7 +27,6 @@ static const char snapshots_prefix[] = "$KV.SNAPSHOTS.";
 struct dbk_trim_request {
     struct dbk_trim_request *next;
     uint64_t trim_from; // at or before the event it is for
-    bool only_subject;
     size_t subject_size;
     char subject[];
 };
@@ -261,11 +260,11 @@ static daybook_status trim_subject(daybook_store *store, dbk_stream *stream, dbk
     return status;
 }
 
+// One subject, or the stream as a whole where it is empty.
 static daybook_status trim_locked(daybook_store *store, dbk_stream *stream, dbk_slice subject,
-                                  bool only_subject, daybook_error *error) {
+                                  daybook_error *error) {
     if (atomic_load(&stream->removed)) return DAYBOOK_OK;
-    if (subject.size > 0) DBK_TRY(trim_subject(store, stream, subject, error));
-    return only_subject ? DAYBOOK_OK : trim_oldest(store, stream, error);
+    return subject.size > 0 ? trim_subject(store, stream, subject, error) : trim_oldest(store, stream, error);
 }
 
 void dbk_stream_lock_trim(dbk_stream *stream) {
@@ -280,6 +279,32 @@ static struct dbk_trim_request *take_requests(daybook_store *store, dbk_stream *
     return requests;
 }
 
+static void serve_request(daybook_store *store, dbk_stream *stream, const struct dbk_trim_request *request) {
+    daybook_error error;
+    daybook_error_init(&error);
+    dbk_slice subject = daybook_bytes(request->subject, request->subject_size);
+    if (trim_locked(store, stream, subject, &error) == DAYBOOK_OK) return;
+    dbk_commit_owe_trim(store, request->trim_from);
+    dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error.message);
+}
+
+// Subjects first, then the stream as a whole: once for all who asked. The trim lock is held.
+static void serve_requests(daybook_store *store, dbk_stream *stream, struct dbk_trim_request *requests) {
+    const struct dbk_trim_request *whole = NULL; // the one that began to owe first
+    for (const struct dbk_trim_request *request = requests; request != NULL; request = request->next) {
+        if (request->subject_size > 0)
+            serve_request(store, stream, request);
+        else if (whole == NULL || request->trim_from < whole->trim_from)
+            whole = request;
+    }
+    if (whole != NULL) serve_request(store, stream, whole);
+    while (requests != NULL) {
+        struct dbk_trim_request *next = requests->next;
+        dbk_free(store->allocator, requests);
+        requests = next;
+    }
+}
+
 void dbk_stream_unlock_trim(daybook_store *store, dbk_stream *stream) {
     pthread_mutex_unlock(&stream->trim_lock);
     // Whoever left a request while we held the lock counts on us.
@@ -288,24 +313,12 @@ void dbk_stream_unlock_trim(daybook_store *store, dbk_stream *stream) {
         bool waiting = stream->trim_requests != NULL;
         pthread_mutex_unlock(&store->removal_lock);
         if (!waiting || pthread_mutex_trylock(&stream->trim_lock) != 0) return;
-        struct dbk_trim_request *request = take_requests(store, stream);
-        while (request != NULL) {
-            struct dbk_trim_request *next = request->next;
-            daybook_error error;
-            daybook_error_init(&error);
-            dbk_slice subject = daybook_bytes(request->subject, request->subject_size);
-            if (trim_locked(store, stream, subject, request->only_subject, &error) != DAYBOOK_OK) {
-                dbk_commit_owe_trim(store, request->trim_from);
-                dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error.message);
-            }
-            dbk_free(store->allocator, request);
-            request = next;
-        }
+        serve_requests(store, stream, take_requests(store, stream));
         pthread_mutex_unlock(&stream->trim_lock);
     }
 }
 
-static daybook_status trim(daybook_store *store, dbk_stream *stream, dbk_slice subject, bool only_subject,
+static daybook_status trim(daybook_store *store, dbk_stream *stream, dbk_slice subject,
                            daybook_error *error) {
     if (pthread_mutex_trylock(&stream->trim_lock) != 0) {
         struct dbk_trim_request *request = dbk_alloc(store->allocator, sizeof *request + subject.size);
@@ -313,7 +326,6 @@ static daybook_status trim(daybook_store *store, dbk_stream *stream, dbk_slice s
         pthread_mutex_lock(&store->state_lock);
         request->trim_from = dbk_commit_trim_from(store);
         pthread_mutex_unlock(&store->state_lock);
-        request->only_subject = only_subject;
         request->subject_size = subject.size;
         if (subject.size > 0) memcpy(request->subject, subject.data, subject.size);
         pthread_mutex_lock(&store->removal_lock);
@@ -325,19 +337,18 @@ static daybook_status trim(daybook_store *store, dbk_stream *stream, dbk_slice s
         dbk_stream_unlock_trim(store, stream);
         return DAYBOOK_OK;
     }
-    daybook_status status = trim_locked(store, stream, subject, only_subject, error);
+    daybook_status status = trim_locked(store, stream, subject, error);
     dbk_stream_unlock_trim(store, stream);
     return status;
 }
 
-daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject,
-                              daybook_error *error) {
-    return trim(store, stream, subject, false, error);
+daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, daybook_error *error) {
+    return trim(store, stream, daybook_bytes(NULL, 0), error);
 }
 
 daybook_status dbk_store_trim_subject(daybook_store *store, dbk_stream *stream, dbk_slice subject,
                                       daybook_error *error) {
-    return trim(store, stream, subject, true, error);
+    return trim(store, stream, subject, error);
 }
 
 // The trim lock is held.
@@ -593,18 +604,19 @@ daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error) {
     daybook_status status = DAYBOOK_OK;
     for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
         const daybook_stream_config *config = atomic_load(&streams[i]->config);
-        if (config->max_age_ns > 0) status = dbk_store_trim(store, streams[i], daybook_bytes(NULL, 0), error);
+        if (config->max_age_ns > 0) status = dbk_store_trim(store, streams[i], error);
     }
     dbk_free(store->allocator, streams);
     // While the store is opened nobody is there yet to be told that a marker is stored.
     return status == DAYBOOK_OK ? dbk_store_expire(store, store->maintenance != NULL, error) : status;
 }
 
+// One subject; the stream as a whole where it is empty.
 static daybook_status trim_past_damage(daybook_store *store, dbk_stream *stream, dbk_slice subject,
                                        daybook_error *error) {
     daybook_error detail;
     daybook_error_init(&detail);
-    daybook_status status = dbk_store_trim(store, stream, subject, &detail);
+    daybook_status status = trim(store, stream, subject, &detail);
     return pass_damage(store, status, &detail, error);
 }
 

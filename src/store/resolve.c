@@ -344,7 +344,7 @@ static void trim_aged(dbk_append *append) {
         if (dbk_stream_allows_ttl(stream) && dbk_store_has_expired(append->store))
             (void)dbk_store_expire(append->store, false, NULL);
         if (!dbk_stream_allows_ttl(stream) && config->max_age_ns > 0)
-            (void)dbk_store_trim(append->store, stream, daybook_bytes(NULL, 0), NULL);
+            (void)dbk_store_trim(append->store, stream, NULL);
         trimmed = stream;
     }
 }

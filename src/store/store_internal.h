@@ -234,12 +234,10 @@ daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_
 void dbk_store_apply_removals(daybook_store *store, dbk_slice records);
 /// Apply a decoded removal to dead sets, marks and counts. removal_lock is held.
 void dbk_store_apply_remove(daybook_store *store, const dbk_remove *remove);
-/// Enforce the limits of one stream now (count, bytes, age; per subject only where `subject` is given). Where
-/// somebody else is removing from the stream, that thread does it before it is through. Any thread; holds no
-/// lock on return.
-daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, dbk_slice subject,
-                              daybook_error *error);
-/// Enforce the limit per subject alone: for who trims many subjects before the stream as a whole, which would remove
+/// Enforce the limits of one stream as a whole now: count, bytes, age. Where somebody else is removing from the stream,
+/// that thread does it before it is through. Any thread; holds no lock on return.
+daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, daybook_error *error);
+/// The same with the limit per subject. It comes first, of all subjects concerned: the stream as a whole would remove
 /// events in favour of others that go anyway.
 daybook_status dbk_store_trim_subject(daybook_store *store, dbk_stream *stream, dbk_slice subject,
                                       daybook_error *error);

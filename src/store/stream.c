@@ -241,7 +241,7 @@ daybook_status daybook_stream_update(daybook_store *store, const daybook_stream_
     pthread_mutex_unlock(&store->catalogue_lock);
     bool is_done = status == DAYBOOK_OK;
     if (is_done) status = dbk_stream_trim_subjects(store, stream, error);
-    if (status == DAYBOOK_OK) status = dbk_store_trim(store, stream, daybook_bytes(NULL, 0), error);
+    if (status == DAYBOOK_OK) status = dbk_store_trim(store, stream, error);
     bool is_owed = is_done && status != DAYBOOK_OK;
     if (is_owed) dbk_commit_owe_trim(store, first_position > 0 ? first_position : 1);
     if (config->max_msgs_per_subject > 0) dbk_commit_release_trim(store, &hold);

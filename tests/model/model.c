@@ -621,10 +621,10 @@ void model_publish(model *store, uint64_t position) {
     store->visible_position = position;
     size_t first = store->event_count;
     while (first > 0 && store->events[first - 1].position > before) first--;
-    for (size_t i = first; i < store->event_count && store->events[i].position <= position; i++) {
-        trim_subject(store, store->events[i].stream, store->events[i].said->subject);
-        trim_oldest(store, store->events[i].stream);
-    }
+    size_t end = first;
+    for (; end < store->event_count && store->events[end].position <= position; end++)
+        trim_subject(store, store->events[end].stream, store->events[end].said->subject);
+    for (size_t i = first; i < end; i++) trim_oldest(store, store->events[i].stream);
 }
 
 void model_cut(model *store, uint64_t position) {

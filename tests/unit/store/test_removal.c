@@ -256,10 +256,59 @@ static void an_update_of_two_limits_removes_no_more_than_they_ask(void **state) 
     assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
 }
 
+static daybook_stream_config limited_stream(const daybook_slice *subject) {
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    config.name = daybook_text("L");
+    config.subjects = subject;
+    config.subject_count = 1;
+    config.aggregate_tokens = 0;
+    config.max_msgs = 3;
+    config.max_msgs_per_subject = 1;
+    return config;
+}
+
+static uint64_t first_seq_of(daybook_store *store, uint64_t expected_count) {
+    daybook_stream_info *info = NULL;
+    assert_int_equal(daybook_stream_get_info(store, daybook_text("L"), &info, NULL), DAYBOOK_OK);
+    assert_int_equal(info->message_count, expected_count);
+    uint64_t seq = info->first_seq;
+    daybook_stream_info_release(store, info);
+    return seq;
+}
+
+static void append_batch(daybook_store *store, const char *const *subjects, size_t count) {
+    daybook_event events[4];
+    for (size_t i = 0; i < count; i++) {
+        daybook_event_init(&events[i]);
+        events[i].subject = daybook_text(subjects[i]);
+    }
+    assert_int_equal(daybook_append(store, events, count, NULL, NULL, NULL), DAYBOOK_OK);
+}
+
+// Of a batch, too: the stream has room for what its subjects keep, so that the oldest event stays.
+static void a_batch_over_two_limits_removes_no_more_than_they_ask(void **state) {
+    (void)state;
+    daybook_store *store = NULL;
+    assert_int_equal(daybook_open(":memory:", NULL, &store, NULL), DAYBOOK_OK);
+    daybook_slice subject = daybook_text("l.>");
+    daybook_stream_config config = limited_stream(&subject);
+    assert_int_equal(daybook_stream_add(store, &config, NULL), DAYBOOK_OK);
+    static const char *const old[] = {"l.old"}, *const doubled[] = {"l.a", "l.b", "l.b", "l.a"};
+    append_batch(store, old, 1);
+    append_batch(store, doubled, 4);
+    assert_int_equal(first_seq_of(store, 3), 1); // l.old, and the second of each
+    static const char *const more[] = {"l.c"};
+    append_batch(store, more, 1);
+    assert_int_equal(first_seq_of(store, 3), 4);
+    assert_int_equal(daybook_close(store, NULL), DAYBOOK_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_purge_that_fails_half_way_says_what_it_removed),
         cmocka_unit_test(an_update_of_two_limits_removes_no_more_than_they_ask),
+        cmocka_unit_test(a_batch_over_two_limits_removes_no_more_than_they_ask),
         cmocka_unit_test(snapshots_stored_while_they_are_looked_for_are_counted_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
