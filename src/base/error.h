@@ -4,6 +4,8 @@
 #ifndef DBK_BASE_ERROR_H
 #define DBK_BASE_ERROR_H
 
+#include <stdbool.h>
+
 #include "daybook/status.h"
 
 #define DBK_TRY(expression)                                      \
@@ -11,6 +13,11 @@
         daybook_status dbk_try_status = (expression);            \
         if (dbk_try_status != DAYBOOK_OK) return dbk_try_status; \
     } while (0)
+
+/// What was to be read is damaged, or the device does not give it: others may be readable, and this one later.
+static inline bool dbk_is_unreadable(daybook_status status) {
+    return status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO;
+}
 
 /// Replaces what `error` says. Message style: what happened: why; what to do.
 daybook_status dbk_fail(daybook_error *error, daybook_status status, const char *format, ...)

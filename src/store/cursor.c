@@ -321,7 +321,7 @@ static daybook_status enter_source(daybook_cursor *cursor, bool *skip_out, daybo
         narrow_memtable(cursor);
     }
     if (status == DAYBOOK_OK && !*skip_out) status = open_candidates(cursor, true, error);
-    if (status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO) status = fall_back_to_reading(cursor, error);
+    if (dbk_is_unreadable(status)) status = fall_back_to_reading(cursor, error);
     return status;
 }
 
@@ -461,7 +461,7 @@ static daybook_status advance_in_source(daybook_cursor *cursor, daybook_error *e
         daybook_status status = cursor->back
                                     ? dbk_candidates_seek_back(cursor->candidates, from, &position, error)
                                     : dbk_candidates_seek(cursor->candidates, from, &position, error);
-        if (status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO) {
+        if (dbk_is_unreadable(status)) {
             DBK_TRY(fall_back_to_reading(cursor, error));
             continue;
         }
@@ -614,7 +614,7 @@ static daybook_status list_last_by_index(daybook_cursor *cursor, position_list *
         return list_last_per_subject(cursor, list, error);
     daybook_status status = dbk_query_last_of_subjects(cursor->store, cursor->stream, &cursor->query,
                                                        cursor->last, add_to_list, list, error);
-    if (status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO) {
+    if (dbk_is_unreadable(status)) {
         list->count = 0;
         return list_last_per_subject(cursor, list, error);
     }

@@ -24,7 +24,8 @@
 // of a key-value bucket.
 //
 // Threads: rounds are one at a time (store->expiry_lock). Failure: what could not be removed is tried again in the next
-// round; an index that cannot be read, after a minute: what it has is hidden meanwhile, and counted.
+// round; what cannot be read (damage, or the device fails), after a minute: it is hidden meanwhile, and counted, and holds up
+// neither other sources nor other background work.
 #include "store/expiry.h"
 
 #include <stdio.h>
@@ -372,7 +373,7 @@ static int compare_dues(const void *a, const void *b) {
 
 static daybook_status remove_taken(round *of, daybook_error *error) {
     daybook_status status = DAYBOOK_OK;
-    bool is_damaged = false;
+    daybook_status unreadable = DAYBOOK_OK;
     if (of->count > 1) qsort(of->dues, of->count, sizeof *of->dues, compare_dues);
     for (size_t i = 0, end; status == DAYBOOK_OK && i < of->count; i = end) {
         end = i + 1;
@@ -384,10 +385,11 @@ static daybook_status remove_taken(round *of, daybook_error *error) {
         } else {
             for (size_t j = i; j < end; j++) of->dues[j].is_done = true;
         }
-        is_damaged = is_damaged || status == DAYBOOK_EDAMAGED;
-        if (status == DAYBOOK_EDAMAGED) status = DAYBOOK_OK; // of one stream
+        if (!dbk_is_unreadable(status)) continue;
+        unreadable = status; // of one stream
+        status = DAYBOOK_OK;
     }
-    return status == DAYBOOK_OK && is_damaged ? DAYBOOK_EDAMAGED : status;
+    return status == DAYBOOK_OK ? unreadable : status;
 }
 
 static bool has_done_some(const round *of) {
@@ -420,19 +422,24 @@ static bool is_current(const round *of) {
 static daybook_status expire_source(round *of, dbk_source *source, daybook_error *error) {
     if (source->damage != NULL) return DAYBOOK_OK;
     if (of->now_ns < source->expiry.retry_ns) return DAYBOOK_OK;
+    daybook_error detail;
+    daybook_error_init(&detail);
     daybook_status status = DAYBOOK_OK;
     bool goes_on = true;
     while (status == DAYBOOK_OK && goes_on && of->steps_left > 0) {
-        status = expire_step(of, source, error);
+        status = expire_step(of, source, &detail);
         if (of->count > 0) end_step(of);
         goes_on = of->is_full && has_done_some(of) && is_current(of);
     }
     if (!is_current(of)) note_next(of, of->now_ns); // what replaced the source is for the next round
     if (of->steps_left == 0) note_next(of, of->now_ns);
-    if (status != DAYBOOK_EDAMAGED) return status;
+    if (!dbk_is_unreadable(status)) {
+        if (status != DAYBOOK_OK && error != NULL) *error = detail;
+        return status;
+    }
     source->expiry.retry_ns = of->now_ns + RETRY_S * DBK_SECOND_NS;
     dbk_store_log(of->store, DAYBOOK_LOG_WARNING, "what has expired cannot be removed, but is hidden: %s",
-                  error != NULL ? error->message : "run daybook verify");
+                  detail.message);
     return DAYBOOK_OK;
 }
 

@@ -596,8 +596,7 @@ static daybook_status merge_readable(daybook_store *store, dbk_view *view, size_
     daybook_error detail;
     daybook_error_init(&detail);
     daybook_status status = merge_range(store, view, first, count, false, &detail);
-    if (status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO)
-        note_unmergeable(store, view, first, count, &detail);
+    if (dbk_is_unreadable(status)) note_unmergeable(store, view, first, count, &detail);
     if (status != DAYBOOK_OK && error != NULL) *error = detail;
     return status;
 }

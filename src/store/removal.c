@@ -20,7 +20,7 @@
 #include "store/expiry.h"
 #include "store/ranges.h"
 
-enum { RANGES_PER_RECORD = 50000, SNAPSHOT_TRIES_MAX = 100 };
+enum { RANGES_PER_RECORD = 50000, SNAPSHOT_TRIES_MAX = 100, AGE_RETRY_S = 60 };
 static const char snapshots_stream[] = "KV_SNAPSHOTS";
 static const char snapshots_prefix[] = "$KV.SNAPSHOTS.";
 
@@ -404,6 +404,26 @@ static daybook_status pass_damage(daybook_store *store, daybook_status status, c
     return status;
 }
 
+// What has aged is hidden, so that what cannot be read of it may stay for a while: it must not keep the ages of others
+// from being enforced, nor other background work from being done, nor be asked for and told of each second.
+static daybook_status pass_unreadable(daybook_store *store, dbk_stream *stream, daybook_status status,
+                                      const daybook_error *detail, daybook_error *error) {
+    if (dbk_is_unreadable(status)) {
+        int64_t now_ns = store->vfs->clock_monotonic_ns(store->vfs);
+        atomic_store(&stream->age_retry_ns, now_ns + AGE_RETRY_S * DBK_SECOND_NS);
+        dbk_store_log(store, DAYBOOK_LOG_WARNING,
+                      "what has aged in stream %.*s cannot be removed, but is hidden: %s",
+                      (int)stream->name.size, (const char *)stream->name.data, detail->message);
+        return DAYBOOK_OK;
+    }
+    if (status != DAYBOOK_OK && error != NULL) *error = *detail;
+    return status;
+}
+
+static bool is_left_alone(const daybook_store *store, dbk_stream *stream) {
+    return store->vfs->clock_monotonic_ns(store->vfs) < atomic_load(&stream->age_retry_ns);
+}
+
 // ---- Times to live ----------------------------------------------------------------------------------------
 
 // One that is due: into the list, unless it has to stay for now.
@@ -445,14 +465,14 @@ daybook_status dbk_store_remove_due(daybook_store *store, dbk_stream *stream, db
     removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_LIMIT};
     dbk_block_view block = {0};
     daybook_status status = DAYBOOK_OK, trimmed;
-    bool is_damaged = false;
+    daybook_status unreadable = DAYBOOK_OK;
     for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
         status = look_at_due(&removed, view, &dues[i], &block, now_ns, may_go, context, error);
-        bool stays = status == DAYBOOK_EDAMAGED; // what lies in other blocks may go
-        if (stays) is_damaged = true;
-        if (stays) status = DAYBOOK_OK;
+        if (!dbk_is_unreadable(status)) continue;
+        unreadable = status; // what lies in other blocks may go
+        status = DAYBOOK_OK;
     }
-    if (status == DAYBOOK_OK && is_damaged) status = DAYBOOK_EDAMAGED;
+    if (status == DAYBOOK_OK) status = unreadable;
     dbk_block_release(&block);
     dbk_view_unref(view);
     trimmed = trim_now(&removed, status == DAYBOOK_OK ? error : NULL);
@@ -535,7 +555,8 @@ daybook_status dbk_store_remove_aged(daybook_store *store, dbk_stream *stream, s
                                      int64_t *next_ns_out, daybook_error *error) {
     *is_more_out = false;
     *next_ns_out = INT64_MAX;
-    if (atomic_load(&stream->message_count) == 0 || pthread_mutex_trylock(&stream->trim_lock) != 0)
+    if (atomic_load(&stream->message_count) == 0 || is_left_alone(store, stream) ||
+        pthread_mutex_trylock(&stream->trim_lock) != 0)
         return DAYBOOK_OK;
     aging of = {.removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_LIMIT},
                 .now_ns = now_ns,
@@ -546,7 +567,7 @@ daybook_status dbk_store_remove_aged(daybook_store *store, dbk_stream *stream, s
     daybook_status status = remove_aged(&of, count_max, is_more_out, next_ns_out, &detail);
     dbk_stream_unlock_trim(store, stream);
     deinit_removal(&of.removed);
-    return pass_damage(store, status, &detail, error);
+    return pass_unreadable(store, stream, status, &detail, error);
 }
 
 // Those of the oldest that max_age hides, where some may stay, and those hidden by their own times to live.
@@ -595,6 +616,15 @@ daybook_status dbk_store_count_expired(daybook_store *store, dbk_stream *stream,
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
+static daybook_status trim_age(daybook_store *store, dbk_stream *stream, daybook_error *error) {
+    const daybook_stream_config *config = atomic_load(&stream->config);
+    if (config->max_age_ns == 0 || is_left_alone(store, stream)) return DAYBOOK_OK;
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status status = dbk_store_trim(store, stream, &detail);
+    return pass_unreadable(store, stream, status, &detail, error);
+}
+
 daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error) {
     DBK_TRY(dbk_commit_trim_owed(store, error));
     dbk_stream **streams;
@@ -602,10 +632,7 @@ daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error) {
     if (dbk_stream_table_all(store->streams, &streams, &count) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory enforcing the age of events");
     daybook_status status = DAYBOOK_OK;
-    for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
-        const daybook_stream_config *config = atomic_load(&streams[i]->config);
-        if (config->max_age_ns > 0) status = dbk_store_trim(store, streams[i], error);
-    }
+    for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) status = trim_age(store, streams[i], error);
     dbk_free(store->allocator, streams);
     // While the store is opened nobody is there yet to be told that a marker is stored.
     return status == DAYBOOK_OK ? dbk_store_expire(store, store->maintenance != NULL, error) : status;

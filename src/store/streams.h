@@ -36,6 +36,8 @@ typedef struct dbk_stream {
     atomic_int_fast64_t last_recorded_ns;
     // Of a stream that allows times to live: what lies below and has aged is removed, or never goes. Under trim_lock
     uint64_t aged_position;
+    atomic_int_fast64_t
+        age_retry_ns; // monotonic: what has aged could not be read, and is not asked for before
     bool
         // its limits may have become tighter: all its subjects are trimmed again; recovery only
         updated_in_replay;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times to live and markers, on a simulated machine: what expires when, for whom, and what is left of it.
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,12 +16,24 @@
 #include "base/time.h"
 #include "daybook/daybook.h"
 #include "io/sim/sim.h"
+#include "store/store_internal.h"
 
 typedef struct fixture {
     dbk_sim *sim;
     daybook_vfs *vfs;
     daybook_store *store;
+    unsigned *warnings; // of what stays; NULL: nobody counts
 } fixture;
+
+static void count_warnings(void *context, int level, daybook_slice message) {
+    static const char wanted[] = "cannot be removed, but is hidden";
+    if (level != DAYBOOK_LOG_WARNING) return;
+    for (size_t i = 0; i + sizeof wanted - 1 <= message.size; i++) {
+        if (memcmp((const char *)message.data + i, wanted, sizeof wanted - 1) != 0) continue;
+        ++*(unsigned *)context;
+        return;
+    }
+}
 
 static daybook_store *open_store(fixture *at, unsigned flags) {
     daybook_open_options options;
@@ -28,6 +41,8 @@ static daybook_store *open_store(fixture *at, unsigned flags) {
     options.vfs = at->vfs;
     options.flags = DAYBOOK_OPEN_NO_BACKGROUND | flags;
     options.journal_max_bytes = 8 << 20;
+    if (at->warnings != NULL) options.log = count_warnings;
+    options.log_context = at->warnings;
     daybook_error error;
     daybook_error_init(&error);
     daybook_store *store = NULL;
@@ -652,6 +667,90 @@ static void each_marker_once_wherever_power_is_lost(void **state) {
     }
 }
 
+// ---- A device that fails ----------------------------------------------------------------------------------
+
+static void add_to_age(fixture *at, const char *name, const char *filter, unsigned flags, int64_t max_age_s) {
+    daybook_slice subject = daybook_text(filter);
+    daybook_stream_config config = plain();
+    config.name = daybook_text(name);
+    config.subjects = &subject;
+    config.subject_count = 1;
+    config.flags |= flags;
+    config.max_age_ns = max_age_s * DBK_SECOND_NS;
+    assert_int_equal(daybook_stream_add(at->store, &config, NULL), DAYBOOK_OK);
+}
+
+// By the store's own book: daybook_stream_get_info reads the oldest event, which may be what cannot be read.
+static uint64_t messages_of(fixture *at, const char *name) {
+    return atomic_load(&dbk_stream_table_find(at->store->streams, daybook_text(name))->message_count);
+}
+
+static void begin_on_device(fixture *at, unsigned *warnings) {
+    memset(at, 0, sizeof *at);
+    assert_int_equal(dbk_sim_new(11, &at->sim), DAYBOOK_OK);
+    at->vfs = dbk_sim_vfs(at->sim);
+    at->warnings = warnings;
+    at->store = open_store(at, 0);
+}
+
+static void forget_segments(daybook_store *store) {
+    dbk_view *view = dbk_store_get_view(store);
+    for (size_t i = 0; i < view->segment_count; i++)
+        dbk_cache_forget(store->cache, dbk_segment_get_summary(view->sources[i]->segment)->segment_id);
+    dbk_view_unref(view);
+}
+
+// Background work, as long as it lasts: merging may say that it cannot read, the round may not.
+static void pass_rounds(fixture *at, int seconds) {
+    for (int i = 0; i < seconds; i++) {
+        pass(at, 1);
+        (void)daybook_maintain(at->store, NULL);
+        assert_int_equal(atomic_load(&at->store->maintenance_status), DAYBOOK_OK);
+    }
+}
+
+// From the nth read of segments on the device gives nothing. Of what is due in them nothing can be removed: it stays
+// hidden, told of once a minute; others' goes, and appends find room.
+static void check_unreadable(unsigned flags, int64_t max_age_s, int64_t ttl_s, uint64_t nth) {
+    fixture fixture, *at = &fixture;
+    unsigned warnings = 0;
+    begin_on_device(at, &warnings);
+    add_to_age(at, "A", "a.>", flags, max_age_s);
+    add_to_age(at, "B", "b.>", flags, max_age_s);
+    for (int i = 0; i < 3; i++) (void)append(at, "a.x", ttl_s);
+    assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_close(at->store, NULL), DAYBOOK_OK);
+    at->store = open_store(at, 0);
+    forget_segments(at->store); // opening looked for what has aged, and reads are to reach the device
+    (void)append(at, "b.x", ttl_s);
+    dbk_sim_fault fault = {
+        .kind = DBK_SIM_READ, .suffix = ".dbs", .nth = nth, .is_forever = true, .error = EIO};
+    assert_int_equal(dbk_sim_fail(at->sim, &fault), DAYBOOK_OK);
+    pass_rounds(at, 8);
+    bool has_failed = messages_of(at, "A") > 0; // not where it needs fewer reads
+    assert_true(has_failed || nth > 1);
+    assert_int_equal(messages_of(at, "B"), 0);
+    assert_int_equal(messages_of(at, "A"), has_failed ? 3 : 0);
+    assert_int_equal(warnings, has_failed);
+    (void)append(at, "b.y", 0);
+    pass_rounds(at, 65);
+    assert_int_equal(warnings, has_failed ? 2 : 0);
+    dbk_sim_clear_faults(at->sim);
+    pass_rounds(at, 65);
+    assert_int_equal(messages_of(at, "A"), 0);
+    assert_int_equal(daybook_close(at->store, NULL), DAYBOOK_OK);
+    dbk_sim_free(at->sim);
+}
+
+static void what_cannot_be_read_holds_up_nobody(void **state) {
+    (void)state;
+    for (uint64_t nth = 1; nth <= 3; nth++) {
+        check_unreadable(DAYBOOK_STREAM_ALLOW_TTL, 0, 4, nth); // by its own time to live
+        check_unreadable(DAYBOOK_STREAM_ALLOW_TTL, 4, 0, nth); // by age, event by event
+        check_unreadable(0, 4, 0, nth);                        // by age
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(hidden_at_once_and_removed_in_the_next_round, set_up, tear_down),
@@ -665,6 +764,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(readers_count_what_they_give, set_up, tear_down),
         cmocka_unit_test(all_go_beside_their_writers),
         cmocka_unit_test(merges_meanwhile_do_not_count_twice),
+        cmocka_unit_test(what_cannot_be_read_holds_up_nobody),
         cmocka_unit_test(each_marker_once_wherever_power_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
