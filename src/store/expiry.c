@@ -23,6 +23,9 @@
 // any point leaves what the next round takes up, and no marker is made twice. A marker leaves none, nor does a purge
 // of a key-value bucket.
 //
+// One that is stored asks for the next round, ROUNDS_APART_NS from then; where one is refused (the disk is full) none
+// are submitted for a second.
+//
 // Threads: rounds are one at a time (store->expiry_lock). Failure: what could not be removed is tried again in the next
 // round; what cannot be read (damage, or the device fails), after a minute: it is hidden meanwhile, and counted, and holds up
 // neither other sources nor other background work.
@@ -41,7 +44,8 @@ enum {
     STEP_DUE = 1024,
     STEPS_MAX = 64,
     MARKERS_MAX = 1024, // under way
-    RETRY_S = 60
+    RETRY_S = 60,
+    TELL_S = 60
 };
 
 #define ROUND_NS (50 * DBK_MILLISECOND_NS) // after which no step begins
@@ -294,16 +298,43 @@ static daybook_status is_last(const round *of, dbk_stream *stream, const dbk_eve
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
-// From the commit thread. Whatever became of it the next round sees.
+static void want_round_by(daybook_store *store, int64_t at_ns) {
+    int64_t next_ns = atomic_load(&store->next_expiry_ns);
+    while (at_ns < next_ns && !atomic_compare_exchange_weak(&store->next_expiry_ns, &next_ns, at_ns)) {
+    }
+}
+
+// Once in a while: refused ones come by the thousand.
+static void tell_of_refused_marker(daybook_store *store, int64_t now_ns, const daybook_error *error) {
+    int64_t tell_ns = atomic_load(&store->tell_marker_ns);
+    if (now_ns < tell_ns ||
+        !atomic_compare_exchange_strong(&store->tell_marker_ns, &tell_ns, now_ns + TELL_S * DBK_SECOND_NS))
+        return;
+    dbk_store_log(store, DAYBOOK_LOG_WARNING,
+                  "a marker for what has expired cannot be stored: %s; it is tried again each second",
+                  error != NULL ? error->message : "the store does not say why");
+}
+
+// Stored, or not needed any more?
+static bool is_settled(daybook_status status) {
+    return status == DAYBOOK_OK || status == DAYBOOK_ECONFLICT || // somebody wrote the subject meanwhile
+           status == DAYBOOK_ENOSTREAM || status == DAYBOOK_ECLOSED;
+}
+
+// From the commit thread. Whatever became of it the next round sees; where it was refused, one of the next second.
 static void marked(void *context, daybook_status status, const daybook_receipt *receipts, size_t count,
                    const daybook_error *error) {
-    (void)status;
     (void)receipts;
     (void)count;
-    (void)error;
     daybook_store *store = context;
+    int64_t now_ns = store->vfs->clock_monotonic_ns(store->vfs);
+    if (is_settled(status)) {
+        want_round_by(store, now_ns + ROUNDS_APART_NS);
+    } else {
+        atomic_store(&store->marker_retry_ns, now_ns + DBK_SECOND_NS);
+        tell_of_refused_marker(store, now_ns, error);
+    }
     atomic_fetch_sub(&store->markers_under_way, 1);
-    atomic_store(&store->next_expiry_ns, 0);
     dbk_maintenance_kick(store);
 }
 
@@ -344,7 +375,8 @@ static daybook_status may_go(void *context, dbk_stream *stream, const dbk_event 
     const daybook_stream_config *config = atomic_load(&stream->config);
     *may_go_out = true;
     if (config->delete_marker_ttl_s == 0 || leaves_none(event)) return DAYBOOK_OK;
-    if (atomic_load(&of->store->markers_under_way) >= MARKERS_MAX) {
+    if (atomic_load(&of->store->markers_under_way) >= MARKERS_MAX ||
+        of->began_ns < atomic_load(&of->store->marker_retry_ns)) {
         *may_go_out = false; // by and by
         return DAYBOOK_OK;
     }
@@ -502,9 +534,7 @@ daybook_status dbk_store_expire(daybook_store *store, bool may_mark, daybook_err
     atomic_store(&store->next_expiry_ns, INT64_MAX); // a marker stored meanwhile sets it
     daybook_status status = of.dues == NULL ? out_of_memory(error) : DAYBOOK_OK;
     if (status == DAYBOOK_OK && of.now_ns > 0) status = run(&of, error);
-    int64_t unset = INT64_MAX;
-    if (status == DAYBOOK_OK && of.next_ns != INT64_MAX)
-        (void)atomic_compare_exchange_strong(&store->next_expiry_ns, &unset, next_round_ns(&of));
+    if (status == DAYBOOK_OK && of.next_ns != INT64_MAX) want_round_by(store, next_round_ns(&of));
     dbk_free(store->allocator, of.dues);
     pthread_mutex_unlock(&store->expiry_lock);
     return status;

@@ -102,6 +102,8 @@ struct daybook_store {
     atomic_int_fast64_t
         next_expiry_ns;             // monotonic: a round is due before the second has passed; INT64_MAX: none
     atomic_int_fast64_t expired_ns; // monotonic: of the last round
+    atomic_int_fast64_t marker_retry_ns; // monotonic: markers were refused, and none are submitted before
+    atomic_int_fast64_t tell_marker_ns;  // monotonic: nor told of before
 
     pthread_mutex_t removal_lock;
     pthread_mutex_t catalogue_lock; // one change of the catalogue at a time; taken before everything else

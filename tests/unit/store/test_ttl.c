@@ -397,6 +397,31 @@ static void the_expired_one_waits_for_its_marker(void **state) {
 }
 
 // A million would do; each in the same second.
+// Each marker asks for a round, but rounds keep their distance: what the markers replace goes with the next one.
+static void markers_do_not_hurry_rounds(void **state) {
+    fixture *at = *state;
+    daybook_stream_config config = plain();
+    config.delete_marker_ttl_s = 1000;
+    configure(at, config, true);
+    (void)append(at, "s.a", 2);
+    (void)append(at, "s.b", 2);
+    pass(at, 3);
+    maintain(at->store); // submits both
+    (void)append(at, "s.behind", 0);
+    int64_t round_ns = atomic_load(&at->store->expired_ns);
+    for (int i = 0; i < 4; i++) {
+        maintain(at->store);
+        assert_true(atomic_load(&at->store->expired_ns) == round_ns);
+        dbk_sim_advance_ns(at->sim, 10 * DBK_MILLISECOND_NS);
+    }
+    assert_int_equal(info_of(at->store).message_count, 5);
+    dbk_sim_advance_ns(at->sim, 15 * DBK_MILLISECOND_NS);
+    maintain(at->store);
+    assert_true(atomic_load(&at->store->expired_ns) > round_ns);
+    assert_int_equal(info_of(at->store).message_count, 3);
+    assert_true(last_is_marker(at, "s.a", "16m40s"));
+}
+
 static void many_at_once_go_in_steps(void **state) {
     fixture *at = *state;
     configure(at, plain(), true);
@@ -759,6 +784,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(age_passes_over_what_never_goes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(markers_take_the_place_of_the_last, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_expired_one_waits_for_its_marker, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(markers_do_not_hurry_rounds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_at_once_go_in_steps, set_up, tear_down),
         cmocka_unit_test_setup_teardown(agrees_with_a_list_that_forgets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(readers_count_what_they_give, set_up, tear_down),
