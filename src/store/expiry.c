@@ -17,6 +17,8 @@
 // allows times to live ages here, too, event by event, as some may never go; the stream's mark rises with it as long
 // as none has stayed.
 //
+// An append to a stream that is full and discards new ones does some of it itself: STEPS_SOME steps.
+//
 // Markers: where the last event of a subject expires, a stream may want a marker. It is submitted under the condition
 // that the subject has no live event, and the expired one stays until it is not the newest of its subject any more.
 // So the next round removes it, or submits the marker again: nothing is remembered between the two, a crash at
@@ -43,6 +45,7 @@
 enum {
     STEP_DUE = 1024,
     STEPS_MAX = 64,
+    STEPS_SOME = 4,     // of an append to a stream that is full
     MARKERS_MAX = 1024, // under way
     RETRY_S = 60,
     TELL_S = 60
@@ -520,13 +523,13 @@ bool dbk_store_has_expired(daybook_store *store) {
            now_ns - atomic_load(&store->expired_ns) >= DBK_SECOND_NS;
 }
 
-daybook_status dbk_store_expire(daybook_store *store, bool may_mark, daybook_error *error) {
+static daybook_status expire(daybook_store *store, bool may_mark, unsigned steps_max, daybook_error *error) {
     if (store->read_only || !dbk_stream_table_has_ttls(store->streams)) return DAYBOOK_OK;
     if (pthread_mutex_trylock(&store->expiry_lock) != 0) return DAYBOOK_OK;
     round of = {.store = store,
                 .now_ns = dbk_clock_expiry_ns(store),
                 .may_mark = may_mark,
-                .steps_left = STEPS_MAX,
+                .steps_left = steps_max,
                 .began_ns = store->vfs->clock_monotonic_ns(store->vfs),
                 .next_ns = INT64_MAX,
                 .dues = dbk_alloc(store->allocator, STEP_DUE * sizeof(dbk_due))};
@@ -538,6 +541,14 @@ daybook_status dbk_store_expire(daybook_store *store, bool may_mark, daybook_err
     dbk_free(store->allocator, of.dues);
     pthread_mutex_unlock(&store->expiry_lock);
     return status;
+}
+
+daybook_status dbk_store_expire(daybook_store *store, bool may_mark, daybook_error *error) {
+    return expire(store, may_mark, STEPS_MAX, error);
+}
+
+daybook_status dbk_store_expire_some(daybook_store *store, daybook_error *error) {
+    return expire(store, false, STEPS_SOME, error);
 }
 
 // ---- Counting ---------------------------------------------------------------------------------------------

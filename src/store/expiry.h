@@ -25,6 +25,9 @@ bool dbk_expiry_may_be_due(dbk_source *source, int64_t now_ns);
 /// somebody else is at it. Bounded; never waits for the commit thread nor for room.
 daybook_status dbk_store_expire(struct daybook_store *store, bool may_mark, daybook_error *error);
 
+/// The same for who waits for it: a few steps, and no markers, so that what needs one stays.
+daybook_status dbk_store_expire_some(struct daybook_store *store, daybook_error *error);
+
 /// May a round have something to do?
 bool dbk_store_has_expired(struct daybook_store *store);
 

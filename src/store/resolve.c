@@ -333,16 +333,35 @@ static bool asks_for_time(const dbk_append *append) {
     return false;
 }
 
+// Would the stream have to refuse some of the append, unless something goes?
+static bool is_full(const dbk_append *append, dbk_stream *stream) {
+    const daybook_stream_config *config = atomic_load(&stream->config);
+    if ((config->flags & DAYBOOK_STREAM_DISCARD_NEW_PER_SUBJECT) != 0)
+        return true; // which subject is, is not known
+    uint64_t count = 0, bytes = 0;
+    for (size_t i = 0; i < append->count; i++) {
+        if (append->events[i].stream != stream) continue;
+        count++;
+        bytes += append->events[i].cost;
+    }
+    pthread_mutex_lock(&append->store->state_lock);
+    count += stream->pending_count + atomic_load(&stream->message_count);
+    bytes += stream->pending_bytes + atomic_load(&stream->byte_count);
+    pthread_mutex_unlock(&append->store->state_lock);
+    return (config->max_msgs > 0 && count > config->max_msgs) ||
+           (config->max_bytes > 0 && bytes > config->max_bytes);
+}
+
 // A stream that discards new events is not full of events that reads give no longer. What cannot be trimmed
-// stays, and maintenance tells of it.
+// stays, and maintenance tells of it. Only where it is full: what expires is of all streams, and not this caller's work.
 static void trim_aged(dbk_append *append) {
     const dbk_stream *trimmed = NULL;
     for (size_t i = 0; i < append->count; i++) {
         dbk_stream *stream = append->events[i].stream;
         const daybook_stream_config *config = atomic_load(&stream->config);
         if (stream == trimmed || config->discard != DAYBOOK_DISCARD_NEW) continue;
-        if (dbk_stream_allows_ttl(stream) && dbk_store_has_expired(append->store))
-            (void)dbk_store_expire(append->store, false, NULL);
+        if (dbk_stream_allows_ttl(stream) && dbk_store_has_expired(append->store) && is_full(append, stream))
+            (void)dbk_store_expire_some(append->store, NULL);
         if (!dbk_stream_allows_ttl(stream) && config->max_age_ns > 0)
             (void)dbk_store_trim(append->store, stream, NULL);
         trimmed = stream;

@@ -109,6 +109,19 @@ static uint64_t append(fixture *at, const char *subject, int64_t ttl_s) {
     return append_with(at, subject, ttl_s, NULL, 0);
 }
 
+static void append_many(fixture *at, const char *subject, size_t count, int64_t ttl_s) {
+    daybook_event *events = malloc(count * sizeof *events);
+    assert_non_null(events);
+    for (size_t i = 0; i < count; i++) {
+        daybook_event_init(&events[i]);
+        events[i].subject = daybook_text(subject);
+        events[i].ttl_s = ttl_s;
+    }
+    daybook_status status = daybook_append(at->store, events, count, NULL, NULL, NULL);
+    free(events);
+    assert_int_equal(status, DAYBOOK_OK);
+}
+
 static void maintain(daybook_store *store) {
     daybook_error error;
     daybook_error_init(&error);
@@ -396,7 +409,6 @@ static void the_expired_one_waits_for_its_marker(void **state) {
     }
 }
 
-// A million would do; each in the same second.
 // Each marker asks for a round, but rounds keep their distance: what the markers replace goes with the next one.
 static void markers_do_not_hurry_rounds(void **state) {
     fixture *at = *state;
@@ -422,22 +434,44 @@ static void markers_do_not_hurry_rounds(void **state) {
     assert_true(last_is_marker(at, "s.a", "16m40s"));
 }
 
+// What expires elsewhere is not the work of who appends, unless the stream is full; and then some of it only.
+static void appends_expire_only_where_a_stream_is_full(void **state) {
+    fixture *at = *state;
+    enum { MANY = 6 * 1024 }; // more than an append removes at once
+    configure(at, plain(), true);
+    daybook_slice subject = daybook_text("n.>");
+    daybook_stream_config config = plain();
+    config.name = daybook_text("N");
+    config.subjects = &subject;
+    config.subject_count = 1;
+    config.flags |= DAYBOOK_STREAM_ALLOW_TTL;
+    config.discard = DAYBOOK_DISCARD_NEW;
+    config.max_msgs = 2;
+    assert_int_equal(daybook_stream_add(at->store, &config, NULL), DAYBOOK_OK);
+    (void)append(at, "n.a", 1);
+    append_many(at, "s.a", MANY, 2);
+    pass(at, 3);
+    (void)append(at, "n.b", 0); // there is room
+    assert_int_equal(info_of(at->store).message_count, MANY);
+    (void)append(at, "n.c", 0); // there is none, but n.a, the first that was due, has expired
+    uint64_t left = info_of(at->store).message_count;
+    assert_true(left > 0 && left < MANY);
+    for (int i = 0; i < 3; i++) {
+        maintain(at->store);
+        pass(at, 1);
+    }
+    assert_int_equal(info_of(at->store).message_count, 0);
+}
+
+// A million would do; each in the same second.
 static void many_at_once_go_in_steps(void **state) {
     fixture *at = *state;
     configure(at, plain(), true);
     enum { COUNT = 100000, BATCH = 10000 };
-    daybook_event *events = malloc(BATCH * sizeof *events);
-    assert_non_null(events);
-    for (size_t i = 0; i < BATCH; i++) {
-        daybook_event_init(&events[i]);
-        events[i].subject = daybook_text("s.many");
-        events[i].ttl_s = 2;
-    }
     for (size_t i = 0; i < COUNT; i += BATCH) {
-        assert_int_equal(daybook_append(at->store, events, BATCH, NULL, NULL, NULL), DAYBOOK_OK);
+        append_many(at, "s.many", BATCH, 2);
         if (i == COUNT / 2) assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
     }
-    free(events);
     (void)append(at, "s.other", 0);
     pass(at, 3);
     assert_int_equal(count_matching(at->store, "s.>"), 1);
@@ -785,6 +819,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(markers_take_the_place_of_the_last, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_expired_one_waits_for_its_marker, set_up, tear_down),
         cmocka_unit_test_setup_teardown(markers_do_not_hurry_rounds, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(appends_expire_only_where_a_stream_is_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_at_once_go_in_steps, set_up, tear_down),
         cmocka_unit_test_setup_teardown(agrees_with_a_list_that_forgets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(readers_count_what_they_give, set_up, tear_down),
