@@ -131,11 +131,12 @@ DAYBOOK_API daybook_status daybook_consumer_pause(daybook_store *store, daybook_
  * get ENOTFOUND, unless they were delivered again. What was removed stays removed, also where this consumer's having
  * settled it removed it. Durable when it returns.
  *
- * @param seq_out     where it begins; NULL: not wanted
+ * @param seq_out     where it begins; 0: it was not reset; NULL: not wanted
  * @param number_out  deliveries of before have this number or a smaller one; NULL: not wanted
- * @return OK; ENOTFOUND; EINVALID: below where it once began, by start_seq or start_time_ns; EPERMISSION: a seq, and it
- *         began at none of its own choice (LAST, LAST_PER_SUBJECT, NEW); EREADONLY, EDAMAGED, and what an append gives:
- *         then it is reset, and saved later
+ * @return OK; ENOTFOUND; EINVALID: below where it once began, by start_seq or start_time_ns; ELIMIT: behind the next seq
+ *         of the stream (and of where it once began); EPERMISSION: a seq, and it began at none of its own choice (LAST,
+ *         LAST_PER_SUBJECT, NEW); EREADONLY, EDAMAGED, and what an append gives: then, with *seq_out above 0, it is reset,
+ *         and saved later
  */
 DAYBOOK_API daybook_status daybook_consumer_reset(daybook_store *store, daybook_slice stream,
                                                   daybook_slice name, uint64_t seq, uint64_t *seq_out,

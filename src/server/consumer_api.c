@@ -483,6 +483,9 @@ static void note_reset(dbk_js_call *call) {
 
 static bool fail_reset(daybook_status status, const daybook_error *cause, dbk_api_error *error_out) {
     switch (status) {
+    case DAYBOOK_ELIMIT:
+        return dbk_api_fail_with(error_out, DBK_API_ERR_CONSUMER_INVALID_RESET,
+                                 "behind the end of the stream");
     case DAYBOOK_ENOTFOUND:
         return dbk_api_fail(error_out, DBK_API_ERR_CONSUMER_NOT_FOUND);
     case DAYBOOK_EPERMISSION:
@@ -504,7 +507,9 @@ static bool reset(dbk_js_call *call, dbk_api_error *error_out) {
     daybook_status status = daybook_consumer_reset(call->jetstream->store, call->stream_name,
                                                    call->consumer_name, request.seq, &call->reset_seq,
                                                    &call->reset_number, &cause);
-    return status == DAYBOOK_OK || fail_reset(status, &cause, error_out);
+    if (status == DAYBOOK_OK) return true;
+    if (call->reset_seq == 0) return fail_reset(status, &cause, error_out);
+    return dbk_api_fail_status(error_out, status, &cause, DBK_API_ERR_CONSUMER_CREATE);
 }
 
 void dbk_js_consumer_reset(dbk_js_call *call) {
@@ -514,11 +519,12 @@ void dbk_js_consumer_reset(dbk_js_call *call) {
     call->stream_name = dbk_js_call_token(call, 2);
     call->consumer_name = dbk_js_call_token(call, 3);
     if (!stream_exists(call, call->stream_name)) return;
-    if (!reset(call, &error)) {
+    bool is_saved = reset(call, &error);
+    if (call->reset_seq > 0) call->effect = note_reset; // also where it could not be saved
+    if (!is_saved) {
         dbk_js_call_fail(call, &error);
         return;
     }
-    call->effect = note_reset;
     if (!get_info(call, call->stream_name, call->consumer_name, &of)) return;
     if (fill_info(call, of, &info, &error)) {
         dbk_api_write_consumer_reset(&call->answer, &call->settings.dial, &info, call->reset_seq);

@@ -780,19 +780,26 @@ static daybook_status check_reset(const dbk_consumer *consumer, uint64_t *seq, d
             error, DAYBOOK_EPERMISSION,
             "consumer %s begins at none of its own choice: reset it without a seq, or add it anew",
             consumer->name);
-    if (*seq >= first) return DAYBOOK_OK;
-    return dbk_fail(error, DAYBOOK_EINVALID, "consumer %s begins at seq %llu: it cannot be reset below",
-                    consumer->name, (unsigned long long)first);
+    if (*seq < first)
+        return dbk_fail(error, DAYBOOK_EINVALID, "consumer %s begins at seq %llu: it cannot be reset below",
+                        consumer->name, (unsigned long long)first);
+    // Behind that everything to come would be passed over, and count as not wanted by it.
+    uint64_t last = atomic_load(&consumer->stream->published_seq) + 1;
+    if (last < first) last = first;
+    if (*seq <= last) return DAYBOOK_OK;
+    return dbk_fail(
+        error, DAYBOOK_ELIMIT,
+        "consumer %s cannot be reset to seq %llu: the next of its stream is %llu; give no later one",
+        consumer->name, (unsigned long long)*seq, (unsigned long long)last);
 }
 
 // An append that acknowledges is waited for, and so is a save under way: neither would know of it. The lock is held.
 static daybook_status reset_delivery(dbk_consumer *consumer, uint64_t *seq, uint64_t *number_out,
                                      daybook_error *error) {
-    while (consumer->saving || consumer->claim_count > 0) {
-        consumer->checkpoint_waits = true;
+    consumer->reset_waits = true;
+    while (consumer->saving || consumer->claim_count > 0)
         pthread_cond_wait(&consumer->saved, &consumer->lock);
-    }
-    consumer->checkpoint_waits = false;
+    consumer->reset_waits = false;
     pthread_cond_broadcast(&consumer->saved);
     if (atomic_load(&consumer->removed)) return dbk_consumer_fail_removed(consumer, error);
     DBK_TRY(check_reset(consumer, seq, error));
@@ -811,6 +818,8 @@ static daybook_status reset_delivery(dbk_consumer *consumer, uint64_t *seq, uint
 daybook_status daybook_consumer_reset(daybook_store *store, daybook_slice stream_name, daybook_slice name,
                                       uint64_t seq, uint64_t *seq_out, uint64_t *number_out,
                                       daybook_error *error) {
+    if (seq_out != NULL) *seq_out = 0;
+    if (number_out != NULL) *number_out = 0;
     DBK_TRY(check_writer(store, error));
     dbk_consumer *consumer;
     DBK_TRY(find_consumer(store, stream_name, name, &consumer, error));
@@ -825,7 +834,8 @@ daybook_status daybook_consumer_reset(daybook_store *store, daybook_slice stream
                                 : dbk_fail(error, DAYBOOK_EDAMAGED, "%s", consumer->damage);
     pthread_mutex_unlock(&consumer->lock);
     pthread_mutex_unlock(&consumer->fetch_lock);
-    if (status == DAYBOOK_OK) {
+    bool is_reset = status == DAYBOOK_OK;
+    if (is_reset) {
         // What it let go of it may want again; and the reverse.
         atomic_store(&consumer->stream->is_swept, false);
         atomic_store(&registry->sweeps, true);
@@ -834,8 +844,8 @@ daybook_status daybook_consumer_reset(daybook_store *store, daybook_slice stream
     }
     pthread_mutex_unlock(&registry->change_lock);
     dbk_consumer_unref(consumer);
-    if (seq_out != NULL) *seq_out = seq;
-    if (number_out != NULL) *number_out = number;
+    if (seq_out != NULL && is_reset) *seq_out = seq;
+    if (number_out != NULL && is_reset) *number_out = number;
     return status;
 }
 

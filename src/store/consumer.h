@@ -120,6 +120,7 @@ typedef struct dbk_consumer {
     dbk_ack_waiters waiters;  // first in, first out
     dbk_ack_waiters answered; // to be told
     bool checkpoint_waits;    // for claims to end: no append begins to claim
+    bool reset_waits;         // the same; one at a time, as resets hold change_lock
     bool checkpoint_runs;     // what it says is decided: nothing is claimed
     unsigned claim_count;
     bool wants_checkpoint;

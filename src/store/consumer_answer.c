@@ -255,7 +255,8 @@ static daybook_status check_acks(const claims *said, daybook_error *error) {
 static daybook_status claim(dbk_consumer *consumer, uint64_t seq, bool has_claims) {
     if (atomic_load(&consumer->removed)) return DAYBOOK_ENOTFOUND;
     pthread_mutex_lock(&consumer->lock);
-    while (consumer->checkpoint_runs || (consumer->checkpoint_waits && !has_claims))
+    while (consumer->checkpoint_runs ||
+           ((consumer->checkpoint_waits || consumer->reset_waits) && !has_claims))
         pthread_cond_wait(&consumer->saved, &consumer->lock);
     daybook_status status = dbk_delivery_claim(&consumer->delivery, seq);
     if (status == DAYBOOK_OK) consumer->claim_count++;

@@ -1407,12 +1407,10 @@ static void a_reset_takes_it_back_and_forward(void **state) {
     assert_int_equal(info_of(at, "c").pending_count, 6);
     assert_string_equal(fetched(consumer, 9), "1 2 3 4 5 6");
     assert_int_equal(info_of(at, "c").delivered_number, 4 + 2 + 1 + 6); // numbers go on
-    assert_int_equal(reset_to(at, "c", 9), 9);                          // what is to come
-    (void)append(at, "s.1.x");
-    (void)append(at, "s.1.x");
+    assert_int_equal(reset_to(at, "c", 7), 7);                          // what is to come
     assert_string_equal(fetched(consumer, 9), "");
     (void)append(at, "s.1.x");
-    assert_string_equal(fetched(consumer, 9), "9");
+    assert_string_equal(fetched(consumer, 9), "7");
     daybook_consumer_close(consumer);
 }
 
@@ -1428,6 +1426,9 @@ static void a_reset_goes_nowhere_before_the_beginning(void **state) {
     config.start_seq = 3;
     daybook_consumer_close(add(at, &config));
     assert_int_equal(try_reset(at, "seq", 2), DAYBOOK_EINVALID);
+    assert_int_equal(try_reset(at, "seq", 7), DAYBOOK_ELIMIT);
+    assert_int_equal(try_reset(at, "seq", UINT64_MAX), DAYBOOK_ELIMIT);
+    assert_int_equal(reset_to(at, "seq", 6), 6);
     assert_int_equal(reset_to(at, "seq", 4), 4);
     assert_int_equal(reset_to(at, "seq", 3), 3);
     assert_int_equal(reset_to(at, "seq", 0), 3);

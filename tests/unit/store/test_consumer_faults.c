@@ -279,6 +279,48 @@ static void closing_tells_of_answers_after_a_failed_sync(void **state) {
     assert_true(comes_again(&at));
 }
 
+// A reset that cannot be saved is done and says so; one that is refused says that it is not.
+static void a_reset_that_is_not_saved_is_told_from_one_refused(void **state) {
+    (void)state;
+    static world at;
+    memset(&at, 0, sizeof at);
+    assert_int_equal(dbk_sim_new(6, &at.sim), DAYBOOK_OK);
+    fault_allocator_init(&at.faults);
+    daybook_open_options_init(&at.options);
+    at.options.vfs = dbk_sim_vfs(at.sim);
+    at.options.allocator = &at.faults.allocator;
+    at.options.flags = DAYBOOK_OPEN_NO_BACKGROUND;
+    open_store(&at);
+    RETRY(add_stream(&at, "IN", "in.>"));
+    RETRY(append_inputs(&at));
+    RETRY(add_consumer(&at));
+    daybook_batch *batch;
+    RETRY(fetch(&at, &batch));
+    daybook_batch_release(batch);
+    uint64_t seq = 7, number = 7;
+    daybook_slice stream = daybook_text("IN"), name = daybook_text("c");
+    assert_int_equal(daybook_consumer_reset(at.store, stream, name, EVENTS + 2, &seq, &number, NULL),
+                     DAYBOOK_ELIMIT);
+    assert_int_equal(seq, 0);
+    assert_int_equal(number, 0);
+    dbk_sim_fault fault = {
+        .kind = DBK_SIM_WRITE, .suffix = "journal", .nth = 1, .is_forever = true, .error = 5};
+    assert_int_equal(dbk_sim_fail(at.sim, &fault), DAYBOOK_OK);
+    assert_int_not_equal(daybook_consumer_reset(at.store, stream, name, 1, &seq, &number, NULL), DAYBOOK_OK);
+    assert_int_equal(seq, 1);
+    assert_true(number > 0);
+    dbk_sim_clear_faults(at.sim);
+    RETRY(fetch(&at, &batch));
+    assert_true(batch->count > 0);
+    assert_int_equal(batch->messages[0].event.seq, 1);
+    assert_int_equal(batch->messages[0].delivery_count, 1);
+    assert_true(batch->messages[0].delivery > number);
+    daybook_batch_release(batch);
+    daybook_consumer_close(at.consumer);
+    (void)daybook_close(at.store, NULL); // its journal failed
+    dbk_sim_free(at.sim);
+}
+
 static void count_told(void *context, daybook_status status, const daybook_error *error) {
     (void)error;
     assert_int_equal(status, DAYBOOK_OK);
@@ -406,6 +448,7 @@ int main(void) {
         cmocka_unit_test(memory_may_run_out_anywhere),
         cmocka_unit_test(closing_tells_of_answers_that_memory_lost),
         cmocka_unit_test(closing_tells_of_answers_after_a_failed_sync),
+        cmocka_unit_test(a_reset_that_is_not_saved_is_told_from_one_refused),
         cmocka_unit_test(answers_to_what_was_given_up_may_lack_memory),
         cmocka_unit_test(what_nobody_wants_goes_once_memory_is_back),
     };
