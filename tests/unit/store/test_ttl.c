@@ -771,7 +771,7 @@ static void pass_rounds(fixture *at, int seconds) {
 // From the nth read of segments on the device gives nothing. Of what is due in them nothing can be removed: it stays
 // hidden, told of once a minute; others' goes, and appends find room.
 static void check_unreadable(unsigned flags, int64_t max_age_s, int64_t ttl_s, uint64_t nth) {
-    fixture fixture, *at = &fixture;
+    fixture only, *at = &only;
     unsigned warnings = 0;
     begin_on_device(at, &warnings);
     add_to_age(at, "A", "a.>", flags, max_age_s);
