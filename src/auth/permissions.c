@@ -328,6 +328,19 @@ void dbk_permissions_subscribe_text(dbk_buf *text, dbk_slice filter, dbk_slice q
     if (queue_group.size > 0) append_quoted(text, " using queue ", queue_group);
 }
 
+dbk_slice dbk_permissions_rule(const dbk_permissions *permissions, dbk_permission_list list, size_t index) {
+    const rule_list *lists[] = {&permissions->publish.allow, &permissions->publish.deny,
+                                &permissions->subscribe.allow, &permissions->subscribe.deny};
+    return index < lists[list]->count ? lists[list]->rules[index].filter : daybook_bytes(NULL, 0);
+}
+
+bool dbk_permissions_get_responses(const dbk_permissions *permissions, int64_t *max_out,
+                                   int64_t *expire_ns_out) {
+    *max_out = permissions->responses_max;
+    *expire_ns_out = permissions->responses_expire_ns;
+    return permissions->tracks_responses;
+}
+
 // Reply subjects
 
 typedef struct response {

@@ -42,6 +42,19 @@ dbk_permitted dbk_permissions_may_subscribe(const dbk_permissions *permissions, 
 /// DBK_PERMITTED_PARTLY: live, replayed, to a queue member (choose another member where it says no).
 bool dbk_permissions_may_deliver(dbk_permissions *permissions, dbk_slice subject, dbk_slice queue_group);
 
+/// The rules as they were given, for whoever may see them.
+typedef enum dbk_permission_list {
+    DBK_PERMISSION_PUBLISH_ALLOW,
+    DBK_PERMISSION_PUBLISH_DENY,
+    DBK_PERMISSION_SUBSCRIBE_ALLOW,
+    DBK_PERMISSION_SUBSCRIBE_DENY
+} dbk_permission_list;
+/// Rule `index` of a list without its queue, borrowed; empty: there is none any more.
+dbk_slice dbk_permissions_rule(const dbk_permissions *permissions, dbk_permission_list list, size_t index);
+/// allow_responses. False: it has none.
+bool dbk_permissions_get_responses(const dbk_permissions *permissions, int64_t *max_out,
+                                   int64_t *expire_ns_out);
+
 /// The texts of -ERR, without the quotes around the whole:
 ///     Permissions Violation for Publish to "S"
 ///     Permissions Violation for Publish with Reply of "S"

@@ -187,7 +187,8 @@ static daybook_status compare_tls(comparison *compared) {
 static daybook_status compare_jetstream(comparison *compared) {
     const dbk_jetstream_options *now = &compared->now->jetstream;
     const dbk_jetstream_options *next = &compared->next->jetstream;
-    if (now->enabled != next->enabled) return fail_named(compared, "jetstream");
+    if (now->enabled != next->enabled || now->is_denied != next->is_denied)
+        return fail_named(compared, "jetstream");
     if (texts_differ(now->store_dir, next->store_dir)) return fail_named(compared, "jetstream.store_dir");
     if (texts_differ(now->domain, next->domain)) return fail_named(compared, "jetstream.domain");
     if (now->streams_max != next->streams_max || now->consumers_max != next->consumers_max ||

@@ -201,6 +201,7 @@ static daybook_status check_jetstream(dbk_options *options, daybook_error *error
     const char *reason = options->memory->jetstream_denied;
     if (reason == NULL || !options->jetstream.enabled) return DAYBOOK_OK;
     options->jetstream.enabled = false;
+    options->jetstream.is_denied = true;
     dbk_option_reader reader = {.options = options, .memory = options->memory, .error = error};
     return dbk_option_notice(&reader, NULL, "%s", reason);
 }

@@ -132,6 +132,7 @@ typedef struct dbk_limit_options {
 
 typedef struct dbk_jetstream_options {
     bool enabled;
+    bool is_denied; // not enabled, because the account does not have it though the server would
     const char
         *store_dir; // as given; the store itself lies in <store_dir>/jetstream. NULL: in the temporary folder
     int64_t memory_max;         // bytes of all streams in memory; -1: no limit

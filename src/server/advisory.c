@@ -5,7 +5,9 @@
 #include <stdio.h>
 
 #include "api/answer.h"
+#include "base/number.h"
 #include "server/api_call.h"
+#include "server/user_info.h"
 #include "json/json.h"
 
 enum { SUBJECT_MAX = 700 };
@@ -92,6 +94,67 @@ void dbk_js_advise_of_pin(const dbk_js_consumer *consumer, const char *group, co
                daybook_text(pinned_id != NULL ? pinned_id : reason));
     dbk_buf_append_u8(out, '}');
     dbk_js_end_answer(jetstream, daybook_text(subject), false);
+}
+
+// ---- Who asked what ---------------------------------------------------------------------------------------
+
+static void add_fact(dbk_buf *out, const char *name, const char *value) {
+    if (value != NULL && value[0] != '\0') add_member(out, name, daybook_text(value));
+}
+
+// Since 2.10 it says who; before only from where.
+static void write_asker(dbk_jetstream *jetstream, dbk_buf *out, const dbk_client *client) {
+    const dbk_server *server = jetstream->server;
+    bool is_told = server->dial.version >= 210;
+    dbk_buf_append_slice(out, daybook_text(",\"client\":{"));
+    if (is_told) {
+        dbk_buf_append_slice(out, daybook_text("\"start\":"));
+        dbk_api_write_time(out, client->started_ns);
+        add_member(out, "host", daybook_text(client->address));
+        dbk_buf_append_slice(out, daybook_text(",\"id\":"));
+        dbk_decimal_append(out, client->id);
+        dbk_buf_append_u8(out, ',');
+    }
+    dbk_buf_append_slice(out, daybook_text("\"acc\":"));
+    dbk_json_write_go_string(out, daybook_text(server->options->auth.account_name));
+    if (is_told) {
+        add_fact(out, "user", dbk_client_user_name(client));
+        add_fact(out, "name", client->facts == NULL ? NULL : client->facts->name);
+        add_fact(out, "lang", client->facts == NULL ? NULL : client->facts->lang);
+        add_fact(out, "ver", client->facts == NULL ? NULL : client->facts->version);
+    }
+    int64_t rtt_ns = client->rtt_ns > 0 ? client->rtt_ns : client->greeting_ns;
+    if (rtt_ns > 0) {
+        dbk_buf_append_slice(out, daybook_text(",\"rtt\":"));
+        dbk_decimal_append_signed(out, rtt_ns);
+    }
+    add_member(out, "server", daybook_text(jetstream->server_name));
+    if (is_told) dbk_buf_append_slice(out, daybook_text(",\"kind\":\"Client\",\"client_type\":\"nats\""));
+    dbk_buf_append_u8(out, '}');
+}
+
+void dbk_js_audit_call(const dbk_js_call *call) {
+    dbk_jetstream *jetstream = call->jetstream;
+    dbk_slice subject = daybook_text("$JS.EVENT.ADVISORY.API");
+    char id[2 * sizeof(uint64_t) + 8];
+    if (call->share.from == NULL || (call->kind == DBK_API_MESSAGE_GET && !call->has_failed) ||
+        !dbk_route_has_interest(jetstream->server, subject))
+        return;
+    (void)snprintf(id, sizeof id, "%016llx", (unsigned long long)dbk_server_random(jetstream->server));
+    dbk_buf *out = dbk_js_begin_answer(jetstream);
+    dbk_buf_append_slice(out, daybook_text("{\"type\":\"io.nats.jetstream.advisory.v1.api_audit\""));
+    add_member(out, "id", daybook_text(id));
+    dbk_buf_append_slice(out, daybook_text(",\"timestamp\":"));
+    dbk_api_write_time(out, dbk_server_clock_ns(jetstream->server));
+    add_member(out, "server", daybook_text(jetstream->server_name));
+    write_asker(jetstream, out, call->share.from);
+    dbk_buf_append_slice(out, daybook_text(",\"subject\":"));
+    dbk_json_write_go_string(out, call->asked);
+    if (call->body.size > 0) add_member(out, "request", call->body);
+    add_member(out, "response", daybook_bytes(call->answer.data, call->answer.size));
+    if (jetstream->domain.size > 0) add_member(out, "domain", jetstream->domain);
+    dbk_buf_append_u8(out, '}');
+    dbk_js_end_announcement(jetstream, subject);
 }
 
 // ---- Of the store -----------------------------------------------------------------------------------------

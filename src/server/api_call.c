@@ -76,6 +76,16 @@ static const route *find_route(dbk_slice subject) {
     return NULL;
 }
 
+bool dbk_js_call_kind(size_t index, const char **filter_out, dbk_api_answer *kind_out) {
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        if (routes[i].serve != NULL || index-- > 0) continue;
+        *filter_out = routes[i].filter;
+        *kind_out = routes[i].kind;
+        return true;
+    }
+    return false;
+}
+
 // ---- A call -----------------------------------------------------------------------------------------------
 
 void dbk_js_call_fail(dbk_js_call *call, const dbk_api_error *error) {
@@ -107,9 +117,7 @@ static void free_call(dbk_js_call *call) {
 
 static dbk_js_call *new_call(dbk_jetstream *jetstream, const route *to, dbk_client *from, dbk_slice subject,
                              const dbk_message *message) {
-    dbk_message asked = *message;
-    asked.subject = subject;
-    size_t size = dbk_message_copy_size(&asked);
+    size_t size = dbk_message_copy_size(message);
     dbk_js_call *call = dbk_alloc_zeroed(jetstream->allocator, sizeof *call + size);
     if (call == NULL) return NULL;
     call->jetstream = jetstream;
@@ -126,8 +134,10 @@ static dbk_js_call *new_call(dbk_jetstream *jetstream, const route *to, dbk_clie
         return NULL;
     }
     dbk_js_hold(&call->share, from, sizeof *call + size + ARENA_CHUNK);
-    dbk_message own = dbk_message_copy(&asked, call->bytes);
-    call->subject = own.subject;
+    dbk_message own = dbk_message_copy(message, call->bytes);
+    call->asked = own.subject;
+    call->subject =
+        daybook_bytes((const char *)own.subject.data + own.subject.size - subject.size, subject.size);
     call->reply = own.reply;
     call->headers = dbk_message_headers(&own);
     call->body = dbk_message_data(&own);
@@ -176,6 +186,7 @@ static void end_call(dbk_job *job) {
     if (dbk_buf_status(&call->answer) == DAYBOOK_OK)
         (void)dbk_server_reply(jetstream->server, call->reply, daybook_bytes(NULL, 0),
                                daybook_bytes(call->answer.data, call->answer.size));
+    dbk_js_audit_call(call);
     bool is_beside = call->kind == DBK_API_MESSAGE_GET;
     free_call(call);
     jetstream->api_in_flight--;

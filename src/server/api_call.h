@@ -21,6 +21,7 @@ struct dbk_js_call {
     dbk_api_answer kind;
     dbk_js_settings settings;       // as they were when the call came
     void (*run)(dbk_js_call *call); // on a worker: fills `answer`
+    dbk_slice asked;                // the whole subject
     dbk_slice subject; // "STREAM.INFO.ORDERS": without the prefix; borrowed from bytes, as those below
     dbk_slice reply;
     dbk_slice headers;
@@ -59,6 +60,10 @@ void dbk_js_call_fail_status(dbk_js_call *call, daybook_status status, const day
 
 /// Handler of $JS.API.> and $JS.<domain>.API.>; the context is a dbk_jetstream.
 void dbk_js_serve_api(void *context, dbk_client *from, const dbk_message *message);
+
+/// The calls that are answered by a worker, one after the other: their subjects behind the prefix and what an answer is of.
+/// False: there are no more.
+bool dbk_js_call_kind(size_t index, const char **filter_out, dbk_api_answer *kind_out);
 
 // stream_api.c
 void dbk_js_stream_create(dbk_js_call *call);

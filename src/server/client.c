@@ -339,7 +339,7 @@ static void send_info(dbk_client *client, bool tells_account) {
         .tls_verify = has_tls && options->tls.verify,
         .tls_available = has_tls && options->allow_non_tls,
         .payload_max = options->limits.payload_max,
-        .jetstream = server->store != NULL,
+        .jetstream = server->store != NULL || server->denied != NULL,
         .client_id = client->id,
         .client_ip = client->address,
         .nonce = client->nonce,

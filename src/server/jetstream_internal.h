@@ -12,7 +12,8 @@
 //   group.c          priority groups: which pull may have messages
 //   delivery.c       from a consumer of the store to whoever asked (pull.c) or listens (push.c)
 //   ack.c            $JS.ACK.>
-//   advisory.c       $JS.EVENT.ADVISORY.>
+//   advisory.c       $JS.EVENT.ADVISORY.>, what was asked of the API included
+//   denied.c         the API of an account without JetStream
 //   event_message.c  an event as the payload of a message
 //
 // A stream or consumer here has a count of references: of the table, and of each job, publish and consumer

@@ -20,10 +20,12 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "options/files.h"
+#include "server/denied.h"
 #include "server/files.h"
 #include "server/jetstream.h"
 #include "server/monitor.h"
 #include "server/tls.h"
+#include "server/user_info.h"
 
 enum {
     MADE_LOCK = 1,
@@ -231,6 +233,8 @@ static daybook_status open_store(dbk_server *server, const daybook_server_option
 
 static daybook_status start_jetstream(dbk_server *server, const daybook_server_options *given,
                                       daybook_error *error) {
+    if (server->options->jetstream.is_denied)
+        return dbk_js_denied_start(server, &server->denied) == DAYBOOK_OK ? DAYBOOK_OK : fail_memory(error);
     if (given->store == NULL && !server->options->jetstream.enabled) return DAYBOOK_OK;
     dbk_server_log(server, INFO, "Starting JetStream");
     DBK_TRY(open_store(server, given, error));
@@ -325,6 +329,7 @@ static daybook_status set_up(dbk_server *server, const daybook_server_options *g
     DBK_TRY(make_security(server, error));
     DBK_TRY(make_parts(server, error));
     DBK_TRY(start_jetstream(server, given, error));
+    if (dbk_user_info_start(server, &server->user_info) != DAYBOOK_OK) return fail_memory(error);
     DBK_TRY(dbk_monitor_start(server, error));
     DBK_TRY(dbk_server_listen(server, error));
     DBK_TRY(write_files(server, server->options, &server->left, error));
@@ -336,6 +341,8 @@ static void destroy(dbk_server *server) {
     const daybook_allocator *allocator = server->allocator;
     remove_files(server, &server->left, &(dbk_left_files){0});
     dbk_monitor_free(server->monitor);
+    dbk_service_remove(server->user_info);
+    dbk_js_denied_free(server->denied);
     dbk_jobs_free(server->jobs);
     dbk_interest_free(server->interest);
     dbk_outbox_pool_deinit(&server->pool);

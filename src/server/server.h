@@ -114,8 +114,11 @@ struct daybook_server {
     uint32_t route_depth;
     dbk_service **noted; // services to be called for the messages being routed, a stack
     size_t noted_count, noted_capacity;
-    dbk_service *dead_services; // removed while messages are routed
-    uint64_t random;            // state of a small generator, for members of queue groups
+    dbk_service *user_info;       // NULL: none
+    uint64_t statement_count;     // what the server told of itself, numbered
+    struct dbk_js_denied *denied; // NULL: JetStream is there, or nobody asked for it
+    dbk_service *dead_services;   // removed while messages are routed
+    uint64_t random;              // state of a small generator, for members of queue groups
     dbk_server_counters counters;
     dbk_timer duck_timer;
     bool is_lame_duck;

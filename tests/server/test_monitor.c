@@ -132,7 +132,7 @@ static void varz_has_nats_fields(void **unused) {
     assert_int_equal(number(varz, "in_bytes"), 5);
     assert_int_equal(number(varz, "out_msgs"), 1);
     assert_int_equal(number(varz, "out_bytes"), 5);
-    assert_int_equal(number(varz, "subscriptions"), 1);
+    assert_int_equal(number(varz, "subscriptions"), 2); // and $SYS.REQ.USER.INFO
     assert_true(number(varz, "mem") > 0 && number(varz, "cores") > 0);
     assert_int_equal(number(json_object_get(varz, "http_req_stats"), "/varz"), 1);
     assert_int_equal(json_object_size(json_object_get(varz, "jetstream")), 0);
@@ -229,8 +229,8 @@ static void subsz_counts_and_lists(void **unused) {
     expect_order(
         subsz, "server_id now num_subscriptions num_cache num_inserts num_removes num_matches cache_hit_rate "
                "max_fanout avg_fanout total offset limit");
-    assert_int_equal(number(subsz, "num_subscriptions"), 3);
-    assert_int_equal(number(subsz, "num_inserts"), 3);
+    assert_int_equal(number(subsz, "num_subscriptions"), 4); // $SYS.REQ.USER.INFO is one
+    assert_int_equal(number(subsz, "num_inserts"), 4);
     assert_null(json_object_get(subsz, "subscriptions_list"));
     json_decref(subsz);
     subsz = ask_json(server, "/subscriptionsz?subs=1&test=a.x");
