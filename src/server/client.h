@@ -246,6 +246,8 @@ void dbk_client_end_log(dbk_client *client);
 void dbk_client_touch(dbk_client *client);
 /// What the end of a round does with a touched one.
 void dbk_client_settle(dbk_client *client);
+/// After a reload: may who was `old` (NULL: nobody in particular) go on, and as whom?
+bool dbk_client_is_still(dbk_client *client, const dbk_user *old, const dbk_user **user_out);
 /// After a reload: take away what it may not have any more; where it is nobody any more, close it.
 void dbk_client_reauthorize(dbk_client *client);
 /// After a reload: limits that are not looked up each time. Its pings begin anew.

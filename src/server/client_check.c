@@ -93,14 +93,16 @@ static void begin_checks(dbk_server *server) {
 
 // The end of one.
 
-/// The client waits for nothing else, and the answer is to a question that is still asked.
+/// The client waits for nothing else. What was right before a reload is as good as a connection of that time.
 static void tell_client(struct dbk_auth_job *check, dbk_auth_verdict verdict, const dbk_user *user) {
     dbk_client *client = check->client;
+    dbk_auth *auth = client->server->auth;
     client->auth_job = NULL;
     client->state = DBK_CLIENT_GREETED;
-    bool came_reload = check->auth != client->server->auth;
-    if (!came_reload && verdict == DBK_AUTH_ACCEPTED) {
-        dbk_client_let_in(client, dbk_auth_ref(check->auth), user);
+    bool is_right = verdict == DBK_AUTH_ACCEPTED;
+    if (is_right && check->auth != auth) is_right = dbk_client_is_still(client, user, &user);
+    if (is_right) {
+        dbk_client_let_in(client, dbk_auth_ref(auth), user);
     } else {
         dbk_client_refuse(client);
     }

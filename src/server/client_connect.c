@@ -227,21 +227,23 @@ void dbk_client_enter_unnamed(dbk_client *client) {
 
 // Reloads.
 
+bool dbk_client_is_still(dbk_client *client, const dbk_user *old, const dbk_user **user_out) {
+    *user_out = NULL;
+    if (old != NULL) *user_out = dbk_auth_find_same(client->server->auth, old, DBK_CONNECTION_STANDARD);
+    if (*user_out != NULL) return true;
+    if (!nobody_may_enter(client, user_out)) return false;
+    // Who was somebody does not become somebody else; where everybody is welcome nobody has to be anybody.
+    return old == NULL || *user_out == NULL;
+}
+
 void dbk_client_reauthorize(dbk_client *client) {
     if (client->state == DBK_CLIENT_CHECKING) return; // end_check sees that the auth is another one
     if (client->state != DBK_CLIENT_OPEN) return;     // nobody yet
-    dbk_auth *auth = client->server->auth;
-    const dbk_user *user = NULL;
-    bool may_stay = true;
-    if (client->user != NULL) user = dbk_auth_find_same(auth, client->user, DBK_CONNECTION_STANDARD);
-    if (user == NULL) {
-        may_stay = nobody_may_enter(client, &user);
-        // Who was somebody does not become somebody else; where everybody is welcome nobody has to be anybody.
-        if (client->user != NULL && user != NULL) may_stay = false;
-    }
-    if (!may_stay) {
+    const dbk_user *user;
+    if (!dbk_client_is_still(client, client->user, &user)) {
         dbk_client_refuse(client);
         return;
     }
-    if (become(client, dbk_auth_ref(auth), user)) dbk_client_drop_forbidden_subscriptions(client);
+    if (become(client, dbk_auth_ref(client->server->auth), user))
+        dbk_client_drop_forbidden_subscriptions(client);
 }

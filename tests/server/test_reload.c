@@ -96,6 +96,61 @@ static void a_token_changes(void **unused) {
     close_site(&at);
 }
 
+// bcrypt of "secret", cost 8.
+#define SECRET "$2a$08$N9qo8uLOickgx2ZMRZoMyeLrtEIT7siefRhQ8rOY.CmSoB3WDcx0O"
+#define USERS(other_password, more)                                        \
+    "authorization { timeout: 20, users: [{user: one, password: \"" SECRET \
+    "\"}, {user: other, password: \"" other_password "\"}, {user: quick, password: q}" more "] }"
+
+static void ask_slowly(wire *clients, int count, int port, const char *user, const char *password) {
+    for (int i = 0; i < count; i++) {
+        char said[128];
+        wire_open(&clients[i], port);
+        (void)snprintf(said, sizeof said,
+                       "CONNECT {\"verbose\":false,\"user\":\"%s\",\"pass\":\"%s\"}\r\nPING\r\n", user,
+                       password);
+        wire_say(&clients[i], said);
+    }
+}
+
+static void expect_each(wire *clients, int count, const char *text) {
+    for (int i = 0; i < count; i++) {
+        wire_expect(&clients[i], text);
+        wire_close(&clients[i]);
+    }
+}
+
+// Whose password is being checked comes in as who is in stays in.
+static void who_is_being_checked_is_not_refused(void **unused) {
+    (void)unused;
+    enum { COUNT = 6 };
+    static const char violation[] = "-ERR 'Authorization Violation'\r\n";
+    static const char quick[] = "{\"verbose\":false,\"user\":\"quick\",\"pass\":\"q\"}";
+    site at;
+    open_site(&at, USERS(SECRET, ""));
+    int port = daybook_server_port(at.server);
+    wire in, one[COUNT], other[1];
+    wire_join(&in, port, quick);
+    ask_slowly(one, COUNT, port, "one", "secret");
+    ask_slowly(other, 1, port, "other", "secret");
+    wire_sync(&in); // they were read
+    wire_sync(&in);
+    reload(&at, USERS("new", ", {user: fourth, password: x}"));
+    expect_each(one, COUNT, "PONG\r\n");
+    expect_each(other, 1, violation);
+    wire_sync(&in);
+    // Where everybody is welcome from now on a wrong password is still wrong.
+    ask_slowly(one, COUNT, port, "one", "secret");
+    ask_slowly(other, 1, port, "one", "wrong");
+    wire_sync(&in);
+    wire_sync(&in);
+    reload(&at, "");
+    expect_each(one, COUNT, "PONG\r\n");
+    expect_each(other, 1, violation);
+    wire_close(&in);
+    close_site(&at);
+}
+
 static void limits_hold_for_who_is_there_already(void **unused) {
     (void)unused;
     site at;
@@ -427,6 +482,7 @@ static void reloads_leave_nothing_behind(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_token_changes),
+        cmocka_unit_test(who_is_being_checked_is_not_refused),
         cmocka_unit_test(limits_hold_for_who_is_there_already),
         cmocka_unit_test(where_clients_are_sent_changes),
         cmocka_unit_test(the_log_changes),

@@ -19,7 +19,7 @@
 #include "server/wire.h"
 
 // bcrypt of "secret", cost 10.
-#define SLOW_SECRET "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
+#define SLOW_SECRET "$2a$10$N9qo8uLOickgx2ZMRZoMyecBPBZPbMY9K9Iy/VaK.7YTHTLYF41De"
 
 static const char violation[] = "-ERR 'Authorization Violation'\r\n";
 
