@@ -23,34 +23,6 @@ enum {
     ANSWER_MAX = 4 * 1024 * 1024,
 };
 
-// Sums.
-
-static int add_stream(void *context, const daybook_stream_info *info) {
-    dbk_jetstream_facts *facts = context;
-    if (dbk_js_is_hidden(info->config.name)) return 0;
-    bool in_memory = info->config.storage == DAYBOOK_STORAGE_MEMORY;
-    *(in_memory ? &facts->memory : &facts->storage) += info->byte_count;
-    *(in_memory ? &facts->reserved_memory : &facts->reserved_storage) += info->config.max_bytes;
-    facts->stream_count++;
-    facts->message_count += info->message_count;
-    facts->byte_count += info->byte_count;
-    return 0;
-}
-
-static int add_consumer(void *context, dbk_slice stream, dbk_slice name) {
-    dbk_jetstream_facts *facts = context;
-    (void)name;
-    if (!dbk_js_is_hidden(stream)) facts->consumer_count++;
-    return 0;
-}
-
-bool dbk_jetstream_sum(const dbk_page *page, dbk_jetstream_facts *facts_out) {
-    daybook_store *store = page->server->store;
-    *facts_out = (dbk_jetstream_facts){0};
-    return daybook_stream_list(store, add_stream, facts_out, NULL) == DAYBOOK_OK &&
-           daybook_consumer_names(store, daybook_bytes(NULL, 0), add_consumer, facts_out, NULL) == DAYBOOK_OK;
-}
-
 json_t *dbk_jetstream_config_value(const dbk_page *page, const dbk_monitor_snapshot *snapshot) {
     dbk_members members = dbk_members_begin();
     dbk_put_number(&members, "max_memory", snapshot->memory_max);
@@ -87,11 +59,11 @@ static json_t *api_value(const dbk_page *page, const dbk_monitor_snapshot *snaps
 }
 
 void dbk_put_jetstream_stats(dbk_members *members, const dbk_page *page, const dbk_monitor_snapshot *snapshot,
-                             const dbk_jetstream_facts *facts, bool is_of_account) {
-    dbk_put_count(members, "memory", facts->memory);
-    dbk_put_count(members, "storage", facts->storage);
-    dbk_put_count(members, "reserved_memory", facts->reserved_memory);
-    dbk_put_count(members, "reserved_storage", facts->reserved_storage);
+                             const dbk_js_sums *sums, bool is_of_account) {
+    dbk_put_count(members, "memory", sums->bytes[DBK_JS_MEMORY]);
+    dbk_put_count(members, "storage", sums->bytes[DBK_JS_FILES]);
+    dbk_put_count(members, "reserved_memory", sums->promised[DBK_JS_MEMORY]);
+    dbk_put_count(members, "reserved_storage", sums->promised[DBK_JS_FILES]);
     dbk_put_count(members, "accounts", is_of_account || !snapshot->has_jetstream ? 0 : 1);
     dbk_put_count(members, "ha_assets", 0);
     dbk_put(members, "api", api_value(page, snapshot, is_of_account));
@@ -268,11 +240,11 @@ static json_t *streams_value(detailing *details) {
 }
 
 static json_t *account_value(dbk_page *page, const jsz_request *request, const dbk_monitor_snapshot *snapshot,
-                             const dbk_jetstream_facts *facts) {
+                             const dbk_js_sums *sums) {
     dbk_members members = dbk_members_begin();
     dbk_put_text(&members, "name", snapshot->account);
     dbk_put_text(&members, "id", snapshot->account);
-    dbk_put_jetstream_stats(&members, page, snapshot, facts, true);
+    dbk_put_jetstream_stats(&members, page, snapshot, sums, true);
     if (request->streams) {
         detailing details = {.page = page,
                              .jetstream = page->server->jetstream,
@@ -307,13 +279,13 @@ static bool read_request(dbk_page *page, jsz_request *request_out) {
 }
 
 static void put_details(dbk_members *members, dbk_page *page, const jsz_request *request,
-                        const dbk_monitor_snapshot *snapshot, const dbk_jetstream_facts *facts) {
+                        const dbk_monitor_snapshot *snapshot, const dbk_js_sums *sums) {
     const char *account = dbk_page_read_text(page, "acc");
     bool is_asked_for = account != NULL ? strcmp(account, snapshot->account) == 0
                                         : request->accounts && request->offset == 0;
     if (!is_asked_for || !snapshot->has_jetstream) return;
     json_t *array = json_array();
-    if (!dbk_append(array, account_value(page, request, snapshot, facts))) members->has_failed = true;
+    if (!dbk_append(array, account_value(page, request, snapshot, sums))) members->has_failed = true;
     dbk_put(members, "account_details", array);
 }
 
@@ -330,18 +302,19 @@ static void put_head(dbk_members *members, const dbk_page *page, const dbk_monit
 
 static void put_all(dbk_members *members, dbk_page *page, const jsz_request *request,
                     const dbk_monitor_snapshot *snapshot) {
-    dbk_jetstream_facts facts = {0};
+    dbk_js_sums sums = {0};
     bool is_recent = dbk_page_is_recent(page);
-    if (snapshot->has_jetstream) (void)dbk_jetstream_sum(page, &facts); // what cannot be told now: none
+    if (snapshot->has_jetstream)
+        (void)dbk_js_sum(page->server->store, &sums, NULL); // what cannot be told now: none
     // Sums stood behind the head once.
     if (!is_recent) put_head(members, page, snapshot);
-    dbk_put_jetstream_stats(members, page, snapshot, &facts, false);
+    dbk_put_jetstream_stats(members, page, snapshot, &sums, false);
     if (is_recent) put_head(members, page, snapshot);
-    dbk_put_count(members, "streams", facts.stream_count);
-    dbk_put_count(members, "consumers", facts.consumer_count);
-    dbk_put_count(members, "messages", facts.message_count);
-    dbk_put_count(members, "bytes", facts.byte_count);
-    put_details(members, page, request, snapshot, &facts);
+    dbk_put_count(members, "streams", sums.stream_count);
+    dbk_put_count(members, "consumers", sums.consumer_count);
+    dbk_put_count(members, "messages", sums.message_count);
+    dbk_put_count(members, "bytes", sums.bytes[DBK_JS_FILES] + sums.bytes[DBK_JS_MEMORY]);
+    put_details(members, page, request, snapshot, &sums);
     if (is_recent) dbk_put_count(members, "total", snapshot->has_jetstream ? 1 : 0); // accounts
 }
 

@@ -139,19 +139,21 @@ static void put_process(dbk_buf *out, const dbk_page *page) {
 // JetStream.
 
 static void put_jetstream(dbk_buf *out, const dbk_page *page, const dbk_monitor_snapshot *snapshot) {
-    dbk_jetstream_facts facts;
+    dbk_js_sums sums;
     const dbk_jetstream_counters *api = &snapshot->jetstream;
     counter(out, "daybook_jetstream_api_requests_total", "Requests of JetStream's API.", api->api_total);
     counter(out, "daybook_jetstream_api_errors_total", "Those answered with an error.", api->api_errors);
     gauge(out, "daybook_jetstream_api_in_flight", "Those not answered yet.", api->api_in_flight);
     counter(out, "daybook_jetstream_acks_total",
             "Acknowledgements received: also negative ones, progress and terminations.", api->ack_total);
-    if (!dbk_jetstream_sum(page, &facts)) return;
-    gauge(out, "daybook_jetstream_streams", "Streams.", facts.stream_count);
-    gauge(out, "daybook_jetstream_consumers", "Consumers.", facts.consumer_count);
-    gauge(out, "daybook_jetstream_messages", "Messages in all streams.", facts.message_count);
-    gauge(out, "daybook_jetstream_storage_bytes", "Bytes of messages in streams on disk.", facts.storage);
-    gauge(out, "daybook_jetstream_memory_bytes", "Bytes of messages in streams in memory.", facts.memory);
+    if (dbk_js_sum(page->server->store, &sums, NULL) != DAYBOOK_OK) return;
+    gauge(out, "daybook_jetstream_streams", "Streams.", sums.stream_count);
+    gauge(out, "daybook_jetstream_consumers", "Consumers.", sums.consumer_count);
+    gauge(out, "daybook_jetstream_messages", "Messages in all streams.", sums.message_count);
+    gauge(out, "daybook_jetstream_storage_bytes", "Bytes of messages in streams on disk.",
+          sums.bytes[DBK_JS_FILES]);
+    gauge(out, "daybook_jetstream_memory_bytes", "Bytes of messages in streams in memory.",
+          sums.bytes[DBK_JS_MEMORY]);
 }
 
 // The store.

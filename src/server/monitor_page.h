@@ -13,6 +13,7 @@
 #include "server/http.h"
 #include "server/monitor.h"
 #include "server/monitor_snapshot.h"
+#include "server/usage.h"
 
 enum { DBK_PAGE_LIMIT_DEFAULT = 1024 };
 
@@ -115,19 +116,12 @@ json_t *dbk_subscription_value(const dbk_page *page, const char *account, const 
 
 // monitor_jsz.c, for /varz and /metrics.
 
-/// Sums over the streams, and numbers of the API.
-typedef struct dbk_jetstream_facts {
-    uint64_t memory, storage, reserved_memory, reserved_storage;
-    uint64_t stream_count, consumer_count, message_count, byte_count;
-} dbk_jetstream_facts;
-/// Asks the store. Where it cannot tell, what there is: false.
-bool dbk_jetstream_sum(const dbk_page *page, dbk_jetstream_facts *facts_out);
 /// max_memory, max_storage, store_dir …
 json_t *dbk_jetstream_config_value(const dbk_page *page, const dbk_monitor_snapshot *snapshot);
 /// Bounds of what clients may ask for; those that are not set are left out.
 json_t *dbk_jetstream_limits_value(const dbk_monitor_snapshot *snapshot);
 /// memory, storage … api
 void dbk_put_jetstream_stats(dbk_members *members, const dbk_page *page, const dbk_monitor_snapshot *snapshot,
-                             const dbk_jetstream_facts *facts, bool is_of_account);
+                             const dbk_js_sums *sums, bool is_of_account);
 
 #endif

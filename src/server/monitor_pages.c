@@ -67,10 +67,10 @@ static void put_limits(dbk_members *members, const dbk_monitor_snapshot *snapsho
 static json_t *jetstream_value(const dbk_page *page, const dbk_monitor_snapshot *snapshot) {
     dbk_members members = dbk_members_begin();
     if (snapshot->has_jetstream) {
-        dbk_jetstream_facts facts;
-        (void)dbk_jetstream_sum(page, &facts); // what cannot be told now is told as none
+        dbk_js_sums sums;
+        (void)dbk_js_sum(page->server->store, &sums, NULL); // what cannot be told now is told as none
         dbk_members stats = dbk_members_begin();
-        dbk_put_jetstream_stats(&stats, page, snapshot, &facts, false);
+        dbk_put_jetstream_stats(&stats, page, snapshot, &sums, false);
         dbk_put(&members, "config", dbk_jetstream_config_value(page, snapshot));
         dbk_put(&members, "stats", dbk_members_end(&stats));
         if (dbk_page_is_recent(page)) dbk_put(&members, "limits", dbk_jetstream_limits_value(snapshot));

@@ -531,23 +531,6 @@ void dbk_js_stream_purge(dbk_js_call *call) {
 
 // ---- The account ------------------------------------------------------------------------------------------
 
-static int add_up(void *context, const daybook_stream_info *info) {
-    dbk_api_account_info *account = context;
-    if (dbk_js_is_hidden(info->config.name)) return 0;
-    bool in_memory = info->config.storage == DAYBOOK_STORAGE_MEMORY;
-    *(in_memory ? &account->memory : &account->storage) += info->byte_count;
-    *(in_memory ? &account->reserved_memory : &account->reserved_storage) += info->config.max_bytes;
-    account->stream_count++;
-    return 0;
-}
-
-static int add_up_consumer(void *context, dbk_slice stream, dbk_slice name) {
-    dbk_api_account_info *account = context;
-    (void)name;
-    if (!dbk_js_is_hidden(stream)) account->consumer_count++;
-    return 0;
-}
-
 static int64_t or_none(int64_t limit) {
     return limit > 0 ? limit : -1;
 }
@@ -557,7 +540,15 @@ void dbk_js_account_info(dbk_js_call *call) {
     const dbk_api_stream_limits *limits = &call->settings.stream_limits;
     daybook_error cause;
     daybook_error_init(&cause);
+    dbk_js_sums sums;
+    daybook_status status = dbk_js_sum(jetstream->store, &sums, &cause);
     dbk_api_account_info account = {
+        .memory = sums.bytes[DBK_JS_MEMORY],
+        .storage = sums.bytes[DBK_JS_FILES],
+        .reserved_memory = sums.promised[DBK_JS_MEMORY],
+        .reserved_storage = sums.promised[DBK_JS_FILES],
+        .stream_count = sums.stream_count,
+        .consumer_count = sums.consumer_count,
         .limits = {.max_memory = call->settings.account_room.bytes_max[DBK_JS_MEMORY],
                    .max_storage = call->settings.account_room.bytes_max[DBK_JS_FILES],
                    .max_streams = call->settings.streams_max,
@@ -570,10 +561,6 @@ void dbk_js_account_info(dbk_js_call *call) {
         .api_total = call->api_total,
         .api_errors = call->api_errors,
         .api_inflight = call->api_in_flight};
-    daybook_status status = daybook_stream_list(jetstream->store, add_up, &account, &cause);
-    if (status == DAYBOOK_OK)
-        status = daybook_consumer_names(jetstream->store, daybook_bytes(NULL, 0), add_up_consumer, &account,
-                                        &cause);
     if (status == DAYBOOK_OK) {
         dbk_api_write_account_info(&call->answer, &call->settings.dial, &account);
     } else {

@@ -34,20 +34,45 @@ static dbk_js_storage storage_of(const daybook_stream_config *config) {
     return config->storage == DAYBOOK_STORAGE_MEMORY ? DBK_JS_MEMORY : DBK_JS_FILES;
 }
 
-// ---- Stored -----------------------------------------------------------------------------------------------
+// ---- Sums -------------------------------------------------------------------------------------------------
 
-static int add_stored(void *context, const daybook_stream_info *info) {
-    uint64_t *bytes = context;
-    if (!dbk_js_is_hidden(info->config.name)) bytes[storage_of(&info->config)] += info->byte_count;
+// Bounds made before the limit may be of any size.
+static uint64_t add(uint64_t sum, uint64_t more) {
+    return more < INT64_MAX - sum ? sum + more : INT64_MAX;
+}
+
+static int add_stream(void *context, const daybook_stream_info *info) {
+    dbk_js_sums *sums = context;
+    if (dbk_js_is_hidden(info->config.name)) return 0;
+    dbk_js_storage storage = storage_of(&info->config);
+    sums->bytes[storage] += info->byte_count;
+    sums->promised[storage] = add(sums->promised[storage], info->config.max_bytes);
+    sums->message_count += info->message_count;
+    sums->stream_count++;
     return 0;
 }
+
+static int add_consumer(void *context, dbk_slice stream, dbk_slice name) {
+    dbk_js_sums *sums = context;
+    (void)name;
+    if (!dbk_js_is_hidden(stream)) sums->consumer_count++;
+    return 0;
+}
+
+daybook_status dbk_js_sum(daybook_store *store, dbk_js_sums *sums_out, daybook_error *error) {
+    *sums_out = (dbk_js_sums){0};
+    DBK_TRY(daybook_stream_list(store, add_stream, sums_out, error));
+    return daybook_consumer_names(store, daybook_bytes(NULL, 0), add_consumer, sums_out, error);
+}
+
+// ---- Stored -----------------------------------------------------------------------------------------------
 
 // Where streams cannot be listed the last sum stays, with what was taken since, and that took its time as well.
 static void recount(dbk_js_usage *usage, int64_t now_ns) {
     daybook_vfs *vfs = usage->server->vfs;
-    uint64_t bytes[DBK_JS_STORAGES] = {0};
-    if (daybook_stream_list(usage->server->store, add_stored, bytes, NULL) == DAYBOOK_OK) {
-        memcpy(usage->counted, bytes, sizeof bytes);
+    dbk_js_sums sums = {0};
+    if (daybook_stream_list(usage->server->store, add_stream, &sums, NULL) == DAYBOOK_OK) {
+        memcpy(usage->counted, sums.bytes, sizeof sums.bytes);
         memset(usage->since, 0, sizeof usage->since);
     }
     usage->counted_ns = vfs->clock_monotonic_ns(vfs);
@@ -129,8 +154,7 @@ static int add_promised(void *context, const daybook_stream_info *info) {
     if (dbk_js_is_hidden(config->name) || storage_of(config) != promises->storage || config->max_bytes == 0 ||
         dbk_slice_equal(config->name, promises->except))
         return 0;
-    uint64_t room = UINT64_MAX - promises->bytes; // bounds made before the limit may be of any size
-    promises->bytes += config->max_bytes < room ? config->max_bytes : room;
+    promises->bytes = add(promises->bytes, config->max_bytes);
     return 0;
 }
 

@@ -38,6 +38,16 @@ typedef struct dbk_js_usage {
     bool is_told[DBK_JS_STORAGES];     // the log knows that there is no room
 } dbk_js_usage;
 
+/// Of all streams and consumers but those nobody sees. Promises add up to INT64_MAX and stay there.
+typedef struct dbk_js_sums {
+    uint64_t bytes[DBK_JS_STORAGES];    // of messages
+    uint64_t promised[DBK_JS_STORAGES]; // max_bytes of streams
+    uint64_t stream_count, consumer_count, message_count;
+} dbk_js_sums;
+
+/// What daybook_stream_list and daybook_consumer_names give; `sums_out` has what was added up until then.
+daybook_status dbk_js_sum(daybook_store *store, dbk_js_sums *sums_out, daybook_error *error);
+
 /// False: there is no mutex.
 bool dbk_js_usage_init(dbk_js_usage *usage, struct daybook_server *server);
 void dbk_js_usage_deinit(dbk_js_usage *usage);
