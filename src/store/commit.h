@@ -140,7 +140,7 @@ uint64_t dbk_commit_removal_generation(daybook_store *store);
 /// Its limits per subject are enforced, or owed, or it failed: no crash need have them looked at again.
 void dbk_commit_trimmed(daybook_store *store, dbk_append *append);
 /// Limits of events at or behind this position could not be enforced: dbk_commit_trim_owed tries again, and
-/// until it got through manifests say so.
+/// until it got through manifests say so. What the device does not give is left alone for a minute, and told of.
 void dbk_commit_owe_trim(daybook_store *store, uint64_t position_from);
 /// The same for events up to `position_last` that are not durable yet.
 void dbk_commit_owe_trim_until(daybook_store *store, uint64_t position_from, uint64_t position_last);

@@ -40,10 +40,11 @@ struct dbk_commit {
     uint64_t owed_from;        // 0, or the oldest event whose limits could not be enforced; under state_lock
     uint64_t owed_last;        // the newest of these events; under state_lock
     uint64_t owed_count;       // times that happened; under state_lock
-    dbk_stream *pending;       // streams with accepted, unpublished events; under state_lock
-    uint64_t group_position;   // last position in the group
-    uint64_t paced_bytes;      // let in since the last pause
-    int64_t paced_until_ns;    // monotonic: what was let in before is paid for by then
+    int64_t owed_retry_ns; // monotonic: it could not be read, and is left alone until then; under state_lock
+    dbk_stream *pending;   // streams with accepted, unpublished events; under state_lock
+    uint64_t group_position;               // last position in the group
+    uint64_t paced_bytes;                  // let in since the last pause
+    int64_t paced_until_ns;                // monotonic: what was let in before is paid for by then
     atomic_int_fast64_t deferred_until_ns; // monotonic; 0: nothing is deferred
 
     dbk_buf lazy;        // records to ride along; guarded by store->removal_lock

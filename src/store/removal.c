@@ -676,9 +676,10 @@ static daybook_status trim_flushed(daybook_store *store, uint64_t position_from,
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
 }
 
-daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_from, daybook_error *error) {
-    daybook_status status = trim_flushed(store, position_from, error);
+// Events that are in memory tables still.
+static daybook_status trim_unflushed(daybook_store *store, uint64_t position_from, daybook_error *error) {
     dbk_view *view = dbk_store_get_view(store);
+    daybook_status status = DAYBOOK_OK;
     for (size_t i = view->segment_count; i < view->source_count; i++) {
         dbk_memtable *memtable = view->sources[i]->memtable;
         uint64_t end = dbk_memtable_position_end(memtable);
@@ -695,21 +696,40 @@ daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_
         }
     }
     dbk_view_unref(view);
+    return status;
+}
+
+static daybook_status trim_whole(daybook_store *store, dbk_stream *stream, daybook_error *error) {
+    if (stream->updated_in_replay) {
+        daybook_error detail;
+        daybook_error_init(&detail);
+        daybook_status status = dbk_stream_trim_subjects(store, stream, &detail);
+        DBK_TRY(pass_damage(store, status, &detail, error));
+    }
+    return trim_past_damage(store, stream, daybook_bytes(NULL, 0), error);
+}
+
+// What the device does not give of one must not keep those of others from being enforced: all are tried, and EIO then
+// says that some are left.
+daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_from, daybook_error *error) {
+    daybook_status unreadable = trim_flushed(store, position_from, error);
+    if (unreadable != DAYBOOK_OK && unreadable != DAYBOOK_EIO) return unreadable;
+    daybook_status status = trim_unflushed(store, position_from, error);
+    if (status == DAYBOOK_EIO) unreadable = status;
+    if (status != DAYBOOK_OK && status != DAYBOOK_EIO) return status;
     dbk_stream **streams;
     size_t count;
-    if (status != DAYBOOK_OK) return status;
     if (dbk_stream_table_all(store->streams, &streams, &count) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory enforcing limits");
+    status = DAYBOOK_OK;
     for (size_t i = 0; status == DAYBOOK_OK && i < count; i++) {
-        if (streams[i]->updated_in_replay) {
-            daybook_error detail;
-            daybook_error_init(&detail);
-            status = pass_damage(store, dbk_stream_trim_subjects(store, streams[i], &detail), &detail, error);
-        }
-        if (status == DAYBOOK_OK) status = trim_past_damage(store, streams[i], daybook_bytes(NULL, 0), error);
+        status = trim_whole(store, streams[i], error);
+        if (status != DAYBOOK_EIO) continue;
+        unreadable = status;
+        status = DAYBOOK_OK;
     }
     dbk_free(store->allocator, streams);
-    return status;
+    return status == DAYBOOK_OK ? unreadable : status;
 }
 
 // ---- By users ---------------------------------------------------------------------------------------------

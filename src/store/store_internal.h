@@ -270,8 +270,8 @@ daybook_status dbk_store_count_expired(daybook_store *store, dbk_stream *stream,
 /// Enforce max_age and times to live everywhere, and the limits that are owed; called by maintenance about once a
 /// second.
 daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error);
-/// Enforce all limits after recovery (trims may not have reached the journal), those by subject for subjects
-/// of events from position_from on; called once by open.
+/// Enforce all limits after recovery (trims may not have reached the journal) or where they are owed, those by subject
+/// for subjects of events from position_from on. EIO: the device does not give some of it; all others are enforced.
 daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_from, daybook_error *error);
 /// Enforce max_msgs_per_subject for every subject of the stream.
 daybook_status dbk_stream_trim_subjects(daybook_store *store, dbk_stream *stream, daybook_error *error);

@@ -4,10 +4,15 @@
 // A flush may cut the journal behind such an append. The manifest remembers the oldest such position, and
 // recovery enforces limits from there on. Where enforcing them fails, for want of memory, that position is
 // owed: it counts as the oldest until the background work, which tries again, or the next opening gets
-// through. So are limits that an append acknowledged before its sync may have broken: they apply to what is
+// through. Where the device does not give what is to be looked at, the background work leaves what is owed alone for
+// RETRY_S: everything else it does goes on. So are limits that an append acknowledged before its sync may have broken: they apply to what is
 // durable. A position is held where limits are enforced on many events outside an append: while the store is
 // opened, and after an update of a stream. Guarded by state_lock.
 #include "store/commit_internal.h"
+
+#include "base/time.h"
+
+enum { RETRY_S = 60 };
 
 void dbk_commit_note_untrimmed(struct dbk_commit *commit, dbk_append *append) {
     bool limited = false;
@@ -83,16 +88,36 @@ void dbk_commit_owe_trim_until(daybook_store *store, uint64_t position_from, uin
     pthread_mutex_unlock(&store->state_lock);
 }
 
+static daybook_status put_off(daybook_store *store, int64_t now_ns, const daybook_error *detail) {
+    pthread_mutex_lock(&store->state_lock);
+    store->commit->owed_retry_ns = now_ns + RETRY_S * DBK_SECOND_NS;
+    pthread_mutex_unlock(&store->state_lock);
+    dbk_store_log(
+        store, DAYBOOK_LOG_WARNING,
+        "limits of a stream: %s; what they would remove stays, and is looked at again in %d seconds",
+        detail->message, RETRY_S);
+    return DAYBOOK_OK;
+}
+
 daybook_status dbk_commit_trim_owed(daybook_store *store, daybook_error *error) {
     struct dbk_commit *commit = store->commit;
     if (commit == NULL) return DAYBOOK_OK; // opening: everything is looked at anyway
+    int64_t now_ns = store->vfs->clock_monotonic_ns(store->vfs);
     pthread_mutex_lock(&store->state_lock);
     uint64_t from = commit->owed_from;
     uint64_t count = commit->owed_count;
     uint64_t published = store->published_position;
+    bool is_put_off = now_ns < commit->owed_retry_ns;
     pthread_mutex_unlock(&store->state_lock);
-    if (from == 0 || from > published) return DAYBOOK_OK;
-    DBK_TRY(dbk_store_trim_recovered(store, from, error));
+    if (from == 0 || from > published || is_put_off) return DAYBOOK_OK;
+    daybook_error detail;
+    daybook_error_init(&detail);
+    daybook_status status = dbk_store_trim_recovered(store, from, &detail);
+    if (dbk_is_unreadable(status)) return put_off(store, now_ns, &detail);
+    if (status != DAYBOOK_OK) {
+        if (error != NULL) *error = detail;
+        return status;
+    }
     pthread_mutex_lock(&store->state_lock);
     if (commit->owed_count == count) commit->owed_from = commit->owed_last > published ? published + 1 : 0;
     pthread_mutex_unlock(&store->state_lock);

@@ -16,21 +16,28 @@
 #include "base/time.h"
 #include "daybook/daybook.h"
 #include "io/sim/sim.h"
+#include "store/expiry.h"
 #include "store/store_internal.h"
 
 typedef struct fixture {
     dbk_sim *sim;
     daybook_vfs *vfs;
     daybook_store *store;
-    unsigned *warnings; // of what stays; NULL: nobody counts
+    struct warnings *warnings; // NULL: nobody counts
 } fixture;
 
+typedef struct warnings {
+    const char *wanted; // the text of those that count
+    atomic_uint count;
+} warnings;
+
 static void count_warnings(void *context, int level, daybook_slice message) {
-    static const char wanted[] = "cannot be removed, but is hidden";
+    warnings *counted = context;
+    size_t size = strlen(counted->wanted);
     if (level != DAYBOOK_LOG_WARNING) return;
-    for (size_t i = 0; i + sizeof wanted - 1 <= message.size; i++) {
-        if (memcmp((const char *)message.data + i, wanted, sizeof wanted - 1) != 0) continue;
-        ++*(unsigned *)context;
+    for (size_t i = 0; i + size <= message.size; i++) {
+        if (memcmp((const char *)message.data + i, counted->wanted, size) != 0) continue;
+        atomic_fetch_add(&counted->count, 1);
         return;
     }
 }
@@ -744,11 +751,11 @@ static uint64_t messages_of(fixture *at, const char *name) {
     return atomic_load(&dbk_stream_table_find(at->store->streams, daybook_text(name))->message_count);
 }
 
-static void begin_on_device(fixture *at, unsigned *warnings) {
+static void begin_on_device(fixture *at, warnings *counted) {
     memset(at, 0, sizeof *at);
     assert_int_equal(dbk_sim_new(11, &at->sim), DAYBOOK_OK);
     at->vfs = dbk_sim_vfs(at->sim);
-    at->warnings = warnings;
+    at->warnings = counted;
     at->store = open_store(at, 0);
 }
 
@@ -772,8 +779,8 @@ static void pass_rounds(fixture *at, int seconds) {
 // hidden, told of once a minute; others' goes, and appends find room.
 static void check_unreadable(unsigned flags, int64_t max_age_s, int64_t ttl_s, uint64_t nth) {
     fixture only, *at = &only;
-    unsigned warnings = 0;
-    begin_on_device(at, &warnings);
+    warnings told = {.wanted = "cannot be removed, but is hidden"};
+    begin_on_device(at, &told);
     add_to_age(at, "A", "a.>", flags, max_age_s);
     add_to_age(at, "B", "b.>", flags, max_age_s);
     for (int i = 0; i < 3; i++) (void)append(at, "a.x", ttl_s);
@@ -790,10 +797,10 @@ static void check_unreadable(unsigned flags, int64_t max_age_s, int64_t ttl_s, u
     assert_true(has_failed || nth > 1);
     assert_int_equal(messages_of(at, "B"), 0);
     assert_int_equal(messages_of(at, "A"), has_failed ? 3 : 0);
-    assert_int_equal(warnings, has_failed);
+    assert_int_equal(atomic_load(&told.count), has_failed);
     (void)append(at, "b.y", 0);
     pass_rounds(at, 65);
-    assert_int_equal(warnings, has_failed ? 2 : 0);
+    assert_int_equal(atomic_load(&told.count), has_failed ? 2 : 0);
     dbk_sim_clear_faults(at->sim);
     pass_rounds(at, 65);
     assert_int_equal(messages_of(at, "A"), 0);
@@ -808,6 +815,99 @@ static void what_cannot_be_read_holds_up_nobody(void **state) {
         check_unreadable(DAYBOOK_STREAM_ALLOW_TTL, 4, 0, nth); // by age, event by event
         check_unreadable(0, 4, 0, nth);                        // by age
     }
+}
+
+// So it is with limits of number: those of others are enforced, and appends go on.
+static void what_is_owed_holds_up_nobody(void **state) {
+    (void)state;
+    fixture only, *at = &only;
+    warnings told = {.wanted = "looked at again in 60 seconds"};
+    begin_on_device(at, &told);
+    daybook_slice subject = daybook_text("m.>");
+    daybook_stream_config config = plain();
+    config.name = daybook_text("M");
+    config.subjects = &subject;
+    config.subject_count = 1;
+    config.max_msgs = 2;
+    assert_int_equal(daybook_stream_add(at->store, &config, NULL), DAYBOOK_OK);
+    add_to_age(at, "B", "b.>", 0, 4);
+    for (int i = 0; i < 2; i++) (void)append(at, "m.x", 0);
+    assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    forget_segments(at->store);
+    dbk_sim_fault fault = {
+        .kind = DBK_SIM_READ, .suffix = ".dbs", .nth = 1, .is_forever = true, .error = EIO};
+    assert_int_equal(dbk_sim_fail(at->sim, &fault), DAYBOOK_OK);
+    (void)append(at, "m.x", 0);
+    (void)append(at, "b.x", 0);
+    pass_rounds(at, 8);
+    assert_int_equal(messages_of(at, "M"), 3);
+    assert_int_equal(messages_of(at, "B"), 0);
+    assert_int_equal(atomic_load(&told.count), 1);
+    pass_rounds(at, 65);
+    assert_int_equal(atomic_load(&told.count), 2);
+    dbk_sim_clear_faults(at->sim);
+    pass_rounds(at, 65);
+    assert_int_equal(messages_of(at, "M"), 2);
+    assert_int_equal(daybook_close(at->store, NULL), DAYBOOK_OK);
+    dbk_sim_free(at->sim);
+}
+
+static void fill_journal(fixture *at) {
+    static char text[200 << 10];
+    memset(text, 'd', sizeof text - 1);
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("s.fill");
+    daybook_status status = DAYBOOK_OK;
+    for (int size = sizeof text - 1; size > 0; size /= 10) {
+        event.data = daybook_bytes(text, (size_t)size);
+        do status = daybook_append(at->store, &event, 1, NULL, NULL, NULL);
+        while (status == DAYBOOK_OK);
+        assert_int_equal(status, DAYBOOK_ENOSPC);
+    }
+}
+
+// A round that is over when it returns: what is refused queues behind its markers.
+static void expire_in_full(fixture *at) {
+    dbk_sim_advance_ns(at->sim, 90 * DBK_MILLISECOND_NS);
+    assert_int_equal(dbk_store_expire(at->store, true, NULL), DAYBOOK_OK);
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("s.fill");
+    assert_int_equal(daybook_append(at->store, &event, 1, NULL, NULL, NULL), DAYBOOK_ENOSPC);
+    assert_int_equal(atomic_load(&at->store->markers_under_way), 0);
+}
+
+// Of a store that takes nothing they are tried each second anew, and that is told of once a minute.
+static void refused_markers_do_not_go_in_circles(void **state) {
+    (void)state;
+    fixture only, *at = &only;
+    warnings told = {.wanted = "a marker for what has expired cannot be stored"};
+    begin_on_device(at, &told);
+    daybook_stream_config config = plain();
+    config.delete_marker_ttl_s = 1000;
+    configure(at, config, true);
+    for (unsigned i = 0; i < 3; i++) (void)append(at, i == 0 ? "s.a" : i == 1 ? "s.b" : "s.c", 2);
+    fill_journal(at);
+    pass(at, 3);
+    int64_t retry_ns = 0;
+    for (int second = 0; second < 3; second++) {
+        expire_in_full(at);
+        assert_true(atomic_load(&at->store->marker_retry_ns) > retry_ns); // they were tried, and refused
+        retry_ns = atomic_load(&at->store->marker_retry_ns);
+        for (int i = 0; i < 9; i++) expire_in_full(at);
+        assert_true(atomic_load(&at->store->marker_retry_ns) == retry_ns); // and not again
+        dbk_sim_advance_ns(at->sim, 200 * DBK_MILLISECOND_NS);
+    }
+    assert_int_equal(atomic_load(&told.count), 1);
+    assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    pass(at, 2);
+    settle(at);
+    assert_true(last_is_marker(at, "s.a", "16m40s"));
+    assert_true(last_is_marker(at, "s.b", "16m40s"));
+    assert_true(last_is_marker(at, "s.c", "16m40s"));
+    assert_int_equal(daybook_close(at->store, NULL), DAYBOOK_OK);
+    dbk_sim_free(at->sim);
 }
 
 int main(void) {
@@ -826,6 +926,8 @@ int main(void) {
         cmocka_unit_test(all_go_beside_their_writers),
         cmocka_unit_test(merges_meanwhile_do_not_count_twice),
         cmocka_unit_test(what_cannot_be_read_holds_up_nobody),
+        cmocka_unit_test(what_is_owed_holds_up_nobody),
+        cmocka_unit_test(refused_markers_do_not_go_in_circles),
         cmocka_unit_test(each_marker_once_wherever_power_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
