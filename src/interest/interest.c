@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The trie (trie.c) behind its cache (cache.c), and watches.
 //
-// Watches hang in 4096 lists by the hash of their subject's first tokens: 4 bits of the first, 8 bits of
-// the first two. A filter that comes or goes looks where its subjects can be: one list where its first two
-// tokens are literal, 256 where the first one is, all of them for `*` and `>`. Those it matches become
-// pending; telling asks the trie anew how it stands for each and calls those for whom it changed. Pending
-// ones wait in a list, and one loop tells them: a callback that adds or removes only adds to that list, so
-// there is no nesting.
+// Watches hang in 4096 lists by the hash of their subject. Those of a filter without wildcards that comes or
+// goes become pending; telling asks the trie anew how it stands for each and calls those for whom it changed.
+// Pending ones wait in a list, and one loop tells them: a callback that adds or removes only adds to that
+// list, so there is no nesting.
 //
 // Invariants: outside of telling no watch is pending; watch->has_interest is what was told last, or said by
 // start. Not thread-safe.
@@ -17,7 +15,7 @@
 #include "interest/trie.h"
 #include "subject/subject.h"
 
-enum { WATCH_SECOND = 256, WATCH_FIRST = 16, WATCH_BUCKETS = WATCH_FIRST * WATCH_SECOND };
+enum { WATCH_BUCKETS = 4096 };
 
 struct dbk_interest {
     const daybook_allocator *allocator;
@@ -63,12 +61,8 @@ void dbk_interest_free(dbk_interest *interest) {
 
 // Watches
 
-static size_t first_part(dbk_interest_place place) {
-    return place.first % WATCH_FIRST * WATCH_SECOND;
-}
-
-static size_t watch_bucket(dbk_interest_place place) {
-    return first_part(place) + place.second % WATCH_SECOND;
+static size_t watch_bucket(const dbk_interest *interest, dbk_slice subject) {
+    return dbk_hash_bytes(&interest->key, subject.data, subject.size) % WATCH_BUCKETS;
 }
 
 static void become_pending(dbk_interest *interest, dbk_interest_watch *watch) {
@@ -99,22 +93,11 @@ static void be_pending_no_more(dbk_interest *interest, dbk_interest_watch *watch
     }
 }
 
-static void mark_watches(dbk_interest *interest, dbk_slice filter, dbk_interest_reach reach) {
-    if (interest->watch_count == 0) return;
-    dbk_interest_place place = dbk_interest_place_of(&interest->key, filter);
-    size_t from = 0, to = WATCH_BUCKETS;
-    if (reach == DBK_REACH_FIRST) {
-        from = first_part(place);
-        to = from + WATCH_SECOND;
-    } else if (reach != DBK_REACH_ALL) {
-        from = watch_bucket(place);
-        to = from + 1;
-    }
-    for (size_t i = from; i < to; i++) {
-        for (dbk_interest_watch *watch = interest->watches[i]; watch != NULL; watch = watch->next) {
-            if (daybook_filter_matches(filter, watch->subject)) become_pending(interest, watch);
-        }
-    }
+static void mark_watches(dbk_interest *interest, dbk_slice filter, bool is_literal) {
+    if (interest->watch_count == 0 || !is_literal) return;
+    size_t bucket = watch_bucket(interest, filter);
+    for (dbk_interest_watch *watch = interest->watches[bucket]; watch != NULL; watch = watch->next)
+        if (dbk_slice_equal(filter, watch->subject)) become_pending(interest, watch);
 }
 
 static void tell_watches(dbk_interest *interest) {
@@ -123,7 +106,7 @@ static void tell_watches(dbk_interest *interest) {
     while (interest->pending != NULL) {
         dbk_interest_watch *watch = interest->pending;
         be_pending_no_more(interest, watch);
-        bool has_interest = dbk_interest_has(interest, watch->subject);
+        bool has_interest = dbk_trie_has_exactly(&interest->trie, watch->subject);
         if (has_interest == watch->has_interest) continue;
         watch->has_interest = has_interest;
         watch->changed(watch, has_interest);
@@ -132,9 +115,9 @@ static void tell_watches(dbk_interest *interest) {
 }
 
 bool dbk_interest_watch_start(dbk_interest *interest, dbk_slice subject, dbk_interest_watch *watch) {
-    size_t bucket = watch_bucket(dbk_interest_place_of(&interest->key, subject));
+    size_t bucket = watch_bucket(interest, subject);
     watch->subject = subject;
-    watch->has_interest = dbk_interest_has(interest, subject);
+    watch->has_interest = dbk_trie_has_exactly(&interest->trie, subject);
     watch->is_pending = false;
     watch->is_watching = true;
     watch->bucket = (uint32_t)bucket;
@@ -162,13 +145,11 @@ void dbk_interest_watch_stop(dbk_interest *interest, dbk_interest_watch *watch) 
 // Subscriptions
 
 // The subscription of this entry came, or is about to go.
-static dbk_interest_reach touch(dbk_interest *interest, const dbk_interest_entry *entry,
-                                dbk_slice *filter_out) {
+static void touch(dbk_interest *interest, const dbk_interest_entry *entry) {
     bool is_literal;
-    *filter_out = dbk_trie_filter(&interest->trie, entry, &is_literal);
-    dbk_interest_reach reach = dbk_interest_reach_of(*filter_out, is_literal);
-    dbk_interest_cache_touch(&interest->cache, *filter_out, reach);
-    return reach;
+    dbk_slice filter = dbk_trie_filter(&interest->trie, entry, &is_literal);
+    dbk_interest_cache_touch(&interest->cache, filter, dbk_interest_reach_of(filter, is_literal));
+    mark_watches(interest, filter, is_literal);
 }
 
 daybook_status dbk_interest_add(dbk_interest *interest, dbk_slice filter, dbk_slice queue_group,
@@ -176,9 +157,7 @@ daybook_status dbk_interest_add(dbk_interest *interest, dbk_slice filter, dbk_sl
     DBK_TRY(dbk_trie_add(&interest->trie, filter, queue_group, subscriber, entry_out));
     interest->insert_count++;
     interest->subscription_count++;
-    dbk_slice text;
-    dbk_interest_reach reach = touch(interest, entry_out, &text);
-    mark_watches(interest, text, reach);
+    touch(interest, entry_out);
     tell_watches(interest);
     return DAYBOOK_OK;
 }
@@ -187,9 +166,7 @@ void dbk_interest_remove(dbk_interest *interest, dbk_interest_entry *entry) {
     if (entry->node == NULL) return;
     interest->remove_count++;
     interest->subscription_count--;
-    dbk_slice text;
-    dbk_interest_reach reach = touch(interest, entry, &text);
-    mark_watches(interest, text, reach);
+    touch(interest, entry);
     dbk_trie_remove(&interest->trie, entry);
     tell_watches(interest);
 }

@@ -75,7 +75,7 @@ daybook_status dbk_interest_new(const daybook_allocator *allocator,
 void dbk_interest_free(dbk_interest *interest);
 
 /// Subscribe. `queue_group` empty: a plain subscription. Filter and group are copied. The entry is written
-/// only on OK. O(tokens). Watches of subjects it matches are told before this returns.
+/// only on OK. O(tokens). Watches of its subject are told before this returns.
 /// @return OK, ENOMEM, ESUBJECT (empty, an empty token, `>` before the last token, longer than
 /// DBK_INTEREST_FILTER_SIZE_MAX); nothing was changed then.
 daybook_status dbk_interest_add(dbk_interest *interest, dbk_slice filter, dbk_slice queue_group,
@@ -95,7 +95,8 @@ bool dbk_interest_has(dbk_interest *interest, dbk_slice subject);
 
 void dbk_interest_get_stats(const dbk_interest *interest, dbk_interest_stats *stats_out);
 
-/// To be told when the first subscription for a literal subject appears and when the last one is gone.
+/// To be told when the first subscription of this very subject, which has no wildcards, appears and when the last one is gone.
+/// Those whose wildcards match it count for nothing: who looks at everything wants nobody to begin sending.
 /// Embedded in what its owner keeps; must not move between start and stop.
 typedef struct dbk_interest_watch {
     /// Called from within add and remove, on their thread, when the trie is consistent again: it may call

@@ -402,6 +402,14 @@ bool dbk_trie_has(dbk_trie *trie, dbk_slice subject) {
     return next_match(trie, token_count, &step_count) != NULL;
 }
 
+bool dbk_trie_has_exactly(dbk_trie *trie, dbk_slice subject) {
+    const dbk_interest_node *node = trie->root;
+    size_t token_count = split_subject(trie, subject);
+    if (token_count == 0 || token_count > trie->depth_max) return false;
+    for (size_t i = 0; i < token_count && node != NULL; i++) node = literal_child(node, &trie->tokens[i]);
+    return node != NULL && has_subscriptions(node);
+}
+
 static daybook_status collect_plain(dbk_trie *trie, const dbk_interest_node *node) {
     size_t count = trie->matches.plain_count;
     dbk_interest_entry **plain = dbk_grow_array(trie->allocator, trie->plain, &trie->plain_capacity,

@@ -102,6 +102,8 @@ dbk_slice dbk_trie_filter(dbk_trie *trie, const dbk_interest_entry *entry, bool 
 /// Fills trie->matches; valid until the next add, remove or collect. ENOMEM.
 daybook_status dbk_trie_collect(dbk_trie *trie, dbk_slice subject);
 bool dbk_trie_has(dbk_trie *trie, dbk_slice subject);
+/// One of this very subject: no wildcard counts.
+bool dbk_trie_has_exactly(dbk_trie *trie, dbk_slice subject);
 uint64_t dbk_trie_bytes(const dbk_trie *trie);
 
 #endif

@@ -205,23 +205,33 @@ size_t dbk_route_to(dbk_server *server, dbk_slice to, const dbk_message *message
     return route(server, NULL, false, to, message);
 }
 
-static bool wants(const dbk_routing *routing, const dbk_interest_entry *entry) {
+static bool wants(const dbk_routing *routing, const dbk_interest_entry *entry, bool exactly) {
     const dbk_subscriber *subscriber = entry->subscriber;
-    return subscriber->client != NULL &&
-           may_have(routing, subscriber->client, (const dbk_subscription *)(const void *)subscriber);
+    if (subscriber->client == NULL) return false;
+    const dbk_subscription *subscription = (const dbk_subscription *)(const void *)subscriber;
+    if (exactly && !dbk_slice_equal(dbk_subscription_filter(subscription), routing->to)) return false;
+    return may_have(routing, subscriber->client, subscription);
 }
 
-bool dbk_route_is_wanted(dbk_server *server, dbk_slice to) {
+static bool is_wanted(dbk_server *server, dbk_slice to, bool exactly) {
     const dbk_interest_matches *matches;
     if (!dbk_interest_has(server->interest, to)) return false;
     if (dbk_interest_match(server->interest, to, &matches) != DAYBOOK_OK) return false;
     const dbk_routing routing = {.server = server, .to = to};
     for (size_t i = 0; i < matches->plain_count; i++)
-        if (wants(&routing, matches->plain[i])) return true;
+        if (wants(&routing, matches->plain[i], exactly)) return true;
     for (size_t i = 0; i < matches->group_count; i++)
         for (size_t j = 0; j < matches->groups[i].count; j++)
-            if (wants(&routing, matches->groups[i].members[j])) return true;
+            if (wants(&routing, matches->groups[i].members[j], exactly)) return true;
     return false;
+}
+
+bool dbk_route_is_wanted(dbk_server *server, dbk_slice to) {
+    return is_wanted(server, to, false);
+}
+
+bool dbk_route_is_wanted_exactly(dbk_server *server, dbk_slice to) {
+    return is_wanted(server, to, true);
 }
 
 bool dbk_route_has_interest(dbk_server *server, dbk_slice subject) {

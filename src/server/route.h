@@ -53,6 +53,8 @@ size_t dbk_route_to(dbk_server *server, dbk_slice to, const dbk_message *message
 /// Would dbk_route_to give it to anybody now? Asks what it asks: a filter that matches is not enough where a rule denies the
 /// subject to its owner. Makes the result of a match invalid. False where memory is out.
 bool dbk_route_is_wanted(dbk_server *server, dbk_slice to);
+/// The same, by a subscription of this very subject: no wildcard counts.
+bool dbk_route_is_wanted_exactly(dbk_server *server, dbk_slice to);
 
 /// From the server to the connections that listen on `subject`; does nothing where it is empty. `headers` is a whole block
 /// or empty. How many got it; 0 also where memory is out.
