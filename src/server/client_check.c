@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Credentials: asked on the loop where that is quick, on a worker where it takes long (bcrypt).
 //
-// Long checks run AT_ONCE_MAX at a time; the others wait in a list. Whose turn it is goes by address: next is who
+// Long checks run one at a time (DBK_JOBS_CHECKS_MAX), on a worker that nothing else has to wait for; the others wait in
+// a list. Whose turn it is goes by address: next is who
 // waits and comes from where nothing was checked for the longest time. So one place that tries passwords, or comes
 // back with a thousand connections, does not keep another place out; within an address the first who came is the
 // first. Addresses share PLACES places by a hash, of version 6 those of one network (64 bits).
@@ -15,8 +16,6 @@
 #include "auth/certificate.h"
 #include "server/server.h"
 #include "server/tls.h"
-
-enum { AT_ONCE_MAX = 2 };
 
 /// Freed when it is done, or when the client closes before it has begun.
 struct dbk_auth_job {
@@ -83,7 +82,7 @@ static void append(dbk_checks *checks, struct dbk_auth_job *check) {
 
 static void begin_checks(dbk_server *server) {
     dbk_checks *checks = &server->checks;
-    while (checks->running_count < AT_ONCE_MAX && checks->first != NULL) {
+    while (checks->running_count < DBK_JOBS_CHECKS_MAX && checks->first != NULL) {
         struct dbk_auth_job *check = take_next(checks);
         checks->turns[check->place] = ++checks->turn;
         checks->running_count++;
@@ -153,7 +152,7 @@ static dbk_auth_verdict ask(dbk_client *client, dbk_credentials *credentials, co
 
 static void wait_for_turn(dbk_client *client, struct dbk_auth_job *check) {
     dbk_server *server = client->server;
-    check->job = (dbk_job){.run = run_check, .done = end_check, .is_slow = true};
+    check->job = (dbk_job){.run = run_check, .done = end_check, .is_check = true};
     check->server = server;
     check->client = dbk_client_ref(client);
     check->auth = dbk_auth_ref(server->auth);

@@ -29,8 +29,9 @@ struct dbk_jobs {
 
     pthread_mutex_t lock; // of what follows, and of all job queues
     pthread_cond_t work;
-    lane quick, slow;
+    lane quick, slow, checks;
     unsigned slow_count, slow_max; // running
+    unsigned check_count;          // running
     size_t waiting_count;          // submitted, not run to the end
     bool is_stopping;
     bool is_alone; // the workers are gone
@@ -40,7 +41,7 @@ struct dbk_jobs {
 };
 
 static void push_waiting(dbk_jobs *jobs, dbk_job *job) {
-    lane *into = job->is_slow ? &jobs->slow : &jobs->quick;
+    lane *into = job->is_check ? &jobs->checks : job->is_slow ? &jobs->slow : &jobs->quick;
     job->next = NULL;
     if (into->last == NULL) {
         into->first = job;
@@ -50,17 +51,26 @@ static void push_waiting(dbk_jobs *jobs, dbk_job *job) {
     into->last = job;
 }
 
-/// NULL: none may run now. A slow one that has to wait is taken by who ends another.
-static dbk_job *pop_waiting(dbk_jobs *jobs) {
-    bool may_be_slow = jobs->slow.first != NULL && jobs->slow_count < jobs->slow_max;
-    bool is_slow = may_be_slow && (jobs->slow_count == 0 || jobs->quick.first == NULL);
-    lane *from = is_slow ? &jobs->slow : &jobs->quick;
+static dbk_job *pop(lane *from) {
     dbk_job *job = from->first;
     if (job == NULL) return NULL;
     from->first = job->next;
     if (from->first == NULL) from->last = NULL;
-    jobs->slow_count += is_slow;
     return job;
+}
+
+/// NULL: none may run now. A slow one that has to wait is taken by who ends another; so is a check. A check goes first,
+/// since one alone runs: the next is asked for by the loop, and what waited meanwhile is taken before it.
+static dbk_job *pop_waiting(dbk_jobs *jobs) {
+    bool is_check = jobs->checks.first != NULL && jobs->check_count < DBK_JOBS_CHECKS_MAX;
+    if (is_check) {
+        jobs->check_count++;
+        return pop(&jobs->checks);
+    }
+    bool may_be_slow = jobs->slow.first != NULL && jobs->slow_count < jobs->slow_max;
+    bool is_slow = may_be_slow && (jobs->slow_count == 0 || jobs->quick.first == NULL);
+    jobs->slow_count += is_slow;
+    return pop(is_slow ? &jobs->slow : &jobs->quick);
 }
 
 /// The next of its queue may run. Under the lock.
@@ -79,7 +89,11 @@ static void run_job(dbk_jobs *jobs, dbk_job *job) {
     dbk_job_queue *queue = job->queue;
     if (job->run != NULL) job->run(job);
     pthread_mutex_lock(&jobs->lock);
-    jobs->slow_count -= job->is_slow;
+    if (job->is_check) {
+        jobs->check_count--;
+    } else {
+        jobs->slow_count -= job->is_slow;
+    }
     jobs->waiting_count--; // before it is handed back: who has collected all finds none waiting
     // Under the lock, so that the next of the queue, which others may take as soon as it is free, cannot finish before this one.
     if (queue != NULL) advance_queue(queue);

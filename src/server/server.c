@@ -32,7 +32,8 @@ enum {
     MADE_LOOP = 2,
     MADE_THREAD = 4,
 
-    WORKERS = 4,
+    WORKERS =
+        5, // two for slow jobs, one for checks of passwords, two that are there for publishes and deliveries
 };
 
 // What the embedder gave, kept for reloads.

@@ -16,10 +16,14 @@
 #include <cmocka.h>
 
 #include "lib/fault_allocator.h"
+#include "lib/slow_build.h"
 #include "server/wire.h"
 
 // bcrypt of "secret", cost 10.
 #define SLOW_SECRET "$2a$10$N9qo8uLOickgx2ZMRZoMyecBPBZPbMY9K9Iy/VaK.7YTHTLYF41De"
+// Of cost 12, and nobody's: it is there for what it costs.
+#define SLOWEST_SECRET "$2a$12$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
+enum { SLOWNESS = IS_SLOW_BUILD ? 10 : 1 };
 
 static const char violation[] = "-ERR 'Authorization Violation'\r\n";
 
@@ -97,6 +101,52 @@ static void one_place_that_tries_passwords_does_not_keep_others_out(void **unuse
         wire_close(&bad[i]);
     }
     wire_close(&good);
+    wire_server_stop(server);
+}
+
+/// Says what a client says whose password is wrong, on a connection of its own.
+static void try_password(wire *client, int port) {
+    wire_open(client, port);
+    wire_say(client, "CONNECT {\"user\":\"nobody\",\"pass\":\"wrong\"}\r\n");
+}
+
+static int64_t milliseconds(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+// Who tries passwords without end takes none of the places where JetStream's API is answered. A check of cost 12 takes
+// some 200 ms: where a call waited for one, each of the calls would take about as long.
+static void passwords_do_not_hold_up_the_api(void **unused) {
+    (void)unused;
+    enum { TRIERS = 20, CALLS = 100, CALL_MS_MAX = 100 * SLOWNESS };
+    daybook_server_options options;
+    daybook_server_options_init(&options);
+    options.config_text = daybook_text("jetstream: enabled, authorization { timeout: 60, users: ["
+                                       "{user: fast, password: f}, {user: slow, password: \"" SLOWEST_SECRET
+                                       "\"}] }");
+    options.host = "127.0.0.1";
+    options.port = -1;
+    options.store_dir = ":memory:";
+    daybook_server *server = NULL;
+    assert_int_equal(daybook_server_start(&options, &server, NULL), DAYBOOK_OK);
+    int port = daybook_server_port(server);
+    wire triers[TRIERS], in;
+    wire_join(&in, port, "{\"user\":\"fast\",\"pass\":\"f\",\"verbose\":false}");
+    wire_say(&in, "SUB r 1\r\nPUB $JS.API.STREAM.CREATE.S r 12\r\n{\"name\":\"S\"}\r\n");
+    (void)wire_until(&in, "}\r\n");
+    for (int i = 0; i < TRIERS; i++) try_password(&triers[i], port);
+    int slow_count = 0;
+    for (int i = 0; i < CALLS; i++) {
+        int64_t asked = milliseconds();
+        wire_say(&in, "PUB $JS.API.STREAM.INFO.S r 0\r\n\r\n");
+        (void)wire_until(&in, "}\r\n");
+        slow_count += milliseconds() - asked > CALL_MS_MAX;
+    }
+    if (slow_count > CALLS / 20) fail_msg("%d calls waited", slow_count);
+    for (int i = 0; i < TRIERS; i++) wire_close(&triers[i]);
+    wire_close(&in);
     wire_server_stop(server);
 }
 
@@ -633,6 +683,7 @@ int main(void) {
         cmocka_unit_test(only_who_says_the_right_thing_comes_in),
         cmocka_unit_test(a_slow_check_holds_up_nobody_else),
         cmocka_unit_test(one_place_that_tries_passwords_does_not_keep_others_out),
+        cmocka_unit_test(passwords_do_not_hold_up_the_api),
         cmocka_unit_test(what_waits_behind_a_check_takes_its_size),
         cmocka_unit_test(who_says_nothing_has_to_go),
         cmocka_unit_test(permissions_are_asked),

@@ -293,6 +293,58 @@ static void slow_jobs_leave_workers_to_the_others(void **unused) {
     end_jobs(jobs);
 }
 
+static void submit_standers(dbk_jobs *jobs, gate *at, stander *standers, size_t count, bool is_check) {
+    for (size_t i = 0; i < count; i++) {
+        standers[i] =
+            (stander){.job = {.run = stand, .done = do_nothing, .is_slow = !is_check, .is_check = is_check},
+                      .gate = at};
+        dbk_jobs_submit(jobs, &standers[i].job);
+    }
+}
+
+static void wait_for_standing(gate *at, unsigned count) {
+    pthread_mutex_lock(&at->lock);
+    while (at->standing < count) pthread_cond_wait(&at->changed, &at->lock);
+    assert_int_equal(at->standing, count);
+    pthread_mutex_unlock(&at->lock);
+}
+
+// However many passwords are tried, slow jobs have all their places, and the others theirs.
+static void checks_take_no_place_of_slow_jobs(void **unused) {
+    (void)unused;
+    enum { CHECKS = 20, SLOW = 20, QUICK = 50 };
+    waker w;
+    dbk_jobs *jobs = new_jobs(&w, 5);
+    gate checks_at, slow_at;
+    gate_init(&checks_at);
+    gate_init(&slow_at);
+    stander checks[CHECKS], slow[SLOW];
+    task first_slow = {.job = {.run = run_task, .done = end_task, .is_slow = true}};
+    task tasks[QUICK];
+    memset(tasks, 0, sizeof tasks);
+    submit_standers(jobs, &checks_at, checks, CHECKS, true);
+    wait_for_standing(&checks_at, DBK_JOBS_CHECKS_MAX);
+    dbk_jobs_submit(jobs, &first_slow.job); // behind all of them, and it waits for none
+    collect_all(jobs, &w, 1);
+    assert_int_equal(first_slow.done_count, 1);
+    submit_standers(jobs, &slow_at, slow, SLOW, false);
+    wait_for_standing(&slow_at, 2);
+    for (unsigned i = 0; i < QUICK; i++) {
+        tasks[i].job.run = run_task;
+        tasks[i].job.done = end_task;
+        dbk_jobs_submit(jobs, &tasks[i].job);
+    }
+    collect_all(jobs, &w, QUICK);
+    wait_for_standing(&checks_at, DBK_JOBS_CHECKS_MAX);
+    wait_for_standing(&slow_at, 2);
+    open_gate(&slow_at);
+    collect_all(jobs, &w, SLOW);
+    wait_for_standing(&checks_at, DBK_JOBS_CHECKS_MAX); // nor do they take more when nothing else is to do
+    open_gate(&checks_at);
+    collect_all(jobs, &w, CHECKS);
+    end_jobs(jobs);
+}
+
 // Nor do the others keep slow ones from running.
 static void quick_jobs_leave_a_worker_to_slow_ones(void **unused) {
     (void)unused;
@@ -341,6 +393,7 @@ int main(void) {
         cmocka_unit_test(a_group_wakes_the_loop_once),
         cmocka_unit_test(stopping_finishes_what_was_submitted),
         cmocka_unit_test(slow_jobs_leave_workers_to_the_others),
+        cmocka_unit_test(checks_take_no_place_of_slow_jobs),
         cmocka_unit_test(quick_jobs_leave_a_worker_to_slow_ones),
         cmocka_unit_test(without_memory_there_are_none),
     };
