@@ -198,7 +198,8 @@ static void end_call(dbk_job *job) {
 }
 
 // What only the loop knows of the consumer that is asked about. Where one is to be made it may be there already: who listens
-// is looked at anew, since the worker that asks whether it is in use goes by what was seen last.
+// is looked at anew, since the worker that asks whether it is in use goes by what was seen last. Where many pulls wait that
+// may be 100 ms ago.
 static void note_consumer(dbk_js_call *call) {
     if (call->kind != DBK_API_CONSUMER_INFO && call->kind != DBK_API_CONSUMER_CREATE) return;
     size_t at = dbk_slice_equal(dbk_js_call_token(call, 1), daybook_text("DURABLE")) ? 3 : 2;

@@ -371,7 +371,7 @@ void dbk_js_note_use(dbk_js_consumer *consumer) {
 }
 
 static bool is_in_use(dbk_js_consumer *consumer) {
-    return consumer->push != NULL ? dbk_js_is_push_bound(consumer) : dbk_js_count_pulls(consumer) > 0;
+    return consumer->push != NULL ? dbk_js_is_push_bound(consumer) : dbk_js_count_pulls_now(consumer) > 0;
 }
 
 // Asked when its time would be over; whoever used it in between moved only `used_ns`.

@@ -266,6 +266,7 @@ struct dbk_js_consumer {
     dbk_js_pull *first_pull, *last_pull;
     uint64_t pull_number_last;
     atomic_uint pull_count; // read by workers
+    int64_t sweep_after_ns; // no look at their inboxes before, where they are many
     dbk_timer pull_timer;
 
     // Priority groups.

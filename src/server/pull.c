@@ -14,6 +14,10 @@
 // on any more is forgotten when it is met. While a delivery is under way no request expires: what was fetched
 // for it shall not come too late.
 //
+// Whose inbox is gone is looked for where the count matters: by a request that finds no room, and for infos. That is
+// a walk over all, on the loop, and costs others what it takes; so a list longer than SWEPT_ALWAYS_MAX is walked
+// every SWEEP_PAUSE_MS at most, and in between the count is as of then. A refused request costs no walk.
+//
 // One timer per consumer, set to the earliest time that matters to any request.
 #include "base/bytes.h"
 #include "base/number.h"
@@ -28,7 +32,9 @@
 
 enum {
     ARENA_CHUNK = 2 << 10,
-    WAITING_MAX = 16384,     // of a consumer, also where it allows more: each one refused looks through them
+    WAITING_MAX = 16384,   // of a consumer, also where it allows more: each look takes all of them
+    SWEPT_ALWAYS_MAX = 32, // requests; some 10 us
+    SWEEP_PAUSE_MS = 100,
     REQUEST_SIZE_MAX = 4096, // they are read on the loop, and have some 200 bytes
 };
 
@@ -344,9 +350,18 @@ static bool ends_without_listener(dbk_js_consumer *consumer, dbk_js_pull *pull) 
     return !is_listened_to(consumer, pull);
 }
 
-size_t dbk_js_count_pulls(dbk_js_consumer *consumer) {
+size_t dbk_js_count_pulls_now(dbk_js_consumer *consumer) {
     sweep(consumer, ends_without_listener);
+    consumer->sweep_after_ns =
+        dbk_time_after(dbk_server_now_ns(dbk_js_server_of(consumer)), SWEEP_PAUSE_MS * DBK_MILLISECOND_NS);
     return atomic_load(&consumer->pull_count);
+}
+
+size_t dbk_js_count_pulls(dbk_js_consumer *consumer) {
+    size_t count = atomic_load(&consumer->pull_count);
+    if (count > SWEPT_ALWAYS_MAX && dbk_server_now_ns(dbk_js_server_of(consumer)) < consumer->sweep_after_ns)
+        return count;
+    return dbk_js_count_pulls_now(consumer);
 }
 
 // ---- Asking -----------------------------------------------------------------------------------------------

@@ -291,6 +291,95 @@ static void memory_that_is_out_ends_a_connection_and_no_more(void **unused) {
     assert_int_equal(fault_allocator_live(&faults), 0);
 }
 
+static int64_t milliseconds(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/// `count` requests for a message, answers to PREFIX0, PREFIX1 ...; to be freed.
+static char *make_pulls(const char *prefix, int count, size_t *size_out) {
+    enum { PULL_SIZE_MAX = 128 };
+    char *text = malloc((size_t)count * PULL_SIZE_MAX);
+    assert_non_null(text);
+    *size_out = 0;
+    for (int i = 0; i < count; i++)
+        *size_out += (size_t)snprintf(text + *size_out, PULL_SIZE_MAX,
+                                      "PUB $JS.API.CONSUMER.MSG.NEXT.S.c %s%d 0\r\n\r\n", prefix, i);
+    return text;
+}
+
+static void ask_api(wire *client, const char *subject, const char *body) {
+    char line[512];
+    (void)snprintf(line, sizeof line, "PUB %s answer %zu\r\n%s\r\n", subject, strlen(body), body);
+    wire_say(client, line);
+    const char *got = wire_until(client, "}\r\n");
+    if (strstr(got, "\"error\"") != NULL) fail_msg("%s", got);
+}
+
+static void pulls_without_room(const char *max_waiting, int waiting_count) {
+    enum { COUNT = 20000, ALL_MS_MAX = IS_SLOW_BUILD ? 10000 : 2000 };
+    char body[256];
+    daybook_server_options options;
+    daybook_server_options_init(&options);
+    options.config_text = daybook_text("jetstream: enabled");
+    options.host = "127.0.0.1";
+    options.port = -1;
+    options.store_dir = ":memory:";
+    daybook_server *server = NULL;
+    assert_int_equal(daybook_server_start(&options, &server, NULL), DAYBOOK_OK);
+    wire waits, asks, other;
+    wire_join(&waits, daybook_server_port(server), quiet);
+    wire_join(&asks, daybook_server_port(server), quiet);
+    wire_say(&waits, "SUB answer 1\r\nSUB box.> 2\r\n");
+    ask_api(&waits, "$JS.API.STREAM.CREATE.S", "{\"name\":\"S\"}");
+    (void)snprintf(body, sizeof body,
+                   "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"c\",\"ack_policy\":\"explicit\","
+                   "\"max_waiting\":%s}}",
+                   max_waiting);
+    ask_api(&waits, "$JS.API.CONSUMER.DURABLE.CREATE.S.c", body);
+    size_t size;
+    char *text = make_pulls("box.", waiting_count, &size);
+    wire_send(&waits, text, size);
+    free(text);
+    wire_sync(&waits);
+    // All wait, and the next one is told so.
+    wire_say(&waits, "PUB $JS.API.CONSUMER.MSG.NEXT.S.c box.more 0\r\n\r\n");
+    (void)wire_until(&waits, "409 Exceeded MaxWaiting");
+    // The loop is done with all of them when their sender's PING is answered: it is free for others in between, since
+    // none takes longer than a publish.
+    text = make_pulls("nowhere.", COUNT, &size);
+    int64_t asked_ms = milliseconds();
+    wire_send(&asks, text, size);
+    wire_sync(&asks);
+    int64_t took_ms = milliseconds() - asked_ms;
+    if (took_ms > ALL_MS_MAX) fail_msg("%d requests took %lld ms", COUNT, (long long)took_ms);
+    free(text);
+    wire_close(&asks);
+    // Room comes back when nobody listens any more.
+    wire_close(&waits);
+    wire_join(&other, daybook_server_port(server), quiet);
+    wire_say(&other, "SUB answer 1\r\n");
+    for (int64_t due_ms = milliseconds() + WIRE_SECONDS * 1000;;) {
+        wire_say(&other, "PUB $JS.API.CONSUMER.INFO.S.c answer 0\r\n\r\n");
+        const char *got = wire_until(&other, "}\r\n");
+        if (strstr(got, "\"num_waiting\":0") != NULL) break;
+        if (milliseconds() > due_ms) fail_msg("%s", got);
+    }
+    wire_close(&other);
+    wire_server_stop(server);
+}
+
+static void pulls_without_room_hold_up_nobody(void **unused) {
+    (void)unused;
+    pulls_without_room("512", 512);
+}
+
+static void nor_where_very_many_wait(void **unused) {
+    (void)unused;
+    pulls_without_room("16384", 16384);
+}
+
 int main(void) {
     state = 0x2545f4914f6cdd1d;
     const struct CMUnitTest tests[] = {
@@ -299,6 +388,8 @@ int main(void) {
         cmocka_unit_test(a_receiver_that_is_behind_slows_its_sender_down),
         cmocka_unit_test(nonsense_hurts_nobody_else),
         cmocka_unit_test(memory_that_is_out_ends_a_connection_and_no_more),
+        cmocka_unit_test(pulls_without_room_hold_up_nobody),
+        cmocka_unit_test(nor_where_very_many_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
