@@ -159,7 +159,7 @@ typedef struct daybook_consumer_info {
     int64_t acked_ns;           /* last acknowledgement; 0: never */
     uint64_t ack_pending_count; /* delivered and not settled */
     uint64_t redelivered_count; /* of these, delivered more than once */
-    uint64_t pending_count;     /* matching events not delivered yet: exact */
+    uint64_t pending_count;     /* matching events not delivered yet: exact, but in daybook_consumer_look */
     uint64_t given_up_count;    /* delivered max_deliver times without an answer, ever */
     uint64_t waiting_count;     /* fetches that wait now */
     int is_paused;
@@ -169,6 +169,14 @@ typedef struct daybook_consumer_info {
 DAYBOOK_API daybook_status daybook_consumer_get_info(daybook_store *store, daybook_slice stream,
                                                      daybook_slice name, daybook_consumer_info **info_out,
                                                      daybook_error *error);
+/**
+ * The same for who asks again and again: pending_count is what the store knows. Where events ahead are removed all the
+ * time, counting anew may take long; this does so only after it has done without for 20 times as long as that took, as
+ * fetches do, and says what was known before. It is exact otherwise.
+ */
+DAYBOOK_API daybook_status daybook_consumer_look(daybook_store *store, daybook_slice stream,
+                                                 daybook_slice name, daybook_consumer_info **info_out,
+                                                 daybook_error *error);
 DAYBOOK_API void daybook_consumer_info_release(daybook_store *store, daybook_consumer_info *info);
 /** Each consumer of `stream` (empty: of all) in order of stream and name; a non-zero return stops it. */
 DAYBOOK_API daybook_status daybook_consumer_list(daybook_store *store, daybook_slice stream,

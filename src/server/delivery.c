@@ -67,7 +67,7 @@ static uint64_t batch_bytes(const dbk_js_delivery *delivery, const daybook_batch
 static bool is_held_up(const dbk_js_consumer *consumer) {
     const dbk_js_stream *stream = consumer->stream;
     daybook_consumer_info *info;
-    if (daybook_consumer_get_info(stream->jetstream->store, stream->name, consumer->name, &info, NULL) !=
+    if (daybook_consumer_look(stream->jetstream->store, stream->name, consumer->name, &info, NULL) !=
         DAYBOOK_OK)
         return false;
     bool has_pending = info->pending_count > 0;
@@ -75,13 +75,14 @@ static bool is_held_up(const dbk_js_consumer *consumer) {
     return has_pending;
 }
 
-// Where it fails nothing is known, and end_delivery deals with it as with a fetch that failed.
+// As far as is known: a request that waits asks again and again. Where it fails nothing is known, and end_delivery
+// deals with it as with a fetch that failed.
 static void measure(dbk_js_delivery *delivery) {
     const dbk_js_consumer *consumer = delivery->consumer;
     const dbk_js_stream *stream = consumer->stream;
     daybook_consumer_info *info;
     delivery->status =
-        daybook_consumer_get_info(stream->jetstream->store, stream->name, consumer->name, &info, NULL);
+        daybook_consumer_look(stream->jetstream->store, stream->name, consumer->name, &info, NULL);
     if (delivery->status != DAYBOOK_OK) return;
     delivery->is_measured = true;
     delivery->pending_count = info->pending_count;
@@ -298,6 +299,7 @@ void dbk_js_deliver(dbk_js_consumer *consumer) {
     }
     delivery->job.run = run_delivery;
     delivery->job.done = delivered;
+    delivery->job.is_slow = plan.measures; // it may count for long
     delivery->consumer = dbk_js_consumer_ref(consumer);
     delivery->plan = plan;
     if (delivery->plan.count > DBK_JS_DELIVERY_COUNT_MAX) delivery->plan.count = DBK_JS_DELIVERY_COUNT_MAX;

@@ -3,7 +3,8 @@
 //
 // Thresholds need counts that only the store has: a delivery that fetches nothing asks for them, the next one is
 // planned by them. As long as somebody waits below a threshold they are asked for every 100 ms: answers to
-// messages change them, and the store wakes nobody for that.
+// messages change them, and the store wakes nobody for that. Nor does it for new messages as long as nothing is
+// fetched, so that no look may come much later. What they cost is bounded instead: daybook_consumer_look.
 //
 // A pin is made when a delivery is planned, and is somebody's once its first message was taken: who gets
 // none would not know its id. Messages that were fetched under a pin that was lost meanwhile are given back.

@@ -1000,8 +1000,10 @@ typedef struct owned_info {
     daybook_consumer_config *config;
 } owned_info;
 
-static daybook_status new_info(dbk_consumer *consumer, daybook_consumer_info **info_out,
-                               daybook_error *error) {
+typedef daybook_status (*count_function)(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error);
+
+static daybook_status new_info(dbk_consumer *consumer, count_function count_ahead,
+                               daybook_consumer_info **info_out, daybook_error *error) {
     if (consumer->damage != NULL) return dbk_fail(error, DAYBOOK_EDAMAGED, "%s", consumer->damage);
     const daybook_allocator *allocator = consumer->store->allocator;
     owned_info *owned = dbk_alloc_zeroed(allocator, sizeof *owned);
@@ -1011,7 +1013,7 @@ static daybook_status new_info(dbk_consumer *consumer, daybook_consumer_info **i
     info->stream = consumer->stream->name;
     uint64_t stored = 0;
     pthread_mutex_lock(&consumer->fetch_lock);
-    daybook_status status = dbk_consumer_count_ahead(consumer, &info->pending_count, error);
+    daybook_status status = count_ahead(consumer, &info->pending_count, error);
     if (status == DAYBOOK_OK) status = dbk_consumer_find_stored(consumer, &stored, error);
     pthread_mutex_lock(&consumer->lock);
     dbk_consumer_drop_removed(consumer);
@@ -1032,17 +1034,28 @@ static daybook_status new_info(dbk_consumer *consumer, daybook_consumer_info **i
     return DAYBOOK_OK;
 }
 
-daybook_status daybook_consumer_get_info(daybook_store *store, daybook_slice stream, daybook_slice name,
-                                         daybook_consumer_info **info_out, daybook_error *error) {
+static daybook_status get_info(daybook_store *store, daybook_slice stream, daybook_slice name,
+                               count_function count_ahead, daybook_consumer_info **info_out,
+                               daybook_error *error) {
     if (store == NULL || info_out == NULL)
         return dbk_fail(error, DAYBOOK_EMISUSE, "no store, or nowhere to put the answer: pass both");
     *info_out = NULL;
     if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
     dbk_consumer *consumer;
     DBK_TRY(find_consumer(store, stream, name, &consumer, error));
-    daybook_status status = new_info(consumer, info_out, error);
+    daybook_status status = new_info(consumer, count_ahead, info_out, error);
     dbk_consumer_unref(consumer);
     return status;
+}
+
+daybook_status daybook_consumer_get_info(daybook_store *store, daybook_slice stream, daybook_slice name,
+                                         daybook_consumer_info **info_out, daybook_error *error) {
+    return get_info(store, stream, name, dbk_consumer_count_ahead, info_out, error);
+}
+
+daybook_status daybook_consumer_look(daybook_store *store, daybook_slice stream, daybook_slice name,
+                                     daybook_consumer_info **info_out, daybook_error *error) {
+    return get_info(store, stream, name, dbk_consumer_known_ahead, info_out, error);
 }
 
 void daybook_consumer_info_release(daybook_store *store, daybook_consumer_info *info) {
@@ -1084,7 +1097,7 @@ daybook_status daybook_consumer_list(daybook_store *store, daybook_slice stream,
     for (size_t i = 0; i < count; i++) {
         if (status == DAYBOOK_OK && !stop) {
             daybook_consumer_info *info;
-            status = new_info(consumers[i], &info, error);
+            status = new_info(consumers[i], dbk_consumer_count_ahead, &info, error);
             if (status == DAYBOOK_OK) {
                 stop = visit(context, info) != 0;
                 daybook_consumer_info_release(store, info);

@@ -306,6 +306,8 @@ void dbk_consumer_end_watch(daybook_consumer *consumer);
 daybook_status dbk_consumer_count_ahead(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error);
 /// The same for messages being delivered: into consumer->ahead, as exact as it can be had cheaply. ENOMEM.
 daybook_status dbk_consumer_update_count(dbk_consumer *consumer, daybook_error *error);
+/// The same as a number: what of consumer->ahead somebody will get.
+daybook_status dbk_consumer_known_ahead(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error);
 /// A new message was read: it is no longer ahead. One behind what was counted never was: what is counted next
 /// begins behind it. Both locks are held.
 void dbk_consumer_take_off(dbk_consumer *consumer, uint64_t seq);

@@ -8,7 +8,7 @@
 // Whoever is asked for the count counts anew as often as it takes. Delivering messages may not cost more for
 // their counts than for themselves: where events ahead are removed again and again, or cannot be read, a
 // fetch counts anew only after it has done without for RECOUNT_SHARE times as long as counting took, and says
-// what it knows.
+// what it knows. So does daybook_consumer_look.
 //
 // ahead, counted_seq and is_counted are changed under fetch_lock and the consumer's lock, and read under
 // either.
@@ -75,16 +75,20 @@ static daybook_status count_since(dbk_consumer *consumer, daybook_error *error) 
     return DAYBOOK_OK;
 }
 
+// Settled before they were delivered, as a crash may leave some: nobody will get them.
+static daybook_status leave_out_early(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error) {
+    uint64_t early = 0;
+    daybook_status status =
+        count_list(consumer, consumer->delivery.early, consumer->delivery.early_count, &early, error);
+    *count_out = consumer->ahead > early ? consumer->ahead - early : 0;
+    return status;
+}
+
 daybook_status dbk_consumer_count_ahead(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error) {
     bool anew = atomic_load(&consumer->recount) || !consumer->is_counted;
     daybook_status status = anew ? count_anew(consumer, error) : count_since(consumer, error);
-    // Settled before they were delivered, as a crash may leave some: nobody will get them.
-    uint64_t early = 0;
-    if (status == DAYBOOK_OK)
-        status =
-            count_list(consumer, consumer->delivery.early, consumer->delivery.early_count, &early, error);
-    *count_out = consumer->ahead > early ? consumer->ahead - early : 0;
-    return status;
+    *count_out = consumer->ahead;
+    return status == DAYBOOK_OK ? leave_out_early(consumer, count_out, error) : status;
 }
 
 daybook_status dbk_consumer_update_count(dbk_consumer *consumer, daybook_error *error) {
@@ -94,6 +98,12 @@ daybook_status dbk_consumer_update_count(dbk_consumer *consumer, daybook_error *
     daybook_status status = anew ? count_anew(consumer, error) : count_since(consumer, error);
     // What cannot be counted is delivered all the same.
     return status == DAYBOOK_ENOMEM ? status : DAYBOOK_OK;
+}
+
+daybook_status dbk_consumer_known_ahead(dbk_consumer *consumer, uint64_t *count_out, daybook_error *error) {
+    *count_out = 0;
+    DBK_TRY(dbk_consumer_update_count(consumer, error));
+    return leave_out_early(consumer, count_out, error);
 }
 
 void dbk_consumer_take_off(dbk_consumer *consumer, uint64_t seq) {

@@ -802,6 +802,41 @@ static void what_was_purged_in_part_is_behind_it(void **state) {
     daybook_consumer_close(consumer);
 }
 
+static uint64_t looked_at(fixture *at, const char *name) {
+    daybook_consumer_info *info;
+    assert_int_equal(daybook_consumer_look(at->store, daybook_text("S"), daybook_text(name), &info, NULL),
+                     DAYBOOK_OK);
+    uint64_t count = info->pending_count;
+    daybook_consumer_info_release(at->store, info);
+    return count;
+}
+
+// Who looks again and again makes nobody count: it is told what is known until counting anew is due.
+static void who_looks_often_counts_seldom(void **state) {
+    fixture *at = *state;
+    daybook_consumer_info *info;
+    for (int i = 0; i < 10; i++) (void)append(at, "s.1.x");
+    daybook_consumer_config config = named("c");
+    daybook_consumer *consumer = add(at, &config);
+    assert_int_equal(looked_at(at, "c"), 10);         // counted for the first time
+    consumer->consumer->recount_after_ns = INT64_MAX; // as if counting had taken very long
+    assert_int_equal(daybook_event_remove(at->store, daybook_text("S"), 5, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(looked_at(at, "c"), 10);
+    daybook_batch_release(fetch(consumer, 3));
+    assert_int_equal(looked_at(at, "c"), 7); // what is delivered is taken off all the same
+    consumer->consumer->recount_after_ns = 0;
+    assert_int_equal(looked_at(at, "c"), 6);
+    (void)append(at, "s.1.x"); // new ones are counted by themselves
+    assert_int_equal(looked_at(at, "c"), 7);
+    consumer->consumer->recount_after_ns = INT64_MAX;
+    assert_int_equal(daybook_event_remove(at->store, daybook_text("S"), 6, 0, NULL), DAYBOOK_OK);
+    assert_int_equal(info_of(at, "c").pending_count, 6); // who asks for exactly that gets it
+    assert_int_equal(daybook_consumer_look(at->store, daybook_text("S"), daybook_text("d"), &info, NULL),
+                     DAYBOOK_ENOTFOUND);
+    assert_null(info);
+    daybook_consumer_close(consumer);
+}
+
 static void an_ephemeral_consumer_ends(void **state) {
     fixture *at = *state;
     (void)append(at, "s.1.x");
@@ -1595,6 +1630,7 @@ int main(void) {
         CASE(a_state_of_a_newer_version_is_not_used),
         CASE(a_dear_count_is_kept),
         CASE(what_was_purged_in_part_is_behind_it),
+        CASE(who_looks_often_counts_seldom),
         CASE(an_ephemeral_consumer_ends),
         CASE(names_and_configurations),
         CASE(a_reader_sees_consumers),
