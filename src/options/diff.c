@@ -212,6 +212,7 @@ static daybook_status compare_rest(comparison *compared) {
     if (texts_differ(now->server_name, next->server_name)) return fail_named(compared, "server_name");
     if (texts_differ(now->announced_version, next->announced_version))
         return fail_named(compared, "announced_version");
+    if (addresses_differ(&now->advertised, &next->advertised)) compared->changed |= DBK_CHANGED_ADVERTISE;
     if (auths_differ(&now->auth, &next->auth)) compared->changed |= DBK_CHANGED_AUTH;
     if (now->limits.connections_max != next->limits.connections_max) compared->changed |= DBK_CHANGED_LIMITS;
     return DAYBOOK_OK;

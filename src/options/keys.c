@@ -14,6 +14,26 @@ static daybook_status read_listen(dbk_option_reader *reader, const dbk_option_ke
     return dbk_option_take_listen(reader, entry, (dbk_listen_options *)((char *)target + key->offset));
 }
 
+// client_advertise: where clients are told that the server is.
+static daybook_status read_advertise(dbk_option_reader *reader, const dbk_option_key *key,
+                                     const dbk_config_entry *entry, void *target) {
+    dbk_listen_options *advertised = (dbk_listen_options *)((char *)target + key->offset);
+    if (entry->value->kind != DBK_CONFIG_STRING)
+        return dbk_option_fail_kind(reader, entry, "give host or host:port");
+    dbk_slice host = entry->value->text, digits;
+    int64_t port = 0;
+    bool is_right = memchr(host.data, ':', host.size) == NULL ||
+                    (dbk_option_split_address(host, &host, &digits) &&
+                     dbk_config_parse_integer(digits, &port) && port >= -1 && port <= 65535);
+    if (!is_right || host.size == 0)
+        return dbk_option_fail(
+            reader, &entry->place, DAYBOOK_EINVALID,
+            "client_advertise is '%s', not where clients find the server; give host or host:port",
+            (const char *)entry->value->text.data);
+    advertised->port = port > 0 ? (int32_t)port : 0;
+    return dbk_option_keep_text(reader, host, &advertised->host);
+}
+
 // "https" and "https_port": the monitor, with the certificate of clients.
 static daybook_status read_https(dbk_option_reader *reader, const dbk_option_key *key,
                                  const dbk_config_entry *entry, void *target) {
@@ -116,9 +136,9 @@ const dbk_option_key dbk_option_top_keys[] = {
      .offset = FIELD(server_name)},
     {.names = "server_tags", .kind = DBK_OPTION_TEXTS, .offset = FIELD(tags), .changed = DBK_CHANGED_TAGS},
     {.names = "client_advertise",
-     .kind = DBK_OPTION_TEXT,
-     .offset = FIELD(client_advertise),
-     .changed = DBK_CHANGED_ADVERTISE},
+     .kind = DBK_OPTION_CUSTOM,
+     .handle = read_advertise,
+     .offset = FIELD(advertised)},
     {.names = "announced_version",
      .kind = DBK_OPTION_CUSTOM,
      .handle = read_announced_version,

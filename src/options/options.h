@@ -170,9 +170,10 @@ struct dbk_options {
     const char *server_name; // NULL: its id
     dbk_text_list tags;
     const char *announced_version;
-    const char *client_advertise; // host[:port] for connect_urls; NULL: none
-    const char *config_file;      // NULL: none
-    const char *no_auth_user;     // as given; resolved in auth
+    dbk_listen_options
+        advertised;           // client_advertise: what clients are told. Host NULL, port 0: as it listens
+    const char *config_file;  // NULL: none
+    const char *no_auth_user; // as given; resolved in auth
 
     dbk_listen_options client; // port 4222; DBK_PORT_NONE with dont_listen
     bool dont_listen;

@@ -297,8 +297,7 @@ static daybook_status read_port(dbk_option_reader *reader, const dbk_option_key 
     return DAYBOOK_OK;
 }
 
-// "[::1]:4222", "host:4222", ":4222".
-static bool split_address(dbk_slice text, dbk_slice *host_out, dbk_slice *port_out) {
+bool dbk_option_split_address(dbk_slice text, dbk_slice *host_out, dbk_slice *port_out) {
     const char *bytes = text.data;
     size_t colon = text.size;
     while (colon > 0 && bytes[colon - 1] != ':') colon--;
@@ -324,7 +323,8 @@ daybook_status dbk_option_take_listen(dbk_option_reader *reader, const dbk_confi
         dbk_slice digits;
         if (value->kind != DBK_CONFIG_STRING)
             return dbk_option_fail_kind(reader, entry, "give host:port, or a port");
-        if (!split_address(value->text, &host, &digits) || !dbk_config_parse_integer(digits, &port))
+        if (!dbk_option_split_address(value->text, &host, &digits) ||
+            !dbk_config_parse_integer(digits, &port))
             return dbk_option_fail(
                 reader, &entry->place, DAYBOOK_EINVALID,
                 "%s is '%s', not an address; give host:port, such as 127.0.0.1:4222 or \"[::1]:4222\"",

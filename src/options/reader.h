@@ -120,6 +120,8 @@ daybook_status dbk_option_take_texts(dbk_option_reader *reader, const dbk_config
 daybook_status dbk_option_take_duration(dbk_option_reader *reader, const dbk_config_entry *entry,
                                         bool seconds_are_fine, int64_t *nanoseconds_out);
 /// "host:port", ":port", a port.
+/// "[::1]:4222", "host:4222", ":4222". False: no such thing.
+bool dbk_option_split_address(dbk_slice text, dbk_slice *host_out, dbk_slice *port_out);
 daybook_status dbk_option_take_listen(dbk_option_reader *reader, const dbk_config_entry *entry,
                                       dbk_listen_options *listen_out);
 

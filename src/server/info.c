@@ -55,12 +55,6 @@ void dbk_info_write(dbk_buf *out, const dbk_info *info) {
     if (info->client_id != 0) number_field(out, "client_id", (int64_t)info->client_id);
     text_field(out, "client_ip", info->client_ip);
     text_field(out, "nonce", info->nonce);
-    if (info->connect_url != NULL && info->connect_url[0] != '\0') {
-        begin_field(out, "connect_urls");
-        text(out, "[");
-        dbk_json_write_go_string(out, daybook_text(info->connect_url));
-        text(out, "]");
-    }
     text_field(out, "domain", info->domain);
     true_field(out, "ldm", info->lame_duck);
     true_field(out, "connect_info", info->connect_info);

@@ -18,7 +18,6 @@ typedef struct dbk_info {
     uint64_t client_id;
     const char *client_ip;
     const char *nonce;
-    const char *connect_url; // host:port; a list of one
     const char *domain;
     bool lame_duck;
     bool connect_info;          // answers what a client said of itself

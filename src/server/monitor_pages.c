@@ -39,13 +39,10 @@ static void put_identity(dbk_members *members, const dbk_page *page, const dbk_m
     dbk_put_number(members, "proto", 1);
     dbk_put_text(members, "go", "none");
     dbk_put_text(members, "host", snapshot->host);
-    dbk_put_number(members, "port", page->server->port);
+    dbk_put_number(members, "port", snapshot->port);
     dbk_put_flag_if(members, "auth_required", snapshot->auth_required);
     dbk_put_flag_if(members, "tls_required", snapshot->tls_required);
     dbk_put_flag_if(members, "tls_verify", snapshot->tls_verify);
-    if (snapshot->connect_url[0] != '\0') {
-        dbk_put(members, "connect_urls", texts_value(&snapshot->connect_url, 1));
-    }
 }
 
 static void put_limits(dbk_members *members, const dbk_monitor_snapshot *snapshot) {

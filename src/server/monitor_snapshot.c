@@ -74,11 +74,12 @@ static void take_options(dbk_monitor_snapshot *snapshot, const dbk_server *serve
     snapshot->server_name =
         copy_text(snapshot, options->server_name != NULL ? options->server_name : server->id);
     snapshot->announced_version = copy_text(snapshot, options->announced_version);
-    snapshot->host = copy_text(snapshot, options->client.host);
+    snapshot->host = copy_text(snapshot, options->advertised.host != NULL ? options->advertised.host
+                                                                          : options->client.host);
+    snapshot->port = options->advertised.port != 0 ? options->advertised.port : server->port;
     snapshot->http_host = copy_text(snapshot, options->http.host);
     snapshot->base_path = copy_text(snapshot, options->http_base_path);
     snapshot->account = copy_text(snapshot, options->auth.account_name);
-    snapshot->connect_url = copy_text(snapshot, options->client_advertise);
     *(options->http_tls ? &snapshot->https_port : &snapshot->http_port) = server->monitor_port;
     take_tags(snapshot, &options->tags);
     snapshot->tls_verify = options->tls.verify;

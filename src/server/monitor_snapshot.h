@@ -90,7 +90,7 @@ typedef struct dbk_monitor_snapshot {
     dbk_js_settings settings; // of JetStream, where there is it
     // Options, as they were. Their texts are copies.
     const char *server_name, *announced_version, *host, *http_host, *base_path, *account;
-    const char *connect_url; // "" where there is none
+    int port; // as clients are told, as is the host
     dbk_text_list tags;
     int http_port, https_port;
     bool tls_verify;

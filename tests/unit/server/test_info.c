@@ -42,16 +42,13 @@ static void info_holds_what_is_known(void **unused) {
     dbk_buf_reset(&line);
     info.auth_required = info.tls_required = info.tls_verify = info.jetstream = info.lame_duck = true;
     info.nonce = "n0nce";
-    info.connect_url = "h:1";
     info.api_level = 2;
     dbk_info_write(&line, &info);
     dbk_buf_append_u8(&line, 0);
     assert_non_null(
         strstr((char *)line.data, "\"auth_required\":true,\"tls_required\":true,\"tls_verify\":true"));
     assert_non_null(strstr((char *)line.data, "\"jetstream\":true"));
-    assert_non_null(
-        strstr((char *)line.data,
-               "\"nonce\":\"n0nce\",\"connect_urls\":[\"h:1\"],\"ldm\":true,\"api_lvl\":2} \r\n"));
+    assert_non_null(strstr((char *)line.data, "\"nonce\":\"n0nce\",\"ldm\":true,\"api_lvl\":2} \r\n"));
     dbk_buf_deinit(&line);
 }
 
