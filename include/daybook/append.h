@@ -96,6 +96,14 @@ typedef struct daybook_append_options {
     /** The stream of all these events. One that does not capture a subject takes it only where it has
      *  DAYBOOK_STREAM_OTHER_SUBJECTS. Empty: of each event the one that captures it. */
     daybook_slice stream;
+    /** The seqs the events are to have, for a stream that keeps the numbers of another: each greater than the one
+     *  before, the first greater than the stream's last. Those passed over have no events, as if they had been
+     *  removed. One for each event, those elsewhere left out; needs `stream`, with DAYBOOK_STREAM_GIVEN_SEQS. NULL:
+     *  each event has the seq behind the one before. */
+    const uint64_t *seqs;
+    /** The last so many events are not of `stream`: each goes where its subject is captured, in the same commit,
+     *  and is left out where all others are stored already (flag DUPLICATE). Not with `acks`. */
+    size_t elsewhere_count;
 } daybook_append_options;
 
 DAYBOOK_API void daybook_append_options_init(daybook_append_options *options);
@@ -132,7 +140,8 @@ typedef struct daybook_receipt {
  * @param receipts  `count` entries to be filled, or NULL; where the append is refused only `stream` and the
  *                  flag STREAM_CREATED of those whose stream was made: the stream stays
  * @return OK          also for a batch whose ids are all stored (flag DUPLICATE)
- *         ECONFLICT   a condition does not hold; error.condition, expected, actual; nothing written
+ *         ECONFLICT   a condition does not hold; error.condition, expected, actual; nothing written. The first of
+ *                     options.seqs is not greater than the stream's last: error.condition is condition_count
  *         EMIXED      stored and new ids in one batch, or an id twice; nothing written
  *         ENOSTREAM   no stream captures a subject and auto_stream is off; options.stream is none, or does
  *                     not take a subject

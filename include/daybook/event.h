@@ -72,7 +72,7 @@ typedef struct daybook_recorded_event {
     daybook_event event;
     daybook_slice stream;    /* name */
     daybook_slice aggregate; /* leading tokens of the subject; empty for a subject without */
-    uint64_t seq;            /* in its stream: 1, 2, 3 ... */
+    uint64_t seq;            /* in its stream: 1, 2, 3 ..., or as they were given (append.h) */
     uint64_t position;       /* in the store, strictly increasing in commit order */
     uint64_t version;        /* in its aggregate: 1, 2, 3 ...; 0 without aggregate */
     int64_t recorded_ns;     /* when the store wrote it; never goes back */

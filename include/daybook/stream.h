@@ -48,14 +48,18 @@ enum daybook_stream_flag {
      *  (daybook_append_options.stream), and so consumers of any filter. */
     DAYBOOK_STREAM_OTHER_SUBJECTS = 64,
     /** Its events may have a time to live of their own (daybook_event.ttl_s). Once given it stays. */
-    DAYBOOK_STREAM_ALLOW_TTL = 128
+    DAYBOOK_STREAM_ALLOW_TTL = 128,
+    /** Appends may say which seqs their events have (daybook_append_options.seqs), and pass some over. Once given it
+     *  stays: what is read goes by it. */
+    DAYBOOK_STREAM_GIVEN_SEQS = 256
 };
 
 /** Limits: 0 means none. Borrowed by the calls; in daybook_stream_info borrowed from it. */
 typedef struct daybook_stream_config {
     size_t size;
     daybook_slice name;            /* 1 to 255 bytes, no white space, control, '.', '*', '>', '/', '\\' */
-    const daybook_slice *subjects; /* filters; 1 to 256, none overlapping another stream's */
+    const daybook_slice *subjects; /* filters; 1 to 256, none overlapping another stream's; with
+                                      DAYBOOK_STREAM_OTHER_SUBJECTS also none */
     size_t subject_count;
     uint32_t aggregate_tokens; /* leading tokens that name the aggregate; default 2, 0 = none; fixed */
     uint32_t flags;
@@ -139,6 +143,31 @@ DAYBOOK_API daybook_status daybook_stream_gaps(daybook_store *store, daybook_sli
 DAYBOOK_API daybook_status daybook_stream_watch(daybook_store *store,
                                                 void (*told)(void *context, daybook_slice name),
                                                 void *context, daybook_error *error);
+
+typedef struct daybook_event_watch daybook_event_watch;
+
+/**
+ * Be told that a stream has a matching event more, whoever appended it: for those who follow many streams and wait
+ * in none. Not armed at first.
+ *
+ *     daybook_event_watch_arm(watch);
+ *     read(what there is);       // behind arming, so that nothing comes unseen in between
+ *
+ * Once armed, `callback` is called once, when a matching event became visible; then it is to be armed again. It is
+ * called in the thread that commits, perhaps before arming has returned. It returns at once, calls nothing of the
+ * store, and takes no lock that anybody holds while calling the store. A stream that is removed tells nothing any
+ * more: daybook_stream_watch does. However many watch, an event wakes those only whose filters match it.
+ * @param filters    none: every event of the stream
+ * @param watch_out  to be closed before the store is
+ * @return OK; ENOTFOUND: no such stream; ESUBJECT: a filter is none; ENOMEM, EREADONLY, EMISUSE
+ */
+DAYBOOK_API daybook_status daybook_event_watch_open(daybook_store *store, daybook_slice stream,
+                                                    const daybook_slice *filters, size_t filter_count,
+                                                    void (*callback)(void *context), void *context,
+                                                    daybook_event_watch **watch_out, daybook_error *error);
+DAYBOOK_API void daybook_event_watch_arm(daybook_event_watch *watch);
+/** When this returns none runs. NULL is fine. */
+DAYBOOK_API void daybook_event_watch_close(daybook_event_watch *watch);
 
 /** Calls `visit` for every stream in order of name; stops at the first non-zero return. */
 DAYBOOK_API daybook_status daybook_stream_list(daybook_store *store,

@@ -201,6 +201,8 @@ static void put_json(cli_output *out, const daybook_stream_info *info) {
         put_flag_member(out, "ids_in_window", config, DAYBOOK_STREAM_IDS_IN_WINDOW);
     if ((config->flags & DAYBOOK_STREAM_OTHER_SUBJECTS) != 0)
         put_flag_member(out, "other_subjects", config, DAYBOOK_STREAM_OTHER_SUBJECTS);
+    if ((config->flags & DAYBOOK_STREAM_GIVEN_SEQS) != 0)
+        put_flag_member(out, "given_seqs", config, DAYBOOK_STREAM_GIVEN_SEQS);
     put_flag_member(out, "internal", config, DAYBOOK_STREAM_INTERNAL);
     if (config->description.size != 0) {
         cli_puts(out, ",\"description\":");

@@ -184,12 +184,31 @@ static bool has_acks(const daybook_append_options *options) {
            options->ack_count > 0;
 }
 
+// How many of the events ride along: those elsewhere.
+static daybook_status count_elsewhere(const daybook_append_options *options, size_t count, size_t *count_out,
+                                      daybook_error *error) {
+    bool has_it = options != NULL && options->size >= sizeof *options;
+    *count_out = has_it ? options->elsewhere_count : 0;
+    if (*count_out > 0 && *count_out >= count)
+        return dbk_fail(error, DAYBOOK_EMISUSE,
+                        "all %zu events of the append are said to go elsewhere: leave elsewhere_count out",
+                        count);
+    return DAYBOOK_OK;
+}
+
 daybook_status daybook_append(daybook_store *store, const daybook_event *events, size_t count,
                               const daybook_append_options *options, daybook_receipt *receipts,
                               daybook_error *error) {
     if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store");
+    size_t elsewhere;
+    DBK_TRY(count_elsewhere(options, count, &elsewhere, error));
+    bool gives_seqs = options != NULL && options->size >= sizeof *options && options->seqs != NULL;
+    if (has_acks(options) && (elsewhere > 0 || gives_seqs))
+        return dbk_fail(
+            error, DAYBOOK_EUNSUPPORTED,
+            "an append that acknowledges has no events elsewhere and gives no seqs: append twice");
     if (has_acks(options)) return dbk_consumer_append(store, events, count, options, receipts, error);
-    return dbk_append_with_riders(store, events, count, 0, options, receipts, error);
+    return dbk_append_with_riders(store, events, count, elsewhere, options, receipts, error);
 }
 
 daybook_status dbk_append_with_riders(daybook_store *store, const daybook_event *events, size_t count,
@@ -251,6 +270,8 @@ static daybook_status submit(daybook_store *store, const daybook_event *events, 
     if (has_acks(options))
         return dbk_fail(error, DAYBOOK_EUNSUPPORTED,
                         "an append that acknowledges cannot be submitted: use daybook_append");
+    size_t elsewhere;
+    DBK_TRY(count_elsewhere(options, count, &elsewhere, error));
     submission *submitted =
         dbk_alloc_zeroed(store->allocator, sizeof *submitted + count * sizeof(daybook_receipt));
     if (submitted == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory submitting an append");
@@ -264,6 +285,7 @@ static daybook_status submit(daybook_store *store, const daybook_event *events, 
     submitted->operation.completed = complete;
     submitted->operation.never_waits = (flags & NEVER_WAITS) != 0;
     submitted->append.is_marker = (flags & IS_MARKER) != 0;
+    submitted->append.rider_count = elsewhere;
     daybook_status status = dbk_append_init(&submitted->append, store, events, count, options, true, error);
     if (status == DAYBOOK_OK && submitted->append.has_roll_up)
         status = dbk_fail(error, DAYBOOK_EUNSUPPORTED,

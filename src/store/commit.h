@@ -34,7 +34,9 @@ typedef struct dbk_append_event {
     uint64_t rolled_count, rolled_bytes; // stored events its roll-up removes, those of its batch apart
     bool rolled_away;                    // removed by a later roll-up of its batch
     uint64_t position;
+    uint64_t given_seq; // by the caller; 0: the one behind the last
     uint64_t seq;
+    uint64_t seq_before; // the stream's last, without it
     uint64_t version;
 } dbk_append_event;
 
@@ -81,9 +83,10 @@ typedef struct dbk_append {
     dbk_buf removals;          // encoded records of roll-ups, applied when durable
     uint64_t removal_generation;
     bool has_roll_up;
-    bool is_marker;    // of a subject's end (expiry.c): beside limits, its Nats-Rollup is for readers
-    bool is_in_memory; // some of it; its positions may have to be reserved
-    bool is_untrimmed; // in the list of appends whose limits per subject are to be enforced; state_lock
+    bool has_given_seqs; // of all events but the riders: of one stream, ascending
+    bool is_marker;      // of a subject's end (expiry.c): beside limits, its Nats-Rollup is for readers
+    bool is_in_memory;   // some of it; its positions may have to be reserved
+    bool is_untrimmed;   // in the list of appends whose limits per subject are to be enforced; state_lock
     struct dbk_append *older_untrimmed, *newer_untrimmed;
     dbk_arena *copies;   // of conditions, for submitted appends; else NULL
     bool deferrable;     // all streams acknowledge before the sync

@@ -150,7 +150,8 @@ static daybook_status count_in_segment(counting *of, daybook_error *error) {
         return DAYBOOK_OK;
     of->first = atomic_load(&of->stream->first_position);
     uint64_t position;
-    DBK_TRY(dbk_source_find_seq(of->source, &in, of->seq_from, 0, &position, error));
+    DBK_TRY(dbk_source_find_seq(of->source, &in, dbk_stream_has_given_seqs(of->stream), of->seq_from, 0,
+                                &position, error));
     if (position > of->first) of->first = position;
     if (of->first > in.last_position) return DAYBOOK_OK;
     if (dbk_source_copy_dead(of->source, &of->dead) != DAYBOOK_OK)

@@ -203,11 +203,16 @@ static daybook_status narrow_segment(daybook_cursor *cursor, bool *skip_out, day
         cursor->source_first = max_u64(cursor->source_first, in.first_position);
         cursor->source_last = min_u64(cursor->source_last, in.last_position);
         uint64_t position;
+        bool given = dbk_stream_has_given_seqs(cursor->stream);
         if (query->seq_from > in.first_seq) {
-            DBK_TRY(dbk_source_find_seq(cursor->source, &in, query->seq_from, NARROW_SPAN, &position, error));
+            DBK_TRY(dbk_source_find_seq(cursor->source, &in, given, query->seq_from, NARROW_SPAN, &position,
+                                        error));
             cursor->source_first = max_u64(cursor->source_first, position);
         }
-        if (query->seq_to > 0 && query->seq_to < in.last_seq) {
+        if (given && query->seq_to > 0 && query->seq_to < in.last_seq) {
+            DBK_TRY(dbk_source_find_seq(cursor->source, &in, given, query->seq_to + 1, 0, &position, error));
+            cursor->source_last = min_u64(cursor->source_last, position); // of one behind it, at most
+        } else if (query->seq_to > 0 && query->seq_to < in.last_seq) {
             // Behind the event with the last seq there may be more of other streams, which do no harm.
             uint64_t upper = in.last_position - (in.last_seq - query->seq_to);
             cursor->source_last = min_u64(cursor->source_last, upper);

@@ -182,6 +182,14 @@ static daybook_status decide_condition(dbk_append *append, dbk_view *view, size_
     }
 }
 
+// Given seqs ascend, so the first decides. Never is one given again, whatever was removed.
+static daybook_status decide_seqs(const dbk_append *append, daybook_error *error) {
+    const dbk_append_event *first = &append->events[0];
+    if (!append->has_given_seqs || first->given_seq > first->stream->last_seq) return DAYBOOK_OK;
+    return fail_condition(error, append->condition_count, first->given_seq, first->stream->last_seq, "stream",
+                          first->stream->name);
+}
+
 // ---- Limits -----------------------------------------------------------------------------------------------
 
 static uint64_t live_in_memtables(const dbk_append *append, dbk_view *view, const dbk_append_event *event) {
@@ -268,8 +276,8 @@ static void number_events(dbk_append *append, dbk_view *view) {
         dbk_append_event *event = &append->events[i];
         event->position = position++;
         // A batch may go to several streams: count from the events before.
-        uint64_t seq = event->stream->last_seq;
-        event->seq = seq + 1;
+        event->seq_before = event->stream->last_seq;
+        event->seq = event->given_seq > 0 ? event->given_seq : event->seq_before + 1;
         event->stream->last_seq = event->seq;
         if (event->aggregate_size == 0) {
             event->version = 0;
@@ -286,7 +294,8 @@ static void number_events(dbk_append *append, dbk_view *view) {
 }
 
 static void take_back_numbers(dbk_append *append) {
-    for (size_t i = append->count; i-- > 0;) append->events[i].stream->last_seq = append->events[i].seq - 1;
+    for (size_t i = append->count; i-- > 0;)
+        append->events[i].stream->last_seq = append->events[i].seq_before;
 }
 
 // Stored forms into the reserved memory and the group. The group is as it was on failure.
@@ -519,6 +528,7 @@ daybook_status dbk_append_decide(dbk_append *append, dbk_view *view, dbk_journal
     DBK_TRY(decide_duplicates(append, view, error));
     if (append->duplicate) return DAYBOOK_OK;
     for (size_t i = 0; i < append->condition_count; i++) DBK_TRY(decide_condition(append, view, i, error));
+    DBK_TRY(decide_seqs(append, error));
     DBK_TRY(decide_limits(append, view, error));
     if (assign(append, view, group) != DAYBOOK_OK)
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory: nothing was appended");

@@ -100,7 +100,8 @@ static uint32_t next_below(const dbk_filter_tree *tree, uint32_t top, uint32_t a
 // ---- Changes ----------------------------------------------------------------------------------------------
 
 daybook_status dbk_filter_tree_reserve(dbk_filter_tree *tree, const dbk_slice *filters, size_t count) {
-    size_t node_count = 1; // the root
+    if (count == 0) return DAYBOOK_OK; // an array without room is no array
+    size_t node_count = 1;             // the root
     for (size_t i = 0; i < count; i++) {
         dbk_slice prefix = literal_prefix(filters[i]);
         for (size_t size = 0; next_prefix(prefix, &size);) node_count++;

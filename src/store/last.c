@@ -258,7 +258,8 @@ static daybook_status enter(search *of, dbk_source *source, bool *is_asked_out, 
         if (of->reads && summary->recorded_first_ns >= query->recorded_until_ns) return DAYBOOK_OK;
         if (of->reads) of->reads = summary->recorded_last_ns >= query->recorded_until_ns;
         if (query->seq_to > 0 && in.last_seq > query->seq_to)
-            DBK_TRY(dbk_source_find_seq(source, &in, query->seq_to + 1, 0, &behind, error));
+            DBK_TRY(dbk_source_find_seq(source, &in, dbk_stream_has_given_seqs(of->stream), query->seq_to + 1,
+                                        0, &behind, error));
     } else if (query->seq_to > 0 && query->seq_to < UINT64_MAX) {
         behind = dbk_memtable_find_seq(source->memtable, of->stream->id, query->seq_to + 1);
     }

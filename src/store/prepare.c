@@ -40,8 +40,34 @@ static bool captures(const dbk_stream *stream, dbk_slice subject) {
 }
 
 static dbk_slice named_stream(const daybook_append_options *options) {
-    bool has_it = options != NULL && options->size >= sizeof *options;
+    bool has_it = options != NULL && options->size >= offsetof(daybook_append_options, seqs);
     return has_it ? options->stream : daybook_bytes(NULL, 0);
+}
+
+// NULL: the next ones.
+static const uint64_t *given_seqs(const daybook_append_options *options) {
+    return options != NULL && options->size >= sizeof *options ? options->seqs : NULL;
+}
+
+static daybook_status fail_seq(daybook_error *error, uint32_t index, const char *why) {
+    daybook_status status = dbk_fail(error, DAYBOOK_EINVALID, "the append gives its events seqs: %s", why);
+    if (error != NULL) error->event = index;
+    return status;
+}
+
+// The seq that the caller gave the event. Whether it is free, the leader sees.
+static daybook_status take_seq(dbk_append *append, const uint64_t *seqs, dbk_slice named, uint32_t index,
+                               dbk_append_event *event, daybook_error *error) {
+    if (named.size == 0) return fail_seq(error, index, "name their stream, too");
+    if (!dbk_stream_has_given_seqs(event->stream))
+        return fail_seq(error, index, "their stream takes none; make one with DAYBOOK_STREAM_GIVEN_SEQS");
+    if (seqs[index] == 0 || seqs[index] > DBK_SEQ_GIVEN_MAX)
+        return fail_seq(error, index, "one is 0, or 2^62 or more");
+    if (index > 0 && seqs[index] <= seqs[index - 1])
+        return fail_seq(error, index, "one is not greater than the one before; sort them");
+    event->given_seq = seqs[index];
+    append->has_given_seqs = true;
+    return DAYBOOK_OK;
 }
 
 // The stream the caller named takes the subject: it captures it, or takes any.
@@ -408,6 +434,7 @@ static daybook_status prepare_events(dbk_append *append, const daybook_event *ev
     daybook_store *store = append->store;
     bool auto_stream = options != NULL && options->auto_stream;
     dbk_slice named = named_stream(options);
+    const uint64_t *seqs = given_seqs(options);
     uint64_t id_first = atomic_fetch_add_explicit(&store->id_count, append->count, memory_order_relaxed);
     size_t stride = events[0].size;
     for (size_t i = 0; i < append->count; i++) {
@@ -415,9 +442,11 @@ static daybook_status prepare_events(dbk_append *append, const daybook_event *ev
         dbk_append_event *event = &append->events[i];
         DBK_TRY(dbk_event_validate(said, (uint32_t)i, error));
         // What rides along goes where it belongs.
-        bool is_named = named.size > 0 && i < append->count - append->rider_count;
+        bool rides = i >= append->count - append->rider_count;
+        bool is_named = named.size > 0 && !rides;
         DBK_TRY(is_named ? find_named_stream(append, named, said, (uint32_t)i, event, error)
                          : find_stream(append, said, (uint32_t)i, auto_stream, event, error));
+        if (seqs != NULL && !rides) DBK_TRY(take_seq(append, seqs, named, (uint32_t)i, event, error));
         uint8_t random[10];
         dbk_uuid_series_at(store->id_base, id_first + i, random);
         daybook_status status = encode_event(append, said, event, random, error);

@@ -112,16 +112,21 @@ daybook_status dbk_source_read(dbk_source *source, uint64_t position, dbk_block_
     return event_out->position == position ? DAYBOOK_OK : DAYBOOK_ENOTFOUND;
 }
 
-daybook_status dbk_source_find_seq(dbk_source *source, const dbk_segment_stream *in, uint64_t seq,
+daybook_status dbk_source_find_seq(dbk_source *source, const dbk_segment_stream *in, bool given, uint64_t seq,
                                    uint64_t slack, uint64_t *position_out, daybook_error *error) {
     dbk_segment *segment = source->segment;
     if (seq <= in->first_seq) {
         *position_out = in->first_position;
         return DAYBOOK_OK;
     }
-    // Each event of the stream takes a position at least, which bounds where the seq can lie from both sides.
-    uint64_t low = in->first_position + (seq - in->first_seq);
-    uint64_t high = seq <= in->last_seq ? in->last_position - (in->last_seq - seq) : in->last_position + 1;
+    if (seq > in->last_seq) {
+        *position_out = in->last_position + 1;
+        return DAYBOOK_OK;
+    }
+    // Each event of the stream takes a position at least, which bounds where the seq can lie from both sides; but
+    // seqs that were given may leave out more than positions do.
+    uint64_t low = given ? in->first_position : in->first_position + (seq - in->first_seq);
+    uint64_t high = given ? in->last_position : in->last_position - (in->last_seq - seq);
     *position_out = low;
     if (high <= low + slack) return DAYBOOK_OK;
     dbk_term term;

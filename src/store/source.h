@@ -73,7 +73,8 @@ daybook_status dbk_source_read(dbk_source *source, uint64_t position, dbk_block_
                                dbk_event *event_out, daybook_error *error);
 /// Where in a segment events of the stream `in` have seq >= `seq` from on; at most `slack` positions too low, which
 /// saves reading. Reads one event a step of halving.
-daybook_status dbk_source_find_seq(dbk_source *source, const dbk_segment_stream *in, uint64_t seq,
+/// @param given  the stream's seqs may be given ones (dbk_stream_has_given_seqs): positions do not bound them
+daybook_status dbk_source_find_seq(dbk_source *source, const dbk_segment_stream *in, bool given, uint64_t seq,
                                    uint64_t slack, uint64_t *position_out, daybook_error *error);
 /// The removed events as of now, the caller's; NULL where there are none. ENOMEM.
 daybook_status dbk_source_copy_dead(dbk_source *source, roaring_bitmap_t **dead_out);

@@ -12,6 +12,8 @@
 // version 1,
 //   and behind it u8 retention (0 to 2), varint first seq (at least 1), text attributes.
 // Version 4, of one whose events may have times to live: the same as version 3, and varint delete_marker_ttl_s.
+// Version 5, of one whose seqs may be given, or that captures no subject: the same as version 4, where
+// delete_marker_ttl_s is 0 in one without times to live.
 #include "store/streams.h"
 
 #include <stdio.h>
@@ -28,10 +30,10 @@ enum {
     STREAM_VALUE_VERSION = 1,
     STREAM_VALUE_RETENTION = 2,
     STREAM_VALUE_ATTRIBUTES = 3,
-    STREAM_VALUE_TTL = 4
+    STREAM_VALUE_TTL = 4,
+    STREAM_VALUE_GIVEN_SEQS = 5
 };
 #define DUPLICATE_WINDOW_DEFAULT_NS (INT64_C(120) * 1000 * 1000 * 1000)
-#define FIRST_SEQ_MAX ((UINT64_C(1) << 62) - 1) // there is always one behind it
 
 struct dbk_stream_table {
     const daybook_allocator *allocator;
@@ -119,7 +121,7 @@ static daybook_status validate_name(dbk_slice name, daybook_error *error) {
 }
 
 static daybook_status validate_subjects(const daybook_stream_config *config, daybook_error *error) {
-    if (config->subject_count == 0)
+    if (config->subject_count == 0 && (config->flags & DAYBOOK_STREAM_OTHER_SUBJECTS) == 0)
         return dbk_fail(error, DAYBOOK_EINVALID,
                         "the stream captures no subject: name at least one, such as 'orders.>'");
     if (config->subject_count > DAYBOOK_STREAM_SUBJECT_COUNT_MAX)
@@ -177,7 +179,7 @@ daybook_status dbk_stream_config_validate(const daybook_stream_config *config, d
         return dbk_fail(error, DAYBOOK_EINVALID,
                         "delete_marker_ttl_s is %lld: give 1 to %d and DAYBOOK_STREAM_ALLOW_TTL, or 0",
                         (long long)config->delete_marker_ttl_s, DAYBOOK_TTL_S_MAX);
-    if (config->first_seq > FIRST_SEQ_MAX)
+    if (config->first_seq > DBK_SEQ_GIVEN_MAX)
         return dbk_fail(error, DAYBOOK_EINVALID, "the first seq is too great: use one below 2^62");
     return DAYBOOK_OK;
 }
@@ -230,6 +232,8 @@ static uint64_t first_seq_of(const daybook_stream_config *config) {
 
 // The least that says it all, so that older programs refuse what they do not know, and only that.
 static uint8_t value_version(const daybook_stream_config *config) {
+    if ((config->flags & DAYBOOK_STREAM_GIVEN_SEQS) != 0 || config->subject_count == 0)
+        return STREAM_VALUE_GIVEN_SEQS;
     if ((config->flags & DAYBOOK_STREAM_ALLOW_TTL) != 0) return STREAM_VALUE_TTL;
     if (config->attributes.size > 0 || first_seq_of(config) > 1 ||
         (config->flags & DAYBOOK_STREAM_IDS_IN_WINDOW) != 0)
@@ -270,13 +274,15 @@ daybook_status dbk_stream_encode(uint32_t id, const daybook_stream_config *confi
 // What versions added; false where it cannot be so.
 static bool read_added(dbk_reader *reader, uint8_t version, daybook_stream_config *config) {
     bool has_ttl_flag = (config->flags & DAYBOOK_STREAM_ALLOW_TTL) != 0;
-    if (has_ttl_flag != (version >= STREAM_VALUE_TTL)) return false;
+    if (version < STREAM_VALUE_GIVEN_SEQS && has_ttl_flag != (version >= STREAM_VALUE_TTL)) return false;
+    bool is_newest = (config->flags & DAYBOOK_STREAM_GIVEN_SEQS) != 0 || config->subject_count == 0;
+    if (is_newest != (version >= STREAM_VALUE_GIVEN_SEQS)) return false;
     if (version == STREAM_VALUE_VERSION) return true;
     config->retention = dbk_read_u8(reader);
     if (version == STREAM_VALUE_RETENTION) return config->retention != DAYBOOK_RETENTION_LIMITS;
     config->first_seq = dbk_read_varint(reader);
     config->attributes = dbk_read_text(reader);
-    uint64_t ttl_s = has_ttl_flag ? dbk_read_varint(reader) : 0;
+    uint64_t ttl_s = version >= STREAM_VALUE_TTL ? dbk_read_varint(reader) : 0;
     if (ttl_s > DAYBOOK_TTL_S_MAX) return false;
     config->delete_marker_ttl_s = (int64_t)ttl_s;
     return config->first_seq > 0;
@@ -287,7 +293,7 @@ daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stre
     dbk_reader reader;
     dbk_reader_init(&reader, value);
     uint8_t version = dbk_read_u8(&reader);
-    if (version < STREAM_VALUE_VERSION || version > STREAM_VALUE_TTL)
+    if (version < STREAM_VALUE_VERSION || version > STREAM_VALUE_GIVEN_SEQS)
         return reader.failed ? DAYBOOK_EDAMAGED : DAYBOOK_EFORMAT;
     daybook_stream_config config = {.size = sizeof config};
     uint32_t id = dbk_read_u32(&reader);
@@ -308,10 +314,10 @@ daybook_status dbk_stream_decode(dbk_slice value, uint32_t *id_out, daybook_stre
     uint64_t count = dbk_read_varint(&reader);
     if (reader.failed || count > DAYBOOK_STREAM_SUBJECT_COUNT_MAX) return DAYBOOK_EDAMAGED;
     for (uint64_t i = 0; i < count; i++) subjects[i] = dbk_read_text(&reader);
+    config.subject_count = (size_t)count;
     if (!read_added(&reader, version, &config) || reader.failed || dbk_reader_left(&reader) != 0)
         return DAYBOOK_EDAMAGED;
     config.subjects = subjects;
-    config.subject_count = (size_t)count;
     if (dbk_stream_config_validate(&config, NULL) != DAYBOOK_OK) return DAYBOOK_EDAMAGED;
     *id_out = id;
     *config_out = config;
@@ -342,6 +348,10 @@ bool dbk_stream_table_has_ages(const dbk_stream_table *table) {
 
 bool dbk_stream_allows_ttl(const dbk_stream *stream) {
     return (config_of(stream)->flags & DAYBOOK_STREAM_ALLOW_TTL) != 0;
+}
+
+bool dbk_stream_has_given_seqs(const dbk_stream *stream) {
+    return (config_of(stream)->flags & DAYBOOK_STREAM_GIVEN_SEQS) != 0;
 }
 
 bool dbk_stream_table_has_ttls(const dbk_stream_table *table) {
@@ -527,6 +537,12 @@ static daybook_status check(dbk_stream_table *table, const dbk_stream *stream,
         return dbk_fail(error, DAYBOOK_EINVALID,
                         "stream %.*s allows times to live, and may hold events that have one: keep "
                         "DAYBOOK_STREAM_ALLOW_TTL",
+                        (int)config->name.size, (const char *)config->name.data);
+    if (stream != NULL && dbk_stream_has_given_seqs(stream) &&
+        (config->flags & DAYBOOK_STREAM_GIVEN_SEQS) == 0)
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "stream %.*s takes given seqs, and may have gaps between them: keep "
+                        "DAYBOOK_STREAM_GIVEN_SEQS",
                         (int)config->name.size, (const char *)config->name.data);
     return check_overlap(table, stream, config, error);
 }

@@ -14,6 +14,8 @@
 #include "consumer/seq_set.h"
 #include "daybook/stream.h"
 
+#define DBK_SEQ_GIVEN_MAX ((UINT64_C(1) << 62) - 1) // there is always one behind it
+
 typedef struct dbk_stream {
     // Fixed.
     uint32_t id;
@@ -115,6 +117,8 @@ bool dbk_stream_is_asked_for(const dbk_stream *stream, const dbk_stream *only, b
 int64_t dbk_stream_max_age_ns(const dbk_stream *stream);
 /// Have its events times to live of their own, or may they come?
 bool dbk_stream_allows_ttl(const dbk_stream *stream);
+/// Its seqs may be given ones, with gaps that no position stands for.
+bool dbk_stream_has_given_seqs(const dbk_stream *stream);
 /// Has any stream allowed that since the store was opened?
 bool dbk_stream_table_has_ttls(const dbk_stream_table *table);
 /// Has any stream had a max_age, or allowed times to live, since the store was opened?

@@ -309,11 +309,24 @@ static void the_format_is_what_it_was(void **state) {
     config.delete_marker_ttl_s = 0;
     memcpy(value + size, "\0\1\0\0", 4);
     check_value(&config, value, size + 4);
-    // A flag that the version has not, a first seq of 0, and a version that is not known yet.
+    config.flags = DAYBOOK_STREAM_GIVEN_SEQS; // 256: the second byte of the flags
+    value[0] = 5;
+    value[9] = 0;
+    value[10] = 1;
+    check_value(&config, value, size + 4);
+    // Flags that the version has not, or that do not need it, a first seq of 0, and a version not known yet.
     daybook_slice read[DAYBOOK_STREAM_SUBJECT_COUNT_MAX];
     daybook_stream_config decoded;
     uint32_t id;
     int64_t created_ns;
+    value[0] = 4;
+    assert_int_equal(dbk_stream_decode(daybook_bytes(value, size + 4), &id, &decoded, &created_ns, read),
+                     DAYBOOK_EDAMAGED);
+    value[9] = DAYBOOK_STREAM_ALLOW_TTL;
+    value[10] = 0;
+    value[0] = 5;
+    assert_int_equal(dbk_stream_decode(daybook_bytes(value, size + 4), &id, &decoded, &created_ns, read),
+                     DAYBOOK_EDAMAGED);
     value[0] = 3;
     assert_int_equal(dbk_stream_decode(daybook_bytes(value, size + 3), &id, &decoded, &created_ns, read),
                      DAYBOOK_EDAMAGED);
@@ -321,7 +334,7 @@ static void the_format_is_what_it_was(void **state) {
     value[size + 1] = 0;
     assert_int_equal(dbk_stream_decode(daybook_bytes(value, size + 3), &id, &decoded, &created_ns, read),
                      DAYBOOK_EDAMAGED);
-    value[0] = 5;
+    value[0] = 6;
     assert_int_equal(dbk_stream_decode(daybook_bytes(value, size + 3), &id, &decoded, &created_ns, read),
                      DAYBOOK_EFORMAT);
 }
