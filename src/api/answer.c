@@ -39,6 +39,27 @@ static const dbk_api_field state_fields[] = {
 };
 static const dbk_api_object state_object = DBK_API_OBJECT("StreamState", dbk_api_stream_state, state_fields);
 
+static const dbk_api_field told_error_fields[] = {
+    PLAIN(INT64, "code", dbk_api_told_error, code),
+    OMITTED(INT64, "err_code", dbk_api_told_error, error_code),
+    OMITTED(TEXT, "description", dbk_api_told_error, description),
+};
+static const dbk_api_object told_error_object =
+    DBK_API_OBJECT("ApiError", dbk_api_told_error, told_error_fields);
+
+static const dbk_api_field source_info_fields[] = {
+    PLAIN(TEXT, "name", dbk_api_source_info, name),
+    PLAIN(UINT, "lag", dbk_api_source_info, lag),
+    PLAIN(DURATION, "active", dbk_api_source_info, active_ns),
+    DBK_API_FIELD(OPTIONAL, "error", dbk_api_source_info, error, .is_omitted = true,
+                  .object = &told_error_object),
+    OMITTED(TEXT, "filter_subject", dbk_api_source_info, filter_subject),
+    DBK_API_FIELD(STRUCTS, "subject_transforms", dbk_api_source_info, subject_transforms, .is_omitted = true,
+                  .since = 210, .object = &dbk_api_subject_transform_object),
+};
+static const dbk_api_object source_info_object =
+    DBK_API_OBJECT("StreamSourceInfo", dbk_api_source_info, source_info_fields);
+
 static const dbk_api_field stream_fields[] = {
     DBK_API_FIELD(STRUCT, "config", dbk_api_stream_info, config, .object = &dbk_api_stream_config_object),
     PLAIN(TIME, "created", dbk_api_stream_info, created_ns),
@@ -46,6 +67,10 @@ static const dbk_api_field stream_fields[] = {
     OMITTED(TEXT, "domain", dbk_api_stream_info, domain),
     DBK_API_FIELD(OPTIONAL, "cluster", dbk_api_stream_info, cluster, .is_omitted = true,
                   .object = &cluster_object),
+    DBK_API_FIELD(OPTIONAL, "mirror", dbk_api_stream_info, mirror, .is_omitted = true,
+                  .object = &source_info_object),
+    DBK_API_FIELD(STRUCTS, "sources", dbk_api_stream_info, sources, .is_omitted = true,
+                  .object = &source_info_object),
     DBK_API_FIELD(TIME, "ts", dbk_api_stream_info, now_ns, .since = 210),
 };
 static const dbk_api_object stream_object = DBK_API_OBJECT("StreamInfo", dbk_api_stream_info, stream_fields);

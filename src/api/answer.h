@@ -84,13 +84,31 @@ typedef struct dbk_api_stream_state {
     uint64_t consumer_count;
 } dbk_api_stream_state;
 
+/// Why a mirror or source does not get on.
+typedef struct dbk_api_told_error {
+    int64_t code, error_code;
+    dbk_slice description;
+} dbk_api_told_error;
+
+/// What became of a mirror or source.
+typedef struct dbk_api_source_info {
+    dbk_slice name;
+    uint64_t lag;
+    int64_t active_ns;               // since it was seen last; -1: never
+    const dbk_api_told_error *error; // NULL: none
+    dbk_slice filter_subject;
+    dbk_api_objects subject_transforms; // of dbk_api_subject_transform
+} dbk_api_source_info;
+
 typedef struct dbk_api_stream_info {
     dbk_api_stream_config config;
     int64_t created_ns;
     dbk_api_stream_state state;
     dbk_slice domain;
-    const dbk_api_cluster *cluster; // NULL: not told
-    int64_t now_ns;                 // when it was so
+    const dbk_api_cluster *cluster;    // NULL: not told
+    const dbk_api_source_info *mirror; // NULL: it is none
+    dbk_api_objects sources;           // of dbk_api_source_info
+    int64_t now_ns;                    // when it was so
 } dbk_api_stream_info;
 
 /// STREAM_CREATE (did_create as given), STREAM_UPDATE.

@@ -5,8 +5,7 @@
 //     return dbk_api_fail(error, DBK_API_ERR_STREAM_NOT_FOUND);
 //     return dbk_api_fail_with(error, DBK_API_ERR_STREAM_INVALID_CONFIG, "max age needs to be >= 100ms");
 //
-// Errors that only a cluster, a template, or a stream's mirror gives and that no call of ours can have are
-// left out. Pure, any thread.
+// Errors that only a cluster or a template gives and that no call of ours can have are left out. Pure, any thread.
 #ifndef DBK_API_ERROR_H
 #define DBK_API_ERROR_H
 
@@ -41,6 +40,7 @@
     X(MAXIMUM_CONSUMERS_LIMIT, 10026, 400, "maximum consumers limit reached")                                \
     X(MAXIMUM_STREAMS_LIMIT, 10027, 400, "maximum number of streams reached")                                \
     X(MEMORY_RESOURCES_EXCEEDED, 10028, 500, "insufficient memory resources available")                      \
+    X(MIRROR_MAX_MESSAGE_SIZE_TOO_BIG, 10030, 400, "stream mirror must have max message size >= source")     \
     X(MIRROR_WITH_SOURCES, 10031, 400, "stream mirrors can not also contain other sources")                  \
     X(MIRROR_WITH_SUBJECTS, 10034, 400, "stream mirrors can not contain subjects")                           \
     X(NO_ACCOUNT, 10035, 503, "account not found")                                                           \
@@ -49,6 +49,7 @@
     X(NOT_EMPTY_REQUEST, 10038, 400, "expected an empty request payload")                                    \
     X(NOT_ENABLED_FOR_ACCOUNT, 10039, 503, "JetStream not enabled for account")                              \
     X(SEQUENCE_NOT_FOUND, 10043, 400, "sequence {seq} not found")                                            \
+    X(SOURCE_MAX_MESSAGE_SIZE_TOO_BIG, 10046, 400, "stream source must have max message size >= target")     \
     X(STORAGE_RESOURCES_EXCEEDED, 10047, 500, "insufficient storage resources available")                    \
     X(STREAM_CREATE, 10049, 500, "{err}")                                                                    \
     X(STREAM_DELETE, 10050, 500, "{err}")                                                                    \
@@ -149,12 +150,18 @@
     X(MIRROR_WITH_FIRST_SEQ, 10143, 400, "stream mirrors can not have first sequence configured")            \
     X(SOURCE_MULTIPLE_FILTERS_NOT_ALLOWED, 10144, 400,                                                       \
       "source with multiple subject transforms cannot also have a single subject filter")                    \
+    X(SOURCE_INVALID_SUBJECT_FILTER, 10145, 400, "source transform source: {err}")                           \
+    X(SOURCE_INVALID_TRANSFORM_DESTINATION, 10146, 400, "source transform: {err}")                           \
+    X(SOURCE_OVERLAPPING_SUBJECT_FILTERS, 10147, 400, "source filters can not overlap")                      \
     X(CONSUMER_ALREADY_EXISTS, 10148, 400, "consumer already exists")                                        \
     X(CONSUMER_DOES_NOT_EXIST, 10149, 400, "consumer does not exist")                                        \
     X(MIRROR_MULTIPLE_FILTERS_NOT_ALLOWED, 10150, 400,                                                       \
       "mirror with multiple subject transforms cannot also have a single subject filter")                    \
+    X(MIRROR_INVALID_SUBJECT_FILTER, 10151, 400, "mirror transform source: {err}")                           \
+    X(MIRROR_OVERLAPPING_SUBJECT_FILTERS, 10152, 400, "mirror subject filters can not overlap")              \
     X(CONSUMER_INACTIVE_THRESHOLD_EXCESS, 10153, 400,                                                        \
       "consumer inactive threshold exceeds system limit of {limit}")                                         \
+    X(MIRROR_INVALID_TRANSFORM_DESTINATION, 10154, 400, "mirror transform: {err}")                           \
     X(STREAM_TRANSFORM_INVALID_SOURCE, 10155, 400, "stream transform source: {err}")                         \
     X(STREAM_TRANSFORM_INVALID_DESTINATION, 10156, 400, "stream transform: {err}")                           \
     X(PEDANTIC, 10157, 400, "pedantic mode: {err}")                                                          \

@@ -193,6 +193,46 @@ static bool check_persist_mode(check *c) {
     return true;
 }
 
+// Mirrors and sources.
+
+typedef struct source_errors {
+    dbk_api_error_kind many, source, destination, overlap;
+} source_errors;
+
+static bool check_source_transform(check *c, const dbk_api_subject_transform *said,
+                                   const source_errors *errors) {
+    const dbk_api_transform *transform = NULL;
+    char reason[DBK_API_TRANSFORM_REASON_SIZE];
+    if (said->source.size > 0 && !daybook_filter_is_valid(said->source))
+        return dbk_api_fail_with(c->error, errors->source, "invalid subject %.*s", (int)said->source.size,
+                                 (const char *)said->source.data);
+    if (said->destination.size == 0) return true; // a filter
+    daybook_status status =
+        dbk_api_transform_new(said->source, said->destination, c->arena, &transform, reason);
+    if (status == DAYBOOK_ENOMEM) return dbk_api_fail_memory(c->error);
+    return status == DAYBOOK_OK || dbk_api_fail_with(c->error, errors->destination, "%s", reason);
+}
+
+static dbk_slice filter_of(const dbk_api_subject_transform *transform) {
+    return transform->source.size > 0 ? transform->source : daybook_text(">");
+}
+
+static bool check_source_filters(check *c, const dbk_api_source *source, const source_errors *errors) {
+    const dbk_api_subject_transform *transforms = source->subject_transforms.items;
+    size_t count = source->subject_transforms.count;
+    if (source->filter_subject.size > 0 && count > 0) return dbk_api_fail(c->error, errors->many);
+    if (source->filter_subject.size > 0 && !daybook_filter_is_valid(source->filter_subject))
+        return dbk_api_fail_with(c->error, errors->source, "invalid subject %.*s",
+                                 (int)source->filter_subject.size, (const char *)source->filter_subject.data);
+    for (size_t i = 0; i < count; i++) {
+        if (!check_source_transform(c, &transforms[i], errors)) return false;
+        for (size_t j = 0; j < i; j++)
+            if (daybook_filters_overlap(filter_of(&transforms[j]), filter_of(&transforms[i])))
+                return dbk_api_fail(c->error, errors->overlap);
+    }
+    return true;
+}
+
 static bool check_mirror(check *c) {
     const dbk_api_stream_config *config = c->config;
     const dbk_api_source *mirror = config->mirror;
@@ -204,27 +244,55 @@ static bool check_mirror(check *c) {
     if (config->allow_atomic) return dbk_api_fail(c->error, DBK_API_ERR_MIRROR_WITH_ATOMIC_PUBLISH);
     if (config->allow_batched) return dbk_api_fail(c->error, DBK_API_ERR_MIRROR_WITH_BATCH_PUBLISH);
     if (config->allow_msg_schedules) return dbk_api_fail(c->error, DBK_API_ERR_MIRROR_WITH_MSG_SCHEDULES);
-    if (mirror->filter_subject.size > 0 && mirror->subject_transforms.count > 0)
-        return dbk_api_fail(c->error, DBK_API_ERR_MIRROR_MULTIPLE_FILTERS_NOT_ALLOWED);
+    static const source_errors errors = {
+        DBK_API_ERR_MIRROR_MULTIPLE_FILTERS_NOT_ALLOWED, DBK_API_ERR_MIRROR_INVALID_SUBJECT_FILTER,
+        DBK_API_ERR_MIRROR_INVALID_TRANSFORM_DESTINATION, DBK_API_ERR_MIRROR_OVERLAPPING_SUBJECT_FILTERS};
+    if (!check_source_filters(c, mirror, &errors)) return false;
     if (config->subject_delete_marker_ttl_ns > 0)
         return invalid(c, "subject delete markers forbidden on mirrors");
     if (mirror->external == NULL && !dbk_api_name_is_valid(mirror->name))
         return dbk_api_fail(c->error, DBK_API_ERR_MIRROR_INVALID_STREAM_NAME);
-    return invalid(c, "stream mirrors are not supported by this server");
+    if (mirror->external != NULL)
+        return invalid(c, "mirrors of external streams are not supported by this server");
+    if (dbk_slice_equal(mirror->name, config->name))
+        return invalid(c, "a stream that mirrors itself is not supported by this server");
+    return true;
+}
+
+// What nats-server takes for the same source: its name, what of it, and what becomes of that.
+static bool check_is_single(check *c, const dbk_api_source *sources, size_t index) {
+    dbk_slice name, other;
+    if (!dbk_api_source_index_name(&sources[index], c->arena, &name)) return dbk_api_fail_memory(c->error);
+    for (size_t i = 0; i < index; i++) {
+        if (!dbk_api_source_index_name(&sources[i], c->arena, &other)) return dbk_api_fail_memory(c->error);
+        if (dbk_slice_equal(name, other))
+            return dbk_api_fail(c->error, DBK_API_ERR_SOURCE_DUPLICATE_DETECTED);
+    }
+    return true;
 }
 
 static bool check_sources(check *c) {
+    static const source_errors errors = {
+        DBK_API_ERR_SOURCE_MULTIPLE_FILTERS_NOT_ALLOWED, DBK_API_ERR_SOURCE_INVALID_SUBJECT_FILTER,
+        DBK_API_ERR_SOURCE_INVALID_TRANSFORM_DESTINATION, DBK_API_ERR_SOURCE_OVERLAPPING_SUBJECT_FILTERS};
     const dbk_api_stream_config *config = c->config;
     const dbk_api_source *sources = config->sources.items;
     if (config->sources.count == 0) return true;
     if (config->allow_msg_schedules) return dbk_api_fail(c->error, DBK_API_ERR_SOURCE_WITH_MSG_SCHEDULES);
+    if (config->sources.count > DBK_API_SOURCE_COUNT_MAX)
+        return dbk_api_fail_with(c->error, DBK_API_ERR_STREAM_INVALID_CONFIG,
+                                 "more than %d stream sources are not supported by this server",
+                                 DBK_API_SOURCE_COUNT_MAX);
     for (size_t i = 0; i < config->sources.count; i++) {
         if (!dbk_api_name_is_valid(sources[i].name))
             return dbk_api_fail(c->error, DBK_API_ERR_SOURCE_INVALID_STREAM_NAME);
-        if (sources[i].filter_subject.size > 0 && sources[i].subject_transforms.count > 0)
-            return dbk_api_fail(c->error, DBK_API_ERR_SOURCE_MULTIPLE_FILTERS_NOT_ALLOWED);
+        if (!check_is_single(c, sources, i) || !check_source_filters(c, &sources[i], &errors)) return false;
+        if (sources[i].external != NULL)
+            return invalid(c, "sources that are external streams are not supported by this server");
+        if (dbk_slice_equal(sources[i].name, config->name))
+            return invalid(c, "a stream that is its own source is not supported by this server");
     }
-    return invalid(c, "stream sources are not supported by this server");
+    return true;
 }
 
 // Subjects.
@@ -279,7 +347,7 @@ static bool check_overlaps(check *c, size_t index) {
 
 static bool check_subjects(check *c) {
     dbk_api_texts *subjects = &c->config->subjects;
-    if (subjects->count == 0) {
+    if (subjects->count == 0 && c->config->mirror == NULL && c->config->sources.count == 0) {
         dbk_slice *own = dbk_arena_alloc(c->arena, sizeof *own);
         if (own == NULL) return dbk_api_fail_memory(c->error);
         *own = c->config->name;
@@ -446,6 +514,10 @@ static bool check_change(check *c, const dbk_api_stream_config *old) {
         return invalid(c, "message TTL status can not be disabled");
     if (config->persist_mode != old->persist_mode)
         return invalid(c, "stream configuration update can not change persist mode");
+    // A mirror becomes an ordinary stream where an update leaves it out, and nothing else becomes of it.
+    bool is_promoted = config->mirror == NULL && old->mirror != NULL && c->dial->version >= 212;
+    if (!is_promoted && !dbk_api_same_source(config->mirror, old->mirror))
+        return dbk_api_fail(c->error, DBK_API_ERR_STREAM_MIRROR_NOT_UPDATABLE);
     return true;
 }
 

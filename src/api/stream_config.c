@@ -36,7 +36,7 @@ static const dbk_api_field transform_fields[] = {
     DBK_API_FIELD(TEXT, "src", dbk_api_subject_transform, source, .is_omitted = false),
     DBK_API_FIELD(TEXT, "dest", dbk_api_subject_transform, destination, .is_omitted = false),
 };
-static const dbk_api_object transform =
+const dbk_api_object dbk_api_subject_transform_object =
     DBK_API_OBJECT("SubjectTransformConfig", dbk_api_subject_transform, transform_fields);
 
 static const dbk_api_field external_fields[] = {
@@ -51,7 +51,7 @@ static const dbk_api_field source_fields[] = {
     DBK_API_FIELD(TIME, "opt_start_time", dbk_api_source, start_time_ns, .is_omitted = true),
     DBK_API_FIELD(TEXT, "filter_subject", dbk_api_source, filter_subject, .is_omitted = true),
     DBK_API_FIELD(STRUCTS, "subject_transforms", dbk_api_source, subject_transforms, .is_omitted = true,
-                  .since = 210, .object = &transform),
+                  .since = 210, .object = &dbk_api_subject_transform_object),
     DBK_API_FIELD(OPTIONAL, "external", dbk_api_source, external, .is_omitted = true, .object = &external),
 };
 static const dbk_api_object source = DBK_API_OBJECT("StreamSource", dbk_api_source, source_fields);
@@ -101,7 +101,7 @@ static const dbk_api_field fields[] = {
     PLAIN(CHOICE, "compression", compression, ALWAYS, ATTRIBUTE, .since = 210, .choice = &compression),
     PLAIN(UINT, "first_seq", first_seq, OMITTED, .since = 210),
     PLAIN(OPTIONAL, "subject_transform", subject_transform, OMITTED, ATTRIBUTE, .since = 210,
-          .object = &transform),
+          .object = &dbk_api_subject_transform_object),
     PLAIN(OPTIONAL, "republish", republish, OMITTED, ATTRIBUTE, .object = &republish),
     PLAIN(BOOL, "allow_direct", allow_direct, ALWAYS, ATTRIBUTE),
     PLAIN(BOOL, "mirror_direct", mirror_direct, ALWAYS, ATTRIBUTE),
@@ -144,6 +144,45 @@ int dbk_api_stream_config_level(const dbk_api_stream_config *config) {
 
 bool dbk_api_stream_configs_equal(const dbk_api_stream_config *a, const dbk_api_stream_config *b) {
     return dbk_api_objects_equal(&dbk_api_stream_config_object, a, b);
+}
+
+bool dbk_api_same_source(const dbk_api_source *a, const dbk_api_source *b) {
+    if (a == NULL || b == NULL) return a == b;
+    return dbk_api_objects_equal(&source, a, b);
+}
+
+static dbk_slice or_all(dbk_slice filter) {
+    return filter.size > 0 ? filter : daybook_text(">");
+}
+
+static char *put_text(char *at, dbk_slice text) {
+    memcpy(at, text.data, text.size);
+    return at + text.size;
+}
+
+bool dbk_api_source_index_name(const dbk_api_source *of, dbk_arena *arena, dbk_slice *name_out) {
+    const dbk_api_subject_transform *transforms = of->subject_transforms.items;
+    size_t count = of->subject_transforms.count;
+    size_t size = of->name.size + of->filter_subject.size + 8;
+    for (size_t i = 0; i < count; i++) size += transforms[i].source.size + transforms[i].destination.size + 4;
+    char *text = dbk_arena_alloc(arena, size);
+    if (text == NULL) return false;
+    char *at = text;
+    if (of->name.size > 0) at = put_text(at, of->name);
+    *at++ = ' ';
+    if (count == 0) at = put_text(at, or_all(of->filter_subject));
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0) *at++ = '\f';
+        at = put_text(at, or_all(transforms[i].source));
+    }
+    *at++ = ' ';
+    if (count == 0) *at++ = '>';
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0) *at++ = '\f';
+        at = put_text(at, or_all(transforms[i].destination));
+    }
+    *name_out = daybook_bytes(text, (size_t)(at - text));
+    return true;
 }
 
 size_t dbk_api_metadata_size(const dbk_api_metadata *metadata) {
@@ -207,6 +246,11 @@ bool dbk_api_stream_config_to_store(const dbk_api_stream_config *config, const d
     config_out->flags = flags_to_store(config, config_out->flags);
     // It stays where the transform goes: what was stored with other subjects is still there to be consumed.
     if (config->subject_transform != NULL) config_out->flags |= DAYBOOK_STREAM_OTHER_SUBJECTS;
+    if (config->mirror != NULL || config->sources.count > 0)
+        config_out->flags |= DAYBOOK_STREAM_OTHER_SUBJECTS;
+    if (config->mirror != NULL) config_out->flags |= DAYBOOK_STREAM_GIVEN_SEQS;
+    // Who reads all streams sees what it copies already.
+    if (dbk_api_stream_is_copy(config)) config_out->flags |= DAYBOOK_STREAM_INTERNAL;
     config_out->discard = config->discard;
     config_out->storage = config->storage;
     config_out->max_msgs = limit_to_store(config->max_msgs);

@@ -7,6 +7,7 @@
 
 extern const dbk_api_object dbk_api_stream_config_object;
 extern const dbk_api_object dbk_api_consumer_config_object;
+extern const dbk_api_object dbk_api_subject_transform_object;
 
 /// What metadata counts for its limit: names and values, without what a server adds.
 size_t dbk_api_metadata_size(const dbk_api_metadata *metadata);

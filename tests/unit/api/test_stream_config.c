@@ -265,15 +265,38 @@ static const refusal refusals[] = {
     {"{\"name\":\"S\",\"mirror\":{\"name\":\"O\"},\"subject_delete_marker_ttl\":1000000000}", 10052,
      "subject delete markers forbidden on mirrors"},
     {"{\"name\":\"S\",\"mirror\":{\"name\":\"\"}}", 10142, "mirrored stream name is invalid"},
-    {"{\"name\":\"S\",\"mirror\":{\"name\":\"O\"}}", 10052,
-     "stream mirrors are not supported by this server"},
+    {"{\"name\":\"S\",\"mirror\":{\"name\":\"O\",\"subject_transforms\":[{\"src\":\"a..b\"}]}}", 10151,
+     "mirror transform source: invalid subject a..b"},
+    {"{\"name\":\"S\",\"mirror\":{\"name\":\"O\",\"subject_transforms\":[{\"src\":\"a\",\"dest\":\"$1\"}]}}",
+     10154, "mirror transform: invalid mapping destination: wildcard index out of range in $1: [1]"},
+    {"{\"name\":\"S\",\"mirror\":{\"name\":\"O\",\"subject_transforms\":[{\"src\":\"a.*\"},{\"src\":\"a.b\"}]"
+     "}}",
+     10152, "mirror subject filters can not overlap"},
+    {"{\"name\":\"S\",\"mirror\":{\"name\":\"S\"}}", 10052,
+     "a stream that mirrors itself is not supported by this server"},
+    {"{\"name\":\"S\",\"mirror\":{\"name\":\"O\",\"external\":{\"api\":\"$JS.x.API\",\"deliver\":\"\"}}}",
+     10052, "mirrors of external streams are not supported by this server"},
     {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\"}],\"allow_msg_schedules\":true}", 10187,
      "stream source can not also schedule messages"},
     {"{\"name\":\"S\",\"sources\":[null]}", 10141, "sourced stream name is invalid"},
     {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\",\"filter_subject\":\"a\",\"subject_transforms\":[{}]}]}",
      10144, "source with multiple subject transforms cannot also have a single subject filter"},
-    {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\"}]}", 10052,
-     "stream sources are not supported by this server"},
+    {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\"},{\"name\":\"O\"}]}", 10140,
+     "duplicate source configuration detected"},
+    {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\"},{\"name\":\"O\",\"filter_subject\":\">\"}]}", 10140,
+     "duplicate source configuration detected"},
+    {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\",\"subject_transforms\":[{\"src\":\"a..b\"}]}]}", 10145,
+     "source transform source: invalid subject a..b"},
+    {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\",\"subject_transforms\":[{\"src\":\"a\",\"dest\":\"$1\"}]}]"
+     "}",
+     10146, "source transform: invalid mapping destination: wildcard index out of range in $1: [1]"},
+    {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\",\"subject_transforms\":[{\"src\":\"a.*\"},{\"src\":\"a."
+     "b\"}]}]}",
+     10147, "source filters can not overlap"},
+    {"{\"name\":\"S\",\"sources\":[{\"name\":\"S\"}]}", 10052,
+     "a stream that is its own source is not supported by this server"},
+    {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\",\"external\":{\"api\":\"$JS.x.API\",\"deliver\":\"\"}}]}",
+     10052, "sources that are external streams are not supported by this server"},
     {"{\"name\":\"S\",\"subjects\":[\"a..b\"]}", 10052, "invalid subject"},
     {"{\"name\":\"S\",\"subjects\":[\"a\",\"a\"]}", 10052, "duplicate subjects detected"},
     {"{\"name\":\"S\",\"subjects\":[\">\"]}", 10052, "capturing all subjects requires no-ack to be true"},
@@ -516,8 +539,12 @@ static void equal_configurations_are_equal(void **state) {
 
 static void the_store_keeps_all_of_it(void **state) {
     (void)state;
-    static const char *const requests[] = {everything, "{\"name\":\"S\"}",
-                                           "{\"name\":\"S\",\"max_consumers\":3}"};
+    static const char *const requests[] = {
+        everything, "{\"name\":\"S\"}", "{\"name\":\"S\",\"max_consumers\":3}",
+        "{\"name\":\"S\",\"mirror\":{\"name\":\"O\",\"opt_start_seq\":5,"
+        "\"filter_subject\":\"a.>\"},\"mirror_direct\":true}",
+        "{\"name\":\"S\",\"subjects\":[\"x\"],\"sources\":[{\"name\":\"O\"},"
+        "{\"name\":\"P\",\"subject_transforms\":[{\"src\":\"a.*\",\"dest\":\"b.$1\"}]}]}"};
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
         dbk_api_stream_config config = complete_config(requests[i]);
         dbk_api_stream_config again;
@@ -527,6 +554,85 @@ static void the_store_keeps_all_of_it(void **state) {
         assert_int_equal(stored.size, sizeof stored);
         assert_true(dbk_api_stream_config_from_store(&stored, arena, &again, &error));
         assert_true(dbk_api_stream_configs_equal(&config, &again));
+    }
+}
+
+static void copies_are_marked_in_the_store(void **state) {
+    (void)state;
+    static const struct {
+        const char *request;
+        uint32_t flags;
+        size_t subject_count;
+    } cases[] = {
+        {"{\"name\":\"S\"}", 0, 1},
+        {"{\"name\":\"S\",\"mirror\":{\"name\":\"O\"}}",
+         DAYBOOK_STREAM_OTHER_SUBJECTS | DAYBOOK_STREAM_GIVEN_SEQS | DAYBOOK_STREAM_INTERNAL, 0},
+        {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\"}]}",
+         DAYBOOK_STREAM_OTHER_SUBJECTS | DAYBOOK_STREAM_INTERNAL, 0},
+        {"{\"name\":\"S\",\"subjects\":[\"s\"],\"sources\":[{\"name\":\"O\"}]}",
+         DAYBOOK_STREAM_OTHER_SUBJECTS, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dbk_api_stream_config config = complete_config(cases[i].request);
+        daybook_stream_config stored;
+        dbk_api_error error;
+        assert_true(dbk_api_stream_config_to_store(&config, NULL, arena, &stored, &error));
+        assert_int_equal(stored.flags, cases[i].flags);
+        assert_int_equal(stored.subject_count, cases[i].subject_count);
+    }
+}
+
+static void a_mirror_is_promoted_or_stays(void **state) {
+    (void)state;
+    static const struct {
+        const char *before, *after;
+        int error_code; // 0: taken
+    } cases[] = {
+        {"{\"name\":\"S\",\"mirror\":{\"name\":\"O\"}}",
+         "{\"name\":\"S\",\"mirror\":{\"name\":\"O\"},\"max_msgs\":3}", 0},
+        {"{\"name\":\"S\",\"mirror\":{\"name\":\"O\"}}", "{\"name\":\"S\",\"mirror\":{\"name\":\"P\"}}",
+         10055},
+        {"{\"name\":\"S\",\"mirror\":{\"name\":\"O\"}}",
+         "{\"name\":\"S\",\"mirror\":{\"name\":\"O\",\"filter_subject\":\"a\"}}", 10055},
+        {"{\"name\":\"S\"}", "{\"name\":\"S\",\"mirror\":{\"name\":\"O\"}}", 10055},
+        {"{\"name\":\"S\",\"mirror\":{\"name\":\"O\"}}", "{\"name\":\"S\",\"subjects\":[\"a\"]}", 0},
+        {"{\"name\":\"S\"}", "{\"name\":\"S\",\"sources\":[{\"name\":\"O\"}]}", 0},
+        {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\"}]}", "{\"name\":\"S\"}", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dbk_api_error error = {0};
+        dbk_api_stream_config old = complete_config(cases[i].before);
+        dbk_api_stream_config config = read_config(cases[i].after);
+        bool is_taken =
+            dbk_api_stream_config_check_update(&newest, &old, &config, NULL, false, arena, &error);
+        assert_int_equal(is_taken, cases[i].error_code == 0);
+        if (!is_taken) assert_int_equal(error.error_code, cases[i].error_code);
+    }
+    dbk_api_error error;
+    dbk_api_stream_config old = complete_config("{\"name\":\"S\",\"mirror\":{\"name\":\"O\"}}");
+    dbk_api_stream_config config = read_config("{\"name\":\"S\"}");
+    assert_false(dbk_api_stream_config_check_update(&oldest, &old, &config, NULL, false, arena, &error));
+    assert_int_equal(error.error_code, 10055);
+}
+
+static void sources_have_names_of_what_they_give(void **state) {
+    (void)state;
+    static const struct {
+        const char *request, *name;
+    } cases[] = {
+        {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\"}]}", "O > >"},
+        {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\",\"filter_subject\":\"a.*\"}]}", "O a.* >"},
+        {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\",\"subject_transforms\":[{\"src\":\"a\",\"dest\":\"b\"}"
+         ","
+         "{\"src\":\"c\"}]}]}",
+         "O a\fc b\f>"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dbk_api_stream_config config = complete_config(cases[i].request);
+        dbk_slice name;
+        assert_true(dbk_api_source_index_name(config.sources.items, arena, &name));
+        assert_int_equal(name.size, strlen(cases[i].name));
+        assert_memory_equal(name.data, cases[i].name, name.size);
     }
 }
 
