@@ -17,6 +17,7 @@
 #include "proto/status.h"
 #include "server/api_call.h"
 #include "server/event_message.h"
+#include "server/mirror.h"
 
 enum {
     PIECE_BYTES = 256 << 10,
@@ -330,7 +331,9 @@ void dbk_js_serve_direct(dbk_jetstream *jetstream, dbk_client *from, dbk_slice s
     dbk_status status = DBK_STATUS_NO_RESPONDERS;
     if (message->reply.size == 0) return;
     direct *get = NULL;
-    if (stream != NULL && stream->allow_direct) {
+    if (stream == NULL || !stream->allow_direct) // a mirror may answer for it, with what it has
+        stream = dbk_js_find_direct_mirror(jetstream, dbk_js_token(subject, 2));
+    if (stream != NULL) {
         bool is_level = dbk_js_level_suffices(jetstream, dbk_message_headers(message));
         status = is_level ? DBK_STATUS_TOO_MANY_REQUESTS : DBK_STATUS_API_LEVEL;
         if (is_level && jetstream->direct_count < jetstream->settings.requests_max)

@@ -22,6 +22,7 @@
 #include "server/catalogue.h"
 #include "server/delivery.h"
 #include "server/jetstream_internal.h"
+#include "server/mirror.h"
 #include "server/publish.h"
 #include "server/push.h"
 #include "server/rewrite.h"
@@ -156,7 +157,7 @@ dbk_js_stream *dbk_js_find_stream(const dbk_jetstream *jetstream, dbk_slice name
 void dbk_js_stream_unref(dbk_js_stream *stream) {
     if (--stream->reference_count > 0) return;
     DBK_ASSERT(stream->first_subject == NULL && stream->first_waiting == NULL &&
-               stream->first_consumer == NULL && stream->lasts.count == 0);
+               stream->first_consumer == NULL && stream->first_copy == NULL && stream->lasts.count == 0);
     dbk_js_rewrite_unref(stream->rules.rewrite);
     dbk_free(stream->jetstream->allocator, stream);
 }
@@ -256,7 +257,10 @@ daybook_status dbk_js_set_stream(dbk_jetstream *jetstream, const dbk_api_stream_
     stream->rules.marker_ttl_size =
         dbk_decimal_format((uint64_t)stream->rules.marker_ttl_s, stream->rules.marker_ttl);
     stream->allow_direct = config->allow_direct;
-    return capture_subjects(stream, &config->subjects);
+    stream->mirror_direct = config->mirror_direct;
+    DBK_TRY(capture_subjects(stream, &config->subjects));
+    dbk_js_note_source(jetstream, stream->name);
+    return dbk_js_set_copies(stream, config);
 }
 
 void dbk_js_remove_stream(dbk_jetstream *jetstream, dbk_slice name) {
@@ -265,12 +269,14 @@ void dbk_js_remove_stream(dbk_jetstream *jetstream, dbk_slice name) {
     remove_subjects(jetstream, stream->first_subject);
     stream->first_subject = NULL;
     dbk_js_batch_drop_all(stream);
+    dbk_js_drop_copies(stream);
     while (stream->first_consumer != NULL)
         dbk_js_drop_consumer(stream->first_consumer, dbk_status_block(DBK_STATUS_CONSUMER_DELETED));
     pthread_mutex_lock(&jetstream->lock);
     dbk_link_table_remove(&jetstream->streams, jetstream->allocator, &stream->link);
     pthread_mutex_unlock(&jetstream->lock);
     stream->is_removed = true;
+    dbk_js_note_source(jetstream, stream->name);
     dbk_js_stream_unref(stream);
 }
 
@@ -721,6 +727,7 @@ void dbk_jetstream_stop(dbk_jetstream *jetstream) {
         remove_subjects(jetstream, stream->first_subject);
         stream->first_subject = NULL;
         dbk_js_batch_drop_all(stream);
+        dbk_js_drop_copies(stream);
         while (stream->first_consumer != NULL)
             dbk_js_drop_consumer(stream->first_consumer, dbk_status_block(DBK_STATUS_SERVER_SHUTDOWN));
     }

@@ -4,6 +4,7 @@
 //   jetstream.c      start, stop, the tables of streams and consumers
 //   capture.c        publishes on captured subjects -> appends -> acknowledgements
 //   rewrite.c        subjects transformed, messages republished
+//   mirror.c         streams that copy others
 //   batch.c          several publishes that are stored all or none
 //   api_call.c       requests on $JS.API.>: which handler, its job, its answer
 //   stream_api.c consumer_api.c message_api.c direct.c    the handlers; page.c: lists of names for them
@@ -39,6 +40,7 @@ typedef struct dbk_js_last dbk_js_last;
 typedef struct dbk_js_pull dbk_js_pull;
 typedef struct dbk_js_push dbk_js_push;
 typedef struct dbk_js_delivery dbk_js_delivery;
+typedef struct dbk_js_copy dbk_js_copy;
 
 /// Streams whose name begins with '$' are the store's own: nobody sees them, and they count for nobody.
 static inline bool dbk_js_is_hidden(dbk_slice stream) {
@@ -89,6 +91,7 @@ struct dbk_jetstream {
     pthread_mutex_t lock;
     dbk_link_table streams;   // of dbk_js_stream.link
     dbk_link_table consumers; // of dbk_js_consumer.link
+    dbk_js_copy *first_copy;  // of all streams; the loop's
 
     // Of the loop: answers being written, one for each level of routing, as an answer may be routed to a
     // service.
@@ -147,7 +150,9 @@ struct dbk_js_stream {
     struct dbk_js_subject *first_subject; // what it captures
     dbk_js_rules rules;
     bool allow_direct;
+    bool mirror_direct; // it also answers for the stream it mirrors
     dbk_js_consumer *first_consumer;
+    dbk_js_copy *first_copy; // its mirror or sources; changed under jetstream->lock
 
     // Publishing. While a round is with a worker, what comes waits for the next.
     dbk_job round;

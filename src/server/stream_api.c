@@ -8,6 +8,7 @@
 #include "daybook/read.h"
 #include "daybook/subject.h"
 #include "server/api_call.h"
+#include "server/mirror.h"
 #include "server/page.h"
 
 enum { GAPS_MAX = 1 << 20 }; // deleted sequence numbers of one answer
@@ -59,6 +60,50 @@ static uint64_t count_consumers(const dbk_js_call *call, dbk_slice stream) {
     return count;
 }
 
+// False: out of memory.
+static bool fill_source(const dbk_js_call *call, dbk_slice stream, const dbk_api_source *source,
+                        dbk_api_source_info *info_out) {
+    dbk_slice index_name;
+    dbk_js_copy_state state;
+    if (!dbk_api_source_index_name(source, call->arena, &index_name)) return false;
+    dbk_js_get_copy_state(call->jetstream, stream, index_name, &state);
+    *info_out = (dbk_api_source_info){.name = source->name,
+                                      .lag = state.lag,
+                                      .active_ns = -1,
+                                      .filter_subject = source->filter_subject,
+                                      .subject_transforms = source->subject_transforms};
+    if (state.was_seen) {
+        int64_t since_ns = dbk_server_clock_ns(call->jetstream->server) - state.seen_ns;
+        info_out->active_ns = state.seen_ns == INT64_MAX || since_ns < 0 ? 0 : since_ns;
+    }
+    if (!state.has_error) return true;
+    dbk_api_error error;
+    (void)dbk_api_fail(&error, state.error);
+    dbk_api_told_error *told = dbk_arena_alloc(call->arena, sizeof *told);
+    if (told == NULL) return false;
+    *told = (dbk_api_told_error){.code = error.code, .error_code = error.error_code};
+    told->description = dbk_arena_copy_text(call->arena, daybook_text(error.description));
+    info_out->error = told;
+    return told->description.data != NULL;
+}
+
+// How its mirror or sources get on. What there is no memory for is left out.
+static void fill_sources(const dbk_js_call *call, dbk_api_stream_info *info) {
+    const dbk_api_stream_config *config = &info->config;
+    const dbk_api_source *sources = config->mirror != NULL ? config->mirror : config->sources.items;
+    size_t count = config->mirror != NULL ? 1 : config->sources.count;
+    if (count == 0) return;
+    dbk_api_source_info *told = dbk_arena_alloc(call->arena, count * sizeof *told);
+    if (told == NULL) return;
+    for (size_t i = 0; i < count; i++)
+        if (!fill_source(call, config->name, &sources[i], &told[i])) return;
+    if (config->mirror != NULL) {
+        info->mirror = told;
+    } else {
+        info->sources = (dbk_api_objects){told, count};
+    }
+}
+
 static void fill_info(const dbk_js_call *call, const daybook_stream_info *of,
                       const dbk_api_stream_config *config, dbk_api_stream_info *info_out) {
     const dbk_jetstream *jetstream = call->jetstream;
@@ -77,6 +122,7 @@ static void fill_info(const dbk_js_call *call, const daybook_stream_info *of,
                                         .consumer_count = count_consumers(call, of->config.name)},
                               .domain = jetstream->domain,
                               .now_ns = dbk_server_clock_ns(jetstream->server)};
+    fill_sources(call, info_out);
 }
 
 // The answer of a call that made or changed a stream, or asks for it.
@@ -166,6 +212,40 @@ static bool may_reserve(dbk_js_call *call, const dbk_api_stream_config *config, 
     return dbk_api_fail_status(error_out, status, NULL, DBK_API_ERR_STREAM_CREATE);
 }
 
+// What depends on the streams copied, where they are there: sizes, and who answers for a mirror's.
+static bool fit_to_source(dbk_js_call *call, dbk_api_stream_config *config, const dbk_api_source *source,
+                          bool is_pedantic, dbk_api_error *error_out) {
+    daybook_stream_info *info;
+    dbk_api_stream_config of;
+    bool is_mirror = source == config->mirror;
+    if (dbk_js_is_hidden(source->name))
+        return dbk_api_fail(error_out, is_mirror ? DBK_API_ERR_MIRROR_INVALID_STREAM_NAME
+                                                 : DBK_API_ERR_SOURCE_INVALID_STREAM_NAME);
+    daybook_status status = daybook_stream_get_info(call->jetstream->store, source->name, &info, NULL);
+    if (status == DAYBOOK_ENOTFOUND) return true;
+    if (status != DAYBOOK_OK) return dbk_api_fail_status(error_out, status, NULL, DBK_API_ERR_STREAM_CREATE);
+    bool is_fit = read_config(call, info, &of, error_out);
+    if (is_fit && config->max_msg_size > 0 && of.max_msg_size > 0 && config->max_msg_size < of.max_msg_size)
+        is_fit = dbk_api_fail(error_out, is_mirror ? DBK_API_ERR_MIRROR_MAX_MESSAGE_SIZE_TOO_BIG
+                                                   : DBK_API_ERR_SOURCE_MAX_MESSAGE_SIZE_TOO_BIG);
+    if (is_fit && is_mirror && is_pedantic && config->mirror_direct != of.allow_direct)
+        is_fit = dbk_api_fail_with(error_out, DBK_API_ERR_PEDANTIC,
+                                   "origin stream has direct get set, mirror has it disabled");
+    if (is_fit && is_mirror) config->mirror_direct = of.allow_direct;
+    daybook_stream_info_release(call->jetstream->store, info);
+    return is_fit;
+}
+
+static bool fit_to_sources(dbk_js_call *call, dbk_api_stream_config *config, bool is_pedantic,
+                           dbk_api_error *error_out) {
+    const dbk_api_source *sources = config->sources.items;
+    if (config->mirror != NULL && !fit_to_source(call, config, config->mirror, is_pedantic, error_out))
+        return false;
+    for (size_t i = 0; i < config->sources.count; i++)
+        if (!fit_to_source(call, config, &sources[i], is_pedantic, error_out)) return false;
+    return true;
+}
+
 static bool add_stream(dbk_js_call *call, const dbk_api_stream_config *config, dbk_api_error *error_out) {
     daybook_stream_config stored;
     daybook_error cause;
@@ -179,11 +259,16 @@ static bool add_stream(dbk_js_call *call, const dbk_api_stream_config *config, d
 }
 
 static bool update_stream(dbk_js_call *call, const dbk_api_stream_config *config,
-                          const daybook_stream_config *current, dbk_api_error *error_out) {
+                          const dbk_api_stream_config *present, const daybook_stream_config *current,
+                          dbk_api_error *error_out) {
     daybook_stream_config stored;
     daybook_error cause;
     daybook_error_init(&cause);
     if (!dbk_api_stream_config_to_store(config, current, call->arena, &stored, error_out)) return false;
+    // One that was a copy and is one no more: what it holds is its own.
+    if (dbk_api_stream_is_copy(present) && !dbk_api_stream_is_copy(config) &&
+        !begins_with(config->name, "KV_"))
+        stored.flags &= ~(uint32_t)DAYBOOK_STREAM_INTERNAL;
     daybook_status status = daybook_stream_update(call->jetstream->store, &stored, &cause);
     return status == DAYBOOK_OK || fail_store(status, &cause, DBK_API_ERR_STREAM_UPDATE, error_out);
 }
@@ -204,7 +289,8 @@ static bool create_stream(dbk_js_call *call, dbk_api_stream_config *config_out, 
     daybook_stream_info *info;
     if (!read_request(call, &request, error_out) ||
         !dbk_api_stream_config_check(&call->settings.dial, &request.config, &call->settings.stream_limits,
-                                     request.is_pedantic, call->arena, error_out))
+                                     request.is_pedantic, call->arena, error_out) ||
+        !fit_to_sources(call, &request.config, request.is_pedantic, error_out))
         return false;
     *config_out = request.config;
     daybook_status status = daybook_stream_get_info(jetstream->store, request.config.name, &info, NULL);
@@ -245,8 +331,9 @@ static bool change_stream(dbk_js_call *call, dbk_api_stream_config *config_out, 
         dbk_api_stream_config_check_update(&call->settings.dial, &present, &request.config,
                                            &call->settings.stream_limits, request.is_pedantic, call->arena,
                                            error_out) &&
+        fit_to_sources(call, &request.config, request.is_pedantic, error_out) &&
         (request.config.max_bytes <= present.max_bytes || may_reserve(call, &request.config, error_out)) &&
-        update_stream(call, &request.config, &info->config, error_out);
+        update_stream(call, &request.config, &present, &info->config, error_out);
     daybook_stream_info_release(jetstream->store, info);
     *config_out = request.config;
     return is_changed;
@@ -453,9 +540,13 @@ void dbk_js_stream_delete(dbk_js_call *call) {
         dbk_js_call_refuse(call, DBK_API_ERR_NOT_EMPTY_REQUEST);
         return;
     }
+    daybook_stream_info *info = NULL; // its id: how far it copied is forgotten with it
     daybook_status status = dbk_js_is_hidden(name)
                                 ? DAYBOOK_ENOTFOUND
-                                : daybook_stream_remove(call->jetstream->store, name, &cause);
+                                : daybook_stream_get_info(call->jetstream->store, name, &info, &cause);
+    if (status == DAYBOOK_OK) status = daybook_stream_remove(call->jetstream->store, name, &cause);
+    if (status == DAYBOOK_OK) dbk_js_forget_places(call->jetstream, info->stream_id);
+    daybook_stream_info_release(call->jetstream->store, info);
     if (status == DAYBOOK_ENOTFOUND) {
         dbk_js_call_refuse(call, DBK_API_ERR_STREAM_NOT_FOUND);
         return;

@@ -746,15 +746,27 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        TEST(every_field_is_read_and_written),     TEST(fields_are_those_of_the_version),
-        TEST(defaults_are_those_of_nats),          TEST(what_nats_refuses_is_refused_in_its_words),
-        TEST(what_is_too_long_is_refused),         TEST(older_versions_have_other_words),
-        TEST(pedantic_requests_are_not_corrected), TEST(limits_of_the_server_hold),
-        TEST(what_a_server_lacks_is_refused),      TEST(updates_change_what_may_be_changed),
-        TEST(a_stream_is_sealed_for_ever),         TEST(equal_configurations_are_equal),
-        TEST(the_store_keeps_all_of_it),           TEST(what_the_store_says_counts),
-        TEST(settings_of_the_store_alone_stay),    TEST(attributes_of_later_versions_are_read),
-        TEST(levels_follow_what_is_used),          TEST(every_allocation_may_fail),
+        TEST(every_field_is_read_and_written),
+        TEST(fields_are_those_of_the_version),
+        TEST(defaults_are_those_of_nats),
+        TEST(what_nats_refuses_is_refused_in_its_words),
+        TEST(what_is_too_long_is_refused),
+        TEST(older_versions_have_other_words),
+        TEST(pedantic_requests_are_not_corrected),
+        TEST(limits_of_the_server_hold),
+        TEST(what_a_server_lacks_is_refused),
+        TEST(updates_change_what_may_be_changed),
+        TEST(a_stream_is_sealed_for_ever),
+        TEST(equal_configurations_are_equal),
+        TEST(copies_are_marked_in_the_store),
+        TEST(a_mirror_is_promoted_or_stays),
+        TEST(sources_have_names_of_what_they_give),
+        TEST(the_store_keeps_all_of_it),
+        TEST(what_the_store_says_counts),
+        TEST(settings_of_the_store_alone_stay),
+        TEST(attributes_of_later_versions_are_read),
+        TEST(levels_follow_what_is_used),
+        TEST(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
