@@ -385,7 +385,7 @@ static bool copy_subject(const dbk_js_copy *copy, dbk_arena *arena, dbk_slice fr
 
 // A type that is the end of the subject was derived from it, and will be again.
 static bool is_derived(dbk_slice type, dbk_slice subject) {
-    if (type.size >= subject.size) return type.size == subject.size;
+    if (type.size >= subject.size) return dbk_slice_equal(type, subject);
     const char *end = (const char *)subject.data + (subject.size - type.size);
     return end[-1] == '.' && memcmp(end, type.data, type.size) == 0;
 }
@@ -657,7 +657,7 @@ static void run_copy(dbk_job *job) {
         copy->outcome = CAUGHT_UP;
         break;
     case DAYBOOK_ENOSTREAM: // it was removed; the loop will hear of it
-        copy->outcome = IS_GONE;
+        copy->has_begun = false;
         break;
     default:
         copy->outcome = TRY_AGAIN;
@@ -838,6 +838,7 @@ daybook_status dbk_js_set_copies(dbk_js_stream *stream, const dbk_api_stream_con
         if (same != NULL) {
             free_copy(made);
             made = same;
+            start(made); // the stream may have been made anew
         } else {
             made->next_of_all = begun;
             begun = made;
