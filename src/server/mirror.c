@@ -76,7 +76,8 @@ struct dbk_js_copy {
     // The loop's.
     dbk_job job;
     dbk_timer timer;
-    bool is_ended, runs, runs_again;
+    atomic_bool is_ended; // read by its worker: it stores no more
+    bool runs, runs_again;
     dbk_job woken;
     atomic_bool is_woken; // that job is under way
     // The worker's.
@@ -566,6 +567,7 @@ static daybook_status copy_from(dbk_js_copy *copy, daybook_cursor *cursor, batch
             status = daybook_cursor_next(cursor, 0, &event, error);
             if (status == DAYBOOK_OK) status = take_event(copy, of, &event);
         }
+        if (atomic_load(&copy->is_ended)) return DAYBOOK_OK; // another goes on, or nobody
         if (status == DAYBOOK_OK || status == DAYBOOK_END) {
             daybook_status stored = append_batch(copy, of, error);
             if (stored != DAYBOOK_OK) return stored;
@@ -704,7 +706,7 @@ static void ran(dbk_job *job) {
     dbk_jetstream *jetstream = copy->stream->jetstream;
     bool runs_again = copy->runs_again;
     copy->runs = copy->runs_again = false;
-    if (copy->is_ended) {
+    if (atomic_load(&copy->is_ended)) {
         end_idle(copy);
     } else if (!atomic_load(&jetstream->is_stopping)) {
         if (copy->outcome == HAS_MORE || (runs_again && copy->outcome != TRY_AGAIN)) {
@@ -730,7 +732,7 @@ static void wake(void *context) {
 static void woken(dbk_job *job) {
     dbk_js_copy *copy = DBK_OWNER(job, dbk_js_copy, woken);
     atomic_store(&copy->is_woken, false);
-    if (!copy->is_ended) {
+    if (!atomic_load(&copy->is_ended)) {
         if (!atomic_load(&copy->stream->jetstream->is_stopping)) start(copy);
     } else if (!copy->runs) {
         free_copy(copy);
@@ -766,7 +768,7 @@ static void end_copy(dbk_js_copy *copy) {
         jetstream->first_copy = copy->next_of_all;
     }
     if (copy->next_of_all != NULL) copy->next_of_all->previous_of_all = copy->previous_of_all;
-    copy->is_ended = true;
+    atomic_store(&copy->is_ended, true);
     dbk_server_stop_timer(jetstream->server, &copy->timer);
     if (!copy->runs) end_idle(copy);
 }
