@@ -199,7 +199,14 @@ bool dbk_expiry_may_be_due(dbk_source *source, int64_t now_ns) {
     if (source->segment == NULL) return source->memtable != NULL;
     uint64_t next = atomic_load_explicit(&source->expiry.next_second, memory_order_acquire);
     if (next == 0) {
-        if (find_lowest(source, NULL) != DAYBOOK_OK) return true; // events say it themselves
+        int64_t in_vain_ns = atomic_load(&source->expiry.in_vain_ns);
+        // (Not where the clock was set back behind that.)
+        if (in_vain_ns > 0 && now_ns >= in_vain_ns && now_ns - in_vain_ns < RETRY_S * DBK_SECOND_NS)
+            return true;
+        if (find_lowest(source, NULL) != DAYBOOK_OK) {
+            atomic_store(&source->expiry.in_vain_ns, now_ns);
+            return true; // events say it themselves
+        }
         next = atomic_load_explicit(&source->expiry.next_second, memory_order_acquire);
     }
     // It ends within the second before.
@@ -456,7 +463,7 @@ static bool is_current(const round *of) {
 
 static daybook_status expire_source(round *of, dbk_source *source, daybook_error *error) {
     if (source->damage != NULL) return DAYBOOK_OK;
-    if (of->now_ns < source->expiry.retry_ns) return DAYBOOK_OK;
+    if (of->began_ns < source->expiry.retry_ns) return DAYBOOK_OK;
     daybook_error detail;
     daybook_error_init(&detail);
     daybook_status status = DAYBOOK_OK;
@@ -472,7 +479,7 @@ static daybook_status expire_source(round *of, dbk_source *source, daybook_error
         if (status != DAYBOOK_OK && error != NULL) *error = detail;
         return status;
     }
-    source->expiry.retry_ns = of->now_ns + RETRY_S * DBK_SECOND_NS;
+    source->expiry.retry_ns = of->began_ns + RETRY_S * DBK_SECOND_NS;
     dbk_store_log(of->store, DAYBOOK_LOG_WARNING, "what has expired cannot be removed, but is hidden: %s",
                   detail.message);
     return DAYBOOK_OK;

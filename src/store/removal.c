@@ -523,9 +523,10 @@ static daybook_status remove_aged(aging *of, size_t count_max, bool *is_more_out
     dbk_stream *stream = of->removed.stream;
     daybook_query query;
     daybook_query_init(&query);
-    query.position_from = stream->aged_position;
-    of->aged_position = stream->aged_position;
-    of->goes_by_mark = atomic_load(&stream->first_position) >= stream->aged_position;
+    uint64_t aged_position = atomic_load(&stream->aged_position);
+    query.position_from = aged_position;
+    of->aged_position = aged_position;
+    of->goes_by_mark = atomic_load(&stream->first_position) >= aged_position;
     daybook_cursor *cursor;
     DBK_TRY(dbk_cursor_open(of->removed.store, &query, stream, &cursor, error));
     daybook_recorded_event unused;
@@ -544,9 +545,8 @@ static daybook_status remove_aged(aging *of, size_t count_max, bool *is_more_out
     DBK_TRY(trim_now(&of->removed, error));
     dbk_consumers_drop_events(of->removed.store, stream, &of->removed.seqs);
     if (of->has_stayed) *next_ns_out = of->now_ns;
-    *is_more_out = count == count_max &&
-                   (of->removed.removed_count > 0 || of->aged_position > stream->aged_position);
-    stream->aged_position = of->aged_position;
+    *is_more_out = count == count_max && (of->removed.removed_count > 0 || of->aged_position > aged_position);
+    atomic_store(&stream->aged_position, of->aged_position);
     return DAYBOOK_OK;
 }
 

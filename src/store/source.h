@@ -31,7 +31,10 @@ typedef struct dbk_dead_set {
 typedef struct dbk_expiry {
     // Segments: the lowest second in which something may be due; 0: not known yet. Never too high
     atomic_uint_fast64_t next_second;
-    int64_t retry_ns; // an index that could not be read is not asked before; under store->expiry_lock
+    int64_t retry_ns; // monotonic: what could not be read is not asked for before; under store->expiry_lock
+    // By the time for expiry: when a reader looked for the lowest second in vain, and none does for a
+    // minute; 0: none did
+    atomic_int_fast64_t in_vain_ns;
     // Memory tables: a heap by second of what was inserted up to seen_end.
     pthread_mutex_t lock;
     struct dbk_due *items; // this and what follows guarded by lock

@@ -36,8 +36,9 @@ typedef struct dbk_stream {
     atomic_uint_fast64_t byte_count;
     atomic_uint_fast64_t published_seq; // last durable seq
     atomic_int_fast64_t last_recorded_ns;
-    // Of a stream that allows times to live: what lies below and has aged is removed, or never goes. Under trim_lock
-    uint64_t aged_position;
+    // Of a stream that allows times to live: what lies below has aged, and is removed or never goes. It rises behind
+    // the removal, under trim_lock; who reads it first and then what is removed, without, is right
+    atomic_uint_fast64_t aged_position;
     atomic_int_fast64_t
         age_retry_ns; // monotonic: what has aged could not be read, and is not asked for before
     bool

@@ -332,6 +332,91 @@ static void age_passes_over_what_never_goes(void **state) {
     assert_int_equal(count_matching(at->store, "s.>"), 1);
 }
 
+static daybook_status append_behind(fixture *at, const char *subject, uint64_t seq) {
+    daybook_condition condition;
+    daybook_condition_init(&condition, DAYBOOK_EXPECT_SUBJECT_SEQ);
+    condition.stream = daybook_text("S");
+    condition.filter = daybook_text(subject);
+    condition.expected = seq;
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.conditions = &condition;
+    options.condition_count = 1;
+    daybook_event event;
+    daybook_event_init(&event);
+    event.subject = daybook_text("s.other");
+    return daybook_append(at->store, &event, 1, &options, NULL, NULL);
+}
+
+static uint64_t segment_reads(fixture *at) {
+    return dbk_sim_count(at->sim, DBK_SIM_READ, ".dbs").calls;
+}
+
+static void forget_segments(daybook_store *store) {
+    dbk_view *view = dbk_store_get_view(store);
+    for (size_t i = 0; i < view->segment_count; i++)
+        dbk_cache_forget(store->cache, dbk_segment_get_summary(view->sources[i]->segment)->segment_id);
+    dbk_view_unref(view);
+}
+
+// What is left of a segment that has aged never goes: conditions ask the index alone again, and read no block.
+static void what_never_goes_is_found_by_the_index(void **state) {
+    fixture *at = *state;
+    daybook_stream_config config = plain();
+    config.max_age_ns = 10 * DBK_SECOND_NS;
+    configure(at, config, true);
+    (void)append(at, "s.a", 0);
+    uint64_t seq = append(at, "s.never", DAYBOOK_TTL_NEVER);
+    (void)append(at, "s.b", 0);
+    assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    for (int has_aged = 0; has_aged < 2; has_aged++) {
+        if (has_aged) pass(at, 20);
+        uint64_t reads[2]; // before and behind the removal
+        for (int i = 0; i < 2; i++) {
+            if (i == 1) maintain(at->store);
+            forget_segments(at->store);
+            assert_int_equal(append_behind(at, "s.never", seq), DAYBOOK_OK);
+            uint64_t before = segment_reads(at);
+            assert_int_equal(count_matching(at->store, "s.never"), 1);
+            reads[i] = segment_reads(at) - before; // the block, unless the condition had to read it
+        }
+        assert_true(reads[1] > 0);
+        assert_int_equal(reads[0] == 0, has_aged);
+        assert_int_equal(append_behind(at, "s.b", 0), has_aged ? DAYBOOK_OK : DAYBOOK_ECONFLICT);
+    }
+    assert_int_equal(info_of(at->store).first_seq, seq);
+}
+
+// An index that does not say what is due is asked once a minute, not with every condition and listing.
+static void an_unreadable_index_is_asked_seldom(void **state) {
+    fixture *at = *state;
+    configure(at, plain(), true);
+    (void)append(at, "s.a", 1000000);
+    assert_int_equal(daybook_flush(at->store, NULL), DAYBOOK_OK);
+    assert_int_equal(daybook_close(at->store, NULL), DAYBOOK_OK);
+    at->store = open_store(at, 0);
+    forget_segments(at->store);
+    dbk_sim_fault fault = {
+        .kind = DBK_SIM_READ, .suffix = ".dbs", .nth = 1, .is_forever = true, .error = EIO};
+    assert_int_equal(dbk_sim_fail(at->sim, &fault), DAYBOOK_OK);
+    dbk_view *view = dbk_store_get_view(at->store);
+    dbk_source *source = view->sources[0];
+    atomic_store(&source->expiry.next_second, 0); // opening asked, too
+    int64_t now_ns = at->vfs->clock_real_ns(at->vfs);
+    for (int minute = 0; minute < 3; minute++, now_ns += 61 * DBK_SECOND_NS) {
+        uint64_t before = segment_reads(at);
+        assert_true(dbk_expiry_may_be_due(source, now_ns));
+        uint64_t asked = segment_reads(at);
+        assert_true(asked > before);
+        for (int i = 0; i < 10; i++) assert_true(dbk_expiry_may_be_due(source, now_ns + i * DBK_SECOND_NS));
+        assert_int_equal(segment_reads(at), asked);
+    }
+    dbk_sim_clear_faults(at->sim);
+    assert_true(dbk_expiry_may_be_due(source, now_ns - 10 * DBK_SECOND_NS));
+    assert_false(dbk_expiry_may_be_due(source, now_ns));
+    dbk_view_unref(view);
+}
+
 static bool last_is_marker(fixture *at, const char *subject, const char *ttl) {
     daybook_slice text = daybook_text(subject);
     daybook_query query;
@@ -759,13 +844,6 @@ static void begin_on_device(fixture *at, warnings *counted) {
     at->store = open_store(at, 0);
 }
 
-static void forget_segments(daybook_store *store) {
-    dbk_view *view = dbk_store_get_view(store);
-    for (size_t i = 0; i < view->segment_count; i++)
-        dbk_cache_forget(store->cache, dbk_segment_get_summary(view->sources[i]->segment)->segment_id);
-    dbk_view_unref(view);
-}
-
 // Background work, as long as it lasts: merging may say that it cannot read, the round may not.
 static void pass_rounds(fixture *at, int seconds) {
     for (int i = 0; i < seconds; i++) {
@@ -916,6 +994,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(last_per_subject_gives_the_one_before, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_where_the_stream_allows_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(age_passes_over_what_never_goes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_never_goes_is_found_by_the_index, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_unreadable_index_is_asked_seldom, set_up, tear_down),
         cmocka_unit_test_setup_teardown(markers_take_the_place_of_the_last, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_expired_one_waits_for_its_marker, set_up, tear_down),
         cmocka_unit_test_setup_teardown(markers_do_not_hurry_rounds, set_up, tear_down),
