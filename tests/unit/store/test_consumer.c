@@ -1402,14 +1402,18 @@ static void pending_is_exact(void **state) {
 
 // ---- Resetting --------------------------------------------------------------------------------------------
 
-static uint64_t reset_to(fixture *at, const char *name, uint64_t seq) {
+static uint64_t reset_telling(fixture *at, const char *name, uint64_t seq, uint64_t *number_out) {
     uint64_t begins_at = 0;
     daybook_error error;
     daybook_error_init(&error);
-    if (daybook_consumer_reset(at->store, daybook_text("S"), daybook_text(name), seq, &begins_at, NULL,
+    if (daybook_consumer_reset(at->store, daybook_text("S"), daybook_text(name), seq, &begins_at, number_out,
                                &error) != DAYBOOK_OK)
         fail_msg("%s", error.message);
     return begins_at;
+}
+
+static uint64_t reset_to(fixture *at, const char *name, uint64_t seq) {
+    return reset_telling(at, name, seq, NULL);
 }
 
 static void a_reset_takes_it_back_and_forward(void **state) {
@@ -1497,7 +1501,16 @@ typedef struct worker {
     daybook_store *store;
     atomic_bool *stop;
     bool appends;
+    uint64_t *given; // by number of delivery: what all were given, 0: nothing
 } worker;
+
+enum { GIVEN_MAX = 100000 };
+
+static bool note_given(const worker *of, const daybook_message *message) {
+    if (message->delivery >= GIVEN_MAX || of->given[message->delivery] != 0) return false;
+    of->given[message->delivery] = message->event.seq; // nobody else has this number
+    return true;
+}
 
 static void *work_beside(void *context) {
     const worker *of = context;
@@ -1511,8 +1524,10 @@ static void *work_beside(void *context) {
         options.timeout_ms = 5;
         daybook_batch *batch;
         daybook_status status = daybook_consumer_fetch(consumer, &options, &batch, NULL);
+        bool is_new = true;
         for (size_t i = 0; status == DAYBOOK_OK && i < batch->count; i++) {
             const daybook_append_ack ack = {sizeof ack, consumer, batch->messages[i].event.seq};
+            is_new = is_new && note_given(of, &batch->messages[i]);
             daybook_append_options with;
             daybook_append_options_init(&with);
             with.acks = &ack;
@@ -1527,9 +1542,20 @@ static void *work_beside(void *context) {
                 (void)daybook_consumer_ack(consumer, ack.seq, i % 2 ? DAYBOOK_ACK_CONFIRMED : 0, NULL);
         }
         if (status == DAYBOOK_OK) daybook_batch_release(batch);
+        if (!is_new) return context;
     }
     daybook_consumer_close(consumer);
     return NULL;
+}
+
+// What the workers were given between two resets: all from where the first began, each once and in order, in the order of
+// the numbers. `last`: the number of the last delivery before the next reset.
+static void check_given(const uint64_t *given, uint64_t seq, uint64_t number, uint64_t last) {
+    for (uint64_t at = number + 1; at <= last; at++, seq++) {
+        if (given[at] != seq)
+            fail_msg("delivery %llu is of seq %llu, not %llu", (unsigned long long)at,
+                     (unsigned long long)given[at], (unsigned long long)seq);
+    }
 }
 
 static void resets_beside_workers_lose_nothing(void **state) {
@@ -1542,20 +1568,32 @@ static void resets_beside_workers_lose_nothing(void **state) {
     daybook_consumer *consumer = add(&at, &config);
     for (int i = 0; i < 50; i++) (void)append(&at, "s.1.x");
     atomic_bool stop = false;
+    uint64_t *given = calloc(GIVEN_MAX, sizeof *given);
+    assert_non_null(given);
     worker workers[3];
     pthread_t threads[3];
     for (int i = 0; i < 3; i++) {
-        workers[i] = (worker){at.store, &stop, i == 0};
+        workers[i] = (worker){at.store, &stop, i == 0, given};
         assert_int_equal(pthread_create(&threads[i], NULL, work_beside, &workers[i]), 0);
     }
-    for (uint64_t i = 0; i < 60; i++) (void)reset_to(&at, "c", i % 7 * 8);
+    enum { RESETS = 60 };
+    uint64_t begins[RESETS], numbers[RESETS + 1];
+    for (uint64_t i = 0; i < RESETS; i++) {
+        begins[i] = reset_telling(&at, "c", i % 7 * 8, &numbers[i]);
+        const struct timespec pause = {.tv_nsec = 1000000};
+        (void)nanosleep(&pause, NULL);
+    }
     atomic_store(&stop, true);
     for (int i = 0; i < 3; i++) {
         void *failed;
         assert_int_equal(pthread_join(threads[i], &failed), 0);
         assert_null(failed);
     }
-    assert_int_equal(reset_to(&at, "c", 40), 40);
+    assert_int_equal(reset_telling(&at, "c", 40, &numbers[RESETS]), 40);
+    check_given(given, 1, 0, numbers[0]);
+    for (uint64_t i = 0; i < RESETS; i++) check_given(given, begins[i], numbers[i], numbers[i + 1]);
+    assert_true(numbers[RESETS] > RESETS); // they were given something in between
+    free(given);
     assert_string_equal(fetched(consumer, 99), "40 41 42 43 44 45 46 47 48 49 50");
     assert_int_equal(info_of(&at, "c").ack_pending_count, 11);
     daybook_consumer_close(consumer);
