@@ -98,14 +98,7 @@ static int begin_signals(void) {
 
 // 0 or errno. Waits for room: the server always takes messages.
 static int say(call *said, int type, unsigned channel, uint32_t number, const void *data, size_t size) {
-    unsigned char head[CLI_SERVED_HEAD_SIZE];
-    cli_served_put_head(head, type, channel, number);
-    struct iovec parts[2] = {{head, sizeof head}, {(void *)(uintptr_t)data, size}};
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = size == 0 ? 1 : 2};
-    ssize_t sent;
-    do sent = sendmsg(said->control, &message, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    return sent < 0 ? errno : 0;
+    return cli_served_send(said->control, type, channel, number, data, size, 0);
 }
 
 // 1 with a message; 0: the server is gone; -1: it makes no sense.

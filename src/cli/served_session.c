@@ -18,6 +18,7 @@
 // A caller that is gone, or the end of the server, fails what the command waits for and calls its
 // interrupt. The command then ends by its own ways. It is never killed: the store is this process's.
 #include "cli/served_session.h"
+#include "cli/served_socket.h"
 
 #include "cli/cli.h"
 #include "cli/progress.h"
@@ -81,25 +82,10 @@ struct cli_session {
     input_channel channels[CLI_SERVED_CHANNELS_MAX];
 };
 
-// --- Messages --------------------------------------------------------------------------------------------
-
-// 0 or errno.
-static int send_message(int control, int type, unsigned channel, uint32_t number, const void *data,
-                        size_t size, int flags) {
-    unsigned char head[CLI_SERVED_HEAD_SIZE];
-    cli_served_put_head(head, type, channel, number);
-    struct iovec parts[2] = {{head, sizeof head}, {(void *)(uintptr_t)data, size}};
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = size == 0 ? 1 : 2};
-    ssize_t sent;
-    do sent = sendmsg(control, &message, MSG_NOSIGNAL | flags);
-    while (sent < 0 && errno == EINTR);
-    return sent < 0 ? errno : 0;
-}
-
 // --- The command's threads -------------------------------------------------------------------------------
 
 static int write_part(cli_session *session, int type, const void *data, size_t size, int is_last) {
-    return send_message(session->control, type, is_last ? 1 : 0, 0, data, size, 0) == 0 ? 0 : EPIPE;
+    return cli_served_send(session->control, type, is_last ? 1 : 0, 0, data, size, 0) == 0 ? 0 : EPIPE;
 }
 
 // Until the caller has answered.
@@ -190,8 +176,8 @@ int cli_session_open(cli_session *session, int source, const char *path, cli_inp
     if (number < 0) return EMFILE;
     input_channel *input = &session->channels[number];
     input_out->channel = (unsigned)number;
-    int failed = send_message(session->control, CLI_SERVED_OPEN, input_out->channel, (uint32_t)source, path,
-                              path_size, 0);
+    int failed = cli_served_send(session->control, CLI_SERVED_OPEN, input_out->channel, (uint32_t)source,
+                                 path, path_size, 0);
     (void)pthread_mutex_lock(&session->lock);
     if (failed == 0) failed = await_opened(session, input);
     if (failed == 0) failed = make_pair(input, &input_out->descriptor);
@@ -206,8 +192,8 @@ int cli_session_open(cli_session *session, int source, const char *path, cli_inp
     (void)pthread_mutex_unlock(&session->lock);
     // A caller that is gone is noticed by the listener, which closes the input.
     if (failed == 0)
-        (void)send_message(session->control, CLI_SERVED_WANT, input_out->channel, CLI_SERVED_DATA_MAX, NULL,
-                           0, 0);
+        (void)cli_served_send(session->control, CLI_SERVED_WANT, input_out->channel, CLI_SERVED_DATA_MAX,
+                              NULL, 0, 0);
     return failed;
 }
 
@@ -217,7 +203,7 @@ void cli_session_close(cli_session *session, unsigned number) {
     if (input->end >= 0) (void)close(input->end);
     input->end = -1;
     (void)pthread_mutex_unlock(&session->lock);
-    (void)send_message(session->control, CLI_SERVED_CLOSE, number, 0, NULL, 0, 0);
+    (void)cli_served_send(session->control, CLI_SERVED_CLOSE, number, 0, NULL, 0, 0);
     // Only now may the number be used again: what the caller says of it comes before what it says of the next.
     (void)pthread_mutex_lock(&session->lock);
     input->state = CHANNEL_FREE;
@@ -251,7 +237,7 @@ void cli_session_prepare(cli_session *session) {
     (void)pthread_mutex_lock(&session->lock);
     session->is_prepared = 1;
     (void)pthread_mutex_unlock(&session->lock);
-    (void)send_message(session->control, CLI_SERVED_PREPARED, 0, 0, NULL, 0, 0);
+    (void)cli_served_send(session->control, CLI_SERVED_PREPARED, 0, 0, NULL, 0, 0);
 }
 
 // The lock is held.
@@ -317,8 +303,8 @@ static void *run_session(void *of_session) {
     int was_stopped = session->was_stopped || (atomic_load(&session->is_stopping) && status != CLI_FINE);
     (void)pthread_mutex_unlock(&session->lock);
     // Whether it arrives or not, the command is over.
-    (void)send_message(session->control, CLI_SERVED_RESULT, was_stopped ? 1 : 0, (uint32_t)status, NULL, 0,
-                       0);
+    (void)cli_served_send(session->control, CLI_SERVED_RESULT, was_stopped ? 1 : 0, (uint32_t)status, NULL, 0,
+                          0);
     int wake = session->wake;
     atomic_store(&session->phase, CLI_SESSION_DONE);
     while (write(wake, "", 1) < 0 && errno == EINTR) continue; // full: the listener is awake already
@@ -406,8 +392,8 @@ static void fill_input(cli_session *session, unsigned number) {
     if (input->is_ending) {
         end_input(input, input->failed_errno == 0);
     } else if (input->owes_want) {
-        int failed = send_message(session->control, CLI_SERVED_WANT, number, CLI_SERVED_DATA_MAX, NULL, 0,
-                                  MSG_DONTWAIT);
+        int failed = cli_served_send(session->control, CLI_SERVED_WANT, number, CLI_SERVED_DATA_MAX, NULL, 0,
+                                     MSG_DONTWAIT);
         if (failed == EAGAIN || failed == EWOULDBLOCK) return; // when there is room
         input->owes_want = 0;
         input->is_wanted = 1;
@@ -438,12 +424,13 @@ static int take_hello(cli_session *session, const cli_served_message *message,
                                                                : admit(context, &session->hello);
     if (refusal != 0) {
         const char *version = daybook_version();
-        (void)send_message(session->control, CLI_SERVED_REFUSED, 0, (uint32_t)refusal, version,
-                           strlen(version), MSG_DONTWAIT);
+        (void)cli_served_send(session->control, CLI_SERVED_REFUSED, 0, (uint32_t)refusal, version,
+                              strlen(version), MSG_DONTWAIT);
         return 1;
     }
     atomic_store(&session->phase, CLI_SESSION_LISTENING);
-    return send_message(session->control, CLI_SERVED_WELCOME, 0, (uint32_t)getpid(), NULL, 0, MSG_DONTWAIT);
+    return cli_served_send(session->control, CLI_SERVED_WELCOME, 0, (uint32_t)getpid(), NULL, 0,
+                           MSG_DONTWAIT);
 }
 
 static int take_arguments(cli_session *session, const cli_served_message *message) {

@@ -17,8 +17,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "cli/served_protocol.h"
 
 #define NAME "commands"
 
@@ -108,4 +111,16 @@ int cli_served_accept(int listener) {
     int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     if (connection < 0 || is_user(connection, may_call)) return connection;
     return fail(connection, EACCES);
+}
+
+int cli_served_send(int connection, int type, unsigned channel, uint32_t number, const void *data,
+                    size_t size, int flags) {
+    unsigned char head[CLI_SERVED_HEAD_SIZE];
+    cli_served_put_head(head, type, channel, number);
+    struct iovec parts[2] = {{head, sizeof head}, {(void *)(uintptr_t)data, size}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = size == 0 ? 1 : 2};
+    ssize_t sent;
+    do sent = sendmsg(connection, &message, MSG_NOSIGNAL | flags);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? errno : 0;
 }

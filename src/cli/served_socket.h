@@ -5,7 +5,8 @@
 #ifndef CLI_SERVED_SOCKET_H
 #define CLI_SERVED_SOCKET_H
 
-#include <sys/types.h>
+#include <stddef.h>
+#include <stdint.h>
 
 // A listening socket in `directory`, in place of one that a dead server left. The caller holds the store's lock, so
 // that no other server is behind the name. The descriptor, or -1 with errno (EEXIST: the name is something else).
@@ -17,5 +18,8 @@ void cli_served_unlink(const char *directory);
 int cli_served_connect(const char *directory);
 // The next caller, of the server's user or root; -1 with errno (EAGAIN: none now).
 int cli_served_accept(int listener);
+// A message, with `flags` of sendmsg. 0 or errno (EAGAIN: no room, where they say not to wait for it).
+int cli_served_send(int connection, int type, unsigned channel, uint32_t number, const void *data,
+                    size_t size, int flags);
 
 #endif
