@@ -170,28 +170,27 @@ static int check_text(cli_context *context, const char *what, const char *text) 
     return cli_fail(context, DAYBOOK_EINVALID, "no %s: the argument is empty; give one", what);
 }
 
-int cli_run_why(cli_context *context) {
+typedef int (*shower)(void *context, unsigned depth, const daybook_recorded_event *event);
+
+static int run_causes(cli_context *context, const char *what, shower show,
+                      daybook_status (*follow)(daybook_engine *engine, daybook_slice reference, shower visit,
+                                               void *context, daybook_error *error)) {
     daybook_error error;
     daybook_error_init(&error);
-    int status = check_text(context, "event", context->positionals[0]);
+    int status = check_text(context, what, context->positionals[0]);
     if (status == CLI_FINE) status = cli_open_store(context, CLI_READ);
     if (status != CLI_FINE) return status;
     daybook_status found =
-        daybook_why(cli_engine(context), daybook_text(context->positionals[0]), show_cause, context, &error);
+        follow(cli_engine(context), daybook_text(context->positionals[0]), show, context, &error);
     return found == DAYBOOK_OK || context->out->failed_errno != 0
                ? CLI_FINE
                : cli_fail_error(context, found, &error, NULL);
 }
 
+int cli_run_why(cli_context *context) {
+    return run_causes(context, "event", show_cause, daybook_why);
+}
+
 int cli_run_trace(cli_context *context) {
-    daybook_error error;
-    daybook_error_init(&error);
-    int status = check_text(context, "correlation", context->positionals[0]);
-    if (status == CLI_FINE) status = cli_open_store(context, CLI_READ);
-    if (status != CLI_FINE) return status;
-    daybook_status found = daybook_trace(cli_engine(context), daybook_text(context->positionals[0]),
-                                         show_event, context, &error);
-    return found == DAYBOOK_OK || context->out->failed_errno != 0
-               ? CLI_FINE
-               : cli_fail_error(context, found, &error, NULL);
+    return run_causes(context, "correlation", show_event, daybook_trace);
 }
