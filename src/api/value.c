@@ -120,14 +120,6 @@ static bool is_never(dbk_slice text) {
     return true;
 }
 
-static bool has_digits_only(dbk_slice text) {
-    const char *at = text.data;
-    for (size_t i = 0; i < text.size; i++) {
-        if (at[i] < '0' || at[i] > '9') return false;
-    }
-    return text.size > 0;
-}
-
 bool dbk_api_parse_ttl(dbk_slice text, int64_t *ttl_ns_out) {
     const uint64_t seconds_max = (uint64_t)(INT64_MAX / DBK_SECOND_NS);
     int64_t duration_ns;
@@ -142,7 +134,7 @@ bool dbk_api_parse_ttl(dbk_slice text, int64_t *ttl_ns_out) {
         return true;
     }
     if (!dbk_decimal_parse(text, &seconds)) {
-        if (!has_digits_only(text)) return false;
+        if (!dbk_is_decimal(text)) return false;
         seconds = seconds_max; // more than there are
     }
     *ttl_ns_out = (int64_t)(seconds < seconds_max ? seconds : seconds_max) * DBK_SECOND_NS;

@@ -74,6 +74,14 @@ bool dbk_decimal_parse(dbk_slice text, uint64_t *number_out) {
     return true;
 }
 
+bool dbk_is_decimal(dbk_slice text) {
+    const char *bytes = text.data;
+    for (size_t i = 0; i < text.size; i++) {
+        if (!is_digit(bytes[i])) return false;
+    }
+    return text.size > 0;
+}
+
 // A sum that may be up to 2^63 with its sign. False: it does not fit.
 static bool apply_sign(uint64_t sum, bool is_negative, int64_t *number_out) {
     if (sum > (uint64_t)INT64_MAX + is_negative) return false;

@@ -22,7 +22,9 @@ void dbk_decimal_append_signed(dbk_buf *out, int64_t number);
 /// 1 or more digits and nothing else, up to 2^64 - 1; leading zeros are fine. false: it is none, number_out
 /// is untouched.
 bool dbk_decimal_parse(dbk_slice text, uint64_t *number_out);
-/// The same with or without a '-' in front, from -2^63 to 2^63 - 1.
+/// 1 or more digits and nothing else, of whatever size the number is.
+bool dbk_is_decimal(dbk_slice text);
+/// dbk_decimal_parse with or without a '-' in front, from -2^63 to 2^63 - 1.
 bool dbk_decimal_parse_signed(dbk_slice text, int64_t *number_out);
 
 /// A number of which a negative one says as much as none.

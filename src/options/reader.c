@@ -165,14 +165,6 @@ daybook_status dbk_option_take_texts(dbk_option_reader *reader, const dbk_config
     return DAYBOOK_OK;
 }
 
-static bool is_all_digits(dbk_slice text) {
-    const char *bytes = text.data;
-    for (size_t i = 0; i < text.size; i++) {
-        if (bytes[i] < '0' || bytes[i] > '9') return false;
-    }
-    return text.size > 0;
-}
-
 // Seconds as a number. A unit behind it makes it something else: 5m is five million here.
 static daybook_status take_seconds(dbk_option_reader *reader, const dbk_config_entry *entry,
                                    bool seconds_are_fine, int64_t *nanoseconds_out) {
@@ -187,7 +179,7 @@ static daybook_status take_seconds(dbk_option_reader *reader, const dbk_config_e
     }
     if (value->kind != DBK_CONFIG_INTEGER)
         return dbk_option_fail_kind(reader, entry, "give a duration such as \"2s\" or \"1m30s\"");
-    if (!is_all_digits(value->text))
+    if (!dbk_is_decimal(value->text))
         return dbk_option_fail(
             reader, &entry->place, DAYBOOK_EINVALID,
             "%s is the number %lld, not a duration; write it in quotes, \"%s\", if that is meant", key,
@@ -218,7 +210,7 @@ static bool parse_size_text(dbk_slice text, int64_t *size_out) {
     const char *letter = text.size < 2 ? NULL : strchr(letters, bytes[text.size - 1]);
     if (letter == NULL || *letter == '\0') return dbk_config_parse_integer(text, size_out);
     dbk_slice digits = daybook_bytes(text.data, text.size - 1);
-    if (!is_all_digits(digits) || !dbk_config_parse_integer(digits, size_out)) return false;
+    if (!dbk_is_decimal(digits) || !dbk_config_parse_integer(digits, size_out)) return false;
     return !__builtin_mul_overflow(*size_out, INT64_C(1) << (10 * (letter - letters + 1)), size_out);
 }
 
