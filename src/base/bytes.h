@@ -37,6 +37,13 @@ static inline void dbk_put_u64(void *data, uint64_t value) {
 
 enum { DBK_VARINT_SIZE_MAX = 10 };
 /// Writes 1 to 10 bytes, returns how many.
+/// A copy of its bytes at *at, which goes behind them.
+static inline dbk_slice dbk_slice_put(uint8_t **at, dbk_slice slice) {
+    dbk_slice copy = {*at, slice.size};
+    if (slice.size > 0) memcpy(*at, slice.data, slice.size);
+    *at += slice.size;
+    return copy;
+}
 size_t dbk_put_varint(void *data, uint64_t value);
 size_t dbk_varint_size(uint64_t value);
 static inline uint64_t dbk_zigzag(int64_t value) {

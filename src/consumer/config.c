@@ -129,13 +129,6 @@ daybook_status dbk_consumer_config_validate(const daybook_consumer_config *confi
 
 // ---- Copies -----------------------------------------------------------------------------------------------
 
-static dbk_slice copy_slice(uint8_t **at, dbk_slice slice) {
-    dbk_slice copy = {*at, slice.size};
-    if (slice.size > 0) memcpy(*at, slice.data, slice.size);
-    *at += slice.size;
-    return copy;
-}
-
 daybook_consumer_config *dbk_consumer_config_copy(const daybook_allocator *allocator,
                                                   const daybook_consumer_config *config) {
     size_t size = sizeof *config + config->filter_count * sizeof(dbk_slice) +
@@ -150,12 +143,12 @@ daybook_consumer_config *dbk_consumer_config_copy(const daybook_allocator *alloc
     int64_t *backoff_ns = (int64_t *)(void *)(filters + config->filter_count);
     uint8_t *at = (uint8_t *)(backoff_ns + config->backoff_count);
     for (size_t i = 0; i < config->backoff_count; i++) backoff_ns[i] = config->backoff_ns[i];
-    for (size_t i = 0; i < config->filter_count; i++) filters[i] = copy_slice(&at, config->filters[i]);
+    for (size_t i = 0; i < config->filter_count; i++) filters[i] = dbk_slice_put(&at, config->filters[i]);
     copy->filters = filters;
     copy->backoff_ns = backoff_ns;
-    copy->name = copy_slice(&at, config->name);
-    copy->description = copy_slice(&at, config->description);
-    copy->attributes = copy_slice(&at, config->attributes);
+    copy->name = dbk_slice_put(&at, config->name);
+    copy->description = dbk_slice_put(&at, config->description);
+    copy->attributes = dbk_slice_put(&at, config->attributes);
     return copy;
 }
 

@@ -186,13 +186,6 @@ daybook_status dbk_stream_config_validate(const daybook_stream_config *config, d
 
 // ---- Configuration values ---------------------------------------------------------------------------------
 
-static dbk_slice copy_slice(uint8_t **at, dbk_slice slice) {
-    dbk_slice copy = {*at, slice.size};
-    if (slice.size > 0) memcpy(*at, slice.data, slice.size);
-    *at += slice.size;
-    return copy;
-}
-
 size_t dbk_stream_config_room(const daybook_stream_config *config) {
     size_t size = config->subject_count * sizeof(dbk_slice) + config->name.size + config->description.size +
                   config->attributes.size;
@@ -206,11 +199,11 @@ void dbk_stream_config_copy(const daybook_stream_config *config, void *room,
     uint8_t *at = (uint8_t *)(subjects + config->subject_count);
     *copy_out = *config;
     copy_out->size = sizeof *copy_out;
-    for (size_t i = 0; i < config->subject_count; i++) subjects[i] = copy_slice(&at, config->subjects[i]);
+    for (size_t i = 0; i < config->subject_count; i++) subjects[i] = dbk_slice_put(&at, config->subjects[i]);
     copy_out->subjects = subjects;
-    copy_out->name = copy_slice(&at, config->name);
-    copy_out->description = copy_slice(&at, config->description);
-    copy_out->attributes = copy_slice(&at, config->attributes);
+    copy_out->name = dbk_slice_put(&at, config->name);
+    copy_out->description = dbk_slice_put(&at, config->description);
+    copy_out->attributes = dbk_slice_put(&at, config->attributes);
 }
 
 // One allocation that holds the structure, the array of subjects and all texts.
