@@ -211,10 +211,7 @@ static void tell_log(const dbk_js_publish *publish, daybook_status status, const
     dbk_jetstream *jetstream = publish->stream->jetstream;
     if (!is_of_system(status)) return;
     int64_t now_ns = jetstream->server->vfs->clock_monotonic_ns(jetstream->server->vfs);
-    int64_t next_ns = atomic_load(&jetstream->complain_next_ns);
-    if (now_ns < next_ns ||
-        !atomic_compare_exchange_strong(&jetstream->complain_next_ns, &next_ns, now_ns + COMPLAIN_EACH_NS))
-        return;
+    if (!dbk_once_each(&jetstream->complain_next_ns, now_ns, COMPLAIN_EACH_NS)) return;
     bool has_message = cause != NULL && cause->message[0] != '\0';
     dbk_slice name = publish->stream->name;
     dbk_server_log(jetstream->server, ERROR, "JetStream stream '%.*s' cannot store: %s", (int)name.size,

@@ -83,8 +83,7 @@ struct dbk_jetstream {
     bool call_runs;
     uint64_t api_total, api_errors, api_in_flight;
     uint64_t ack_total;
-    atomic_llong
-        complain_next_ns; // any thread: not before is a failing store told to the log again; 0: at once
+    atomic_int_fast64_t complain_next_ns; // any thread: not before is a failing store told to the log again
 
     // Workers look up consumers under `lock` for numbers only the loop knows; the loop changes the tables
     // under it.

@@ -316,10 +316,7 @@ static void want_round_by(daybook_store *store, int64_t at_ns) {
 
 // Once in a while: refused ones come by the thousand.
 static void tell_of_refused_marker(daybook_store *store, int64_t now_ns, const daybook_error *error) {
-    int64_t tell_ns = atomic_load(&store->tell_marker_ns);
-    if (now_ns < tell_ns ||
-        !atomic_compare_exchange_strong(&store->tell_marker_ns, &tell_ns, now_ns + TELL_S * DBK_SECOND_NS))
-        return;
+    if (!dbk_once_each(&store->tell_marker_ns, now_ns, TELL_S * DBK_SECOND_NS)) return;
     dbk_store_log(store, DAYBOOK_LOG_WARNING,
                   "a marker for what has expired cannot be stored: %s; it is tried again each second",
                   error != NULL ? error->message : "the store does not say why");
