@@ -79,37 +79,39 @@ static uint8_t *put_extras(uint8_t *at, const daybook_recorded_event *event, con
     return extras->up_to_seq == 0 ? at : put_number(at, "Nats-UpTo-Sequence", extras->up_to_seq);
 }
 
-// Will the server write a header of this name?
-static bool is_ours(daybook_slice name, const dbk_event_extras *extras) {
+bool dbk_header_is_own(daybook_slice name, unsigned own) {
     static const char prefix[] = "Nats-";
     if (name.size < sizeof prefix || memcmp(name.data, prefix, sizeof prefix - 1) != 0) return false;
-    const struct {
+    static const struct {
         const char *name;
-        bool is_written;
-    } ours[] = {
-        {"Nats-Stream", extras->is_direct},
-        {"Nats-Subject", extras->is_direct},
-        {"Nats-Sequence", extras->is_direct},
-        {"Nats-Time-Stamp", extras->is_direct},
-        {"Nats-Num-Pending", extras->is_one_of_many},
-        {"Nats-Last-Sequence", extras->is_one_of_many},
-        {"Nats-UpTo-Sequence", extras->is_one_of_many},
-        {"Nats-Msg-Size", extras->headers_only},
-        {"Nats-Pin-Id", extras->pin_id.size > 0},
+        unsigned own;
+    } headers[] = {
+        {"Nats-Stream", DBK_OWN_PLACE},        {"Nats-Subject", DBK_OWN_PLACE},
+        {"Nats-Sequence", DBK_OWN_PLACE},      {"Nats-Time-Stamp", DBK_OWN_PLACE},
+        {"Nats-Last-Sequence", DBK_OWN_LAST},  {"Nats-Num-Pending", DBK_OWN_COUNT},
+        {"Nats-UpTo-Sequence", DBK_OWN_COUNT}, {"Nats-Msg-Size", DBK_OWN_SIZE},
+        {"Nats-Pin-Id", DBK_OWN_PIN},
     };
-    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
-        if (ours[i].is_written && dbk_slice_equal(name, daybook_text(ours[i].name))) return true;
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+        if ((headers[i].own & own) != 0 && dbk_slice_equal(name, daybook_text(headers[i].name))) return true;
     }
     return false;
+}
+
+static unsigned own_of(const dbk_event_extras *extras) {
+    return (extras->is_direct ? DBK_OWN_PLACE : 0U) |
+           (extras->is_one_of_many ? DBK_OWN_LAST | DBK_OWN_COUNT : 0U) |
+           (extras->headers_only ? DBK_OWN_SIZE : 0U) | (extras->pin_id.size > 0 ? DBK_OWN_PIN : 0U);
 }
 
 size_t dbk_event_message_write(const daybook_recorded_event *event, const dbk_event_extras *extras,
                                uint8_t *out, size_t *header_size_out) {
     uint8_t *at = put(out, daybook_text(BEGIN));
     const uint8_t *first = at;
+    unsigned own = own_of(extras);
     for (size_t i = 0; !extras->no_headers && i < event->event.header_count; i++) {
         const daybook_header *header = &event->event.headers[i];
-        if (!is_ours(header->name, extras)) at = put_line(at, header->name, header->value);
+        if (!dbk_header_is_own(header->name, own)) at = put_line(at, header->name, header->value);
     }
     at = put_extras(at, event, extras);
     if (at == first) {

@@ -26,6 +26,19 @@ typedef struct dbk_event_extras {
     daybook_slice pin_id; // Nats-Pin-Id; empty: none; at most 64 bytes
 } dbk_event_extras;
 
+/// Headers that the server writes, as bits: where they are, the publisher's of the name is left out, so that nobody
+/// believes it.
+typedef enum dbk_own_headers {
+    DBK_OWN_PLACE = 1, // Nats-Stream, Nats-Subject, Nats-Sequence, Nats-Time-Stamp
+    DBK_OWN_LAST = 2,  // Nats-Last-Sequence
+    DBK_OWN_COUNT = 4, // Nats-Num-Pending, Nats-UpTo-Sequence
+    DBK_OWN_SIZE = 8,  // Nats-Msg-Size
+    DBK_OWN_PIN = 16,  // Nats-Pin-Id
+} dbk_own_headers;
+
+/// Is it one of these?
+bool dbk_header_is_own(daybook_slice name, unsigned own);
+
 /// At least as many bytes as dbk_event_message_write takes.
 size_t dbk_event_message_bound(const daybook_recorded_event *event, const dbk_event_extras *extras);
 /// Headers and data to `out`; how many bytes. *header_size_out is 0 where there are no headers.

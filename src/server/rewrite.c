@@ -206,21 +206,14 @@ bool dbk_js_rewrite_find_last(dbk_js_publish *publish, dbk_api_error *error_out)
 
 // ---- Republishing: the loop -------------------------------------------------------------------------------
 
-static bool is_ours(dbk_slice name) {
-    static const char *const ours[] = {"Nats-Stream",     "Nats-Subject",       "Nats-Sequence",
-                                       "Nats-Time-Stamp", "Nats-Last-Sequence", "Nats-Msg-Size"};
-    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
-        if (dbk_slice_equal(name, daybook_text(ours[i]))) return true;
-    return false;
-}
-
 // A listener believes the first of a name, and it shall be the server's.
 static void copy_headers(const dbk_js_publish *publish, dbk_buf *out) {
     dbk_headers block;
     dbk_slice name, value;
     if (!dbk_headers_open(dbk_js_publish_headers(publish), &block)) return;
     while (dbk_headers_next(&block, &name, &value))
-        if (!is_ours(name)) dbk_headers_add(out, name, value);
+        if (!dbk_header_is_own(name, DBK_OWN_PLACE | DBK_OWN_LAST | DBK_OWN_SIZE))
+            dbk_headers_add(out, name, value);
 }
 
 static void write_headers(const dbk_js_publish *publish, uint64_t last_seq, dbk_buf *out) {
