@@ -513,7 +513,7 @@ const cli_command cli_commands[] = {
          "events that were missed are shown.\n\n"
          "With --batch the events come as NDJSON, one object per line with the names `read --json` prints "
          "(subject, data or text or data_base64, id, type, schema, tags, headers, time, correlation, "
-         "causation, actor; what the store makes itself is ignored), and are appended all or none. With "
+         "causation, actor, ttl; what the store makes itself is ignored), and are appended all or none. With "
          "--each every line stands for itself: it is acted on when its newline arrives, many are under way "
          "at a time, each is acknowledged on standard output in order as soon as it is durable; the first "
          "error ends it.",
@@ -534,7 +534,8 @@ const cli_command cli_commands[] = {
          "them. Bounds include both ends, --until and --time-until are excluded. Buckets and internal "
          "streams are left out unless named by --stream or a filter that begins with $, or with --all.\n\n"
          "With --json an event is one object: stream seq position aggregate version subject id type time "
-         "recorded schema correlation causation actor tags headers and exactly one of data (JSON, its bytes "
+         "recorded schema correlation causation actor tags headers ttl (seconds, or \"never\") and exactly "
+         "one of data (JSON, its bytes "
          "kept but for white space between tokens), text (other UTF-8) and data_base64.",
      .examples = "daybook read 'orders.123.>'\n"
                  "daybook read --since -1h --type paid --json\n"

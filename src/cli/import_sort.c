@@ -27,7 +27,7 @@ typedef struct packed_head {
     uint32_t subject_size, data_size, id_size, type_size, schema_size;
     uint32_t correlation_size, causation_size, actor_size;
     uint32_t tag_count, header_count;
-    uint32_t reserved;
+    int32_t ttl_s;
 } packed_head;
 
 typedef struct index_entry {
@@ -147,6 +147,7 @@ static void pack(char *at, size_t size, const daybook_event *event, cli_import_p
         .actor_size = (uint32_t)event->actor.size,
         .tag_count = (uint32_t)event->tag_count,
         .header_count = (uint32_t)event->header_count,
+        .ttl_s = (int32_t)event->ttl_s,
     };
     char *end = at + size;
     memcpy(at, &head, sizeof head);
@@ -191,6 +192,7 @@ static void unpack(cli_import_sorter *sorter, const char *at, daybook_event *eve
     at += sizeof head;
     daybook_event_init(event);
     event->time_ns = head.time_ns;
+    event->ttl_s = head.ttl_s;
     *place_out = (cli_import_place){head.line, head.column};
     for (size_t i = 0; i < head.tag_count; i++) at = take_size(at, &sorter->tags[i].size);
     for (size_t i = 0; i < head.header_count; i++) {

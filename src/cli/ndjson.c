@@ -96,6 +96,24 @@ static daybook_status take_time(cli_ndjson *parser, daybook_slice line, daybook_
                 (int)(text.size > 64 ? 64 : text.size), (const char *)text.data);
 }
 
+// Seconds, or "never".
+static daybook_status take_ttl(cli_ndjson *parser, daybook_slice line, daybook_slice raw) {
+    const char *digits = raw.data;
+    int64_t ttl_s = 0;
+    if (first_of(raw) == 'n') return DAYBOOK_OK;
+    if (raw.size == 7 && memcmp(digits, "\"never\"", 7) == 0) {
+        parser->event.ttl_s = DAYBOOK_TTL_NEVER;
+        return DAYBOOK_OK;
+    }
+    size_t at = 0;
+    while (at < raw.size && digits[at] >= '0' && digits[at] <= '9' && ttl_s <= DAYBOOK_TTL_S_MAX)
+        ttl_s = 10 * ttl_s + (digits[at++] - '0');
+    parser->event.ttl_s = ttl_s;
+    if (at == raw.size && ttl_s > 0 && ttl_s <= DAYBOOK_TTL_S_MAX) return DAYBOOK_OK;
+    return fail(parser, column_of(line, raw.data),
+                "\"ttl\" is not a time to live: give seconds, 1 to %d, or \"never\"", DAYBOOK_TTL_S_MAX);
+}
+
 static daybook_status take_subject(cli_ndjson *parser, daybook_slice line, daybook_slice raw) {
     daybook_slice text;
     daybook_status status = take_name(parser, line, "subject", raw, &text);
@@ -265,12 +283,13 @@ enum member {
     CORRELATION,
     CAUSATION,
     ACTOR,
+    TTL,
     MEMBER_COUNT
 };
 
 static const char *const member_names[MEMBER_COUNT] = {
-    "subject", "data",    "text", "data_base64", "id",        "type", "schema",
-    "tags",    "headers", "time", "correlation", "causation", "actor"};
+    "subject", "data",    "text", "data_base64", "id",        "type",  "schema",
+    "tags",    "headers", "time", "correlation", "causation", "actor", "ttl"};
 
 static int find_member(daybook_slice key) {
     const char *name = (const char *)key.data + 1;
@@ -309,6 +328,8 @@ static daybook_status take_member(cli_ndjson *parser, daybook_slice line, int me
         return take_name(parser, line, name, value, &event->correlation);
     case CAUSATION:
         return take_name(parser, line, name, value, &event->causation);
+    case TTL:
+        return take_ttl(parser, line, value);
     default:
         return take_name(parser, line, name, value, &event->actor);
     }

@@ -4,7 +4,7 @@
 // `import ndjson`.
 //
 //   subject (required), data | text | data_base64 (at most one; none = empty), id, type, schema, tags [..],
-//   headers {name: value or [values]}, time, correlation, causation, actor
+//   headers {name: value or [values]}, time, correlation, causation, actor, ttl (seconds, or "never")
 //
 // null stands for absent (but "data":null is the data `null`). stream, seq, position, version, aggregate,
 // recorded and unknown members are checked as JSON and ignored: the store makes them. The bytes of `data`

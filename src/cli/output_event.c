@@ -2,7 +2,8 @@
 //
 // Events as JSON objects, in the fields and the order of the contract:
 //   stream seq position aggregate version subject id type time recorded schema correlation causation actor
-//   tags headers, then exactly one of data, text, data_base64
+//   tags headers ttl, then exactly one of data, text, data_base64
+// ttl is a number of seconds, or "never".
 // Absent fields are left out. A header given more than once becomes an array of its values.
 
 #include "cli/json.h"
@@ -149,6 +150,12 @@ void cli_put_event_members(cli_output *out, const daybook_recorded_event *record
     }
     if (event->tag_count != 0) cli_put_char(out, ']');
     if (event->header_count != 0) put_headers(out, event);
+    if (event->ttl_s == DAYBOOK_TTL_NEVER) {
+        LITERAL(out, ",\"ttl\":\"never\"");
+    } else if (event->ttl_s != 0) {
+        LITERAL(out, ",\"ttl\":");
+        cli_put_number(out, (uint64_t)event->ttl_s);
+    }
     cli_put_char(out, ',');
     cli_put_json_data(out, event->data, mode);
 }

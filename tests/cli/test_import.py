@@ -432,6 +432,27 @@ class NdjsonAndExport(Import):
         self.assertEqual(4, len(self.ok("export", "a.>").lines()))
         self.assertEqual(1, len(self.ok("export", "--stream", "B").lines()))
 
+    def test_times_to_live_are_kept(self):
+        lines = ['{"subject":"t.1","ttl":3600,"time":"2020-01-02T00:00:00Z"}', '{"subject":"t.2","ttl":"never"}', '{"subject":"t.3"}',
+                 '{"subject":"t.4","ttl":null}', '{"subject":"t.5","ttl":2147483647,"time":"2020-01-01T00:00:00Z"}']
+        lives = {"t.1": 3600, "t.2": "never", "t.3": None, "t.4": None, "t.5": 2147483647}
+        read = lambda *words: {event["subject"]: event.get("ttl")
+                               for event in map(json.loads, self.ok(*words, "--stream", "T").lines())}
+        for store in ("one", "two", "three"):
+            self.ok("-s", store, "append", "other.x", "x")
+            self.ok("-s", store, "stream", "add", "T", "t.>", "--allow-ttl")
+        self.ok("-s", "one", "append", "--batch", "-", stdin="\n".join(lines))
+        self.assertEqual(lives, read("-s", "one", "export"))
+        self.assertEqual(lives, read("-s", "one", "read", "--json"))
+        exported = self.ok("-s", "one", "export", "t.>").out_bytes
+        self.ok("-s", "two", "import", "ndjson", "-", stdin=exported)  # sorted by time
+        self.assertEqual(lives, read("-s", "two", "export"))
+        self.ok("-s", "three", "import", "ndjson", "-", "--order", "file", stdin=exported)
+        self.assertEqual(lives, read("-s", "three", "export"))
+        for ttl in ("0", "-1", "1.5", '"1h"', "2147483648", "99999999999999999999", "true", "[]", '""'):
+            self.fails(ERROR, "-s", "one", "append", "--batch", "-", stdin='{"subject":"t.6","ttl":%s}' % ttl, says="time to live")
+        self.fails(USAGE, "-s", "none", "import", "ndjson", "-", stdin=exported, says="time to live")
+
     def test_malformed_lines_stop_it_and_what_stands_before_is_imported(self):
         lines = '{"subject":"a.1.x"}\n{"subject":"a.2.x"}\n{"subject":"a.*.x"}\n{"subject":"a.4.x"}\n'
         result = self.import_fails("line 3", "ndjson", "-", stdin=lines, imported=2)
