@@ -17,6 +17,7 @@
 // the messages in flight take.
 #include "base/time.h"
 #include "store/consumer.h"
+#include "store/conventions.h"
 
 enum { COUNT_HEAD_SIZE = 24, PART_HEAD_SIZE = 12, REFERENCE_SIZE = 28 };
 #define STATE_SIZE_MAX ((size_t)8 << 30)
@@ -107,8 +108,6 @@ daybook_status dbk_checkpoint_write_parts(dbk_checkpoint *checkpoint, dbk_consum
     return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory saving consumer %s", consumer->name);
 }
 
-static const daybook_header replaces_older = {{"Nats-Rollup", 11}, {"sub", 3}};
-
 void dbk_checkpoint_fill_event(const dbk_checkpoint *checkpoint, dbk_slice subject, daybook_event *event) {
     bool in_parts = checkpoint->reference.size > 0;
     const dbk_buf *data = in_parts ? &checkpoint->reference : &checkpoint->bytes;
@@ -116,7 +115,7 @@ void dbk_checkpoint_fill_event(const dbk_checkpoint *checkpoint, dbk_slice subje
     event->subject = subject;
     event->type = daybook_text(in_parts ? "checkpoint-of-parts" : "checkpoint");
     event->data = daybook_bytes(data->data, data->size);
-    event->headers = &replaces_older;
+    event->headers = &dbk_replaces_older;
     event->header_count = 1;
 }
 

@@ -24,6 +24,7 @@
 #include "base/time.h"
 #include "store/commit.h"
 #include "store/consumer.h"
+#include "store/conventions.h"
 
 enum {
     SAVE_AFTER_MS = 100,
@@ -89,8 +90,6 @@ daybook_status dbk_consumer_append_event(daybook_store *store, const daybook_eve
     return DAYBOOK_OK;
 }
 
-static const daybook_header replaces_older = {{"Nats-Rollup", 11}, {"sub", 3}};
-
 static void init_event(daybook_event *event, dbk_slice subject, const char *type, const dbk_buf *data) {
     daybook_event_init(event);
     event->subject = subject;
@@ -100,7 +99,7 @@ static void init_event(daybook_event *event, dbk_slice subject, const char *type
 
 static void init_replacing(daybook_event *event, dbk_slice subject, const char *type, const dbk_buf *data) {
     init_event(event, subject, type, data);
-    event->headers = &replaces_older;
+    event->headers = &dbk_replaces_older;
     event->header_count = 1;
 }
 

@@ -38,9 +38,9 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
-#include "base/number.h"
 #include "base/time.h"
 #include "store/commit.h"
+#include "store/conventions.h"
 
 enum {
     STEP_DUE = 1024,
@@ -276,17 +276,6 @@ static void note_reached(round *of, dbk_source *source) {
 
 // ---- Markers ----------------------------------------------------------------------------------------------
 
-static bool leaves_none(const dbk_event *event) {
-    dbk_slice left = event->headers, name, value;
-    while (dbk_event_next_text(&left, &name) && dbk_event_next_text(&left, &value)) {
-        if (dbk_slice_equal(name, daybook_text("Nats-Marker-Reason")) && value.size > 0) return true;
-        if (dbk_slice_equal(name, daybook_text("KV-Operation")) &&
-            dbk_slice_equal(value, daybook_text("PURGE")))
-            return true;
-    }
-    return false;
-}
-
 // Is it the newest of its subject, and is everything older of it gone?
 static daybook_status is_last(const round *of, dbk_stream *stream, const dbk_event *event, bool *is_last_out,
                               daybook_error *error) {
@@ -347,18 +336,13 @@ static void marked(void *context, daybook_status status, const daybook_receipt *
 
 static daybook_status submit_marker(daybook_store *store, dbk_stream *stream, dbk_slice subject,
                                     int64_t ttl_s, daybook_error *error) {
-    char ttl[DBK_GO_DURATION_TEXT_SIZE];
-    size_t ttl_size = dbk_go_duration_format(ttl_s * DBK_SECOND_NS, ttl);
-    const daybook_header headers[] = {
-        {daybook_text("Nats-Marker-Reason"), daybook_text("MaxAge")},
-        {daybook_text("Nats-TTL"), daybook_bytes(ttl, ttl_size)},
-        {daybook_text("Nats-Rollup"), daybook_text("sub")},
-    };
+    dbk_marker_headers headers;
+    dbk_marker_headers_init(&headers, ttl_s);
     daybook_event event;
     daybook_event_init(&event);
     event.subject = subject;
-    event.headers = headers;
-    event.header_count = sizeof headers / sizeof *headers;
+    event.headers = headers.items;
+    event.header_count = DBK_MARKER_HEADER_COUNT;
     event.ttl_s = ttl_s;
     daybook_condition condition;
     daybook_condition_init(&condition, DAYBOOK_EXPECT_SUBJECT_SEQ);
@@ -381,7 +365,7 @@ static daybook_status may_go(void *context, dbk_stream *stream, const dbk_event 
     const round *of = context;
     const daybook_stream_config *config = atomic_load(&stream->config);
     *may_go_out = true;
-    if (config->delete_marker_ttl_s == 0 || leaves_none(event)) return DAYBOOK_OK;
+    if (config->delete_marker_ttl_s == 0 || dbk_leaves_no_marker(event)) return DAYBOOK_OK;
     if (atomic_load(&of->store->markers_under_way) >= MARKERS_MAX ||
         of->began_ns < atomic_load(&of->store->marker_retry_ns)) {
         *may_go_out = false; // by and by

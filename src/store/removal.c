@@ -17,12 +17,11 @@
 #include "daybook/subject.h"
 #include "store/commit.h"
 #include "store/consumer.h"
+#include "store/conventions.h"
 #include "store/expiry.h"
 #include "store/ranges.h"
 
 enum { RANGES_PER_RECORD = 50000, SNAPSHOT_TRIES_MAX = 100, AGE_RETRY_S = 60 };
-static const char snapshots_stream[] = "KV_SNAPSHOTS";
-static const char snapshots_prefix[] = "$KV.SNAPSHOTS.";
 
 struct dbk_trim_request {
     struct dbk_trim_request *next;
@@ -801,7 +800,7 @@ static daybook_status collect(daybook_store *store, dbk_stream *stream, const da
 // Would the removal of events matching `filter` in `stream` concern the snapshot with this subject?
 static bool concerns(const dbk_stream *stream, dbk_slice filter, dbk_slice snapshot_subject) {
     char pattern[DAYBOOK_SUBJECT_SIZE_MAX + 2];
-    size_t prefix_size = sizeof snapshots_prefix - 1;
+    size_t prefix_size = sizeof DBK_SNAPSHOTS_PREFIX - 1;
     if (snapshot_subject.size <= prefix_size ||
         snapshot_subject.size - prefix_size + 2 > DAYBOOK_SUBJECT_SIZE_MAX)
         return false;
@@ -871,7 +870,7 @@ static daybook_status commit_with_snapshots(daybook_store *store, folded *of, db
 }
 
 daybook_status dbk_stream_forget_snapshots(daybook_store *store, dbk_stream *stream, daybook_error *error) {
-    folded of = {.snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream)),
+    folded of = {.snapshots = dbk_stream_table_find(store->streams, daybook_text(DBK_SNAPSHOTS_STREAM)),
                  .stream = stream};
     if (of.snapshots == NULL || of.snapshots == stream) return DAYBOOK_OK;
     dbk_buf records;
@@ -950,7 +949,7 @@ daybook_status daybook_event_remove(daybook_store *store, daybook_slice name, ui
     if (store == NULL || seq == 0)
         return dbk_fail(error, DAYBOOK_EMISUSE, "an event is removed by stream and seq; seq begins at 1");
     DBK_TRY(writable_stream(store, name, DAYBOOK_STREAM_DENY_DELETE, "deleting events", &stream, error));
-    dbk_stream *snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream));
+    dbk_stream *snapshots = dbk_stream_table_find(store->streams, daybook_text(DBK_SNAPSHOTS_STREAM));
     uint64_t position = 0;
     lock_both(stream, snapshots);
     daybook_status status = remove_one(store, stream, snapshots, seq, &position, error);
@@ -1070,7 +1069,7 @@ daybook_status daybook_stream_purge(daybook_store *store, daybook_slice name,
                         (const char *)options->filter.data);
     dbk_stream *stream = NULL;
     DBK_TRY(writable_stream(store, name, DAYBOOK_STREAM_DENY_PURGE, "purging", &stream, error));
-    folded of = {.snapshots = dbk_stream_table_find(store->streams, daybook_text(snapshots_stream)),
+    folded of = {.snapshots = dbk_stream_table_find(store->streams, daybook_text(DBK_SNAPSHOTS_STREAM)),
                  .stream = stream,
                  .filter = options->filter};
     removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_PURGE};
