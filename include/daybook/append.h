@@ -71,6 +71,16 @@ typedef struct daybook_append_chain {
     int is_broken; /* read it when nothing is under way */
 } daybook_append_chain;
 
+/**
+ * Submitted appends that are queued together, so that they share a change of threads and, where it is large enough, a
+ * sync: daybook_append_submit with `options->bundle` leaves the append here, and daybook_append_bundle_submit queues
+ * all that were left. One thread's. Zeroed by its owner; what is in it is the store's.
+ */
+typedef struct daybook_append_bundle {
+    size_t count; /* appends in it */
+    void *first, *last;
+} daybook_append_bundle;
+
 typedef struct daybook_consumer daybook_consumer; /* consumer.h */
 
 /** A message whose acknowledgement commits with an append. */
@@ -104,6 +114,7 @@ typedef struct daybook_append_options {
     /** The last so many events are not of `stream`: each goes where its subject is captured, in the same commit,
      *  and is left out where all others are stored already (flag DUPLICATE). Not with `acks`. */
     size_t elsewhere_count;
+    daybook_append_bundle *bundle; /* daybook_append_submit only; NULL: queued at once */
 } daybook_append_options;
 
 DAYBOOK_API void daybook_append_options_init(daybook_append_options *options);
@@ -160,7 +171,7 @@ DAYBOOK_API daybook_status daybook_append(daybook_store *store, const daybook_ev
                                           const daybook_append_options *options, daybook_receipt *receipts,
                                           daybook_error *error);
 
-/** Called once, from the commit thread, when the events are durable or refused. */
+/** Called once, from the commit thread or one that submits a bundle, when the events are durable or refused. */
 typedef void (*daybook_append_done)(void *context, daybook_status status, const daybook_receipt *receipts,
                                     size_t count, const daybook_error *error);
 
@@ -174,6 +185,15 @@ DAYBOOK_API daybook_status daybook_append_submit(daybook_store *store, const day
                                                  size_t count, const daybook_append_options *options,
                                                  daybook_append_done done, void *context,
                                                  daybook_error *error);
+
+/**
+ * Queues what is in the bundle, in the order it came, and leaves the bundle empty. Where the store takes nothing any more
+ * `done` of each is told so before this returns. With `may_wait`, where no group is being written the caller
+ * writes one, in which these are the first, and calls the completions that are due: for who has nothing better to do than
+ * to wait for the sync, and spares two changes of threads. As daybook_append_submit it waits while too much is queued.
+ */
+DAYBOOK_API void daybook_append_bundle_submit(daybook_store *store, daybook_append_bundle *bundle,
+                                              int may_wait);
 
 #ifdef __cplusplus
 }

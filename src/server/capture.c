@@ -4,8 +4,10 @@
 //     loop     a message on a captured subject: copied, joins those that wait for its stream's next round
 //     worker   a round: for each publish, in order: headers are read and checked, an event and its conditions
 //              are made of them, submitted to the store. This may look into the index, so it is no matter for
-//              the loop.
-//     commit   the store's commit thread: what became of it is noted in the publish, which is a finished job
+//              the loop. Those of a small round are submitted at once, and where no group is being written the
+//              worker writes it.
+//     commit   the store's commit thread, or that worker: what became of it is noted in the publish, which is
+//              a finished job
 //     loop     the acknowledgement is written and routed
 //
 // A stream has one round under way at most, so publishes of a stream are submitted in the order in which the
@@ -29,7 +31,10 @@
 #include "daybook/subject.h"
 #include "server/rewrite.h"
 
-enum { HEADER_BLOCK_MAX = 65535 };
+enum {
+    HEADER_BLOCK_MAX = 65535,
+    BUNDLE_MAX = 64, // publishes submitted at once
+};
 
 #define COMPLAIN_EACH_NS (10 * DBK_SECOND_NS) // what the store cannot do is logged as often
 
@@ -267,7 +272,7 @@ static void read_conflicting_id(dbk_job *job) {
     daybook_cursor_close(cursor);
 }
 
-// From the store's commit thread.
+// From the store's commit thread, or a worker.
 static void appended(void *context, daybook_status status, const daybook_receipt *receipts, size_t count,
                      const daybook_error *error) {
     (void)count;
@@ -451,7 +456,7 @@ static bool check(dbk_js_making *make, dbk_api_error *error_out) {
 }
 
 // The publish belongs to the commit thread, or is finished, when this returns.
-static void submit(dbk_js_making *make) {
+static void submit(dbk_js_making *make, daybook_append_bundle *bundle) {
     dbk_js_publish *publish = make->publish;
     daybook_store *store = publish->stream->jetstream->store;
     daybook_error cause;
@@ -461,8 +466,10 @@ static void submit(dbk_js_making *make) {
     options.conditions = make->conditions;
     options.condition_count = make->condition_count;
     options.stream = publish->stream->name;
+    options.bundle = bundle;
     daybook_receipt receipt;
     bool waits = dbk_js_is_rollup(make);
+    if (waits) daybook_append_bundle_submit(store, bundle, false); // they are before it
     daybook_status status =
         waits ? daybook_append(store, &make->event, 1, &options, &receipt, &cause)
               : daybook_append_submit(store, &make->event, 1, &options, appended, publish, &cause);
@@ -484,11 +491,11 @@ bool dbk_js_make(dbk_js_publish *publish, const dbk_js_rules *rules, dbk_js_maki
     return dbk_js_rewrite_find_last(publish, error_out);
 }
 
-static void append_one(dbk_js_publish *publish, const dbk_js_rules *rules) {
+static void append_one(dbk_js_publish *publish, const dbk_js_rules *rules, daybook_append_bundle *bundle) {
     dbk_js_making make;
     dbk_api_error error;
     if (dbk_js_make(publish, rules, &make, &error)) {
-        submit(&make);
+        submit(&make, bundle);
     } else {
         dbk_js_finish_with_error(publish, &error);
     }
@@ -496,15 +503,24 @@ static void append_one(dbk_js_publish *publish, const dbk_js_rules *rules) {
 
 static void run_round(dbk_job *job) {
     dbk_js_stream *stream = DBK_OWNER(job, dbk_js_stream, round);
+    daybook_store *store = stream->jetstream->store;
+    daybook_append_bundle bundle = {0};
+    bool is_large = false;
     for (dbk_js_publish *publish = stream->taken; publish != NULL;) {
         dbk_js_publish *next = publish->next; // it may be gone in a moment
         if (publish->is_batch) {
+            daybook_append_bundle_submit(store, &bundle, false);
             dbk_js_batch_append(publish, &stream->round_rules);
         } else {
-            append_one(publish, &stream->round_rules);
+            append_one(publish, &stream->round_rules, &bundle);
+        }
+        if (bundle.count == BUNDLE_MAX) { // written while the others are made
+            daybook_append_bundle_submit(store, &bundle, false);
+            is_large = true;
         }
         publish = next;
     }
+    daybook_append_bundle_submit(store, &bundle, !is_large);
 }
 
 // ---- Rounds: the loop -------------------------------------------------------------------------------------

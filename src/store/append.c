@@ -187,7 +187,7 @@ static bool has_acks(const daybook_append_options *options) {
 // How many of the events ride along: those elsewhere.
 static daybook_status count_elsewhere(const daybook_append_options *options, size_t count, size_t *count_out,
                                       daybook_error *error) {
-    bool has_it = options != NULL && options->size >= sizeof *options;
+    bool has_it = options != NULL && options->size >= offsetof(daybook_append_options, bundle);
     *count_out = has_it ? options->elsewhere_count : 0;
     if (*count_out > 0 && *count_out >= count)
         return dbk_fail(error, DAYBOOK_EMISUSE,
@@ -202,7 +202,8 @@ daybook_status daybook_append(daybook_store *store, const daybook_event *events,
     if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "no store");
     size_t elsewhere;
     DBK_TRY(count_elsewhere(options, count, &elsewhere, error));
-    bool gives_seqs = options != NULL && options->size >= sizeof *options && options->seqs != NULL;
+    bool gives_seqs = options != NULL && options->size >= offsetof(daybook_append_options, bundle) &&
+                      options->seqs != NULL;
     if (has_acks(options) && (elsewhere > 0 || gives_seqs))
         return dbk_fail(
             error, DAYBOOK_EUNSUPPORTED,
@@ -256,6 +257,36 @@ static void complete(dbk_operation *operation) {
     dbk_free(store->allocator, submitted);
 }
 
+static daybook_append_bundle *bundle_of(const daybook_append_options *options) {
+    return options != NULL && options->size >= sizeof *options ? options->bundle : NULL;
+}
+
+static void add_to_bundle(daybook_append_bundle *bundle, dbk_operation *operation) {
+    operation->next = NULL;
+    if (bundle->count++ == 0) {
+        bundle->first = operation;
+    } else {
+        ((dbk_operation *)bundle->last)->next = operation;
+    }
+    bundle->last = operation;
+}
+
+void daybook_append_bundle_submit(daybook_store *store, daybook_append_bundle *bundle, int may_wait) {
+    dbk_operation *operation = bundle->first;
+    *bundle = (daybook_append_bundle){0};
+    if (operation == NULL) return;
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_status status = dbk_commit_submit(store, operation, may_wait != 0, &error);
+    while (status != DAYBOOK_OK && operation != NULL) { // then they are still ours
+        dbk_operation *next = operation->next;
+        operation->status = status;
+        operation->error = error;
+        operation->completed(operation);
+        operation = next;
+    }
+}
+
 enum { NEVER_WAITS = 1, IS_MARKER = 2 };
 
 static daybook_status submit(daybook_store *store, const daybook_event *events, size_t count,
@@ -291,7 +322,14 @@ static daybook_status submit(daybook_store *store, const daybook_event *events, 
         status = dbk_fail(error, DAYBOOK_EUNSUPPORTED,
                           "an event with roll-up cannot be submitted: use daybook_append");
     if (status == DAYBOOK_OK) status = dbk_append_resolve(&submitted->append, error);
-    if (status == DAYBOOK_OK) status = dbk_commit_submit(store, &submitted->operation, error);
+    if (status == DAYBOOK_OK) {
+        daybook_append_bundle *bundle = bundle_of(options);
+        if (bundle != NULL) {
+            add_to_bundle(bundle, &submitted->operation);
+        } else {
+            status = dbk_commit_submit(store, &submitted->operation, false, error);
+        }
+    }
     if (status != DAYBOOK_OK) {
         dbk_append_deinit(&submitted->append);
         submitted->append.store = NULL;

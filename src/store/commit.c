@@ -18,7 +18,9 @@
 //
 // Submitted operations belong to the commit thread, which exists once it has been needed: it leads when a
 // submitted operation is at the head, or where many wait, because handing the lead from one of many runnable
-// threads to the next leaves the device idle; and it calls all completions.
+// threads to the next leaves the device idle; and it calls completions. Who submits several at once may lead the
+// group of these itself, where nobody leads, and then calls the completions there are, where nobody does: no other
+// thread has to wake up. One thread at a time calls completions, so they come in the order of commit.
 //
 // Urgent operations (rotation, deferred groups, the witness) go to the head: maintenance waits for them, and
 // who waits for room waits for maintenance. A leader that finds no room lets them go first, and appends leave
@@ -66,6 +68,16 @@ static void push(struct dbk_commit *commit, dbk_operation *operation) {
     *commit->tail = operation;
     commit->tail = &operation->next;
     commit->queue_count++;
+}
+
+// Submitted ones, in their order.
+static void push_submitted(struct dbk_commit *commit, dbk_operation *first) {
+    while (first != NULL) {
+        dbk_operation *next = first->next;
+        commit->queued_bytes += first->append->record_bytes;
+        push(commit, first);
+        first = next;
+    }
 }
 
 static void push_front(struct dbk_commit *commit, dbk_operation *operation) {
@@ -585,24 +597,42 @@ static dbk_operation *lead(daybook_store *store) {
     return served;
 }
 
-// Give the submitted operations among those served to the commit thread, in order of commit, and return the
+// Somebody has to call completions. queue_lock is held.
+static void see_to_completions(struct dbk_commit *commit) {
+    if (commit->finished_head != NULL && !commit->is_completing) pthread_cond_signal(&commit->thread_wake);
+}
+
+// Give the submitted operations among those served to whoever calls completions, in order of commit, and return the
 // others. queue_lock is held, and still is when the lead is passed on: so completions keep that order, and
 // the thread cannot end before.
 static dbk_operation *finish_submitted(struct dbk_commit *commit, dbk_operation *served) {
     dbk_operation *others = NULL;
     dbk_operation **end = &others;
-    bool finished = false;
     while (served != NULL) {
         dbk_operation *next = served->next;
         dbk_operation ***tail = served->submitted ? &commit->finished_tail : &end;
-        finished = finished || served->submitted;
         served->next = NULL;
         **tail = served;
         *tail = &served->next;
         served = next;
     }
-    if (finished) pthread_cond_signal(&commit->thread_wake);
     return others;
+}
+
+// Call the completions that are due. queue_lock is held, and given back meanwhile.
+static void complete_finished(struct dbk_commit *commit) {
+    dbk_operation *operation = commit->finished_head;
+    commit->finished_head = NULL;
+    commit->finished_tail = &commit->finished_head;
+    commit->is_completing = true;
+    pthread_mutex_unlock(&commit->queue_lock);
+    while (operation != NULL) {
+        dbk_operation *next = operation->next;
+        operation->completed(operation);
+        operation = next;
+    }
+    pthread_mutex_lock(&commit->queue_lock);
+    commit->is_completing = false;
 }
 
 // Tell the owners of served operations. `own` is the caller's, if it is among them; it is told by returning.
@@ -634,10 +664,30 @@ static void pass_and_release(daybook_store *store, dbk_operation *served, const 
     struct dbk_commit *commit = store->commit;
     pthread_mutex_lock(&commit->queue_lock);
     served = finish_submitted(commit, served);
+    see_to_completions(commit);
     dbk_operation *next = pass_lead(store);
     pthread_mutex_unlock(&commit->queue_lock);
     if (next != NULL) wake_leader(store, next);
     release(store, served, own);
+}
+
+// The same for one who submitted, leads a group of it, and calls completions then. queue_lock is held before and
+// after, not meanwhile.
+static void lead_submitted(daybook_store *store) {
+    struct dbk_commit *commit = store->commit;
+    pthread_mutex_unlock(&commit->queue_lock);
+    dbk_operation *served = lead(store);
+    pthread_mutex_lock(&commit->queue_lock);
+    served = finish_submitted(commit, served);
+    dbk_operation *next = pass_lead(store);
+    if (next != NULL || served != NULL) {
+        pthread_mutex_unlock(&commit->queue_lock);
+        if (next != NULL) wake_leader(store, next);
+        release(store, served, NULL);
+        pthread_mutex_lock(&commit->queue_lock);
+    }
+    if (commit->finished_head != NULL && !commit->is_completing) complete_finished(commit);
+    see_to_completions(commit); // of what was led meanwhile
 }
 
 daybook_status dbk_commit_run(daybook_store *store, dbk_operation *operation) {
@@ -681,23 +731,14 @@ static void *commit_thread(void *context) {
     struct dbk_commit *commit = store->commit;
     pthread_mutex_lock(&commit->queue_lock);
     for (;;) {
-        if (commit->finished_head != NULL) {
-            dbk_operation *operation = commit->finished_head;
-            commit->finished_head = NULL;
-            commit->finished_tail = &commit->finished_head;
-            pthread_mutex_unlock(&commit->queue_lock);
-            while (operation != NULL) {
-                dbk_operation *next = operation->next;
-                operation->completed(operation);
-                operation = next;
-            }
-            pthread_mutex_lock(&commit->queue_lock);
+        if (commit->finished_head != NULL && !commit->is_completing) {
+            complete_finished(commit);
         } else if (commit->thread_leads) {
             commit->thread_leads = false;
             pthread_mutex_unlock(&commit->queue_lock);
             pass_and_release(store, lead(store), NULL);
             pthread_mutex_lock(&commit->queue_lock);
-        } else if (commit->closing && commit->head == NULL && !commit->led) {
+        } else if (commit->closing && commit->head == NULL && !commit->led && commit->finished_head == NULL) {
             break;
         } else {
             pthread_cond_wait(&commit->thread_wake, &commit->queue_lock);
@@ -716,33 +757,43 @@ static bool start_thread(daybook_store *store) {
     return true;
 }
 
-daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *operation, daybook_error *error) {
+// A place in the queue for `operations`, as dbk_commit_submit says. queue_lock is held.
+static daybook_status wait_to_submit(daybook_store *store, const dbk_operation *operation,
+                                     daybook_error *error) {
     struct dbk_commit *commit = store->commit;
-    operation->submitted = true;
-    operation->status = DAYBOOK_OK;
-    daybook_error_init(&operation->error);
-    pthread_mutex_lock(&commit->queue_lock);
-    if (!commit->closing && !start_thread(store)) {
-        pthread_mutex_unlock(&commit->queue_lock);
+    if (!commit->closing && !start_thread(store))
         return dbk_fail(error, DAYBOOK_ENOMEM, "no thread for submitted appends could be started");
-    }
     // A completion that submits must not wait for the thread it runs in.
     while (!commit->closing && !operation->never_waits && commit->queued_bytes > QUEUED_BYTES_MAX &&
            !pthread_equal(pthread_self(), commit->thread))
         pthread_cond_wait(&commit->queue_room, &commit->queue_lock);
-    if (commit->closing) {
-        pthread_mutex_unlock(&commit->queue_lock);
-        return dbk_fail(error, DAYBOOK_ECLOSED, "the store is closing");
+    if (commit->closing) return dbk_fail(error, DAYBOOK_ECLOSED, "the store is closing");
+    return DAYBOOK_OK;
+}
+
+daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *first, bool may_lead,
+                                 daybook_error *error) {
+    struct dbk_commit *commit = store->commit;
+    for (dbk_operation *operation = first; operation != NULL; operation = operation->next) {
+        operation->submitted = true;
+        operation->status = DAYBOOK_OK;
+        daybook_error_init(&operation->error);
     }
-    commit->queued_bytes += operation->append->record_bytes;
-    push(commit, operation);
-    if (!commit->led) {
+    pthread_mutex_lock(&commit->queue_lock);
+    daybook_status status = wait_to_submit(store, first, error);
+    if (status == DAYBOOK_OK) {
+        push_submitted(commit, first);
+        bool leads = !commit->led;
         commit->led = true;
-        commit->thread_leads = true;
-        pthread_cond_signal(&commit->thread_wake);
+        if (leads && may_lead) {
+            lead_submitted(store);
+        } else if (leads) {
+            commit->thread_leads = true;
+            pthread_cond_signal(&commit->thread_wake);
+        }
     }
     pthread_mutex_unlock(&commit->queue_lock);
-    return DAYBOOK_OK;
+    return status;
 }
 
 // ---- Other operations -------------------------------------------------------------------------------------

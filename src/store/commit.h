@@ -128,15 +128,17 @@ typedef struct dbk_operation {
     bool force;
     dbk_source *frozen;
     uint64_t flush_lsn;
-    // Called by the commit thread for submitted operations; frees the operation.
+    // Called for submitted operations, by one thread at a time; frees the operation.
     void (*completed)(struct dbk_operation *operation);
 } dbk_operation;
 
 /// Queue, wait (leading where nobody does), and give the operation's status.
 daybook_status dbk_commit_run(daybook_store *store, dbk_operation *operation);
-/// Queue for the commit thread; `completed` will be called. Blocks while too much is queued, unless the operation
-/// never waits.
-daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *operation, daybook_error *error);
+/// Queue a list of appends for the commit thread; `completed` of each will be called. Blocks while too much is queued,
+/// unless the first never waits. With `may_lead`, where nobody leads the caller leads one group, and calls the completions
+/// that are due before this returns. Where it fails none is queued.
+daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *first, bool may_lead,
+                                 daybook_error *error);
 /// Counts applied removals; an append resolved under another value is resolved again.
 uint64_t dbk_commit_removal_generation(daybook_store *store);
 

@@ -21,7 +21,8 @@ struct dbk_commit {
     size_t queued_bytes; // of submitted operations
     bool thread_running;
     bool thread_leads;            // the lead was handed to the commit thread
-    dbk_operation *finished_head; // submitted operations served by others
+    bool is_completing;           // somebody calls completions
+    dbk_operation *finished_head; // submitted operations that were served
     dbk_operation **finished_tail;
     pthread_cond_t thread_wake; // with queue_lock
     pthread_cond_t queue_room;

@@ -46,7 +46,8 @@ static dbk_slice named_stream(const daybook_append_options *options) {
 
 // NULL: the next ones.
 static const uint64_t *given_seqs(const daybook_append_options *options) {
-    return options != NULL && options->size >= sizeof *options ? options->seqs : NULL;
+    return options != NULL && options->size >= offsetof(daybook_append_options, bundle) ? options->seqs
+                                                                                        : NULL;
 }
 
 static daybook_status fail_seq(daybook_error *error, uint32_t index, const char *why) {

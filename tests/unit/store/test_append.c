@@ -520,6 +520,36 @@ static void submitted_appends_complete_in_order(void **state) {
     assert_int_equal(count_of("orders.1.>"), 1002);
 }
 
+// Nobody else leads: the caller does, and what it submitted is on disk and told when it comes back.
+static void a_bundle_that_may_wait_is_told_before_it_returns(void **state) {
+    (void)state;
+    submitted noted = {0};
+    daybook_append_bundle bundle = {0};
+    daybook_append_options options;
+    daybook_append_options_init(&options);
+    options.bundle = &bundle;
+    append_one("orders.1.placed", "{}");
+    daybook_store_info before = {.size = sizeof before}, after = {.size = sizeof after};
+    assert_int_equal(daybook_info(store, &before, NULL), DAYBOOK_OK);
+    for (int i = 0; i < 100; i++) {
+        daybook_event event = event_of("orders.1.changed", "{}");
+        assert_int_equal(daybook_append_submit(store, &event, 1, &options, note_done, &noted, &failure),
+                         DAYBOOK_OK);
+    }
+    assert_int_equal(bundle.count, 100);
+    assert_int_equal(noted.done, 0); // nothing was queued
+    assert_int_equal(count_of("orders.1.>"), 1);
+    daybook_append_bundle_submit(store, &bundle, true);
+    assert_int_equal(bundle.count, 0);
+    assert_int_equal(noted.done, 100);
+    assert_int_equal(noted.last, DAYBOOK_OK);
+    assert_int_equal(count_of("orders.1.>"), 101);
+    assert_int_equal(daybook_info(store, &after, NULL), DAYBOOK_OK);
+    assert_int_equal(after.group_count - before.group_count, 1); // one sync
+    daybook_append_bundle_submit(store, &bundle, true);          // nothing in it
+    assert_int_equal(noted.done, 100);
+}
+
 typedef struct outcome {
     atomic_int *done_count;
     daybook_status status;
@@ -661,6 +691,7 @@ int main(void) {
         CASE(a_stream_made_anew_does_not_meet_its_predecessor),
         CASE(a_subject_nobody_captures_is_refused),
         CASE(submitted_appends_complete_in_order),
+        CASE(a_bundle_that_may_wait_is_told_before_it_returns),
         CASE(nothing_of_a_chain_is_stored_behind_a_refusal),
         CASE(a_chain_ends_where_a_write_fails),
         CASE(a_full_journal_without_background_work_names_the_call_that_empties_it),
