@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of calls, and a call's way: loop (found, copied) -> worker (run) -> loop (effect, advisory,
-// answer).
+// The table of calls, and a call's way: loop (found, kept behind what its connection published before, copied) ->
+// worker (run) -> loop (effect, advisory, answer).
 #include "server/api_call.h"
 
 #include "base/bytes.h"
 #include "daybook/subject.h"
 #include "proto/headers.h"
+#include "proto/status.h"
 #include "server/advisory.h"
 #include "server/delivery.h"
+#include "server/order.h"
 #include "server/push.h"
 
 enum { ARENA_CHUNK = 8 << 10, ANSWER_SIZE_MAX = 64 << 20 };
@@ -20,6 +22,8 @@ typedef struct route {
     void (*run)(dbk_js_call *call);
     void (*serve)(dbk_jetstream *jetstream, dbk_client *from, dbk_slice subject,
                   const dbk_message *message); // on the loop; or run
+    size_t stream_at;                          // which token names a stream
+    dbk_js_order_scope scope; // of what its connection published into that stream this waits for
 } route;
 
 static void refuse_cluster(dbk_js_call *call) {
@@ -34,41 +38,48 @@ static void refuse_snapshot(dbk_js_call *call) {
     dbk_js_call_fail(call, &error);
 }
 
-// Asked most often first.
+// Asked most often first. What reads waits for publishes that nobody is told of, what is about a stream for all (order.h).
+#define NONE DBK_JS_ORDER_NONE
+#define UNTOLD DBK_JS_ORDER_UNTOLD
+#define ALL DBK_JS_ORDER_ALL
 static const route routes[] = {
-    {"CONSUMER.MSG.NEXT.*.*", DBK_API_CONSUMER_INFO, NULL, dbk_js_serve_pull},
-    {"DIRECT.GET.*", DBK_API_MESSAGE_GET, NULL, dbk_js_serve_direct},
-    {"DIRECT.GET.*.>", DBK_API_MESSAGE_GET, NULL, dbk_js_serve_direct},
-    {"CONSUMER.CREATE.*", DBK_API_CONSUMER_CREATE, dbk_js_consumer_create, NULL},
-    {"CONSUMER.CREATE.*.*", DBK_API_CONSUMER_CREATE, dbk_js_consumer_create, NULL},
-    {"CONSUMER.CREATE.*.*.>", DBK_API_CONSUMER_CREATE, dbk_js_consumer_create, NULL},
-    {"CONSUMER.DURABLE.CREATE.*.*", DBK_API_CONSUMER_CREATE, dbk_js_consumer_create_durable, NULL},
-    {"CONSUMER.INFO.*.*", DBK_API_CONSUMER_INFO, dbk_js_consumer_info, NULL},
-    {"CONSUMER.DELETE.*.*", DBK_API_CONSUMER_DELETE, dbk_js_consumer_delete, NULL},
-    {"CONSUMER.NAMES.*", DBK_API_CONSUMER_NAMES, dbk_js_consumer_names, NULL},
-    {"CONSUMER.LIST.*", DBK_API_CONSUMER_LIST, dbk_js_consumer_list, NULL},
-    {"CONSUMER.PAUSE.*.*", DBK_API_CONSUMER_PAUSE, dbk_js_consumer_pause, NULL},
-    {"CONSUMER.RESET.*.*", DBK_API_CONSUMER_RESET, dbk_js_consumer_reset, NULL},
-    {"CONSUMER.UNPIN.*.*", DBK_API_CONSUMER_UNPIN, dbk_js_consumer_unpin, NULL},
-    {"STREAM.INFO.*", DBK_API_STREAM_INFO, dbk_js_stream_info, NULL},
-    {"STREAM.NAMES", DBK_API_STREAM_NAMES, dbk_js_stream_names, NULL},
-    {"STREAM.LIST", DBK_API_STREAM_LIST, dbk_js_stream_list, NULL},
-    {"STREAM.CREATE.*", DBK_API_STREAM_CREATE, dbk_js_stream_create, NULL},
-    {"STREAM.UPDATE.*", DBK_API_STREAM_UPDATE, dbk_js_stream_update, NULL},
-    {"STREAM.DELETE.*", DBK_API_STREAM_DELETE, dbk_js_stream_delete, NULL},
-    {"STREAM.PURGE.*", DBK_API_STREAM_PURGE, dbk_js_stream_purge, NULL},
-    {"STREAM.MSG.GET.*", DBK_API_MESSAGE_GET, dbk_js_message_get, NULL},
-    {"STREAM.MSG.DELETE.*", DBK_API_MESSAGE_DELETE, dbk_js_message_delete, NULL},
-    {"INFO", DBK_API_ACCOUNT_INFO, dbk_js_account_info, NULL},
-    {"STREAM.SNAPSHOT.*", DBK_API_STREAM_SNAPSHOT, refuse_snapshot, NULL},
-    {"STREAM.RESTORE.*", DBK_API_STREAM_RESTORE, refuse_snapshot, NULL},
-    {"STREAM.LEADER.STEPDOWN.*", DBK_API_STREAM_LEADER_STEPDOWN, refuse_cluster, NULL},
-    {"STREAM.PEER.REMOVE.*", DBK_API_STREAM_REMOVE_PEER, refuse_cluster, NULL},
-    {"CONSUMER.LEADER.STEPDOWN.*.*", DBK_API_CONSUMER_LEADER_STEPDOWN, refuse_cluster, NULL},
-    {"META.LEADER.STEPDOWN", DBK_API_META_LEADER_STEPDOWN, refuse_cluster, NULL},
-    {"SERVER.REMOVE", DBK_API_META_SERVER_REMOVE, refuse_cluster, NULL},
-    {"ACCOUNT.PURGE.*", DBK_API_ACCOUNT_PURGE, refuse_cluster, NULL},
+    {"CONSUMER.MSG.NEXT.*.*", DBK_API_CONSUMER_INFO, NULL, dbk_js_serve_pull, 3, UNTOLD},
+    {"DIRECT.GET.*", DBK_API_MESSAGE_GET, NULL, dbk_js_serve_direct, 2, UNTOLD},
+    {"DIRECT.GET.*.>", DBK_API_MESSAGE_GET, NULL, dbk_js_serve_direct, 2, UNTOLD},
+    {"CONSUMER.CREATE.*", DBK_API_CONSUMER_CREATE, dbk_js_consumer_create, NULL, 2, UNTOLD},
+    {"CONSUMER.CREATE.*.*", DBK_API_CONSUMER_CREATE, dbk_js_consumer_create, NULL, 2, UNTOLD},
+    {"CONSUMER.CREATE.*.*.>", DBK_API_CONSUMER_CREATE, dbk_js_consumer_create, NULL, 2, UNTOLD},
+    {"CONSUMER.DURABLE.CREATE.*.*", DBK_API_CONSUMER_CREATE, dbk_js_consumer_create_durable, NULL, 3, UNTOLD},
+    {"CONSUMER.INFO.*.*", DBK_API_CONSUMER_INFO, dbk_js_consumer_info, NULL, 2, UNTOLD},
+    {"CONSUMER.DELETE.*.*", DBK_API_CONSUMER_DELETE, dbk_js_consumer_delete, NULL, 2, UNTOLD},
+    {"CONSUMER.NAMES.*", DBK_API_CONSUMER_NAMES, dbk_js_consumer_names, NULL, 2, UNTOLD},
+    {"CONSUMER.LIST.*", DBK_API_CONSUMER_LIST, dbk_js_consumer_list, NULL, 2, UNTOLD},
+    {"CONSUMER.PAUSE.*.*", DBK_API_CONSUMER_PAUSE, dbk_js_consumer_pause, NULL, 2, UNTOLD},
+    {"CONSUMER.RESET.*.*", DBK_API_CONSUMER_RESET, dbk_js_consumer_reset, NULL, 2, UNTOLD},
+    {"CONSUMER.UNPIN.*.*", DBK_API_CONSUMER_UNPIN, dbk_js_consumer_unpin, NULL, 2, UNTOLD},
+    {"STREAM.INFO.*", DBK_API_STREAM_INFO, dbk_js_stream_info, NULL, 2, ALL},
+    {"STREAM.NAMES", DBK_API_STREAM_NAMES, dbk_js_stream_names, NULL, 0, NONE},
+    {"STREAM.LIST", DBK_API_STREAM_LIST, dbk_js_stream_list, NULL, 0, NONE},
+    {"STREAM.CREATE.*", DBK_API_STREAM_CREATE, dbk_js_stream_create, NULL, 2, ALL},
+    {"STREAM.UPDATE.*", DBK_API_STREAM_UPDATE, dbk_js_stream_update, NULL, 2, ALL},
+    {"STREAM.DELETE.*", DBK_API_STREAM_DELETE, dbk_js_stream_delete, NULL, 2, ALL},
+    {"STREAM.PURGE.*", DBK_API_STREAM_PURGE, dbk_js_stream_purge, NULL, 2, ALL},
+    {"STREAM.MSG.GET.*", DBK_API_MESSAGE_GET, dbk_js_message_get, NULL, 3, UNTOLD},
+    {"STREAM.MSG.DELETE.*", DBK_API_MESSAGE_DELETE, dbk_js_message_delete, NULL, 3, ALL},
+    {"INFO", DBK_API_ACCOUNT_INFO, dbk_js_account_info, NULL, 0, NONE},
+    {"STREAM.SNAPSHOT.*", DBK_API_STREAM_SNAPSHOT, refuse_snapshot, NULL, 0, NONE},
+    {"STREAM.RESTORE.*", DBK_API_STREAM_RESTORE, refuse_snapshot, NULL, 0, NONE},
+    {"STREAM.LEADER.STEPDOWN.*", DBK_API_STREAM_LEADER_STEPDOWN, refuse_cluster, NULL, 0, NONE},
+    {"STREAM.PEER.REMOVE.*", DBK_API_STREAM_REMOVE_PEER, refuse_cluster, NULL, 0, NONE},
+    {"CONSUMER.LEADER.STEPDOWN.*.*", DBK_API_CONSUMER_LEADER_STEPDOWN, refuse_cluster, NULL, 0, NONE},
+    {"META.LEADER.STEPDOWN", DBK_API_META_LEADER_STEPDOWN, refuse_cluster, NULL, 0, NONE},
+    {"SERVER.REMOVE", DBK_API_META_SERVER_REMOVE, refuse_cluster, NULL, 0, NONE},
+    {"ACCOUNT.PURGE.*", DBK_API_ACCOUNT_PURGE, refuse_cluster, NULL, 0, NONE},
 };
+
+#undef NONE
+#undef UNTOLD
+#undef ALL
 
 static const route *find_route(dbk_slice subject) {
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
@@ -244,19 +255,54 @@ static void begin_call(dbk_jetstream *jetstream, const route *to, dbk_client *fr
     }
 }
 
-void dbk_js_serve_api(void *context, dbk_client *from, const dbk_message *message) {
-    dbk_jetstream *jetstream = context;
-    // $JS.API.… or $JS.<domain>.API.…
+// $JS.API.… or $JS.<domain>.API.…
+static dbk_slice subject_of(const dbk_message *message) {
     bool has_domain = !dbk_slice_equal(dbk_js_token(message->subject, 1), daybook_text("API"));
-    dbk_slice subject = dbk_js_tokens_from(message->subject, has_domain ? 3 : 2);
-    // A filter at its end has wildcards.
-    const route *to = daybook_filter_is_valid(message->subject) ? find_route(subject) : NULL;
-    if (to == NULL) {
-        refuse(jetstream, message->reply, DBK_API_ERR_BAD_REQUEST);
-    } else if (to->serve != NULL) {
+    return dbk_js_tokens_from(message->subject, has_domain ? 3 : 2);
+}
+
+static void serve_route(dbk_jetstream *jetstream, const route *to, dbk_client *from, dbk_slice subject,
+                        const dbk_message *message) {
+    if (to->serve != NULL) {
         to->serve(jetstream, from, subject, message);
     } else {
         begin_call(jetstream, to, from, subject, message);
+    }
+}
+
+void dbk_js_go_on(dbk_jetstream *jetstream, dbk_client *from, const dbk_message *message) {
+    dbk_slice subject = subject_of(message);
+    serve_route(jetstream, find_route(subject), from, subject, message);
+}
+
+// What its connection published before is still on its way.
+static void keep(dbk_js_stream *stream, const route *to, dbk_client *from, const dbk_message *message,
+                 uint64_t number) {
+    dbk_jetstream *jetstream = stream->jetstream;
+    if (dbk_js_order_keep(stream, from, message, number)) return;
+    if (to->serve == NULL) {
+        refuse(jetstream, message->reply, DBK_API_ERR_INSUFFICIENT_RESOURCES);
+    } else {
+        (void)dbk_server_reply(jetstream->server, message->reply,
+                               dbk_status_block(DBK_STATUS_TOO_MANY_REQUESTS), daybook_bytes(NULL, 0));
+    }
+}
+
+void dbk_js_serve_api(void *context, dbk_client *from, const dbk_message *message) {
+    dbk_jetstream *jetstream = context;
+    uint64_t number = 0;
+    dbk_slice subject = subject_of(message);
+    // A filter at its end has wildcards.
+    const route *to = daybook_filter_is_valid(message->subject) ? find_route(subject) : NULL;
+    dbk_js_stream *stream = to == NULL ? NULL
+                                       : dbk_js_order_find(jetstream, from, to->scope,
+                                                           dbk_js_token(subject, to->stream_at), &number);
+    if (to == NULL) {
+        refuse(jetstream, message->reply, DBK_API_ERR_BAD_REQUEST);
+    } else if (stream != NULL) {
+        keep(stream, to, from, message, number);
+    } else {
+        serve_route(jetstream, to, from, subject, message);
     }
     // Behind the call: account info does not count itself. Fetches are no requests of the API in NATS' numbers.
     if (to == NULL || to->serve == NULL) jetstream->api_total++;

@@ -65,6 +65,9 @@ void dbk_js_serve_api(void *context, dbk_client *from, const dbk_message *messag
 /// False: there are no more.
 bool dbk_js_call_kind(size_t index, const char **filter_out, dbk_api_answer *kind_out);
 
+/// A request that was kept (order.h) is served now. Its subject was found good when it came.
+void dbk_js_go_on(dbk_jetstream *jetstream, dbk_client *from, const dbk_message *message);
+
 // stream_api.c
 void dbk_js_stream_create(dbk_js_call *call);
 void dbk_js_stream_update(dbk_js_call *call);

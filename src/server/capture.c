@@ -29,6 +29,7 @@
 #include "base/time.h"
 #include "daybook/read.h"
 #include "daybook/subject.h"
+#include "server/order.h"
 #include "server/rewrite.h"
 
 enum {
@@ -116,6 +117,7 @@ static void acknowledge(dbk_job *job) {
         write_ack(dbk_js_begin_answer(jetstream), publish->stream, &publish->outcome, publish->batch_id);
         dbk_js_end_answer(jetstream, dbk_js_publish_reply(publish), false);
     }
+    dbk_js_order_end(publish);
     while (publish->members != NULL) {
         dbk_js_publish *next = publish->members->next;
         dbk_js_forget(publish->members);
@@ -558,6 +560,7 @@ void dbk_js_enqueue(dbk_js_publish *publish) {
         stream->last_waiting->next = publish;
     }
     stream->last_waiting = publish;
+    dbk_js_order_begin(publish);
     if (!stream->round_runs) begin_round(stream);
 }
 

@@ -135,6 +135,9 @@ struct dbk_client {
     size_t gather_size;           // 0, or the size up to which is read right into `rest`
     size_t held_size;             // bytes of its publishes and requests under way, see dbk_client_hold
     dbk_link_table subscriptions; // by sid
+    // JetStream's numbers (order.h) of the last it published into a stream, and of the last without an
+    // acknowledgement; 0: nothing.
+    uint64_t publish_number, untold_number;
 
     // Who it is.
     uint64_t id;

@@ -23,6 +23,7 @@
 #include "server/delivery.h"
 #include "server/jetstream_internal.h"
 #include "server/mirror.h"
+#include "server/order.h"
 #include "server/publish.h"
 #include "server/push.h"
 #include "server/rewrite.h"
@@ -157,6 +158,7 @@ dbk_js_stream *dbk_js_find_stream(const dbk_jetstream *jetstream, dbk_slice name
 void dbk_js_stream_unref(dbk_js_stream *stream) {
     if (--stream->reference_count > 0) return;
     DBK_ASSERT(stream->first_subject == NULL && stream->first_waiting == NULL &&
+               stream->first_under_way == NULL && stream->first_request == NULL &&
                stream->first_consumer == NULL && stream->first_copy == NULL && stream->lasts.count == 0);
     dbk_js_rewrite_unref(stream->rules.rewrite);
     dbk_free(stream->jetstream->allocator, stream);
@@ -277,6 +279,7 @@ void dbk_js_remove_stream(dbk_jetstream *jetstream, dbk_slice name) {
     pthread_mutex_unlock(&jetstream->lock);
     stream->is_removed = true;
     dbk_js_note_source(jetstream, stream->name);
+    dbk_js_order_let_all_go_on(stream); // and find that there is no such stream
     dbk_js_stream_unref(stream);
 }
 
@@ -728,6 +731,7 @@ void dbk_jetstream_stop(dbk_jetstream *jetstream) {
         stream->first_subject = NULL;
         dbk_js_batch_drop_all(stream);
         dbk_js_drop_copies(stream);
+        dbk_js_order_let_all_go_on(stream); // while its consumers can tell those that pull
         while (stream->first_consumer != NULL)
             dbk_js_drop_consumer(stream->first_consumer, dbk_status_block(DBK_STATUS_SERVER_SHUTDOWN));
     }

@@ -6,6 +6,7 @@
 //   rewrite.c        subjects transformed, messages republished
 //   mirror.c         streams that copy others
 //   batch.c          several publishes that are stored all or none
+//   order.c          requests wait for what their connection published before
 //   api_call.c       requests on $JS.API.>: which handler, its job, its answer
 //   stream_api.c consumer_api.c message_api.c direct.c    the handlers; page.c: lists of names for them
 //   usage.c          what all streams take, against the bounds of the server and the account
@@ -35,6 +36,7 @@
 typedef struct dbk_js_stream dbk_js_stream;
 typedef struct dbk_js_consumer dbk_js_consumer;
 typedef struct dbk_js_publish dbk_js_publish;
+typedef struct dbk_js_waiting dbk_js_waiting;
 typedef struct dbk_js_rewrite dbk_js_rewrite;
 typedef struct dbk_js_last dbk_js_last;
 typedef struct dbk_js_pull dbk_js_pull;
@@ -75,6 +77,8 @@ struct dbk_jetstream {
     size_t batch_count;      // atomic batches that wait for more
     uint64_t batch_bytes;
     uint64_t direct_count, opening_count;
+    // order.c: publishes are numbered; those under way, and requests that wait for some of them, of all streams.
+    uint64_t publish_number, under_way_count, waiting_count;
 
     dbk_service *api, *domain_api, *acks, *flow;
     // Calls run one after the other: the next begins when the loop is done with the one before, its effects
@@ -159,6 +163,8 @@ struct dbk_js_stream {
     dbk_js_publish *first_waiting, *last_waiting; // the loop's
     dbk_js_publish *taken;                        // the worker's, while the round runs
     dbk_js_rules round_rules;
+    dbk_js_publish *first_under_way, *last_under_way; // order.c: of those not told yet, by number
+    dbk_js_waiting *first_request, *last_request;     // order.c: requests that wait for them
     dbk_link_table lasts; // of dbk_js_last.link: subjects of what is republished soon; under jetstream->lock
 
     struct dbk_js_batch *first_batch; // atomic batches that wait for more

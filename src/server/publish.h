@@ -23,9 +23,11 @@ typedef struct dbk_js_outcome {
 
 struct dbk_js_publish {
     dbk_job job;
-    dbk_js_publish *next;  // of the round, or of the batch
-    dbk_js_stream *stream; // a reference, let go of on the loop
-    dbk_client *from;      // a reference, or NULL
+    dbk_js_publish *next;            // of the round, or of the batch
+    dbk_js_stream *stream;           // a reference, let go of on the loop
+    dbk_client *from;                // a reference, or NULL
+    uint64_t number;                 // order.c; 0: it is not under way
+    dbk_js_publish *earlier, *later; // order.c: of those under way
     size_t held_size;
     bool is_announced; // by the server itself: nobody published it
     bool wants_ack;
