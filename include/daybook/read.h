@@ -99,6 +99,16 @@ DAYBOOK_API void daybook_cursor_close(daybook_cursor *cursor);
 DAYBOOK_API daybook_status daybook_count(daybook_store *store, const daybook_query *query,
                                          uint64_t *count_out, daybook_error *error);
 
+/**
+ * The number of events of a stream from a seq on whose subject matches one of the filters (none: all), by the
+ * index: it costs some look-ups where daybook_count reads every one. Events in damaged blocks are counted, too.
+ * Where filters overlap or the stream has DAYBOOK_STREAM_ALLOW_TTL it reads as daybook_count does. What is
+ * appended or removed meanwhile may be counted or not. ESUBJECT, ENOTFOUND (stream).
+ */
+DAYBOOK_API daybook_status daybook_stream_count(daybook_store *store, daybook_slice stream,
+                                                const daybook_slice *filters, size_t filter_count,
+                                                uint64_t seq_from, uint64_t *count_out, daybook_error *error);
+
 /* What the store contains, without reading events. */
 enum daybook_list_kind { DAYBOOK_LIST_AGGREGATES, DAYBOOK_LIST_SUBJECTS, DAYBOOK_LIST_TYPES };
 

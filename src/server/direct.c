@@ -8,6 +8,10 @@
 //     {"multi_last": ["a.>", "b.*"], "up_to_seq": 90}    the newest of each subject, then 204 EOB
 //     any, where too many are under way already          429
 //
+// How many are left is told with each message. Most answers have all there is in one piece, as those that load an aggregate: so
+// the first piece is written with the largest number there is, and where the end was not reached with it, the rest is counted
+// by the index. Then the numbers of the piece are put right.
+//
 // A request is a job of its own beside all others. A long answer goes out in pieces: a worker reads and
 // writes one block of messages, the loop routes it, and so on while somebody listens.
 #include "base/bytes.h"
@@ -25,11 +29,13 @@ enum {
     RESULTS_MAX = 1024, // of multi_last
     BYTES_MAX = 64 << 20,
     ARENA_CHUNK = 4 << 10,
+    SPARE = 19,                   // digits of UINT64_MAX beyond the one that a small number has
     REQUEST_SIZE_MAX = 128 << 10, // they are read on the loop; room for RESULTS_MAX filters
 };
 
 typedef struct piece_message {
     size_t offset, size, header_size; // in the block
+    uint64_t last_seq;                // of the one before it
 } piece_message;
 
 typedef struct direct {
@@ -45,7 +51,9 @@ typedef struct direct {
     bool has_begun;
     daybook_cursor *cursor;
     daybook_recorded_event event;
-    bool has_event; // read, and not written yet
+    bool has_event;       // read, and not written yet
+    bool has_reached_end; // of what there was when it began, not of what was asked for
+    bool is_counted;      // is_many: pending_count is known
     uint64_t sent_count, sent_bytes, pending_count, last_seq, up_to_seq;
     // A piece.
     dbk_block *block;
@@ -108,7 +116,9 @@ static daybook_status begin(direct *get) {
         query.limit = RESULTS_MAX + 1;
         DBK_TRY(find_bounds(get));
     }
-    if (get->is_many) DBK_TRY(daybook_count(store, &query, &get->pending_count, NULL));
+    // What stands behind these is no run of the stream: it is counted by being found.
+    if (get->is_multi) DBK_TRY(daybook_count(store, &query, &get->pending_count, NULL));
+    get->is_counted = get->is_multi;
     if (get->is_multi && get->pending_count > RESULTS_MAX) {
         end_with(get, DBK_STATUS_TOO_MANY_RESULTS);
         return DAYBOOK_OK;
@@ -136,6 +146,8 @@ static bool read_next(direct *get) {
         bool is_enough = get->sent_count >= get->count_max || get->sent_bytes >= get->bytes_max;
         daybook_status status = is_enough ? DAYBOOK_END
                                           : daybook_cursor_next(get->cursor, 0, &get->event, NULL);
+        // The cursor gives as many as were asked for at most: before that it ends for want of more.
+        if (status == DAYBOOK_END && !is_enough) get->has_reached_end = true;
         if (status == DAYBOOK_OK && is_another(get)) status = DAYBOOK_END;
         if (status == DAYBOOK_END) {
             end_reading(get);
@@ -151,6 +163,14 @@ static bool read_next(direct *get) {
     return get->has_event;
 }
 
+static dbk_event_extras extras_of(const direct *get, uint64_t last_seq) {
+    return (dbk_event_extras){.is_direct = true,
+                              .no_headers = get->request.no_headers,
+                              .is_one_of_many = get->is_many,
+                              .pending_count = get->is_counted ? get->pending_count : UINT64_MAX,
+                              .last_seq = last_seq};
+}
+
 static void write_event(direct *get, const dbk_event_extras *extras) {
     piece_message *message = &get->messages[get->message_count];
     message->offset = get->used;
@@ -161,6 +181,8 @@ static void write_event(direct *get, const dbk_event_extras *extras) {
     get->has_event = false;
     get->sent_count++;
     get->sent_bytes += get->event.event.subject.size + message->size;
+    if (get->is_many && !get->is_counted) get->sent_bytes -= SPARE;
+    message->last_seq = extras->last_seq;
     get->last_seq = get->event.seq;
 }
 
@@ -168,10 +190,7 @@ static void write_event(direct *get, const dbk_event_extras *extras) {
 static daybook_status fill_piece(direct *get) {
     get->used = 0;
     while (get->message_count < (get->is_many ? PIECE_COUNT : 1) && read_next(get)) {
-        dbk_event_extras extras = {.is_direct = true,
-                                   .no_headers = get->request.no_headers,
-                                   .is_one_of_many = get->is_many,
-                                   .last_seq = get->last_seq};
+        dbk_event_extras extras = extras_of(get, get->last_seq);
         size_t bound = dbk_event_message_bound(&get->event, &extras);
         if (get->block == NULL) {
             size_t size = !get->is_many || bound > PIECE_BYTES ? bound : PIECE_BYTES;
@@ -179,10 +198,31 @@ static daybook_status fill_piece(direct *get) {
             if (get->block == NULL) return DAYBOOK_ENOMEM;
         }
         if (get->used + bound > get->block->capacity) return DAYBOOK_OK;
-        get->pending_count -= get->pending_count > 0;
-        extras.pending_count = get->pending_count;
+        if (get->is_counted) {
+            get->pending_count -= get->pending_count > 0;
+            extras.pending_count = get->pending_count;
+        }
         write_event(get, &extras);
     }
+    return DAYBOOK_OK;
+}
+
+// How many come behind the first piece is known now, and put into its messages.
+static daybook_status count_rest(direct *get) {
+    const dbk_api_message_get_request *request = &get->request;
+    uint64_t rest = 0;
+    if (!get->has_reached_end && get->message_count > 0)
+        DBK_TRY(daybook_stream_count(get->stream->jetstream->store, get->stream->name, &request->next_by_subj,
+                                     request->next_by_subj.size > 0, get->last_seq + 1, &rest, NULL));
+    for (size_t i = 0; i < get->message_count; i++) {
+        piece_message *message = &get->messages[i];
+        dbk_event_extras extras = extras_of(get, message->last_seq);
+        message->size = dbk_event_message_change_pending(get->block->data + message->offset, message->size,
+                                                         &extras, rest + get->message_count - 1 - i,
+                                                         &message->header_size);
+    }
+    get->pending_count = rest;
+    get->is_counted = true;
     return DAYBOOK_OK;
 }
 
@@ -190,8 +230,10 @@ static void run_direct(dbk_job *job) {
     direct *get = DBK_OWNER(job, direct, job);
     daybook_status status = get->has_begun ? DAYBOOK_OK : begin(get);
     if (status == DAYBOOK_OK && !get->is_over) status = fill_piece(get);
+    if (status == DAYBOOK_OK && get->is_many && !get->is_counted) status = count_rest(get);
     if (status == DAYBOOK_OK) return;
     get->is_over = true;
+    get->message_count = 0; // they may say nothing of how many are left
     get->status = status == DAYBOOK_ENOTFOUND ? dbk_status_block(DBK_STATUS_NO_RESPONDERS)
                   : status == DAYBOOK_ESUBJECT
                       ? dbk_status_block(DBK_STATUS_DIRECT_BAD_REQUEST)

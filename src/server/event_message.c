@@ -6,6 +6,7 @@
 // colon. But for those the server writes itself: a reader believes the first of a name, and it shall be the server's.
 #include "server/event_message.h"
 
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "base/number.h"
 #include "daybook/time.h"
@@ -69,14 +70,18 @@ static uint8_t *put_direct(uint8_t *at, const daybook_recorded_event *event) {
                     daybook_bytes(time, dbk_event_message_format_time(event->recorded_ns, time)));
 }
 
+// The last headers of one of many.
+static uint8_t *put_progress(uint8_t *at, const dbk_event_extras *extras, uint64_t pending_count) {
+    at = put_number(at, "Nats-Num-Pending", pending_count);
+    at = put_number(at, "Nats-Last-Sequence", extras->last_seq);
+    return extras->up_to_seq == 0 ? at : put_number(at, "Nats-UpTo-Sequence", extras->up_to_seq);
+}
+
 static uint8_t *put_extras(uint8_t *at, const daybook_recorded_event *event, const dbk_event_extras *extras) {
     if (extras->headers_only) at = put_number(at, "Nats-Msg-Size", extras->data_size);
     if (extras->pin_id.size > 0) at = put_line(at, daybook_text("Nats-Pin-Id"), extras->pin_id);
     if (extras->is_direct) at = put_direct(at, event);
-    if (!extras->is_one_of_many) return at;
-    at = put_number(at, "Nats-Num-Pending", extras->pending_count);
-    at = put_number(at, "Nats-Last-Sequence", extras->last_seq);
-    return extras->up_to_seq == 0 ? at : put_number(at, "Nats-UpTo-Sequence", extras->up_to_seq);
+    return extras->is_one_of_many ? put_progress(at, extras, extras->pending_count) : at;
 }
 
 bool dbk_header_is_own(daybook_slice name, unsigned own) {
@@ -123,4 +128,20 @@ size_t dbk_event_message_write(const daybook_recorded_event *event, const dbk_ev
     *header_size_out = (size_t)(at - out);
     if (!extras->headers_only) at = put(at, event->event.data);
     return (size_t)(at - out);
+}
+
+size_t dbk_event_message_change_pending(uint8_t *message, size_t size, const dbk_event_extras *extras,
+                                        uint64_t pending_count, size_t *header_size) {
+    enum { PROGRESS_MAX = 3 * (sizeof "Nats-UpTo-Sequence" + LINE_MAX + NUMBER_MAX), END = 2 };
+    uint8_t before[PROGRESS_MAX], after[PROGRESS_MAX];
+    size_t before_size = (size_t)(put_progress(before, extras, extras->pending_count) - before);
+    size_t after_size = (size_t)(put_progress(after, extras, pending_count) - after);
+    DBK_ASSERT(after_size <= before_size && before_size + END <= *header_size);
+    uint8_t *at = message + *header_size - END - before_size;
+    const uint8_t *rest = at + before_size;
+    size_t rest_size = size - (size_t)(rest - message);
+    memcpy(at, after, after_size);
+    memmove(at + after_size, rest, rest_size);
+    *header_size -= before_size - after_size;
+    return size - (before_size - after_size);
 }

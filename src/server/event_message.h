@@ -44,6 +44,10 @@ size_t dbk_event_message_bound(const daybook_recorded_event *event, const dbk_ev
 /// Headers and data to `out`; how many bytes. *header_size_out is 0 where there are no headers.
 size_t dbk_event_message_write(const daybook_recorded_event *event, const dbk_event_extras *extras,
                                uint8_t *out, size_t *header_size_out);
+/// Another number of pending messages, not larger than before, for what dbk_event_message_write wrote with these extras:
+/// is_one_of_many. How many bytes it has now.
+size_t dbk_event_message_change_pending(uint8_t *message, size_t size, const dbk_event_extras *extras,
+                                        uint64_t pending_count, size_t *header_size);
 /// As Go prints a time: without the zeros a fraction ends with. How many bytes.
 size_t dbk_event_message_format_time(int64_t time_ns, char text_out[DAYBOOK_TIME_TEXT_SIZE]);
 

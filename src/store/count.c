@@ -13,6 +13,9 @@
 // with wildcards a step for each subject below the filter's literal tokens in each segment. Where events of a
 // segment were removed, a step for each event that matches or for each that was removed, whichever is less.
 //
+// What has expired and was not removed yet is counted here, and left out by daybook_stream_count: where events expire by age
+// alone it lies before all others.
+//
 // Failure: where a part of the index cannot be read, the events of that segment are counted by reading them.
 #include "base/assert.h"
 #include "daybook/subject.h"
@@ -332,4 +335,62 @@ daybook_status dbk_count_matching(daybook_store *store, dbk_stream *stream, cons
     DBK_TRY(count_by_cursor(&of, next, bound_out->position, &count, error));
     *count_out = total + count;
     return DAYBOOK_OK;
+}
+
+// ---- For users --------------------------------------------------------------------------------------------
+
+// As recorded times never descend, what has aged lies before the rest. `*seq_out` is the first that has not, from there on;
+// UINT64_MAX: all have.
+static daybook_status pass_aged(daybook_store *store, dbk_stream *stream, uint64_t *seq_out,
+                                daybook_error *error) {
+    int64_t max_age_ns = dbk_stream_max_age_ns(stream);
+    int64_t now_ns = max_age_ns > 0 ? dbk_clock_expiry_ns(store) : 0;
+    if (now_ns <= max_age_ns) return DAYBOOK_OK; // nothing ages, or is as old
+    daybook_query query;
+    daybook_cursor *cursor;
+    daybook_recorded_event event;
+    daybook_query_init(&query);
+    query.seq_from = *seq_out;
+    query.recorded_since_ns = now_ns - max_age_ns + 1;
+    query.limit = 1;
+    DBK_TRY(dbk_cursor_open(store, &query, stream, &cursor, error));
+    daybook_status status = daybook_cursor_next(cursor, 0, &event, error);
+    if (status == DAYBOOK_OK) *seq_out = event.seq;
+    if (status == DAYBOOK_END) *seq_out = UINT64_MAX;
+    daybook_cursor_close(cursor);
+    return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+static bool filters_overlap(const daybook_slice *filters, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (daybook_filters_overlap(filters[i], filters[j])) return true;
+        }
+    }
+    return false;
+}
+
+daybook_status daybook_stream_count(daybook_store *store, daybook_slice name, const daybook_slice *filters,
+                                    size_t filter_count, uint64_t seq_from, uint64_t *count_out,
+                                    daybook_error *error) {
+    if (store == NULL || count_out == NULL || name.size == 0)
+        return dbk_fail(error, DAYBOOK_EMISUSE, "counting needs a store, a stream and a place for the count");
+    *count_out = 0;
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = name;
+    query.filters = filters;
+    query.filter_count = filter_count;
+    query.seq_from = seq_from;
+    DBK_TRY(dbk_query_validate(&query, error));
+    if (store->read_only) DBK_TRY(dbk_follower_refresh(store, error));
+    dbk_stream *stream = dbk_stream_table_find(store->streams, name);
+    if (stream == NULL)
+        return dbk_fail(error, DAYBOOK_ENOTFOUND, "there is no stream '%.*s'",
+                        (int)(name.size < 255 ? name.size : 255), (const char *)name.data);
+    if (dbk_stream_allows_ttl(stream) || filters_overlap(filters, filter_count))
+        return daybook_count(store, &query, count_out, error);
+    DBK_TRY(pass_aged(store, stream, &seq_from, error));
+    dbk_count_bound bound;
+    return dbk_count_matching(store, stream, filters, filter_count, seq_from, &bound, count_out, error);
 }

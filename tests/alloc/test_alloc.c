@@ -935,6 +935,15 @@ static daybook_status act_subjects(world *at) {
                             &at->error);
 }
 
+static daybook_status act_stream_count(world *at) {
+    const daybook_slice filters[] = {daybook_text("orders.*.placed"), daybook_text("orders.1.>")};
+    uint64_t count;
+    daybook_status status =
+        daybook_stream_count(at->store, daybook_text("ORDERS"), filters, 1, 2, &count, &at->error);
+    if (status != DAYBOOK_OK) return status;
+    return daybook_stream_count(at->store, daybook_text("ORDERS"), filters, 2, 1, &count, &at->error);
+}
+
 static int ignore_gap(void *context, uint64_t seq_first, uint64_t seq_last) {
     (void)context;
     (void)seq_first;
@@ -959,6 +968,7 @@ static const call read_calls[] = {
     {"list subjects", act_list_subjects, NULL, READS},
     {"list types", act_list_types, NULL, READS},
     {"subjects", act_subjects, NULL, READS},
+    {"stream_count", act_stream_count, NULL, READS},
     {"gaps", act_gaps, NULL, READS},
 };
 

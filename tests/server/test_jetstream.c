@@ -528,6 +528,41 @@ static void many_messages_are_got_at_once(void **state) {
     get_many(of, "{\"batch\":3}", "408: ");
 }
 
+// Each says how many are left, whether all are in one piece of the answer (512 at most) or not.
+static void what_is_left_is_told_with_each(void **state) {
+    enum { EVEN = 600, ALL = 2 * EVEN };
+    fixture *of = *state;
+    natsSubscription *inbox = NULL;
+    add_stream(of, "B", "b.>");
+    for (int i = 0; i < ALL; i++) (void)publish(of, i % 2 == 0 ? "b.even" : "b.odd", "x");
+    assert_int_equal(natsConnection_SubscribeSync(&inbox, of->connection, "inbox.all"), NATS_OK);
+    const struct {
+        const char *request;
+        int count, left; // how many come, and how many are left behind the last
+    } cases[] = {{"{\"seq\":1,\"batch\":1000,\"next_by_subj\":\"b.even\"}", EVEN, 0},
+                 {"{\"seq\":1,\"batch\":600,\"next_by_subj\":\"b.even\"}", EVEN, 0},
+                 {"{\"seq\":1,\"batch\":550,\"next_by_subj\":\"b.*\"}", 550, ALL - 550},
+                 {"{\"seq\":1,\"batch\":512}", 512, ALL - 512},
+                 {"{\"seq\":1,\"batch\":7,\"next_by_subj\":\"b.odd\"}", 7, EVEN - 7},
+                 {"{\"seq\":1191,\"batch\":50,\"next_by_subj\":\"b.odd\"}", 5, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(natsConnection_PublishRequestString(of->connection, "$JS.API.DIRECT.GET.B",
+                                                             "inbox.all", cases[i].request),
+                         NATS_OK);
+        for (int at = cases[i].count; at >= 0; at--) { // and the end
+            natsMsg *message = NULL;
+            const char *pending = NULL, *status = NULL;
+            assert_int_equal(natsSubscription_NextMsg(&message, inbox, WAIT_MS), NATS_OK);
+            assert_int_equal(natsMsgHeader_Get(message, "Nats-Num-Pending", &pending), NATS_OK);
+            assert_int_equal(strtol(pending, NULL, 10), cases[i].left + (at > 0 ? at - 1 : 0));
+            assert_int_equal(natsMsgHeader_Get(message, "Status", &status) == NATS_OK, at == 0);
+            if (at > 0) assert_memory_equal(natsMsg_GetData(message), "x", 1);
+            natsMsg_Destroy(message);
+        }
+    }
+    natsSubscription_Destroy(inbox);
+}
+
 // ---- Buckets ----------------------------------------------------------------------------------------------
 
 static void buckets_keep_values(void **state) {
@@ -584,6 +619,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_push_consumer_in_use_is_not_taken_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_done_is_refused, set_up_2_12, tear_down),
         cmocka_unit_test_setup_teardown(many_messages_are_got_at_once, set_up_2_12, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_left_is_told_with_each, set_up_2_12, tear_down),
         cmocka_unit_test_setup_teardown(buckets_keep_values, set_up, tear_down),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

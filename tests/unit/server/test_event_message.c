@@ -106,6 +106,37 @@ static void what_the_server_says_is_not_forged(void **state) {
           "");
 }
 
+static void the_number_left_can_be_put_right(void **state) {
+    (void)state;
+    static const uint64_t numbers[] = {0, 9, 10, 4321, UINT64_MAX - 1, UINT64_MAX};
+    daybook_recorded_event event = make_event();
+    for (int variant = 0; variant < 4; variant++) {
+        for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+            dbk_event_extras extras = {.is_direct = true,
+                                       .is_one_of_many = true,
+                                       .no_headers = variant % 2 != 0,
+                                       .pending_count = UINT64_MAX,
+                                       .last_seq = variant * 1000,
+                                       .up_to_seq = variant / 2 * 77};
+            event.event.data = daybook_text(variant == 3 ? "" : "hello");
+            size_t bound = dbk_event_message_bound(&event, &extras);
+            uint8_t *changed = malloc(bound), *expected = malloc(bound);
+            assert_non_null(changed);
+            assert_non_null(expected);
+            size_t header_size, expected_header_size;
+            size_t size = dbk_event_message_write(&event, &extras, changed, &header_size);
+            size = dbk_event_message_change_pending(changed, size, &extras, numbers[i], &header_size);
+            extras.pending_count = numbers[i];
+            size_t expected_size = dbk_event_message_write(&event, &extras, expected, &expected_header_size);
+            assert_int_equal(header_size, expected_header_size);
+            assert_int_equal(size, expected_size);
+            assert_memory_equal(changed, expected, size);
+            free(changed);
+            free(expected);
+        }
+    }
+}
+
 static void the_largest_fit(void **state) {
     (void)state;
     char subject[DAYBOOK_SUBJECT_SIZE_MAX], stream[255];
@@ -137,6 +168,7 @@ int main(void) {
         cmocka_unit_test(headers_come_as_they_were),
         cmocka_unit_test(direct_ones_say_where_they_are_from),
         cmocka_unit_test(what_the_server_says_is_not_forged),
+        cmocka_unit_test(the_number_left_can_be_put_right),
         cmocka_unit_test(the_largest_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,6 +76,24 @@ static void append(world *at, size_t count) {
     assert_int_equal(daybook_append(at->store, events, count, NULL, NULL, NULL), DAYBOOK_OK);
 }
 
+// What users ask gives what daybook_count gives.
+static void check_stream_count(world *at, daybook_slice stream, const daybook_slice *filters,
+                               size_t filter_count, uint64_t seq) {
+    daybook_error error;
+    daybook_error_init(&error);
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = stream;
+    query.filters = filters;
+    query.filter_count = filter_count;
+    query.seq_from = seq;
+    uint64_t expected, counted = 12345;
+    assert_int_equal(daybook_count(at->store, &query, &expected, NULL), DAYBOOK_OK);
+    if (daybook_stream_count(at->store, stream, filters, filter_count, seq, &counted, &error) != DAYBOOK_OK)
+        fail_msg("%s", error.message);
+    assert_int_equal(counted, expected);
+}
+
 static void compare(world *at, int stream, const daybook_slice *filters, size_t filter_count, uint64_t seq) {
     daybook_query query;
     daybook_query_init(&query);
@@ -93,6 +111,7 @@ static void compare(world *at, int stream, const daybook_slice *filters, size_t 
         fail_msg("%s", error.message);
     assert_int_equal(counted, expected);
     assert_int_equal(bound.seq, at->last[stream]);
+    check_stream_count(at, query.stream, filters, filter_count, seq);
 }
 
 static void compare_all(world *at) {
@@ -229,9 +248,132 @@ static void memory_is_not_looked_through(void **state) {
     close_world(&at);
 }
 
+static void overlapping_filters_count_each_event_once(void **state) {
+    (void)state;
+    world at;
+    open_world(&at, 11);
+    append(&at, 500);
+    assert_int_equal(daybook_flush(at.store, NULL), DAYBOOK_OK);
+    append(&at, 500);
+    const daybook_slice filters[] = {daybook_text("a.>"), daybook_text("a.3.x"), daybook_text("*.3.>")};
+    for (size_t count = 1; count <= 3; count++) check_stream_count(&at, daybook_text("A"), filters, count, 1);
+    check_stream_count(&at, daybook_text("A"), filters, 3, at.last[0] / 2);
+    close_world(&at);
+}
+
+static void what_cannot_be_counted_is_said(void **state) {
+    (void)state;
+    world at;
+    open_world(&at, 12);
+    uint64_t count;
+    daybook_slice bad = daybook_text("a..b");
+    assert_int_equal(daybook_stream_count(at.store, daybook_text("NONE"), NULL, 0, 1, &count, NULL),
+                     DAYBOOK_ENOTFOUND);
+    assert_int_equal(daybook_stream_count(at.store, daybook_text("A"), &bad, 1, 1, &count, NULL),
+                     DAYBOOK_ESUBJECT);
+    assert_int_equal(daybook_stream_count(at.store, daybook_text(""), NULL, 0, 1, &count, NULL),
+                     DAYBOOK_EMISUSE);
+    assert_int_equal(daybook_stream_count(at.store, daybook_text("A"), NULL, 0, 1, NULL, NULL),
+                     DAYBOOK_EMISUSE);
+    close_world(&at);
+}
+
+#define MINUTE_NS (INT64_C(60) * 1000000000)
+
+static void add_stream(world *at, const char *name, const char *subject, int64_t max_age_ns, unsigned flags) {
+    daybook_slice filter = daybook_text(subject);
+    daybook_stream_config config;
+    daybook_stream_config_init(&config);
+    config.name = daybook_text(name);
+    config.subjects = &filter;
+    config.subject_count = 1;
+    config.max_age_ns = max_age_ns;
+    config.flags |= flags;
+    assert_int_equal(daybook_stream_add(at->store, &config, NULL), DAYBOOK_OK);
+}
+
+static void append_aging(world *at, const char *subject, int count, int64_t ttl_s) {
+    for (int i = 0; i < count; i++) {
+        daybook_event event;
+        daybook_event_init(&event);
+        event.subject = daybook_text(subject);
+        event.ttl_s = i % 2 == 0 ? ttl_s : 0;
+        assert_int_equal(daybook_append(at->store, &event, 1, NULL, NULL, NULL), DAYBOOK_OK);
+    }
+}
+
+static void check_aging(world *at, const char *stream, const char *filter, uint64_t expected) {
+    daybook_slice filters[] = {daybook_text(filter)};
+    uint64_t count;
+    for (uint64_t seq = 0; seq <= 12; seq++) check_stream_count(at, daybook_text(stream), filters, 1, seq);
+    for (uint64_t seq = 0; seq <= 12; seq++) check_stream_count(at, daybook_text(stream), NULL, 0, seq);
+    assert_int_equal(daybook_stream_count(at->store, daybook_text(stream), filters, 1, 1, &count, NULL),
+                     DAYBOOK_OK);
+    assert_int_equal(count, expected);
+}
+
+// Nobody removes them here: there is no background.
+static void what_has_expired_is_not_counted(void **state) {
+    (void)state;
+    world at;
+    open_world(&at, 13);
+    add_stream(&at, "C", "c.>", 60 * MINUTE_NS, 0);
+    add_stream(&at, "D", "d.>", 0, DAYBOOK_STREAM_ALLOW_TTL);
+    append_aging(&at, "c.1.x", 4, 0);
+    append_aging(&at, "d.1.x", 4, 1800);
+    assert_int_equal(daybook_flush(at.store, NULL), DAYBOOK_OK);
+    dbk_sim_advance_ns(at.sim, 40 * MINUTE_NS);
+    append_aging(&at, "c.1.x", 3, 0);
+    append_aging(&at, "d.1.x", 3, 0);
+    check_aging(&at, "C", "c.1.x", 7);
+    check_aging(&at, "D", "d.1.x", 5);
+    dbk_sim_advance_ns(at.sim, 20 * MINUTE_NS); // the first four are an hour old, or a moment more
+    check_aging(&at, "C", "c.*.x", 3);
+    dbk_sim_advance_ns(at.sim, 41 * MINUTE_NS);
+    check_aging(&at, "C", "c.1.>", 0);
+    append_aging(&at, "c.1.x", 1, 0);
+    check_aging(&at, "C", "c.1.x", 1);
+    close_world(&at);
+}
+
+// Some look-ups, however many events there are.
+static void counting_costs_no_reading(void **state) {
+    (void)state;
+    world at;
+    open_world(&at, 14);
+    for (int i = 0; i < MANY / BATCH; i++) append(&at, BATCH);
+    assert_int_equal(daybook_flush(at.store, NULL), DAYBOOK_OK);
+    daybook_slice filter = daybook_text("a.3.x");
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = daybook_text("A");
+    query.filters = &filter;
+    query.filter_count = 1;
+    int64_t by_index_ns = INT64_MAX, by_reading_ns = INT64_MAX;
+    for (int i = 0; i < 20; i++) {
+        uint64_t counted, expected;
+        int64_t begin_ns = now_ns();
+        assert_int_equal(daybook_stream_count(at.store, query.stream, &filter, 1, 1, &counted, NULL),
+                         DAYBOOK_OK);
+        int64_t middle_ns = now_ns();
+        assert_int_equal(daybook_count(at.store, &query, &expected, NULL), DAYBOOK_OK);
+        int64_t end_ns = now_ns();
+        assert_int_equal(counted, expected);
+        if (middle_ns - begin_ns < by_index_ns) by_index_ns = middle_ns - begin_ns;
+        if (end_ns - middle_ns < by_reading_ns) by_reading_ns = end_ns - middle_ns;
+    }
+    if (by_index_ns * 5 > by_reading_ns)
+        fail_msg("%lld ns by the index, %lld by reading", (long long)by_index_ns, (long long)by_reading_ns);
+    close_world(&at);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(counts_are_what_reading_gives),
                                        cmocka_unit_test(long_lists_are_counted),
-                                       cmocka_unit_test(memory_is_not_looked_through)};
+                                       cmocka_unit_test(memory_is_not_looked_through),
+                                       cmocka_unit_test(overlapping_filters_count_each_event_once),
+                                       cmocka_unit_test(what_cannot_be_counted_is_said),
+                                       cmocka_unit_test(what_has_expired_is_not_counted),
+                                       cmocka_unit_test(counting_costs_no_reading)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
