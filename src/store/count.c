@@ -3,15 +3,16 @@
 //
 // Without filters, and without removed events but the oldest, the stream's own numbers say it. Else each
 // segment is asked for its terms: the stream's where there is no filter, the subject's for a filter without
-// wildcards, else each subject the dictionary lists that matches. A term's entry says how many events have
-// it; where only a part of the segment counts (the first that is in question), or events of it were removed,
-// its posting list is counted: by groups of numbers, or number by number against the removed ones. What
-// memory tables hold is looked at event by event, as far as their index says it may match, or, by filters
-// without wildcards, along the subject's chain.
+// wildcards, the aggregate's for all its events ("orders.7.>"), else each subject the dictionary lists that
+// matches. A term's entry says how many events have it; where only a part of the segment counts (the first that
+// is in question), or events of it were removed, its posting list is counted: by groups of numbers, or number by number against the removed ones. What
+// memory tables hold is looked at event by event, as far as their index says it may match, or along the
+// subject's or aggregate's chain.
 //
-// Cost: one look-up for each segment and filter without wildcards, mostly answered by the segment's filter;
-// with wildcards a step for each subject below the filter's literal tokens in each segment. Where events of a
-// segment were removed, a step for each event that matches or for each that was removed, whichever is less.
+// Cost: one look-up for each segment and filter of a subject or an aggregate, mostly answered by the segments'
+// filters, all at once (sieve.c); with other wildcards a walk through the subjects below the filter's literal
+// tokens in each segment. Where events of a segment were removed, a step for each event that matches or for each
+// that was removed, whichever is less.
 //
 // What has expired and was not removed yet is counted here, and left out by daybook_stream_count: where events expire by age
 // alone it lies before all others.
@@ -103,14 +104,48 @@ static daybook_status add_term(counting *of, const dbk_term_entry *entry, dayboo
     return status;
 }
 
+// ---- Filters with a term of their own ---------------------------------------------------------------------
+
+// True: the events that match the filter are those with the term.
+static bool has_term(const counting *of, dbk_slice filter, dbk_term *term_out) {
+    if (dbk_filter_is_literal(filter)) {
+        dbk_term_make(term_out, DBK_TERM_SUBJECT, of->stream->id, filter);
+        return true;
+    }
+    // All behind as many tokens as name an aggregate of the stream: then it has one, which is they.
+    dbk_slice prefix = daybook_bytes(filter.data, dbk_filter_prefix_size(filter));
+    if (prefix.size == 0 || dbk_subject_token_count(prefix) != of->stream->aggregate_tokens) return false;
+    dbk_term_make(term_out, DBK_TERM_AGGREGATE, of->stream->id, prefix);
+    return true;
+}
+
+static bool have_terms(const counting *of) {
+    dbk_term term;
+    for (size_t i = 0; i < of->filter_count; i++) {
+        if (!has_term(of, of->filters[i], &term)) return false;
+    }
+    return of->filter_count > 0;
+}
+
+// Of at most DBK_SIEVE_MAX segments from `first` on, those that may have some: bit i is for segment first + i.
+static uint64_t worth_asking(const counting *of, const dbk_view *view, size_t first) {
+    size_t count = view->segment_count - first;
+    if (count > DBK_SIEVE_MAX) count = DBK_SIEVE_MAX;
+    if (!have_terms(of)) return UINT64_MAX;
+    uint64_t worth = 0;
+    for (size_t i = 0; i < of->filter_count; i++) {
+        dbk_term term;
+        (void)has_term(of, of->filters[i], &term);
+        worth |= dbk_sieve_term(view, first, count, dbk_term_slice(&term));
+    }
+    return worth;
+}
+
 // ---- One segment ------------------------------------------------------------------------------------------
 
-static daybook_status add_term_named(counting *of, dbk_term_kind kind, dbk_slice value,
-                                     daybook_error *error) {
-    dbk_term term;
+static daybook_status add_term_named(counting *of, const dbk_term *term, daybook_error *error) {
     dbk_term_entry entry;
-    dbk_term_make(&term, kind, of->stream->id, value);
-    daybook_status status = dbk_segment_find_term(of->source->segment, dbk_term_slice(&term), &entry, error);
+    daybook_status status = dbk_segment_find_term(of->source->segment, dbk_term_slice(term), &entry, error);
     if (status == DAYBOOK_ENOTFOUND) return DAYBOOK_OK;
     return status == DAYBOOK_OK ? add_term(of, &entry, error) : status;
 }
@@ -134,13 +169,17 @@ static daybook_status add_matching(counting *of, dbk_slice filter, size_t prefix
 }
 
 static daybook_status add_terms(counting *of, daybook_error *error) {
-    if (of->filter_count == 0) return add_term_named(of, DBK_TERM_STREAM, daybook_bytes(NULL, 0), error);
+    dbk_term term;
+    if (of->filter_count == 0) {
+        dbk_term_make(&term, DBK_TERM_STREAM, of->stream->id, daybook_bytes(NULL, 0));
+        return add_term_named(of, &term, error);
+    }
     for (size_t i = 0; i < of->filter_count; i++) {
         dbk_slice filter = of->filters[i];
         size_t literal = dbk_filter_literal_size(filter, UINT32_MAX);
         // With the dot behind it: "a" is no beginning of "ab.c".
-        DBK_TRY(literal == filter.size ? add_term_named(of, DBK_TERM_SUBJECT, filter, error)
-                                       : add_matching(of, filter, literal + (literal > 0), error));
+        DBK_TRY(has_term(of, filter, &term) ? add_term_named(of, &term, error)
+                                            : add_matching(of, filter, literal + (literal > 0), error));
     }
     return DAYBOOK_OK;
 }
@@ -215,26 +254,17 @@ static daybook_status count_by_index(counting *of, uint64_t last, daybook_error 
     return status;
 }
 
-// Newest first: the table chains the events of a subject.
-static daybook_status count_chain(counting *of, dbk_slice subject, uint64_t last) {
-    dbk_term term;
-    dbk_term_make(&term, DBK_TERM_SUBJECT, of->stream->id, subject);
+// Newest first: the table chains the events of a subject, and of an aggregate.
+static daybook_status count_chain(counting *of, const dbk_term *term, uint64_t last) {
     uint64_t positions[CHUNK_POSITIONS];
     size_t count = CHUNK_POSITIONS;
     while (count == CHUNK_POSITIONS && last >= of->first) {
-        DBK_TRY(dbk_memtable_postings_back(of->source->memtable, dbk_term_slice(&term), of->first, last,
+        DBK_TRY(dbk_memtable_postings_back(of->source->memtable, dbk_term_slice(term), of->first, last,
                                            positions, CHUNK_POSITIONS, &count));
         for (size_t i = 0; i < count; i++) of->count += !dbk_source_is_dead(of->source, positions[i]);
         if (count > 0) last = positions[count - 1] - 1;
     }
     return DAYBOOK_OK;
-}
-
-static bool has_wildcards(const counting *of) {
-    for (size_t i = 0; i < of->filter_count; i++) {
-        if (!dbk_filter_is_literal(of->filters[i])) return true;
-    }
-    return of->filter_count == 0;
 }
 
 static daybook_status count_in_memtable(counting *of, uint64_t last, daybook_error *error) {
@@ -243,9 +273,11 @@ static daybook_status count_in_memtable(counting *of, uint64_t last, daybook_err
     uint64_t position = dbk_memtable_find_seq(of->source->memtable, of->stream->id, of->seq_from);
     if (position > of->first) of->first = position;
     if (of->first > last) return DAYBOOK_OK;
-    if (has_wildcards(of)) return count_by_index(of, last, error);
+    if (!have_terms(of)) return count_by_index(of, last, error);
     for (size_t i = 0; i < of->filter_count; i++) {
-        if (count_chain(of, of->filters[i], last) != DAYBOOK_OK)
+        dbk_term term;
+        (void)has_term(of, of->filters[i], &term);
+        if (count_chain(of, &term, last) != DAYBOOK_OK)
             return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory counting events");
     }
     return DAYBOOK_OK;
@@ -320,12 +352,14 @@ daybook_status dbk_count_matching(daybook_store *store, dbk_stream *stream, cons
         is_told = count_by_numbers(&of, bound_out, count_out);
     }
     daybook_status status = DAYBOOK_OK;
-    uint64_t total = 0, count, next = 1;
+    uint64_t total = 0, count, next = 1, worth = 0;
     for (size_t i = 0; !is_told && status == DAYBOOK_OK && i < view->source_count; i++) {
         dbk_source *source = view->sources[i];
         uint64_t end = source->memtable != NULL ? dbk_memtable_position_end(source->memtable)
                                                 : source->position_last + 1;
         next = end > bound_out->position ? bound_out->position + 1 : end;
+        if (i < view->segment_count && i % DBK_SIEVE_MAX == 0) worth = worth_asking(&of, view, i);
+        if (i < view->segment_count && (worth >> i % DBK_SIEVE_MAX & 1) == 0) continue;
         status = count_source(&of, source, next - 1, &count, error);
         total += status == DAYBOOK_OK ? count : 0;
     }

@@ -311,6 +311,17 @@ static daybook_status compile_stream(compiler *compiling, dbk_group *group) {
                     daybook_bytes(NULL, 0));
 }
 
+// Subjects and aggregates are terms of one stream: what has them is of it.
+static bool names_its_stream(const dbk_group *group) {
+    for (size_t i = 0; i < group->clause_count; i++) {
+        const dbk_clause *clause = &group->clauses[i];
+        if (clause->term_count == 0) return false;
+        uint8_t kind = *(const uint8_t *)clause->terms[0].data;
+        if (kind != DBK_TERM_SUBJECT && kind != DBK_TERM_AGGREGATE) return false;
+    }
+    return true;
+}
+
 static daybook_status compile_key(compiler *compiling, dbk_term_kind kind, dbk_slice text, dbk_group *group) {
     uint8_t scratch[DBK_KEY_SIZE_MAX];
     dbk_slice key = dbk_key_encode(text, scratch);
@@ -399,11 +410,11 @@ daybook_status dbk_query_compile(daybook_store *store, const daybook_query *quer
     dbk_group *groups = dbk_arena_alloc(arena, groups_max * sizeof *groups);
     if (groups == NULL) return DAYBOOK_ENOMEM;
     size_t count = 0;
-    if (stream != NULL) {
-        DBK_TRY(compile_stream(&compiling, &groups[count++]));
-    }
     if (query->filter_count > 0)
         DBK_TRY(compile_filters(&compiling, query->filters, query->filter_count, &groups[count++]));
+    // Its list is the longest of all, and each source would look it up for nothing.
+    bool is_said = count > 0 && names_its_stream(&groups[0]);
+    if (stream != NULL && !is_said) DBK_TRY(compile_stream(&compiling, &groups[count++]));
     if (query->type_count > 0)
         DBK_TRY(compile_texts(&compiling, DBK_TERM_TYPE, query->types, query->type_count, &groups[count++]));
     for (size_t i = 0; i < query->tag_count; i++)
