@@ -284,12 +284,47 @@ daybook_status daybook_stream_remove(daybook_store *store, daybook_slice name, d
 
 // ---- Look -------------------------------------------------------------------------------------------------
 
+// How many of its seqs are missing: between two moments with the same number nothing was removed.
+static uint64_t lock_missing(daybook_store *store, const dbk_stream *stream) {
+    pthread_mutex_lock(&store->state_lock);
+    pthread_mutex_lock(&store->removal_lock);
+    return atomic_load(&stream->published_seq) - atomic_load(&stream->message_count);
+}
+
+static void unlock_missing(daybook_store *store) {
+    pthread_mutex_unlock(&store->removal_lock);
+    pthread_mutex_unlock(&store->state_lock);
+}
+
+// The oldest stays the oldest until something is removed: requests of a server ask for it all the time, and reading it is most
+// of what they cost.
+static bool is_first_known(daybook_store *store, dbk_stream *stream, uint64_t *missing_out,
+                           daybook_stream_info *info) {
+    *missing_out = lock_missing(store, stream);
+    struct dbk_first_event known = stream->first_event;
+    unlock_missing(store);
+    if (!known.is_known || known.missing != *missing_out) return false;
+    info->first_seq = known.seq;
+    info->first_recorded_ns = known.recorded_ns;
+    return true;
+}
+
+static void remember_first(daybook_store *store, dbk_stream *stream, uint64_t missing,
+                           const daybook_recorded_event *event) {
+    bool is_known = lock_missing(store, stream) == missing; // else something was removed meanwhile
+    stream->first_event = (struct dbk_first_event){
+        .is_known = is_known, .seq = event->seq, .missing = missing, .recorded_ns = event->recorded_ns};
+    unlock_missing(store);
+}
+
 // The oldest live event: what the marks say, unless events behind them were removed one by one. A reader
 // leaves out what reads hide; in a writer the oldest event is the oldest that limits have not removed yet.
 static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybook_stream_info *info,
                                  daybook_error *error) {
     info->first_seq = info->last_seq + 1;
+    uint64_t missing = 0;
     if (info->message_count == 0) return DAYBOOK_OK;
+    if (!store->read_only && is_first_known(store, stream, &missing, info)) return DAYBOOK_OK;
     daybook_query query;
     daybook_query_init(&query);
     query.limit = 1;
@@ -302,6 +337,7 @@ static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybo
     if (status == DAYBOOK_OK) {
         info->first_seq = event.seq;
         info->first_recorded_ns = event.recorded_ns;
+        if (!store->read_only) remember_first(store, stream, missing, &event);
     }
     daybook_cursor_close(cursor);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;

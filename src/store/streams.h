@@ -61,6 +61,12 @@ typedef struct dbk_stream {
         uint64_t count, seq, missing; // up to seq, of which so many were missing
         int64_t took_ns;              // counting them all
     } subjects;
+    // Its oldest event when that was last looked for (stream.c). Under store->state_lock.
+    struct dbk_first_event {
+        bool is_known;
+        uint64_t seq, missing; // so many of its seqs were missing then
+        int64_t recorded_ns;
+    } first_event;
     int64_t created_ns;
     atomic_bool is_swept; // by interest: holds nothing that no consumer wants, as far as is known
     atomic_int_fast64_t sweep_after_ns; // monotonic: not looked through before, behind a failure

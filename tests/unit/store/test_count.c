@@ -114,7 +114,29 @@ static void compare(world *at, int stream, const daybook_slice *filters, size_t 
     check_stream_count(at, query.stream, filters, filter_count, seq);
 }
 
+// The oldest event of an info is the first that is read, asked for the first time and again.
+static void check_first(world *at, const char *stream) {
+    daybook_query query;
+    daybook_query_init(&query);
+    query.stream = daybook_text(stream);
+    query.limit = 1;
+    daybook_cursor *cursor;
+    daybook_recorded_event event = {0};
+    assert_int_equal(daybook_read(at->store, &query, &cursor, NULL), DAYBOOK_OK);
+    daybook_status status = daybook_cursor_next(cursor, 0, &event, NULL);
+    assert_true(status == DAYBOOK_OK || status == DAYBOOK_END);
+    for (int i = 0; i < 2; i++) {
+        daybook_stream_info *info;
+        assert_int_equal(daybook_stream_get_info(at->store, query.stream, &info, NULL), DAYBOOK_OK);
+        assert_int_equal(info->first_seq, status == DAYBOOK_OK ? event.seq : info->last_seq + 1);
+        assert_int_equal(info->first_recorded_ns, event.recorded_ns);
+        daybook_stream_info_release(at->store, info);
+    }
+    daybook_cursor_close(cursor);
+}
+
 static void compare_all(world *at) {
+    for (int stream = 0; stream < STREAMS; stream++) check_first(at, stream_names[stream]);
     static const char *const filters[][3] = {
         {NULL},
         {">"},
@@ -177,6 +199,8 @@ static void counts_are_what_reading_gives(void **state) {
         for (int step = 0; step < STEPS; step++) {
             append(&at, 1 + next_random(&at) % 60);
             if (next_random(&at) % 6 == 0) remove_some(&at);
+            check_first(&at, stream_names[0]);
+            check_first(&at, stream_names[1]);
             if (next_random(&at) % 9 == 0) assert_int_equal(daybook_flush(at.store, NULL), DAYBOOK_OK);
             while (step % 40 == 39 && daybook_maintain(at.store, NULL) == DAYBOOK_OK) {
             }
