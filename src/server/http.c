@@ -1,21 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// See http.h. libmicrohttpd with a few threads, each with an epoll of its own: a call of `serve` that waits
-// holds up the connections of its thread only. Never select(): with thousands of clients descriptors are
-// beyond what it can hold.
+// See http.h. libmicrohttpd with a few threads, each with an epoll of its own. Never select(): with thousands of
+// clients descriptors are beyond what it can hold.
 //
 // A request is answered when its headers are there. A GET that brings a body is cut off at the body's first
 // byte.
 //
-// Threads: libmicrohttpd's. They inherit the signal mask of whoever starts, which blocks all (server.c).
+// A light page is made by the thread of its connection. Any other is made by a worker, and its connection is suspended
+// meanwhile: so no page, however long it takes, holds up connections of the same thread, and who asks whether the
+// server lives is answered. Once the worker has made it the connection goes on, and on_request, called again, sends it.
+//
+// Stopping: no request is taken any more, the workers make what they have (it is told to be short), and each of their
+// connections goes on before libmicrohttpd ends, which must not find one suspended.
+//
+// Threads: libmicrohttpd's and the workers'. They inherit the signal mask of whoever starts, which blocks all (server.c).
 #include "server/http.h"
 
 #include <errno.h>
 #include <microhttpd.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/error.h"
+#include "server/jobs.h"
 
 enum { OPTIONS_MAX = 12 };
 
@@ -23,9 +31,23 @@ struct dbk_http {
     const daybook_allocator *allocator;
     dbk_log *log;
     void (*serve)(void *context, dbk_http_exchange *exchange);
+    bool (*is_light)(void *context, const char *path);
     void *context;
     struct MHD_Daemon *daemon;
+    dbk_jobs *jobs;
+
+    pthread_mutex_t lock;
+    bool is_stopping; // guarded by it: nothing is submitted any more
 };
+
+/// Freed by on_completed. A worker's between `suspend` and `go_on`, its connection's thread's otherwise.
+typedef struct request {
+    dbk_job job;
+    dbk_http *http;
+    struct MHD_Connection *connection;
+    dbk_http_exchange exchange;
+    bool is_begun, is_made;
+} request;
 
 // Answers.
 
@@ -63,37 +85,101 @@ static const char *find_argument(const dbk_http_exchange *exchange, const char *
     return value != NULL ? value : "";
 }
 
-static enum MHD_Result serve(dbk_http *http, struct MHD_Connection *connection, const char *path) {
-    dbk_http_exchange exchange = {.path = path,
-                                  .argument = find_argument,
-                                  .connection = connection,
-                                  .status = DBK_HTTP_OK,
-                                  .content_type = "application/json"};
-    dbk_buf_init(&exchange.body, http->allocator, DBK_HTTP_BODY_MAX);
-    http->serve(http->context, &exchange);
-    enum MHD_Result result =
-        dbk_buf_status(&exchange.body) == DAYBOOK_OK
-            ? queue(connection, exchange.status, exchange.content_type, exchange.body.data,
-                    exchange.body.size)
-            : queue_text(connection, DBK_HTTP_SERVER_ERROR, "the answer is too large, or memory is out\n");
-    dbk_buf_deinit(&exchange.body);
-    return result;
+static void make(request *asked) {
+    dbk_http *http = asked->http;
+    http->serve(http->context, &asked->exchange);
+    asked->is_made = true;
+}
+
+static enum MHD_Result send_made(request *asked) {
+    dbk_http_exchange *exchange = &asked->exchange;
+    if (dbk_buf_status(&exchange->body) != DAYBOOK_OK)
+        return queue_text(asked->connection, DBK_HTTP_SERVER_ERROR,
+                          "the answer is too large, or memory is out\n");
+    return queue(asked->connection, exchange->status, exchange->content_type, exchange->body.data,
+                 exchange->body.size);
+}
+
+static void run_page(dbk_job *job) {
+    make(DBK_OWNER(job, request, job));
+}
+
+// From here on it is its connection's again, and may be gone at once.
+static void go_on(dbk_job *job) {
+    MHD_resume_connection(DBK_OWNER(job, request, job)->connection);
+}
+
+/// Under the jobs' lock, in the worker that ended one: there is no loop to wait for.
+static void collect(void *context) {
+    dbk_http *http = context;
+    (void)dbk_jobs_collect(http->jobs);
+}
+
+/// Lets a worker make it; on_request is called again when it is made.
+static enum MHD_Result hand_to_worker(request *asked) {
+    dbk_http *http = asked->http;
+    asked->job = (dbk_job){.run = run_page, .done = go_on};
+    pthread_mutex_lock(&http->lock);
+    bool is_taken = !http->is_stopping;
+    if (is_taken) {
+        MHD_suspend_connection(asked->connection);
+        dbk_jobs_submit(http->jobs, &asked->job);
+    }
+    pthread_mutex_unlock(&http->lock);
+    if (is_taken) return MHD_YES;
+    return queue_text(asked->connection, DBK_HTTP_UNAVAILABLE, "the server ends\n");
+}
+
+static enum MHD_Result serve(request *asked, const char *path) {
+    dbk_http *http = asked->http;
+    if (asked->is_made) return send_made(asked);
+    asked->is_begun = true;
+    asked->exchange = (dbk_http_exchange){.path = path, // the connection's, as long as this request
+                                          .argument = find_argument,
+                                          .connection = asked->connection,
+                                          .status = DBK_HTTP_OK,
+                                          .content_type = "application/json"};
+    dbk_buf_init(&asked->exchange.body, http->allocator, DBK_HTTP_BODY_MAX);
+    if (!http->is_light(http->context, path)) return hand_to_worker(asked);
+    make(asked);
+    return send_made(asked);
+}
+
+static request *new_request(dbk_http *http, struct MHD_Connection *connection) {
+    request *made = dbk_alloc_zeroed(http->allocator, sizeof *made);
+    if (made == NULL) return NULL;
+    made->http = http;
+    made->connection = connection;
+    return made;
+}
+
+/// Of each request, however it ended.
+static void on_completed(void *context, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code) {
+    request *asked = *state;
+    (void)context;
+    (void)connection;
+    (void)code;
+    *state = NULL;
+    if (asked == NULL) return;
+    if (asked->is_begun) dbk_buf_deinit(&asked->exchange.body);
+    dbk_free(asked->http->allocator, asked);
 }
 
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *path,
                                   const char *method, const char *version, const char *upload_data,
                                   size_t *upload_size, void **state) {
-    static int seen; // its address says: not the first call for this request
     (void)version;
     (void)upload_data;
     if (*state == NULL) {
-        *state = &seen;
         bool is_known = strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
-        if (is_known) return MHD_YES; // the next call comes with the body, or without one
-        return queue_text(connection, DBK_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD are served here\n");
+        if (!is_known)
+            return queue_text(connection, DBK_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD are served here\n");
+        *state = new_request(context, connection);
+        return *state != NULL ? MHD_YES : MHD_NO; // the next call comes with the body, or without one
     }
     if (*upload_size != 0) return MHD_NO;
-    return serve(context, connection, path);
+    return serve(*state, path);
 }
 
 // Life.
@@ -138,7 +224,9 @@ static daybook_status listen_there(dbk_http *http, const dbk_http_settings *sett
         (struct MHD_OptionItem){MHD_OPTION_CONNECTION_MEMORY_LIMIT, DBK_HTTP_CONNECTION_SIZE, NULL};
     options[count++] = (struct MHD_OptionItem){MHD_OPTION_CONNECTION_TIMEOUT, DBK_HTTP_IDLE_SECONDS, NULL};
     options[count++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, DBK_HTTP_THREADS, NULL};
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG;
+    options[count++] = (struct MHD_OptionItem){MHD_OPTION_NOTIFY_COMPLETED,
+                                               (intptr_t)(MHD_RequestCompletedCallback)on_completed, NULL};
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     if (settings->address->sa_family == AF_INET6) flags |= MHD_USE_IPv6;
     if (settings->key != NULL) {
         flags |= MHD_USE_TLS;
@@ -171,8 +259,18 @@ daybook_status dbk_http_start(const dbk_http_settings *settings, dbk_http **http
     http->allocator = settings->allocator;
     http->log = settings->log;
     http->serve = settings->serve;
+    http->is_light = settings->is_light;
     http->context = settings->context;
-    daybook_status status = listen_there(http, settings, port_out, error);
+    if (pthread_mutex_init(&http->lock, NULL) != 0) {
+        dbk_free(settings->allocator, http);
+        return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory for the HTTP monitor");
+    }
+    daybook_status status = dbk_jobs_new(http->allocator, DBK_HTTP_PAGES_MAX, collect, http, &http->jobs);
+    if (status == DAYBOOK_OK) {
+        status = listen_there(http, settings, port_out, error);
+    } else {
+        (void)dbk_fail(error, status, "the HTTP monitor cannot start its threads");
+    }
     if (status != DAYBOOK_OK) {
         dbk_http_stop(http);
         return status;
@@ -183,6 +281,12 @@ daybook_status dbk_http_start(const dbk_http_settings *settings, dbk_http **http
 
 void dbk_http_stop(dbk_http *http) {
     if (http == NULL) return;
+    pthread_mutex_lock(&http->lock);
+    http->is_stopping = true;
+    pthread_mutex_unlock(&http->lock);
+    dbk_jobs_stop(http->jobs);
     if (http->daemon != NULL) MHD_stop_daemon(http->daemon);
+    dbk_jobs_free(http->jobs);
+    pthread_mutex_destroy(&http->lock);
     dbk_free(http->allocator, http);
 }

@@ -10,7 +10,8 @@
 // starting says EUNSUPPORTED.
 //
 // What strangers may cost: DBK_HTTP_CONNECTIONS_MAX connections (more wait in the kernel until one ends) of
-// DBK_HTTP_CONNECTION_SIZE bytes for what they say, DBK_HTTP_THREADS calls of `serve` at a time,
+// DBK_HTTP_CONNECTION_SIZE bytes for what they say, DBK_HTTP_PAGES_MAX calls of `serve` at a time (others wait for
+// their turn, and hold up nobody), and beside them DBK_HTTP_THREADS for what `is_light` says may not wait for these;
 // DBK_HTTP_IDLE_SECONDS without a byte moving. A request with a body is not read; one that is no GET and no
 // HEAD gets 405.
 #ifndef DBK_SERVER_HTTP_H
@@ -22,7 +23,8 @@
 struct sockaddr;
 
 enum {
-    DBK_HTTP_THREADS = 2,
+    DBK_HTTP_THREADS = 2,   // of connections, and of light pages
+    DBK_HTTP_PAGES_MAX = 2, // threads of the others
     DBK_HTTP_CONNECTIONS_MAX = 64,
     DBK_HTTP_CONNECTION_SIZE = 16 * 1024,
     DBK_HTTP_IDLE_SECONDS = 10,
@@ -58,6 +60,8 @@ typedef struct dbk_http_settings {
     const char *key, *certificate;  // PEM; NULL: no TLS
     dbk_log *log;
     void (*serve)(void *context, dbk_http_exchange *exchange); // from several threads at once
+    bool (*is_light)(void *context,
+                     const char *path); // it takes no time: answered at once, beside all others
     void *context;
 } dbk_http_settings;
 

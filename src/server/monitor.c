@@ -266,6 +266,12 @@ static const char *below_base(const dbk_monitor *monitor, const char *path) {
     return path[size] == '/' || path[size] == '\0' ? path + size : NULL;
 }
 
+/// /healthz is asked by who restarts a server that does not answer: no other page may hold it up.
+static bool is_light(void *context, const char *path) {
+    const char *below = below_base(context, path);
+    return below != NULL && strcmp(below, "/healthz") == 0;
+}
+
 /// On a thread of http.c.
 static void serve(void *context, dbk_http_exchange *exchange) {
     dbk_monitor *monitor = context;
@@ -354,6 +360,7 @@ static daybook_status start_http(dbk_monitor *monitor, daybook_error *error) {
                                   .host = options->http.host,
                                   .log = server->log,
                                   .serve = serve,
+                                  .is_light = is_light,
                                   .context = monitor};
     daybook_status status = DAYBOOK_OK;
     if (options->http_tls) {

@@ -395,7 +395,7 @@ static bool has_stream(daybook_store *store, dbk_slice name) {
 
 static bool has_consumer(daybook_store *store, dbk_slice stream, dbk_slice name) {
     daybook_consumer_info *info = NULL;
-    if (daybook_consumer_get_info(store, stream, name, &info, NULL) != DAYBOOK_OK) return false;
+    if (daybook_consumer_look(store, stream, name, &info, NULL) != DAYBOOK_OK) return false;
     daybook_consumer_info_release(store, info);
     return true;
 }

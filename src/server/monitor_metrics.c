@@ -198,6 +198,7 @@ typedef struct series_row {
 } series_row;
 
 typedef struct series_table {
+    const dbk_page *page;
     const daybook_allocator *allocator;
     dbk_arena *arena;
     series_row *rows;
@@ -235,6 +236,7 @@ static series_row *add_row(series_table *table, dbk_slice stream, dbk_slice cons
 
 static int add_stream(void *context, const daybook_stream_info *info) {
     series_table *table = context;
+    if (dbk_page_is_late(table->page)) return 1;
     if (dbk_js_is_hidden(info->config.name)) return 0;
     series_row *row = add_row(table, info->config.name, daybook_bytes(NULL, 0));
     if (row == NULL) return 1;
@@ -245,18 +247,28 @@ static int add_stream(void *context, const daybook_stream_info *info) {
     return table->count == SERIES_MAX;
 }
 
-static int add_consumer(void *context, const daybook_consumer_info *info) {
-    series_table *table = context;
-    if (dbk_js_is_hidden(info->stream)) return 0;
-    series_row *row = add_row(table, info->stream, info->config.name);
-    if (row == NULL) return 1;
+static void set_consumer(series_row *row, const daybook_consumer_info *info) {
     row->values[0] = info->pending_count;
     row->values[1] = info->ack_pending_count;
     row->values[2] = info->redelivered_count;
     row->values[3] = info->delivered_number;
     row->values[4] = info->floor_seq;
     row->values[5] = info->given_up_count;
-    return table->count == SERIES_MAX;
+}
+
+// A scrape comes every few seconds and shall cost little: what is pending is told as far as it is known.
+static int add_consumer(void *context, dbk_slice stream, dbk_slice name) {
+    series_table *table = context;
+    daybook_store *store = table->page->server->store;
+    daybook_consumer_info *info;
+    if (dbk_page_is_late(table->page)) return 1;
+    if (dbk_js_is_hidden(stream)) return 0;
+    // One that is gone meanwhile, or cannot be told of, has no series.
+    if (daybook_consumer_look(store, stream, name, &info, NULL) != DAYBOOK_OK) return 0;
+    series_row *row = add_row(table, stream, name);
+    if (row != NULL) set_consumer(row, info);
+    daybook_consumer_info_release(store, info);
+    return row == NULL || table->count == SERIES_MAX;
 }
 
 static void put_table(dbk_buf *out, const series_table *table, const series_family *families, size_t count) {
@@ -288,13 +300,13 @@ static void put_series(dbk_buf *out, const dbk_page *page) {
         {"daybook_consumer_given_up_total", "counter", "Messages delivered max_deliver times in vain."},
     };
     daybook_store *store = page->server->store;
-    series_table table = {.allocator = page->server->allocator};
+    series_table table = {.page = page, .allocator = page->server->allocator};
     if (dbk_arena_new(table.allocator, ARENA_SIZE, &table.arena) != DAYBOOK_OK) return;
     if (daybook_stream_list(store, add_stream, &table, NULL) == DAYBOOK_OK) {
         put_table(out, &table, streams, sizeof streams / sizeof *streams);
     }
     table.count = 0;
-    if (daybook_consumer_list(store, daybook_bytes(NULL, 0), add_consumer, &table, NULL) == DAYBOOK_OK) {
+    if (daybook_consumer_names(store, daybook_bytes(NULL, 0), add_consumer, &table, NULL) == DAYBOOK_OK) {
         put_table(out, &table, consumers, sizeof consumers / sizeof *consumers);
     }
     dbk_free(table.allocator, table.rows);

@@ -34,7 +34,7 @@ void dbk_page_forget(dbk_page *page, dbk_monitor_snapshot *snapshot);
 bool dbk_page_is_recent(const dbk_page *page);
 /// How often the loop copied a slice for some page.
 uint64_t dbk_page_slice_count(const dbk_page *page);
-/// The server ends: whatever takes long should give up.
+/// The server ends, and its stop waits for this page: whatever takes long gives up.
 bool dbk_page_is_late(const dbk_page *page);
 /// Share of processors used since it was last asked, in percent as nats-server has it.
 double dbk_page_processor_percent(dbk_page *page);
