@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Workers, their queue, and the stack of finished jobs.
 //
-// One lock guards the lanes, the job queues and the counts; workers sleep on one condition. What comes back uses no lock: a
+// One lock guards the lanes and the counts; workers sleep on one condition. What comes back uses no lock: a
 // stack is pushed with compare-and-swap and taken whole with an exchange, so there is no ABA. Who pushed on an empty stack
 // wakes the loop; whoever pushes after that finds it not empty, and the loop, which takes the stack only after the wake,
 // finds both.
@@ -27,7 +27,7 @@ struct dbk_jobs {
     void *wake_context;
     _Atomic(dbk_job *) finished;
 
-    pthread_mutex_t lock; // of what follows, and of all job queues
+    pthread_mutex_t lock; // of what follows
     pthread_cond_t work;
     lane quick, slow, checks;
     unsigned slow_count, slow_max; // running
@@ -59,8 +59,8 @@ static dbk_job *pop(lane *from) {
     return job;
 }
 
-/// NULL: none may run now. A slow one that has to wait is taken by who ends another; so is a check. A check goes first,
-/// since one alone runs: the next is asked for by the loop, and what waited meanwhile is taken before it.
+/// NULL: none may run now. One that has to wait is taken by who ends another of its kind. A check goes first: the next
+/// one comes by way of the loop, and what waited meanwhile is taken before it.
 static dbk_job *pop_waiting(dbk_jobs *jobs) {
     bool is_check = jobs->checks.first != NULL && jobs->check_count < DBK_JOBS_CHECKS_MAX;
     if (is_check) {
@@ -73,20 +73,8 @@ static dbk_job *pop_waiting(dbk_jobs *jobs) {
     return pop(is_slow ? &jobs->slow : &jobs->quick);
 }
 
-/// The next of its queue may run. Under the lock.
-static void advance_queue(dbk_job_queue *queue) {
-    dbk_job *job = queue->first;
-    queue->is_running = job != NULL;
-    if (job == NULL) return;
-    queue->first = job->next;
-    if (queue->first == NULL) queue->last = NULL;
-    push_waiting(queue->jobs, job);
-    pthread_cond_signal(&queue->jobs->work);
-}
-
 /// Runs one and hands it back. Called without the lock, returns with it.
 static void run_job(dbk_jobs *jobs, dbk_job *job) {
-    dbk_job_queue *queue = job->queue;
     if (job->run != NULL) job->run(job);
     pthread_mutex_lock(&jobs->lock);
     if (job->is_check) {
@@ -95,9 +83,6 @@ static void run_job(dbk_jobs *jobs, dbk_job *job) {
         jobs->slow_count -= job->is_slow;
     }
     jobs->waiting_count--; // before it is handed back: who has collected all finds none waiting
-    // Under the lock, so that the next of the queue, which others may take as soon as it is free, cannot finish before this one.
-    if (queue != NULL) advance_queue(queue);
-    // And last, because `done` of a queue's last job may free the queue.
     dbk_jobs_finish(jobs, job);
 }
 
@@ -174,49 +159,20 @@ void dbk_jobs_free(dbk_jobs *jobs) {
     dbk_free(jobs->allocator, jobs);
 }
 
-/// Gives a job to the workers, or, where they are gone, runs what waits here. With the lock; returns without it.
-static void submit_locked(dbk_jobs *jobs, dbk_job *job) {
+void dbk_jobs_submit(dbk_jobs *jobs, dbk_job *job) {
+    pthread_mutex_lock(&jobs->lock);
+    jobs->waiting_count++;
     push_waiting(jobs, job);
     if (!jobs->is_alone) {
         pthread_cond_signal(&jobs->work);
         pthread_mutex_unlock(&jobs->lock);
         return;
     }
+    // Where the workers are gone what waits runs here.
     while ((job = pop_waiting(jobs)) != NULL) {
         pthread_mutex_unlock(&jobs->lock);
         run_job(jobs, job);
     }
-    pthread_mutex_unlock(&jobs->lock);
-}
-
-void dbk_jobs_submit(dbk_jobs *jobs, dbk_job *job) {
-    job->queue = NULL;
-    pthread_mutex_lock(&jobs->lock);
-    jobs->waiting_count++;
-    submit_locked(jobs, job);
-}
-
-void dbk_job_queue_init(dbk_job_queue *queue, dbk_jobs *jobs) {
-    *queue = (dbk_job_queue){.jobs = jobs};
-}
-
-void dbk_job_queue_submit(dbk_job_queue *queue, dbk_job *job) {
-    dbk_jobs *jobs = queue->jobs;
-    job->queue = queue;
-    pthread_mutex_lock(&jobs->lock);
-    jobs->waiting_count++;
-    if (!queue->is_running) {
-        queue->is_running = true;
-        submit_locked(jobs, job);
-        return;
-    }
-    job->next = NULL;
-    if (queue->last == NULL) {
-        queue->first = job;
-    } else {
-        queue->last->next = job;
-    }
-    queue->last = job;
     pthread_mutex_unlock(&jobs->lock);
 }
 

@@ -22,12 +22,11 @@ enum { DBK_JOBS_CHECKS_MAX = 1 };
 
 typedef struct dbk_job dbk_job;
 struct dbk_job {
-    dbk_job *next;               // of the queue or stack it is in
-    struct dbk_job_queue *queue; // the queue it was given to, NULL: none
-    bool is_slow;                // may read or compute for long; set before it is submitted
-    bool is_check;               // of a password: not a slow one besides; set before it is submitted
-    void (*run)(dbk_job *job);   // on a worker; may be NULL for what only finishes
-    void (*done)(dbk_job *job);  // on the loop; may free the job
+    dbk_job *next;              // of the lane or stack it is in
+    bool is_slow;               // may read or compute for long; set before it is submitted
+    bool is_check;              // of a password: not a slow one besides; set before it is submitted
+    void (*run)(dbk_job *job);  // on a worker; may be NULL for what only finishes
+    void (*done)(dbk_job *job); // on the loop; may free the job
 };
 
 typedef struct dbk_jobs dbk_jobs;
@@ -48,17 +47,5 @@ void dbk_jobs_submit(dbk_jobs *jobs, dbk_job *job);
 void dbk_jobs_finish(dbk_jobs *jobs, dbk_job *job);
 /// Calls `done` of all that are finished now; how many. What finishes meanwhile wakes the loop again. Loop only.
 size_t dbk_jobs_collect(dbk_jobs *jobs);
-
-/// Jobs of one queue run one after the other, in the order of submission, each on any worker; their `done` come in the
-/// same order. Must outlive its jobs.
-typedef struct dbk_job_queue {
-    dbk_jobs *jobs;
-    dbk_job *first, *last; // waiting; guarded by the lock of jobs
-    bool is_running;       // one of them is with the workers
-} dbk_job_queue;
-
-void dbk_job_queue_init(dbk_job_queue *queue, dbk_jobs *jobs);
-/// From any thread.
-void dbk_job_queue_submit(dbk_job_queue *queue, dbk_job *job);
 
 #endif

@@ -33,7 +33,7 @@ enum {
     MADE_THREAD = 4,
 
     WORKERS =
-        5, // two for slow jobs, one for checks of passwords, two that are there for publishes and deliveries
+        5, // two for slow jobs, one for checks of passwords, two always there for publishes and deliveries
 };
 
 // What the embedder gave, kept for reloads.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Jobs: each runs once and comes back once, those of a queue in order, and the loop is woken for each group and not more.
+// Jobs: each runs once and comes back once, and the loop is woken for each group and not more.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -49,7 +49,7 @@ typedef struct task {
     unsigned number;
     atomic_uint run_count;
     unsigned done_count;
-    atomic_uint *order; // of the queue: number that may run next
+    atomic_uint *order; // number that may run next
     unsigned *done_order;
 } task;
 
@@ -57,7 +57,7 @@ static void run_task(dbk_job *job) {
     task *t = DBK_OWNER(job, task, job);
     atomic_fetch_add(&t->run_count, 1);
     if (t->order != NULL) {
-        // Nobody of the queue runs at the same time, nor before its turn.
+        // Nobody runs at the same time, nor before its turn.
         assert_int_equal(atomic_load(t->order), t->number);
         atomic_store(t->order, t->number + 1);
     }
@@ -113,67 +113,6 @@ static void each_runs_once_and_comes_back_once(void **unused) {
     free(tasks);
 }
 
-static void those_of_a_queue_keep_their_order(void **unused) {
-    (void)unused;
-    enum { QUEUES = 7 };
-    waker w;
-    dbk_jobs *jobs = new_jobs(&w, 4);
-    dbk_job_queue queues[QUEUES];
-    atomic_uint orders[QUEUES];
-    unsigned done_orders[QUEUES] = {0};
-    task *tasks = calloc(TASKS, sizeof *tasks);
-    assert_non_null(tasks);
-    for (unsigned q = 0; q < QUEUES; q++) {
-        dbk_job_queue_init(&queues[q], jobs);
-        atomic_init(&orders[q], 0);
-    }
-    for (unsigned i = 0; i < TASKS; i++) {
-        task *t = &tasks[i];
-        t->job.run = run_task;
-        t->job.done = end_task;
-        t->number = i / QUEUES;
-        t->order = &orders[i % QUEUES];
-        t->done_order = &done_orders[i % QUEUES];
-        dbk_job_queue_submit(&queues[i % QUEUES], &t->job);
-    }
-    collect_all(jobs, &w, TASKS);
-    for (unsigned i = 0; i < TASKS; i++) assert_int_equal(tasks[i].done_count, 1);
-    end_jobs(jobs);
-    free(tasks);
-}
-
-/// The owner of a queue that goes with its last job.
-typedef struct owner {
-    dbk_job_queue queue;
-    dbk_job job;
-} owner;
-
-static void run_nothing(dbk_job *job) {
-    (void)job;
-}
-
-static void free_owner(dbk_job *job) {
-    owner *o = DBK_OWNER(job, owner, job);
-    memset(o, 0xee, sizeof *o);
-    free(o);
-}
-
-static void a_queue_may_go_with_its_last_job(void **unused) {
-    (void)unused;
-    waker w;
-    dbk_jobs *jobs = new_jobs(&w, 4);
-    for (int i = 0; i < TASKS; i++) {
-        owner *o = calloc(1, sizeof *o);
-        assert_non_null(o);
-        dbk_job_queue_init(&o->queue, jobs);
-        o->job.run = run_nothing;
-        o->job.done = free_owner;
-        dbk_job_queue_submit(&o->queue, &o->job);
-    }
-    collect_all(jobs, &w, TASKS);
-    end_jobs(jobs);
-}
-
 static void a_group_wakes_the_loop_once(void **unused) {
     (void)unused;
     waker w;
@@ -196,18 +135,12 @@ static void stopping_finishes_what_was_submitted(void **unused) {
     (void)unused;
     waker w;
     dbk_jobs *jobs = new_jobs(&w, 2);
-    dbk_job_queue queue;
-    dbk_job_queue_init(&queue, jobs);
-    atomic_uint order;
-    atomic_init(&order, 0);
     task tasks[50];
     memset(tasks, 0, sizeof tasks);
     for (unsigned i = 0; i < 50; i++) {
         tasks[i].job.run = run_task;
         tasks[i].job.done = end_task;
-        tasks[i].number = i;
-        tasks[i].order = &order;
-        dbk_job_queue_submit(&queue, &tasks[i].job);
+        dbk_jobs_submit(jobs, &tasks[i].job);
     }
     dbk_jobs_stop(jobs);
     assert_int_equal(dbk_jobs_collect(jobs), 50);
@@ -388,8 +321,6 @@ static void without_memory_there_are_none(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_runs_once_and_comes_back_once),
-        cmocka_unit_test(those_of_a_queue_keep_their_order),
-        cmocka_unit_test(a_queue_may_go_with_its_last_job),
         cmocka_unit_test(a_group_wakes_the_loop_once),
         cmocka_unit_test(stopping_finishes_what_was_submitted),
         cmocka_unit_test(slow_jobs_leave_workers_to_the_others),
