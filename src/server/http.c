@@ -9,6 +9,10 @@
 // meanwhile: so no page, however long it takes, holds up connections of the same thread, and who asks whether the
 // server lives is answered. Once the worker has made it the connection goes on, and on_request, called again, sends it.
 //
+// Nor do connections: those that wait for their client, to ask or to read, stand in a list by how long they do. Where it
+// grows beyond DBK_HTTP_IDLE_MAX the first is cut, whatever trickles through it. With the pages that may wait these are
+// fewer than there may be connections, so that a new one always finds a place, whoever holds the others.
+//
 // Stopping: no request is taken any more, the workers make what they have (it is told to be short), and each of their
 // connections goes on before libmicrohttpd ends, which must not find one suspended.
 //
@@ -18,6 +22,7 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -26,6 +31,15 @@
 #include "server/jobs.h"
 
 enum { OPTIONS_MAX = 12 };
+_Static_assert(DBK_HTTP_IDLE_MAX + DBK_HTTP_PAGES_WAITING_MAX + DBK_HTTP_THREADS < DBK_HTTP_CONNECTIONS_MAX,
+               "a new connection finds a place");
+
+/// Who asks: of a connection, as long as that is there.
+typedef struct peer {
+    struct peer *previous, *next; // of http->idle; NULL where it is not in it
+    int descriptor;
+    bool is_idle; // it is in it
+} peer;
 
 struct dbk_http {
     const daybook_allocator *allocator;
@@ -37,7 +51,12 @@ struct dbk_http {
     dbk_jobs *jobs;
 
     pthread_mutex_t lock;
-    bool is_stopping; // guarded by it: nothing is submitted any more
+    bool is_stopping;       // guarded by it: nothing is submitted any more
+    atomic_uint page_count; // with the workers
+
+    pthread_mutex_t idle_lock; // of what follows, and of peers
+    peer *first_idle, *last_idle;
+    size_t idle_count;
 };
 
 /// Freed by on_completed. A worker's between `suspend` and `go_on`, its connection's thread's otherwise.
@@ -48,6 +67,74 @@ typedef struct request {
     dbk_http_exchange exchange;
     bool is_begun, is_made;
 } request;
+
+// Peers. With the lock.
+
+static void leave_idle(dbk_http *http, peer *of) {
+    if (!of->is_idle) return;
+    *(of->previous != NULL ? &of->previous->next : &http->first_idle) = of->next;
+    *(of->next != NULL ? &of->next->previous : &http->last_idle) = of->previous;
+    of->previous = of->next = NULL;
+    of->is_idle = false;
+    http->idle_count--;
+}
+
+/// Behind all others. Where they are too many the first is cut: its thread sees that, and ends it.
+static void join_idle(dbk_http *http, peer *of) {
+    leave_idle(http, of);
+    of->previous = http->last_idle;
+    *(of->previous != NULL ? &of->previous->next : &http->first_idle) = of;
+    http->last_idle = of;
+    of->is_idle = true;
+    if (++http->idle_count <= DBK_HTTP_IDLE_MAX) return;
+    peer *first = http->first_idle;
+    leave_idle(http, first);
+    (void)shutdown(first->descriptor, SHUT_RDWR); // fails where the other side was quicker
+}
+
+static peer *peer_of(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
+
+/// It is the client's turn, or ours.
+static void set_idle(dbk_http *http, struct MHD_Connection *connection, bool is_idle) {
+    peer *of = peer_of(connection);
+    if (of == NULL) return;
+    pthread_mutex_lock(&http->idle_lock);
+    if (is_idle) {
+        join_idle(http, of);
+    } else {
+        leave_idle(http, of);
+    }
+    pthread_mutex_unlock(&http->idle_lock);
+}
+
+/// It comes, and goes. One for which there is no memory is in no list, and goes when it is silent for long.
+static void on_connection(void *context, struct MHD_Connection *connection, void **peer_state,
+                          enum MHD_ConnectionNotificationCode code) {
+    dbk_http *http = context;
+    peer *of = *peer_state;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) { // its descriptor is open until this returns
+        *peer_state = NULL;
+        if (of == NULL) return;
+        pthread_mutex_lock(&http->idle_lock);
+        leave_idle(http, of);
+        pthread_mutex_unlock(&http->idle_lock);
+        dbk_free(http->allocator, of);
+        return;
+    }
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    of = info != NULL ? dbk_alloc_zeroed(http->allocator, sizeof *of) : NULL;
+    *peer_state = of;
+    if (of == NULL) return;
+    of->descriptor = info->connect_fd;
+    pthread_mutex_lock(&http->idle_lock);
+    join_idle(http, of);
+    pthread_mutex_unlock(&http->idle_lock);
+}
 
 // Answers.
 
@@ -93,11 +180,14 @@ static void make(request *asked) {
 
 static enum MHD_Result send_made(request *asked) {
     dbk_http_exchange *exchange = &asked->exchange;
-    if (dbk_buf_status(&exchange->body) != DAYBOOK_OK)
-        return queue_text(asked->connection, DBK_HTTP_SERVER_ERROR,
-                          "the answer is too large, or memory is out\n");
-    return queue(asked->connection, exchange->status, exchange->content_type, exchange->body.data,
-                 exchange->body.size);
+    enum MHD_Result result = dbk_buf_status(&exchange->body) == DAYBOOK_OK
+                                 ? queue(asked->connection, exchange->status, exchange->content_type,
+                                         exchange->body.data, exchange->body.size)
+                                 : queue_text(asked->connection, DBK_HTTP_SERVER_ERROR,
+                                              "the answer is too large, or memory is out\n");
+    dbk_buf_deinit(&exchange->body); // it was copied, and may be long on its way
+    set_idle(asked->http, asked->connection, true);
+    return result;
 }
 
 static void run_page(dbk_job *job) {
@@ -106,7 +196,9 @@ static void run_page(dbk_job *job) {
 
 // From here on it is its connection's again, and may be gone at once.
 static void go_on(dbk_job *job) {
-    MHD_resume_connection(DBK_OWNER(job, request, job)->connection);
+    request *made = DBK_OWNER(job, request, job);
+    (void)atomic_fetch_sub(&made->http->page_count, 1);
+    MHD_resume_connection(made->connection);
 }
 
 /// Under the jobs' lock, in the worker that ended one: there is no loop to wait for.
@@ -120,14 +212,18 @@ static enum MHD_Result hand_to_worker(request *asked) {
     dbk_http *http = asked->http;
     asked->job = (dbk_job){.run = run_page, .done = go_on};
     pthread_mutex_lock(&http->lock);
-    bool is_taken = !http->is_stopping;
-    if (is_taken) {
+    const char *refusal = http->is_stopping ? "the server ends\n"
+                          : atomic_load(&http->page_count) >= DBK_HTTP_PAGES_WAITING_MAX
+                              ? "too many pages are asked for at a time; ask again\n"
+                              : NULL;
+    if (refusal == NULL) {
+        (void)atomic_fetch_add(&http->page_count, 1);
+        set_idle(http, asked->connection, false);
         MHD_suspend_connection(asked->connection);
         dbk_jobs_submit(http->jobs, &asked->job);
     }
     pthread_mutex_unlock(&http->lock);
-    if (is_taken) return MHD_YES;
-    return queue_text(asked->connection, DBK_HTTP_UNAVAILABLE, "the server ends\n");
+    return refusal == NULL ? MHD_YES : queue_text(asked->connection, DBK_HTTP_UNAVAILABLE, refusal);
 }
 
 static enum MHD_Result serve(request *asked, const char *path) {
@@ -157,10 +253,9 @@ static request *new_request(dbk_http *http, struct MHD_Connection *connection) {
 static void on_completed(void *context, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code) {
     request *asked = *state;
-    (void)context;
-    (void)connection;
     (void)code;
     *state = NULL;
+    set_idle(context, connection, true); // the next one may be long in coming
     if (asked == NULL) return;
     if (asked->is_begun) dbk_buf_deinit(&asked->exchange.body);
     dbk_free(asked->http->allocator, asked);
@@ -225,7 +320,9 @@ static daybook_status listen_there(dbk_http *http, const dbk_http_settings *sett
     options[count++] = (struct MHD_OptionItem){MHD_OPTION_CONNECTION_TIMEOUT, DBK_HTTP_IDLE_SECONDS, NULL};
     options[count++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, DBK_HTTP_THREADS, NULL};
     options[count++] = (struct MHD_OptionItem){MHD_OPTION_NOTIFY_COMPLETED,
-                                               (intptr_t)(MHD_RequestCompletedCallback)on_completed, NULL};
+                                               (intptr_t)(MHD_RequestCompletedCallback)on_completed, http};
+    options[count++] = (struct MHD_OptionItem){MHD_OPTION_NOTIFY_CONNECTION,
+                                               (intptr_t)(MHD_NotifyConnectionCallback)on_connection, http};
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     if (settings->address->sa_family == AF_INET6) flags |= MHD_USE_IPv6;
     if (settings->key != NULL) {
@@ -261,7 +358,10 @@ daybook_status dbk_http_start(const dbk_http_settings *settings, dbk_http **http
     http->serve = settings->serve;
     http->is_light = settings->is_light;
     http->context = settings->context;
-    if (pthread_mutex_init(&http->lock, NULL) != 0) {
+    atomic_init(&http->page_count, 0);
+    bool has_lock = pthread_mutex_init(&http->lock, NULL) == 0;
+    if (!has_lock || pthread_mutex_init(&http->idle_lock, NULL) != 0) {
+        if (has_lock) pthread_mutex_destroy(&http->lock);
         dbk_free(settings->allocator, http);
         return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory for the HTTP monitor");
     }
@@ -287,6 +387,7 @@ void dbk_http_stop(dbk_http *http) {
     dbk_jobs_stop(http->jobs);
     if (http->daemon != NULL) MHD_stop_daemon(http->daemon);
     dbk_jobs_free(http->jobs);
+    pthread_mutex_destroy(&http->idle_lock);
     pthread_mutex_destroy(&http->lock);
     dbk_free(http->allocator, http);
 }

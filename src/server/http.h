@@ -9,11 +9,11 @@
 // http.c does it with libmicrohttpd. Where that library is not installed http_none.c stands in its place, and
 // starting says EUNSUPPORTED.
 //
-// What strangers may cost: DBK_HTTP_CONNECTIONS_MAX connections (more wait in the kernel until one ends) of
-// DBK_HTTP_CONNECTION_SIZE bytes for what they say, DBK_HTTP_PAGES_MAX calls of `serve` at a time (others wait for
-// their turn, and hold up nobody), and beside them DBK_HTTP_THREADS for what `is_light` says may not wait for these;
-// DBK_HTTP_IDLE_SECONDS without a byte moving. A request with a body is not read; one that is no GET and no
-// HEAD gets 405.
+// What strangers may cost: DBK_HTTP_CONNECTIONS_MAX connections of DBK_HTTP_CONNECTION_SIZE bytes for what they say,
+// DBK_HTTP_PAGES_MAX calls of `serve` at a time (some others wait for their turn, and hold up nobody), and beside them
+// DBK_HTTP_THREADS for what `is_light` says may not wait for these; DBK_HTTP_IDLE_SECONDS without a byte moving. Who
+// only holds connections keeps nobody out: the longest idle ones are cut for new ones. A request with a body is not
+// read; one that is no GET and no HEAD gets 405.
 #ifndef DBK_SERVER_HTTP_H
 #define DBK_SERVER_HTTP_H
 
@@ -23,9 +23,12 @@
 struct sockaddr;
 
 enum {
-    DBK_HTTP_THREADS = 2,   // of connections, and of light pages
-    DBK_HTTP_PAGES_MAX = 2, // threads of the others
+    DBK_HTTP_THREADS = 2,            // of connections, and of light pages
+    DBK_HTTP_PAGES_MAX = 2,          // threads of the others
+    DBK_HTTP_PAGES_WAITING_MAX = 16, // for these, those being made included; others are told 503
     DBK_HTTP_CONNECTIONS_MAX = 64,
+    DBK_HTTP_IDLE_MAX =
+        32, // of these, that wait for their client: beyond that the one that does for longest is cut
     DBK_HTTP_CONNECTION_SIZE = 16 * 1024,
     DBK_HTTP_IDLE_SECONDS = 10,
     DBK_HTTP_BODY_MAX = 64 * 1024 * 1024,

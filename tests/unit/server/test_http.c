@@ -59,10 +59,17 @@ static bool is_light(void *context, const char *path) {
     return strcmp(path, "/light") == 0;
 }
 
+/// More than the kernel takes.
+static void put_much(dbk_buf *body) {
+    static const char block[64 * 1024] = {' '};
+    for (int i = 0; i < 128; i++) dbk_buf_append(body, block, sizeof block);
+}
+
 static void serve(void *context, dbk_http_exchange *exchange) {
     gate *at = context;
     const char *word = exchange->argument(exchange, "word");
     if (strcmp(exchange->path, "/held") == 0) hold(at);
+    if (strcmp(exchange->path, "/large") == 0) put_much(&exchange->body);
     atomic_fetch_add(&at->served, 1);
     exchange->content_type = "text/plain";
     dbk_buf_append(&exchange->body, exchange->path, strlen(exchange->path));
@@ -103,16 +110,21 @@ static int tear_down(void **state) {
     return fault_allocator_live(&at->faults) == 0 ? 0 : -1;
 }
 
-static int ask(const world *at, const char *target) {
-    char request[256];
-    int size =
-        snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", target);
+static int connect_to(const world *at) {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)at->port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int connection = socket(AF_INET, SOCK_STREAM, 0);
     assert_true(connection >= 0);
     assert_int_equal(connect(connection, (struct sockaddr *)&address, sizeof address), 0);
+    return connection;
+}
+
+static int ask(const world *at, const char *target) {
+    char request[256];
+    int connection = connect_to(at);
+    int size =
+        snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", target);
     assert_int_equal(write(connection, request, (size_t)size), size);
     return connection;
 }
@@ -133,14 +145,30 @@ static void expect(int connection, const char *text, int milliseconds) {
     close(connection);
 }
 
+/// Those before may still be on their way: one that is not refused is held, and its connection goes.
+static void wait_until_refused(world *at) {
+    for (int tries = 0; tries < DEADLINE_MS / 10; tries++) {
+        int connection = ask(at, "/held");
+        struct pollfd readable = {.fd = connection, .events = POLLIN};
+        if (poll(&readable, 1, 10) == 1) {
+            expect(connection, "503 ", SOON_MS);
+            return;
+        }
+        close(connection);
+    }
+    fail_msg("all are taken");
+}
+
 static void pages_that_take_long_hold_up_no_light_one(void **state) {
-    enum { HELD = 20, LIGHT = 20 };
+    enum { HELD = DBK_HTTP_PAGES_WAITING_MAX, LIGHT = 20 };
     world *at = *state;
     int held[HELD];
     for (int i = 0; i < HELD; i++) held[i] = ask(at, "/held?word=!");
     wait_for_standing(&at->gate, DBK_HTTP_PAGES_MAX);
     for (int i = 0; i < LIGHT; i++) expect(ask(at, "/light?word=!"), "\r\n\r\n/light!", SOON_MS);
     assert_int_equal(atomic_load(&at->gate.served), LIGHT);
+    // Nor do those that come on top of these, which are told so.
+    wait_until_refused(at);
     open_gate(&at->gate);
     for (int i = 0; i < HELD; i++) expect(held[i], "\r\n\r\n/held!", DEADLINE_MS);
     assert_int_equal(at->gate.standing_max, DBK_HTTP_PAGES_MAX);
@@ -180,11 +208,69 @@ static void a_stop_waits_for_what_is_under_way(void **state) {
     for (int i = 0; i < HELD; i++) close(held[i]);
 }
 
+// Each at another place of its life: nothing said, half a line, an answer had, an answer that is not read.
+static int hold_connection(const world *at, int kind) {
+    if (kind == 3) return ask(at, "/large");
+    int connection = connect_to(at);
+    if (kind == 1) assert_int_equal(write(connection, "GET /li", 7), 7);
+    if (kind == 2) {
+        static const char whole[] = "GET /light HTTP/1.1\r\nHost: x\r\n\r\n";
+        char got[512];
+        assert_int_equal(write(connection, whole, sizeof whole - 1), sizeof whole - 1);
+        assert_true(read(connection, got, sizeof got) > 0);
+    }
+    return connection;
+}
+
+static void who_holds_connections_keeps_nobody_out(void **state) {
+    enum { COUNT = 2 * DBK_HTTP_CONNECTIONS_MAX };
+    world *at = *state;
+    int held[COUNT];
+    for (int i = 0; i < COUNT; i++) held[i] = hold_connection(at, i % 4);
+    for (int i = 0; i < 20; i++) expect(ask(at, "/light?word=!"), "\r\n\r\n/light!", SOON_MS);
+    // The last that came may still ask, the first was cut.
+    int last = held[COUNT - 4];
+    static const char whole[] = "GET /light HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert_int_equal(write(last, whole, sizeof whole - 1), sizeof whole - 1);
+    expect(last, "\r\n\r\n/light", SOON_MS);
+    expect(held[0], "", SOON_MS);
+    for (int i = 1; i < COUNT; i++) {
+        if (i != COUNT - 4) close(held[i]);
+    }
+}
+
+// Pages under way, connections without a request, clients that are gone: a stop finds all of it.
+static void a_stop_in_the_midst_of_all(void **state) {
+    enum { CLIENTS = 40 };
+    world *at = *state;
+    int held[CLIENTS];
+    pthread_t opener;
+    for (int i = 0; i < CLIENTS; i++) {
+        bool is_page = i % 3 == 0;
+        held[i] = is_page ? ask(at, "/held") : hold_connection(at, i % 4);
+        if (i % 5 == 0) {
+            close(held[i]);
+            held[i] = -1;
+        }
+    }
+    wait_for_standing(&at->gate, DBK_HTTP_PAGES_MAX);
+    assert_int_equal(pthread_create(&opener, NULL, open_later, at), 0);
+    dbk_http_stop(at->http);
+    at->http = NULL;
+    assert_int_equal(pthread_join(opener, NULL), 0);
+    assert_int_equal(at->gate.standing, 0);
+    for (int i = 0; i < CLIENTS; i++) {
+        if (held[i] >= 0) close(held[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(pages_that_take_long_hold_up_no_light_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_goes_while_a_page_is_made_leaves_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_stop_waits_for_what_is_under_way, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_holds_connections_keeps_nobody_out, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_stop_in_the_midst_of_all, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
