@@ -91,7 +91,7 @@ DAYBOOK_API const char *daybook_server_announced_version(void);
 DAYBOOK_API daybook_status daybook_server_start(const daybook_server_options *options,
                                                 daybook_server **server_out, daybook_error *error);
 
-/** Read and check the configuration and its certificates only, as `nats-server -t` does. What daybook_server_start gives of them. */
+/** Read and check the configuration, its certificates and the folders of its files only, as `nats-server -t` does. What daybook_server_start gives of them. */
 DAYBOOK_API daybook_status daybook_server_check(const daybook_server_options *options, daybook_error *error);
 
 /**

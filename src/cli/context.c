@@ -144,7 +144,7 @@ int cli_open_store(cli_context *context, int access) {
     options.flags &= ~(unsigned)DAYBOOK_OPEN_MUST_EXIST;
     status = open_to_write(context, &options, &hand_over, &error);
     if (hand_over) return CLI_HAND_OVER;
-    if (status != DAYBOOK_OK) return fail_open(context, status, &error);
+    if (status != DAYBOOK_OK) return cli_fail_error(context, status, &error, NULL); // why none could be made
     // Another process may have been first while we waited for the lock; then it has said so.
     daybook_store_info info = {.size = sizeof info};
     if (daybook_info(context->store, &info, NULL) != DAYBOOK_OK || info.durable_position == 0)

@@ -192,6 +192,12 @@ static daybook_status check_lame_duck(const dbk_options *options, daybook_error 
 }
 
 static daybook_status check_monitor(const dbk_options *options, daybook_error *error) {
+    if (options->http.port > 0 && options->http.port == options->client.port &&
+        strcmp(options->http.host, options->client.host) == 0)
+        return dbk_fail(error, DAYBOOK_EINVALID,
+                        "%s: the monitor's port is %d, which is the clients'; give it another one",
+                        dbk_options_origin(options, options->http_tls ? "https_port" : "http_port"),
+                        (int)options->http.port);
     if (!options->http_tls || options->tls.is_set) return DAYBOOK_OK;
     return dbk_fail(error, DAYBOOK_EINVALID, "%s: https needs a certificate; name it in tls",
                     dbk_options_origin(options, "https"));

@@ -408,6 +408,30 @@ daybook_status daybook_server_start(const daybook_server_options *options, daybo
     return DAYBOOK_OK;
 }
 
+// Is the folder there that `path` names, or its file would lie in? Room for files is what folders have.
+static daybook_status check_folder(const daybook_server_options *given, const char *key, const char *path,
+                                   bool is_file, daybook_error *error) {
+    uint64_t unused;
+    if (path == NULL) return DAYBOOK_OK;
+    const char *slash = is_file ? strrchr(path, '/') : path + strlen(path);
+    dbk_slice name = slash == NULL   ? daybook_text(".")
+                     : slash == path ? daybook_text("/")
+                                     : daybook_bytes(path, (size_t)(slash - path));
+    char *folder = dbk_copy_text(given->allocator, name);
+    if (folder == NULL) return fail_memory(error);
+    int failure = given->vfs->free_bytes(given->vfs, folder, &unused);
+    daybook_status status = failure == 0 ? DAYBOOK_OK : dbk_fail_system(error, failure, key, folder, 0);
+    dbk_free(given->allocator, folder);
+    return status;
+}
+
+static daybook_status check_folders(const daybook_server_options *given, const dbk_options *options,
+                                    daybook_error *error) {
+    DBK_TRY(check_folder(given, "use the folder of log_file", options->log.file, true, error));
+    DBK_TRY(check_folder(given, "use the folder of pid_file", options->pid_file, true, error));
+    return check_folder(given, "use ports_file_dir", options->ports_file_dir, false, error);
+}
+
 daybook_status daybook_server_check(const daybook_server_options *options, daybook_error *error) {
     daybook_server_options given;
     if (!complete(options, &given)) {
@@ -423,6 +447,7 @@ daybook_status daybook_server_check(const daybook_server_options *options, daybo
     if (status == DAYBOOK_OK && loaded->tls.is_set) {
         status = dbk_tls_context_new(&loaded->tls, given.allocator, &tls, error);
     }
+    if (status == DAYBOOK_OK) status = check_folders(&given, loaded, error);
     dbk_tls_context_free(tls);
     dbk_auth_unref(auth);
     dbk_options_free(loaded);

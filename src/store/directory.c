@@ -214,10 +214,11 @@ static daybook_status fail_locked(daybook_vfs *vfs, daybook_file *file, const ch
     read_holder(vfs, file, &process_id, &session);
     if (process_id == 0) {
         return dbk_fail(error, DAYBOOK_ELOCKED,
-                        "%s is in use by another writer; wait for it, or open for reading only", path);
+                        "%s is in use by another writer; wait for it, stop it, or open for reading only",
+                        path);
     }
     return dbk_fail(error, DAYBOOK_ELOCKED,
-                    "%s is in use by process %llu; wait for it, or open for reading only", path,
+                    "%s is in use by process %llu; wait for it, stop it, or open for reading only", path,
                     (unsigned long long)process_id);
 }
 

@@ -149,8 +149,15 @@ class Options(Serving):
         self.fails(USAGE, "serve", "a", "-s", "b", "--check", says="two stores")
         self.fails(USAGE, "serve", "a", "b", "--check")
         self.ok("serve", "--set", "max_payload=2MB", "--set", "authorization={token: \"a b\"}", "--check")
+        for key in ("log_file", "pid_file"):
+            self.fails(4, "serve", "--set", key + '="nowhere/x"', "--check", says=f"cannot use the folder of {key} nowhere: No such file")
+            self.fails(4, "serve", "--set", key + '="nowhere/x"', says=f"cannot use the folder of {key} nowhere: No such file")
+        self.fails(4, "serve", "--set", 'ports_file_dir="nowhere"', "--check", says="cannot use ports_file_dir nowhere: No such file")
+        self.ok("serve", "--set", 'pid_file="x.pid"', "--set", 'log_file="/x.log"', "--check")
+        self.fails(USAGE, "serve", "--port", "4000", "--http-port", "4000", "--check", says="which is the clients'; give it another")
         self.assertEqual([], glob.glob(self.path("*")), "nothing is made by --check")
         self.fails(USAGE, "serve", "--port", "70000", says="command line: port is 70000, not a port")
+        self.fails(4, "serve", "/proc/x/y", "--port", "0", says="cannot create the directory /proc/x/y: No such file")
         self.assertEqual([], glob.glob(self.path("*")), "no store is made for a server that cannot start")
 
     def test_too_few_open_files_are_an_error(self):

@@ -216,6 +216,8 @@ static const struct {
      "configuration:1:1: client_advertise is 'h:70000', not where"},
     {"client_advertise: ':1'", DAYBOOK_EINVALID, "configuration:1:1: client_advertise is ':1', not where"},
     {"client_advertise: 'h:x'", DAYBOOK_EINVALID, "configuration:1:1: client_advertise is 'h:x', not where"},
+    {"port: 4000, http_port: 4000", DAYBOOK_EINVALID,
+     "configuration:1:13: the monitor's port is 4000, which is the clients'; give it another one"},
     {"port: -2", DAYBOOK_EINVALID, "configuration:1:1: port is -2, not a port"},
     {"port: '4222'", DAYBOOK_EINVALID, "configuration:1:1: port is a text; give a port number"},
     {"listen: localhost", DAYBOOK_EINVALID, "configuration:1:1: listen is 'localhost', not an address"},
