@@ -3,9 +3,18 @@
 // A server in this process until a signal ends it. Signals are blocked in every thread and taken by one of their
 // own, because the library may not be called from a handler. They have to be blocked before the store or the
 // server makes threads, which inherit the mask. The main thread waits for the server's end, whatever brings it.
+//
+// Memory that was freed stays with the allocator, which hopes for more of the same: after a burst of large messages a server
+// would hold hundreds of megabytes for ever. So it is given back once the process is calm again, and only then, because
+// it holds up whoever allocates, and what is needed again must be faulted in anew. The thread of the signals looks
+// every few seconds. This is the program's business: a server in somebody's program leaves their allocator alone.
 
 #include "cli/serve.h"
 
+#include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -110,13 +119,43 @@ static void take_signal(int number) {
     }
 }
 
+enum { LOOK_S = 5, CALM_US = 50 * 1000, WORTH_US = 50 * 1000 };
+
+typedef struct cpu_looks {
+    int64_t last_us;  // used by the process when last looked at
+    int64_t given_us; // when memory was given back
+} cpu_looks;
+
+static int64_t used_cpu_us(void) {
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+    return (int64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec +
+           usage.ru_stime.tv_usec;
+}
+
+// Once after each time that something was done: since it last happened the process has worked, and now it hardly does.
+static void give_memory_back(cpu_looks *looks) {
+    int64_t now_us = used_cpu_us();
+    int is_calm = now_us - looks->last_us < CALM_US;
+    looks->last_us = now_us;
+    if (!is_calm || now_us - looks->given_us < WORTH_US) return;
+#ifdef __GLIBC__
+    (void)malloc_trim(0); // whether there was anything is all it says
+#endif
+    looks->last_us = looks->given_us = used_cpu_us();
+}
+
 static void *take_signals(void *unused) {
     (void)unused;
+    cpu_looks looks = {0};
     for (;;) {
-        int number = 0;
-        if (sigwait(&serving.signals, &number) != 0) continue;
+        int number = sigtimedwait(&serving.signals, NULL, &(struct timespec){.tv_sec = LOOK_S});
         if (atomic_load(&serving.is_over)) return NULL;
-        take_signal(number);
+        if (number > 0) {
+            take_signal(number);
+        } else if (errno == EAGAIN) {
+            give_memory_back(&looks);
+        }
     }
 }
 

@@ -160,6 +160,34 @@ class Options(Serving):
         self.fails(4, "serve", "/proc/x/y", "--port", "0", says="cannot create the directory /proc/x/y: No such file")
         self.assertEqual([], glob.glob(self.path("*")), "no store is made for a server that cannot start")
 
+    def memory_of(self, server):
+        with open(f"/proc/{server.process.pid}/status", encoding="utf-8") as file:
+            return int(re.search(r"VmRSS:\s*(\d+) kB", file.read()).group(1)) / 1024
+
+    def test_memory_is_given_back(self):
+        with open(PROGRAM, "rb") as file:
+            program = file.read()
+        if b"__asan_init" in program or b"__tsan_init" in program:
+            self.skipTest("SKIP: a sanitizer keeps what was freed")
+        server = Server(self, ["serve", "shop", "--port", "0"])
+        port = server.port()
+        for _ in range(3):  # so much is begun on connections that end
+            connections = [Connection(port) for _ in range(100)]
+            for connection in connections:
+                connection.socket.sendall(b"PUB x 1000000\r\n" + b"x" * 900000)
+                self.assertEqual("PONG", connection.line())
+            end = time.monotonic() + 10
+            while self.memory_of(server) < 80 and time.monotonic() < end:
+                time.sleep(0.05)
+            self.assertGreater(self.memory_of(server), 80)
+            for connection in connections:
+                connection.close()
+        end = time.monotonic() + 30
+        while self.memory_of(server) > 50 and time.monotonic() < end:
+            time.sleep(0.2)
+        self.assertLess(self.memory_of(server), 50)
+        self.assertEqual(FINE, server.end())
+
     def test_too_few_open_files_are_an_error(self):
         """With so few the loop's first pipe fails, for which libuv ends the process."""
         self.ok("-s", "shop", "append", "orders.1.placed", "{}")
