@@ -81,11 +81,6 @@ static daybook_status write_receipts(dbk_append *append, daybook_error *error) {
 
 // ---- Limits after an append -------------------------------------------------------------------------------
 
-static void owe_trim(daybook_store *store, uint64_t position, const daybook_error *error) {
-    dbk_commit_owe_trim(store, position);
-    dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error->message);
-}
-
 static void trim_subjects(dbk_append *append) {
     daybook_store *store = append->store;
     for (size_t i = 0; i < append->count; i++) {
@@ -98,7 +93,7 @@ static void trim_subjects(dbk_append *append) {
         daybook_error error;
         daybook_error_init(&error);
         if (dbk_store_trim_subject(store, event->stream, subject, &error) != DAYBOOK_OK)
-            owe_trim(store, event->position, &error);
+            dbk_commit_owe_failed_trim(store, event->position, &error);
     }
 }
 
@@ -113,7 +108,7 @@ static void trim_streams(dbk_append *append) {
         daybook_error error;
         daybook_error_init(&error);
         if (dbk_store_trim(append->store, event->stream, &error) != DAYBOOK_OK)
-            owe_trim(append->store, event->position, &error);
+            dbk_commit_owe_failed_trim(append->store, event->position, &error);
         trimmed = event->stream;
     }
 }

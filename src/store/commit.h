@@ -147,6 +147,8 @@ void dbk_commit_trimmed(daybook_store *store, dbk_append *append);
 /// Limits of events at or behind this position could not be enforced: dbk_commit_trim_owed tries again, and
 /// until it got through manifests say so. What the device does not give is left alone for a minute, and told of.
 void dbk_commit_owe_trim(daybook_store *store, uint64_t position_from);
+/// The same with a warning that says why; none where something is owed already, of which the background work tells.
+void dbk_commit_owe_failed_trim(daybook_store *store, uint64_t position_from, const daybook_error *cause);
 /// The same for events up to `position_last` that are not durable yet.
 void dbk_commit_owe_trim_until(daybook_store *store, uint64_t position_from, uint64_t position_last);
 daybook_status dbk_commit_trim_owed(daybook_store *store, daybook_error *error);

@@ -282,9 +282,8 @@ static void serve_request(daybook_store *store, dbk_stream *stream, const struct
     daybook_error error;
     daybook_error_init(&error);
     dbk_slice subject = daybook_bytes(request->subject, request->subject_size);
-    if (trim_locked(store, stream, subject, &error) == DAYBOOK_OK) return;
-    dbk_commit_owe_trim(store, request->trim_from);
-    dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", error.message);
+    if (trim_locked(store, stream, subject, &error) != DAYBOOK_OK)
+        dbk_commit_owe_failed_trim(store, request->trim_from, &error);
 }
 
 // Subjects first, then the stream as a whole: once for all who asked. The trim lock is held.

@@ -75,17 +75,28 @@ void dbk_commit_release_trim(daybook_store *store, dbk_trim_hold *hold) {
     pthread_mutex_unlock(&store->state_lock);
 }
 
+static bool owe(daybook_store *store, uint64_t position_from, uint64_t position_last) {
+    struct dbk_commit *commit = store->commit;
+    pthread_mutex_lock(&store->state_lock);
+    bool is_first = commit->owed_from == 0;
+    if (position_last > commit->owed_last) commit->owed_last = position_last;
+    if (is_first || position_from < commit->owed_from) commit->owed_from = position_from;
+    commit->owed_count++;
+    pthread_mutex_unlock(&store->state_lock);
+    return is_first;
+}
+
 void dbk_commit_owe_trim(daybook_store *store, uint64_t position_from) {
-    dbk_commit_owe_trim_until(store, position_from, position_from);
+    (void)owe(store, position_from, position_from);
 }
 
 void dbk_commit_owe_trim_until(daybook_store *store, uint64_t position_from, uint64_t position_last) {
-    struct dbk_commit *commit = store->commit;
-    pthread_mutex_lock(&store->state_lock);
-    if (position_last > commit->owed_last) commit->owed_last = position_last;
-    if (commit->owed_from == 0 || position_from < commit->owed_from) commit->owed_from = position_from;
-    commit->owed_count++;
-    pthread_mutex_unlock(&store->state_lock);
+    (void)owe(store, position_from, position_last);
+}
+
+void dbk_commit_owe_failed_trim(daybook_store *store, uint64_t position_from, const daybook_error *cause) {
+    if (owe(store, position_from, position_from))
+        dbk_store_log(store, DAYBOOK_LOG_WARNING, "limits of a stream: %s", cause->message);
 }
 
 static daybook_status put_off(daybook_store *store, int64_t now_ns, const daybook_error *detail) {
