@@ -7,8 +7,8 @@
 // A stream or consumer looks as in JetStream's own answers: its handler is asked as a client would, and the
 // answer taken apart. Streams that begin with '$' are the store's own.
 //
-// Bounds: DETAILS_MAX streams and consumers; what is beyond is left out. A page gives up when the server
-// ends.
+// Bounds: DETAILS_MAX streams and consumers, DETAILS_SIZE_MAX bytes of what is told of them; what is beyond is
+// left out. A page gives up when the server ends.
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +19,7 @@
 
 enum {
     DETAILS_MAX = 16384,
+    DETAILS_SIZE_MAX = 32 << 20,
     ARENA_SIZE = 8 * 1024,
     ANSWER_MAX = 4 * 1024 * 1024,
 };
@@ -82,12 +83,17 @@ typedef struct detailing {
     const dbk_js_settings *settings;
     const jsz_request *request;
     size_t left;       // details that may still be told
+    size_t size;       // of what was told
     json_t *consumers; // of the stream being told
     bool is_short_of_memory;
 } detailing;
 
+static bool may_tell_more(const detailing *details) {
+    return details->left > 0 && details->size < DETAILS_SIZE_MAX && !dbk_page_is_late(details->page);
+}
+
 /// What the handler answers; NULL: an error, as where it is gone meanwhile.
-static json_t *ask(const detailing *details, dbk_api_answer kind, void (*handler)(dbk_js_call *call),
+static json_t *ask(detailing *details, dbk_api_answer kind, void (*handler)(dbk_js_call *call),
                    const char *subject) {
     const daybook_allocator *allocator = details->jetstream->allocator;
     dbk_js_call call;
@@ -112,6 +118,7 @@ static json_t *ask(const detailing *details, dbk_api_answer kind, void (*handler
     json_t *answer = NULL;
     if (!call.has_failed && dbk_buf_status(&call.answer) == DAYBOOK_OK) {
         (void)dbk_json_parse(daybook_bytes(call.answer.data, call.answer.size), &answer, NULL);
+        details->size += call.answer.size;
     }
     dbk_buf_deinit(&call.answer);
     dbk_arena_free(call.arena);
@@ -121,7 +128,7 @@ static json_t *ask(const detailing *details, dbk_api_answer kind, void (*handler
 static int add_consumer_detail(void *context, dbk_slice stream, dbk_slice name) {
     detailing *details = context;
     char subject[1024];
-    if (details->left == 0 || dbk_page_is_late(details->page)) return 1;
+    if (!may_tell_more(details)) return 1;
     details->left--;
     int size = snprintf(subject, sizeof subject, "CONSUMER.INFO.%.*s.%.*s", (int)stream.size,
                         (const char *)stream.data, (int)name.size, (const char *)name.data);
@@ -230,7 +237,7 @@ static json_t *streams_value(detailing *details) {
     daybook_status status = daybook_stream_list(details->jetstream->store, keep_stream, &names, NULL);
     details->is_short_of_memory = array == NULL || names.is_short_of_memory || status == DAYBOOK_ENOMEM;
     for (size_t i = 0; i < names.count && !details->is_short_of_memory; i++) {
-        if (details->left == 0 || dbk_page_is_late(details->page)) break;
+        if (!may_tell_more(details)) break;
         details->left--;
         json_t *stream = stream_value(details, names.items[i]);
         if (stream != NULL && !dbk_append(array, stream)) details->is_short_of_memory = true;

@@ -22,6 +22,7 @@ static void *take_room(dbk_monitor_snapshot *snapshot, size_t count, size_t size
 static dbk_slice copy_slice(dbk_monitor_snapshot *snapshot, dbk_slice text) {
     dbk_slice copy = dbk_arena_copy_text(snapshot->arena, text);
     if (copy.data == NULL) snapshot->is_short_of_memory = true;
+    snapshot->text_size += text.size;
     return copy;
 }
 
@@ -116,12 +117,15 @@ static void take_server(dbk_monitor_snapshot *snapshot, const dbk_server *server
 
 // Subscriptions.
 
+static bool has_room(const dbk_monitor_snapshot *snapshot, const dbk_subscription_list *list) {
+    return list->count < snapshot->cursor.subscription_room &&
+           snapshot->subscription_copied < DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX &&
+           snapshot->text_size < DBK_MONITOR_SNAPSHOT_TEXT_MAX;
+}
+
 static void copy_subscription(dbk_monitor_snapshot *snapshot, dbk_subscription_list *list,
                               const dbk_subscription *subscription) {
-    dbk_snapshot_cursor *cursor = &snapshot->cursor;
-    if (list->count == cursor->subscription_room ||
-        snapshot->subscription_copied == DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX)
-        return;
+    if (!has_room(snapshot, list)) return;
     snapshot->subscription_copied++;
     list->items[list->count++] = (dbk_subscription_fact){
         .filter = copy_slice(snapshot, dbk_subscription_filter(subscription)),
@@ -172,8 +176,7 @@ static bool go_through_subscriptions(dbk_monitor_snapshot *snapshot, const dbk_c
         cursor->position =
             dbk_link_table_scan(&client->subscriptions, cursor->position, visit_subscription, &visit);
         // Where nothing is to be counted, who has enough need not go on.
-    } while (cursor->position != 0 &&
-             (snapshot->query.subject != NULL || list->count < cursor->subscription_room));
+    } while (cursor->position != 0 && (snapshot->query.subject != NULL || has_room(snapshot, list)));
     cursor->in_client = false;
     return true;
 }
@@ -202,7 +205,7 @@ static bool take_all_subscriptions(dbk_monitor_snapshot *snapshot, const dbk_cli
     size_t count = client->subscriptions.count;
     if (!cursor->in_client && snapshot->query.subject == NULL) {
         snapshot->subscription_total += count;
-        bool is_full = snapshot->all.count == cursor->subscription_room;
+        bool is_full = !has_room(snapshot, &snapshot->all);
         if (is_full || cursor->skipped >= count) { // it need not be looked at
             cursor->skipped -= is_full ? 0 : count;
             return true;
@@ -264,7 +267,9 @@ static void borrow_texts(const dbk_client *client, dbk_connection_fact *fact) {
 }
 
 static dbk_connection_fact *next_fact(dbk_monitor_snapshot *snapshot) {
-    if (snapshot->connection_count == snapshot->cursor.connection_room) return NULL;
+    if (snapshot->connection_count == snapshot->cursor.connection_room ||
+        snapshot->text_size >= DBK_MONITOR_SNAPSHOT_TEXT_MAX)
+        return NULL;
     pay(&snapshot->cursor, STEPS_OF_A_COPY);
     return &snapshot->connections[snapshot->connection_count++];
 }

@@ -10,7 +10,8 @@
 // meanwhile may be in it or not, those that came after it was begun are not. Where it stands in the list of
 // connections is kept up by who takes one out of that (dbk_monitor_note_left).
 //
-// Bounds: DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX subscriptions in one snapshot; what is beyond is left out.
+// Bounds: DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX subscriptions in one snapshot, and of connections and subscriptions
+// DBK_MONITOR_SNAPSHOT_TEXT_MAX bytes of text, which clients choose; what is beyond is left out.
 //
 // Threads: a snapshot belongs to the asker until it is posted, to the loop while it is taken, to the asker
 // afterwards.
@@ -22,6 +23,7 @@
 
 enum {
     DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX = 100000,
+    DBK_MONITOR_SNAPSHOT_TEXT_MAX = 16 << 20,
     DBK_MONITOR_SLICE = 1024,
 };
 
@@ -109,6 +111,7 @@ typedef struct dbk_monitor_snapshot {
     dbk_subscription_list all;
     size_t subscription_total;  // that the query fits, on the page or not
     size_t subscription_copied; // in all lists
+    size_t text_size;           // of all that was copied
 } dbk_monitor_snapshot;
 
 /// Connections that ended, the oldest first.

@@ -558,6 +558,37 @@ static void the_loop_copies_in_slices(void **unused) {
     wire_server_stop(server);
 }
 
+// Clients choose how long what they say is: what is told of it has a bound of its own.
+static void long_names_are_told_of_up_to_a_size(void **unused) {
+    (void)unused;
+    enum { COUNT = 8000, NAME_SIZE = 3000, TEXT_MAX = 16 << 20 };
+    daybook_server *server = wire_server("http_port: -1");
+    wire client;
+    wire_join(&client, daybook_server_port(server), quiet);
+    char line[NAME_SIZE + 64], name[NAME_SIZE + 1];
+    memset(name, 'x', NAME_SIZE);
+    name[NAME_SIZE] = '\0';
+    for (int i = 0; i < COUNT; i++) {
+        (void)snprintf(line, sizeof line, "SUB %s.%d %d\r\n", name, i, i);
+        wire_say(&client, line);
+        if (i % 1000 == 999) wire_sync(&client);
+    }
+    json_t *page = ask_json(server, "/subsz?subs=1&limit=100000");
+    assert_int_equal(number(page, "total"), COUNT);
+    size_t told = json_array_size(json_object_get(page, "subscriptions_list"));
+    assert_in_range(told * NAME_SIZE, TEXT_MAX / 10 * 9, TEXT_MAX + NAME_SIZE);
+    json_decref(page);
+    // Those that are looked for are counted all the same.
+    page = ask_json(server, "/connz?subs=1");
+    json_t *connection = json_array_get(json_object_get(page, "connections"), 0);
+    assert_int_equal(number(connection, "subscriptions"), COUNT);
+    told = json_array_size(json_object_get(connection, "subscriptions_list"));
+    assert_in_range(told * NAME_SIZE, TEXT_MAX / 10 * 9, TEXT_MAX + NAME_SIZE);
+    json_decref(page);
+    wire_close(&client);
+    wire_server_stop(server);
+}
+
 typedef struct crowd {
     daybook_server *server;
     atomic_bool is_over;
@@ -626,6 +657,7 @@ int main(void) {
         cmocka_unit_test(a_taken_port_is_an_error),
         cmocka_unit_test(a_reload_keeps_it),
         cmocka_unit_test(the_loop_copies_in_slices),
+        cmocka_unit_test(long_names_are_told_of_up_to_a_size),
         cmocka_unit_test(pages_while_connections_come_and_go),
         cmocka_unit_test(who_holds_connections_makes_room),
     };
