@@ -213,6 +213,14 @@ bool dbk_expiry_may_be_due(dbk_source *source, int64_t now_ns) {
     return now_ns > 0 && next - 1 <= (uint64_t)(now_ns / DBK_SECOND_NS);
 }
 
+bool dbk_expiry_may_hide(dbk_source *source, const dbk_stream *stream, uint64_t last, bool by_age,
+                         int64_t now_ns) {
+    int64_t first_ns = dbk_segment_get_summary(source->segment)->recorded_first_ns;
+    bool has_aged = by_age && dbk_clock_has_aged_at(now_ns, stream, first_ns) &&
+                    last >= atomic_load(&((dbk_stream *)(uintptr_t)stream)->aged_position);
+    return has_aged || (dbk_stream_allows_ttl(stream) && dbk_expiry_may_be_due(source, now_ns));
+}
+
 static const dbk_stream *live_stream(const daybook_store *store, uint32_t stream_id) {
     dbk_stream *stream = dbk_stream_table_find_id(store->streams, stream_id);
     return stream != NULL && !atomic_load(&stream->removed) ? stream : NULL;

@@ -20,6 +20,12 @@ typedef struct dbk_due {
 /// of a memory table the answer is yes: its events are looked at at little cost.
 bool dbk_expiry_may_be_due(dbk_source *source, int64_t now_ns);
 
+/// May some event of the stream in this segment, at or before `last`, have expired and not be removed yet, so that the
+/// index does not decide? With `by_age` by max_age, too: who writes may leave that to the removal. Ask before what is
+/// removed: a removal in between is then seen there.
+bool dbk_expiry_may_hide(dbk_source *source, const struct dbk_stream *stream, uint64_t last, bool by_age,
+                         int64_t now_ns);
+
 /// Remove some of what has expired in streams that allow times to live, and say in store->next_expiry_ns when there is
 /// more. Leaves markers where streams want them, unless not `may_mark`: then what needs one stays. Does nothing where
 /// somebody else is at it. Bounded; never waits for the commit thread nor for room.

@@ -114,12 +114,10 @@ static bool is_expired(const listing *list, const dbk_stream *stream, const dbk_
 
 // May some event of the stream in this segment be hidden so?
 static bool may_have_expired(const listing *list, const dbk_stream *stream, dbk_source *source) {
-    bool allows_ttl = dbk_stream_allows_ttl(stream);
-    if (!allows_ttl && (!list->store->read_only || dbk_stream_max_age_ns(stream) == 0)) return false;
-    int64_t now_ns = dbk_clock_expiry_ns(list->store);
-    int64_t first_ns = dbk_segment_get_summary(source->segment)->recorded_first_ns;
-    return (list->store->read_only && dbk_clock_has_aged_at(now_ns, stream, first_ns)) ||
-           (allows_ttl && dbk_expiry_may_be_due(source, now_ns));
+    if (!dbk_stream_allows_ttl(stream) && (!list->store->read_only || dbk_stream_max_age_ns(stream) == 0))
+        return false;
+    return dbk_expiry_may_hide(source, stream, UINT64_MAX, list->store->read_only,
+                               dbk_clock_expiry_ns(list->store));
 }
 
 // Is the subject at which it stands one to be visited? Of the others it only matters whether they have an

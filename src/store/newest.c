@@ -49,15 +49,6 @@ static bool has_aged(const search *searching, int64_t recorded_ns) {
            dbk_clock_have_all_expired_at(searching->now_ns, searching->stream, recorded_ns);
 }
 
-// May some event of the stream in this segment, at or before `last`, have expired and not be removed yet, so that the
-// index does not decide? Asked before what is removed: a removal in between is then seen there.
-static bool may_have_expired(const search *searching, dbk_stream *stream, dbk_source *source, uint64_t last) {
-    int64_t first_ns = dbk_segment_get_summary(source->segment)->recorded_first_ns;
-    bool has_aged = dbk_clock_has_aged_at(searching->now_ns, stream, first_ns) &&
-                    last >= atomic_load(&stream->aged_position);
-    return has_aged || (dbk_stream_allows_ttl(stream) && dbk_expiry_may_be_due(source, searching->now_ns));
-}
-
 // Does a candidate's being there say everything? (Removal of single events is known without reading.)
 static bool index_decides(const search *searching, dbk_source *source) {
     for (size_t i = 0; i < searching->group.clause_count; i++) {
@@ -68,7 +59,7 @@ static bool index_decides(const search *searching, dbk_source *source) {
         dbk_stream *stream = dbk_stream_table_find_id(searching->store->streams, in.stream_id);
         if (i >= STREAMS_CHECKED_MAX || !dbk_stream_is_asked_for(stream, searching->stream, false))
             return false;
-        if (may_have_expired(searching, stream, source, in.last_position)) return false;
+        if (dbk_expiry_may_hide(source, stream, in.last_position, true, searching->now_ns)) return false;
         if (in.first_position < atomic_load(&stream->first_position)) return false;
     }
     return true;
@@ -92,7 +83,8 @@ static bool entry_answers(const search *searching, dbk_source *source, uint64_t 
     }
     if (*status_out != DAYBOOK_OK) return *status_out != DAYBOOK_EDAMAGED;
     if (entry.count == 0 || entry.last_position < searching->from) return true;
-    bool may_hide = may_have_expired(searching, searching->stream, source, entry.last_position);
+    bool may_hide =
+        dbk_expiry_may_hide(source, searching->stream, entry.last_position, true, searching->now_ns);
     if (entry.last_position < atomic_load(&searching->stream->first_position)) return true;
     if (dbk_source_is_dead(source, entry.last_position) || entry.last_position > searching->to) return false;
     if (may_hide) return false;
