@@ -374,19 +374,17 @@ static bool find_page(dbk_js_page *page_out, dbk_js_call *call, int64_t limit) {
         return false;
     }
     if (!stream_exists(call, stream)) return false;
+    daybook_error cause;
+    daybook_error_init(&cause);
     daybook_status status = dbk_js_page_init(page_out, call, request.offset, limit);
     if (status == DAYBOOK_OK)
-        status = daybook_consumer_names(call->jetstream->store, stream, add_name, page_out, NULL);
-    status = dbk_js_page_end(page_out, status);
-    if (status == DAYBOOK_OK) return true;
-    dbk_js_call_fail_status(call, status, NULL, DBK_API_ERR_STREAM_GENERAL);
-    return false;
+        status = daybook_consumer_names(call->jetstream->store, stream, add_name, page_out, &cause);
+    return dbk_js_page_end(page_out, call, status, &cause);
 }
 
 void dbk_js_consumer_names(dbk_js_call *call) {
     dbk_js_page page;
-    if (find_page(&page, call, DBK_API_PAGE_NAMES))
-        dbk_api_write_names(&call->answer, call->kind, &page.said, page.names, page.count);
+    if (find_page(&page, call, DBK_API_PAGE_NAMES)) dbk_js_page_answer(&page, call);
 }
 
 void dbk_js_consumer_list(dbk_js_call *call) {

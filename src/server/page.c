@@ -16,7 +16,15 @@ int dbk_js_page_add(dbk_js_page *page, dbk_slice name) {
     return page->is_short_of_memory;
 }
 
-daybook_status dbk_js_page_end(dbk_js_page *page, daybook_status status) {
+bool dbk_js_page_end(dbk_js_page *page, dbk_js_call *call, daybook_status status,
+                     const daybook_error *cause) {
     if (page->said.offset > page->said.total) page->said.offset = page->said.total;
-    return page->is_short_of_memory ? DAYBOOK_ENOMEM : status;
+    if (page->is_short_of_memory) status = DAYBOOK_ENOMEM;
+    if (status == DAYBOOK_OK) return true;
+    dbk_js_call_fail_status(call, status, cause, DBK_API_ERR_STREAM_GENERAL);
+    return false;
+}
+
+void dbk_js_page_answer(const dbk_js_page *page, dbk_js_call *call) {
+    dbk_api_write_names(&call->answer, call->kind, &page->said, page->names, page->count);
 }

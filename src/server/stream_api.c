@@ -303,17 +303,6 @@ static bool create_stream(dbk_js_call *call, dbk_api_stream_config *config_out, 
     return is_same;
 }
 
-void dbk_js_stream_create(dbk_js_call *call) {
-    dbk_api_stream_config config;
-    dbk_api_error error;
-    if (!create_stream(call, &config, &error)) {
-        dbk_js_call_fail(call, &error);
-        return;
-    }
-    answer_with_stream(call, config.name);
-    if (!call->has_failed) set_effect(call, &config, "STREAM.CREATED", "create");
-}
-
 static bool change_stream(dbk_js_call *call, dbk_api_stream_config *config_out, dbk_api_error *error_out) {
     dbk_jetstream *jetstream = call->jetstream;
     dbk_api_stream_create_request request;
@@ -339,15 +328,25 @@ static bool change_stream(dbk_js_call *call, dbk_api_stream_config *config_out, 
     return is_changed;
 }
 
-void dbk_js_stream_update(dbk_js_call *call) {
+static void run_change(dbk_js_call *call, const char *advisory, const char *action,
+                       bool (*change)(dbk_js_call *call, dbk_api_stream_config *config_out,
+                                      dbk_api_error *error_out)) {
     dbk_api_stream_config config;
     dbk_api_error error;
-    if (!change_stream(call, &config, &error)) {
+    if (!change(call, &config, &error)) {
         dbk_js_call_fail(call, &error);
         return;
     }
     answer_with_stream(call, config.name);
-    if (!call->has_failed) set_effect(call, &config, "STREAM.UPDATED", "modify");
+    if (!call->has_failed) set_effect(call, &config, advisory, action);
+}
+
+void dbk_js_stream_create(dbk_js_call *call) {
+    run_change(call, "STREAM.CREATED", "create", create_stream);
+}
+
+void dbk_js_stream_update(dbk_js_call *call) {
+    run_change(call, "STREAM.UPDATED", "modify", change_stream);
 }
 
 // ---- Asking -----------------------------------------------------------------------------------------------
@@ -492,17 +491,13 @@ static bool find_page(dbk_js_page *page_out, dbk_js_call *call, int64_t limit) {
     daybook_error_init(&cause);
     daybook_status status = dbk_js_page_init(&page.names, call, request.offset, limit);
     if (status == DAYBOOK_OK) status = daybook_stream_list(call->jetstream->store, add_name, &page, &cause);
-    status = dbk_js_page_end(&page.names, status);
     *page_out = page.names;
-    if (status == DAYBOOK_OK) return true;
-    dbk_js_call_fail_status(call, status, &cause, DBK_API_ERR_STREAM_GENERAL);
-    return false;
+    return dbk_js_page_end(page_out, call, status, &cause);
 }
 
 void dbk_js_stream_names(dbk_js_call *call) {
     dbk_js_page page;
-    if (find_page(&page, call, DBK_API_PAGE_NAMES))
-        dbk_api_write_names(&call->answer, call->kind, &page.said, page.names, page.count);
+    if (find_page(&page, call, DBK_API_PAGE_NAMES)) dbk_js_page_answer(&page, call);
 }
 
 void dbk_js_stream_list(dbk_js_call *call) {
