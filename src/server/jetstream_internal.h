@@ -278,6 +278,7 @@ struct dbk_js_consumer {
     atomic_uint pull_count; // read by workers
     int64_t sweep_after_ns; // no look at their inboxes before, where they are many
     dbk_timer pull_timer;
+    bool pulls_are_due; // it fired, and they were not all looked at since: a delivery was under way
 
     // Priority groups.
     dbk_js_pin pin; // written under jetstream->lock: workers read it for infos

@@ -183,17 +183,22 @@ static bool ends_by_time(dbk_js_consumer *consumer, dbk_js_pull *pull) {
     return false;
 }
 
+// At the end of each delivery: a walk over all that wait is made only where the timer has fired meanwhile. What else
+// changes moves times away, and new requests set the timer themselves.
 void dbk_js_check_pulls(dbk_js_consumer *consumer) {
-    if (consumer->first_pull == NULL) return;
+    if (!consumer->pulls_are_due) return;
     sweep(consumer, ends_by_time);
     if (consumer->delivery != NULL) return; // its end comes back here
+    consumer->pulls_are_due = false;
     dbk_server_stop_timer(dbk_js_server_of(consumer), &consumer->pull_timer);
     for (const dbk_js_pull *pull = consumer->first_pull; pull != NULL; pull = pull->next)
         start_timer(consumer, pull);
 }
 
 void dbk_js_pull_timer_fired(dbk_timer *timer) {
-    dbk_js_check_pulls(DBK_OWNER(timer, dbk_js_consumer, pull_timer));
+    dbk_js_consumer *consumer = DBK_OWNER(timer, dbk_js_consumer, pull_timer);
+    consumer->pulls_are_due = true;
+    dbk_js_check_pulls(consumer);
 }
 
 // ---- Giving -----------------------------------------------------------------------------------------------
