@@ -113,8 +113,7 @@ static bool check_ages(check *c) {
     if (config->max_age_ns < 0) return invalid(c, "max age can not be negative");
     if (config->max_age_ns != 0 && config->max_age_ns < window_min_ns)
         return invalid(c, "max age needs to be >= 100ms");
-    bool has_own = config->mirror == NULL && config->sources.count == 0;
-    if (config->duplicate_window_ns == 0 && has_own && !default_window(c)) return false;
+    if (config->duplicate_window_ns == 0 && config->mirror == NULL && !default_window(c)) return false;
     if (config->duplicate_window_ns < 0) return invalid(c, "duplicates window can not be negative");
     if (config->max_age_ns != 0 && config->duplicate_window_ns > config->max_age_ns)
         return invalid(c, "duplicates window can not be larger then max age");
@@ -197,6 +196,7 @@ static bool check_persist_mode(check *c) {
 
 typedef struct source_errors {
     dbk_api_error_kind many, source, destination, overlap;
+    const char *filter;
 } source_errors;
 
 static bool check_source_transform(check *c, const dbk_api_subject_transform *said,
@@ -222,8 +222,9 @@ static bool check_source_filters(check *c, const dbk_api_source *source, const s
     size_t count = source->subject_transforms.count;
     if (source->filter_subject.size > 0 && count > 0) return dbk_api_fail(c->error, errors->many);
     if (source->filter_subject.size > 0 && !daybook_filter_is_valid(source->filter_subject))
-        return dbk_api_fail_with(c->error, errors->source, "invalid subject %.*s",
-                                 (int)source->filter_subject.size, (const char *)source->filter_subject.data);
+        return dbk_api_fail_with(c->error, DBK_API_ERR_STREAM_CREATE, "subject filter '%.*s' for the %s",
+                                 (int)source->filter_subject.size, (const char *)source->filter_subject.data,
+                                 errors->filter);
     for (size_t i = 0; i < count; i++) {
         if (!check_source_transform(c, &transforms[i], errors)) return false;
         for (size_t j = 0; j < i; j++)
@@ -246,7 +247,8 @@ static bool check_mirror(check *c) {
     if (config->allow_msg_schedules) return dbk_api_fail(c->error, DBK_API_ERR_MIRROR_WITH_MSG_SCHEDULES);
     static const source_errors errors = {
         DBK_API_ERR_MIRROR_MULTIPLE_FILTERS_NOT_ALLOWED, DBK_API_ERR_MIRROR_INVALID_SUBJECT_FILTER,
-        DBK_API_ERR_MIRROR_INVALID_TRANSFORM_DESTINATION, DBK_API_ERR_MIRROR_OVERLAPPING_SUBJECT_FILTERS};
+        DBK_API_ERR_MIRROR_INVALID_TRANSFORM_DESTINATION, DBK_API_ERR_MIRROR_OVERLAPPING_SUBJECT_FILTERS,
+        "mirror invalid subject"};
     if (!check_source_filters(c, mirror, &errors)) return false;
     if (config->subject_delete_marker_ttl_ns > 0)
         return invalid(c, "subject delete markers forbidden on mirrors");
@@ -254,8 +256,7 @@ static bool check_mirror(check *c) {
         return dbk_api_fail(c->error, DBK_API_ERR_MIRROR_INVALID_STREAM_NAME);
     if (mirror->external != NULL)
         return invalid(c, "mirrors of external streams are not supported by this server");
-    if (dbk_slice_equal(mirror->name, config->name))
-        return invalid(c, "a stream that mirrors itself is not supported by this server");
+    if (dbk_slice_equal(mirror->name, config->name)) return invalid(c, "detected cycle");
     return true;
 }
 
@@ -274,7 +275,8 @@ static bool check_is_single(check *c, const dbk_api_source *sources, size_t inde
 static bool check_sources(check *c) {
     static const source_errors errors = {
         DBK_API_ERR_SOURCE_MULTIPLE_FILTERS_NOT_ALLOWED, DBK_API_ERR_SOURCE_INVALID_SUBJECT_FILTER,
-        DBK_API_ERR_SOURCE_INVALID_TRANSFORM_DESTINATION, DBK_API_ERR_SOURCE_OVERLAPPING_SUBJECT_FILTERS};
+        DBK_API_ERR_SOURCE_INVALID_TRANSFORM_DESTINATION, DBK_API_ERR_SOURCE_OVERLAPPING_SUBJECT_FILTERS,
+        "source: invalid subject"};
     const dbk_api_stream_config *config = c->config;
     const dbk_api_source *sources = config->sources.items;
     if (config->sources.count == 0) return true;
@@ -289,8 +291,7 @@ static bool check_sources(check *c) {
         if (!check_is_single(c, sources, i) || !check_source_filters(c, &sources[i], &errors)) return false;
         if (sources[i].external != NULL)
             return invalid(c, "sources that are external streams are not supported by this server");
-        if (dbk_slice_equal(sources[i].name, config->name))
-            return invalid(c, "a stream that is its own source is not supported by this server");
+        if (dbk_slice_equal(sources[i].name, config->name)) return invalid(c, "detected cycle");
     }
     return true;
 }

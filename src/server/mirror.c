@@ -14,8 +14,8 @@
 //
 // A source that was removed and made again is another one (its id says so) and is copied from its beginning.
 //
-// Subjects go through the transforms of the source, then of the stream. Headers stay as they are, but a source's lose
-// what was meant for the stream they came from and get Nats-Stream-Source. A roll-up that the stream does not allow
+// Subjects go through the transforms of the source, then of the stream. Headers stay as they are, without those that
+// were meant for the stream they came from; a source's get Nats-Stream-Source. A roll-up that the stream does not allow
 // loses its header, for the store would not take it; a time to live counts from when the source stored the message,
 // and not at all where the stream allows none.
 //
@@ -305,8 +305,8 @@ static bool equals_ignoring_case(dbk_slice text, const char *lower) {
 // Headers that told the other stream what to do.
 static bool is_left_out(const dbk_js_copy *copy, dbk_slice name) {
     if (!copy->allow_rollup && equals_ignoring_case(name, "nats-rollup")) return true;
-    return !copy->is_mirror && (begins_with(name, "Nats-Expected-") || begins_with(name, "Nats-Batch-") ||
-                                dbk_slice_equal(name, daybook_text("Nats-Stream-Source")));
+    return begins_with(name, "Nats-Expected-") || begins_with(name, "Nats-Batch-") ||
+           (!copy->is_mirror && dbk_slice_equal(name, daybook_text("Nats-Stream-Source")));
 }
 
 // "ORDERS 7 orders.> > orders.1"; empty: out of memory.

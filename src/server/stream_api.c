@@ -8,6 +8,7 @@
 #include "daybook/read.h"
 #include "daybook/subject.h"
 #include "server/api_call.h"
+#include "server/cycle.h"
 #include "server/mirror.h"
 #include "server/page.h"
 
@@ -236,6 +237,16 @@ static bool fit_to_source(dbk_js_call *call, dbk_api_stream_config *config, cons
     return is_fit;
 }
 
+static bool has_no_cycle(dbk_js_call *call, const dbk_api_stream_config *config, dbk_api_error *error_out) {
+    bool has_cycle;
+    daybook_error cause;
+    daybook_error_init(&cause);
+    daybook_status status =
+        dbk_js_find_cycle(call->jetstream->store, config, call->arena, &has_cycle, &cause);
+    if (status != DAYBOOK_OK) return fail_store(status, &cause, DBK_API_ERR_STREAM_CREATE, error_out);
+    return !has_cycle || dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_INVALID_CONFIG, "detected cycle");
+}
+
 static bool fit_to_sources(dbk_js_call *call, dbk_api_stream_config *config, bool is_pedantic,
                            dbk_api_error *error_out) {
     const dbk_api_source *sources = config->sources.items;
@@ -243,7 +254,7 @@ static bool fit_to_sources(dbk_js_call *call, dbk_api_stream_config *config, boo
         return false;
     for (size_t i = 0; i < config->sources.count; i++)
         if (!fit_to_source(call, config, &sources[i], is_pedantic, error_out)) return false;
-    return true;
+    return has_no_cycle(call, config, error_out);
 }
 
 static bool add_stream(dbk_js_call *call, const dbk_api_stream_config *config, dbk_api_error *error_out) {

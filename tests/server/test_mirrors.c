@@ -290,6 +290,51 @@ static void what_cannot_be_stored_is_passed_over(void **state) {
     check_message(of, "S", 2, "\"subject\":\"a.3\"");
 }
 
+// As two that copy what the other one captures itself: fine, for nothing goes on.
+static void messages_do_not_go_round(void **state) {
+    js_fixture *of = *state;
+    make(of, "A",
+         "{\"name\":\"A\",\"subjects\":[\"a.>\"],\"sources\":[{\"name\":\"B\",\"filter_subject\":\"b.>\"}]}");
+    make(of, "B",
+         "{\"name\":\"B\",\"subjects\":[\"b.>\"],\"sources\":[{\"name\":\"A\",\"filter_subject\":\"a.>\"}]}");
+    js_publish(of, "a.1", "", 1);
+    await_last(of, "B", 1);
+    js_publish(of, "b.1", "", 2);
+    await_last(of, "A", 2);
+    // By a stream between, and by what transforms may make.
+    make(of, "C",
+         "{\"name\":\"C\",\"sources\":[{\"name\":\"D\",\"subject_transforms\":[{\"src\":\"e.*\",\"dest\":\"c."
+         "$1.x\"}]}]}");
+    make(of, "D", MIRROR("D", "E", ""));
+    js_check(of, "$JS.API.STREAM.CREATE.E",
+             "{\"name\":\"E\",\"sources\":[{\"name\":\"C\",\"subject_transforms\":[{\"src\":\"c.*.x\","
+             "\"dest\":\"e.$1\"}]}]}",
+             "detected cycle");
+    make(of, "E",
+         "{\"name\":\"E\",\"subjects\":[\"e.>\"],\"sources\":[{\"name\":\"C\",\"filter_subject\":\"d.>\"}]}");
+    js_check(of, "$JS.API.STREAM.UPDATE.E",
+             "{\"name\":\"E\",\"subjects\":[\"e.>\"],\"sources\":[{\"name\":\"C\"}]}",
+             "\"err_code\":10052,\"description\":\"detected cycle\"");
+    js_check(of, "$JS.API.STREAM.CREATE.F", MIRROR("F", "F", ""), "detected cycle");
+}
+
+// Of its own publishers and of its sources together.
+static void ids_are_known_whoever_stored_them(void **state) {
+    js_fixture *of = *state;
+    make(of, "A", STREAM("A", "a.>"));
+    make(of, "S", "{\"name\":\"S\",\"subjects\":[\"s\"],\"sources\":[{\"name\":\"A\"}]}");
+    free(js_ask(of, "a.1", "Nats-Msg-Id", "one", ""));
+    await_last(of, "S", 1);
+    char *answer = js_ask(of, "s", "Nats-Msg-Id", "one", "");
+    if (strstr(answer, "\"duplicate\": true") == NULL) fail_msg("%s", answer);
+    free(answer);
+    free(js_ask(of, "s", "Nats-Msg-Id", "two", ""));
+    free(js_ask(of, "a.2", "Nats-Msg-Id", "two", ""));
+    js_publish(of, "a.3", "", 3); // what is left out holds up nothing
+    await_last(of, "S", 3);
+    check_message(of, "S", 3, "\"subject\":\"a.3\"");
+}
+
 static void external_streams_are_refused(void **state) {
     js_fixture *of = *state;
     js_check(of, "$JS.API.STREAM.CREATE.M",
@@ -318,6 +363,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(nothing_comes_twice, set_up, js_tear_down),
         cmocka_unit_test_setup_teardown(a_source_made_again_is_another, set_up, js_tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be_stored_is_passed_over, set_up, js_tear_down),
+        cmocka_unit_test_setup_teardown(messages_do_not_go_round, set_up, js_tear_down),
+        cmocka_unit_test_setup_teardown(ids_are_known_whoever_stored_them, set_up, js_tear_down),
         cmocka_unit_test_setup_teardown(external_streams_are_refused, set_up, js_tear_down),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

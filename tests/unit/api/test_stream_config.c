@@ -272,8 +272,7 @@ static const refusal refusals[] = {
     {"{\"name\":\"S\",\"mirror\":{\"name\":\"O\",\"subject_transforms\":[{\"src\":\"a.*\"},{\"src\":\"a.b\"}]"
      "}}",
      10152, "mirror subject filters can not overlap"},
-    {"{\"name\":\"S\",\"mirror\":{\"name\":\"S\"}}", 10052,
-     "a stream that mirrors itself is not supported by this server"},
+    {"{\"name\":\"S\",\"mirror\":{\"name\":\"S\"}}", 10052, "detected cycle"},
     {"{\"name\":\"S\",\"mirror\":{\"name\":\"O\",\"external\":{\"api\":\"$JS.x.API\",\"deliver\":\"\"}}}",
      10052, "mirrors of external streams are not supported by this server"},
     {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\"}],\"allow_msg_schedules\":true}", 10187,
@@ -293,8 +292,7 @@ static const refusal refusals[] = {
     {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\",\"subject_transforms\":[{\"src\":\"a.*\"},{\"src\":\"a."
      "b\"}]}]}",
      10147, "source filters can not overlap"},
-    {"{\"name\":\"S\",\"sources\":[{\"name\":\"S\"}]}", 10052,
-     "a stream that is its own source is not supported by this server"},
+    {"{\"name\":\"S\",\"sources\":[{\"name\":\"S\"}]}", 10052, "detected cycle"},
     {"{\"name\":\"S\",\"sources\":[{\"name\":\"O\",\"external\":{\"api\":\"$JS.x.API\",\"deliver\":\"\"}}]}",
      10052, "sources that are external streams are not supported by this server"},
     {"{\"name\":\"S\",\"subjects\":[\"a..b\"]}", 10052, "invalid subject"},
