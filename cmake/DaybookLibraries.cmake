@@ -55,7 +55,7 @@ dbk_objects(store_objects ${DAYBOOK_STORE_MODULES})
 dbk_objects(toolkit_objects toolkit json)
 dbk_objects(projection_objects projection)
 dbk_objects(base_objects base)
-dbk_objects(server_objects api auth config interest json options proto server)
+dbk_objects(server_objects api auth broker config interest jetstream json monitor options proto server)
 dbk_objects(subject_objects subject)
 
 if(TARGET dbk_store)

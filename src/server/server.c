@@ -15,25 +15,18 @@
 #include <string.h>
 #include <time.h>
 
-#include "auth/nkey.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/time.h"
+#include "broker/tls.h"
+#include "broker/user_info.h"
+#include "jetstream/denied.h"
 #include "options/files.h"
-#include "server/denied.h"
 #include "server/files.h"
-#include "server/jetstream.h"
-#include "server/monitor.h"
-#include "server/tls.h"
-#include "server/user_info.h"
 
 enum {
     MADE_LOCK = 1,
-    MADE_LOOP = 2,
-    MADE_THREAD = 4,
-
-    WORKERS =
-        5, // two for slow jobs, one for checks of passwords, two always there for publishes and deliveries
+    MADE_THREAD = 2,
 };
 
 // What the embedder gave, kept for reloads.
@@ -121,61 +114,19 @@ static daybook_status fail_memory(daybook_error *error) {
 
 // Parts.
 
-/// Looks like the public nkey of a server, which it is not: clients only show it.
-static void make_id(const uint8_t random[DBK_SERVER_ID_SIZE], char id_out[DBK_SERVER_ID_SIZE + 1]) {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    id_out[0] = 'N';
-    for (size_t i = 1; i < DBK_SERVER_ID_SIZE; i++) id_out[i] = alphabet[random[i] & 31];
-    id_out[DBK_SERVER_ID_SIZE] = '\0';
-}
-
-static daybook_status draw(dbk_server *server, daybook_error *error) {
-    uint8_t random[DBK_SERVER_ID_SIZE + 32 + 8];
-    int failure = server->vfs->entropy(server->vfs, random, sizeof random);
-    if (failure != 0) return dbk_fail_system(error, failure, "draw random bytes", NULL, 0);
-    make_id(random, server->id);
-    memcpy(server->seed, random + DBK_SERVER_ID_SIZE, sizeof server->seed);
-    dbk_hash_key_init(&server->hash_key, server->seed);
-    server->random = dbk_get_u64(random + DBK_SERVER_ID_SIZE + 32) | 1; // never 0
-    return DAYBOOK_OK;
-}
-
-static void wake(void *context) {
-    dbk_server *server = context;
-    (void)uv_async_send(&server->wake); // fails for handles of another kind only
-}
-
 static void warn_of_certificate(dbk_server *server, const dbk_tls_context *tls) {
     const char *warning = tls != NULL ? dbk_tls_context_warning(tls) : NULL;
-    if (warning != NULL) dbk_server_log(server, WARNING, "%s", warning);
+    if (warning != NULL) dbk_broker_log(&server->broker, WARNING, "%s", warning);
 }
 
 static daybook_status make_security(dbk_server *server, daybook_error *error) {
-    const dbk_options *options = server->options;
+    dbk_broker *broker = &server->broker;
+    const dbk_options *options = broker->options;
     DBK_TRY(
-        dbk_auth_new(server->allocator, &options->auth, options->tls.verify_and_map, &server->auth, error));
+        dbk_auth_new(broker->allocator, &options->auth, options->tls.verify_and_map, &broker->auth, error));
     if (!options->tls.is_set) return DAYBOOK_OK;
-    DBK_TRY(dbk_tls_context_new(&options->tls, server->allocator, &server->tls, error));
-    warn_of_certificate(server, server->tls);
-    return DAYBOOK_OK;
-}
-
-static daybook_status make_parts(dbk_server *server, daybook_error *error) {
-    const daybook_allocator *allocator = server->allocator;
-    dbk_outbox_pool_init(&server->pool, allocator);
-    server->read_buffer = dbk_alloc(allocator, DBK_READ_BUFFER_SIZE);
-    // Also where there is no TLS now: a reload may bring it.
-    server->cipher_buffer = dbk_alloc(allocator, DBK_READ_BUFFER_SIZE);
-    if (server->read_buffer == NULL || server->cipher_buffer == NULL) return fail_memory(error);
-    if (dbk_interest_new(allocator, server->seed, &server->interest) != DAYBOOK_OK) return fail_memory(error);
-    if (dbk_server_make_loop(server) != DAYBOOK_OK) {
-        return dbk_fail(error, DAYBOOK_EMFILE,
-                        "the server's loop cannot be made: too few descriptors or no memory; "
-                        "raise the limit of open files (ulimit -n)");
-    }
-    server->made |= MADE_LOOP;
-    daybook_status status = dbk_jobs_new(allocator, WORKERS, wake, server, &server->jobs);
-    if (status != DAYBOOK_OK) return dbk_fail(error, status, "the server's threads cannot be started");
+    DBK_TRY(dbk_tls_context_new(&options->tls, broker->allocator, &broker->tls, error));
+    warn_of_certificate(server, broker->tls);
     return DAYBOOK_OK;
 }
 
@@ -183,19 +134,20 @@ static daybook_status make_parts(dbk_server *server, daybook_error *error) {
 
 static void log_of_store(void *context, int level, daybook_slice message) {
     dbk_server *server = context;
-    dbk_log_write(server->log, level, "%.*s", (int)message.size, (const char *)message.data);
+    dbk_log_write(server->broker.log, level, "%.*s", (int)message.size, (const char *)message.data);
 }
 
 /// Where an own store lies: what the caller named is the store itself; what a configuration names is a folder for several
 /// things, as with NATS.
 static daybook_status find_store_path(dbk_server *server, const daybook_server_options *given,
                                       daybook_error *error) {
+    dbk_broker *broker = &server->broker;
     char path[4096];
     int length;
     if (given->store_dir != NULL && given->store_dir[0] != '\0') {
         length = snprintf(path, sizeof path, "%s", given->store_dir);
-    } else if (server->options->jetstream.store_dir != NULL) {
-        length = snprintf(path, sizeof path, "%s/jetstream", server->options->jetstream.store_dir);
+    } else if (broker->options->jetstream.store_dir != NULL) {
+        length = snprintf(path, sizeof path, "%s/jetstream", broker->options->jetstream.store_dir);
     } else {
         char temporary[2048];
         size_t size = sizeof temporary;
@@ -207,24 +159,25 @@ static daybook_status find_store_path(dbk_server *server, const daybook_server_o
     if (length < 0 || (size_t)length >= sizeof path) {
         return dbk_fail(error, DAYBOOK_ELIMIT, "the name of store_dir is too long");
     }
-    server->store_path = dbk_copy_text(server->allocator, daybook_text(path));
+    server->store_path = dbk_copy_text(broker->allocator, daybook_text(path));
     return server->store_path != NULL ? DAYBOOK_OK : fail_memory(error);
 }
 
 static daybook_status open_store(dbk_server *server, const daybook_server_options *given,
                                  daybook_error *error) {
+    dbk_broker *broker = &server->broker;
     if (given->store != NULL) {
         server->store = given->store;
         return DAYBOOK_OK;
     }
     DBK_TRY(find_store_path(server, given, error));
     if (strcmp(server->store_path, ":memory:") != 0) {
-        DBK_TRY(dbk_make_directories(server->vfs, server->allocator, server->store_path, error));
+        DBK_TRY(dbk_make_directories(broker->vfs, broker->allocator, server->store_path, error));
     }
     daybook_open_options open;
     daybook_open_options_init(&open);
-    open.allocator = server->allocator;
-    open.vfs = server->vfs;
+    open.allocator = broker->allocator;
+    open.vfs = broker->vfs;
     open.log = log_of_store;
     open.log_context = server;
     DBK_TRY(daybook_open(server->store_path, &open, &server->store, error));
@@ -234,31 +187,35 @@ static daybook_status open_store(dbk_server *server, const daybook_server_option
 
 static daybook_status start_jetstream(dbk_server *server, const daybook_server_options *given,
                                       daybook_error *error) {
-    if (server->options->jetstream.is_denied)
-        return dbk_js_denied_start(server, &server->denied) == DAYBOOK_OK ? DAYBOOK_OK : fail_memory(error);
-    if (given->store == NULL && !server->options->jetstream.enabled) return DAYBOOK_OK;
-    dbk_server_log(server, INFO, "Starting JetStream");
+    dbk_broker *broker = &server->broker;
+    broker->has_jetstream = given->store != NULL || broker->options->jetstream.enabled ||
+                            broker->options->jetstream.is_denied;
+    if (broker->options->jetstream.is_denied)
+        return dbk_js_denied_start(broker, &server->denied) == DAYBOOK_OK ? DAYBOOK_OK : fail_memory(error);
+    if (!broker->has_jetstream) return DAYBOOK_OK;
+    dbk_broker_log(broker, INFO, "Starting JetStream");
     DBK_TRY(open_store(server, given, error));
-    dbk_server_log(server, INFO, "  Store Directory: \"%s\"", daybook_store_path(server->store));
-    return dbk_jetstream_start(server, &server->jetstream, error);
+    dbk_broker_log(broker, INFO, "  Store Directory: \"%s\"", daybook_store_path(server->store));
+    return dbk_jetstream_start(broker, server->store, &server->jetstream, error);
 }
 
 // Starting.
 
 static void log_notices(dbk_server *server, const dbk_options *options) {
     for (size_t i = 0; i < options->notices.count; i++)
-        dbk_server_log(server, WARNING, "%s", options->notices.items[i]);
+        dbk_broker_log(&server->broker, WARNING, "%s", options->notices.items[i]);
 }
 
 static void greet_in_log(dbk_server *server) {
-    const dbk_options *options = server->options;
-    dbk_server_log(server, INFO, "Starting daybook-server");
-    dbk_server_log(server, INFO, "  Version:  %s", options->announced_version);
-    dbk_server_log(server, INFO, "  Name:     %s",
-                   options->server_name != NULL ? options->server_name : server->id);
-    dbk_server_log(server, INFO, "  ID:       %s", server->id);
+    dbk_broker *broker = &server->broker;
+    const dbk_options *options = broker->options;
+    dbk_broker_log(broker, INFO, "Starting daybook-server");
+    dbk_broker_log(broker, INFO, "  Version:  %s", options->announced_version);
+    dbk_broker_log(broker, INFO, "  Name:     %s",
+                   options->server_name != NULL ? options->server_name : broker->id);
+    dbk_broker_log(broker, INFO, "  ID:       %s", broker->id);
     if (options->config_file != NULL) {
-        dbk_server_log(server, INFO, "Using configuration file: %s", options->config_file);
+        dbk_broker_log(broker, INFO, "Using configuration file: %s", options->config_file);
     }
     log_notices(server, options);
 }
@@ -267,9 +224,10 @@ static void greet_in_log(dbk_server *server) {
 
 /// Takes one away, unless it is `kept` by that name.
 static void remove_file(dbk_server *server, char **path, const char *kept) {
+    dbk_broker *broker = &server->broker;
     bool is_kept = *path != NULL && kept != NULL && strcmp(*path, kept) == 0;
-    if (*path != NULL && !is_kept) (void)server->vfs->unlink(server->vfs, *path); // somebody else may have
-    dbk_free(server->allocator, *path);
+    if (*path != NULL && !is_kept) (void)broker->vfs->unlink(broker->vfs, *path); // somebody else may have
+    dbk_free(broker->allocator, *path);
     *path = NULL;
 }
 
@@ -281,17 +239,18 @@ static void remove_files(dbk_server *server, dbk_left_files *files, const dbk_le
 /// What `options` name; where one cannot be written, none that was not there before.
 static daybook_status write_files(dbk_server *server, const dbk_options *options, dbk_left_files *files,
                                   daybook_error *error) {
+    dbk_broker *broker = &server->broker;
     *files = (dbk_left_files){0};
     daybook_status status = DAYBOOK_OK;
     if (options->pid_file != NULL) {
-        files->pid_path = dbk_copy_text(server->allocator, daybook_text(options->pid_file));
+        files->pid_path = dbk_copy_text(broker->allocator, daybook_text(options->pid_file));
         if (files->pid_path == NULL) return fail_memory(error);
-        status = dbk_pid_file_write(server->vfs, options->pid_file, error);
+        status = dbk_pid_file_write(broker->vfs, options->pid_file, error);
     }
     if (status == DAYBOOK_OK && options->ports_file_dir != NULL)
-        status = dbk_ports_file_write(
-            server->vfs, server->allocator, options->ports_file_dir, server->program, server->url,
-            server->monitor_url[0] != '\0' ? server->monitor_url : NULL, &files->ports_path, error);
+        status = dbk_ports_file_write(broker->vfs, broker->allocator, options->ports_file_dir,
+                                      server->program, broker->url, dbk_monitor_url(server->monitor),
+                                      &files->ports_path, error);
     if (status != DAYBOOK_OK) remove_files(server, files, &server->left);
     return status;
 }
@@ -304,6 +263,7 @@ static daybook_status start_thread(dbk_server *server, daybook_error *error) {
 }
 
 static daybook_status set_up(dbk_server *server, const daybook_server_options *given, daybook_error *error) {
+    dbk_broker *broker = &server->broker;
     if (pthread_mutex_init(&server->lock, NULL) != 0 || pthread_mutex_init(&server->reload_lock, NULL) != 0) {
         return fail_memory(error);
     }
@@ -314,49 +274,40 @@ static daybook_status set_up(dbk_server *server, const daybook_server_options *g
     (void)pthread_condattr_destroy(&attributes);
     server->made |= MADE_LOCK;
     daybook_status status =
-        dbk_log_new(server->allocator, server->vfs, given->log, given->log_context, &server->log);
+        dbk_log_new(broker->allocator, broker->vfs, given->log, given->log_context, &broker->log);
     if (status != DAYBOOK_OK) return fail_memory(error);
-    if (keep_given(server->allocator, given, &server->given) != DAYBOOK_OK) return fail_memory(error);
-    DBK_TRY(load_options(given, &server->options, error));
-    DBK_TRY(dbk_log_configure(server->log, &server->options->log, error));
-    server->is_tracing = server->options->log.trace;
-    server->announced_version =
-        dbk_copy_text(server->allocator, daybook_text(server->options->announced_version));
-    if (server->announced_version == NULL) return fail_memory(error);
-    dbk_api_dial_init(&server->dial, server->announced_version);
-    server->start_real_ns = server->options_real_ns = dbk_server_clock_ns(server);
-    DBK_TRY(draw(server, error));
+    if (keep_given(broker->allocator, given, &server->given) != DAYBOOK_OK) return fail_memory(error);
+    DBK_TRY(load_options(given, &broker->options, error));
+    DBK_TRY(dbk_log_configure(broker->log, &broker->options->log, error));
+    broker->is_tracing = broker->options->log.trace;
+    broker->announced_version =
+        dbk_copy_text(broker->allocator, daybook_text(broker->options->announced_version));
+    if (broker->announced_version == NULL) return fail_memory(error);
+    dbk_api_dial_init(&broker->dial, broker->announced_version);
+    broker->start_real_ns = broker->options_real_ns = dbk_broker_clock_ns(broker);
+    DBK_TRY(dbk_broker_draw(broker, error));
     greet_in_log(server);
     DBK_TRY(make_security(server, error));
-    DBK_TRY(make_parts(server, error));
+    dbk_server_prepare(server);
+    DBK_TRY(dbk_broker_make(broker, error));
     DBK_TRY(start_jetstream(server, given, error));
-    if (dbk_user_info_start(server, &server->user_info) != DAYBOOK_OK) return fail_memory(error);
-    DBK_TRY(dbk_monitor_start(server, error));
-    DBK_TRY(dbk_server_listen(server, error));
-    DBK_TRY(write_files(server, server->options, &server->left, error));
+    if (dbk_user_info_start(broker, &server->user_info) != DAYBOOK_OK) return fail_memory(error);
+    DBK_TRY(dbk_monitor_start(broker, server->jetstream, server->store, &server->monitor, error));
+    DBK_TRY(dbk_broker_listen(broker, error));
+    DBK_TRY(write_files(server, broker->options, &server->left, error));
     return start_thread(server, error);
 }
 
 /// Everything but the thread, which is over or never was.
 static void destroy(dbk_server *server) {
-    const daybook_allocator *allocator = server->allocator;
+    const daybook_allocator *allocator = server->broker.allocator;
     remove_files(server, &server->left, &(dbk_left_files){0});
     dbk_monitor_free(server->monitor);
     dbk_service_remove(server->user_info);
     dbk_js_denied_free(server->denied);
-    dbk_jobs_free(server->jobs);
-    dbk_interest_free(server->interest);
-    dbk_outbox_pool_deinit(&server->pool);
-    dbk_auth_unref(server->auth);
-    dbk_tls_context_free(server->tls);
-    dbk_options_free(server->options);
-    dbk_free(allocator, server->noted);
-    dbk_free(allocator, server->read_buffer);
-    dbk_free(allocator, server->cipher_buffer);
     dbk_free(allocator, server->store_path);
-    dbk_free(allocator, server->announced_version);
     free_given(allocator, server->given);
-    dbk_log_free(server->log);
+    dbk_broker_deinit(&server->broker);
     if ((server->made & MADE_LOCK) != 0) {
         (void)pthread_cond_destroy(&server->changed);
         (void)pthread_mutex_destroy(&server->lock);
@@ -382,9 +333,10 @@ daybook_status daybook_server_start(const daybook_server_options *options, daybo
                         "the options are malformed: begin with daybook_server_options_init");
     }
     dbk_server *server = dbk_alloc_zeroed(given.allocator, sizeof *server);
+    dbk_broker *broker = &server->broker;
     if (server == NULL) return fail_memory(error);
-    server->allocator = given.allocator;
-    server->vfs = given.vfs;
+    broker->allocator = given.allocator;
+    broker->vfs = given.vfs;
     (void)snprintf(server->program, sizeof server->program, "%s",
                    given.program != NULL && given.program[0] != '\0' ? given.program : "nats-server");
     atomic_init(&server->wishes, 0);
@@ -398,12 +350,12 @@ daybook_status daybook_server_start(const daybook_server_options *options, daybo
     daybook_status status = set_up(server, &given, error);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (status != DAYBOOK_OK) {
-        dbk_log_write(server->log, DAYBOOK_SERVER_LOG_FATAL, "%s", error->message);
-        if ((server->made & MADE_LOOP) != 0) dbk_server_unmake_loop(server);
+        dbk_log_write(broker->log, DAYBOOK_SERVER_LOG_FATAL, "%s", error->message);
+        if (broker->has_loop) dbk_server_unmake(server);
         destroy(server);
         return status;
     }
-    dbk_server_log(server, INFO, "Server is ready");
+    dbk_broker_log(broker, INFO, "Server is ready");
     *server_out = server;
     return DAYBOOK_OK;
 }
@@ -461,7 +413,7 @@ static void wish(dbk_server *server, unsigned bit) {
     pthread_mutex_lock(&server->lock);
     if (!server->has_ended) {
         (void)atomic_fetch_or_explicit(&server->wishes, bit, memory_order_acq_rel);
-        if (!server->is_deaf) wake(server);
+        if (!server->is_deaf) dbk_broker_wake(&server->broker);
     }
     pthread_mutex_unlock(&server->lock);
 }
@@ -491,7 +443,7 @@ daybook_status daybook_server_stop(daybook_server *server, daybook_error *error)
 daybook_status daybook_server_wait(daybook_server *server, int64_t timeout_ns) {
     struct timespec due = {0};
     if (timeout_ns >= 0) {
-        int64_t now_ns = server->vfs->clock_monotonic_ns(server->vfs);
+        int64_t now_ns = server->broker.vfs->clock_monotonic_ns(server->broker.vfs);
         int64_t due_ns = timeout_ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + timeout_ns;
         due.tv_sec = (time_t)(due_ns / DBK_SECOND_NS);
         due.tv_nsec = (long)(due_ns % DBK_SECOND_NS);
@@ -517,15 +469,16 @@ static void free_reload(dbk_reload *reload) {
 
 /// Reads everything anew; nothing of the server changes.
 static daybook_status read_reload(dbk_server *server, dbk_reload *reload, daybook_error *error) {
+    dbk_broker *broker = &server->broker;
     DBK_TRY(load_options(&server->given->options, &reload->options, error));
-    DBK_TRY(dbk_options_diff(server->options, reload->options, &reload->changed, error));
+    DBK_TRY(dbk_options_diff(broker->options, reload->options, &reload->changed, error));
     const dbk_options *options = reload->options;
     if ((reload->changed & (DBK_CHANGED_AUTH | DBK_CHANGED_TLS)) != 0) {
-        DBK_TRY(dbk_auth_new(server->allocator, &options->auth, options->tls.verify_and_map, &reload->auth,
+        DBK_TRY(dbk_auth_new(broker->allocator, &options->auth, options->tls.verify_and_map, &reload->auth,
                              error));
     }
     if (options->tls.is_set) // files of the same name may hold new certificates
-        DBK_TRY(dbk_tls_context_new(&options->tls, server->allocator, &reload->tls, error));
+        DBK_TRY(dbk_tls_context_new(&options->tls, broker->allocator, &reload->tls, error));
     return DAYBOOK_OK;
 }
 
@@ -549,7 +502,7 @@ static daybook_status prepare_reload(dbk_server *server, dbk_reload *reload, dbk
                                      daybook_error *error) {
     DBK_TRY(read_reload(server, reload, error));
     DBK_TRY(write_files(server, reload->options, left, error));
-    return dbk_log_configure(server->log, &reload->options->log, error);
+    return dbk_log_configure(server->broker.log, &reload->options->log, error);
 }
 
 /// In the new log: what is taken and not served, what is served and not good.
@@ -560,18 +513,19 @@ static void tell_doubts(dbk_server *server, const dbk_reload *reload) {
 
 /// Under reload_lock: nobody else swaps options, log and files.
 static daybook_status reload_alone(dbk_server *server, daybook_error *error) {
+    dbk_broker *broker = &server->broker;
     dbk_reload reload = {0};
     dbk_left_files left = {0};
-    dbk_options *old = server->options;
+    dbk_options *old = broker->options;
     daybook_status status = prepare_reload(server, &reload, &left, error);
     if (status == DAYBOOK_OK) {
         tell_doubts(server, &reload);
         status = hand_over(server, &reload, error);
         if (status != DAYBOOK_OK)
-            (void)dbk_log_configure(server->log, &old->log, NULL); // as it was, if it can be
+            (void)dbk_log_configure(broker->log, &old->log, NULL); // as it was, if it can be
     }
     if (status != DAYBOOK_OK) {
-        dbk_server_log(server, ERROR, "Failed to reload server configuration: %s", error->message);
+        dbk_broker_log(broker, ERROR, "Failed to reload server configuration: %s", error->message);
         remove_files(server, &left, &server->left);
         free_reload(&reload);
         return status;
@@ -593,21 +547,21 @@ daybook_status daybook_server_reload(daybook_server *server, daybook_error *erro
 }
 
 void daybook_server_reopen_log(daybook_server *server) {
-    dbk_log_reopen(server->log);
+    dbk_log_reopen(server->broker.log);
 }
 
 // Questions.
 
 const char *daybook_server_url(const daybook_server *server) {
-    return server->url;
+    return server->broker.url;
 }
 
 int daybook_server_port(const daybook_server *server) {
-    return server->port;
+    return server->broker.port;
 }
 
 int daybook_server_monitor_port(const daybook_server *server) {
-    return server->monitor_port;
+    return dbk_monitor_port(server->monitor);
 }
 
 daybook_store *daybook_server_store(const daybook_server *server) {
