@@ -116,8 +116,8 @@ DAYBOOK_API void daybook_repository_free(daybook_repository *repository);
 /** A state with its place in history. */
 typedef struct daybook_aggregate daybook_aggregate;
 
-/** `moment` NULL: now. ENOTFOUND where it has no event then. At most `snapshot_every` events are replayed, and
- *  those appended while a snapshot is under way. Release with daybook_aggregate_release. */
+/** `moment` NULL: now. ENOTFOUND where it has no event then. At most `snapshot_every` events are replayed,
+ *  and those appended while a snapshot is under way. Release with daybook_aggregate_release. */
 DAYBOOK_API daybook_status daybook_aggregate_load(daybook_repository *repository, daybook_slice id,
                                                   const daybook_moment *moment,
                                                   daybook_aggregate **aggregate_out, daybook_error *error);

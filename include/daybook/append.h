@@ -26,8 +26,8 @@ extern "C" {
 
 /**
  * A live event is one that a read gives: removed events do not count, and neither do those past their
- * stream's max_age or their own time to live, whether they have been removed yet or not. What was assigned (seq, version) stays
- * assigned: it is never given again, whatever was removed.
+ * stream's max_age or their own time to live, whether they have been removed yet or not. What was assigned
+ * (seq, version) stays assigned: it is never given again, whatever was removed.
  */
 enum daybook_condition_kind {
     /** `stream` (empty: that of the first event) has assigned `expected` last. */
@@ -72,9 +72,10 @@ typedef struct daybook_append_chain {
 } daybook_append_chain;
 
 /**
- * Submitted appends that are queued together, so that they share a change of threads and, where it is large enough, a
- * sync: daybook_append_submit with `options->bundle` leaves the append here, and daybook_append_bundle_submit queues
- * all that were left. One thread's. Zeroed by its owner; what is in it is the store's.
+ * Submitted appends that are queued together, so that they share a change of threads and, where it is large
+ * enough, a sync: daybook_append_submit with `options->bundle` leaves the append here, and
+ * daybook_append_bundle_submit queues all that were left. One thread's. Zeroed by its owner; what is in it is
+ * the store's.
  */
 typedef struct daybook_append_bundle {
     size_t count; /* appends in it */
@@ -106,13 +107,13 @@ typedef struct daybook_append_options {
     /** The stream of all these events. One that does not capture a subject takes it only where it has
      *  DAYBOOK_STREAM_OTHER_SUBJECTS. Empty: of each event the one that captures it. */
     daybook_slice stream;
-    /** The seqs the events are to have, for a stream that keeps the numbers of another: each greater than the one
-     *  before, the first greater than the stream's last. Those passed over have no events, as if they had been
-     *  removed. One for each event, those elsewhere left out; needs `stream`, with DAYBOOK_STREAM_GIVEN_SEQS. NULL:
-     *  each event has the seq behind the one before. */
+    /** The seqs the events are to have, for a stream that keeps the numbers of another: each greater than the
+     *  one before, the first greater than the stream's last. Those passed over have no events, as if they had
+     *  been removed. One for each event, those elsewhere left out; needs `stream`, with
+     *  DAYBOOK_STREAM_GIVEN_SEQS. NULL: each event has the seq behind the one before. */
     const uint64_t *seqs;
-    /** The last so many events are not of `stream`: each goes where its subject is captured, in the same commit,
-     *  and is left out where all others are stored already (flag DUPLICATE). Not with `acks`. */
+    /** The last so many events are not of `stream`: each goes where its subject is captured, in the same
+     *  commit, and is left out where all others are stored already (flag DUPLICATE). Not with `acks`. */
     size_t elsewhere_count;
     daybook_append_bundle *bundle; /* daybook_append_submit only; NULL: queued at once */
 } daybook_append_options;
@@ -171,7 +172,8 @@ DAYBOOK_API daybook_status daybook_append(daybook_store *store, const daybook_ev
                                           const daybook_append_options *options, daybook_receipt *receipts,
                                           daybook_error *error);
 
-/** Called once, from the commit thread or one that submits a bundle, when the events are durable or refused. */
+/** Called once, from the commit thread or one that submits a bundle, when the events are durable or
+ *  refused. */
 typedef void (*daybook_append_done)(void *context, daybook_status status, const daybook_receipt *receipts,
                                     size_t count, const daybook_error *error);
 
@@ -187,10 +189,11 @@ DAYBOOK_API daybook_status daybook_append_submit(daybook_store *store, const day
                                                  daybook_error *error);
 
 /**
- * Queues what is in the bundle, in the order it came, and leaves the bundle empty. Where the store takes nothing any more
- * `done` of each is told so before this returns. With `may_wait`, where no group is being written the caller
- * writes one, in which these are the first, and calls the completions that are due: for who has nothing better to do than
- * to wait for the sync, and spares two changes of threads. As daybook_append_submit it waits while too much is queued.
+ * Queues what is in the bundle, in the order it came, and leaves the bundle empty. Where the store takes
+ * nothing any more `done` of each is told so before this returns. With `may_wait`, where no group is being
+ * written the caller writes one, in which these are the first, and calls the completions that are due: for
+ * who has nothing better to do than to wait for the sync, and spares two changes of threads. As
+ * daybook_append_submit it waits while too much is queued.
  */
 DAYBOOK_API void daybook_append_bundle_submit(daybook_store *store, daybook_append_bundle *bundle,
                                               int may_wait);

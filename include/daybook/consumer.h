@@ -71,8 +71,8 @@ enum daybook_consumer_flag {
     /** Of one aggregate at most one message is in flight; the next comes when it is settled. Explicit
      *  acknowledgement only. */
     DAYBOOK_CONSUMER_IN_ORDER = 4,
-    /** Of daybook_consumer_add and _update only, not kept: a filter that matches nothing the stream captures is no
-     *  slip (EINVALID), because the stream is to capture it later. */
+    /** Of daybook_consumer_add and _update only, not kept: a filter that matches nothing the stream captures
+     *  is no slip (EINVALID), because the stream is to capture it later. */
     DAYBOOK_CONSUMER_OTHER_SUBJECTS = 8
 };
 
@@ -126,17 +126,17 @@ DAYBOOK_API daybook_status daybook_consumer_update(daybook_store *store, daybook
 DAYBOOK_API daybook_status daybook_consumer_pause(daybook_store *store, daybook_slice stream,
                                                   daybook_slice name, int64_t until_ns, daybook_error *error);
 /**
- * Take it back, or forward: the next message is the first that matches at `seq` or behind it; 0: behind everything
- * that is settled. Nothing is in flight any more, and deliveries of a message count anew. Answers to messages of before
- * get ENOTFOUND, unless they were delivered again. What was removed stays removed, also where this consumer's having
- * settled it removed it. Durable when it returns.
+ * Take it back, or forward: the next message is the first that matches at `seq` or behind it; 0: behind
+ * everything that is settled. Nothing is in flight any more, and deliveries of a message count anew. Answers
+ * to messages of before get ENOTFOUND, unless they were delivered again. What was removed stays removed, also
+ * where this consumer's having settled it removed it. Durable when it returns.
  *
  * @param seq_out     where it begins; 0: it was not reset; NULL: not wanted
  * @param number_out  deliveries of before have this number or a smaller one; NULL: not wanted
  * @return OK; ENOTFOUND; EINVALID: below where it once began, by start_seq or start_time_ns; ELIMIT: behind the next seq
- *         of the stream (and of where it once began); EPERMISSION: a seq, and it began at none of its own choice (LAST,
- *         LAST_PER_SUBJECT, NEW); EREADONLY, EDAMAGED, and what an append gives: then, with *seq_out above 0, it is reset,
- *         and saved later
+ *         of the stream (and of where it once began); EPERMISSION: a seq, and it began at none of its own
+ *         choice (LAST, LAST_PER_SUBJECT, NEW); EREADONLY, EDAMAGED, and what an append gives: then, with
+ *         *seq_out above 0, it is reset, and saved later
  */
 DAYBOOK_API daybook_status daybook_consumer_reset(daybook_store *store, daybook_slice stream,
                                                   daybook_slice name, uint64_t seq, uint64_t *seq_out,
@@ -170,9 +170,9 @@ DAYBOOK_API daybook_status daybook_consumer_get_info(daybook_store *store, daybo
                                                      daybook_slice name, daybook_consumer_info **info_out,
                                                      daybook_error *error);
 /**
- * The same for who asks again and again: pending_count is what the store knows. Where events ahead are removed all the
- * time, counting anew may take long; this does so only after it has done without for 20 times as long as that took, as
- * fetches do, and says what was known before. It is exact otherwise.
+ * The same for who asks again and again: pending_count is what the store knows. Where events ahead are
+ * removed all the time, counting anew may take long; this does so only after it has done without for 20 times
+ * as long as that took, as fetches do, and says what was known before. It is exact otherwise.
  */
 DAYBOOK_API daybook_status daybook_consumer_look(daybook_store *store, daybook_slice stream,
                                                  daybook_slice name, daybook_consumer_info **info_out,
@@ -291,12 +291,12 @@ DAYBOOK_API int64_t daybook_consumer_next_due_ns(const daybook_consumer *consume
  *
  * Threads: any, at the same time; of two answers to one message the first counts. Durability: an answer
  * counts at once for everybody, and is written within 100 ms, without a sync of its own. Power lost before
- * that takes it back, and the message comes again. Only a confirmed acknowledgement waits, and what is submitted
- * is told of when it is on disk. They return OK;
- * ENOTFOUND: the message is not pending (it was answered, given up or removed, or never delivered, or is
- * being acknowledged by an append), and nothing changed, or the consumer was removed; EINVALID; ENOMEM;
- * EMISUSE without a consumer. In a stream that retains by interest an acknowledgement and a termination are
- * taken for a message that was given up, too: it stays until then, or until it is deleted.
+ * that takes it back, and the message comes again. Only a confirmed acknowledgement waits, and what is
+ * submitted is told of when it is on disk. They return OK; ENOTFOUND: the message is not pending (it was
+ * answered, given up or removed, or never delivered, or is being acknowledged by an append), and nothing
+ * changed, or the consumer was removed; EINVALID; ENOMEM; EMISUSE without a consumer. In a stream that
+ * retains by interest an acknowledgement and a termination are taken for a message that was given up, too: it
+ * stays until then, or until it is deleted.
  */
 
 enum daybook_ack_flag {
@@ -353,9 +353,9 @@ DAYBOOK_API daybook_status daybook_consumer_term_submit(daybook_consumer *consum
 /**
  * Be told of advisories (a message was given up, or terminated): `told` gets what would else be appended as
  * an event, subject and JSON, within 100 ms. For a server, whose streams capture what it publishes. One for a
- * store, known by its `context`: nobody takes the place of another. It is called one at a time, from a thread of
- * the store or one that uses it, calls nothing of the store, and takes no lock that anybody holds while calling
- * the store. What was not told when the store is closed is lost.
+ * store, known by its `context`: nobody takes the place of another. It is called one at a time, from a thread
+ * of the store or one that uses it, calls nothing of the store, and takes no lock that anybody holds while
+ * calling the store. What was not told when the store is closed is lost.
  * @param told  NULL: where that of this `context` is told, it is no more, none of it runs when this returns, and
  *              they are appended again; another's stays
  * @return OK; EEXISTS: one of another context is told; EREADONLY, EMISUSE, and what opening a consumer gives

@@ -103,7 +103,8 @@ typedef struct daybook_move {
     daybook_slice data;
 } daybook_move;
 
-/** OK to let it pass; anything else refuses the move with the error's message. It may be asked several times. */
+/** OK to let it pass; anything else refuses the move with the error's message. It may be asked several
+ *  times. */
 typedef daybook_status (*daybook_guard)(void *context, const daybook_move *move, daybook_error *error);
 
 /** Before the first move; not while others move. ENOTFOUND where no transition names it. */

@@ -101,9 +101,9 @@ DAYBOOK_API daybook_status daybook_count(daybook_store *store, const daybook_que
 
 /**
  * The number of events of a stream from a seq on whose subject matches one of the filters (none: all), by the
- * index: it costs some look-ups where daybook_count reads every one. Events in damaged blocks are counted, too.
- * Where filters overlap or the stream has DAYBOOK_STREAM_ALLOW_TTL it reads as daybook_count does. What is
- * appended or removed meanwhile may be counted or not. ESUBJECT, ENOTFOUND (stream).
+ * index: it costs some look-ups where daybook_count reads every one. Events in damaged blocks are counted,
+ * too. Where filters overlap or the stream has DAYBOOK_STREAM_ALLOW_TTL it reads as daybook_count does. What
+ * is appended or removed meanwhile may be counted or not. ESUBJECT, ENOTFOUND (stream).
  */
 DAYBOOK_API daybook_status daybook_stream_count(daybook_store *store, daybook_slice stream,
                                                 const daybook_slice *filters, size_t filter_count,

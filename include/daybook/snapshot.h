@@ -18,8 +18,8 @@ extern "C" {
 /** Fold and store a snapshot, unless the newest is of this version; `*state_out` may be NULL. ENOTFOUND. */
 DAYBOOK_API daybook_status daybook_snapshot_take(daybook_engine *engine, daybook_slice aggregate,
                                                  daybook_state **state_out, daybook_error *error);
-/** The same whatever the newest is, folded from the first event that is stored, without any snapshot: to supersede
- *  one that is suspected. What limits of the stream have removed is then not in it any more. */
+/** The same whatever the newest is, folded from the first event that is stored, without any snapshot: to
+ *  supersede one that is suspected. What limits of the stream have removed is then not in it any more. */
 DAYBOOK_API daybook_status daybook_snapshot_force(daybook_engine *engine, daybook_slice aggregate,
                                                   daybook_state **state_out, daybook_error *error);
 /** The stored JSON of the newest snapshot. ENOTFOUND. */

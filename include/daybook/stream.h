@@ -49,8 +49,8 @@ enum daybook_stream_flag {
     DAYBOOK_STREAM_OTHER_SUBJECTS = 64,
     /** Its events may have a time to live of their own (daybook_event.ttl_s). Once given it stays. */
     DAYBOOK_STREAM_ALLOW_TTL = 128,
-    /** Appends may say which seqs their events have (daybook_append_options.seqs), and pass some over. Once given it
-     *  stays: what is read goes by it. */
+    /** Appends may say which seqs their events have (daybook_append_options.seqs), and pass some over. Once
+     *  given it stays: what is read goes by it. */
     DAYBOOK_STREAM_GIVEN_SEQS = 256
 };
 
@@ -77,10 +77,10 @@ typedef struct daybook_stream_config {
     int retention;
     daybook_slice attributes; /* yours: kept and not looked at; at most DAYBOOK_ATTRIBUTES_SIZE_MAX */
     uint64_t first_seq;       /* of the first event; 0 is 1. Fixed */
-    /** Seconds; 0: none. Where the last event of a subject expires, by max_age or its own time to live, an event
-     *  without data takes its place, with the headers Nats-Marker-Reason: MaxAge, Nats-TTL and Nats-Rollup, that
-     *  lives so long. None follows such an event itself, or one with KV-Operation: PURGE. With
-     *  DAYBOOK_STREAM_ALLOW_TTL only, and at most DAYBOOK_TTL_S_MAX. */
+    /** Seconds; 0: none. Where the last event of a subject expires, by max_age or its own time to live, an
+     *  event without data takes its place, with the headers Nats-Marker-Reason: MaxAge, Nats-TTL and
+     *  Nats-Rollup, that lives so long. None follows such an event itself, or one with KV-Operation: PURGE.
+     *  With DAYBOOK_STREAM_ALLOW_TTL only, and at most DAYBOOK_TTL_S_MAX. */
     int64_t delete_marker_ttl_s;
 } daybook_stream_config;
 
@@ -133,10 +133,10 @@ DAYBOOK_API daybook_status daybook_stream_gaps(daybook_store *store, daybook_sli
                                                void *context, daybook_error *error);
 
 /**
- * Be told which streams were added, changed or removed, by whomever, an append with auto_stream among them: for a
- * server, which captures subjects for them. `told` comes when the change is durable, with the name, one at a
- * time, in the thread that made it; it calls nothing of the store and takes no lock that anybody holds while
- * calling the store. One for a store, known by its `context`: nobody takes the place of another.
+ * Be told which streams were added, changed or removed, by whomever, an append with auto_stream among them:
+ * for a server, which captures subjects for them. `told` comes when the change is durable, with the name, one
+ * at a time, in the thread that made it; it calls nothing of the store and takes no lock that anybody holds
+ * while calling the store. One for a store, known by its `context`: nobody takes the place of another.
  * @param told  NULL: that of this `context` is told no more, and none of it runs when this returns; another's stays
  * @return OK; EEXISTS: one of another context is told; EREADONLY, EMISUSE
  */
@@ -147,16 +147,17 @@ DAYBOOK_API daybook_status daybook_stream_watch(daybook_store *store,
 typedef struct daybook_event_watch daybook_event_watch;
 
 /**
- * Be told that a stream has a matching event more, whoever appended it: for those who follow many streams and wait
- * in none. Not armed at first.
+ * Be told that a stream has a matching event more, whoever appended it: for those who follow many streams and
+ * wait in none. Not armed at first.
  *
  *     daybook_event_watch_arm(watch);
  *     read(what there is);       // behind arming, so that nothing comes unseen in between
  *
- * Once armed, `callback` is called once, when a matching event became visible; then it is to be armed again. It is
- * called in the thread that commits, perhaps before arming has returned. It returns at once, calls nothing of the
- * store, and takes no lock that anybody holds while calling the store. A stream that is removed tells nothing any
- * more: daybook_stream_watch does. However many watch, an event wakes those only whose filters match it.
+ * Once armed, `callback` is called once, when a matching event became visible; then it is to be armed again.
+ * It is called in the thread that commits, perhaps before arming has returned. It returns at once, calls
+ * nothing of the store, and takes no lock that anybody holds while calling the store. A stream that is
+ * removed tells nothing any more: daybook_stream_watch does. However many watch, an event wakes those only
+ * whose filters match it.
  * @param filters    none: every event of the stream
  * @param watch_out  to be closed before the store is
  * @return OK; ENOTFOUND: no such stream; ESUBJECT: a filter is none; ENOMEM, EREADONLY, EMISUSE

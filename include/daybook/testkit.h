@@ -43,7 +43,8 @@ DAYBOOK_API void daybook_given_event(daybook_scenario *scenario, const daybook_e
  */
 DAYBOOK_API void daybook_when(daybook_scenario *scenario, daybook_decide decide, const void *command);
 
-/** The next event of the command. `data` is compared as JSON where both are, else by bytes; NULL: anything. */
+/** The next event of the command. `data` is compared as JSON where both are, else by bytes; NULL:
+ *  anything. */
 DAYBOOK_API void daybook_then(daybook_scenario *scenario, const char *type, const char *data);
 /** The command led to no event and was not refused. */
 DAYBOOK_API void daybook_then_nothing(daybook_scenario *scenario);

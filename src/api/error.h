@@ -5,7 +5,8 @@
 //     return dbk_api_fail(error, DBK_API_ERR_STREAM_NOT_FOUND);
 //     return dbk_api_fail_with(error, DBK_API_ERR_STREAM_INVALID_CONFIG, "max age needs to be >= 100ms");
 //
-// Errors that only a cluster or a template gives and that no call of ours can have are left out. Pure, any thread.
+// Errors that only a cluster or a template gives and that no call of ours can have are left out. Pure, any
+// thread.
 #ifndef DBK_API_ERROR_H
 #define DBK_API_ERROR_H
 

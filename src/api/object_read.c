@@ -21,7 +21,8 @@ typedef struct reader {
     const dbk_api_dial *dial; // NULL: attributes
     dbk_arena *arena;
     dbk_api_error *error;
-    // Where in the text we are, as Go says it: names of fields and of embedded structs, each with a dot behind it.
+    // Where in the text we are, as Go says it: names of fields and of embedded structs, each with a dot
+    // behind it.
     char path[PATH_SIZE];
     size_t path_size;
 } reader;

@@ -125,8 +125,9 @@ typedef struct dbk_api_stream_limits {
  *
  * What needs to know other streams is the caller's: the name is taken (10058 unless
  * dbk_api_stream_configs_equal), the subjects overlap another stream's (10065), limits of the account.
- * Counters, schedules, batched publishing and mirrors of external streams get the error that nats-server would
- * give, and where it would take them STREAM_INVALID_CONFIG with a text that says it is not supported here.
+ * Counters, schedules, batched publishing and mirrors of external streams get the error that nats-server
+ * would give, and where it would take them STREAM_INVALID_CONFIG with a text that says it is not supported
+ * here.
  * @param config       changed in place; may borrow from `arena` afterwards
  * @param limits       NULL: none
  * @param is_pedantic  a default that would change what the request said is an error (PEDANTIC)
@@ -143,8 +144,8 @@ bool dbk_api_stream_config_check_update(const dbk_api_dial *dial, const dbk_api_
 bool dbk_api_stream_configs_equal(const dbk_api_stream_config *a, const dbk_api_stream_config *b);
 /// Of two mirrors, or NULL: none.
 bool dbk_api_same_source(const dbk_api_source *a, const dbk_api_source *b);
-/// What nats-server tells sources of a stream by: "ORDERS orders.> >", name, filters, destinations. False: out of
-/// memory.
+/// What nats-server tells sources of a stream by: "ORDERS orders.> >", name, filters, destinations. False:
+/// out of memory.
 bool dbk_api_source_index_name(const dbk_api_source *source, dbk_arena *arena, dbk_slice *name_out);
 /// Does it hold nothing but what others have stored?
 static inline bool dbk_api_stream_is_copy(const dbk_api_stream_config *config) {

@@ -8,10 +8,10 @@
 //                             ... on the loop: dbk_auth_attempt_end(&attempt, &user) says which
 //     }
 //
-// bcrypt takes 0.1 to 0.3 s of a processor. Anybody who can connect can ask for it: run attempts one after the other
-// in a lane of their own (dbk_job's is_check), so that they hold one worker at most and nothing else waits for them,
-// and end an attempt without running it where the client is gone. The same is asked for an unknown user as for a
-// wrong password, and takes as long.
+// bcrypt takes 0.1 to 0.3 s of a processor. Anybody who can connect can ask for it: run attempts one after
+// the other in a lane of their own (dbk_job's is_check), so that they hold one worker at most and nothing
+// else waits for them, and end an attempt without running it where the client is gone. The same is asked for
+// an unknown user as for a wrong password, and takes as long.
 //
 // Every way in goes through dbk_auth_check: a client that never says CONNECT, or one on another kind of
 // connection, too (empty credentials); nothing else maps a client to no_auth_user.

@@ -23,8 +23,9 @@ daybook_status dbk_permissions_new(const daybook_allocator *allocator, const dbk
 dbk_permissions *dbk_permissions_ref(dbk_permissions *permissions);
 void dbk_permissions_unref(dbk_permissions *permissions);
 
-/// May a message go to `subject`? Without the reply subjects of dbk_responses: ask those when this says no. A subject
-/// with wildcards, which JetStream's API takes for a filter, only where all it matches is allowed and nothing denied.
+/// May a message go to `subject`? Without the reply subjects of dbk_responses: ask those when this says no. A
+/// subject with wildcards, which JetStream's API takes for a filter, only where all it matches is allowed and
+/// nothing denied.
 bool dbk_permissions_may_publish(dbk_permissions *permissions, dbk_slice subject);
 
 typedef enum dbk_permitted {

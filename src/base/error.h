@@ -14,7 +14,8 @@
         if (dbk_try_status != DAYBOOK_OK) return dbk_try_status; \
     } while (0)
 
-/// What was to be read is damaged, or the device does not give it: others may be readable, and this one later.
+/// What was to be read is damaged, or the device does not give it: others may be readable, and this one
+/// later.
 static inline bool dbk_is_unreadable(daybook_status status) {
     return status == DAYBOOK_EDAMAGED || status == DAYBOOK_EIO;
 }

@@ -132,8 +132,8 @@ typedef struct cli_context {
     int output_failure_said;
     cli_output *out;
     daybook_store *store; // NULL until cli_open_store
-    // NULL: the command is one of this process. Else this process serves the store, and the command's terminal,
-    // descriptors and files are those of the process that the session is with.
+    // NULL: the command is one of this process. Else this process serves the store, and the command's
+    // terminal, descriptors and files are those of the process that the session is with.
     struct cli_session *session;
     int has_input; // some was opened: what was read cannot be read again
 } cli_context;
@@ -229,8 +229,8 @@ void cli_interrupts_prepare(cli_context *context);
 int cli_interrupts_begin(cli_context *context, void (*interrupt)(void *what), void *what);
 // Before `what` goes. Returns 1 where a signal came.
 int cli_interrupts_end(cli_context *context);
-// Nobody waits for the rest of a command that another process handed over: for long work that neither reads input
-// nor prints.
+// Nobody waits for the rest of a command that another process handed over: for long work that neither reads
+// input nor prints.
 int cli_is_cut(const cli_context *context);
 
 // --- Reading an argument that may be `-` (stdin); owned by the caller, released with free. ---

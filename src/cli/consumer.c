@@ -503,7 +503,8 @@ static int policy_of(cli_context *context, int *ack_out) {
     return CLI_FINE;
 }
 
-// It ends with the command. Where the process goes on, the store would keep it until it was idle for long enough.
+// It ends with the command. Where the process goes on, the store would keep it until it was idle for long
+// enough.
 static void remove_own(cli_context *context, daybook_consumer *consumer) {
     if (context->session == NULL) return;
     daybook_slice name = daybook_consumer_name(consumer);

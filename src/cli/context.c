@@ -83,8 +83,8 @@ static int is_for_server(const cli_context *context) {
            !context->has_input && cli_has_server(context->store_path);
 }
 
-// A writer waits for the lock. Who comes to hold it may be a server, which would not let go: then the command is
-// for that one, unless it has begun to read its input.
+// A writer waits for the lock. Who comes to hold it may be a server, which would not let go: then the command
+// is for that one, unless it has begun to read its input.
 static daybook_status open_to_write(cli_context *context, daybook_open_options *options, int *hand_over_out,
                                     daybook_error *error) {
     int64_t until_ns = cli_clock_ns() + (int64_t)context->wait_ms * 1000000;

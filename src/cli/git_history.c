@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `git log` of a repository: a child whose output is read and whose words on standard error are kept, because the
-// last of them say what was wrong. Started by the process of whoever imports: with its environment, its user.
+// `git log` of a repository: a child whose output is read and whose words on standard error are kept, because
+// the last of them say what was wrong. Started by the process of whoever imports: with its environment, its
+// user.
 #include "cli/git_history.h"
 
 #include <errno.h>

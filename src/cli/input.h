@@ -21,7 +21,8 @@ typedef struct cli_input {
     unsigned channel;
 } cli_input;
 
-// A file, or standard input for "-"; `context` NULL: of this process. 0 or errno; then there is nothing to close.
+// A file, or standard input for "-"; `context` NULL: of this process. 0 or errno; then there is nothing to
+// close.
 int cli_input_open(struct cli_context *context, const char *path, cli_input *input_out);
 // As read, but that it goes on when a signal came; errno is what the caller's own read said.
 ssize_t cli_input_read(const cli_input *input, void *data, size_t size);

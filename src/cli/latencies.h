@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Durations collected in log-linear buckets, 64 to the power of two, so within 1.6 %: constant memory however many there
-// are. For `bench`, and for the loads of bench/.
+// Durations collected in log-linear buckets, 64 to the power of two, so within 1.6 %: constant memory however
+// many there are. For `bench`, and for the loads of bench/.
 #ifndef CLI_LATENCIES_H
 #define CLI_LATENCIES_H
 

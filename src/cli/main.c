@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The program: set the world right, run the command. A descriptor 0, 1 or 2 that is closed at the start is filled
-// with one that fails, lest a store file be given its number and be printed into.
+// The program: set the world right, run the command. A descriptor 0, 1 or 2 that is closed at the start is
+// filled with one that fails, lest a store file be given its number and be printed into.
 
 #include "cli/cli.h"
 #ifdef CLI_HAVE_SERVER

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Flags as Go's flag package takes them: one dash or two, `-name value` or `-name=value`, a boolean only with
-// `=`, the last one counts, and the first word that is no flag ends them. They become lines of the configuration
-// language that the server lays over its file, as the command line does in nats-server.
+// `=`, the last one counts, and the first word that is no flag ends them. They become lines of the
+// configuration language that the server lays over its file, as the command line does in nats-server.
 
 #include "cli/nats_server.h"
 

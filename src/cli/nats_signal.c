@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `nats-server --signal COMMAND[=PID|FILE]`: tells a running server something. Without a process it is the only
-// one of the name nats-server; where there are several, they are listed.
+// `nats-server --signal COMMAND[=PID|FILE]`: tells a running server something. Without a process it is the
+// only one of the name nats-server; where there are several, they are listed.
 
 #include "cli/nats_server.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `daybook serve`: a store over the NATS protocol. Options become lines of the configuration language, which the
-// server lays over its file, so that a reload keeps them.
+// `daybook serve`: a store over the NATS protocol. Options become lines of the configuration language, which
+// the server lays over its file, so that a reload keeps them.
 //
 // Without a configuration file it listens on 127.0.0.1 only: nobody said who may connect.
 

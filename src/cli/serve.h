@@ -21,12 +21,12 @@ typedef struct cli_serve_log_lines {
 } cli_serve_log_lines;
 void cli_serve_log(void *log_lines, int level, daybook_slice line);
 
-// Before any thread is made, those of a store too: signals wait until cli_serve takes them. Also lets the process open as
-// many files as it may.
+// Before any thread is made, those of a store too: signals wait until cli_serve takes them. Also lets the
+// process open as many files as it may.
 void cli_serve_prepare(void);
 
-// Start, call `ready`, serve until SIGINT or SIGTERM (a second one ends the process at once) or until the server
-// ends by itself, stop. SIGHUP reloads, SIGUSR1 opens the log file again, SIGUSR2 begins lame duck.
+// Start, call `ready`, serve until SIGINT or SIGTERM (a second one ends the process at once) or until the
+// server ends by itself, stop. SIGHUP reloads, SIGUSR1 opens the log file again, SIGUSR2 begins lame duck.
 daybook_status cli_serve(const daybook_server_options *options,
                          void (*ready)(void *context, daybook_server *server), void *context,
                          daybook_error *error);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A server in this process until a signal ends it. Signals are blocked in every thread and taken by one of their
-// own, because the library may not be called from a handler. They have to be blocked before the store or the
-// server makes threads, which inherit the mask. The main thread waits for the server's end, whatever brings it.
+// A server in this process until a signal ends it. Signals are blocked in every thread and taken by one of
+// their own, because the library may not be called from a handler. They have to be blocked before the store
+// or the server makes threads, which inherit the mask. The main thread waits for the server's end, whatever
+// brings it.
 //
-// Memory that was freed stays with the allocator, which hopes for more of the same: after a burst of large messages a server
-// would hold hundreds of megabytes for ever. So it is given back once the process is calm again, and only then, because
-// it holds up whoever allocates, and what is needed again must be faulted in anew. The thread of the signals looks
-// every few seconds. This is the program's business: a server in somebody's program leaves their allocator alone.
+// Memory that was freed stays with the allocator, which hopes for more of the same: after a burst of large
+// messages a server would hold hundreds of megabytes for ever. So it is given back once the process is calm
+// again, and only then, because it holds up whoever allocates, and what is needed again must be faulted in
+// anew. The thread of the signals looks every few seconds. This is the program's business: a server in
+// somebody's program leaves their allocator alone.
 
 #include "cli/serve.h"
 
@@ -58,14 +60,15 @@ void cli_serve_log(void *log_lines, int level, daybook_slice line) {
     } else if (lines->is_quiet && level != DAYBOOK_SERVER_LOG_ERROR && level != DAYBOOK_SERVER_LOG_WARNING) {
         return;
     }
-    // At once, so that lines of several threads and processes stay whole. Nobody is there to be told of a failure.
+    // At once, so that lines of several threads and processes stay whole. Nobody is there to be told of a
+    // failure.
     struct iovec parts[2] = {{(void *)(uintptr_t)line.data, line.size}, {"\n", 1}};
     ssize_t written = writev(STDERR_FILENO, parts, 2);
     (void)written;
 }
 
-// Commands on the store. They begin when the server is there and end before the store is closed: by the server,
-// where it opened the store itself, else by who called us.
+// Commands on the store. They begin when the server is there and end before the store is closed: by the
+// server, where it opened the store itself, else by who called us.
 static struct {
     pthread_mutex_t lock;
     cli_served_commands *commands;
@@ -81,7 +84,8 @@ static struct {
     int is_stopping; // the thread's
 } serving;
 
-// As many connections as the system allows; shells give 1,024. Where that fails, the server says so when it matters.
+// As many connections as the system allows; shells give 1,024. Where that fails, the server says so when it
+// matters.
 static void raise_open_files(void) {
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == files.rlim_max) return;
@@ -133,7 +137,8 @@ static int64_t used_cpu_us(void) {
            usage.ru_stime.tv_usec;
 }
 
-// Once after each time that something was done: since it last happened the process has worked, and now it hardly does.
+// Once after each time that something was done: since it last happened the process has worked, and now it
+// hardly does.
 static void give_memory_back(cpu_looks *looks) {
     int64_t now_us = used_cpu_us();
     int is_calm = now_us - looks->last_us < CALM_US;
@@ -177,7 +182,8 @@ static void say_no_commands(const daybook_server_options *options, int failed) {
     options->log(options->log_context, DAYBOOK_SERVER_LOG_WARNING, daybook_bytes(line, (size_t)size));
 }
 
-// Where they cannot be served, commands wait for the lock as for any writer; that is worth a line, not an end.
+// Where they cannot be served, commands wait for the lock as for any writer; that is worth a line, not an
+// end.
 static void begin_commands(const daybook_server_options *options) {
     int failed = 0;
     (void)pthread_mutex_lock(&commands.lock);

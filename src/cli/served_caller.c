@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `daybook` on a directory that `daybook serve` has: the command runs there (served_session.c), and this process is
-// its hands. It prints what the command prints, reads what the command asks for, and passes ^C on where the
-// command knows what to do with it; elsewhere, and the second time, ^C ends this process, and the server ends the
-// command.
+// `daybook` on a directory that `daybook serve` has: the command runs there (served_session.c), and this
+// process is its hands. It prints what the command prints, reads what the command asks for, and passes ^C on
+// where the command knows what to do with it; elsewhere, and the second time, ^C ends this process, and the
+// server ends the command.
 //
-// The server is told nothing of this machine but the words of the command line, and opens nothing itself: files
-// are opened here, by this user, in this directory, and only those that the command line names. So a server in a
-// sandbox, or of another user, needs no access to them, and cannot reach others through a caller.
+// The server is told nothing of this machine but the words of the command line, and opens nothing itself:
+// files are opened here, by this user, in this directory, and only those that the command line names. So a
+// server in a sandbox, or of another user, needs no access to them, and cannot reach others through a caller.
 //
-// Where no server answers, a command that only reads is run here, on a read-only store. One that writes waits for
-// the lock as ever; meanwhile it looks for a server, because one that is starting holds the lock before it listens.
+// Where no server answers, a command that only reads is run here, on a read-only store. One that writes waits
+// for the lock as ever; meanwhile it looks for a server, because one that is starting holds the lock before
+// it listens.
 //
 // One thread.
 #include "cli/served_caller.h"
@@ -66,7 +67,8 @@ enum outcome {
 static int signals[2] = {-1, -1};
 static volatile sig_atomic_t has_come;
 
-// As everywhere the second one ends the program, whatever is under way: it may be stuck writing where nobody reads.
+// As everywhere the second one ends the program, whatever is under way: it may be stuck writing where nobody
+// reads.
 static void take_signal(int number) {
     (void)number;
     if (has_come) _exit(CLI_ERROR);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Listens for commands on a served store. One thread accepts callers and hears all of them (served_session.c); it
-// waits for nothing but the next thing to do.
+// Listens for commands on a served store. One thread accepts callers and hears all of them
+// (served_session.c); it waits for nothing but the next thing to do.
 //
 // Bounds: COMMANDS_MAX commands at a time, of which those that only read leave WRITERS_MIN places free; a
 // read that finds none is done by its caller, a write waits there. A caller says what it wants within
 // GREETING_NS, and a connection whose command is over ends within LINGER_NS.
 //
-// The end: no new callers, commands are interrupted, and awaited, because the store is closed after. A caller that
-// takes nothing in holds its command up; after STOP_GRACE_NS it is treated as gone.
+// The end: no new callers, commands are interrupted, and awaited, because the store is closed after. A caller
+// that takes nothing in holds its command up; after STOP_GRACE_NS it is treated as gone.
 #include "cli/served_commands.h"
 
 #include "cli/progress.h"

@@ -9,7 +9,8 @@
 //     2  u16  0
 //     4  u32  number        little-endian, as everything here
 //
-// and up to 64 KiB of data. What follows HELLO may change with the version; HELLO and REFUSED stay as they are.
+// and up to 64 KiB of data. What follows HELLO may change with the version; HELLO and REFUSED stay as they
+// are.
 //
 //     caller                         server
 //     HELLO                    ->

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is said between a command and the server that runs it: messages as bytes, and the arguments of a command
-// put together from them. Pure but for the memory of the arguments. See served_protocol.c for the conversation.
+// What is said between a command and the server that runs it: messages as bytes, and the arguments of a
+// command put together from them. Pure but for the memory of the arguments. See served_protocol.c for the
+// conversation.
 #ifndef CLI_SERVED_PROTOCOL_H
 #define CLI_SERVED_PROTOCOL_H
 

@@ -2,17 +2,17 @@
 //
 // One command run for a caller in another process.
 //
-// Threads: the listener (served_commands.c) hears the caller and never waits; the command's own thread, and those
-// it starts, print, read and wait. They meet in `lock`. Messages are whole, so both may send at any time; the
-// command's sends wait for room, the listener's do not.
+// Threads: the listener (served_commands.c) hears the caller and never waits; the command's own thread, and
+// those it starts, print, read and wait. They meet in `lock`. Messages are whole, so both may send at any
+// time; the command's sends wait for room, the listener's do not.
 //
 // Output is a call: a write is over when the caller has written, so that a full disk or a closed pipe there
 // fails the very write it would fail at home, and what was not printed is not acknowledged.
 //
 // Input is a pair of sockets in this process. The command reads one end as it reads any descriptor; the
-// listener fills the other with what the caller sends, one piece at a time, each asked for when the one before
-// is in. The command's end was given one byte to hold at the listener's: when the input has come to its end,
-// the byte is taken back and closing gives an end of file; in every other case closing with the byte
+// listener fills the other with what the caller sends, one piece at a time, each asked for when the one
+// before is in. The command's end was given one byte to hold at the listener's: when the input has come to
+// its end, the byte is taken back and closing gives an end of file; in every other case closing with the byte
 // unread gives ECONNRESET. So data that was cut off is never taken for data that ended.
 //
 // A caller that is gone, or the end of the server, fails what the command waits for and calls its
@@ -204,7 +204,8 @@ void cli_session_close(cli_session *session, unsigned number) {
     input->end = -1;
     (void)pthread_mutex_unlock(&session->lock);
     (void)cli_served_send(session->control, CLI_SERVED_CLOSE, number, 0, NULL, 0, 0);
-    // Only now may the number be used again: what the caller says of it comes before what it says of the next.
+    // Only now may the number be used again: what the caller says of it comes before what it says of the
+    // next.
     (void)pthread_mutex_lock(&session->lock);
     input->state = CHANNEL_FREE;
     (void)pthread_mutex_unlock(&session->lock);

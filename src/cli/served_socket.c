@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The socket of a served store. An address of a socket has room for 107 bytes, paths for more: where the path is
-// longer the directory is opened and the socket named through /proc/self/fd.
+// The socket of a served store. An address of a socket has room for 107 bytes, paths for more: where the path
+// is longer the directory is opened and the socket named through /proc/self/fd.
 //
-// Who may connect is said twice: the file is 0600, and each side asks the kernel who the other is. A caller talks
-// to a server of its own user or of root's, root to any; a server listens to its own user and to root.
+// Who may connect is said twice: the file is 0600, and each side asks the kernel who the other is. A caller
+// talks to a server of its own user or of root's, root to any; a server listens to its own user and to root.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE // struct ucred, accept4
 #endif
@@ -75,7 +75,8 @@ int cli_served_listen(const char *directory) {
     int listener = -1;
     if (failed == 0) {
         listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        // The mode of the socket becomes that of the name, so that there is no moment at which it is open to others.
+        // The mode of the socket becomes that of the name, so that there is no moment at which it is open to
+        // others.
         if (listener < 0 || fchmod(listener, 0600) != 0 ||
             bind(listener, (const struct sockaddr *)&address, sizeof address) != 0 ||
             listen(listener, 128) != 0)

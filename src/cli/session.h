@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A command that a server runs for a caller in another process: what of that caller it sees. A command does not
-// ask whether it has a session; the parts that touch the outside (output, input, interrupts, context) do.
+// A command that a server runs for a caller in another process: what of that caller it sees. A command does
+// not ask whether it has a session; the parts that touch the outside (output, input, interrupts, context) do.
 // All of it is for the threads of the command.
 #ifndef CLI_SESSION_H
 #define CLI_SESSION_H
@@ -12,7 +12,8 @@
 
 typedef struct cli_session cli_session;
 
-// Write to the caller's descriptor 1 or 2; back when it is written. 0 or errno; EPIPE where the caller is gone.
+// Write to the caller's descriptor 1 or 2; back when it is written. 0 or errno; EPIPE where the caller is
+// gone.
 int cli_session_write(cli_session *session, int descriptor, const void *data, size_t size);
 
 // A cli_served_source of the caller's. 0 or errno.
@@ -27,8 +28,8 @@ int cli_session_is_cut(const cli_session *session);
 
 // From now on an interrupt of the caller's waits for a handler, as cli_interrupts_prepare.
 void cli_session_prepare(cli_session *session);
-// Call `interrupt` once, in another thread, when the command is to end: the caller's ^C (where it was prepared),
-// the caller is gone, the server ends. At once where that has been already.
+// Call `interrupt` once, in another thread, when the command is to end: the caller's ^C (where it was
+// prepared), the caller is gone, the server ends. At once where that has been already.
 void cli_session_begin(cli_session *session, void (*interrupt)(void *what), void *what);
 // Before `what` goes. Returns 1 where it was called.
 int cli_session_end(cli_session *session);

@@ -106,8 +106,8 @@ const char *dbk_config_kind_name(dbk_config_kind kind);
 daybook_status dbk_config_fail(const dbk_config_place *place, daybook_error *error, daybook_status status,
                                const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/// A size: digits and k m g t p e (powers of 1000) or the same with b, i or ib (powers of 1024). False where it
-/// is none or does not fit.
+/// A size: digits and k m g t p e (powers of 1000) or the same with b, i or ib (powers of 1024). False where
+/// it is none or does not fit.
 bool dbk_config_parse_integer(dbk_slice text, int64_t *integer_out);
 
 #endif

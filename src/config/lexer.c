@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// See lexer.h. Bytes above 0x7f belong to words and are passed on as they are; a zero byte is refused wherever
-// a text is taken, because texts of the tree are handed to functions that end at one.
+// See lexer.h. Bytes above 0x7f belong to words and are passed on as they are; a zero byte is refused
+// wherever a text is taken, because texts of the tree are handed to functions that end at one.
 //
 // Invariants: `at` never passes `end`; every function that takes something moves on or fails, so that a loop
 // over them ends. Pure, not thread-safe.

@@ -40,7 +40,8 @@ daybook_status dbk_lexer_take_key(dbk_lexer *lexer, dbk_buf *text, daybook_error
 /// A word that is a value: up to a blank, a line's end, `,` `;` `]` `}`. May be empty where none is there.
 daybook_status dbk_lexer_take_word(dbk_lexer *lexer, dbk_buf *text, bool *has_escapes_out,
                                    daybook_error *error);
-/// A text in the quotes that are next. `has_escapes`: a backslash means something (in double quotes of values).
+/// A text in the quotes that are next. `has_escapes`: a backslash means something (in double quotes of
+/// values).
 daybook_status dbk_lexer_take_quoted(dbk_lexer *lexer, bool has_escapes, dbk_buf *text, daybook_error *error);
 /// `( ... )`, the closing one alone on its line: what is between them, the lines' ends too.
 daybook_status dbk_lexer_take_block(dbk_lexer *lexer, dbk_buf *text, daybook_error *error);

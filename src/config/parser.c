@@ -523,7 +523,8 @@ static daybook_status parse_include(parser *state, const dbk_config_place *place
 
 // --- Entries ---
 
-// From a key to its value: a separator or none. Without one, the value begins on the same line, or with a bracket.
+// From a key to its value: a separator or none. Without one, the value begins on the same line, or with a
+// bracket.
 static daybook_status skip_to_value(parser *state, dbk_slice key, bool may_break_line) {
     dbk_lexer *lexer = &state->lexer;
     dbk_lexer_skip_blanks(lexer);
@@ -591,7 +592,8 @@ static daybook_status end_entry(parser *state) {
                                    state->error);
 }
 
-// Entries into the innermost map, up to the brace that closes what was opened there, or to the end of the text.
+// Entries into the innermost map, up to the brace that closes what was opened there, or to the end of the
+// text.
 static daybook_status parse_entries(parser *state, const dbk_config_place *opened) {
     for (;;) {
         dbk_lexer_skip_space(&state->lexer);

@@ -5,8 +5,8 @@
 
 #include "base/memory.h"
 
-/// `path` as seen from the folder of the file `from`, with "." and ".." taken out where that needs no look at the
-/// disk. An absolute path stays what it is. NUL-terminated, from the arena; NULL when memory is out.
+/// `path` as seen from the folder of the file `from`, with "." and ".." taken out where that needs no look at
+/// the disk. An absolute path stays what it is. NUL-terminated, from the arena; NULL when memory is out.
 char *dbk_config_join_path(dbk_arena *arena, const char *from, dbk_slice path);
 
 #endif

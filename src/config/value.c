@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values by themselves: sizes from text, names of kinds, looking into maps, and messages with a place. Pure, any thread.
+// Values by themselves: sizes from text, names of kinds, looking into maps, and messages with a place. Pure,
+// any thread.
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

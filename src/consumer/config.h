@@ -3,8 +3,8 @@
 //
 // Record, little-endian:
 //   u8 version (1), u32 flags, u8 deliver, ack, replay, u64 start_seq, i64 start_time_ns, ack_wait_ns,
-//   inactive_threshold_ns, pause_until_ns, created_ns, u64 max_deliver, max_ack_pending, max_waiting, text name,
-//   text description, varint count and i64 backoffs, varint count and text filters
+//   inactive_threshold_ns, pause_until_ns, created_ns, u64 max_deliver, max_ack_pending, max_waiting, text
+//   name, text description, varint count and i64 backoffs, varint count and text filters
 // Version 2, where there are attributes: the same, and text attributes behind it.
 #ifndef DBK_CONSUMER_CONFIG_H
 #define DBK_CONSUMER_CONFIG_H

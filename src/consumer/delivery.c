@@ -318,8 +318,8 @@ static bool may_be_dropped(const dbk_pending_entry *entry) {
            (entry->flags & (DBK_PENDING_DUE | DBK_PENDING_TAKEN)) != 0;
 }
 
-// Few are told one by one, which takes as many changes as there are ranges; where it is too much to tell, the next
-// save is of the whole state.
+// Few are told one by one, which takes as many changes as there are ranges; where it is too much to tell, the
+// next save is of the whole state.
 static void note_forgotten(dbk_delivery *delivery, uint64_t first, uint64_t last) {
     const dbk_seq_set *set = &delivery->given_up;
     uint64_t told = 0;

@@ -96,9 +96,9 @@ void dbk_delivery_deinit(dbk_delivery *delivery);
 /// Other rules, of the same `ack` and `in_order`; deadlines stay until the next delivery.
 void dbk_delivery_set_rules(dbk_delivery *delivery, const dbk_delivery_rules *rules);
 
-/// Begin anew behind `seq`: nothing is pending, and of what was given up only what lies at or below it is remembered.
-/// Numbers of deliveries go on; what was settled and not taken yet stays so. Nothing may be claimed. No change says
-/// this: the state has to be saved as a whole. ENOMEM: nothing changed.
+/// Begin anew behind `seq`: nothing is pending, and of what was given up only what lies at or below it is
+/// remembered. Numbers of deliveries go on; what was settled and not taken yet stays so. Nothing may be
+/// claimed. No change says this: the state has to be saved as a whole. ENOMEM: nothing changed.
 daybook_status dbk_delivery_begin_behind(dbk_delivery *delivery, uint64_t seq, uint64_t now);
 
 // ---- Delivering -------------------------------------------------------------------------------------------
@@ -122,8 +122,8 @@ typedef struct dbk_delivery_due {
     bool gave_up;        // it is settled
     uint64_t deliveries; // so far
 } dbk_delivery_due;
-/// The first message that is due, which is then taken; or one that is given up. END where there is none; ENOMEM
-/// where it is to be given up and that cannot be remembered: it stays due.
+/// The first message that is due, which is then taken; or one that is given up. END where there is none;
+/// ENOMEM where it is to be given up and that cannot be remembered: it stays due.
 daybook_status dbk_delivery_take(dbk_delivery *delivery, dbk_delivery_due *due_out);
 /// Deliver what was taken. ENOTFOUND where it was settled or claimed meanwhile.
 daybook_status dbk_delivery_give(dbk_delivery *delivery, uint64_t seq, uint64_t now, uint64_t *number_out,
@@ -142,8 +142,8 @@ bool dbk_delivery_drop_below(dbk_delivery *delivery, uint64_t seq);
 
 /// This one and those below that settle: also what was given up and is remembered; ENOMEM then.
 daybook_status dbk_delivery_ack(dbk_delivery *delivery, uint64_t seq, uint64_t now);
-/// All up to `seq` that is pending, and `seq` itself where it was given up; ENOTFOUND where that is nothing, or
-/// `seq` was never delivered; ENOMEM.
+/// All up to `seq` that is pending, and `seq` itself where it was given up; ENOTFOUND where that is nothing,
+/// or `seq` was never delivered; ENOMEM.
 daybook_status dbk_delivery_ack_all(dbk_delivery *delivery, uint64_t seq, uint64_t now);
 /// Deliver again, `delay` ticks from now.
 daybook_status dbk_delivery_nak(dbk_delivery *delivery, uint64_t seq, uint64_t delay, uint64_t now);

@@ -3,9 +3,9 @@
 //
 // Invariants: ranges ascend, and between two of them lies at least one seq that is not in the set.
 //
-// Memory is bounded where `range_max` is set: where one range more is needed, the smallest gaps are closed first,
-// a sixteenth of all, and what lies in them counts as in the set. So the set may name too much, never too
-// little; who uses it must bear that. Zeroed it is empty, without a bound. Not thread-safe.
+// Memory is bounded where `range_max` is set: where one range more is needed, the smallest gaps are closed
+// first, a sixteenth of all, and what lies in them counts as in the set. So the set may name too much, never
+// too little; who uses it must bear that. Zeroed it is empty, without a bound. Not thread-safe.
 #ifndef DBK_CONSUMER_SEQ_SET_H
 #define DBK_CONSUMER_SEQ_SET_H
 

@@ -6,7 +6,8 @@
 //   u64 delivered_seq, number, given_up_count, delivered_at, acked_at, first_seq,
 //   varint list count, varint gaps of the list
 //   varint count, varint gaps of the seqs behind delivered_seq that are settled (not in version 1)
-//   varint count, at most 65,536, then ranges of seqs that were given up and are remembered: varint gap to the
+//   varint count, at most 65,536, then ranges of seqs that were given up and are remembered: varint gap to
+//   the
 //     last of the one before, varint seqs in it less one (not in versions 1 and 2: there are none)
 //   varint message count, then blocks of at most 1,024 messages:
 //     varint gap of each seq · of each message 0 (held) or 1 + zigzag difference of its number ·

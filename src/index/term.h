@@ -33,8 +33,8 @@ void dbk_term_make(dbk_term *term, dbk_term_kind kind, uint32_t stream_id, dbk_s
 static inline dbk_slice dbk_term_slice(const dbk_term *term) {
     return daybook_bytes(term->bytes, term->size);
 }
-/// The term of the events of a stream whose own time to live ends within the second before `second`: ascending with
-/// it, whatever the stream. False where the bytes are no such term.
+/// The term of the events of a stream whose own time to live ends within the second before `second`:
+/// ascending with it, whatever the stream. False where the bytes are no such term.
 void dbk_term_make_expiry(dbk_term *term, uint64_t second, uint32_t stream_id);
 bool dbk_term_read_expiry(dbk_slice term, uint64_t *second_out, uint32_t *stream_id_out);
 /// The second of an event's term: the first whole one at or behind the end of its time to live.

@@ -95,9 +95,9 @@ bool dbk_interest_has(dbk_interest *interest, dbk_slice subject);
 
 void dbk_interest_get_stats(const dbk_interest *interest, dbk_interest_stats *stats_out);
 
-/// To be told when the first subscription of this very subject, which has no wildcards, appears and when the last one is gone.
-/// Those whose wildcards match it count for nothing: who looks at everything wants nobody to begin sending.
-/// Embedded in what its owner keeps; must not move between start and stop.
+/// To be told when the first subscription of this very subject, which has no wildcards, appears and when the
+/// last one is gone. Those whose wildcards match it count for nothing: who looks at everything wants nobody
+/// to begin sending. Embedded in what its owner keeps; must not move between start and stop.
 typedef struct dbk_interest_watch {
     /// Called from within add and remove, on their thread, when the trie is consistent again: it may call
     /// anything here, starting and stopping watches (this one too) included, but freeing the trie.

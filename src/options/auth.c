@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The blocks authorization and accounts: who may connect, and what they may do.
 //
-// There is one space of subjects. One account beside the system's is that space; users of the system account are
-// left out, and the log says so. Two accounts would have to be kept apart: refused.
+// There is one space of subjects. One account beside the system's is that space; users of the system account
+// are left out, and the log says so. Two accounts would have to be kept apart: refused.
 //
 // Where nats-server is more permissive than its text looks (an empty array of allowed subjects allows all,
-// permissions beside a single user or a token are not applied), this refuses or restricts. Messages never hold
-// passwords or tokens.
+// permissions beside a single user or a token are not applied), this refuses or restricts. Messages never
+// hold passwords or tokens.
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a reload changes. The tables that read a configuration compare two of them: a row whose field differs and
-// that says what it changes (`changed`) may be applied, one that does not needs a restart.
+// What a reload changes. The tables that read a configuration compare two of them: a row whose field differs
+// and that says what it changes (`changed`) may be applied, one that does not needs a restart.
 //
-// A key whose row has no field of its own (blocks, and keys whose handler sets several) is compared by hand below.
+// A key whose row has no field of its own (blocks, and keys whose handler sets several) is compared by hand
+// below.
 #include <stdio.h>
 #include <string.h>
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The block jetstream: true, "enabled" or a map; and where the store lies, which may also be said outside of it.
+// The block jetstream: true, "enabled" or a map; and where the store lies, which may also be said outside of
+// it.
 #include <stddef.h>
 #include <string.h>
 

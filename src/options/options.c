@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Options of a server as a whole: defaults, the order in which file, text, command line and calls are laid over
-// each other, and what can only be checked at the end.
+// Options of a server as a whole: defaults, the order in which file, text, command line and calls are laid
+// over each other, and what can only be checked at the end.
 #include "options/options.h"
 
 #include <string.h>

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a server was told: the public daybook_server_options, the configuration file and the defaults, resolved
-// into one struct that everything in the server reads. Made whole and checked before anything starts; constant
-// afterwards. A reload makes a second one, compares it with dbk_options_diff, and swaps the pointer.
+// What a server was told: the public daybook_server_options, the configuration file and the defaults,
+// resolved into one struct that everything in the server reads. Made whole and checked before anything
+// starts; constant afterwards. A reload makes a second one, compares it with dbk_options_diff, and swaps the
+// pointer.
 //
-// Order of precedence: what daybook_server_options says, then its `overrides` (flags of the command line come that way),
-// its `config_text`, the file, the defaults. Texts are NUL-terminated; NULL means unset. All memory belongs to the struct.
+// Order of precedence: what daybook_server_options says, then its `overrides` (flags of the command line come
+// that way), its `config_text`, the file, the defaults. Texts are NUL-terminated; NULL means unset. All
+// memory belongs to the struct.
 //
 // What the file asks for and this server cannot give is refused with a message that names the place, where
 // ignoring it would change who may do what or where data goes (several accounts, operator mode, routes,
@@ -60,8 +62,8 @@ enum {
     DBK_CONNECTION_OTHER = 32
 };
 
-/// One user: by name and password, or by nkey; exactly one of `user` and `nkey` is set. With a token there are
-/// no users; see dbk_auth_options.
+/// One user: by name and password, or by nkey; exactly one of `user` and `nkey` is set. With a token there
+/// are no users; see dbk_auth_options.
 typedef struct dbk_user_options {
     const char *user;
     const char *password; // plain, or bcrypt where dbk_password_is_bcrypt; never NULL with `user`
@@ -207,9 +209,9 @@ struct dbk_options {
 daybook_status dbk_options_new(const daybook_allocator *allocator, dbk_options **options_out);
 void dbk_options_free(dbk_options *options);
 
-/// Everything: defaults, then the file given->config_file where there is one, config_text, overrides, and what `given` says
-/// itself, each laid over the ones before; then the checks that need all of it. `given` may be NULL, and
-/// `source`, through which files and the environment are read.
+/// Everything: defaults, then the file given->config_file where there is one, config_text, overrides, and
+/// what `given` says itself, each laid over the ones before; then the checks that need all of it. `given` may
+/// be NULL, and `source`, through which files and the environment are read.
 /// @return DAYBOOK_OK; EINVALID: a key or value nobody knows, out of range or against another one; EUNSUPPORTED:
 ///         asks for what this server does not do; ENOTFOUND, EPERMISSION, EIO: of the files; ELIMIT, ENOMEM.
 ///         The message begins with the place: "nats.conf:3:7: ", "--port: "
@@ -236,13 +238,13 @@ enum {
     DBK_CHANGED_JETSTREAM = 256 // limits of it; not where its data lies
 };
 
-/// What differs, as bits. Where something differs that needs a restart: EUNSUPPORTED, and the message names it,
-/// its place and both values; nothing may be applied then.
+/// What differs, as bits. Where something differs that needs a restart: EUNSUPPORTED, and the message names
+/// it, its place and both values; nothing may be applied then.
 daybook_status dbk_options_diff(const dbk_options *now, const dbk_options *next, uint32_t *changed_out,
                                 daybook_error *error);
 
-/// Where the value of `key` ("port", "tls", "jetstream.store_dir") came from: "nats.conf:3:7", "command line",
-/// "default". Borrowed from options.
+/// Where the value of `key` ("port", "tls", "jetstream.store_dir") came from: "nats.conf:3:7", "command
+/// line", "default". Borrowed from options.
 const char *dbk_options_origin(const dbk_options *options, const char *key);
 
 /// "$2a$…", "$2b$…", "$2x$…", "$2y$…".

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Acknowledgements of consumers: the reply subject every delivered message carries, and what comes back on it.
+// Acknowledgements of consumers: the reply subject every delivered message carries, and what comes back on
+// it.
 //
 // Format (NATS ADR-15), numbers in decimal:
 //
 //     $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time, ns>.<pending>              v1
 //     $JS.ACK.<domain or _>.<account hash>.<stream>.<consumer>.…the same five….[<anything>…]                 v2
 //
-// Both are read; which is written is the prefix's matter, and which is taken is the caller's: domain and hash of v2 must be
-// compared, or v2 be refused, where rights are by v1's prefix. v1 has nine tokens, v2 eleven or more. The part before the
-// numbers is the same for all messages of a consumer: it is made once, and a delivery writes the numbers behind it.
+// Both are read; which is written is the prefix's matter, and which is taken is the caller's: domain and hash
+// of v2 must be compared, or v2 be refused, where rights are by v1's prefix. v1 has nine tokens, v2 eleven or
+// more. The part before the numbers is the same for all messages of a consumer: it is made once, and a
+// delivery writes the numbers behind it.
 //
-// Bodies: empty, "+ACK", "+OK"; "-NAK" with a delay, {"delay": nanoseconds} or 1m30s; "+WPI"; "+TERM" with a reason;
-// "+NXT" with a pull request.
+// Bodies: empty, "+ACK", "+OK"; "-NAK" with a delay, {"delay": nanoseconds} or 1m30s; "+WPI"; "+TERM" with a
+// reason; "+NXT" with a pull request.
 //
 // Pure: no allocation; slices are borrowed from what is read.
 #ifndef DBK_PROTO_ACK_H
@@ -42,10 +44,11 @@ enum {
     DBK_ACK_SUBJECT_SIZE_MAX = DBK_ACK_PREFIX_SIZE_MAX + DBK_ACK_NUMBERS_SIZE_MAX
 };
 
-/// What stands before the numbers, "$JS.ACK.ORDERS.mail."; v2 where an account hash is given. Returns its size; `out` has
-/// room for DBK_ACK_PREFIX_SIZE_MAX bytes, 0: a name is longer than DBK_ACK_NAME_SIZE_MAX.
+/// What stands before the numbers, "$JS.ACK.ORDERS.mail."; v2 where an account hash is given. Returns its
+/// size; `out` has room for DBK_ACK_PREFIX_SIZE_MAX bytes, 0: a name is longer than DBK_ACK_NAME_SIZE_MAX.
 size_t dbk_ack_prefix_encode(const dbk_ack_subject *names, char *out);
-/// The numbers of `ack`; `out` has room for DBK_ACK_NUMBERS_SIZE_MAX bytes. Returns their size. No NUL is written.
+/// The numbers of `ack`; `out` has room for DBK_ACK_NUMBERS_SIZE_MAX bytes. Returns their size. No NUL is
+/// written.
 size_t dbk_ack_numbers_encode(const dbk_ack_subject *ack, char *out);
 /// false: it is not one. Sequences are not compared with anything.
 bool dbk_ack_subject_decode(dbk_slice subject, dbk_ack_subject *ack_out);

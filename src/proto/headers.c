@@ -25,8 +25,8 @@ typedef enum line_kind {
     LINE_CUT  // no CR LF ends it; all of what is left
 } line_kind;
 
-// The line at the beginning of `left`, which moves behind it. Only CR LF ends a line: what stands behind an LF alone is no
-// header, whatever it looks like.
+// The line at the beginning of `left`, which moves behind it. Only CR LF ends a line: what stands behind an
+// LF alone is no header, whatever it looks like.
 static line_kind take_line(dbk_slice *left, dbk_slice *line_out) {
     const char *at = left->data;
     line_kind kind = LINE_GOOD;
@@ -136,7 +136,8 @@ static const header_entry publish_headers[] = {
 };
 _Static_assert(DBK_PUBLISH_HEADER_COUNT <= 32, "dbk_publish_headers.present has a bit for each");
 
-// DBK_PUBLISH_HEADER_COUNT: none of them. Lengths differ nearly everywhere, so this compares one name, seldom two.
+// DBK_PUBLISH_HEADER_COUNT: none of them. Lengths differ nearly everywhere, so this compares one name, seldom
+// two.
 static size_t find_publish_header(dbk_slice name) {
     const char *text = name.data;
     size_t i = 0;

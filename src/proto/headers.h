@@ -6,14 +6,14 @@
 //     while (dbk_headers_next(&headers, &name, &value)) …
 //     if (headers.is_malformed) …                           // a line was none, or the end was missing
 //
-// Format (NATS ADR-4): "NATS/1.0", then, in what a server says, a blank, a status of three digits and a blank with a
-// description; CR LF; lines "Name: value" CR LF; CR LF. Names keep their case and are compared with it; a name may come
-// several times, and order counts. Blanks around a value are left out.
+// Format (NATS ADR-4): "NATS/1.0", then, in what a server says, a blank, a status of three digits and a blank
+// with a description; CR LF; lines "Name: value" CR LF; CR LF. Names keep their case and are compared with
+// it; a name may come several times, and order counts. Blanks around a value are left out.
 //
 // Lines that are none are passed over, and said so: a server hands on what it does not understand.
 //
-// Publish headers are all found in one pass over the block, by length and one comparison, so that a publish with ten of
-// them costs no ten searches.
+// Publish headers are all found in one pass over the block, by length and one comparison, so that a publish
+// with ten of them costs no ten searches.
 //
 // Pure: no allocation when reading; slices are borrowed from the block.
 #ifndef DBK_PROTO_HEADERS_H

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A verb is recognised by its letters as far as they are there; then the line's end is looked for, once per byte; then the
-// line is split. A payload that is not there yet costs one comparison per call; its line, at most line_size_max bytes, is
-// split again when all of it is there.
+// A verb is recognised by its letters as far as they are there; then the line's end is looked for, once per
+// byte; then the line is split. A payload that is not there yet costs one comparison per call; its line, at
+// most line_size_max bytes, is split again when all of it is there.
 #include "proto/parser.h"
 
 #include <string.h>
@@ -138,8 +138,8 @@ static dbk_slice trim(const char *at, const char *end) {
     return daybook_bytes(at, (size_t)(end - at));
 }
 
-// A line of `line_size` bytes, its LF included, that begins with the verb of `entry`; so its LF, and a CR before it, are
-// behind the verb.
+// A line of `line_size` bytes, its LF included, that begins with the verb of `entry`; so its LF, and a CR
+// before it, are behind the verb.
 static dbk_proto_result take_line(dbk_proto_parser *parser, dbk_slice buffer, size_t line_size,
                                   const verb_entry *entry, dbk_proto_operation *operation) {
     const char *at = buffer.data, *end = at + line_size - 1;

@@ -8,24 +8,26 @@
 //     }
 //     if (result == DBK_PROTO_MORE) …  // read at least parser.wanted bytes in all, and come again
 //
-// Format (NATS client protocol): a line ends with LF, a CR before it is left out. It begins with a verb, in small or
-// capital letters, and goes on with fields separated by blanks, tabs and CRs:
+// Format (NATS client protocol): a line ends with LF, a CR before it is left out. It begins with a verb, in
+// small or capital letters, and goes on with fields separated by blanks, tabs and CRs:
 //
 //     CONNECT <JSON>                              PING     PONG     INFO <JSON>     +OK     -ERR <text>
 //     PUB <subject> [<reply>] <size>              SUB <subject> [<queue group>] <sid>
 //     HPUB <subject> [<reply>] <headers> <size>   UNSUB <sid> [<max>]
 //
 // PUB and HPUB are followed by `size` bytes and CR LF; the first `headers` bytes of them are a header block
-// (proto/headers.h). Sizes are decimal, of at most nine digits. What follows PING, PONG and +OK is passed over.
+// (proto/headers.h). Sizes are decimal, of at most nine digits. What follows PING, PONG and +OK is passed
+// over.
 //
-// Invariant: what comes out does not depend on how the bytes arrive, in one piece or byte by byte. An error is told
-// with the first byte that makes it certain, so nobody waits for the end of a line that cannot become one.
+// Invariant: what comes out does not depend on how the bytes arrive, in one piece or byte by byte. An error
+// is told with the first byte that makes it certain, so nobody waits for the end of a line that cannot become
+// one.
 //
-// Fields hold no blank, CR or LF; any other byte, NUL included, is possible. Whether subjects and queue groups are
-// valid is not looked at: what is depends on the connection.
+// Fields hold no blank, CR or LF; any other byte, NUL included, is possible. Whether subjects and queue
+// groups are valid is not looked at: what is depends on the connection.
 //
-// Pure: no allocation, nothing kept of the buffer but two numbers, so that a line or a payload that arrives byte by byte
-// is not searched anew each time. One parser per connection.
+// Pure: no allocation, nothing kept of the buffer but two numbers, so that a line or a payload that arrives
+// byte by byte is not searched anew each time. One parser per connection.
 #ifndef DBK_PROTO_PARSER_H
 #define DBK_PROTO_PARSER_H
 
@@ -89,10 +91,10 @@ typedef struct dbk_proto_parser {
 } dbk_proto_parser;
 
 /**
- * The operation at the beginning of the buffer. After MORE, call it again with the same bytes and some behind them.
- * After anything but OPERATION and MORE the connection's bytes cannot be understood any further: say why, and close it;
- * operation_out->verb and ->text are set where they are known.
- * O(bytes of the line) for all calls until the operation is there, plus O(1) for each of them.
+ * The operation at the beginning of the buffer. After MORE, call it again with the same bytes and some behind
+ * them. After anything but OPERATION and MORE the connection's bytes cannot be understood any further: say
+ * why, and close it; operation_out->verb and ->text are set where they are known. O(bytes of the line) for
+ * all calls until the operation is there, plus O(1) for each of them.
  */
 dbk_proto_result dbk_proto_next(dbk_proto_parser *parser, dbk_slice buffer,
                                 dbk_proto_operation *operation_out);

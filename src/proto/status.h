@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a server says in fixed words, with the texts clients compare.
 //
-// A status is a message without data whose header block begins "NATS/1.0 404 No Messages". Those that need no further headers
-// are constant blocks, sent as they are.
+// A status is a message without data whose header block begins "NATS/1.0 404 No Messages". Those that need no
+// further headers are constant blocks, sent as they are.
 #ifndef DBK_PROTO_STATUS_H
 #define DBK_PROTO_STATUS_H
 

@@ -171,8 +171,8 @@ daybook_status dbk_segment_find_term(dbk_segment *segment, dbk_slice term, dbk_t
                                      daybook_error *error);
 
 /// The same asked of what lies in memory only, for many segments at once: with what each probe began,
-/// dbk_filter_probe_end is false where the segment surely has no such term. `hash` is dbk_term_hash. No I/O, no
-/// lock; the probe is good while the segment is open.
+/// dbk_filter_probe_end is false where the segment surely has no such term. `hash` is dbk_term_hash. No I/O,
+/// no lock; the probe is good while the segment is open.
 void dbk_segment_probe_begin(dbk_segment *segment, dbk_slice term, uint64_t hash,
                              dbk_filter_probe *probe_out);
 
@@ -186,7 +186,8 @@ daybook_status dbk_postings_seek(dbk_postings *postings, uint64_t position, uint
 /// The last position <= `position`; END when there is none.
 daybook_status dbk_postings_seek_back(dbk_postings *postings, uint64_t position, uint64_t *position_out,
                                       daybook_error *error);
-/// How many positions are >= `position` (absolute). Adds up groups: numbers are decoded of one of them at most.
+/// How many positions are >= `position` (absolute). Adds up groups: numbers are decoded of one of them at
+/// most.
 daybook_status dbk_postings_count(dbk_postings *postings, uint64_t position, uint64_t *count_out,
                                   daybook_error *error);
 void dbk_postings_close(dbk_postings *postings);
@@ -214,8 +215,8 @@ typedef struct dbk_id_lookup {
 } dbk_id_lookup;
 daybook_status dbk_segment_find_id(dbk_segment *segment, uint32_t stream_id, dbk_slice id_key,
                                    dbk_id_lookup *lookup_out, daybook_error *error);
-/// What that looks for, to ask many segments of a store beforehand: the terms of a supplied id, whose event is
-/// stored or removed; and whether an id made by the store, if it is one, falls into the segment's time.
+/// What that looks for, to ask many segments of a store beforehand: the terms of a supplied id, whose event
+/// is stored or removed; and whether an id made by the store, if it is one, falls into the segment's time.
 void dbk_segment_id_terms(const dbk_segment *segment, uint32_t stream_id, dbk_slice id_key,
                           dbk_term *stored_out, dbk_term *removed_out);
 bool dbk_segment_may_have_made_id(const dbk_segment *segment, dbk_slice id_key);

@@ -13,8 +13,8 @@ typedef struct dbk_term_source dbk_term_source;
 /// Embedded at the begin of each kind of source.
 struct dbk_term_source {
     /// The next term into `term` and `value` (of it count, last, last_seq, last_version and the dead id's
-    /// fields); END behind the last. All postings of a term are taken first: what is left is skipped or taken for
-    /// damage.
+    /// fields); END behind the last. All postings of a term are taken first: what is left is skipped or taken
+    /// for damage.
     daybook_status (*next)(dbk_term_source *source, daybook_error *error);
     /// Up to `capacity` more postings of the current term; *count_out 0 when there are no more.
     daybook_status (*take)(dbk_term_source *source, uint32_t *numbers_out, size_t capacity, size_t *count_out,

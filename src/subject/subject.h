@@ -19,8 +19,8 @@ bool dbk_subject_is_literal(dbk_slice subject);
 uint32_t dbk_subject_token_count(dbk_slice subject);
 /// Token number `index` (0 first) of a valid subject or filter; empty where there is none.
 dbk_slice dbk_subject_token(dbk_slice subject, uint32_t index);
-/// Bytes of the literal tokens a filter begins with, `token_count_max` of them at most, without the dot behind
-/// them: "a.b.*.c" gives 3, or 1 for one token, ">" gives 0, a filter without wildcards all of it.
+/// Bytes of the literal tokens a filter begins with, `token_count_max` of them at most, without the dot
+/// behind them: "a.b.*.c" gives 3, or 1 for one token, ">" gives 0, a filter without wildcards all of it.
 size_t dbk_filter_literal_size(dbk_slice filter, uint32_t token_count_max);
 /// No `*` or `>` token.
 bool dbk_filter_is_literal(dbk_slice filter);
