@@ -11,6 +11,7 @@ max_deliver) go on over all ends. The oracle knows what was sent, acknowledged, 
   - nothing is there that nobody sent; seqs have no gap; batches are whole or absent; what is expected holds
   - what was acknowledged to a consumer with confirmation never comes again; what was not comes
   - a roll-up leaves one message, never none; a bucket shows what was put last
+  - mirrors have what their source has, at its seq; a stream with sources has each message once, in its source's order
   - `daybook verify` finds nothing in the end
 
     test_server_kill.py kill|term|mixed [ENDS]      default: $DAYBOOK_KILLS, else 4
@@ -51,6 +52,12 @@ STREAMS = [
     {"name": "WORK", "subjects": ["work.>"], "retention": "workqueue", "allow_direct": True},
     {"name": "INT", "subjects": ["int.>"], "retention": "interest", "allow_direct": True},
     {"name": "GIVEN", "subjects": ["given.>"], "allow_direct": True},
+]
+COPIES = [
+    {"name": "MIRROR", "mirror": {"name": "LOG"}, "allow_direct": True},
+    {"name": "PART", "mirror": {"name": "LOG", "filter_subject": "log.window.>"}, "allow_direct": True},
+    {"name": "MERGED", "subjects": ["merged.>"], "allow_direct": True,
+     "sources": [{"name": "LOG"}, {"name": "EXP", "subject_transforms": [{"src": "exp.>", "dest": "merged.exp.>"}]}]},
 ]
 REMOVING = ("ROLL", "KV_B", "WORK", "INT")
 CONSUMERS = [
@@ -626,12 +633,44 @@ async def check_all(world, batches, rollups, bucket):
         if stream in ("WORK", "INT") and state["messages"] != 0:
             raise Wrong(f"{stream} has {state} though everything was acknowledged")
     await check_delivered(oracle)
+    print(f"{await check_copies(connection)} copied", flush=True)
     for subject, number in bucket.newest.items():
         got = await connection.request("$JS.API.DIRECT.GET.KV_B", json.dumps({"last_by_subj": subject}).encode())
         if int(got.data.split()[1]) != number:
             raise Wrong(f"{subject} shows {got.data[:60]}, put last was {number}")
     connection.abort()
     return total
+
+
+async def read_copy(connection, name, last_seqs):
+    """seq: (subject, data, where it is from), once it has come as far as its sources."""
+    end = time.monotonic() + 60
+    while True:
+        info = await connection.api(f"STREAM.INFO.{name}")
+        sources = [info["mirror"]] if "mirror" in info else info["sources"]
+        if all(source["lag"] == 0 and "error" not in source for source in sources) and info["state"]["last_seq"] in last_seqs:
+            break
+        if time.monotonic() > end:
+            raise Wrong(f"{name} does not come to {last_seqs}: {info}")
+        await asyncio.sleep(0.05)
+    return await read_stream(connection, name)
+
+
+async def check_copies(connection):
+    log, exp = await read_stream(connection, "LOG"), await read_stream(connection, "EXP")
+    if await read_copy(connection, "MIRROR", (max(log),)) != log:
+        raise Wrong("MIRROR is not what LOG is")
+    part = {seq: told for seq, told in log.items() if told[0].startswith("log.window.")}
+    if await read_copy(connection, "PART", (max(part, default=0),)) != part:
+        raise Wrong("PART is not what LOG has of it")
+    merged = await read_copy(connection, "MERGED", (len(log) + len(exp),))
+    of_log = [told for _, told in sorted(merged.items()) if told[0].startswith("log.")]
+    of_exp = [told for _, told in sorted(merged.items()) if told[0].startswith("merged.exp.")]
+    if of_log != [told for _, told in sorted(log.items())]:
+        raise Wrong(f"MERGED has {len(of_log)} of {len(log)} of LOG, or in another order")
+    if of_exp != [("merged." + subject, data) for _, (subject, data) in sorted(exp.items())]:
+        raise Wrong(f"MERGED has {len(of_exp)} of {len(exp)} of EXP, or in another order")
+    return len(log) + len(part) + len(merged)
 
 
 async def check_delivered(oracle):
@@ -657,7 +696,7 @@ async def run(server, mode, ends):
     world.failed = asyncio.get_running_loop().create_future()
     await server.start()
     connection = await Connection.open(server.port)
-    for config in STREAMS:
+    for config in STREAMS + COPIES:
         await connection.api(f"STREAM.CREATE.{config['name']}", config)
     for stream, config in CONSUMERS:
         await connection.api(f"CONSUMER.CREATE.{stream}.{config['durable_name']}",
