@@ -767,3 +767,7 @@ void dbk_jetstream_count(const dbk_jetstream *jetstream, dbk_jetstream_counters 
                                              .stream_count = jetstream->streams.count,
                                              .consumer_count = jetstream->consumers.count};
 }
+
+void dbk_jetstream_get_settings(const dbk_jetstream *jetstream, dbk_js_settings *settings_out) {
+    *settings_out = jetstream->settings;
+}

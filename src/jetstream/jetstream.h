@@ -22,6 +22,7 @@
 #include "daybook/store.h"
 
 typedef struct dbk_jetstream dbk_jetstream;
+struct dbk_js_settings;
 
 /// Needs of the broker options, jobs, timers, interest. What the store gives; ENOMEM.
 daybook_status dbk_jetstream_start(dbk_broker *broker, daybook_store *store, dbk_jetstream **jetstream_out,
@@ -44,5 +45,7 @@ typedef struct dbk_jetstream_counters {
         consumer_count; // with a place here: consumers nobody used since the start are not counted
 } dbk_jetstream_counters;
 void dbk_jetstream_count(const dbk_jetstream *jetstream, dbk_jetstream_counters *counters_out);
+/// As they are now. On the loop.
+void dbk_jetstream_get_settings(const dbk_jetstream *jetstream, struct dbk_js_settings *settings_out);
 
 #endif

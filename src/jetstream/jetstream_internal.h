@@ -17,6 +17,7 @@
 //   advisory.c       $JS.EVENT.ADVISORY.>, what was asked of the API included
 //   denied.c         the API of an account without JetStream
 //   event_message.c  an event as the payload of a message
+//   describe.c       what the monitor asks
 //
 // A stream or consumer here has a count of references: of the table, and of each job, publish and consumer
 // that belongs to it. What is removed leaves the table at once and is freed with its last reference.
@@ -34,6 +35,7 @@
 #include "broker/broker.h"
 #include "daybook/consumer.h"
 #include "jetstream/jetstream.h"
+#include "jetstream/settings.h"
 #include "jetstream/usage.h"
 
 typedef struct dbk_js_stream dbk_js_stream;
@@ -46,23 +48,6 @@ typedef struct dbk_js_pull dbk_js_pull;
 typedef struct dbk_js_push dbk_js_push;
 typedef struct dbk_js_delivery dbk_js_delivery;
 typedef struct dbk_js_copy dbk_js_copy;
-
-/// Streams whose name begins with '$' are the store's own: nobody sees them, and they count for nobody.
-static inline bool dbk_js_is_hidden(dbk_slice stream) {
-    return stream.size > 0 && *(const char *)stream.data == '$';
-}
-
-/// What options say and a reload changes. The loop's; a call takes them along to its worker.
-typedef struct dbk_js_settings {
-    dbk_api_dial dial;
-    dbk_api_stream_limits stream_limits;
-    dbk_api_consumer_caps consumer_caps;
-    int64_t streams_max, consumers_max; // -1: none
-    dbk_js_room server_room, account_room;
-    uint64_t batches_max, stream_batches_max, batch_size_max;
-    uint64_t requests_max; // under way, of each kind: API calls, direct gets, consumers being opened
-    int64_t batch_timeout_ns;
-} dbk_js_settings;
 
 struct dbk_jetstream {
     dbk_broker *broker;

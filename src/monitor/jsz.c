@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// /jsz and /healthz: the store's streams and consumers, asked by the page's own thread.
+// /jsz: the store's streams and consumers, asked by the page's own thread.
 //
 //     accounts=1 streams=1 consumers=1 config=1    each of the first three includes those before it
 //     acc=NAME                                     of this account: there is one
@@ -9,11 +9,9 @@
 //
 // Bounds: DETAILS_MAX streams and consumers, DETAILS_SIZE_MAX bytes of what is told of them; what is beyond is
 // left out. A page gives up when the server ends.
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "jetstream/api_call.h"
+#include "jetstream/describe.h"
 #include "monitor/page.h"
 #include "json/json.h"
 
@@ -79,7 +77,6 @@ typedef struct jsz_request {
 
 typedef struct detailing {
     dbk_page *page;
-    dbk_jetstream *jetstream;
     const dbk_js_settings *settings;
     const jsz_request *request;
     size_t left;       // details that may still be told
@@ -92,48 +89,27 @@ static bool may_tell_more(const detailing *details) {
     return details->left > 0 && details->size < DETAILS_SIZE_MAX && !dbk_page_is_late(details->page);
 }
 
-/// What the handler answers; NULL: an error, as where it is gone meanwhile.
-static json_t *ask(detailing *details, dbk_api_answer kind, void (*handler)(dbk_js_call *call),
-                   const char *subject) {
-    const daybook_allocator *allocator = details->jetstream->allocator;
-    dbk_js_call call;
-    memset(&call, 0, sizeof call);
-    call.jetstream = details->jetstream;
-    call.settings = *details->settings;
-    call.kind = kind;
-    call.subject = daybook_text(subject);
-    if (dbk_arena_new(allocator, ARENA_SIZE, &call.arena) != DAYBOOK_OK) return NULL;
-    dbk_buf_init(&call.answer, allocator, ANSWER_MAX);
-    if (kind == DBK_API_CONSUMER_INFO) {
-        pthread_mutex_lock(&details->jetstream->lock);
-        const dbk_js_consumer *consumer = dbk_js_find_consumer(
-            details->jetstream, dbk_js_call_token(&call, 2), dbk_js_call_token(&call, 3));
-        if (consumer != NULL) {
-            call.waiting_count = atomic_load(&consumer->pull_count);
-            call.push_bound = atomic_load(&consumer->is_bound);
-        }
-        pthread_mutex_unlock(&details->jetstream->lock);
-    }
-    handler(&call);
-    json_t *answer = NULL;
-    if (!call.has_failed && dbk_buf_status(&call.answer) == DAYBOOK_OK) {
-        (void)dbk_json_parse(daybook_bytes(call.answer.data, call.answer.size), &answer, NULL);
-        details->size += call.answer.size;
-    }
-    dbk_buf_deinit(&call.answer);
-    dbk_arena_free(call.arena);
-    return answer;
+/// NULL: an error, as where it is gone meanwhile. `consumer` NULL: the stream itself.
+static json_t *describe(detailing *details, dbk_slice stream, const dbk_slice *consumer) {
+    dbk_jetstream *jetstream = details->page->jetstream;
+    dbk_buf answer;
+    dbk_buf_init(&answer, details->page->broker->allocator, ANSWER_MAX);
+    bool is_told =
+        consumer != NULL
+            ? dbk_jetstream_describe_consumer(jetstream, details->settings, stream, *consumer, &answer)
+            : dbk_jetstream_describe_stream(jetstream, details->settings, stream, &answer);
+    json_t *value = NULL;
+    if (is_told) (void)dbk_json_parse(daybook_bytes(answer.data, answer.size), &value, NULL);
+    if (is_told) details->size += answer.size;
+    dbk_buf_deinit(&answer);
+    return value;
 }
 
 static int add_consumer_detail(void *context, dbk_slice stream, dbk_slice name) {
     detailing *details = context;
-    char subject[1024];
     if (!may_tell_more(details)) return 1;
     details->left--;
-    int size = snprintf(subject, sizeof subject, "CONSUMER.INFO.%.*s.%.*s", (int)stream.size,
-                        (const char *)stream.data, (int)name.size, (const char *)name.data);
-    if (size < 0 || (size_t)size >= sizeof subject) return 0;
-    json_t *answer = ask(details, DBK_API_CONSUMER_INFO, dbk_js_consumer_info, subject);
+    json_t *answer = describe(details, stream, &name);
     if (answer == NULL) return 0;
     (void)json_object_del(answer, "type");
     if (!details->request->config) (void)json_object_del(answer, "config");
@@ -184,12 +160,12 @@ static void end_names(name_list *names) {
 static json_t *consumers_value(detailing *details, dbk_slice stream) {
     name_list names;
     details->consumers = json_array();
-    if (!begin_names(&names, details->jetstream->allocator)) {
+    if (!begin_names(&names, details->page->broker->allocator)) {
         details->is_short_of_memory = true;
         return details->consumers;
     }
     // A stream that is gone meanwhile has none.
-    (void)daybook_consumer_names(details->jetstream->store, stream, keep_consumer, &names, NULL);
+    (void)daybook_consumer_names(details->page->store, stream, keep_consumer, &names, NULL);
     details->is_short_of_memory = details->consumers == NULL || names.is_short_of_memory;
     for (size_t i = 0; i < names.count && !details->is_short_of_memory; i++) {
         if (add_consumer_detail(details, stream, names.items[i]) != 0) break;
@@ -204,11 +180,7 @@ static json_t *take_member(const json_t *from, const char *name) {
 
 /// NULL: it is gone meanwhile, or memory is out.
 static json_t *stream_value(detailing *details, dbk_slice stream) {
-    char subject[512];
-    int size =
-        snprintf(subject, sizeof subject, "STREAM.INFO.%.*s", (int)stream.size, (const char *)stream.data);
-    if (size < 0 || (size_t)size >= sizeof subject) return NULL;
-    json_t *answer = ask(details, DBK_API_STREAM_INFO, dbk_js_stream_info, subject);
+    json_t *answer = describe(details, stream, NULL);
     if (answer == NULL) return NULL;
     dbk_members members = dbk_members_begin();
     dbk_put_slice(&members, "name", stream);
@@ -230,11 +202,11 @@ static json_t *stream_value(detailing *details, dbk_slice stream) {
 static json_t *streams_value(detailing *details) {
     name_list names;
     json_t *array = json_array();
-    if (!begin_names(&names, details->jetstream->allocator)) {
+    if (!begin_names(&names, details->page->broker->allocator)) {
         details->is_short_of_memory = true;
         return array;
     }
-    daybook_status status = daybook_stream_list(details->jetstream->store, keep_stream, &names, NULL);
+    daybook_status status = daybook_stream_list(details->page->store, keep_stream, &names, NULL);
     details->is_short_of_memory = array == NULL || names.is_short_of_memory || status == DAYBOOK_ENOMEM;
     for (size_t i = 0; i < names.count && !details->is_short_of_memory; i++) {
         if (!may_tell_more(details)) break;
@@ -253,11 +225,8 @@ static json_t *account_value(dbk_page *page, const jsz_request *request, const d
     dbk_put_text(&members, "id", snapshot->account);
     dbk_put_jetstream_stats(&members, page, snapshot, sums, true);
     if (request->streams) {
-        detailing details = {.page = page,
-                             .jetstream = page->jetstream,
-                             .settings = &snapshot->settings,
-                             .request = request,
-                             .left = DETAILS_MAX};
+        detailing details = {
+            .page = page, .settings = &snapshot->settings, .request = request, .left = DETAILS_MAX};
         dbk_put(&members, "stream_detail", streams_value(&details));
         if (details.is_short_of_memory) members.has_failed = true;
     }
@@ -332,148 +301,5 @@ void dbk_page_jsz(dbk_page *page) {
     dbk_members members = dbk_members_begin();
     put_all(&members, page, &request, snapshot);
     dbk_page_send(page, dbk_members_end(&members));
-    dbk_page_forget(page, snapshot);
-}
-
-// /healthz
-
-typedef struct health_request {
-    bool in_detail;
-    const char *account, *stream, *consumer; // NULL: not asked for
-} health_request;
-
-/// What is wrong: the answer's status, and of whom it is said ("STREAM").
-typedef struct health_complaint {
-    unsigned status; // DBK_HTTP_OK: nothing
-    const char *type;
-    char text[512];
-} health_complaint;
-
-static void complain(health_complaint *complaint, unsigned status, const char *type, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-
-static void complain(health_complaint *complaint, unsigned status, const char *type, const char *format,
-                     ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(complaint->text, sizeof complaint->text, format, arguments);
-    va_end(arguments);
-    complaint->status = status;
-    complaint->type = type;
-}
-
-static json_t *health_error_value(const health_request *request, const health_complaint *complaint) {
-    bool is_about_names = strcmp(complaint->type, "BAD_REQUEST") != 0;
-    dbk_members members = dbk_members_begin();
-    dbk_put_text(&members, "type", complaint->type);
-    if (is_about_names) {
-        dbk_put_text_if(&members, "account", request->account);
-        dbk_put_text_if(&members, "stream", request->stream);
-        dbk_put_text_if(&members, "consumer", request->consumer);
-    }
-    dbk_put_text(&members, "error", complaint->text);
-    return dbk_members_end(&members);
-}
-
-static void answer_health(dbk_page *page, const health_request *request, const health_complaint *complaint) {
-    dbk_members members = dbk_members_begin();
-    bool is_error = request->in_detail || complaint->status == DBK_HTTP_BAD_REQUEST;
-    bool is_fine = complaint->status == DBK_HTTP_OK;
-    page->exchange->status = complaint->status;
-    dbk_put_text(&members, "status", is_fine ? "ok" : is_error ? "error" : "unavailable");
-    if (!is_fine && request->in_detail) {
-        json_t *array = json_array();
-        if (!dbk_append(array, health_error_value(request, complaint))) members.has_failed = true;
-        dbk_put(&members, "errors", array);
-    } else if (!is_fine) {
-        dbk_put_text(&members, "error", complaint->text);
-    }
-    dbk_page_send_line(page, dbk_members_end(&members));
-}
-
-static bool has_stream(daybook_store *store, dbk_slice name) {
-    daybook_stream_info *info = NULL;
-    if (dbk_js_is_hidden(name) || daybook_stream_get_info(store, name, &info, NULL) != DAYBOOK_OK)
-        return false;
-    daybook_stream_info_release(store, info);
-    return true;
-}
-
-static bool has_consumer(daybook_store *store, dbk_slice stream, dbk_slice name) {
-    daybook_consumer_info *info = NULL;
-    if (daybook_consumer_look(store, stream, name, &info, NULL) != DAYBOOK_OK) return false;
-    daybook_consumer_info_release(store, info);
-    return true;
-}
-
-static void check_names(const dbk_page *page, const health_request *request, const char *account,
-                        health_complaint *complaint) {
-    daybook_store *store = page->store;
-    if (request->account == NULL) return;
-    if (strcmp(request->account, account) != 0) {
-        complain(complaint, DBK_HTTP_NOT_FOUND, "ACCOUNT", "JetStream account \"%.100s\" not found",
-                 request->account);
-    } else if (request->stream != NULL && !has_stream(store, daybook_text(request->stream))) {
-        complain(complaint, DBK_HTTP_NOT_FOUND, "STREAM",
-                 "JetStream stream \"%.100s\" not found on account \"%s\"", request->stream, account);
-    } else if (request->consumer != NULL &&
-               !has_consumer(store, daybook_text(request->stream), daybook_text(request->consumer))) {
-        complain(complaint, DBK_HTTP_NOT_FOUND, "CONSUMER",
-                 "JetStream consumer \"%.100s\" not found for stream \"%.100s\" on account \"%s\"",
-                 request->consumer, request->stream, account);
-    }
-}
-
-// A store whose sync failed takes nothing until it is opened again, which is a restart of the server.
-static void check_store(const dbk_page *page, health_complaint *complaint) {
-    daybook_store_info info;
-    memset(&info, 0, sizeof info);
-    info.size = sizeof info;
-    if (daybook_info(page->store, &info, NULL) == DAYBOOK_OK && info.poisoned != 0)
-        complain(
-            complaint, DBK_HTTP_UNAVAILABLE, "JETSTREAM",
-            "a sync of the store failed: nothing more is stored; look at the disk and restart the server");
-}
-
-static bool read_health(dbk_page *page, health_request *request_out) {
-    static const char *const flags[] = {"js-enabled", "js-enabled-only", "js-server-only", "js-meta-only"};
-    bool unused; // JetStream is there from the beginning, or was not asked for: both are fine, as there
-    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
-        if (!dbk_page_read_flag(page, flags[i], &unused)) return false;
-    }
-    request_out->account = dbk_page_read_text(page, "account");
-    request_out->stream = dbk_page_read_text(page, "stream");
-    request_out->consumer = dbk_page_read_text(page, "consumer");
-    return dbk_page_read_flag(page, "details", &request_out->in_detail);
-}
-
-static void check_request(const health_request *request, health_complaint *complaint) {
-    if (request->account == NULL && request->stream != NULL) {
-        complain(complaint, DBK_HTTP_BAD_REQUEST, "BAD_REQUEST",
-                 "\"account\" must not be empty when checking stream health");
-    } else if (request->stream == NULL && request->consumer != NULL) {
-        complain(complaint, DBK_HTTP_BAD_REQUEST, "BAD_REQUEST",
-                 "\"stream\" must not be empty when checking consumer health");
-    }
-}
-
-void dbk_page_healthz(dbk_page *page) {
-    health_request request;
-    health_complaint complaint = {.status = DBK_HTTP_OK, .type = "", .text = ""};
-    if (!read_health(page, &request)) return;
-    check_request(&request, &complaint);
-    // That the loop answers and the store takes what comes is what health is.
-    dbk_monitor_snapshot *snapshot =
-        complaint.status == DBK_HTTP_OK ? dbk_page_look(page, &(dbk_monitor_snapshot_query){0}) : NULL;
-    if (snapshot != NULL && snapshot->is_lame_duck) {
-        complain(&complaint, DBK_HTTP_UNAVAILABLE, "CONN", "lame duck mode");
-    } else if (snapshot != NULL && snapshot->has_jetstream) {
-        check_store(page, &complaint);
-        if (complaint.status == DBK_HTTP_OK) check_names(page, &request, snapshot->account, &complaint);
-    } else if (snapshot == NULL && complaint.status == DBK_HTTP_OK) {
-        dbk_buf_reset(&page->exchange->body);
-        complain(&complaint, DBK_HTTP_UNAVAILABLE, "CONN", "the server is busy or ends");
-    }
-    answer_health(page, &request, &complaint);
     dbk_page_forget(page, snapshot);
 }

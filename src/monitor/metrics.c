@@ -10,7 +10,6 @@
 
 #include "base/bytes.h"
 #include "base/number.h"
-#include "jetstream/api_call.h"
 #include "monitor/page.h"
 
 enum { SERIES_MAX = 1000, ARENA_SIZE = 16 * 1024 };

@@ -110,7 +110,7 @@ void dbk_page_gatewayz(dbk_page *page); //
 void dbk_page_leafz(dbk_page *page);    //
 void dbk_page_connz(dbk_page *page);    // connz.c
 void dbk_page_jsz(dbk_page *page);      // jsz.c
-void dbk_page_healthz(dbk_page *page);  //
+void dbk_page_healthz(dbk_page *page);  // healthz.c
 void dbk_page_metrics(dbk_page *page);  // metrics.c
 
 /// A subscription. `account`: whose; NULL: not told. NULL: memory is out.

@@ -113,7 +113,7 @@ static void take_server(dbk_monitor_snapshot *snapshot, const dbk_monitor_source
     snapshot->has_jetstream = sources->jetstream != NULL;
     if (snapshot->has_jetstream) {
         dbk_jetstream_count(sources->jetstream, &snapshot->jetstream);
-        snapshot->settings = sources->jetstream->settings;
+        dbk_jetstream_get_settings(sources->jetstream, &snapshot->settings);
     }
     take_options(snapshot, sources);
 }

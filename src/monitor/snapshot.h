@@ -19,7 +19,8 @@
 #define DBK_MONITOR_SNAPSHOT_H
 
 #include "broker/broker.h"
-#include "jetstream/jetstream_internal.h"
+#include "jetstream/jetstream.h"
+#include "jetstream/settings.h"
 
 enum {
     DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX = 100000,
