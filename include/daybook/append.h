@@ -152,13 +152,14 @@ typedef struct daybook_receipt {
  * @param receipts  `count` entries to be filled, or NULL; where the append is refused only `stream` and the
  *                  flag STREAM_CREATED of those whose stream was made: the stream stays
  * @return OK          also for a batch whose ids are all stored (flag DUPLICATE)
- *         ECONFLICT   a condition does not hold; error.condition, expected, actual; nothing written. The first of
- *                     options.seqs is not greater than the stream's last: error.condition is condition_count
+ *         ECONFLICT   a condition does not hold; error.condition, expected, actual; nothing written. The
+ *                     first of options.seqs is not greater than the stream's last: error.condition is
+ *                     condition_count
  *         EMIXED      stored and new ids in one batch, or an id twice; nothing written
  *         ENOSTREAM   no stream captures a subject and auto_stream is off; options.stream is none, or does
  *                     not take a subject
- *         ELIMIT      max_msg_size, discard new, batch size, larger than the journal takes; error.limit, expected,
- *                     actual; nothing written
+ *         ELIMIT      max_msg_size, discard new, batch size, larger than the journal takes; error.limit,
+ *                     expected, actual; nothing written
  *         EINVALID, ESUBJECT  malformed; error.event says which
  *         EUNCERTAIN  the sync failed: whether the events are stored is unknown until reopened
  *         EPOISONED   an earlier sync failed; nothing written

@@ -133,10 +133,10 @@ DAYBOOK_API daybook_status daybook_consumer_pause(daybook_store *store, daybook_
  *
  * @param seq_out     where it begins; 0: it was not reset; NULL: not wanted
  * @param number_out  deliveries of before have this number or a smaller one; NULL: not wanted
- * @return OK; ENOTFOUND; EINVALID: below where it once began, by start_seq or start_time_ns; ELIMIT: behind the next seq
- *         of the stream (and of where it once began); EPERMISSION: a seq, and it began at none of its own
- *         choice (LAST, LAST_PER_SUBJECT, NEW); EREADONLY, EDAMAGED, and what an append gives: then, with
- *         *seq_out above 0, it is reset, and saved later
+ * @return OK; ENOTFOUND; EINVALID: below where it once began, by start_seq or start_time_ns; ELIMIT: behind
+ *         the next seq of the stream (and of where it once began); EPERMISSION: a seq, and it began at none
+ *         of its own choice (LAST, LAST_PER_SUBJECT, NEW); EREADONLY, EDAMAGED, and what an append gives:
+ *         then, with *seq_out above 0, it is reset, and saved later
  */
 DAYBOOK_API daybook_status daybook_consumer_reset(daybook_store *store, daybook_slice stream,
                                                   daybook_slice name, uint64_t seq, uint64_t *seq_out,
@@ -356,8 +356,8 @@ DAYBOOK_API daybook_status daybook_consumer_term_submit(daybook_consumer *consum
  * store, known by its `context`: nobody takes the place of another. It is called one at a time, from a thread
  * of the store or one that uses it, calls nothing of the store, and takes no lock that anybody holds while
  * calling the store. What was not told when the store is closed is lost.
- * @param told  NULL: where that of this `context` is told, it is no more, none of it runs when this returns, and
- *              they are appended again; another's stays
+ * @param told  NULL: where that of this `context` is told, it is no more, none of it runs when this returns,
+ *              and they are appended again; another's stays
  * @return OK; EEXISTS: one of another context is told; EREADONLY, EMISUSE, and what opening a consumer gives
  */
 DAYBOOK_API daybook_status daybook_advisory_watch(daybook_store *store,

@@ -85,8 +85,8 @@ DAYBOOK_API const char *daybook_server_announced_version(void);
 /**
  * Read configuration, open the store, listen, and serve in threads of its own. When this returns OK clients
  * can connect. `options` NULL: the defaults.
- * @return OK; EINVALID: the configuration is wrong, error->message says file and line, or a certificate is none; EUNSUPPORTED:
- *         it asks for what this server does not do; EMISUSE: `options` were not made by
+ * @return OK; EINVALID: the configuration is wrong, error->message says file and line, or a certificate is
+ *         none; EUNSUPPORTED: it asks for what this server does not do; EMISUSE: `options` were not made by
  *         daybook_server_options_init; ELIMIT: a bound of the configuration; EEXISTS: the address is in use,
  *         or another watches `store`; EPERMISSION, ENOTFOUND, EIO, EREADONLY, ENOSPC: address, certificate,
  *         file or directory cannot be used; EMFILE: no more descriptors or threads; what daybook_open gives;
@@ -120,9 +120,9 @@ DAYBOOK_API daybook_status daybook_server_wait(daybook_server *server, int64_t t
  * certificates, log, files for others. On failure everything stays as it was. What is taken over holds when
  * this returns, also for connections that are there. It costs reading the files, and asks the permissions of
  * every connection and subscription again where those changed; nothing of what was before is kept.
- * @return OK; EINVALID: message says file and line; EUNSUPPORTED: it wants what needs a restart, or what this server does not do;
- *         ECLOSED: it ends already; what daybook_server_start gives of configuration, certificates and files;
- *         ENOMEM
+ * @return OK; EINVALID: message says file and line; EUNSUPPORTED: it wants what needs a restart, or what
+ *         this server does not do; ECLOSED: it ends already; what daybook_server_start gives of
+ *         configuration, certificates and files; ENOMEM
  */
 DAYBOOK_API daybook_status daybook_server_reload(daybook_server *server, daybook_error *error);
 

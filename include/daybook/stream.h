@@ -137,7 +137,8 @@ DAYBOOK_API daybook_status daybook_stream_gaps(daybook_store *store, daybook_sli
  * for a server, which captures subjects for them. `told` comes when the change is durable, with the name, one
  * at a time, in the thread that made it; it calls nothing of the store and takes no lock that anybody holds
  * while calling the store. One for a store, known by its `context`: nobody takes the place of another.
- * @param told  NULL: that of this `context` is told no more, and none of it runs when this returns; another's stays
+ * @param told  NULL: that of this `context` is told no more, and none of it runs when this returns; another's
+ *              stays
  * @return OK; EEXISTS: one of another context is told; EREADONLY, EMISUSE
  */
 DAYBOOK_API daybook_status daybook_stream_watch(daybook_store *store,

@@ -136,8 +136,8 @@ static void on_connection(uv_stream_t *listener, int status) {
         dbk_broker_log(broker, ERROR, "A connection could not be taken: %s", uv_strerror(status));
         return;
     }
-    // libuv takes connections as long as some come, and while thousands do the others would wait for all of them. One that
-    // is not accepted makes it stop.
+    // libuv takes connections as long as some come, and while thousands do the others would wait for all of
+    // them. One that is not accepted makes it stop.
     if (broker->accepted_count++ < ACCEPTED_MAX) {
         dbk_client_accept(broker, listener);
     } else {
@@ -231,8 +231,8 @@ daybook_status dbk_broker_listen(dbk_broker *broker, daybook_error *error) {
 
 // Making.
 
-// libuv ends the process where the first loop of a process finds no descriptors for the pipe of its signals. So as many
-// are taken and given back first; another thread that takes them in between is not seen.
+// libuv ends the process where the first loop of a process finds no descriptors for the pipe of its signals.
+// So as many are taken and given back first; another thread that takes them in between is not seen.
 static bool has_descriptors_for_loop(void) {
     enum { PIPES = 4 }; // a loop has epoll, two pipes and a wakeup
     uv_file ends[PIPES][2];

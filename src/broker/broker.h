@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// The broker: connections, subscriptions and the routing of messages between them, on one loop. What is served on top of it
-// (JetStream, the monitor) and what starts and ends it (the server) stand above; it knows none of them:
+// The broker: connections, subscriptions and the routing of messages between them, on one loop. What is
+// served on top of it (JetStream, the monitor) and what starts and ends it (the server) stand above; it knows
+// none of them:
 //
 //     services    (route.h) take messages of subjects
 //     observer    is told of connections that end
 //     hooks       are called when the loop was woken, and when a round of it ends
 //
-// Threads. ONE loop thread owns connections, subscriptions, the trie, timers, and everything here that is not marked;
-// so none of it has a lock. Workers (jobs.h) do what may wait for the disk, and hand results back as finished jobs. Others
-// wake the loop.
+// Threads. ONE loop thread owns connections, subscriptions, the trie, timers, and everything here that is not
+// marked; so none of it has a lock. Workers (jobs.h) do what may wait for the disk, and hand results back as
+// finished jobs. Others wake the loop.
 //
-// A round of the loop: libuv calls timers, reads, finished jobs; what they produce is collected in outboxes; when nothing
-// is left to read, before the loop sleeps, all touched connections are flushed, and those to be closed are closed
-// (broker.c, end_round).
+// A round of the loop: libuv calls timers, reads, finished jobs; what they produce is collected in outboxes;
+// when nothing is left to read, before the loop sleeps, all touched connections are flushed, and those to be
+// closed are closed (broker.c, end_round).
 #ifndef DBK_BROKER_BROKER_H
 #define DBK_BROKER_BROKER_H
 
@@ -90,8 +91,8 @@ struct dbk_broker {
     dbk_timers timers;
     bool has_loop;   // the five exist
     bool is_tracing; // the protocol goes to the log
-    // Swapped by a reload, which frees the old ones: only the loop reads them, and keeps nothing of them; what lives
-    // longer (jobs, JetStream) has copies.
+    // Swapped by a reload, which frees the old ones: only the loop reads them, and keeps nothing of them;
+    // what lives longer (jobs, JetStream) has copies.
     dbk_options *options;
     int64_t options_real_ns;     // when they were read
     dbk_auth *auth;              // swapped with it
@@ -148,12 +149,14 @@ static inline void dbk_broker_stop_timer(dbk_broker *broker, dbk_timer *timer) {
 /// Not for secrets. Loop only.
 uint64_t dbk_broker_random(dbk_broker *broker);
 
-// Life. In the order of a server's: draw, make, listen, run by uv_run; then, on the loop: stop, close_clients, end.
+// Life. In the order of a server's: draw, make, listen, run by uv_run; then, on the loop: stop,
+// close_clients, end.
 
 /// Its id and its secrets. What the vfs gives where it has no entropy.
 daybook_status dbk_broker_draw(dbk_broker *broker, daybook_error *error);
-/// Buffers, interest, the loop, its workers; allocator, vfs, log, options and hooks are set. Where it fails dbk_broker_deinit
-/// takes down what there is, after dbk_broker_end and the loop, where has_loop. EMFILE, ENOMEM.
+/// Buffers, interest, the loop, its workers; allocator, vfs, log, options and hooks are set. Where it fails
+/// dbk_broker_deinit takes down what there is, after dbk_broker_end and the loop, where has_loop. EMFILE,
+/// ENOMEM.
 daybook_status dbk_broker_make(dbk_broker *broker, daybook_error *error);
 /// Bind and listen where options->client has a port; port and url are then known.
 daybook_status dbk_broker_listen(dbk_broker *broker, daybook_error *error);
@@ -172,7 +175,8 @@ void dbk_broker_end(dbk_broker *broker);
 /// Behind the loop.
 void dbk_broker_deinit(dbk_broker *broker);
 
-/// The first address of `host`, of version 4 where there is one. An error of libuv, or 0. Before the loop runs, as it waits.
+/// The first address of `host`, of version 4 where there is one. An error of libuv, or 0. Before the loop
+/// runs, as it waits.
 int dbk_broker_resolve(dbk_broker *broker, const char *host, int port, struct sockaddr_storage *address_out);
 
 // For the files of the broker.
@@ -184,7 +188,8 @@ void dbk_broker_tell_left_out(dbk_timer *log_timer);
 /// Publishers that wait for a receiver may go on.
 void dbk_broker_end_stalls(dbk_broker *broker);
 
-/// dbk_log_write of its log; `level` without DAYBOOK_SERVER_LOG_: ERROR WARNING INFO DEBUG TRACE FATAL. Any thread.
+/// dbk_log_write of its log; `level` without DAYBOOK_SERVER_LOG_: ERROR WARNING INFO DEBUG TRACE FATAL. Any
+/// thread.
 #define dbk_broker_log(broker, level, ...) \
     dbk_log_write((broker)->log, DAYBOOK_SERVER_LOG_##level, __VA_ARGS__)
 

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// A connection from accept to its end: greeting, deadlines, pings, closing. What it says is read in client_read.c, what it
-// gets is written in client_write.c.
+// A connection from accept to its end: greeting, deadlines, pings, closing. What it says is read in
+// client_read.c, what it gets is written in client_write.c.
 //
-// Closing has two steps, because whoever closes may be in the middle of routing. dbk_client_close marks, and appends the
-// reason where there is one to be told; dbk_client_settle, when the round ends, takes the subscriptions out of the trie,
-// writes what waits, and closes the socket. Where a reason was told our side is shut down first and the other side given
-// `linger_ns` to close, its bytes thrown away: a socket that is closed with unread bytes is reset, and the reason would be
-// lost with it. So it is when the server ends, for what was acknowledged: then who has nothing more to say or to hear has
-// `quiet_linger_ns` only.
+// Closing has two steps, because whoever closes may be in the middle of routing. dbk_client_close marks, and
+// appends the reason where there is one to be told; dbk_client_settle, when the round ends, takes the
+// subscriptions out of the trie, writes what waits, and closes the socket. Where a reason was told our side
+// is shut down first and the other side given `linger_ns` to close, its bytes thrown away: a socket that is
+// closed with unread bytes is reset, and the reason would be lost with it. So it is when the server ends, for
+// what was acknowledged: then who has nothing more to say or to hear has `quiet_linger_ns` only.
 //
-// The memory goes with the last reference: one is the socket's, others those of checks, publishes under way, stalls.
+// The memory goes with the last reference: one is the socket's, others those of checks, publishes under way,
+// stalls.
 #include "broker/client.h"
 
 #include <inttypes.h>
@@ -435,9 +436,9 @@ static void read_address(dbk_client *client) {
 
 typedef enum room { ROOM, ROOM_NONE, ROOM_NOT_TO_TELL } room;
 
-// Some descriptors are kept for files of the store, a reload and the log: with the last one gone, libuv would take
-// connections and drop them without a word. Half of them may be used to tell the refused, which takes until they have heard.
-// Asked each time, as the limit of a running process may be changed.
+// Some descriptors are kept for files of the store, a reload and the log: with the last one gone, libuv would
+// take connections and drop them without a word. Half of them may be used to tell the refused, which takes
+// until they have heard. Asked each time, as the limit of a running process may be changed.
 static room find_descriptors(dbk_client *client) {
     struct rlimit files;
     uv_os_fd_t number;

@@ -8,12 +8,13 @@
 //         +----------------------------+---------+------------------+
 //                                      | dbk_client_close
 //                                      v
-//                                   CLOSING  ----> LINGERING ---------> CLOSED     freed with the last reference
+//                                   CLOSING  ----> LINGERING ---> CLOSED     freed with the last reference
 //                              (until the round ends)  (said why, waits for the other side, a second at most)
 //
 // Where nobody must say who they are, a connection begins OPEN and CONNECT only sets what it wants.
-// dbk_client_close marks and changes nothing else, so that whoever is in the middle of routing may call it: subscriptions
-// leave the trie when the round ends. From then on nothing is read from the connection, and nothing but the reason written.
+// dbk_client_close marks and changes nothing else, so that whoever is in the middle of routing may call it:
+// subscriptions leave the trie when the round ends. From then on nothing is read from the connection, and
+// nothing but the reason written.
 //
 // Memory when idle: this struct, and nothing of buffers.
 #ifndef DBK_BROKER_CLIENT_H
@@ -98,7 +99,8 @@ static inline dbk_slice dbk_subscription_queue_group(const dbk_subscription *sub
                          subscription->queue_group_size);
 }
 
-/// What CONNECT said and people want to see later: bounded, NUL-terminated, "" where absent. One allocation; NULL before.
+/// What CONNECT said and people want to see later: bounded, NUL-terminated, "" where absent. One allocation;
+/// NULL before.
 typedef struct dbk_client_facts {
     const char *name, *lang, *version;
     char text[];
@@ -126,7 +128,8 @@ struct dbk_client {
     struct dbk_client *next_touched;
     uint32_t reference_count;
 
-    // What it says, and what of it is not complete: an operation's beginning, or one large publish being gathered.
+    // What it says, and what of it is not complete: an operation's beginning, or one large publish being
+    // gathered.
     bool verbose, pedantic, no_responders;
     uint8_t protocol;
     dbk_proto_parser parser;
@@ -201,9 +204,9 @@ void dbk_client_go_on_lingering(dbk_client *client);
 /// NULL is fine.
 void dbk_client_unref(dbk_client *client);
 
-/// Backpressure: `size` bytes of what it published are on their way to the disk, or kept while it is answered. Above DBK_CLIENT_HELD_MAX nothing more is
-/// read from it until enough are released. Each hold is released once, whether the connection still lives or not; keep a
-/// reference between.
+/// Backpressure: `size` bytes of what it published are on their way to the disk, or kept while it is
+/// answered. Above DBK_CLIENT_HELD_MAX nothing more is read from it until enough are released. Each hold is
+/// released once, whether the connection still lives or not; keep a reference between.
 void dbk_client_hold(dbk_client *client, size_t size);
 void dbk_client_release(dbk_client *client, size_t size);
 enum { DBK_CLIENT_HELD_MAX = 8 << 20 };
@@ -215,7 +218,8 @@ void dbk_client_close(dbk_client *client, dbk_close_reason reason, const char *e
 
 // For the server's own files.
 
-/// What MSG lines to the receivers of one message have in common, made once. Zeroed but for `message` at first.
+/// What MSG lines to the receivers of one message have in common, made once. Zeroed but for `message` at
+/// first.
 typedef struct dbk_frame {
     const dbk_message *message;
     dbk_block *block;       // the payload, where it is referred to; a reference, NULL until somebody needs it
@@ -228,7 +232,8 @@ typedef struct dbk_frame {
 void dbk_client_drop_forbidden_subscriptions(dbk_client *client);
 /// A connection that waits on `listener`.
 void dbk_client_accept(dbk_broker *broker, uv_stream_t *listener);
-/// Into its outbox, as MSG or HMSG for `subscription`. Nothing is checked. What cannot be had memory for closes it.
+/// Into its outbox, as MSG or HMSG for `subscription`. Nothing is checked. What cannot be had memory for
+/// closes it.
 void dbk_client_deliver(dbk_client *client, const dbk_subscription *subscription, dbk_frame *frame);
 /// Write what its outbox holds as far as the socket takes it.
 void dbk_client_flush(dbk_client *client);
@@ -237,8 +242,8 @@ size_t dbk_client_waiting_size(dbk_client *client);
 void dbk_client_write_timer_fired(dbk_timer *timer);
 /// A line of the protocol for the log, up to its end; `direction` as NATS writes it, "<<-" or "->>".
 void dbk_client_trace(dbk_client *client, const char *direction, dbk_slice line);
-/// A line about it, with its address before; `level` as with dbk_broker_log. Left out and counted where there are too many
-/// (client_log.c).
+/// A line about it, with its address before; `level` as with dbk_broker_log. Left out and counted where there
+/// are too many (client_log.c).
 #define dbk_client_log(client, level, ...) \
     dbk_client_log_line((client), DAYBOOK_SERVER_LOG_##level, __VA_ARGS__)
 void dbk_client_log_line(dbk_client *client, int level, const char *format, ...)

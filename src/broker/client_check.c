@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Credentials: asked on the loop where that is quick, on a worker where it takes long (bcrypt).
 //
-// Long checks run one at a time (DBK_JOBS_CHECKS_MAX), on a worker that nothing else has to wait for; the others wait in
-// a list. Whose turn it is goes by address: next is who
-// waits and comes from where nothing was checked for the longest time. So one place that tries passwords, or comes
-// back with a thousand connections, does not keep another place out; within an address the first who came is the
-// first. Addresses share PLACES places by a hash, of version 6 those of one network (64 bits).
+// Long checks run one at a time (DBK_JOBS_CHECKS_MAX), on a worker that nothing else has to wait for; the
+// others wait in a list. Whose turn it is goes by address: next is who waits and comes from where nothing was
+// checked for the longest time. So one place that tries passwords, or comes back with a thousand connections,
+// does not keep another place out; within an address the first who came is the first. Addresses share PLACES
+// places by a hash, of version 6 those of one network (64 bits).
 //
-// Who closes while waiting leaves the list; whose check runs already is let go of, and the answer is for nobody.
+// Who closes while waiting leaves the list; whose check runs already is let go of, and the answer is for
+// nobody.
 //
 // Loop thread only, but for run_check.
 #include <stdatomic.h>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // CONNECT: what a client says of itself and wants, and whether it may come in.
 //
-// The JSON is at most a control line long and is parsed by src/json, whose depth is bounded; fields that have the wrong type
-// make it unreadable, unknown ones are passed over. Fields that are missing keep what they had: a client that never said
-// CONNECT is verbose and pedantic.
+// The JSON is at most a control line long and is parsed by src/json, whose depth is bounded; fields that have
+// the wrong type make it unreadable, unknown ones are passed over. Fields that are missing keep what they
+// had: a client that never said CONNECT is verbose and pedantic.
 //
-// A check that takes long (bcrypt) is made by a worker (client_check.c), while the connection is CHECKING: nothing is read
-// from it, and what it sent already waits. The deadline to be authorised goes on.
+// A check that takes long (bcrypt) is made by a worker (client_check.c), while the connection is CHECKING:
+// nothing is read from it, and what it sent already waits. The deadline to be authorised goes on.
 #include <stdio.h>
 #include <string.h>
 
@@ -104,7 +104,8 @@ void dbk_client_refuse(dbk_client *client) {
     dbk_client_close(client, DBK_CLOSE_AUTH, "Authorization Violation");
 }
 
-/// `auth` is a reference, which the client takes over; `user` is of it. False: memory is out, and it is closed.
+/// `auth` is a reference, which the client takes over; `user` is of it. False: memory is out, and it is
+/// closed.
 static bool become(dbk_client *client, dbk_auth *auth, const dbk_user *user) {
     dbk_auth_unref(client->auth);
     client->auth = auth;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lines of the log that clients cause, and how many of them there may be.
 //
-// Whoever is refused again and again would fill the disk the store lies on, and the loop would wait for it. So a
-// connection has LINES_AT_ONCE lines and one more each second, all connections together SERVER_LINES_AT_ONCE and as many more
-// each second. What is left out is counted and told: with the connection's next line or at its end, and by a timer
-// for those that were one too many for all. DEBUG and TRACE have no bound: they are asked for by who runs the server.
+// Whoever is refused again and again would fill the disk the store lies on, and the loop would wait for it.
+// So a connection has LINES_AT_ONCE lines and one more each second, all connections together
+// SERVER_LINES_AT_ONCE and as many more each second. What is left out is counted and told: with the
+// connection's next line or at its end, and by a timer for those that were one too many for all. DEBUG and
+// TRACE have no bound: they are asked for by who runs the server.
 //
 // Loop thread only.
 #include <inttypes.h>

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // A connection's input: bytes from the socket, operations out of them, and what each does.
 //
-// All connections are read into one buffer of the loop, so that an idle one has none. What is left of an operation at its
-// end is kept in a small block of the connection and put in front of the next bytes. A large operation (a publish of more than
-// GATHER_FROM bytes) gets a block of its own size as soon as that is known, and further bytes are read right into it: the
-// payload is then copied nowhere, receivers and store refer to it.
+// All connections are read into one buffer of the loop, so that an idle one has none. What is left of an
+// operation at its end is kept in a small block of the connection and put in front of the next bytes. A large
+// operation (a publish of more than GATHER_FROM bytes) gets a block of its own size as soon as that is known,
+// and further bytes are read right into it: the payload is then copied nowhere, receivers and store refer to
+// it.
 //
-// Bounds: a line is at most max_control_line, a payload max_payload; before it is known who is there nothing but one CONNECT
-// line is taken. Reading stops while a check of credentials runs, while too much of what was published waits for the disk, and
-// a moment while a receiver is far behind.
+// Bounds: a line is at most max_control_line, a payload max_payload; before it is known who is there nothing
+// but one CONNECT line is taken. Reading stops while a check of credentials runs, while too much of what was
+// published waits for the disk, and a moment while a receiver is far behind.
 //
-// What cannot be understood ends the connection: with the text clients know, where there is one, and without where NATS
-// sends none.
+// What cannot be understood ends the connection: with the text clients know, where there is one, and without
+// where NATS sends none.
 #include <stdio.h>
 #include <string.h>
 
@@ -49,8 +50,8 @@ static void forget_rest(dbk_client *client) {
     client->gather_size = 0;
 }
 
-/// Keep `size` bytes at `data`, which may lie in client->rest, until more come. `wanted`: with how many it can go on, 0:
-/// not known.
+/// Keep `size` bytes at `data`, which may lie in client->rest, until more come. `wanted`: with how many it
+/// can go on, 0: not known.
 static void keep_rest(dbk_client *client, const uint8_t *data, size_t size, size_t wanted) {
     if (size == 0) {
         forget_rest(client);
@@ -145,8 +146,8 @@ static void refuse(dbk_client *client, dbk_slice subject, void (*say)(dbk_buf *t
     dbk_buf_deinit(&text);
 }
 
-/// Nobody may have others answer there: whoever answers does it with rights of their own, and an answer to $JS.API or
-/// $JS.ACK is a request. `_R_.` is what other NATS servers use among themselves.
+/// Nobody may have others answer there: whoever answers does it with rights of their own, and an answer to
+/// $JS.API or $JS.ACK is a request. `_R_.` is what other NATS servers use among themselves.
 static bool is_reserved(dbk_slice reply) {
     static const char *const beginnings[] = {"_R_.", "$JS.", "$SYS."};
     for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++) {
@@ -296,7 +297,8 @@ static bool can_serve(const dbk_client *client) {
     return client->state == DBK_CLIENT_OPEN || client->state == DBK_CLIENT_GREETED;
 }
 
-/// Serves what is in `data`, and keeps the rest. `block`: client->rest where it lies there, NULL: the loop's buffer.
+/// Serves what is in `data`, and keeps the rest. `block`: client->rest where it lies there, NULL: the loop's
+/// buffer.
 static void understand(dbk_client *client, const uint8_t *data, size_t size, dbk_block *block) {
     dbk_broker *broker = client->broker;
     dbk_proto_operation operation;
@@ -381,8 +383,8 @@ static bool begin_handshake(dbk_client *client, const uint8_t *data) {
     return false;
 }
 
-/// Handshakes compute for up to some milliseconds each, for anybody who connects. So all of a round together have
-/// `handshakes_ns`; who comes then waits for the timer, in the order of coming, and is not read from.
+/// Handshakes compute for up to some milliseconds each, for anybody who connects. So all of a round together
+/// have `handshakes_ns`; who comes then waits for the timer, in the order of coming, and is not read from.
 static bool may_shake_hands(const dbk_broker *broker) {
     return broker->first_shaking == NULL && broker->shaken_ns < handshakes_ns;
 }

@@ -3,8 +3,8 @@
 //
 // Sids are hashed under a key that clients do not know, because they choose them.
 //
-// A subscription that had its last message is only marked, because that happens while the trie is being walked; it is taken
-// out when the round ends. Until then nothing finds it by its sid.
+// A subscription that had its last message is only marked, because that happens while the trie is being
+// walked; it is taken out when the round ends. Until then nothing finds it by its sid.
 #include <string.h>
 
 #include "base/bytes.h"

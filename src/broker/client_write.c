@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // A connection's output: MSG lines into its outbox, the outbox into its socket.
 //
-// Writing is tried at once and as far as it goes (uv_try_write, many spans). What the socket does not take is handed to
-// libuv piece by piece: one write of at most four spans waits for the socket at a time, which needs no memory of libuv's
-// own; its bytes stay in the outbox until it is done. While it waits, nothing else is tried.
+// Writing is tried at once and as far as it goes (uv_try_write, many spans). What the socket does not take is
+// handed to libuv piece by piece: one write of at most four spans waits for the socket at a time, which needs
+// no memory of libuv's own; its bytes stay in the outbox until it is done. While it waits, nothing else is
+// tried.
 //
-// A receiver that is behind: more than max_pending bytes waiting, or a write that moved nothing for write_deadline, ends the
-// connection. Both are looked at here only.
+// A receiver that is behind: more than max_pending bytes waiting, or a write that moved nothing for
+// write_deadline, ends the connection. Both are looked at here only.
 //
-// With TLS the outbox holds plain bytes and a second one, of the filter, ciphertext; only so much is enciphered ahead as a
-// few writes take, so that bytes waiting are counted plain.
+// With TLS the outbox holds plain bytes and a second one, of the filter, ciphertext; only so much is
+// enciphered ahead as a few writes take, so that bytes waiting are counted plain.
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

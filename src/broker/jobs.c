@@ -2,9 +2,9 @@
 // Workers, their queue, and the stack of finished jobs.
 //
 // One lock guards the lanes and the counts; workers sleep on one condition. What comes back uses no lock: a
-// stack is pushed with compare-and-swap and taken whole with an exchange, so there is no ABA. Who pushed on an empty stack
-// wakes the loop; whoever pushes after that finds it not empty, and the loop, which takes the stack only after the wake,
-// finds both.
+// stack is pushed with compare-and-swap and taken whole with an exchange, so there is no ABA. Who pushed on
+// an empty stack wakes the loop; whoever pushes after that finds it not empty, and the loop, which takes the
+// stack only after the wake, finds both.
 //
 // Threads: as jobs.h says of each function.
 #include "broker/jobs.h"
@@ -59,8 +59,8 @@ static dbk_job *pop(lane *from) {
     return job;
 }
 
-/// NULL: none may run now. One that has to wait is taken by who ends another of its kind. A check goes first: the next
-/// one comes by way of the loop, and what waited meanwhile is taken before it.
+/// NULL: none may run now. One that has to wait is taken by who ends another of its kind. A check goes first:
+/// the next one comes by way of the loop, and what waited meanwhile is taken before it.
 static dbk_job *pop_waiting(dbk_jobs *jobs) {
     bool is_check = jobs->checks.first != NULL && jobs->check_count < DBK_JOBS_CHECKS_MAX;
     if (is_check) {

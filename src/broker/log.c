@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Making log lines and putting them away.
 //
-// A line is made on the caller's stack and written in one piece, under a lock: lines of several threads never mix. Line
-// ends and other control characters within a text become blanks or '?', so that what a client said cannot forge a line.
-// A line that cannot be written is lost; the next one that can says how many were. A file that has its size is put aside as
-// <name>.<time>, and of those the oldest go where only so many are wanted.
+// A line is made on the caller's stack and written in one piece, under a lock: lines of several threads never
+// mix. Line ends and other control characters within a text become blanks or '?', so that what a client said
+// cannot forge a line. A line that cannot be written is lost; the next one that can says how many were. A
+// file that has its size is put aside as <name>.<time>, and of those the oldest go where only so many are
+// wanted.
 //
 // Threads: any. `level` is read without the lock, to decide cheaply.
 #include "broker/log.h"
@@ -144,7 +145,8 @@ void dbk_log_reopen(dbk_log *log) {
 
 bool dbk_log_wants(const dbk_log *log, int level) {
     if (level == DAYBOOK_SERVER_LOG_FATAL) return true;
-    // DEBUG and TRACE are switched apart in NATS, where -V alone means trace without debug; here trace includes debug.
+    // DEBUG and TRACE are switched apart in NATS, where -V alone means trace without debug; here trace
+    // includes debug.
     return level <= atomic_load_explicit(&((dbk_log *)(uintptr_t)log)->level_max, memory_order_relaxed);
 }
 
@@ -213,8 +215,8 @@ static int look_at_aside(void *context, const daybook_vfs_entry *entry) {
     return 0;
 }
 
-/// Takes the oldest away, until there are so many as are wanted. A few at a time: somebody waits for the log. What cannot
-/// be taken away stays; the next time it is tried again.
+/// Takes the oldest away, until there are so many as are wanted. A few at a time: somebody waits for the log.
+/// What cannot be taken away stays; the next time it is tried again.
 static void remove_oldest(dbk_log *log) {
     const char *slash = strrchr(log->path, '/');
     char folder[4096];

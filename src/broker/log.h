@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Log lines as NATS writes them: "[pid] 2006/01/02 15:04:05.000000 [INF] text", to a file or to the embedder's hook.
-// Any thread.
+// Log lines as NATS writes them: "[pid] 2006/01/02 15:04:05.000000 [INF] text", to a file or to the
+// embedder's hook. Any thread.
 #ifndef DBK_BROKER_LOG_H
 #define DBK_BROKER_LOG_H
 
@@ -19,8 +19,8 @@ daybook_status dbk_log_new(const daybook_allocator *allocator, daybook_vfs *vfs,
                            void (*hook)(void *context, int level, daybook_slice line), void *hook_context,
                            dbk_log **log_out);
 void dbk_log_free(dbk_log *log);
-/// Take over what `options` say, open the file if there is one. On failure all stays as it was: what dbk_fail_system gives,
-/// ENOMEM.
+/// Take over what `options` say, open the file if there is one. On failure all stays as it was: what
+/// dbk_fail_system gives, ENOMEM.
 daybook_status dbk_log_configure(dbk_log *log, const dbk_log_options *options, daybook_error *error);
 /// Close the file and open it again by its name (after it was moved away).
 void dbk_log_reopen(dbk_log *log);

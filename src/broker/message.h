@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A message on its way, and the counted memory a large one lies in.
 //
-// A block is written by one thread, then belongs to the loop: its count is not atomic. A worker may make one, fill
-// it and hand it to the loop with its job.
+// A block is written by one thread, then belongs to the loop: its count is not atomic. A worker may make one,
+// fill it and hand it to the loop with its job.
 #ifndef DBK_BROKER_MESSAGE_H
 #define DBK_BROKER_MESSAGE_H
 

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The list of pieces that wait to be sent.
 //
-// A piece holds bytes behind itself, or refers to a block. Bytes are appended to the last piece as long as it has room;
-// `room` and `room_left` of the outbox are that room, so that the common append is a comparison and a copy. A piece that
-// refers has no room, so what comes behind it begins a new one.
+// A piece holds bytes behind itself, or refers to a block. Bytes are appended to the last piece as long as it
+// has room; `room` and `room_left` of the outbox are that room, so that the common append is a comparison and
+// a copy. A piece that refers has no room, so what comes behind it begins a new one.
 //
-// Sizes: a piece that begins an outbox is small, as most answers are; each further one is of the next size, so that a
-// gathering write moves much with few spans. Behind a reference it begins tiny again: between two large payloads there is
-// a line only. Pieces of these sizes are kept for reuse, `kept_max` bytes in all. A larger need gets a piece of its own size,
-// which is not kept.
+// Sizes: a piece that begins an outbox is small, as most answers are; each further one is of the next size,
+// so that a gathering write moves much with few spans. Behind a reference it begins tiny again: between two
+// large payloads there is a line only. Pieces of these sizes are kept for reuse, `kept_max` bytes in all. A
+// larger need gets a piece of its own size, which is not kept.
 //
-// Invariants: size is the sum of what the pieces hold; only the last piece has room; no piece but the first is partly
-// consumed.
+// Invariants: size is the sum of what the pieces hold; only the last piece has room; no piece but the first
+// is partly consumed.
 #include "broker/outbox.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What waits to be sent on a connection: a list of pieces, each either bytes of its own or a part of a counted
-// block. Small things are copied behind one another, large payloads are referred to; a gathering write takes many
-// pieces at once. Knows of no socket. One thread.
+// What waits to be sent on a connection: a list of pieces, each either bytes of its own or a part of a
+// counted block. Small things are copied behind one another, large payloads are referred to; a gathering
+// write takes many pieces at once. Knows of no socket. One thread.
 #ifndef DBK_BROKER_OUTBOX_H
 #define DBK_BROKER_OUTBOX_H
 
@@ -40,8 +40,8 @@ void dbk_outbox_init(dbk_outbox *outbox, dbk_outbox_pool *pool);
 /// Forgets everything; the outbox is as after init.
 void dbk_outbox_reset(dbk_outbox *outbox);
 
-/// `size` contiguous bytes at the end, to be filled and then counted by dbk_outbox_commit. NULL: memory is out; what
-/// waits already is whole.
+/// `size` contiguous bytes at the end, to be filled and then counted by dbk_outbox_commit. NULL: memory is
+/// out; what waits already is whole.
 uint8_t *dbk_outbox_reserve_slow(dbk_outbox *outbox, size_t size);
 static inline uint8_t *dbk_outbox_reserve(dbk_outbox *outbox, size_t size) {
     return size <= outbox->room_left ? outbox->room : dbk_outbox_reserve_slow(outbox, size);
@@ -57,8 +57,8 @@ daybook_status dbk_outbox_append(dbk_outbox *outbox, const void *data, size_t si
 /// Refers to bytes inside `block`, which gets a reference. ENOMEM: nothing was added.
 daybook_status dbk_outbox_append_block(dbk_outbox *outbox, dbk_block *block, const void *data, size_t size);
 
-/// The first bytes, at most `count_max` spans and, once there is one, `size_max` bytes. Valid until consumed; appending
-/// leaves them where they are.
+/// The first bytes, at most `count_max` spans and, once there is one, `size_max` bytes. Valid until consumed;
+/// appending leaves them where they are.
 size_t dbk_outbox_gather(const dbk_outbox *outbox, dbk_span *spans, size_t count_max, size_t size_max);
 /// The first `size` bytes are done with.
 void dbk_outbox_consume(dbk_outbox *outbox, size_t size);

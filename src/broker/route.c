@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Routing: what the trie says of a subject, turned into deliveries.
 //
-// Connections first: that changes no trie, so the result of the match stays valid. Services are only noted down then, and
-// called when the walk is over, because they may publish, subscribe and unsubscribe. A service that is removed while it is
-// noted down somewhere keeps its memory until the outermost routing is over, and is not called.
+// Connections first: that changes no trie, so the result of the match stays valid. Services are only noted
+// down then, and called when the walk is over, because they may publish, subscribe and unsubscribe. A service
+// that is removed while it is noted down somewhere keeps its memory until the outermost routing is over, and
+// is not called.
 //
-// A queue group's member is drawn at random; where that one cannot have the message (closing, its own message without echo,
-// a rule against it, unsubscribed), the next ones are asked in turn.
+// A queue group's member is drawn at random; where that one cannot have the message (closing, its own message
+// without echo, a rule against it, unsubscribed), the next ones are asked in turn.
 //
-// Services act with the server's own rights. Which of them a message reaches depends on who sent it (may_call): see route.h.
+// Services act with the server's own rights. Which of them a message reaches depends on who sent it
+// (may_call): see route.h.
 //
 // Loop thread.
 #include "broker/route.h"
@@ -122,7 +124,8 @@ static void consider_stalling(dbk_client *from, dbk_client *to) {
 static void deliver(dbk_routing *routing, dbk_client *client, dbk_subscription *subscription) {
     const dbk_message *message = routing->frame.message;
     if (client->responses != NULL && message->reply.size > 0) {
-        // Without memory the answer is refused later, which the permission's owner can see; the message still comes.
+        // Without memory the answer is refused later, which the permission's owner can see; the message still
+        // comes.
         (void)dbk_responses_note(client->responses, message->reply, dbk_broker_now_ns(routing->broker));
     }
     dbk_client_deliver(client, subscription, &routing->frame);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pairing heap (Fredman, Sedgewick, Sleator, Tarjan 1986): a tree in which no child is due before its parent.
-// Starting links a single node to the root in O(1); stopping cuts a subtree out, merges its children in pairs, and links
-// the result back: O(log n) amortised. Merging in pairs goes over a list, not down a recursion, so that no number of timers
-// can exhaust the stack.
+// The pairing heap (Fredman, Sedgewick, Sleator, Tarjan 1986): a tree in which no child is due before its
+// parent. Starting links a single node to the root in O(1); stopping cuts a subtree out, merges its children
+// in pairs, and links the result back: O(log n) amortised. Merging in pairs goes over a list, not down a
+// recursion, so that no number of timers can exhaust the stack.
 #include "broker/timer.h"
 
 #include <stddef.h>

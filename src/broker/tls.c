@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// TLS by OpenSSL over two BIOs of our own: one reads from the ciphertext that was fed, the other writes into an outbox, so
-// that ciphertext is copied once and no BIO grows without a bound.
+// TLS by OpenSSL over two BIOs of our own: one reads from the ciphertext that was fed, the other writes into
+// an outbox, so that ciphertext is copied once and no BIO grows without a bound.
 //
 // Fed bytes are copied to a buffer, which goes when it was read empty: an idle connection has none.
 //
-// Certificate files are read by OpenSSL itself, past the vfs: it takes names, and knows the formats. A key behind a
-// passphrase is refused: nobody is there to be asked.
+// Certificate files are read by OpenSSL itself, past the vfs: it takes names, and knows the formats. A key
+// behind a passphrase is refused: nobody is there to be asked.
 //
-// Errors of OpenSSL are taken from its queue at once, as text, and the queue is emptied: it is one per thread, and
-// connections share the thread.
+// Errors of OpenSSL are taken from its queue at once, as text, and the queue is emptied: it is one per
+// thread, and connections share the thread.
 #include "broker/tls.h"
 
 #include <openssl/err.h>
@@ -136,7 +136,8 @@ static daybook_status fail_file(daybook_error *error, const char *key, const cha
                     key, path, holds, text);
 }
 
-/// Nobody is there to be asked, and OpenSSL would ask on the terminal. `context` learns that there was a question.
+/// Nobody is there to be asked, and OpenSSL would ask on the terminal. `context` learns that there was a
+/// question.
 static int refuse_passphrase(char *text, int size, int is_writing, void *context) {
     (void)text;
     (void)size;
@@ -198,7 +199,8 @@ static daybook_status load_files(SSL_CTX *ssl, const dbk_tls_options *options, d
     return load_authorities(ssl, options, error);
 }
 
-/// A certificate out of its time is served all the same: clients say no, and nothing is gained by a server that is down.
+/// A certificate out of its time is served all the same: clients say no, and nothing is gained by a server
+/// that is down.
 static void look_at_time(dbk_tls_context *context, const char *path) {
     const X509 *certificate = SSL_CTX_get0_certificate(context->ssl);
     const ASN1_TIME *begin = X509_get0_notBefore(certificate), *end = X509_get0_notAfter(certificate);
@@ -216,7 +218,8 @@ static void look_at_time(dbk_tls_context *context, const char *path) {
                    is_over ? "ran out on" : "is not valid before", when);
 }
 
-/// Names as Go and IANA write them to OpenSSL's two lists: TLS 1.3's have the same names, older ones have others.
+/// Names as Go and IANA write them to OpenSSL's two lists: TLS 1.3's have the same names, older ones have
+/// others.
 static daybook_status set_ciphers(SSL_CTX *ssl, const dbk_text_list *names, daybook_error *error) {
     if (names->count == 0) return DAYBOOK_OK;
     char old[2048] = "", new[512] = "";

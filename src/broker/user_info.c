@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// See user_info.h. The answer has the members of nats-server's, in its order; of the abilities it counts in `flags`, JetStream
-// is the only one that is here.
+// See user_info.h. The answer has the members of nats-server's, in its order; of the abilities it counts in
+// `flags`, JetStream is the only one that is here.
 #include "broker/user_info.h"
 
 #include "api/value.h"

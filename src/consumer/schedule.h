@@ -8,8 +8,8 @@
 // own, and passes the message over.
 //
 //   level 0    64 slots of one tick
-//   level n    64 slots of 64^n ticks; when its time begins, a slot's ranges are given to the visitor, which adds
-//              what is not due yet again, now to a lower level
+//   level n    64 slots of 64^n ticks; when its time begins, a slot's ranges are given to the visitor, which
+//              adds what is not due yet again, now to a lower level
 //
 // Six levels of ticks of 10 ms are 21 years. Not thread-safe.
 #ifndef DBK_CONSUMER_SCHEDULE_H

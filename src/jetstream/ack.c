@@ -2,13 +2,13 @@
 // $JS.ACK.>: what is answered to a delivered message.
 //
 // Plain answers change the consumer in memory, on the loop, without any I/O; the store saves them soon. Where
-// an acknowledgement or a termination has a reply subject itself it is a confirmed one: the empty answer comes
-// when it is on disk, or not at all where it could not be saved. The others are answered at once: the message
-// comes again also where what they ask for is lost.
+// an acknowledgement or a termination has a reply subject itself it is a confirmed one: the empty answer
+// comes when it is on disk, or not at all where it could not be saved. The others are answered at once: the
+// message comes again also where what they ask for is lost.
 //
-// Only subjects as they are written here count, with stream and consumer in front: what may be published below
-// $JS.ACK.<stream>.<consumer>. concerns that consumer and no other. The longer form, with a domain and an account's hash in
-// front of them, names them further behind, where no rule looks; it is passed over.
+// Only subjects as they are written here count, with stream and consumer in front: what may be published
+// below $JS.ACK.<stream>.<consumer>. concerns that consumer and no other. The longer form, with a domain and
+// an account's hash in front of them, names them further behind, where no rule looks; it is passed over.
 #include "proto/ack.h"
 #include "base/bytes.h"
 #include "jetstream/advisory.h"

@@ -15,8 +15,8 @@ daybook_status dbk_js_start_advisories(dbk_jetstream *jetstream, daybook_error *
 void dbk_js_stop_advisories(dbk_jetstream *jetstream);
 /// Of a call that made, changed or removed a stream or consumer: call->advisory, stream_name, consumer_name.
 void dbk_js_advise_of_call(const struct dbk_js_call *call);
-/// Of any call, once it is answered: who asked what, and what the answer was ($JS.EVENT.ADVISORY.API). Messages that were read
-/// are not told of.
+/// Of any call, once it is answered: who asked what, and what the answer was ($JS.EVENT.ADVISORY.API).
+/// Messages that were read are not told of.
 void dbk_js_audit_call(const struct dbk_js_call *call);
 /// `what` is "CONSUMER.DELETED" or such, `action` "delete" or such; `consumer` may be empty.
 void dbk_js_advise(dbk_jetstream *jetstream, const char *what, const char *action, dbk_slice stream,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of calls, and a call's way: loop (found, kept behind what its connection published before, copied) ->
-// worker (run) -> loop (effect, advisory, answer).
+// The table of calls, and a call's way: loop (found, kept behind what its connection published before,
+// copied) -> worker (run) -> loop (effect, advisory, answer).
 #include "jetstream/api_call.h"
 
 #include "base/bytes.h"
@@ -38,7 +38,8 @@ static void refuse_snapshot(dbk_js_call *call) {
     dbk_js_call_fail(call, &error);
 }
 
-// Asked most often first. What reads waits for publishes that nobody is told of, what is about a stream for all (order.h).
+// Asked most often first. What reads waits for publishes that nobody is told of, what is about a stream for
+// all (order.h).
 #define NONE DBK_JS_ORDER_NONE
 #define UNTOLD DBK_JS_ORDER_UNTOLD
 #define ALL DBK_JS_ORDER_ALL
@@ -185,8 +186,8 @@ static void run_call(dbk_job *job) {
 static void end_call(dbk_job *job) {
     dbk_js_call *call = DBK_OWNER(job, dbk_js_call, job);
     dbk_jetstream *jetstream = call->jetstream;
-    // Once JetStream stops, the loop has no stream or consumer any more: what the call did is in the store, and
-    // is seen by who opens it next.
+    // Once JetStream stops, the loop has no stream or consumer any more: what the call did is in the store,
+    // and is seen by who opens it next.
     if (call->effect != NULL && !atomic_load(&jetstream->is_stopping)) call->effect(call);
     if (call->advisory != NULL) dbk_js_advise_of_call(call);
     if (dbk_buf_status(&call->answer) != DAYBOOK_OK) {
@@ -208,9 +209,9 @@ static void end_call(dbk_job *job) {
     }
 }
 
-// What only the loop knows of the consumer that is asked about. Where one is to be made it may be there already: who listens
-// is looked at anew, since the worker that asks whether it is in use goes by what was seen last. Where many pulls wait that
-// may be 100 ms ago.
+// What only the loop knows of the consumer that is asked about. Where one is to be made it may be there
+// already: who listens is looked at anew, since the worker that asks whether it is in use goes by what was
+// seen last. Where many pulls wait that may be 100 ms ago.
 static void note_consumer(dbk_js_call *call) {
     if (call->kind != DBK_API_CONSUMER_INFO && call->kind != DBK_API_CONSUMER_CREATE) return;
     size_t at = dbk_slice_equal(dbk_js_call_token(call, 1), daybook_text("DURABLE")) ? 3 : 2;
@@ -304,6 +305,7 @@ void dbk_js_serve_api(void *context, dbk_client *from, const dbk_message *messag
     } else {
         serve_route(jetstream, to, from, subject, message);
     }
-    // Behind the call: account info does not count itself. Fetches are no requests of the API in NATS' numbers.
+    // Behind the call: account info does not count itself. Fetches are no requests of the API in NATS'
+    // numbers.
     if (to == NULL || to->serve == NULL) jetstream->api_total++;
 }

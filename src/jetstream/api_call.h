@@ -61,8 +61,8 @@ void dbk_js_call_fail_status(dbk_js_call *call, daybook_status status, const day
 /// Handler of $JS.API.> and $JS.<domain>.API.>; the context is a dbk_jetstream.
 void dbk_js_serve_api(void *context, dbk_client *from, const dbk_message *message);
 
-/// The calls that are answered by a worker, one after the other: their subjects behind the prefix and what an answer is of.
-/// False: there are no more.
+/// The calls that are answered by a worker, one after the other: their subjects behind the prefix and what an
+/// answer is of. False: there are no more.
 bool dbk_js_call_kind(size_t index, const char **filter_out, dbk_api_answer *kind_out);
 
 /// A request that was kept (order.h) is served now. Its subject was found good when it came.

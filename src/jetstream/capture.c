@@ -4,8 +4,8 @@
 //     loop     a message on a captured subject: copied, joins those that wait for its stream's next round
 //     worker   a round: for each publish, in order: headers are read and checked, an event and its conditions
 //              are made of them, submitted to the store. This may look into the index, so it is no matter for
-//              the loop. Those of a small round are submitted at once, and where no group is being written the
-//              worker writes it.
+//              the loop. Those of a small round are submitted at once, and where no group is being written
+//              the worker writes it.
 //     commit   the store's commit thread, or that worker: what became of it is noted in the publish, which is
 //              a finished job
 //     loop     the acknowledgement is written and routed
@@ -147,7 +147,8 @@ static dbk_publish_header conflicting_header(const dbk_js_publish *publish, cons
 
 static bool fail_conflict(const dbk_js_publish *publish, const daybook_error *cause,
                           dbk_api_error *error_out) {
-    // The store knows ids by a hash: which one it is instead is read for who wants to know, see read_conflicting_id.
+    // The store knows ids by a hash: which one it is instead is read for who wants to know, see
+    // read_conflicting_id.
     if (conflicting_header(publish, cause) == DBK_PUBLISH_EXPECTED_LAST_MSG_ID)
         return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_WRONG_LAST_MSG_ID, "%s", "");
     return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_WRONG_LAST_SEQUENCE, "%llu",
@@ -251,7 +252,8 @@ void dbk_js_finish(dbk_js_publish *publish, daybook_status status, const daybook
     dbk_jobs_finish(publish->stream->jetstream->broker->jobs, &publish->job);
 }
 
-// A worker: the id of the message that has another one than was expected; none where that had none, or is gone.
+// A worker: the id of the message that has another one than was expected; none where that had none, or is
+// gone.
 static void read_conflicting_id(dbk_job *job) {
     dbk_js_publish *publish = DBK_OWNER(job, dbk_js_publish, job);
     daybook_store *store = publish->stream->jetstream->store;
@@ -407,8 +409,8 @@ static bool check_ttl_is_allowed(const dbk_js_making *make, dbk_api_error *error
     return dbk_api_fail(error_out, DBK_API_ERR_MESSAGE_TTL_DISABLED);
 }
 
-// Who lives shorter than a marker of its stream lives as long, and its header says so: the first of the name is taken
-// out, and another put behind the others.
+// Who lives shorter than a marker of its stream lives as long, and its header says so: the first of the name
+// is taken out, and another put behind the others.
 static void raise_ttl(dbk_js_making *make) {
     const dbk_js_rules *rules = make->rules;
     if (make->event.ttl_s <= 0 || make->event.ttl_s >= rules->marker_ttl_s) return;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The store tells the name of a stream that changed, in whatever thread changed it. The loop takes it up as a
-// call of the API is: in order with those, one at a time. A worker looks what the stream is like then, which may
-// be newer than what was told, or gone; the loop goes by that. So the order in which the store was changed does
-// not matter, and a stream that the API itself has changed is only looked at once more.
+// call of the API is: in order with those, one at a time. A worker looks what the stream is like then, which
+// may be newer than what was told, or gone; the loop goes by that. So the order in which the store was
+// changed does not matter, and a stream that the API itself has changed is only looked at once more.
 #include "jetstream/catalogue.h"
 #include "jetstream/api_call.h"
 
@@ -77,7 +77,8 @@ static void begin(dbk_job *job) {
     dbk_js_begin_call(jetstream, &changed->job);
 }
 
-// In the thread that changed it. Not counted as under way: all finished jobs are done before JetStream is freed.
+// In the thread that changed it. Not counted as under way: all finished jobs are done before JetStream is
+// freed.
 static void take_told(void *context, daybook_slice name) {
     dbk_jetstream *jetstream = context;
     if (dbk_js_is_hidden(name)) return;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Streams that are made, changed and removed beside the API: by the embedding program, by an append with
-// auto_stream, by commands of `daybook`. From start to stop their subjects are captured as if a request had come.
+// auto_stream, by commands of `daybook`. From start to stop their subjects are captured as if a request had
+// come.
 #ifndef DBK_JETSTREAM_CATALOGUE_H
 #define DBK_JETSTREAM_CATALOGUE_H
 

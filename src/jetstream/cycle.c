@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cycles among mirrors and sources, looked for against the way that messages take:
 //
-//     X --filter f, transform--> ... --> the stream        step: what leaves X and may come to the stream matches f
+//     X --filter f, transform--> ... --> the stream     step: what leaves X and may come there matches f
 //
-// A step back, to what X copies itself, is made where what comes in there may match f. What a transform makes is
-// taken as its destination up to the first token that depends on the subject, and anything behind; of a stream
-// with a transform of its own as anything. So a cycle may be seen where there is none, but none is passed over.
-// When a step arrives at the stream itself, what comes in there must match, too, to go round again.
+// A step back, to what X copies itself, is made where what comes in there may match f. What a transform makes
+// is taken as its destination up to the first token that depends on the subject, and anything behind; of a
+// stream with a transform of its own as anything. So a cycle may be seen where there is none, but none is
+// passed over. When a step arrives at the stream itself, what comes in there must match, too, to go round
+// again.
 //
 // Each filter of each stream is a step once, so this ends, and costs no more than the filters there are.
 #include "jetstream/cycle.h"

@@ -5,8 +5,8 @@
 // and again once the store wakes the consumer (daybook_consumer_watch) or something falls due
 // (daybook_consumer_next_due_ns). A wake-up that comes while a fetch is under way counts as coming behind it.
 //
-// The watch ends with the consumer, but not under a fetch: a consumer that is removed while a delivery is under
-// way is watched until that has ended.
+// The watch ends with the consumer, but not under a fetch: a consumer that is removed while a delivery is
+// under way is watched until that has ended.
 //
 // A message nobody took after all (its pull's client left in the meantime) is handed back to the store at
 // once.
@@ -75,8 +75,8 @@ static bool is_held_up(const dbk_js_consumer *consumer) {
     return has_pending;
 }
 
-// As far as is known: a request that waits asks again and again. Where it fails nothing is known, and end_delivery
-// deals with it as with a fetch that failed.
+// As far as is known: a request that waits asks again and again. Where it fails nothing is known, and
+// end_delivery deals with it as with a fetch that failed.
 static void measure(dbk_js_delivery *delivery) {
     const dbk_js_consumer *consumer = delivery->consumer;
     const dbk_js_stream *stream = consumer->stream;

@@ -77,8 +77,8 @@ void dbk_js_end_pulls(dbk_js_consumer *consumer, dbk_slice status_block);
 void dbk_js_pull_timer_fired(dbk_timer *timer);
 /// Requests of the client that was pinned end with this status: it is not any more.
 void dbk_js_end_pinned_pulls(dbk_js_consumer *consumer, dbk_slice status_block);
-/// Requests that wait, those whose inbox is gone left out: where many wait as of the last 100 ms, so that anybody may
-/// ask as often as they like.
+/// Requests that wait, those whose inbox is gone left out: where many wait as of the last 100 ms, so that
+/// anybody may ask as often as they like.
 size_t dbk_js_count_pulls(dbk_js_consumer *consumer);
 /// The same as of now. Takes time by their number: not for what clients ask for.
 size_t dbk_js_count_pulls_now(dbk_js_consumer *consumer);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// $JS.API.> of a server that would have JetStream, and whose account does not: each request is told so (10039). Pulls and direct
-// gets find nobody, nor does anything where the server itself has none. Loop thread.
+// $JS.API.> of a server that would have JetStream, and whose account does not: each request is told so
+// (10039). Pulls and direct gets find nobody, nor does anything where the server itself has none. Loop
+// thread.
 #ifndef DBK_JETSTREAM_DENIED_H
 #define DBK_JETSTREAM_DENIED_H
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What streams and consumers are like, for those who show them. Any thread but the loop: what is asked may touch the disk.
+// What streams and consumers are like, for those who show them. Any thread but the loop: what is asked may
+// touch the disk.
 //
 // A description is what a request of the API is answered with (STREAM.INFO, CONSUMER.INFO), as JSON.
 #ifndef DBK_JETSTREAM_DESCRIBE_H

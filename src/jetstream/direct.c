@@ -8,9 +8,9 @@
 //     {"multi_last": ["a.>", "b.*"], "up_to_seq": 90}    the newest of each subject, then 204 EOB
 //     any, where too many are under way already          429
 //
-// How many are left is told with each message. Most answers have all there is in one piece, as those that load an aggregate: so
-// the first piece is written with the largest number there is, and where the end was not reached with it, the rest is counted
-// by the index. Then the numbers of the piece are put right.
+// How many are left is told with each message. Most answers have all there is in one piece, as those that
+// load an aggregate: so the first piece is written with the largest number there is, and where the end was
+// not reached with it, the rest is counted by the index. Then the numbers of the piece are put right.
 //
 // A request is a job of its own beside all others. A long answer goes out in pieces: a worker reads and
 // writes one block of messages, the loop routes it, and so on while somebody listens.

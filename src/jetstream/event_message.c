@@ -3,7 +3,8 @@
 //
 // All headers of a published message are stored as headers of its event, in their order, those that tell a
 // stream what to do included; so what is written here is what was published, with one blank behind each
-// colon. But for those the server writes itself: a reader believes the first of a name, and it shall be the server's.
+// colon. But for those the server writes itself: a reader believes the first of a name, and it shall be the
+// server's.
 #include "jetstream/event_message.h"
 
 #include "base/assert.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An event as the payload of a message: its headers as they were published but for those a server writes itself,
-// those, and its data.
+// An event as the payload of a message: its headers as they were published but for those a server writes
+// itself, those, and its data.
 //
 // Two passes: how much room it takes at most, then writing, so that many events go into one block without
 // growing it and without copying twice. Pure.
@@ -26,8 +26,8 @@ typedef struct dbk_event_extras {
     daybook_slice pin_id; // Nats-Pin-Id; empty: none; at most 64 bytes
 } dbk_event_extras;
 
-/// Headers that the server writes, as bits: where they are, the publisher's of the name is left out, so that nobody
-/// believes it.
+/// Headers that the server writes, as bits: where they are, the publisher's of the name is left out, so that
+/// nobody believes it.
 typedef enum dbk_own_headers {
     DBK_OWN_PLACE = 1, // Nats-Stream, Nats-Subject, Nats-Sequence, Nats-Time-Stamp
     DBK_OWN_LAST = 2,  // Nats-Last-Sequence
@@ -44,8 +44,8 @@ size_t dbk_event_message_bound(const daybook_recorded_event *event, const dbk_ev
 /// Headers and data to `out`; how many bytes. *header_size_out is 0 where there are no headers.
 size_t dbk_event_message_write(const daybook_recorded_event *event, const dbk_event_extras *extras,
                                uint8_t *out, size_t *header_size_out);
-/// Another number of pending messages, not larger than before, for what dbk_event_message_write wrote with these extras:
-/// is_one_of_many. How many bytes it has now.
+/// Another number of pending messages, not larger than before, for what dbk_event_message_write wrote with
+/// these extras: is_one_of_many. How many bytes it has now.
 size_t dbk_event_message_change_pending(uint8_t *message, size_t size, const dbk_event_extras *extras,
                                         uint64_t pending_count, size_t *header_size);
 /// As Go prints a time: without the zeros a fraction ends with. How many bytes.

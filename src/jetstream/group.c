@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Thresholds and pins. See group.h.
 //
-// Thresholds need counts that only the store has: a delivery that fetches nothing asks for them, the next one is
-// planned by them. As long as somebody waits below a threshold they are asked for every 100 ms: answers to
-// messages change them, and the store wakes nobody for that. Nor does it for new messages as long as nothing is
-// fetched, so that no look may come much later. What they cost is bounded instead: daybook_consumer_look.
+// Thresholds need counts that only the store has: a delivery that fetches nothing asks for them, the next one
+// is planned by them. As long as somebody waits below a threshold they are asked for every 100 ms: answers to
+// messages change them, and the store wakes nobody for that. Nor does it for new messages as long as nothing
+// is fetched, so that no look may come much later. What they cost is bounded instead: daybook_consumer_look.
 //
 // A pin is made when a delivery is planned, and is somebody's once its first message was taken: who gets
 // none would not know its id. Messages that were fetched under a pin that was lost meanwhile are given back.
@@ -69,7 +69,8 @@ const char *dbk_js_group_read(dbk_js_consumer *consumer, const dbk_api_pull_requ
 
 // ---- Turns ------------------------------------------------------------------------------------------------
 
-// One threshold that is reached suffices. Each message taken lowers what is pending, none what waits for an answer.
+// One threshold that is reached suffices. Each message taken lowers what is pending, none what waits for an
+// answer.
 static uint64_t share_of_overflow(const dbk_js_consumer *consumer, const dbk_js_group_request *group,
                                   uint64_t left) {
     if (group->min_ack_pending > 0 && consumer->ack_pending_count >= group->min_ack_pending) return left;

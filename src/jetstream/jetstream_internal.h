@@ -65,7 +65,8 @@ struct dbk_jetstream {
     size_t batch_count;      // atomic batches that wait for more
     uint64_t batch_bytes;
     uint64_t direct_count, opening_count;
-    // order.c: publishes are numbered; those under way, and requests that wait for some of them, of all streams.
+    // order.c: publishes are numbered; those under way, and requests that wait for some of them, of all
+    // streams.
     uint64_t publish_number, under_way_count, waiting_count;
 
     dbk_service *api, *domain_api, *acks, *flow;
@@ -103,8 +104,8 @@ void dbk_js_end_announcement(dbk_jetstream *jetstream, dbk_slice subject);
 /// As an announcement, as the headers of `data`.
 void dbk_js_end_republished(dbk_jetstream *jetstream, dbk_slice subject, dbk_slice data);
 
-/// What is kept here for a client until it is done counts against its connection, as its publishes do: so nobody has
-/// more than DBK_CLIENT_HELD_MAX of it. Zeroed: nothing is held. `from` may be NULL: nobody's.
+/// What is kept here for a client until it is done counts against its connection, as its publishes do: so
+/// nobody has more than DBK_CLIENT_HELD_MAX of it. Zeroed: nothing is held. `from` may be NULL: nobody's.
 typedef struct dbk_js_share {
     dbk_client *from; // a reference
     size_t size;
@@ -330,8 +331,8 @@ static inline void dbk_js_end_job(dbk_jetstream *jetstream) {
     jetstream->job_count--;
 }
 /// A job that makes, changes or asks for streams or consumers. Its `done` calls dbk_js_end_call, at its end.
-/// Thousands may wait: a `run` that comes when JetStream is_stopping does nothing. A `done` that comes then makes
-/// no stream or consumer here, since nobody would take it away again.
+/// Thousands may wait: a `run` that comes when JetStream is_stopping does nothing. A `done` that comes then
+/// makes no stream or consumer here, since nobody would take it away again.
 void dbk_js_begin_call(dbk_jetstream *jetstream, dbk_job *job);
 void dbk_js_end_call(dbk_jetstream *jetstream);
 /// Token `index` of a subject; empty where there are fewer.

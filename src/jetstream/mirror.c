@@ -5,25 +5,27 @@
 //     loop     the copy's job is submitted, one at a time for each copy
 //     worker   the watch is armed, and then what there is is read and appended, in batches
 //
-// A mirror appends with the seqs of its source, so its own last seq says how far it is, and nothing comes twice: the
-// store refuses a seq that was given before. A source appends with an event elsewhere that says how far it is, on the
-// condition that nobody has moved on since: both are one commit, so neither a crash nor another copy of the same
-// source stores a message twice or leaves one out. These places are events of a stream of the server's own:
+// A mirror appends with the seqs of its source, so its own last seq says how far it is, and nothing comes
+// twice: the store refuses a seq that was given before. A source appends with an event elsewhere that says
+// how far it is, on the condition that nobody has moved on since: both are one commit, so neither a crash nor
+// another copy of the same source stores a message twice or leaves one out. These places are events of a
+// stream of the server's own:
 //
-//     $sources  subject $sources.<id of the stream>.<sha-256 of the source's index name>, data "<id of the source> <seq>"
+//     $sources  subject $sources.<id of the stream>.<sha-256 of the source's index name>
+//               data    "<id of the source> <seq>"
 //
 // A source that was removed and made again is another one (its id says so) and is copied from its beginning.
 //
-// Subjects go through the transforms of the source, then of the stream. Headers stay as they are, without those that
-// were meant for the stream they came from; a source's get Nats-Stream-Source. A roll-up that the stream does not allow
-// loses its header, for the store would not take it; a time to live counts from when the source stored the message,
-// and not at all where the stream allows none.
+// Subjects go through the transforms of the source, then of the stream. Headers stay as they are, without
+// those that were meant for the stream they came from; a source's get Nats-Stream-Source. A roll-up that the
+// stream does not allow loses its header, for the store would not take it; a time to live counts from when
+// the source stored the message, and not at all where the stream allows none.
 //
-// Failure: what the store does not take because the stream is full, or for lack of room, is tried again each second; what
-// it can never take (too large, no subject left) is passed over and told to the log.
+// Failure: what the store does not take because the stream is full, or for lack of room, is tried again each
+// second; what it can never take (too large, no subject left) is passed over and told to the log.
 //
-// Threads: a copy's lists are changed by the loop under jetstream->lock, as its `state` by the worker; what else it
-// has is the worker's while it runs, and the loop's between.
+// Threads: a copy's lists are changed by the loop under jetstream->lock, as its `state` by the worker; what
+// else it has is the worker's while it runs, and the loop's between.
 #include "jetstream/mirror.h"
 
 #include <stdio.h>

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mirrors and sources: streams that copy what others store. One dbk_js_copy for a mirror, and for each source.
+// Mirrors and sources: streams that copy what others store. One dbk_js_copy for a mirror, and for each
+// source.
 #ifndef DBK_JETSTREAM_MIRROR_H
 #define DBK_JETSTREAM_MIRROR_H
 
 #include "jetstream/jetstream_internal.h"
 
-/// The loop: what the stream copies from now on. What it copied before in the same way goes on. ENOMEM, EINVALID:
-/// nothing was changed.
+/// The loop: what the stream copies from now on. What it copied before in the same way goes on. ENOMEM,
+/// EINVALID: nothing was changed.
 daybook_status dbk_js_set_copies(dbk_js_stream *stream, const dbk_api_stream_config *config);
 /// The loop: it copies nothing any more.
 void dbk_js_drop_copies(dbk_js_stream *stream);
@@ -28,7 +29,8 @@ typedef struct dbk_js_copy_state {
 void dbk_js_get_copy_state(dbk_jetstream *jetstream, dbk_slice stream, dbk_slice index_name,
                            dbk_js_copy_state *state_out);
 
-/// Where streams of this id have got to with their sources is forgotten: it was removed. Any thread but the loop.
+/// Where streams of this id have got to with their sources is forgotten: it was removed. Any thread but the
+/// loop.
 void dbk_js_forget_places(dbk_jetstream *jetstream, uint32_t stream_id);
 
 #endif

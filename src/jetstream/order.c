@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The list of publishes under way, and that of requests which wait; both of the stream.
 //
-// Invariants: publishes are listed by ascending number, requests by numbers that do not descend. So the oldest of
-// each says whether a request may go on.
+// Invariants: publishes are listed by ascending number, requests by numbers that do not descend. So the
+// oldest of each says whether a request may go on.
 #include "jetstream/order.h"
 
 #include "jetstream/api_call.h"

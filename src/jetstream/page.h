@@ -19,7 +19,8 @@ typedef struct dbk_js_page {
 daybook_status dbk_js_page_init(dbk_js_page *page, dbk_js_call *call, int64_t offset, int64_t limit);
 /// As a callback of a list: 0, or 1 where it has to end because memory is out.
 int dbk_js_page_add(dbk_js_page *page, dbk_slice name);
-/// When all were offered. False: memory was out, or `status` of the list says what failed; the call has failed by it.
+/// When all were offered. False: memory was out, or `status` of the list says what failed; the call has
+/// failed by it.
 bool dbk_js_page_end(dbk_js_page *page, dbk_js_call *call, daybook_status status, const daybook_error *cause);
 /// The answer that tells the names alone.
 void dbk_js_page_answer(const dbk_js_page *page, dbk_js_call *call);

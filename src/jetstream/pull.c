@@ -14,9 +14,10 @@
 // on any more is forgotten when it is met. While a delivery is under way no request expires: what was fetched
 // for it shall not come too late.
 //
-// Whose inbox is gone is looked for where the count matters: by a request that finds no room, and for infos. That is
-// a walk over all, on the loop, and costs others what it takes; so a list longer than SWEPT_ALWAYS_MAX is walked
-// every SWEEP_PAUSE_MS at most, and in between the count is as of then. A refused request costs no walk.
+// Whose inbox is gone is looked for where the count matters: by a request that finds no room, and for infos.
+// That is a walk over all, on the loop, and costs others what it takes; so a list longer than
+// SWEPT_ALWAYS_MAX is walked every SWEEP_PAUSE_MS at most, and in between the count is as of then. A refused
+// request costs no walk.
 //
 // One timer per consumer, set to the earliest time that matters to any request.
 #include "base/bytes.h"
@@ -183,8 +184,8 @@ static bool ends_by_time(dbk_js_consumer *consumer, dbk_js_pull *pull) {
     return false;
 }
 
-// At the end of each delivery: a walk over all that wait is made only where the timer has fired meanwhile. What else
-// changes moves times away, and new requests set the timer themselves.
+// At the end of each delivery: a walk over all that wait is made only where the timer has fired meanwhile.
+// What else changes moves times away, and new requests set the timer themselves.
 void dbk_js_check_pulls(dbk_js_consumer *consumer) {
     if (!consumer->pulls_are_due) return;
     sweep(consumer, ends_by_time);

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Push consumers: delivered while somebody listens on the deliver subject who may have what is delivered: on this very
-// subject, as with nats-server. Whoever has subscribed to `>` to look on would else have messages taken for delivered that
-// the consumer's own listener, which is not there yet, never saw. What is delivered reaches those that look on as well.
+// Push consumers: delivered while somebody listens on the deliver subject who may have what is delivered: on
+// this very subject, as with nats-server. Whoever has subscribed to `>` to look on would else have messages
+// taken for delivered that the consumer's own listener, which is not there yet, never saw. What is delivered
+// reaches those that look on as well.
 //
 // Interest is watched in the trie: with the first listener delivery begins, with the last one it stops, and
 // inactivity begins. Members of a deliver group are told apart by the trie as ever: one of them gets each
-// message. The trie knows subjects only: `has_listeners`. Whether one of them is a connection that may have the subject
-// (not a rule against it, not a stream that captures it) is asked before each fetch and kept in `is_bound`; else
-// messages would be fetched for nobody and be lost, or given up. While there are only such listeners it is asked again
-// every second, since the trie does not tell of a second listener.
+// message. The trie knows subjects only: `has_listeners`. Whether one of them is a connection that may have
+// the subject (not a rule against it, not a stream that captures it) is asked before each fetch and kept in
+// `is_bound`; else messages would be fetched for nobody and be lost, or given up. While there are only such
+// listeners it is asked again every second, since the trie does not tell of a second listener.
 //
 // Flow control, as nats-server has it: the server counts the bytes it sent. When half of a window is out it
 // sends "100 FlowControl Request" behind them, whose reply subject is $JS.FC.<stream>.<consumer>.<id>; the
@@ -144,7 +145,8 @@ static bool is_wanted(const dbk_js_consumer *consumer) {
            dbk_route_is_wanted_exactly(dbk_js_broker_of(consumer), daybook_text(push->subject));
 }
 
-// True: somebody listens now, and nobody did when it was last asked. Begins no delivery: planning one asks, too.
+// True: somebody listens now, and nobody did when it was last asked. Begins no delivery: planning one asks,
+// too.
 static bool look_for_listeners(dbk_js_consumer *consumer) {
     dbk_js_push *push = consumer->push;
     dbk_broker *broker = dbk_js_broker_of(consumer);

@@ -12,8 +12,8 @@ void dbk_js_stop_push(dbk_js_consumer *consumer);
 dbk_js_plan dbk_js_plan_push(dbk_js_consumer *consumer);
 /// To the deliver subject. False: nobody listens there.
 bool dbk_js_give_to_push(dbk_js_consumer *consumer, const dbk_js_outgoing *outgoing);
-/// Does somebody listen now who may have what is delivered? The loop's: it looks, and delivers where somebody is new.
-/// Workers read consumer->is_bound, which says so as of the last look.
+/// Does somebody listen now who may have what is delivered? The loop's: it looks, and delivers where somebody
+/// is new. Workers read consumer->is_bound, which says so as of the last look.
 bool dbk_js_is_push_bound(dbk_js_consumer *consumer);
 /// A service's handler for $JS.FC.<stream>.<consumer>.<…>; the context is a dbk_jetstream.
 void dbk_js_serve_flow(void *context, dbk_client *from, const dbk_message *message);

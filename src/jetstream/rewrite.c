@@ -14,8 +14,8 @@
 // subject that has publishes under way has an entry (dbk_js_last), made with what the store said, which each
 // of them takes over on the loop, where they come in order. Entries are as many as publishes under way.
 //
-// A republished message is an announcement (route.h): streams that capture its subject keep it, services of the
-// server do not see it. What a stream keeps of announcements is not republished in turn, so streams that
+// A republished message is an announcement (route.h): streams that capture its subject keep it, services of
+// the server do not see it. What a stream keeps of announcements is not republished in turn, so streams that
 // republish into each other end there. What the embedding program appends by itself is not republished.
 //
 // Failure: without memory a publish is refused; a republished message that no memory is there for is lost, as

@@ -67,7 +67,8 @@ daybook_status dbk_js_sum(daybook_store *store, dbk_js_sums *sums_out, daybook_e
 
 // ---- Stored -----------------------------------------------------------------------------------------------
 
-// Where streams cannot be listed the last sum stays, with what was taken since, and that took its time as well.
+// Where streams cannot be listed the last sum stays, with what was taken since, and that took its time as
+// well.
 static void recount(dbk_js_usage *usage, int64_t now_ns) {
     daybook_vfs *vfs = usage->broker->vfs;
     dbk_js_sums sums = {0};
@@ -94,7 +95,8 @@ static bool is_full(const dbk_js_usage *usage, dbk_js_storage storage, uint64_t 
     return account_max >= 0 && used + size > (uint64_t)account_max;
 }
 
-// After a removal at once; else when the sum is old or a bound is reached, but RECOUNT_SHARE of the time at most.
+// After a removal at once; else when the sum is old or a bound is reached, but RECOUNT_SHARE of the time at
+// most.
 static bool is_to_be_counted(const dbk_js_usage *usage, int64_t now_ns, dbk_js_storage storage,
                              uint64_t size) {
     dbk_api_error_kind kind;

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// What all streams take together, against `max_mem` and `max_file`: of the server (block jetstream), and of the account
-// (block accounts; clients are told those). As with nats-server, a stream with `max_bytes` has these promised to it when it
-// is made, and what is really stored is looked at with each publish.
+// What all streams take together, against `max_mem` and `max_file`: of the server (block jetstream), and of
+// the account (block accounts; clients are told those). As with nats-server, a stream with `max_bytes` has
+// these promised to it when it is made, and what is really stored is looked at with each publish.
 //
 // Promised: looked up anew each time; streams are made rarely.
-// Stored: adding up streams costs a walk over them, so it is done when the last sum and all that was taken since reach a
-// bound, and each second, as not only publishes write to the store, but a twentieth of the time at most. What is on its way to the
-// disk is missing in a fresh sum: a bound may be passed by that much, 32 MiB.
+// Stored: adding up streams costs a walk over them, so it is done when the last sum and all that was taken
+// since reach a bound, and each second, as not only publishes write to the store, but a twentieth of the time
+// at most. What is on its way to the disk is missing in a fresh sum: a bound may be passed by that much, 32
+// MiB.
 //
-// Threads: dbk_js_usage_take from workers, dbk_js_usage_set_room from the loop; the lock is held while streams are added up.
+// Threads: dbk_js_usage_take from workers, dbk_js_usage_set_room from the loop; the lock is held while
+// streams are added up.
 #ifndef DBK_JETSTREAM_USAGE_H
 #define DBK_JETSTREAM_USAGE_H
 
@@ -61,8 +63,8 @@ bool dbk_js_usage_take(dbk_js_usage *usage, dbk_js_storage storage, uint64_t siz
 /// Something was removed: what is stored is added up with the next publish.
 void dbk_js_usage_forget(dbk_js_usage *usage);
 
-/// May the stream `name`, there already or not, have `bytes_max`? Without a bound (0 or less) it needs some room left.
-/// OK; ELIMIT: `kind_out` is the error; what daybook_stream_list gives.
+/// May the stream `name`, there already or not, have `bytes_max`? Without a bound (0 or less) it needs some
+/// room left. OK; ELIMIT: `kind_out` is the error; what daybook_stream_list gives.
 daybook_status dbk_js_usage_may_reserve(daybook_store *store, const dbk_js_room *server_room,
                                         const dbk_js_room *account_room, dbk_js_storage storage,
                                         daybook_slice name, int64_t bytes_max, dbk_api_error_kind *kind_out);

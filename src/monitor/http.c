@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// See http.h. libmicrohttpd with a few threads, each with an epoll of its own. Never select(): with thousands of
-// clients descriptors are beyond what it can hold.
+// See http.h. libmicrohttpd with a few threads, each with an epoll of its own. Never select(): with thousands
+// of clients descriptors are beyond what it can hold.
 //
 // A request is answered when its headers are there. A GET that brings a body is cut off at the body's first
 // byte.
 //
-// A light page is made by the thread of its connection. Any other is made by a worker, and its connection is suspended
-// meanwhile: so no page, however long it takes, holds up connections of the same thread, and who asks whether the
-// server lives is answered. Once the worker has made it the connection goes on, and on_request, called again, sends it.
+// A light page is made by the thread of its connection. Any other is made by a worker, and its connection is
+// suspended meanwhile: so no page, however long it takes, holds up connections of the same thread, and who
+// asks whether the server lives is answered. Once the worker has made it the connection goes on, and
+// on_request, called again, sends it.
 //
-// Nor do connections: those that wait for their client, to ask or to read, stand in a list by how long they do. Where it
-// grows beyond DBK_HTTP_IDLE_MAX the first is cut, whatever trickles through it. With the pages that may wait these are
-// fewer than there may be connections, so that a new one always finds a place, whoever holds the others.
+// Nor do connections: those that wait for their client, to ask or to read, stand in a list by how long they
+// do. Where it grows beyond DBK_HTTP_IDLE_MAX the first is cut, whatever trickles through it. With the pages
+// that may wait these are fewer than there may be connections, so that a new one always finds a place,
+// whoever holds the others.
 //
-// Stopping: no request is taken any more, the workers make what they have (it is told to be short), and each of their
-// connections goes on before libmicrohttpd ends, which must not find one suspended.
+// Stopping: no request is taken any more, the workers make what they have (it is told to be short), and each
+// of their connections goes on before libmicrohttpd ends, which must not find one suspended.
 //
-// Threads: libmicrohttpd's and the workers'. They inherit the signal mask of whoever starts, which blocks all (server.c).
+// Threads: libmicrohttpd's and the workers'. They inherit the signal mask of whoever starts, which blocks all
+// (server.c).
 #include "monitor/http.h"
 
 #include <errno.h>

@@ -9,11 +9,11 @@
 // http.c does it with libmicrohttpd. Where that library is not installed http_none.c stands in its place, and
 // starting says EUNSUPPORTED.
 //
-// What strangers may cost: DBK_HTTP_CONNECTIONS_MAX connections of DBK_HTTP_CONNECTION_SIZE bytes for what they say,
-// DBK_HTTP_PAGES_MAX calls of `serve` at a time (some others wait for their turn, and hold up nobody), and beside them
-// DBK_HTTP_THREADS for what `is_light` says may not wait for these; DBK_HTTP_IDLE_SECONDS without a byte moving. Who
-// only holds connections keeps nobody out: the longest idle ones are cut for new ones. A request with a body is not
-// read; one that is no GET and no HEAD gets 405.
+// What strangers may cost: DBK_HTTP_CONNECTIONS_MAX connections of DBK_HTTP_CONNECTION_SIZE bytes for what
+// they say, DBK_HTTP_PAGES_MAX calls of `serve` at a time (some others wait for their turn, and hold up
+// nobody), and beside them DBK_HTTP_THREADS for what `is_light` says may not wait for these;
+// DBK_HTTP_IDLE_SECONDS without a byte moving. Who only holds connections keeps nobody out: the longest idle
+// ones are cut for new ones. A request with a body is not read; one that is no GET and no HEAD gets 405.
 #ifndef DBK_MONITOR_HTTP_H
 #define DBK_MONITOR_HTTP_H
 

@@ -7,8 +7,8 @@
 // A stream or consumer looks as in JetStream's own answers: its handler is asked as a client would, and the
 // answer taken apart. Streams that begin with '$' are the store's own.
 //
-// Bounds: DETAILS_MAX streams and consumers, DETAILS_SIZE_MAX bytes of what is told of them; what is beyond is
-// left out. A page gives up when the server ends.
+// Bounds: DETAILS_MAX streams and consumers, DETAILS_SIZE_MAX bytes of what is told of them; what is beyond
+// is left out. A page gives up when the server ends.
 #include <string.h>
 
 #include "jetstream/describe.h"

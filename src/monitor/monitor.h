@@ -22,9 +22,9 @@
 
 typedef struct dbk_monitor dbk_monitor;
 
-/// Where options->http has a port: listens, and is told by the broker of connections that end. Else, and where this
-/// build has no HTTP (a warning then), NULL. Before the loop's thread begins. JetStream and store are borrowed; both
-/// NULL: there is no JetStream.
+/// Where options->http has a port: listens, and is told by the broker of connections that end. Else, and
+/// where this build has no HTTP (a warning then), NULL. Before the loop's thread begins. JetStream and store
+/// are borrowed; both NULL: there is no JetStream.
 /// @return as dbk_http_start, but for EUNSUPPORTED without https; ENOTFOUND, EPERMISSION: https, of its files
 daybook_status dbk_monitor_start(dbk_broker *broker, dbk_jetstream *jetstream, daybook_store *store,
                                  dbk_monitor **monitor_out, daybook_error *error);

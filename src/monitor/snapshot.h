@@ -10,8 +10,9 @@
 // meanwhile may be in it or not, those that came after it was begun are not. Where it stands in the list of
 // connections is kept up by who takes one out of that (dbk_monitor_note_left).
 //
-// Bounds: DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX subscriptions in one snapshot, and of connections and subscriptions
-// DBK_MONITOR_SNAPSHOT_TEXT_MAX bytes of text, which clients choose; what is beyond is left out.
+// Bounds: DBK_MONITOR_SNAPSHOT_SUBSCRIPTIONS_MAX subscriptions in one snapshot, and of connections and
+// subscriptions DBK_MONITOR_SNAPSHOT_TEXT_MAX bytes of text, which clients choose; what is beyond is left
+// out.
 //
 // Threads: a snapshot belongs to the asker until it is posted, to the loop while it is taken, to the asker
 // afterwards.

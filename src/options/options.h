@@ -212,9 +212,9 @@ void dbk_options_free(dbk_options *options);
 /// Everything: defaults, then the file given->config_file where there is one, config_text, overrides, and
 /// what `given` says itself, each laid over the ones before; then the checks that need all of it. `given` may
 /// be NULL, and `source`, through which files and the environment are read.
-/// @return DAYBOOK_OK; EINVALID: a key or value nobody knows, out of range or against another one; EUNSUPPORTED:
-///         asks for what this server does not do; ENOTFOUND, EPERMISSION, EIO: of the files; ELIMIT, ENOMEM.
-///         The message begins with the place: "nats.conf:3:7: ", "--port: "
+/// @return DAYBOOK_OK; EINVALID: a key or value nobody knows, out of range or against another one;
+///         EUNSUPPORTED: asks for what this server does not do; ENOTFOUND, EPERMISSION, EIO: of the files;
+///         ELIMIT, ENOMEM. The message begins with the place: "nats.conf:3:7: ", "--port: "
 daybook_status dbk_options_load(const struct daybook_server_options *given, const dbk_config_source *source,
                                 const daybook_allocator *allocator, dbk_options **options_out,
                                 daybook_error *error);

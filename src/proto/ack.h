@@ -4,8 +4,8 @@
 //
 // Format (NATS ADR-15), numbers in decimal:
 //
-//     $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time, ns>.<pending>              v1
-//     $JS.ACK.<domain or _>.<account hash>.<stream>.<consumer>.…the same five….[<anything>…]                 v2
+//     v1    $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time, ns>.<pending>
+//     v2    $JS.ACK.<domain or _>.<account hash>.<stream>.<consumer>.…the same five….[<anything>…]
 //
 // Both are read; which is written is the prefix's matter, and which is taken is the caller's: domain and hash
 // of v2 must be compared, or v2 be refused, where rights are by v1's prefix. v1 has nine tokens, v2 eleven or

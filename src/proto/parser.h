@@ -78,8 +78,7 @@ typedef enum dbk_proto_result {
 typedef struct dbk_proto_limits {
     size_t line_size_max; // of what follows the verb and a blank, without the line's end
     size_t payload_size_max;
-    bool
-        connect_only; // until it is known who is there: nothing but CONNECT is taken (nor kept, nor waited for)
+    bool connect_only; // until it is known who is there: nothing else is taken (nor kept, nor waited for)
 } dbk_proto_limits;
 
 /// Zeroed but for the limits, which may change between operations, except while dbk_proto_next wants more.

@@ -10,8 +10,8 @@
 /// The process id, in decimal and a line end. What dbk_fail_system gives.
 daybook_status dbk_pid_file_write(daybook_vfs *vfs, const char *path, daybook_error *error);
 
-/// `directory`/<program>_<pid>.ports: where it listens, as JSON. Whoever waits for the file finds it whole. `monitor_url` may be
-/// NULL. `path_out`, freed by the caller, gets its name.
+/// `directory`/<program>_<pid>.ports: where it listens, as JSON. Whoever waits for the file finds it whole.
+/// `monitor_url` may be NULL. `path_out`, freed by the caller, gets its name.
 daybook_status dbk_ports_file_write(daybook_vfs *vfs, const daybook_allocator *allocator,
                                     const char *directory, const char *program, const char *url,
                                     const char *monitor_url, char **path_out, daybook_error *error);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The public functions, and the making of a server from its parts.
 //
-// A server is made in the caller's thread, part by part, each noted in `made`, so that a failure anywhere takes down what
-// exists and nothing else; the loop's thread begins when all else stands. What must not fail later (ports file, pid file)
-// is done before.
+// A server is made in the caller's thread, part by part, each noted in `made`, so that a failure anywhere
+// takes down what exists and nothing else; the loop's thread begins when all else stands. What must not fail
+// later (ports file, pid file) is done before.
 //
-// Threads: public functions from any. They wish (atomic bits), wake the loop, and wait on `changed` where they need an answer.
+// Threads: public functions from any. They wish (atomic bits), wake the loop, and wait on `changed` where
+// they need an answer.
 #include "server/server.h"
 
 #include <errno.h>
@@ -88,7 +89,8 @@ static daybook_status keep_given(const daybook_allocator *allocator, const daybo
     return DAYBOOK_OK;
 }
 
-/// The options with all fields there, defaults for what a caller of an older version does not know. False: misuse.
+/// The options with all fields there, defaults for what a caller of an older version does not know. False:
+/// misuse.
 static bool complete(const daybook_server_options *options, daybook_server_options *whole_out) {
     daybook_server_options_init(whole_out);
     if (options != NULL) {
@@ -137,8 +139,8 @@ static void log_of_store(void *context, int level, daybook_slice message) {
     dbk_log_write(server->broker.log, level, "%.*s", (int)message.size, (const char *)message.data);
 }
 
-/// Where an own store lies: what the caller named is the store itself; what a configuration names is a folder for several
-/// things, as with NATS.
+/// Where an own store lies: what the caller named is the store itself; what a configuration names is a folder
+/// for several things, as with NATS.
 static daybook_status find_store_path(dbk_server *server, const daybook_server_options *given,
                                       daybook_error *error) {
     dbk_broker *broker = &server->broker;
@@ -316,8 +318,8 @@ static void destroy(dbk_server *server) {
     dbk_free(allocator, server);
 }
 
-/// Threads made meanwhile take no signals: those are the embedder's. A write to a connection that is gone would otherwise
-/// end the process with SIGPIPE; blocked, it is an error like others.
+/// Threads made meanwhile take no signals: those are the embedder's. A write to a connection that is gone
+/// would otherwise end the process with SIGPIPE; blocked, it is an error like others.
 static void block_signals(sigset_t *before_out) {
     sigset_t all;
     (void)sigfillset(&all);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A server: a broker, JetStream on a store, a monitor, and the thread they live in.
 //
-// Threads: the loop's is that of its broker (broker/broker.h). Callers of the public functions leave a wish (`wishes`) and
-// wake the loop.
+// Threads: the loop's is that of its broker (broker/broker.h). Callers of the public functions leave a wish
+// (`wishes`) and wake the loop.
 #ifndef DBK_SERVER_SERVER_H
 #define DBK_SERVER_SERVER_H
 

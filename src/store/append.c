@@ -113,8 +113,9 @@ static void trim_streams(dbk_append *append) {
     }
 }
 
-// Enforce the limits the events may have broken. All subjects first: a stream is not to lose an old event in favour of
-// one that its own subject does not keep. What fails here is made good by the next append, or by maintenance.
+// Enforce the limits the events may have broken. All subjects first: a stream is not to lose an old event in
+// favour of one that its own subject does not keep. What fails here is made good by the next append, or by
+// maintenance.
 static void trim(dbk_append *append) {
     if (append->duplicate) return;
     trim_subjects(append);

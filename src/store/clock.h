@@ -28,8 +28,8 @@ void dbk_clock_begin(dbk_store_clock *clock, daybook_vfs *vfs);
 void dbk_clock_deinit(dbk_store_clock *clock);
 /// The time for limits by age and windows. Any thread, no other lock needed or taken.
 int64_t dbk_clock_expiry_ns(struct daybook_store *store);
-/// Older than the stream's max_age or its own time to live: gone for reads, also where no writer has removed it yet.
-/// Looks at no clock where nothing ages.
+/// Older than the stream's max_age or its own time to live: gone for reads, also where no writer has removed
+/// it yet. Looks at no clock where nothing ages.
 bool dbk_clock_has_expired(struct daybook_store *store, const struct dbk_stream *stream,
                            const struct dbk_event *event);
 /// The same at a time that was looked up before; at 0 nothing has expired.

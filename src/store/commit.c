@@ -18,9 +18,10 @@
 //
 // Submitted operations belong to the commit thread, which exists once it has been needed: it leads when a
 // submitted operation is at the head, or where many wait, because handing the lead from one of many runnable
-// threads to the next leaves the device idle; and it calls completions. Who submits several at once may lead the
-// group of these itself, where nobody leads, and then calls the completions there are, where nobody does: no other
-// thread has to wake up. One thread at a time calls completions, so they come in the order of commit.
+// threads to the next leaves the device idle; and it calls completions. Who submits several at once may lead
+// the group of these itself, where nobody leads, and then calls the completions there are, where nobody does:
+// no other thread has to wake up. One thread at a time calls completions, so they come in the order of
+// commit.
 //
 // Urgent operations (rotation, deferred groups, the witness) go to the head: maintenance waits for them, and
 // who waits for room waits for maintenance. A leader that finds no room lets them go first, and appends leave
@@ -602,9 +603,9 @@ static void see_to_completions(struct dbk_commit *commit) {
     if (commit->finished_head != NULL && !commit->is_completing) pthread_cond_signal(&commit->thread_wake);
 }
 
-// Give the submitted operations among those served to whoever calls completions, in order of commit, and return the
-// others. queue_lock is held, and still is when the lead is passed on: so completions keep that order, and
-// the thread cannot end before.
+// Give the submitted operations among those served to whoever calls completions, in order of commit, and
+// return the others. queue_lock is held, and still is when the lead is passed on: so completions keep that
+// order, and the thread cannot end before.
 static dbk_operation *finish_submitted(struct dbk_commit *commit, dbk_operation *served) {
     dbk_operation *others = NULL;
     dbk_operation **end = &others;
@@ -671,8 +672,8 @@ static void pass_and_release(daybook_store *store, dbk_operation *served, const 
     release(store, served, own);
 }
 
-// The same for one who submitted, leads a group of it, and calls completions then. queue_lock is held before and
-// after, not meanwhile.
+// The same for one who submitted, leads a group of it, and calls completions then. queue_lock is held before
+// and after, not meanwhile.
 static void lead_submitted(daybook_store *store) {
     struct dbk_commit *commit = store->commit;
     pthread_mutex_unlock(&commit->queue_lock);

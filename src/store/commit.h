@@ -134,9 +134,9 @@ typedef struct dbk_operation {
 
 /// Queue, wait (leading where nobody does), and give the operation's status.
 daybook_status dbk_commit_run(daybook_store *store, dbk_operation *operation);
-/// Queue a list of appends for the commit thread; `completed` of each will be called. Blocks while too much is queued,
-/// unless the first never waits. With `may_lead`, where nobody leads the caller leads one group, and calls the completions
-/// that are due before this returns. Where it fails none is queued.
+/// Queue a list of appends for the commit thread; `completed` of each will be called. Blocks while too much
+/// is queued, unless the first never waits. With `may_lead`, where nobody leads the caller leads one group,
+/// and calls the completions that are due before this returns. Where it fails none is queued.
 daybook_status dbk_commit_submit(daybook_store *store, dbk_operation *first, bool may_lead,
                                  daybook_error *error);
 /// Counts applied removals; an append resolved under another value is resolved again.
@@ -145,9 +145,11 @@ uint64_t dbk_commit_removal_generation(daybook_store *store);
 /// Its limits per subject are enforced, or owed, or it failed: no crash need have them looked at again.
 void dbk_commit_trimmed(daybook_store *store, dbk_append *append);
 /// Limits of events at or behind this position could not be enforced: dbk_commit_trim_owed tries again, and
-/// until it got through manifests say so. What the device does not give is left alone for a minute, and told of.
+/// until it got through manifests say so. What the device does not give is left alone for a minute, and told
+/// of.
 void dbk_commit_owe_trim(daybook_store *store, uint64_t position_from);
-/// The same with a warning that says why; none where something is owed already, of which the background work tells.
+/// The same with a warning that says why; none where something is owed already, of which the background work
+/// tells.
 void dbk_commit_owe_failed_trim(daybook_store *store, uint64_t position_from, const daybook_error *cause);
 /// The same for events up to `position_last` that are not durable yet.
 void dbk_commit_owe_trim_until(daybook_store *store, uint64_t position_from, uint64_t position_last);
@@ -155,20 +157,20 @@ daybook_status dbk_commit_trim_owed(daybook_store *store, daybook_error *error);
 /// dbk_commit_trim_from of a store that is closing: also what was trimmed but did not reach the journal.
 uint64_t dbk_commit_closed_trim_from(daybook_store *store);
 
-/// daybook_append of a batch whose last `rider_count` events ride along: they are written where the others are, and
-/// are left out where the others are stored already. (append.c)
+/// daybook_append of a batch whose last `rider_count` events ride along: they are written where the others
+/// are, and are left out where the others are stored already. (append.c)
 daybook_status dbk_append_with_riders(daybook_store *store, const daybook_event *events, size_t count,
                                       size_t rider_count, const daybook_append_options *options,
                                       daybook_receipt *receipts, daybook_error *error);
 
-/// daybook_append_submit that does not wait while too much is queued: for what is small, of which there is little, and
-/// whose caller was promised not to wait. (append.c)
+/// daybook_append_submit that does not wait while too much is queued: for what is small, of which there is
+/// little, and whose caller was promised not to wait. (append.c)
 daybook_status dbk_append_submit_at_once(daybook_store *store, const daybook_event *events, size_t count,
                                          const daybook_append_options *options, daybook_append_done done,
                                          void *context, daybook_error *error);
 
-/// The same for the marker of a subject whose last event expired (expiry.c): whatever limits of size and number its
-/// stream has; the header Nats-Rollup rolls up nothing. (append.c)
+/// The same for the marker of a subject whose last event expired (expiry.c): whatever limits of size and
+/// number its stream has; the header Nats-Rollup rolls up nothing. (append.c)
 daybook_status dbk_append_submit_marker(daybook_store *store, const daybook_event *event,
                                         const daybook_append_options *options, daybook_append_done done,
                                         void *context, daybook_error *error);

@@ -793,7 +793,8 @@ static daybook_status check_reset(const dbk_consumer *consumer, uint64_t *seq, d
         consumer->name, (unsigned long long)*seq, (unsigned long long)last);
 }
 
-// An append that acknowledges is waited for, and so is a save under way: neither would know of it. The lock is held.
+// An append that acknowledges is waited for, and so is a save under way: neither would know of it. The lock
+// is held.
 static daybook_status reset_delivery(dbk_consumer *consumer, uint64_t *seq, uint64_t *number_out,
                                      daybook_error *error) {
     consumer->reset_waits = true;

@@ -287,7 +287,8 @@ daybook_status dbk_consumer_read_one(dbk_consumer *consumer, uint64_t seq, daybo
                                      daybook_recorded_event *event_out, daybook_error *error);
 /// Where a new consumer begins.
 daybook_status dbk_consumer_find_start(dbk_consumer *consumer, daybook_error *error);
-/// The oldest seq the stream still has, which a purge in part leaves behind its marks; one more than the last: none.
+/// The oldest seq the stream still has, which a purge in part leaves behind its marks; one more than the
+/// last: none.
 daybook_status dbk_consumer_find_stored(dbk_consumer *consumer, uint64_t *seq_out, daybook_error *error);
 /// The cursor is of another configuration now. fetch_lock is held.
 void dbk_consumer_close_cursor(dbk_consumer *consumer);

@@ -103,8 +103,8 @@ daybook_status daybook_consumer_ack(daybook_consumer *consumer, uint64_t seq, un
     return status;
 }
 
-// The lock is held. ENOTFOUND: the consumer was removed; ENOMEM; nothing changed then. Else the waiter is told
-// what became of the answer. *advisory becomes NULL where it is taken.
+// The lock is held. ENOTFOUND: the consumer was removed; ENOMEM; nothing changed then. Else the waiter is
+// told what became of the answer. *advisory becomes NULL where it is taken.
 static daybook_status settle_for(dbk_consumer *consumer, answer_kind kind, dbk_ack_waiter *waiter,
                                  dbk_advisory **advisory, bool *wakes_out) {
     if (atomic_load(&consumer->removed)) return DAYBOOK_ENOTFOUND;
@@ -375,8 +375,8 @@ static daybook_status append_all(const claims *said, const daybook_event *events
     return status;
 }
 
-// All events were stored before, by whoever: what is left is the acknowledgements. Those of a consumer are saved
-// together: one sync, and all of them or none.
+// All events were stored before, by whoever: what is left is the acknowledgements. Those of a consumer are
+// saved together: one sync, and all of them or none.
 static daybook_status confirm_all(const claims *said, daybook_error *error) {
     for (size_t i = 0; i < said->count; i++) {
         daybook_status status =

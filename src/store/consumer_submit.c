@@ -8,8 +8,8 @@
 // way, and all that come while it runs share the next; those of several consumers meet in one group of the
 // commit.
 //
-// A save that is submitted does not wait while too much is queued, as a submitted append does: who acknowledges was
-// promised not to wait, and it is one for each consumer at most.
+// A save that is submitted does not wait while too much is queued, as a submitted append does: who
+// acknowledges was promised not to wait, and it is one for each consumer at most.
 //
 // Who may begin what: a save that is an append of changes is submitted by anybody, the commit thread among
 // them. A checkpoint, and the removal of what is settled, may wait for a commit; the keeper does them.

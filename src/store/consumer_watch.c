@@ -34,9 +34,9 @@ void dbk_consumer_end_watch(daybook_consumer *consumer) {
     if (watch != NULL) dbk_watch_end(&registry_of(consumer)->watches, watch);
 }
 
-// The consumer's lock is held, by which the filters stay as they are. Not change_lock: who watches must not wait
-// for one that is added meanwhile, which reads and syncs. Another configuration takes its filters along behind
-// this lock, to the owner of any watch there is by then.
+// The consumer's lock is held, by which the filters stay as they are. Not change_lock: who watches must not
+// wait for one that is added meanwhile, which reads and syncs. Another configuration takes its filters along
+// behind this lock, to the owner of any watch there is by then.
 static dbk_watch *new_watch(daybook_consumer *consumer, void (*callback)(void *context), void *context) {
     dbk_consumer *of = consumer->consumer;
     dbk_watches *watches = &registry_of(consumer)->watches;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Names of headers are compared as they are written: publishers of these are nats-server's clients and this project,
-// which write them alike.
+// Names of headers are compared as they are written: publishers of these are nats-server's clients and this
+// project, which write them alike.
 #include "store/conventions.h"
 
 #include "base/time.h"

@@ -4,18 +4,18 @@
 // Without filters, and without removed events but the oldest, the stream's own numbers say it. Else each
 // segment is asked for its terms: the stream's where there is no filter, the subject's for a filter without
 // wildcards, the aggregate's for all its events ("orders.7.>"), else each subject the dictionary lists that
-// matches. A term's entry says how many events have it; where only a part of the segment counts (the first that
-// is in question), or events of it were removed, its posting list is counted: by groups of numbers, or number by number against the removed ones. What
-// memory tables hold is looked at event by event, as far as their index says it may match, or along the
-// subject's or aggregate's chain.
+// matches. A term's entry says how many events have it; where only a part of the segment counts (the first
+// that is in question), or events of it were removed, its posting list is counted: by groups of numbers, or
+// number by number against the removed ones. What memory tables hold is looked at event by event, as far as
+// their index says it may match, or along the subject's or aggregate's chain.
 //
-// Cost: one look-up for each segment and filter of a subject or an aggregate, mostly answered by the segments'
-// filters, all at once (sieve.c); with other wildcards a walk through the subjects below the filter's literal
-// tokens in each segment. Where events of a segment were removed, a step for each event that matches or for each
-// that was removed, whichever is less.
+// Cost: one look-up for each segment and filter of a subject or an aggregate, mostly answered by the
+// segments' filters, all at once (sieve.c); with other wildcards a walk through the subjects below the
+// filter's literal tokens in each segment. Where events of a segment were removed, a step for each event that
+// matches or for each that was removed, whichever is less.
 //
-// What has expired and was not removed yet is counted here, and left out by daybook_stream_count: where events expire by age
-// alone it lies before all others.
+// What has expired and was not removed yet is counted here, and left out by daybook_stream_count: where
+// events expire by age alone it lies before all others.
 //
 // Failure: where a part of the index cannot be read, the events of that segment are counted by reading them.
 #include "base/assert.h"
@@ -127,7 +127,8 @@ static bool have_terms(const counting *of) {
     return of->filter_count > 0;
 }
 
-// Of at most DBK_SIEVE_MAX segments from `first` on, those that may have some: bit i is for segment first + i.
+// Of at most DBK_SIEVE_MAX segments from `first` on, those that may have some: bit i is for segment first +
+// i.
 static uint64_t worth_asking(const counting *of, const dbk_view *view, size_t first) {
     size_t count = view->segment_count - first;
     if (count > DBK_SIEVE_MAX) count = DBK_SIEVE_MAX;
@@ -373,8 +374,8 @@ daybook_status dbk_count_matching(daybook_store *store, dbk_stream *stream, cons
 
 // ---- For users --------------------------------------------------------------------------------------------
 
-// As recorded times never descend, what has aged lies before the rest. `*seq_out` is the first that has not, from there on;
-// UINT64_MAX: all have.
+// As recorded times never descend, what has aged lies before the rest. `*seq_out` is the first that has not,
+// from there on; UINT64_MAX: all have.
 static daybook_status pass_aged(daybook_store *store, dbk_stream *stream, uint64_t *seq_out,
                                 daybook_error *error) {
     int64_t max_age_ns = dbk_stream_max_age_ns(stream);

@@ -38,19 +38,19 @@ typedef struct dbk_directory {
     char foreign_name[64];   // one of them, for messages
 } dbk_directory;
 
-/// How often who does not hold the lock looks for a manifest, where there must be one. While a manifest takes the
-/// place of another, a listing may miss both.
+/// How often who does not hold the lock looks for a manifest, where there must be one. While a manifest takes
+/// the place of another, a listing may miss both.
 enum { DBK_MANIFEST_LOOKS_MAX = 8 };
 
-/// OK with `exists` false where there is none; EINVALID where `path` is not a directory. Where there are files of a
-/// store and no manifest it looks again.
+/// OK with `exists` false where there is none; EINVALID where `path` is not a directory. Where there are
+/// files of a store and no manifest it looks again.
 daybook_status dbk_directory_inspect(daybook_vfs *vfs, const char *path, dbk_directory *directory_out,
                                      daybook_error *error);
 /// Remove unfinished files of ours. Only under the lock.
 void dbk_directory_remove_temporary(daybook_vfs *vfs, const char *path);
 
-/// Make the name of `path` in its parent directory durable: without it everything in `path` may be lost with it.
-/// Where the parent may not be read, somebody else made the name; OK, unless `is_made_now`.
+/// Make the name of `path` in its parent directory durable: without it everything in `path` may be lost with
+/// it. Where the parent may not be read, somebody else made the name; OK, unless `is_made_now`.
 daybook_status dbk_directory_sync_name(daybook_vfs *vfs, const char *path, bool is_made_now,
                                        daybook_error *error);
 

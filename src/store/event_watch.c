@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Being told of new events of a stream without a consumer: a watch of its own (watch.h), with its own filters.
+// Being told of new events of a stream without a consumer: a watch of its own (watch.h), with its own
+// filters.
 //
-// It lies in the registry of consumers, which is made where nobody asked for one yet, as that is what a commit
-// looks at. A stream lives as long as its store, so a watch on one that was removed does no harm: it stays silent.
-// Threads: any; a handle is one thread's at a time.
+// It lies in the registry of consumers, which is made where nobody asked for one yet, as that is what a
+// commit looks at. A stream lives as long as its store, so a watch on one that was removed does no harm: it
+// stays silent. Threads: any; a handle is one thread's at a time.
 #include "daybook/subject.h"
 #include "store/consumer.h"
 

@@ -1,36 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times to live: events that expire one by one, and the markers that take their place.
 //
-// Hidden: an event is gone for reads, lists and conditions from the moment it is due, whether it was removed or not,
-// in every process: whoever looks at the event asks the clock (clock.c). What an index would say without the event is
-// asked of the event where something of the source may be due (dbk_expiry_may_be_due).
+// Hidden: an event is gone for reads, lists and conditions from the moment it is due, whether it was removed
+// or not, in every process: whoever looks at the event asks the clock (clock.c). What an index would say
+// without the event is asked of the event where something of the source may be due (dbk_expiry_may_be_due).
 //
-// Found: a segment has a term for each second and stream in which events of it end (DBK_TERM_EXPIRY), ascending by
-// second, so that what is due is a walk from the lowest on. Each source remembers the lowest second it still has
-// (`next_second`): derived, worked out by one look-up when first asked for, raised when all before it is removed. Memory
-// tables keep a heap of theirs, caught up from their events when somebody looks: an append pays nothing for it.
-// A store none of whose streams allows times to live is never looked at.
+// Found: a segment has a term for each second and stream in which events of it end (DBK_TERM_EXPIRY),
+// ascending by second, so that what is due is a walk from the lowest on. Each source remembers the lowest
+// second it still has (`next_second`): derived, worked out by one look-up when first asked for, raised when
+// all before it is removed. Memory tables keep a heap of theirs, caught up from their events when somebody
+// looks: an append pays nothing for it. A store none of whose streams allows times to live is never looked
+// at.
 //
-// Removed: in rounds, once a second and when something of memory tables, or by age, is due before (not more often than
-// all ROUNDS_APART_NS), as limits are (removal.c): in steps of STEP_DUE, at most STEPS_MAX of them or ROUND_NS a round, each under
-// the stream's trim_lock. Nothing of it need be durable: what comes back with a crash is due still. A stream that
-// allows times to live ages here, too, event by event, as some may never go; the stream's mark rises with it as long
-// as none has stayed.
+// Removed: in rounds, once a second and when something of memory tables, or by age, is due before (not more
+// often than all ROUNDS_APART_NS), as limits are (removal.c): in steps of STEP_DUE, at most STEPS_MAX of them
+// or ROUND_NS a round, each under the stream's trim_lock. Nothing of it need be durable: what comes back with
+// a crash is due still. A stream that allows times to live ages here, too, event by event, as some may never
+// go; the stream's mark rises with it as long as none has stayed.
 //
 // An append to a stream that is full and discards new ones does some of it itself: STEPS_SOME steps.
 //
-// Markers: where the last event of a subject expires, a stream may want a marker. It is submitted under the condition
-// that the subject has no live event, and the expired one stays until it is not the newest of its subject any more.
-// So the next round removes it, or submits the marker again: nothing is remembered between the two, a crash at
-// any point leaves what the next round takes up, and no marker is made twice. A marker leaves none, nor does a purge
-// of a key-value bucket.
+// Markers: where the last event of a subject expires, a stream may want a marker. It is submitted under the
+// condition that the subject has no live event, and the expired one stays until it is not the newest of its
+// subject any more. So the next round removes it, or submits the marker again: nothing is remembered between
+// the two, a crash at any point leaves what the next round takes up, and no marker is made twice. A marker
+// leaves none, nor does a purge of a key-value bucket.
 //
-// One that is stored asks for the next round, ROUNDS_APART_NS from then; where one is refused (the disk is full) none
-// are submitted for a second.
+// One that is stored asks for the next round, ROUNDS_APART_NS from then; where one is refused (the disk is
+// full) none are submitted for a second.
 //
-// Threads: rounds are one at a time (store->expiry_lock). Failure: what could not be removed is tried again in the next
-// round; what cannot be read (damage, or the device fails), after a minute: it is hidden meanwhile, and counted, and holds up
-// neither other sources nor other background work.
+// Threads: rounds are one at a time (store->expiry_lock). Failure: what could not be removed is tried again
+// in the next round; what cannot be read (damage, or the device fails), after a minute: it is hidden
+// meanwhile, and counted, and holds up neither other sources nor other background work.
 #include "store/expiry.h"
 
 #include <stdio.h>
@@ -325,7 +326,8 @@ static bool is_settled(daybook_status status) {
            status == DAYBOOK_ENOSTREAM || status == DAYBOOK_ECLOSED;
 }
 
-// From the commit thread. Whatever became of it the next round sees; where it was refused, one of the next second.
+// From the commit thread. Whatever became of it the next round sees; where it was refused, one of the next
+// second.
 static void marked(void *context, daybook_status status, const daybook_receipt *receipts, size_t count,
                    const daybook_error *error) {
     (void)receipts;

@@ -16,19 +16,19 @@ typedef struct dbk_due {
     bool is_done; // removed, or there is nothing to remove
 } dbk_due;
 
-/// May an event of the source have outlived its own time to live and not be removed yet? A segment is asked by index;
-/// of a memory table the answer is yes: its events are looked at at little cost.
+/// May an event of the source have outlived its own time to live and not be removed yet? A segment is asked
+/// by index; of a memory table the answer is yes: its events are looked at at little cost.
 bool dbk_expiry_may_be_due(dbk_source *source, int64_t now_ns);
 
-/// May some event of the stream in this segment, at or before `last`, have expired and not be removed yet, so that the
-/// index does not decide? With `by_age` by max_age, too: who writes may leave that to the removal. Ask before what is
-/// removed: a removal in between is then seen there.
+/// May some event of the stream in this segment, at or before `last`, have expired and not be removed yet, so
+/// that the index does not decide? With `by_age` by max_age, too: who writes may leave that to the removal.
+/// Ask before what is removed: a removal in between is then seen there.
 bool dbk_expiry_may_hide(dbk_source *source, const struct dbk_stream *stream, uint64_t last, bool by_age,
                          int64_t now_ns);
 
-/// Remove some of what has expired in streams that allow times to live, and say in store->next_expiry_ns when there is
-/// more. Leaves markers where streams want them, unless not `may_mark`: then what needs one stays. Does nothing where
-/// somebody else is at it. Bounded; never waits for the commit thread nor for room.
+/// Remove some of what has expired in streams that allow times to live, and say in store->next_expiry_ns when
+/// there is more. Leaves markers where streams want them, unless not `may_mark`: then what needs one stays.
+/// Does nothing where somebody else is at it. Bounded; never waits for the commit thread nor for room.
 daybook_status dbk_store_expire(struct daybook_store *store, bool may_mark, daybook_error *error);
 
 /// The same for who waits for it: a few steps, and no markers, so that what needs one stays.

@@ -4,9 +4,9 @@
 // in byte order; a term's counts are added up over its sources. Where events were removed, or a segment holds
 // streams that do not count, a term's postings are walked.
 //
-// How many subjects a stream has is asked again and again (num_subjects of JetStream), so it is remembered. While nothing of
-// the stream was removed the number can only grow, by events whose subject no earlier one has: those are asked for, where that is
-// less work than walking all subjects anew.
+// How many subjects a stream has is asked again and again (num_subjects of JetStream), so it is remembered.
+// While nothing of the stream was removed the number can only grow, by events whose subject no earlier one
+// has: those are asked for, where that is less work than walking all subjects anew.
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -106,8 +106,8 @@ static daybook_status open_input(listing *list, dbk_source *source, term_stream 
 
 // ---- Counting ---------------------------------------------------------------------------------------------
 
-// What a reader hides by max_age before a writer has removed it; a writer's maintenance does so every second. What
-// outlived its own time to live is hidden by both.
+// What a reader hides by max_age before a writer has removed it; a writer's maintenance does so every second.
+// What outlived its own time to live is hidden by both.
 static bool is_expired(const listing *list, const dbk_stream *stream, const dbk_event *event) {
     return (list->store->read_only || event->ttl_s > 0) && dbk_clock_has_expired(list->store, stream, event);
 }
@@ -362,8 +362,8 @@ typedef struct moment {
     uint64_t seq, position, missing;
 } moment;
 
-// What the stream's numbers say at one moment. What is not there of it is counted by `missing`, so that two moments with the same
-// number have no removal between them.
+// What the stream's numbers say at one moment. What is not there of it is counted by `missing`, so that two
+// moments with the same number have no removal between them.
 static moment moment_of(daybook_store *store, const dbk_stream *stream) {
     pthread_mutex_lock(&store->state_lock);
     pthread_mutex_lock(&store->removal_lock);

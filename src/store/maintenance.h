@@ -125,8 +125,8 @@ daybook_status dbk_tail_write(const dbk_tail *tail, const dbk_segment_config *co
 /// One merge or rewrite where one is due; END when none is. With `removed_only` only the rewrite of a segment
 /// more than half of whose events are removed. merge_lock is taken inside.
 daybook_status dbk_merge_once(daybook_store *store, bool removed_only, daybook_error *error);
-/// Rewrite the segments that hold removed events at or behind position_first or have dropped some of `dropped`
-/// (NULL: none), and those that share a dictionary made of them; merge_lock is held by the caller.
+/// Rewrite the segments that hold removed events at or behind position_first or have dropped some of
+/// `dropped` (NULL: none), and those that share a dictionary made of them; merge_lock is held by the caller.
 daybook_status dbk_merge_erase(daybook_store *store, uint64_t position_first, const dbk_dropped *dropped,
                                daybook_error *error);
 

@@ -631,7 +631,8 @@ static daybook_status read_newest(dbk_manifest_file *file, dbk_manifest_place *p
     return status;
 }
 
-// A writer beside us may put a new file in the place of one before we list, or have listed, or have opened it.
+// A writer beside us may put a new file in the place of one before we list, or have listed, or have opened
+// it.
 daybook_status dbk_manifest_file_read(dbk_manifest_file *file, dbk_manifest_place *place, bool writer,
                                       dbk_buf *content, daybook_error *error) {
     daybook_status status = DAYBOOK_ENOTFOUND;

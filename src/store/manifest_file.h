@@ -25,7 +25,7 @@ typedef struct dbk_manifest_place {
 typedef enum dbk_manifest_copy_kind {
     DBK_MANIFEST_COPY_SOUND = 0,
     DBK_MANIFEST_COPY_UNNEEDED,   // the second one of format 1, which had none
-    DBK_MANIFEST_COPY_UNFINISHED, // as a crash may leave it: the last edit or the copy itself is not there yet
+    DBK_MANIFEST_COPY_UNFINISHED, // as a crash may leave it: the last edit or the copy itself is missing
     DBK_MANIFEST_COPY_MISSING,    // there is no such file, and there was one. From here on: damage
     DBK_MANIFEST_COPY_BEHIND,     // ends earlier than the other
     DBK_MANIFEST_COPY_DAMAGED,

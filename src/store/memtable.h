@@ -91,8 +91,8 @@ daybook_status dbk_memtable_postings(dbk_memtable *memtable, dbk_slice term, uin
                                      uint64_t *positions_out, size_t capacity, size_t *count_out);
 /// Number of events with the term up to position `last`: an upper bound for planning.
 daybook_status dbk_memtable_count(dbk_memtable *memtable, dbk_slice term, uint64_t *count_out);
-/// Is a stretch of `span` events better asked of the term index than looked through? True where the index lacks little, and
-/// where looking through has cost by now what bringing it up to date would.
+/// Is a stretch of `span` events better asked of the term index than looked through? True where the index
+/// lacks little, and where looking through has cost by now what bringing it up to date would.
 bool dbk_memtable_index_pays(dbk_memtable *memtable, uint64_t span);
 /// Visit each distinct term beginning with `prefix`, in no order. Borrowed during the visit.
 daybook_status dbk_memtable_visit_terms(dbk_memtable *memtable, dbk_slice prefix,

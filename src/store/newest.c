@@ -7,8 +7,8 @@
 // Otherwise candidates are read from the newest on until one matches. No candidate, no read. Only segments
 // that pass the sieve are asked at all.
 // What its stream's max_age hides from reads does not count, whether limits have removed it or not. Since
-// `recorded` does not go back, the segment's first and last tell in most cases. Nor does what outlived its own
-// time to live: where something of that kind is due in a segment, events are read (expiry.c).
+// `recorded` does not go back, the segment's first and last tell in most cases. Nor does what outlived its
+// own time to live: where something of that kind is due in a segment, events are read (expiry.c).
 #include "base/assert.h"
 #include "store/expiry.h"
 #include "store/query.h"

@@ -360,8 +360,9 @@ static daybook_status fail_absent(const char *path, daybook_error *error) {
 
 // Whether to go on at all, before the directory is touched. *made_out: it was absent and has been made.
 //
-// The lock is not held yet. While somebody else creates the store there are files of it and no manifest; the manifest
-// comes before anything else is written, so whoever saw what only a whole store has, and no manifest, looks again.
+// The lock is not held yet. While somebody else creates the store there are files of it and no manifest; the
+// manifest comes before anything else is written, so whoever saw what only a whole store has, and no
+// manifest, looks again.
 static daybook_status prepare_directory(daybook_store *store, bool *made_out, daybook_error *error) {
     *made_out = false;
     bool must_exist = (store->options.flags & DAYBOOK_OPEN_MUST_EXIST) != 0;

@@ -402,8 +402,9 @@ static daybook_status pass_damage(daybook_store *store, daybook_status status, c
     return status;
 }
 
-// What has aged is hidden, so that what cannot be read of it may stay for a while: it must not keep the ages of others
-// from being enforced, nor other background work from being done, nor be asked for and told of each second.
+// What has aged is hidden, so that what cannot be read of it may stay for a while: it must not keep the ages
+// of others from being enforced, nor other background work from being done, nor be asked for and told of each
+// second.
 static daybook_status pass_unreadable(daybook_store *store, dbk_stream *stream, daybook_status status,
                                       const daybook_error *detail, daybook_error *error) {
     if (dbk_is_unreadable(status)) {
@@ -457,8 +458,8 @@ static daybook_status look_at_due(removal *removed, const dbk_view *view, dbk_du
 daybook_status dbk_store_remove_due(daybook_store *store, dbk_stream *stream, dbk_due *dues, size_t count,
                                     int64_t now_ns, dbk_may_go may_go, void *context, daybook_error *error) {
     if (pthread_mutex_trylock(&stream->trim_lock) != 0) return DAYBOOK_OK;
-    // The source they were found in may have been replaced, and then it does not learn what is removed. Of this view all
-    // that was removed from the stream is known, as nobody else removes from it now.
+    // The source they were found in may have been replaced, and then it does not learn what is removed. Of
+    // this view all that was removed from the stream is known, as nobody else removes from it now.
     dbk_view *view = dbk_store_get_view(store);
     removal removed = {.store = store, .stream = stream, .reason = DBK_REMOVE_LIMIT};
     dbk_block_view block = {0};
@@ -707,8 +708,8 @@ static daybook_status trim_whole(daybook_store *store, dbk_stream *stream, daybo
     return trim_past_damage(store, stream, daybook_bytes(NULL, 0), error);
 }
 
-// What the device does not give of one must not keep those of others from being enforced: all are tried, and EIO then
-// says that some are left.
+// What the device does not give of one must not keep those of others from being enforced: all are tried, and
+// EIO then says that some are left.
 daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_from, daybook_error *error) {
     daybook_status unreadable = trim_flushed(store, position_from, error);
     if (unreadable != DAYBOOK_OK && unreadable != DAYBOOK_EIO) return unreadable;

@@ -4,14 +4,14 @@
 // In this order, each step durable before the next, under the lock:
 //   1. the bytes of every file that will be changed or left out are linked or copied to damaged-<time>/
 //   2. manifest missing or damaged: rebuilt from what segments and journal say of themselves (rebuild.c);
-//      damage to one of its copies: both are written anew. Up to where positions are spent a lost manifest may
-//      have been the only one to say, so as many are skipped as are reserved at once
+//      damage to one of its copies: both are written anew. Up to where positions are spent a lost manifest
+//      may have been the only one to say, so as many are skipped as are reserved at once
 //   3. a damaged segment: its readable events go to a new segment; one that cannot be opened at all is left
 //      out. A damaged deletion file: which events were removed is unknown, they are visible again (told, so
 //      that they can be removed again)
 //   4. a damaged journal: what can be replayed, also behind the damage, becomes a segment, and the journal
-//      begins anew behind every LSN it ever used, so that nothing of it can come back. It is replayed under the
-//      streams all of it together leaves (salvage.c), and everything is counted anew
+//      begins anew behind every LSN it ever used, so that nothing of it can come back. It is replayed under
+//      the streams all of it together leaves (salvage.c), and everything is counted anew
 // New files are written first; one edit of the manifest, the last step, makes all of it count at once. A
 // crash or an error on the way leaves the damaged store or a repaired one; repairing again is fine.
 //

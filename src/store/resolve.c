@@ -353,7 +353,8 @@ static bool is_full(const dbk_append *append, dbk_stream *stream) {
 }
 
 // A stream that discards new events is not full of events that reads give no longer. What cannot be trimmed
-// stays, and maintenance tells of it. Only where it is full: what expires is of all streams, and not this caller's work.
+// stays, and maintenance tells of it. Only where it is full: what expires is of all streams, and not this
+// caller's work.
 static void trim_aged(dbk_append *append) {
     const dbk_stream *trimmed = NULL;
     for (size_t i = 0; i < append->count; i++) {

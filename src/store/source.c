@@ -123,8 +123,8 @@ daybook_status dbk_source_find_seq(dbk_source *source, const dbk_segment_stream 
         *position_out = in->last_position + 1;
         return DAYBOOK_OK;
     }
-    // Each event of the stream takes a position at least, which bounds where the seq can lie from both sides; but
-    // seqs that were given may leave out more than positions do.
+    // Each event of the stream takes a position at least, which bounds where the seq can lie from both sides;
+    // but seqs that were given may leave out more than positions do.
     uint64_t low = given ? in->first_position : in->first_position + (seq - in->first_seq);
     uint64_t high = given ? in->last_position : in->last_position - (in->last_seq - seq);
     *position_out = low;

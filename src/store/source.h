@@ -74,8 +74,8 @@ void dbk_source_mark_dead(dbk_source *source, uint64_t first, uint64_t last, boo
 /// table. ENOTFOUND where there is none, EDAMAGED.
 daybook_status dbk_source_read(dbk_source *source, uint64_t position, dbk_block_view *block,
                                dbk_event *event_out, daybook_error *error);
-/// Where in a segment events of the stream `in` have seq >= `seq` from on; at most `slack` positions too low, which
-/// saves reading. Reads one event a step of halving.
+/// Where in a segment events of the stream `in` have seq >= `seq` from on; at most `slack` positions too low,
+/// which saves reading. Reads one event a step of halving.
 /// @param given  the stream's seqs may be given ones (dbk_stream_has_given_seqs): positions do not bound them
 daybook_status dbk_source_find_seq(dbk_source *source, const dbk_segment_stream *in, bool given, uint64_t seq,
                                    uint64_t slack, uint64_t *position_out, daybook_error *error);

@@ -10,7 +10,8 @@
 //   stream->subjects_lock how many subjects a stream has; reads while it is held
 //   consumers_lock, and change_lock and fetch_lock of consumers (consumer.h); the other two there are leaves
 //   catalogue_lock    one change of streams at a time
-//   told_lock         who is told of it is being told: of ours a leaf; a server takes locks of its own in there
+//   told_lock         who is told of it is being told: of ours a leaf; a server takes locks of its own in
+//                     there
 //   expiry_lock       one round of removing what has expired; only ever tried
 //   stream->trim_lock removals of one stream (several: ascending by id)
 //   maintenance_lock  changes of the view: rotation, a flush or merge taking effect; short but for rotation,
@@ -236,11 +237,11 @@ daybook_status dbk_store_replay(daybook_store *store, dbk_slice record, daybook_
 void dbk_store_apply_removals(daybook_store *store, dbk_slice records);
 /// Apply a decoded removal to dead sets, marks and counts. removal_lock is held.
 void dbk_store_apply_remove(daybook_store *store, const dbk_remove *remove);
-/// Enforce the limits of one stream as a whole now: count, bytes, age. Where somebody else is removing from the stream,
-/// that thread does it before it is through. Any thread; holds no lock on return.
+/// Enforce the limits of one stream as a whole now: count, bytes, age. Where somebody else is removing from
+/// the stream, that thread does it before it is through. Any thread; holds no lock on return.
 daybook_status dbk_store_trim(daybook_store *store, dbk_stream *stream, daybook_error *error);
-/// The same with the limit per subject. It comes first, of all subjects concerned: the stream as a whole would remove
-/// events in favour of others that go anyway.
+/// The same with the limit per subject. It comes first, of all subjects concerned: the stream as a whole
+/// would remove events in favour of others that go anyway.
 daybook_status dbk_store_trim_subject(daybook_store *store, dbk_stream *stream, dbk_slice subject,
                                       daybook_error *error);
 /// Remove the live events of a stream from seq_first to seq_last that `may_go` (NULL: all of them), as limits
@@ -253,13 +254,13 @@ struct dbk_due; // expiry.h
 /// Of a stream that allows times to live. Looks at each event whether it may go (for errors see there).
 typedef daybook_status (*dbk_may_go)(void *context, dbk_stream *stream, const dbk_event *event,
                                      bool *may_go_out, daybook_error *error);
-/// Remove what is due of these, ascending by position, of one stream and source; is_done says of which nothing is
-/// left. Does nothing where somebody else is removing from the stream.
+/// Remove what is due of these, ascending by position, of one stream and source; is_done says of which
+/// nothing is left. Does nothing where somebody else is removing from the stream.
 daybook_status dbk_store_remove_due(daybook_store *store, dbk_stream *stream, struct dbk_due *dues,
                                     size_t count, int64_t now_ns, dbk_may_go may_go, void *context,
                                     daybook_error *error);
-/// Look at up to `count_max` of the oldest events whether max_age removes them. *is_more_out: it got on, and there is
-/// more; *next_ns_out: when there is again, INT64_MAX where there is nothing that ages.
+/// Look at up to `count_max` of the oldest events whether max_age removes them. *is_more_out: it got on, and
+/// there is more; *next_ns_out: when there is again, INT64_MAX where there is nothing that ages.
 daybook_status dbk_store_remove_aged(daybook_store *store, dbk_stream *stream, size_t count_max,
                                      int64_t now_ns, dbk_may_go may_go, void *context, bool *is_more_out,
                                      int64_t *next_ns_out, daybook_error *error);
@@ -267,11 +268,12 @@ daybook_status dbk_store_remove_aged(daybook_store *store, dbk_stream *stream, s
 /// 0 in a writer, whose maintenance removes them. Reads as many events.
 daybook_status dbk_store_count_expired(daybook_store *store, dbk_stream *stream, uint64_t *count_out,
                                        uint64_t *bytes_out, daybook_error *error);
-/// Enforce max_age and times to live everywhere, and the limits that are owed; called by maintenance about once a
-/// second.
+/// Enforce max_age and times to live everywhere, and the limits that are owed; called by maintenance about
+/// once a second.
 daybook_status dbk_store_trim_ages(daybook_store *store, daybook_error *error);
-/// Enforce all limits after recovery (trims may not have reached the journal) or where they are owed, those by subject
-/// for subjects of events from position_from on. EIO: the device does not give some of it; all others are enforced.
+/// Enforce all limits after recovery (trims may not have reached the journal) or where they are owed, those
+/// by subject for subjects of events from position_from on. EIO: the device does not give some of it; all
+/// others are enforced.
 daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_from, daybook_error *error);
 /// Enforce max_msgs_per_subject for every subject of the stream.
 daybook_status dbk_stream_trim_subjects(daybook_store *store, dbk_stream *stream, daybook_error *error);
@@ -299,8 +301,8 @@ typedef struct dbk_dropped {
     uint64_t seq_first, seq_last;
     uint32_t snapshots_id; // of the stream of snapshots, which may have folded them; 0: there is none
 } dbk_dropped;
-/// The same; then rewrite the segments that hold removed events at or behind position_first or have dropped some
-/// of `dropped` (NULL: none), and overwrite free journal pieces.
+/// The same; then rewrite the segments that hold removed events at or behind position_first or have dropped
+/// some of `dropped` (NULL: none), and overwrite free journal pieces.
 daybook_status dbk_maintenance_erase(daybook_store *store, uint64_t position_first,
                                      const dbk_dropped *dropped, daybook_error *error);
 /// After events were removed: where the disk is full, do at once what gives their space back. Its failures
@@ -322,9 +324,9 @@ typedef struct dbk_count_bound {
     uint64_t seq;
     uint64_t position;
 } dbk_count_bound;
-/// Live events of `stream` from `seq_from` on that match one of the filters, none of which overlaps another (no
-/// filters: all), up to *bound_out; from the index (count.c). What is removed meanwhile may be counted or not. EDAMAGED
-/// where neither the index nor the events can be read.
+/// Live events of `stream` from `seq_from` on that match one of the filters, none of which overlaps another
+/// (no filters: all), up to *bound_out; from the index (count.c). What is removed meanwhile may be counted or
+/// not. EDAMAGED where neither the index nor the events can be read.
 daybook_status dbk_count_matching(daybook_store *store, dbk_stream *stream, const dbk_slice *filters,
                                   size_t filter_count, uint64_t seq_from, dbk_count_bound *bound_out,
                                   uint64_t *count_out, daybook_error *error);

@@ -2,7 +2,8 @@
 // Streams as callers see them: add, update, remove, look at. A change of the catalogue is checked and
 // committed under catalogue_lock, and applied to the table by the leader when durable, so that no event can
 // be decided by a configuration that a crash might take back. What of it may fail is done before the commit:
-// a change that is durable and yet refused would be met by the next opening. Who watches streams is told then.
+// a change that is durable and yet refused would be met by the next opening. Who watches streams is told
+// then.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -296,8 +297,8 @@ static void unlock_missing(daybook_store *store) {
     pthread_mutex_unlock(&store->state_lock);
 }
 
-// The oldest stays the oldest until something is removed: requests of a server ask for it all the time, and reading it is most
-// of what they cost.
+// The oldest stays the oldest until something is removed: requests of a server ask for it all the time, and
+// reading it is most of what they cost.
 static bool is_first_known(daybook_store *store, dbk_stream *stream, uint64_t *missing_out,
                            daybook_stream_info *info) {
     *missing_out = lock_missing(store, stream);

@@ -11,9 +11,9 @@
 // Version 3, of one that has attributes or a first seq above 1, or knows ids in the window only: the same as
 // version 1,
 //   and behind it u8 retention (0 to 2), varint first seq (at least 1), text attributes.
-// Version 4, of one whose events may have times to live: the same as version 3, and varint delete_marker_ttl_s.
-// Version 5, of one whose seqs may be given, or that captures no subject: the same as version 4, where
-// delete_marker_ttl_s is 0 in one without times to live.
+// Version 4, of one whose events may have times to live: the same as version 3, and varint
+// delete_marker_ttl_s. Version 5, of one whose seqs may be given, or that captures no subject: the same as
+// version 4, where delete_marker_ttl_s is 0 in one without times to live.
 #include "store/streams.h"
 
 #include <stdio.h>

@@ -36,8 +36,8 @@ typedef struct dbk_stream {
     atomic_uint_fast64_t byte_count;
     atomic_uint_fast64_t published_seq; // last durable seq
     atomic_int_fast64_t last_recorded_ns;
-    // Of a stream that allows times to live: what lies below has aged, and is removed or never goes. It rises behind
-    // the removal, under trim_lock; who reads it first and then what is removed, without, is right
+    // Of a stream that allows times to live: what lies below has aged, and is removed or never goes. It rises
+    // behind the removal, under trim_lock; who reads it first and then what is removed, without, is right
     atomic_uint_fast64_t aged_position;
     atomic_int_fast64_t
         age_retry_ns; // monotonic: what has aged could not be read, and is not asked for before
@@ -111,9 +111,9 @@ daybook_status dbk_stream_table_prepare_update(dbk_stream_table *table, const db
 void dbk_stream_table_replace(dbk_stream_table *table, dbk_stream *stream, const daybook_stream_config *copy);
 void dbk_stream_table_discard_update(dbk_stream_table *table, const daybook_stream_config *copy);
 void dbk_stream_table_remove(dbk_stream_table *table, dbk_stream *stream);
-/// Records of streams are lost: from now on what contradicts the table is taken for what came of them. Ids need
-/// not ascend, a stream takes the place of an older one of its name, and subjects may overlap (the older stream
-/// was removed, or gave them away: its events stay readable). For readers.
+/// Records of streams are lost: from now on what contradicts the table is taken for what came of them. Ids
+/// need not ascend, a stream takes the place of an older one of its name, and subjects may overlap (the older
+/// stream was removed, or gave them away: its events stay readable). For readers.
 void dbk_stream_table_note_gap(dbk_stream_table *table);
 bool dbk_stream_table_has_gap(dbk_stream_table *table);
 

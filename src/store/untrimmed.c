@@ -4,10 +4,11 @@
 // A flush may cut the journal behind such an append. The manifest remembers the oldest such position, and
 // recovery enforces limits from there on. Where enforcing them fails, for want of memory, that position is
 // owed: it counts as the oldest until the background work, which tries again, or the next opening gets
-// through. Where the device does not give what is to be looked at, the background work leaves what is owed alone for
-// RETRY_S: everything else it does goes on. So are limits that an append acknowledged before its sync may have broken: they apply to what is
-// durable. A position is held where limits are enforced on many events outside an append: while the store is
-// opened, and after an update of a stream. Guarded by state_lock.
+// through. Where the device does not give what is to be looked at, the background work leaves what is owed
+// alone for RETRY_S: everything else it does goes on. So are limits that an append acknowledged before its
+// sync may have broken: they apply to what is durable. A position is held where limits are enforced on many
+// events outside an append: while the store is opened, and after an update of a stream. Guarded by
+// state_lock.
 #include "store/commit_internal.h"
 
 #include "base/time.h"
