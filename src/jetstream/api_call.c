@@ -198,6 +198,7 @@ static void end_call(dbk_job *job) {
     if (dbk_buf_status(&call->answer) == DAYBOOK_OK)
         (void)dbk_broker_reply(jetstream->broker, call->reply, daybook_bytes(NULL, 0),
                                daybook_bytes(call->answer.data, call->answer.size));
+    if (call->first != NULL) dbk_js_hand_first_over(call->first);
     dbk_js_audit_call(call);
     bool is_beside = call->kind == DBK_API_MESSAGE_GET;
     free_call(call);
@@ -222,6 +223,29 @@ static void note_consumer(dbk_js_call *call) {
     call->push_bound = dbk_js_is_push_bound(consumer);
 }
 
+// The text of "deliver_subject" in a request, found without understanding it: the worker compares it with what it reads.
+static dbk_slice seek_deliver_subject(dbk_slice body) {
+    static const char name[] = "\"deliver_subject\"";
+    const char *at = body.data, *end = at + body.size;
+    size_t size = sizeof name - 1;
+    while (at != NULL && (size_t)(end - at) > size && memcmp(at, name, size) != 0)
+        at = memchr(at + 1, '"', (size_t)(end - at - 1));
+    if (at == NULL || (size_t)(end - at) <= size) return daybook_bytes(NULL, 0);
+    at += size;
+    while (at < end && (*at == ':' || *at == ' ')) at++;
+    const char *last = at < end && *at == '"' ? memchr(at + 1, '"', (size_t)(end - at - 1)) : NULL;
+    return last == NULL ? daybook_bytes(NULL, 0) : daybook_bytes(at + 1, (size_t)(last - at - 1));
+}
+
+// Who listens already where a consumer is to deliver gets its first messages with it. Not where other calls come first:
+// somebody may listen now who does not any more when it is made.
+static void note_listeners(dbk_js_call *call) {
+    if (call->kind != DBK_API_CONSUMER_CREATE || call->jetstream->call_runs) return;
+    dbk_slice subject = seek_deliver_subject(call->body);
+    if (daybook_subject_is_valid(subject) && dbk_route_is_wanted_exactly(call->jetstream->broker, subject))
+        call->listened = subject;
+}
+
 static void refuse(dbk_jetstream *jetstream, dbk_slice reply, dbk_api_error_kind kind) {
     dbk_api_error error;
     dbk_buf *out = dbk_js_begin_answer(jetstream);
@@ -243,6 +267,7 @@ static void begin_call(dbk_jetstream *jetstream, const route *to, dbk_client *fr
         return;
     }
     note_consumer(call);
+    note_listeners(call);
     call->job.run = run_call;
     call->job.done = end_call;
     jetstream->api_in_flight++;

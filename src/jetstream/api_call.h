@@ -33,6 +33,8 @@ struct dbk_js_call {
     uint64_t api_total, api_errors, api_in_flight; // when the call came
     uint64_t waiting_count;                        // CONSUMER.INFO: of the consumer named, when the call came
     bool push_bound;
+    dbk_slice
+        listened; // CONSUMER.CREATE: the deliver_subject that `body` seems to have, where somebody listens; or empty
     uint64_t random; // for a name
 
     dbk_js_effect effect;                // NULL: none
@@ -41,8 +43,9 @@ struct dbk_js_call {
     uint64_t reset_seq, reset_number; // of dbk_js_consumer_reset
     uint64_t passed_seq;              // of dbk_js_stream_purge: nothing up to it is stored any more
     dbk_js_opened opened;             // of dbk_js_effect_set_consumer
-    const char *advisory;             // "STREAM.CREATED" ...; NULL: none is sent. See advisory.h
-    const char *action;               // "create", ...
+    dbk_js_delivery *first; // what the effect took over of `opened`: handed over behind the answer; or NULL
+    const char *advisory;   // "STREAM.CREATED" ...; NULL: none is sent. See advisory.h
+    const char *action;     // "create", ...
 
     uint8_t bytes[];
 };

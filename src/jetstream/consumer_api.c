@@ -16,6 +16,7 @@
 #include "jetstream/delivery.h"
 #include "jetstream/group.h"
 #include "jetstream/page.h"
+#include "proto/ack.h"
 #include "proto/status.h"
 
 enum { MADE_NAME_SIZE = 8 };
@@ -307,7 +308,24 @@ static void set_consumer(dbk_js_call *call) {
         consumer = dbk_js_get_consumer(stream, call->consumer_name);
     }
     // Without a place it is opened when it is used.
-    if (consumer != NULL) dbk_js_set_consumer(consumer, &call->opened);
+    if (consumer == NULL) return;
+    dbk_js_delivery *first = call->opened.first;
+    dbk_js_set_consumer(consumer, &call->opened);
+    if (consumer->delivery == first) call->first = first;
+}
+
+// A new one that pushes at full speed, to somebody who listens already.
+static void fetch_first(const creating *create, const daybook_consumer_info *info) {
+    dbk_js_call *call = create->call;
+    dbk_js_opened *opened = &call->opened;
+    char prefix[DBK_ACK_PREFIX_SIZE_MAX];
+    dbk_ack_subject of = {.stream = create->stream, .consumer = info->config.name};
+    if (call->advisory == NULL || call->listened.size == 0 || opened->deliver_subject == NULL ||
+        opened->rules.rate_limit_bps > 0 ||
+        !dbk_slice_equal(call->listened, daybook_text(opened->deliver_subject)))
+        return;
+    size_t size = dbk_ack_prefix_encode(&of, prefix);
+    if (size > 0) opened->first = dbk_js_fetch_first(call->jetstream, opened, daybook_bytes(prefix, size));
 }
 
 static void answer_with_consumer(creating *create) {
@@ -319,6 +337,7 @@ static void answer_with_consumer(creating *create) {
     if (open_consumer(create, of, &error) && fill_info(call, of, &info, &error)) {
         dbk_api_write_consumer(&call->answer, &call->settings.dial, call->kind, &info);
         call->effect = set_consumer;
+        fetch_first(create, of);
     } else {
         dbk_js_call_fail(call, &error);
     }

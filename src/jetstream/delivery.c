@@ -8,6 +8,9 @@
 // The watch ends with the consumer, but not under a fetch: a consumer that is removed while a delivery is
 // under way is watched until that has ended.
 //
+// Who asks for a consumer and listens already gets its first messages from the very job that makes it: a way to a worker
+// and back costs as much as loading ten events. They are few, as the next call waits for that job.
+//
 // A message nobody took after all (its pull's client left in the meantime) is handed back to the store at
 // once.
 #include "jetstream/delivery.h"
@@ -22,12 +25,15 @@
 #include "proto/headers.h"
 #include "proto/status.h"
 
-enum { BATCHES_MAX = 16, RETRY_MS = 1000 };
+enum { BATCHES_MAX = 16, RETRY_MS = 1000, FIRST_COUNT_MAX = 32, FIRST_BYTES_MAX = 32 << 10 };
 #define DUE_MAX_NS (INT64_C(100) * 365 * 86400 * DBK_SECOND_NS)
 
 struct dbk_js_delivery {
     dbk_job job;
-    dbk_js_consumer *consumer; // a reference
+    dbk_js_consumer *consumer; // a reference; NULL: it has none yet (dbk_js_fetch_first)
+    const dbk_jetstream *jetstream;
+    daybook_consumer *handle; // the consumer's
+    dbk_slice ack_prefix;
     dbk_js_plan plan;
     bool headers_only;
     // Made by the worker.
@@ -47,9 +53,9 @@ struct dbk_js_delivery {
 
 // ---- Fetching: the worker ---------------------------------------------------------------------------------
 
-static size_t reply_size_about(const dbk_js_consumer *consumer) {
+static size_t reply_size_about(const dbk_js_delivery *delivery) {
     enum { NUMBERS_ABOUT = 27 }; // small ones and a time: rather too little, a few bytes more may go out then
-    return consumer->ack_prefix.size + NUMBERS_ABOUT;
+    return delivery->ack_prefix.size + NUMBERS_ABOUT;
 }
 
 // About the bytes the messages will have: what their acknowledgements take is known when they are written.
@@ -57,7 +63,7 @@ static uint64_t batch_bytes(const dbk_js_delivery *delivery, const daybook_batch
     uint64_t bytes = 0;
     for (size_t i = 0; i < batch->count; i++) {
         const daybook_event *event = &batch->messages[i].event.event;
-        bytes += event->subject.size + event->data.size + reply_size_about(delivery->consumer);
+        bytes += event->subject.size + event->data.size + reply_size_about(delivery);
         for (size_t j = 0; j < event->header_count; j++)
             bytes += event->headers[j].name.size + event->headers[j].value.size;
     }
@@ -94,7 +100,7 @@ static void measure(dbk_js_delivery *delivery) {
 // strict plan goes message by message, since what each takes of its bytes is more than the store knows of.
 static void fetch(dbk_js_delivery *delivery) {
     uint64_t bytes_left = delivery->plan.bytes;
-    size_t reply_size = reply_size_about(delivery->consumer);
+    size_t reply_size = reply_size_about(delivery);
     delivery->status = DAYBOOK_OK;
     while (delivery->status == DAYBOOK_OK && delivery->batch_count < BATCHES_MAX &&
            delivery->message_count < delivery->plan.count && bytes_left > 0) {
@@ -109,10 +115,9 @@ static void fetch(dbk_js_delivery *delivery) {
             options.flags |= DAYBOOK_FETCH_STRICT_BYTES;
         daybook_batch *batch;
         daybook_error_init(&delivery->error);
-        delivery->status =
-            daybook_consumer_fetch(delivery->consumer->handle, &options, &batch, &delivery->error);
+        delivery->status = daybook_consumer_fetch(delivery->handle, &options, &batch, &delivery->error);
         if (delivery->status == DAYBOOK_TIMEOUT) {
-            delivery->due_ns = daybook_consumer_next_due_ns(delivery->consumer->handle);
+            delivery->due_ns = daybook_consumer_next_due_ns(delivery->handle);
             delivery->is_held_up = delivery->plan.has_oneshots && is_held_up(delivery->consumer);
         }
         if (delivery->status != DAYBOOK_OK) break;
@@ -133,7 +138,7 @@ static dbk_event_extras extras_of(const dbk_js_delivery *delivery, const daybook
 
 static size_t bound_of(const dbk_js_delivery *delivery) {
     size_t bound = 0;
-    size_t reply_bound = delivery->consumer->ack_prefix.size + DBK_ACK_NUMBERS_SIZE_MAX;
+    size_t reply_bound = delivery->ack_prefix.size + DBK_ACK_NUMBERS_SIZE_MAX;
     for (size_t i = 0; i < delivery->batch_count; i++) {
         const daybook_batch *batch = delivery->batches[i];
         for (size_t j = 0; j < batch->count; j++) {
@@ -146,7 +151,7 @@ static size_t bound_of(const dbk_js_delivery *delivery) {
 }
 
 static uint8_t *write_reply(const dbk_js_delivery *delivery, const daybook_message *message, uint8_t *at) {
-    dbk_slice prefix = delivery->consumer->ack_prefix;
+    dbk_slice prefix = delivery->ack_prefix;
     dbk_ack_subject numbers = {.delivered = message->delivery_count,
                                .stream_sequence = message->event.seq,
                                .consumer_sequence = message->delivery,
@@ -174,7 +179,7 @@ static uint8_t *write_message(const dbk_js_delivery *delivery, const daybook_mes
 }
 
 static bool write_messages(dbk_js_delivery *delivery) {
-    const daybook_allocator *allocator = delivery->consumer->stream->jetstream->allocator;
+    const daybook_allocator *allocator = delivery->jetstream->allocator;
     if (delivery->message_count == 0) return true;
     delivery->block = dbk_block_new(allocator, bound_of(delivery));
     delivery->messages = dbk_alloc_zeroed(allocator, delivery->message_count * sizeof *delivery->messages);
@@ -191,10 +196,15 @@ static bool write_messages(dbk_js_delivery *delivery) {
 static void give_back_all(dbk_js_delivery *delivery) {
     for (size_t i = 0; i < delivery->batch_count; i++)
         for (size_t j = 0; j < delivery->batches[i]->count; j++)
-            (void)daybook_consumer_nak(delivery->consumer->handle,
-                                       delivery->batches[i]->messages[j].event.seq, 0, NULL);
+            (void)daybook_consumer_nak(delivery->handle, delivery->batches[i]->messages[j].event.seq, 0,
+                                       NULL);
     delivery->message_count = 0;
     delivery->status = DAYBOOK_ENOMEM;
+}
+
+static void make_messages(dbk_js_delivery *delivery) {
+    if (!write_messages(delivery)) give_back_all(delivery);
+    for (size_t i = 0; i < delivery->batch_count; i++) daybook_batch_release(delivery->batches[i]);
 }
 
 static void run_delivery(dbk_job *job) {
@@ -204,8 +214,7 @@ static void run_delivery(dbk_job *job) {
         return;
     }
     fetch(delivery);
-    if (!write_messages(delivery)) give_back_all(delivery);
-    for (size_t i = 0; i < delivery->batch_count; i++) daybook_batch_release(delivery->batches[i]);
+    make_messages(delivery);
 }
 
 static void unwatch(dbk_js_consumer *consumer);
@@ -262,6 +271,23 @@ static void end_delivery(dbk_js_consumer *consumer, const dbk_js_delivery *deliv
     }
 }
 
+static void free_delivery(dbk_js_delivery *delivery) {
+    const daybook_allocator *allocator = delivery->jetstream->allocator;
+    dbk_block_unref(delivery->block);
+    dbk_free(allocator, delivery->messages);
+    dbk_free(allocator, delivery);
+}
+
+// It is the one under way.
+static void take_consumer(dbk_js_delivery *delivery, dbk_js_consumer *consumer) {
+    delivery->consumer = dbk_js_consumer_ref(consumer);
+    delivery->jetstream = consumer->stream->jetstream;
+    delivery->handle = consumer->handle;
+    delivery->ack_prefix = consumer->ack_prefix;
+    consumer->delivery = delivery;
+    dbk_js_begin_job(consumer->stream->jetstream);
+}
+
 static void delivered(dbk_job *job) {
     dbk_js_delivery *delivery = DBK_OWNER(job, dbk_js_delivery, job);
     dbk_js_consumer *consumer = delivery->consumer;
@@ -276,9 +302,7 @@ static void delivered(dbk_job *job) {
     for (size_t i = 0; i < delivery->message_count; i++)
         hand_over(consumer, &delivery->plan, &delivery->messages[i]);
     if (!consumer->is_removed) end_delivery(consumer, delivery);
-    dbk_block_unref(delivery->block);
-    dbk_free(jetstream->allocator, delivery->messages);
-    dbk_free(jetstream->allocator, delivery);
+    free_delivery(delivery);
     dbk_js_check_pulls(consumer);
     dbk_js_deliver(consumer);
     dbk_js_consumer_unref(consumer);
@@ -300,15 +324,55 @@ void dbk_js_deliver(dbk_js_consumer *consumer) {
     delivery->job.run = run_delivery;
     delivery->job.done = delivered;
     delivery->job.is_slow = plan.measures; // it may count for long
-    delivery->consumer = dbk_js_consumer_ref(consumer);
+    take_consumer(delivery, consumer);
     delivery->plan = plan;
     if (delivery->plan.count > DBK_JS_DELIVERY_COUNT_MAX) delivery->plan.count = DBK_JS_DELIVERY_COUNT_MAX;
     if (delivery->plan.bytes == 0) delivery->plan.bytes = DBK_JS_DELIVERY_BYTES_MAX;
     delivery->headers_only = consumer->rules.headers_only;
-    consumer->delivery = delivery;
     consumer->woken_meanwhile = false;
-    dbk_js_begin_job(jetstream);
     dbk_jobs_submit(jetstream->broker->jobs, &delivery->job);
+}
+
+// ---- The first messages -------------------------------------------------------------------------------------
+
+// One batch: whether there is more is asked behind it, when these are on their way.
+dbk_js_delivery *dbk_js_fetch_first(const dbk_jetstream *jetstream, const dbk_js_opened *opened,
+                                    dbk_slice ack_prefix) {
+    daybook_fetch_options options;
+    dbk_js_delivery *delivery = dbk_alloc_zeroed(jetstream->allocator, sizeof *delivery);
+    if (delivery == NULL) return NULL;
+    delivery->jetstream = jetstream;
+    delivery->handle = opened->handle;
+    delivery->ack_prefix = ack_prefix;
+    delivery->headers_only = opened->rules.headers_only;
+    daybook_fetch_options_init(&options);
+    options.count = FIRST_COUNT_MAX;
+    options.max_bytes = FIRST_BYTES_MAX;
+    options.timeout_ms = 0;
+    if (daybook_consumer_fetch(delivery->handle, &options, &delivery->batches[0], NULL) == DAYBOOK_OK) {
+        delivery->batch_count = 1;
+        delivery->message_count = delivery->batches[0]->count;
+    }
+    make_messages(delivery);
+    delivery->ack_prefix = daybook_bytes(NULL, 0); // borrowed until here
+    if (delivery->message_count > 0) return delivery;
+    free_delivery(delivery); // the next one finds out why
+    return NULL;
+}
+
+void dbk_js_refuse_first(dbk_js_delivery *first) {
+    if (first == NULL) return;
+    for (size_t i = 0; i < first->message_count; i++)
+        (void)daybook_consumer_nak(first->handle, first->messages[i].seq, 0, NULL);
+    free_delivery(first);
+}
+
+void dbk_js_take_first(dbk_js_consumer *consumer, dbk_js_delivery *first) {
+    take_consumer(first, consumer);
+}
+
+void dbk_js_hand_first_over(dbk_js_delivery *first) {
+    delivered(&first->job);
 }
 
 // ---- Waking -----------------------------------------------------------------------------------------------

@@ -475,6 +475,7 @@ void dbk_js_opened_deinit(const daybook_allocator *allocator, dbk_js_opened *ope
     dbk_free(allocator, opened->deliver_subject);
     dbk_free(allocator, opened->deliver_group);
     dbk_free(allocator, opened->groups);
+    dbk_js_refuse_first(opened->first);
     daybook_consumer_close(opened->handle);
     *opened = (dbk_js_opened){0};
 }
@@ -488,6 +489,8 @@ void dbk_js_set_consumer(dbk_js_consumer *consumer, dbk_js_opened *opened) {
         consumer->delivered_number = opened->delivered_number;
         consumer->delivered_seq = opened->delivered_seq;
         opened->handle = NULL;
+        if (opened->first != NULL) dbk_js_take_first(consumer, opened->first);
+        opened->first = NULL;
     }
     dbk_free(allocator, consumer->deliver_subject);
     dbk_free(allocator, consumer->deliver_group);

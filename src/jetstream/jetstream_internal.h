@@ -301,6 +301,7 @@ typedef struct dbk_js_opened {
     dbk_js_consumer_rules rules;
     char *deliver_subject, *deliver_group, *groups; // NULL: none
     uint64_t delivered_number, delivered_seq;
+    dbk_js_delivery *first; // NULL: nothing was fetched for it yet (delivery.h)
 } dbk_js_opened;
 
 /// Any thread. `config` was made by dbk_api_consumer_config_from_store. ENOMEM: nothing is held.

@@ -283,6 +283,54 @@ static void pushed_messages_come(void **state) {
     natsSubscription_Destroy(subscription);
 }
 
+static void make_pushing(const fixture *of, const char *name, const char *subject) {
+    jsConsumerConfig config;
+    jsErrCode code = 0;
+    assert_int_equal(jsConsumerConfig_Init(&config), NATS_OK);
+    config.Durable = name;
+    config.DeliverSubject = subject;
+    config.AckPolicy = js_AckExplicit;
+    natsStatus status = js_AddConsumer(NULL, of->js, "ORDERS", &config, NULL, &code);
+    if (status != NATS_OK) fail_msg("%s, %d", natsStatus_GetText(status), (int)code);
+}
+
+// Each is delivered once and in order, as many as there are.
+static void expect_first_deliveries(natsSubscription *subscription, int from, int to) {
+    for (int i = from; i <= to; i++) {
+        natsMsg *message = NULL;
+        jsMsgMetaData *data = NULL;
+        assert_int_equal(natsSubscription_NextMsg(&message, subscription, WAIT_MS), NATS_OK);
+        assert_int_equal(natsMsg_GetMetaData(&data, message), NATS_OK);
+        assert_int_equal(data->Sequence.Stream, i);
+        assert_int_equal(data->Sequence.Consumer, i);
+        assert_int_equal(data->NumDelivered, 1);
+        jsMsgMetaData_Destroy(data);
+        natsMsg_Destroy(message);
+    }
+}
+
+// The first messages come with the consumer where somebody listens (delivery.h), the rest behind them; where nobody does
+// all wait.
+static void what_a_new_consumer_pushes_is_whole(void **state) {
+    fixture *of = *state;
+    enum { COUNT = 100, FEW = 10 };
+    natsSubscription *subscriptions[3] = {0};
+    add_stream(of, "ORDERS", "orders.>");
+    for (int i = 0; i < FEW; i++) (void)publish(of, "orders.1", "x");
+    assert_int_equal(natsConnection_SubscribeSync(&subscriptions[0], of->connection, "to.few"), NATS_OK);
+    make_pushing(of, "few", "to.few");
+    expect_first_deliveries(subscriptions[0], 1, FEW);
+    for (int i = FEW; i < COUNT; i++) (void)publish(of, "orders.1", "x");
+    expect_first_deliveries(subscriptions[0], FEW + 1, COUNT);
+    assert_int_equal(natsConnection_SubscribeSync(&subscriptions[1], of->connection, "to.many"), NATS_OK);
+    make_pushing(of, "many", "to.many");
+    expect_first_deliveries(subscriptions[1], 1, COUNT);
+    make_pushing(of, "late", "to.late");
+    assert_int_equal(natsConnection_SubscribeSync(&subscriptions[2], of->connection, "to.late"), NATS_OK);
+    expect_first_deliveries(subscriptions[2], 1, COUNT);
+    for (int i = 0; i < 3; i++) natsSubscription_Destroy(subscriptions[i]);
+}
+
 static void an_ordered_consumer_reads_all_with_flow_control(void **state) {
     fixture *of = *state;
     enum { COUNT = 3000, SIZE = 1000 };
@@ -612,6 +660,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_waiting_pull_is_woken, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_given_back_comes_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(pushed_messages_come, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_a_new_consumer_pushes_is_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_ordered_consumer_reads_all_with_flow_control, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_is_stored_all_or_none, set_up_2_12, tear_down),
         cmocka_unit_test_setup_teardown(a_request_gets_as_many_bytes_as_it_asks_for, set_up, tear_down),
