@@ -13,7 +13,7 @@
 #
 # The shared toolkit, projections and server carry their own hidden copies of lower modules, because libdaybook does not export
 # them. The static ones carry only what is not in libdaybook.a, which answers for the rest: the toolkit json, the server json,
-# proto, config, interest, api, options and auth.
+# proto, config, interest, api, options, auth, broker, jetstream and monitor.
 set(DAYBOOK_SOVERSION 0)
 set(DAYBOOK_STORE_MODULES base subject io record index journal consumer publish segment store engine)
 set(DAYBOOK_STORE_LIBRARIES PkgConfig::ZSTD PkgConfig::XXHASH roaring Threads::Threads)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// See broker.h: its loop, rounds, listening, making and ending.
+// See broker.h: the loop and its rounds, listening, making and ending.
 #include "broker/broker.h"
 
 #include <stdio.h>
@@ -13,8 +13,7 @@
 enum {
     BACKLOG = 1024,
     ACCEPTED_MAX = 32,
-    WORKERS =
-        5, // two for slow jobs, one for checks of passwords, two always there for publishes and deliveries
+    WORKERS = 5, // two for slow jobs, one for checks, two always there for publishes and deliveries
 };
 
 // Small things.

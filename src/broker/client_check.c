@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Credentials: asked on the loop where that is quick, on a worker where it takes long (bcrypt).
 //
-// Long checks run one at a time (DBK_JOBS_CHECKS_MAX), on a worker that nothing else has to wait for; the
+// Long checks run DBK_JOBS_CHECKS_MAX at a time (one), on a worker that nothing else has to wait for; the
 // others wait in a list. Whose turn it is goes by address: next is who waits and comes from where nothing was
 // checked for the longest time. So one place that tries passwords, or comes back with a thousand connections,
 // does not keep another place out; within an address the first who came is the first. Addresses share PLACES

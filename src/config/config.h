@@ -47,8 +47,7 @@ typedef struct dbk_config_entry dbk_config_entry;
 typedef struct dbk_config_value {
     dbk_config_kind kind;
     dbk_config_place place; // of a variable: where it is used
-    dbk_slice
-        text; // STRING: the bytes, escapes resolved, NUL-terminated behind them; numbers, BOOLEAN: as written
+    dbk_slice text; // STRING: escapes resolved, NUL-terminated behind it; numbers, BOOLEAN: as written
     union {
         int64_t integer;
         double number;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Advisories of calls, as text, and those of the store, routed. See advisory.h.
+// See advisory.h: those of calls, written as text, and those of the store, routed.
 #include "jetstream/advisory.h"
 
 #include <stdio.h>

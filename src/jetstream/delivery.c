@@ -37,9 +37,8 @@ struct dbk_js_delivery {
     dbk_js_plan plan;
     bool headers_only;
     // Made by the worker.
-    daybook_status
-        status;     // of the last fetch: OK, TIMEOUT: there is no more, ELIMIT: too large for a strict plan
-    int64_t due_ns; // TIMEOUT: in so much time there may be something
+    daybook_status status; // of the last fetch: OK; TIMEOUT: there is no more; ELIMIT: too large
+    int64_t due_ns;        // TIMEOUT: in so much time there may be something
     bool is_measured;
     uint64_t pending_count, ack_pending_count; // where measured
     bool is_held_up; // TIMEOUT: there are messages, but too many wait for an answer, or it is paused

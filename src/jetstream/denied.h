@@ -9,7 +9,7 @@
 
 typedef struct dbk_js_denied dbk_js_denied;
 
-/// ENOMEM.
+/// ENOMEM: what there is of it is still to be freed.
 daybook_status dbk_js_denied_start(dbk_broker *broker, dbk_js_denied **denied_out);
 /// Before the trie is freed. NULL is fine.
 void dbk_js_denied_free(dbk_js_denied *denied);

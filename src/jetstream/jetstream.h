@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// JetStream: the store behind the protocol. What the server's core sees of it.
+// JetStream: the store behind the protocol. What others see of it: who starts it, and the monitor.
 //
 //     dbk_jetstream_start(broker, store, &jetstream, &error);   // before listening
 //     ...
@@ -41,8 +41,8 @@ void dbk_jetstream_free(dbk_jetstream *jetstream);
 typedef struct dbk_jetstream_counters {
     uint64_t api_total, api_errors, api_in_flight;
     uint64_t ack_total; // answers to deliveries
-    uint64_t stream_count,
-        consumer_count; // with a place here: consumers nobody used since the start are not counted
+    uint64_t stream_count;
+    uint64_t consumer_count; // with a place here: those nobody used since the start are not counted
 } dbk_jetstream_counters;
 void dbk_jetstream_count(const dbk_jetstream *jetstream, dbk_jetstream_counters *counters_out);
 /// As they are now. On the loop.

@@ -4,7 +4,7 @@
 //   jetstream.c      start, stop, the tables of streams and consumers
 //   capture.c        publishes on captured subjects -> appends -> acknowledgements
 //   rewrite.c        subjects transformed, messages republished
-//   mirror.c         streams that copy others
+//   mirror.c         streams that copy others; cycle.c: whether they do so in a circle
 //   batch.c          several publishes that are stored all or none
 //   order.c          requests wait for what their connection published before
 //   api_call.c       requests on $JS.API.>: which handler, its job, its answer
@@ -194,7 +194,7 @@ typedef enum dbk_js_consumer_state {
     DBK_JS_CONSUMER_OPEN
 } dbk_js_consumer_state;
 
-/// What the server needs to know of a consumer's configuration.
+/// What the loop needs to know of a consumer's configuration.
 typedef struct dbk_js_consumer_rules {
     int ack_policy; // enum dbk_api_ack_policy
     bool is_ephemeral;

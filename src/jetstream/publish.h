@@ -15,10 +15,9 @@ typedef struct dbk_js_outcome {
     bool is_duplicate;
     uint64_t seq; // 0: not known, or not stored
     int64_t recorded_ns;
-    uint32_t batch_count; // of an atomic batch; 0: it is none
-    uint64_t
-        conflicting_seq;  // an expected id is another one: that of this message, which is still to be read
-    dbk_api_error *error; // allocated; NULL where memory was out, too
+    uint32_t batch_count;     // of an atomic batch; 0: it is none
+    uint64_t conflicting_seq; // an expected id is another one: this message's, which is still to be read
+    dbk_api_error *error;     // allocated; NULL where memory was out, too
 } dbk_js_outcome;
 
 struct dbk_js_publish {
@@ -32,8 +31,7 @@ struct dbk_js_publish {
     bool is_announced; // by the server itself: nobody published it
     bool wants_ack;
     dbk_js_outcome outcome;
-    dbk_js_publish
-        *members; // of a batch's last message: those before it; stored with it, or with is_end without it
+    dbk_js_publish *members; // of a batch's last message: those before it; is_end: stored without it
     bool is_batch, is_end;
     dbk_slice batch_id; // in its headers
     // What the stream's configuration makes of its subject (rewrite.h): a worker's until it is submitted.

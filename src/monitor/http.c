@@ -19,7 +19,7 @@
 // of their connections goes on before libmicrohttpd ends, which must not find one suspended.
 //
 // Threads: libmicrohttpd's and the workers'. They inherit the signal mask of whoever starts, which blocks all
-// (server.c).
+// (src/server/server.c).
 #include "monitor/http.h"
 
 #include <errno.h>

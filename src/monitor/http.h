@@ -27,8 +27,7 @@ enum {
     DBK_HTTP_PAGES_MAX = 2,          // threads of the others
     DBK_HTTP_PAGES_WAITING_MAX = 16, // for these, those being made included; others are told 503
     DBK_HTTP_CONNECTIONS_MAX = 64,
-    DBK_HTTP_IDLE_MAX =
-        32, // of these, that wait for their client: beyond that the one that does for longest is cut
+    DBK_HTTP_IDLE_MAX = 32, // of these, that wait for their client: beyond it the longest idle is cut
     DBK_HTTP_CONNECTION_SIZE = 16 * 1024,
     DBK_HTTP_IDLE_SECONDS = 10,
     DBK_HTTP_BODY_MAX = 64 * 1024 * 1024,
@@ -69,8 +68,7 @@ typedef struct dbk_http_settings {
 } dbk_http_settings;
 
 /// @return OK; EUNSUPPORTED: this build has no HTTP, or no TLS for it; EEXISTS, EPERMISSION, EIO: it cannot
-///         listen;
-///         EINVALID: key or certificate; ENOMEM
+///         listen; EINVALID: key or certificate; ENOMEM
 daybook_status dbk_http_start(const dbk_http_settings *settings, dbk_http **http_out, int *port_out,
                               daybook_error *error);
 /// NULL is fine. Not from within `serve`.

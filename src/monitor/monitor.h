@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The HTTP monitor: what a server does, as JSON with nats-server's fields and as metrics for Prometheus.
 //
-//     /varz /connz /subsz (/subscriptionsz) /jsz /healthz /accountz /accstatz /routez /gatewayz /leafz    JSON
-//     /metrics                                                                                   text
-//     /                                                                                          a list of these
+//     JSON           /varz /connz /subsz (/subscriptionsz) /jsz /healthz /accountz /accstatz
+//                    /routez /gatewayz /leafz
+//     text           /metrics
+//     a list of all  /
 //
 // all below http_base_path. Pages are made on threads of http.c. What only the loop knows they ask it for:
-// the request is handed over like a finished job, the loop copies in slices (snapshot.h), the asker
-// is woken. As many requests as http.c has threads are under way at most; one for which nothing is done for
+// the request is handed over like a finished job, the loop copies in slices (snapshot.h), the asker is woken.
+// As many requests as http.c has threads are under way at most; one for which nothing is done for
 // MONITOR_WAIT_NS (monitor.c) is told 503, and what the loop makes for it then is thrown away. What streams
 // and consumers are like is asked of the store by the page's own thread.
 //

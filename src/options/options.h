@@ -94,10 +94,9 @@ typedef struct dbk_tls_options {
     bool verify_and_map; // and its name is their user
     int64_t timeout_ns;  // of the handshake; default 2 s
     bool handshake_first;
-    int64_t
-        handshake_first_wait_ns; // 0: for ever; else INFO is sent when nothing came for so long (auto: 50 ms)
-    int min_version;             // 0x0303 TLS 1.2 (default), 0x0304 TLS 1.3
-    dbk_text_list cipher_suites; // names as Go and IANA write them; empty: default
+    int64_t handshake_first_wait_ns; // 0: for ever; else nothing came for so long: INFO (auto: 50 ms)
+    int min_version;                 // 0x0303 TLS 1.2 (default), 0x0304 TLS 1.3
+    dbk_text_list cipher_suites;     // names as Go and IANA write them; empty: default
     dbk_text_list curve_preferences; // empty: default
     dbk_text_list pinned_certs; // SHA-256 of the public key info, 64 hex digits in lower case; empty: any
     dbk_config_place place;
@@ -134,11 +133,10 @@ typedef struct dbk_limit_options {
 
 typedef struct dbk_jetstream_options {
     bool enabled;
-    bool is_denied; // not enabled, because the account does not have it though the server would
-    const char
-        *store_dir; // as given; the store itself lies in <store_dir>/jetstream. NULL: in the temporary folder
-    int64_t memory_max;         // bytes of all streams in memory; -1: no limit
-    int64_t file_max;           // the same of those in files
+    bool is_denied;        // not enabled, because the account does not have it though the server would
+    const char *store_dir; // as given; the store lies in <store_dir>/jetstream. NULL: in the temporary folder
+    int64_t memory_max;    // bytes of all streams in memory; -1: no limit
+    int64_t file_max;      // the same of those in files
     int64_t account_memory_max; // the same, as the account has them: clients are told
     int64_t account_file_max;
     const char *domain;                // NULL: none
@@ -172,10 +170,9 @@ struct dbk_options {
     const char *server_name; // NULL: its id
     dbk_text_list tags;
     const char *announced_version;
-    dbk_listen_options
-        advertised;           // client_advertise: what clients are told. Host NULL, port 0: as it listens
-    const char *config_file;  // NULL: none
-    const char *no_auth_user; // as given; resolved in auth
+    dbk_listen_options advertised; // client_advertise: clients are told. Host NULL, port 0: as it listens
+    const char *config_file;       // NULL: none
+    const char *no_auth_user;      // as given; resolved in auth
 
     dbk_listen_options client; // port 4222; DBK_PORT_NONE with dont_listen
     bool dont_listen;

@@ -21,8 +21,7 @@ typedef struct dbk_sqlite_statement {
 typedef struct dbk_sqlite_section {
     dbk_sqlite_statement *statements;
     size_t statement_count;
-    dbk_sqlite_statement
-        bulk; // of one plain INSERT: DBK_SQLITE_BULK_COUNT rows at once; its parameters are one row's
+    dbk_sqlite_statement bulk; // of one plain INSERT: DBK_SQLITE_BULK_COUNT rows; parameters are one row's
 } dbk_sqlite_section;
 
 enum { DBK_SQLITE_BULK_COUNT = 16 };

@@ -56,8 +56,7 @@ typedef struct dbk_proto_operation {
     dbk_slice reply;
     dbk_slice queue_group;
     dbk_slice sid;
-    dbk_slice
-        text; // the verb's fields as they were said, without blanks around: CONNECT's JSON, what to trace
+    dbk_slice text;     // the verb's fields as said, without blanks around: CONNECT's JSON, what to trace
     dbk_slice payload;  // PUB, HPUB: headers and data
     size_t header_size; // HPUB: of the payload
     uint64_t max;       // UNSUB; 0: none, or nothing that could be understood as one
@@ -85,8 +84,7 @@ typedef struct dbk_proto_limits {
 typedef struct dbk_proto_parser {
     dbk_proto_limits limits;
     size_t searched; // leading bytes of the buffer known to hold no LF
-    size_t
-        wanted; // after DBK_PROTO_MORE: the buffer's size with which it can go on, if that is known; else 0
+    size_t wanted;   // after DBK_PROTO_MORE: the buffer's size with which it can go on; 0: not known
 } dbk_proto_parser;
 
 /**

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The small files a server leaves for others while it runs, through the vfs.
+// The small files a server leaves for others while it runs (pid, ports), through the vfs. Any thread.
 #ifndef DBK_SERVER_FILES_H
 #define DBK_SERVER_FILES_H
 

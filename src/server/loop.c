@@ -5,8 +5,8 @@
 //
 //     the listener closes; nothing is read from connections any more; JetStream is told to stop
 //     JetStream is idle: all that was published is stored and answered; connections are flushed and closed
-//     the last connection is gone: the monitor ends, the workers end, the loop's own handles close, uv_run
-//     returns JetStream is freed, the store closed
+//     the last connection is gone: the monitor ends, the workers end, the loop's own handles close
+//     uv_run has returned: JetStream is freed, the store closed
 #include "base/error.h"
 #include "base/time.h"
 #include "broker/tls.h"

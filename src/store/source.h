@@ -47,10 +47,9 @@ typedef struct dbk_source {
     const daybook_allocator *allocator;
     dbk_memtable *memtable; // exactly one of these three
     dbk_segment *segment;
-    char *damage;            // readers only: the range cannot be read, this says why (names the file)
-    uint64_t position_first; // of its range
-    _Atomic uint64_t
-        position_last; // of its range; UINT64_MAX for the active memory table, set when it is frozen
+    char *damage;                   // readers only: the range cannot be read, this says why (names the file)
+    uint64_t position_first;        // of its range
+    _Atomic uint64_t position_last; // of its range; UINT64_MAX: the active memory table, not frozen yet
     dbk_dead_set dead;
     dbk_expiry expiry;
 } dbk_source;

@@ -90,19 +90,17 @@ struct daybook_store {
 
     // Published.
     atomic_uint_fast64_t durable_position;
-    _Atomic uint32_t
-        publish_count;           // bumped after every publish: followers sleep on it (vfs->wait, not shared)
-    atomic_uint publish_waiters; // followers that sleep on it, or are about to
+    _Atomic uint32_t publish_count; // bumped after every publish: followers sleep on it (vfs->wait)
+    atomic_uint publish_waiters;    // followers that sleep on it, or are about to
     atomic_uint_fast64_t flushed_position;
     // Of the manifest, for the live page and for info.
     atomic_uint_fast64_t manifest_edit, segment_count, segment_bytes, journal_bytes;
     atomic_bool poisoned;
 
     pthread_mutex_t expiry_lock;
-    atomic_uint markers_under_way; // submitted, not stored or refused yet (expiry.c)
-    atomic_int_fast64_t
-        next_expiry_ns;             // monotonic: a round is due before the second has passed; INT64_MAX: none
-    atomic_int_fast64_t expired_ns; // monotonic: of the last round
+    atomic_uint markers_under_way;       // submitted, not stored or refused yet (expiry.c)
+    atomic_int_fast64_t next_expiry_ns;  // monotonic: a round is due before its second; INT64_MAX: none
+    atomic_int_fast64_t expired_ns;      // monotonic: of the last round
     atomic_int_fast64_t marker_retry_ns; // monotonic: markers were refused, and none are submitted before
     atomic_int_fast64_t tell_marker_ns;  // monotonic: nor told of before
 
@@ -132,9 +130,8 @@ struct daybook_store {
     // Maintenance.
     pthread_mutex_t maintenance_lock;
     pthread_mutex_t manifest_lock;
-    dbk_manifest manifest; // guarded by manifest_lock
-    struct dbk_cut
-        *recovered_cut; // memory tables frozen during recovery wait to be flushed; taken by maintenance
+    dbk_manifest manifest;         // guarded by manifest_lock
+    struct dbk_cut *recovered_cut; // tables frozen during recovery, to be flushed; taken by maintenance
     dbk_trim_hold recovered_trims; // limits that opening still has to enforce
 
     // Counters for info.

@@ -28,19 +28,17 @@ typedef struct dbk_stream {
     uint64_t last_seq;
     // Shared: written under store->removal_lock or by the leader when publishing; read by anyone.
     atomic_bool removed;
-    atomic_uint_fast64_t first_seq;      // limit mark: events below are removed. 1 at first
-    atomic_uint_fast64_t first_position; // the same as a position; 0 at first
-    atomic_uint_fast64_t
-        purged_position; // positions below were purged by users: their ids are remembered for ever
-    atomic_uint_fast64_t message_count; // live and published
+    atomic_uint_fast64_t first_seq;       // limit mark: events below are removed. 1 at first
+    atomic_uint_fast64_t first_position;  // the same as a position; 0 at first
+    atomic_uint_fast64_t purged_position; // below, users purged: those ids are remembered for ever
+    atomic_uint_fast64_t message_count;   // live and published
     atomic_uint_fast64_t byte_count;
     atomic_uint_fast64_t published_seq; // last durable seq
     atomic_int_fast64_t last_recorded_ns;
     // Of a stream that allows times to live: what lies below has aged, and is removed or never goes. It rises
     // behind the removal, under trim_lock; who reads it first and then what is removed, without, is right
     atomic_uint_fast64_t aged_position;
-    atomic_int_fast64_t
-        age_retry_ns; // monotonic: what has aged could not be read, and is not asked for before
+    atomic_int_fast64_t age_retry_ns; // monotonic: what has aged was unreadable, not asked for before
     bool
         // its limits may have become tighter: all its subjects are trimmed again; recovery only
         updated_in_replay;
@@ -52,8 +50,7 @@ typedef struct dbk_stream {
     // Held from looking at what to remove until the removal is applied, so that nothing is counted twice
     // (removal.c).
     pthread_mutex_t trim_lock;
-    struct dbk_trim_request
-        *trim_requests; // left by those who found trim_lock taken; under store->removal_lock
+    struct dbk_trim_request *trim_requests; // of who found trim_lock taken; under store->removal_lock
     // How many subjects it had when it was last asked (list.c). Under subjects_lock.
     pthread_mutex_t subjects_lock;
     struct dbk_subject_count {
