@@ -174,6 +174,11 @@ void dbk_start_writing(daybook_vfs *vfs, daybook_file *file, uint64_t offset, ui
         vfs->start_writing(vfs, file, offset, size);
 }
 
+void dbk_stand_back(daybook_vfs *vfs) {
+    if (vfs->size >= offsetof(daybook_vfs, stand_back) + sizeof vfs->stand_back && vfs->stand_back != NULL)
+        vfs->stand_back(vfs);
+}
+
 int dbk_is_unshared(daybook_vfs *vfs, daybook_file *file) {
     return dbk_has_is_unshared(vfs) ? vfs->is_unshared(vfs, file) : -ENOSYS;
 }

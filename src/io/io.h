@@ -34,6 +34,8 @@ int dbk_is_unshared(daybook_vfs *vfs, daybook_file *file);
 bool dbk_has_is_unshared(const daybook_vfs *vfs);
 /// The vfs's start_writing, nothing where it has none.
 void dbk_start_writing(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t size);
+/// The vfs's stand_back, nothing where it has none.
+void dbk_stand_back(daybook_vfs *vfs);
 /// Page-aligned memory for direct I/O; NULL when out. Release with dbk_aligned_free.
 void *dbk_aligned_alloc(const daybook_allocator *allocator, size_t size);
 void dbk_aligned_free(const daybook_allocator *allocator, void *data);

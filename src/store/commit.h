@@ -74,7 +74,8 @@ typedef struct dbk_roll_up {
 typedef struct dbk_append {
     daybook_store *store;
     dbk_buf bodies;
-    dbk_append_event *events;
+    dbk_append_event *events; // &single, or allocated
+    dbk_append_event single;
     size_t count;
     dbk_append_condition *conditions;
     size_t condition_count;

@@ -7,7 +7,9 @@
 //            was written for a second, the witness page that makes the journal's end certain
 //   merger   merges while one is due
 // Each sleeps on its own word and is woken by dbk_maintenance_kick. With DAYBOOK_OPEN_NO_BACKGROUND there
-// are none, and daybook_maintain does one round of both.
+// are none, and daybook_maintain does one round of both. Where processors are few both stand back behind the
+// threads of callers: what they do can wait, an append cannot, and appends that get too far ahead are held back
+// (room.c).
 //
 // Failures (disk full, I/O): logged, remembered in store->maintenance_status for appends that find no room,
 // tried again with growing delay. What is tried again uses new file names. A poisoned journal ends
@@ -293,6 +295,7 @@ static int64_t flusher_timeout_ns(daybook_store *store) {
 static void *run_flusher(void *context) {
     daybook_store *store = context;
     struct dbk_maintenance *maintenance = store->maintenance;
+    dbk_stand_back(store->vfs);
     while (!atomic_load(&maintenance->stop)) {
         uint32_t word = atomic_load_explicit(&maintenance->flush_word, memory_order_acquire);
         (void)atomic_exchange(&maintenance->is_kicked, false);
@@ -308,6 +311,7 @@ static void *run_merger(void *context) {
     daybook_store *store = context;
     struct dbk_maintenance *maintenance = store->maintenance;
     int64_t delay_ms = MERGE_POLL_MS;
+    dbk_stand_back(store->vfs);
     while (!atomic_load(&maintenance->stop)) {
         uint32_t word = atomic_load_explicit(&maintenance->merge_word, memory_order_acquire);
         daybook_error error;

@@ -485,7 +485,8 @@ daybook_status dbk_append_init(dbk_append *append, daybook_store *store, const d
         return dbk_fail_limit(error, DAYBOOK_LIMIT_BATCH_COUNT, DAYBOOK_BATCH_COUNT_MAX, count,
                               "a batch of %zu events: at most %d are allowed; split it", count,
                               DAYBOOK_BATCH_COUNT_MAX);
-    append->events = dbk_alloc_zeroed(store->allocator, count * sizeof *append->events);
+    append->events = count == 1 ? &append->single
+                                : dbk_alloc_zeroed(store->allocator, count * sizeof *append->events);
     if (append->events == NULL) return dbk_fail(error, DAYBOOK_ENOMEM, "out of memory preparing the append");
     append->count = count;
     DBK_TRY(prepare_events(append, events, options, error));
@@ -500,7 +501,7 @@ void dbk_append_deinit(dbk_append *append) {
         dbk_ranges_deinit(&append->events[i].rolled->ranges, allocator);
         dbk_free(allocator, append->events[i].rolled);
     }
-    dbk_free(allocator, append->events);
+    if (append->events != &append->single) dbk_free(allocator, append->events);
     for (size_t i = 0; i < append->condition_count; i++) {
         dbk_append_condition *condition = &append->conditions[i];
         if (condition->places != &condition->place) dbk_free(allocator, condition->places);

@@ -87,7 +87,7 @@ struct daybook_vfs {
      * -EOPNOTSUPP where the file system cannot. May be NULL, or behind `size`: the same. */
     int (*allocate)(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t size);
 
-    /* The next two may be NULL, or behind `size`, too. */
+    /* The next three may be NULL, or behind `size`, too. */
 
     /** 1 where nobody else can see the file: it has no name, and no other open file or mapping, of this
      * process or another, refers to it. 0 where somebody may; negative errno where that cannot be told. */
@@ -95,6 +95,9 @@ struct daybook_vfs {
     /** Begin to write out what was written to these bytes, without waiting for it, so that a later sync
      * finds less to do. A hint: nothing is durable before sync. */
     void (*start_writing)(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t size);
+    /** What the calling thread does can wait: where there are too few processors, others go first. For the rest of
+     * the thread's life; threads of the store call it, never one of the caller's. A hint. */
+    void (*stand_back)(daybook_vfs *vfs);
 };
 
 /** The real one. Static storage, thread-safe. */

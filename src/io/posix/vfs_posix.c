@@ -23,6 +23,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -33,6 +34,7 @@
 #include "base/time.h"
 #include "daybook/sys/vfs.h"
 
+enum { BACKGROUND_NICE = 5 }; // beyond what the process has; the system cuts it at 19
 enum { FIRST_FREE_DESCRIPTOR = 3, FILE_MODE = 0666, DIRECTORY_MODE = 0777 }; // both narrowed by the umask
 
 struct daybook_file {
@@ -336,6 +338,15 @@ static void posix_start_writing(daybook_vfs *vfs, daybook_file *file, uint64_t o
     (void)sync_file_range(file->descriptor, (off64_t)offset, (off64_t)size, SYNC_FILE_RANGE_WRITE);
 }
 
+// Of Linux, and only there: a thread has a nice value of its own, and 0 means the calling one. A third of the share of
+// others, so that who holds a lock of the store's is not kept from going on for long.
+static void posix_stand_back(daybook_vfs *vfs) {
+    (void)vfs;
+    errno = 0;
+    int nice_value = getpriority(PRIO_PROCESS, 0);
+    if (nice_value != -1 || errno == 0) (void)setpriority(PRIO_PROCESS, 0, nice_value + BACKGROUND_NICE);
+}
+
 daybook_vfs *daybook_vfs_posix(void) {
     static daybook_vfs vfs = {
         .size = sizeof(daybook_vfs),
@@ -366,6 +377,7 @@ daybook_vfs *daybook_vfs_posix(void) {
         .allocate = posix_allocate,
         .is_unshared = posix_is_unshared,
         .start_writing = posix_start_writing,
+        .stand_back = posix_stand_back,
     };
     return &vfs;
 }

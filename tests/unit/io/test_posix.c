@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -341,6 +342,31 @@ static void a_file_is_unshared_when_nobody_else_sees_it(void **state) {
     vfs->close(vfs, file);
 }
 
+typedef struct standing {
+    daybook_vfs *vfs;
+    int before, after;
+} standing;
+
+static void *stand_back(void *context) {
+    standing *noted = context;
+    noted->before = getpriority(PRIO_PROCESS, 0);
+    noted->vfs->stand_back(noted->vfs);
+    noted->after = getpriority(PRIO_PROCESS, 0);
+    return NULL;
+}
+
+static void a_thread_that_stands_back_does_so_alone(void **state) {
+    fixture *self = *state;
+    int mine = getpriority(PRIO_PROCESS, 0);
+    standing noted = {.vfs = self->vfs};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, stand_back, &noted), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(noted.before, mine);
+    assert_true(mine >= 19 || noted.after > mine); // there is nothing behind 19
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), mine);
+}
+
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void) {
@@ -357,6 +383,7 @@ int main(void) {
         WITH_FOLDER(clocks_run_and_ids_differ),
         WITH_FOLDER(a_file_is_replaced_as_a_whole),
         WITH_FOLDER(a_file_is_unshared_when_nobody_else_sees_it),
+        WITH_FOLDER(a_thread_that_stands_back_does_so_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
