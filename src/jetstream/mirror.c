@@ -68,7 +68,7 @@ struct dbk_js_copy {
     dbk_slice key; // all of it: who was told the same is the same
     dbk_slice index_name;
     dbk_slice source;
-    bool is_mirror, allow_rollup, allow_ttl;
+    bool is_mirror, allow_rollup, allow_ttl, in_memory;
     uint64_t start_seq;
     int64_t start_time_ns;
     dbk_slice *filters;                   // none: all
@@ -167,6 +167,7 @@ static daybook_status take_config(dbk_js_copy *copy, const dbk_api_stream_config
     copy->is_mirror = said == config->mirror;
     copy->allow_rollup = config->allow_rollup_hdrs;
     copy->allow_ttl = config->allow_msg_ttl;
+    copy->in_memory = config->storage == DAYBOOK_STORAGE_MEMORY;
     copy->start_seq = said->start_seq;
     copy->start_time_ns = said->start_time_ns;
     if (!copy_text(copy->arena, said->name, &copy->source) ||
@@ -482,9 +483,24 @@ static daybook_status append_with_seqs(dbk_js_copy *copy, const batch *of, size_
     return DAYBOOK_OK;
 }
 
+// Of what all streams may take together.
+static daybook_status take_room(dbk_js_copy *copy, const batch *of, size_t first, size_t count,
+                                daybook_error *error) {
+    dbk_js_storage storage = copy->in_memory ? DBK_JS_MEMORY : DBK_JS_FILES;
+    dbk_api_error_kind kind;
+    dbk_api_error refused;
+    uint64_t size = 0;
+    for (size_t i = first; i < first + count; i++)
+        size += of->events[i].subject.size + of->events[i].data.size;
+    if (dbk_js_usage_take(&copy->stream->jetstream->usage, storage, size, &kind)) return DAYBOOK_OK;
+    (void)dbk_api_fail(&refused, kind);
+    return dbk_fail(error, DAYBOOK_ELIMIT, "%s", refused.description);
+}
+
 static daybook_status append_some(dbk_js_copy *copy, batch *of, size_t first, size_t count,
                                   daybook_error *error) {
     uint64_t next_seq = of->seqs[first + count - 1] + 1;
+    DBK_TRY(take_room(copy, of, first, count, error));
     daybook_status status = copy->is_mirror ? append_with_seqs(copy, of, first, count, error)
                                             : append_with_place(copy, of, first, count, next_seq, error);
     if (status == DAYBOOK_OK) copy->next_seq = next_seq;

@@ -335,6 +335,32 @@ static void ids_are_known_whoever_stored_them(void **state) {
     check_message(of, "S", 3, "\"subject\":\"a.3\"");
 }
 
+static int set_up_with_little_room(void **state) {
+    return js_set_up(state,
+                     "announced_version: \"2.12.3\"\n"
+                     "accounts { A { users: [ { user: a, password: a } ], jetstream { max_file: 10000 } } }\n"
+                     "no_auth_user: a\n");
+}
+
+// Of what the account may store together a copy takes its part, message by message, and waits.
+static void a_copy_waits_for_room(void **state) {
+    js_fixture *of = *state;
+    char data[1001], large[5001];
+    memset(data, 'x', sizeof data - 1);
+    data[sizeof data - 1] = '\0';
+    memset(large, 'x', sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    make(of, "V", STREAM("V", "v"));
+    js_publish(of, "v", large, 1);
+    make(of, "O", STREAM("O", "o.>"));
+    for (uint64_t seq = 1; seq <= 3; seq++) js_publish(of, "o.x", data, seq);
+    make(of, "M", MIRROR("M", "O", ""));
+    await(of, "$JS.API.STREAM.INFO.M", "", "\"lag\":2");
+    js_check(of, "$JS.API.STREAM.INFO.M", "", "\"last_seq\":1,");
+    js_check(of, "$JS.API.STREAM.DELETE.V", "", "\"success\":true");
+    await_last(of, "M", 3);
+}
+
 static void external_streams_are_refused(void **state) {
     js_fixture *of = *state;
     js_check(of, "$JS.API.STREAM.CREATE.M",
@@ -365,6 +391,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_cannot_be_stored_is_passed_over, set_up, js_tear_down),
         cmocka_unit_test_setup_teardown(messages_do_not_go_round, set_up, js_tear_down),
         cmocka_unit_test_setup_teardown(ids_are_known_whoever_stored_them, set_up, js_tear_down),
+        cmocka_unit_test_setup_teardown(a_copy_waits_for_room, set_up_with_little_room, js_tear_down),
         cmocka_unit_test_setup_teardown(external_streams_are_refused, set_up, js_tear_down),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
