@@ -107,13 +107,15 @@ typedef struct daybook_append_options {
     /** The stream of all these events. One that does not capture a subject takes it only where it has
      *  DAYBOOK_STREAM_OTHER_SUBJECTS. Empty: of each event the one that captures it. */
     daybook_slice stream;
-    /** The seqs the events are to have, for a stream that keeps the numbers of another: each greater than the
-     *  one before, the first greater than the stream's last. Those passed over have no events, as if they had
-     *  been removed. One for each event, those elsewhere left out; needs `stream`, with
-     *  DAYBOOK_STREAM_GIVEN_SEQS. NULL: each event has the seq behind the one before. */
+    /** The seqs the events are to have, for a stream that keeps the numbers of another: 1 to 2^62 - 1, each
+     *  greater than the one before (else EINVALID, error.event), the first greater than the stream's last
+     *  (else ECONFLICT). Those passed over have no events, as if they had been removed, and are not given
+     *  again. One for each event, those elsewhere left out; borrowed during the call. Needs `stream`, with
+     *  DAYBOOK_STREAM_GIVEN_SEQS; not with `acks`. NULL: each event has the seq behind the one before. */
     const uint64_t *seqs;
-    /** The last so many events are not of `stream`: each goes where its subject is captured, in the same
-     *  commit, and is left out where all others are stored already (flag DUPLICATE). Not with `acks`. */
+    /** The last so many events, fewer than all, are not of `stream`: each goes where its subject is captured,
+     *  in the same commit, and is left out where all others are stored already (flag DUPLICATE). Conditions
+     *  hold for all. Not with `acks`. */
     size_t elsewhere_count;
     daybook_append_bundle *bundle; /* daybook_append_submit only; NULL: queued at once */
 } daybook_append_options;
@@ -158,6 +160,8 @@ typedef struct daybook_receipt {
  *         EMIXED      stored and new ids in one batch, or an id twice; nothing written
  *         ENOSTREAM   no stream captures a subject and auto_stream is off; options.stream is none, or does
  *                     not take a subject
+ *         EUNSUPPORTED  options.acks with options.seqs or options.elsewhere_count
+ *         EMISUSE     no store; all events are said to go elsewhere
  *         ELIMIT      max_msg_size, discard new, batch size, larger than the journal takes; error.limit,
  *                     expected, actual; nothing written
  *         EINVALID, ESUBJECT  malformed; error.event says which

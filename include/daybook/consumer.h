@@ -172,7 +172,8 @@ DAYBOOK_API daybook_status daybook_consumer_get_info(daybook_store *store, daybo
 /**
  * The same for who asks again and again: pending_count is what the store knows. Where events ahead are
  * removed all the time, counting anew may take long; this does so only after it has done without for 20 times
- * as long as that took, as fetches do, and says what was known before. It is exact otherwise.
+ * as long as that took, as fetches do, and says what was known before. It is exact otherwise. Errors, threads
+ * and whose the info is are the same, too.
  */
 DAYBOOK_API daybook_status daybook_consumer_look(daybook_store *store, daybook_slice stream,
                                                  daybook_slice name, daybook_consumer_info **info_out,
@@ -313,8 +314,8 @@ DAYBOOK_API daybook_status daybook_consumer_ack(daybook_consumer *consumer, uint
                                                 daybook_error *error);
 /**
  * Called once when a submitted answer is on disk, or could not be saved, with what daybook_consumer_ack would
- * have returned for a confirmed one. In any thread that uses the store, and
- * perhaps before the call that submitted it has returned. It must not block, append or wait; it may submit.
+ * have returned for a confirmed one. In any thread that uses the store, and perhaps before the call that
+ * submitted it has returned. It must not block, append or wait; it may submit.
  */
 typedef void (*daybook_ack_done)(void *context, daybook_status status, const daybook_error *error);
 

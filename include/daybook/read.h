@@ -100,10 +100,13 @@ DAYBOOK_API daybook_status daybook_count(daybook_store *store, const daybook_que
                                          uint64_t *count_out, daybook_error *error);
 
 /**
- * The number of events of a stream from a seq on whose subject matches one of the filters (none: all), by the
- * index: it costs some look-ups where daybook_count reads every one. Events in damaged blocks are counted,
- * too. Where filters overlap or the stream has DAYBOOK_STREAM_ALLOW_TTL it reads as daybook_count does. What
- * is appended or removed meanwhile may be counted or not. ESUBJECT, ENOTFOUND (stream).
+ * The number of live events of a stream whose seq is `seq_from` or greater, and whose subject matches one of
+ * the filters (none: all), by the index: it costs some look-ups where daybook_count reads every one. Events
+ * in damaged blocks are counted, too. Where filters overlap or the stream has DAYBOOK_STREAM_ALLOW_TTL it
+ * reads as daybook_count does. What is appended or removed meanwhile may be counted or not. Any thread, and
+ * stores that are open for reading only.
+ * @return OK; ENOTFOUND: no such stream; ESUBJECT: a filter is none; EDAMAGED: of a part neither index nor
+ *         events can be read; EIO, ENOMEM, EMISUSE
  */
 DAYBOOK_API daybook_status daybook_stream_count(daybook_store *store, daybook_slice stream,
                                                 const daybook_slice *filters, size_t filter_count,

@@ -41,8 +41,8 @@ enum daybook_stream_flag {
     DAYBOOK_STREAM_INTERNAL = 16, /* read only when named; names beginning with '$' or "KV_" */
     /** A supplied id is known for duplicate_window_ns from when its event was recorded, whatever becomes of
      *  the event, and may come again then, as in JetStream; 0: it is not known at all. Without this flag it
-     *  is
-     *  known as long as its event is stored, and the window counts for events that limits removed. Fixed. */
+     *  is known as long as its event is stored, and the window counts for events that limits removed.
+     *  Fixed. */
     DAYBOOK_STREAM_IDS_IN_WINDOW = 32,
     /** It also takes events whose subject it does not capture, where an append names it
      *  (daybook_append_options.stream), and so consumers of any filter. */
@@ -157,11 +157,14 @@ typedef struct daybook_event_watch daybook_event_watch;
  * Once armed, `callback` is called once, when a matching event became visible; then it is to be armed again.
  * It is called in the thread that commits, perhaps before arming has returned. It returns at once, calls
  * nothing of the store, and takes no lock that anybody holds while calling the store. A stream that is
- * removed tells nothing any more: daybook_stream_watch does. However many watch, an event wakes those only
- * whose filters match it.
- * @param filters    none: every event of the stream
+ * removed tells nothing any more, also where one of its name is made again: daybook_stream_watch does. A
+ * commit pays for a watch as for a consumer that waits: a look at each subject, however many watch, and a
+ * call of those only whose filters match. Threads: any; one watch is one thread's at a time.
+ * @param filters    none: every event of the stream. Copied
+ * @param context    of the callback; kept until the watch is closed
  * @param watch_out  to be closed before the store is
- * @return OK; ENOTFOUND: no such stream; ESUBJECT: a filter is none; ENOMEM, EREADONLY, EMISUSE
+ * @return OK; ENOTFOUND: no such stream; ESUBJECT: a filter is none; EREADONLY: no commit is seen by who only
+ *         reads; ENOMEM; EMISUSE, and what opening a consumer gives
  */
 DAYBOOK_API daybook_status daybook_event_watch_open(daybook_store *store, daybook_slice stream,
                                                     const daybook_slice *filters, size_t filter_count,

@@ -198,8 +198,8 @@ typedef struct dbk_target_calls {
      *  row and parked events become the shadow's, but the state and instance of the live row stay. Without
      *  `shadow_fence` ECONFLICT and FENCED where the live checkpoint is beyond the shadow's: catch up and try
      *  again. Behind the fence the shadow holds all there is, and the checkpoint may go back: to where the
-     *  newest events were purged, or a restored store ends. Where there is no
-     *  live row, the shadow's becomes it. */
+     *  newest events were purged, or a restored store ends. Where there is no live row, the shadow's becomes
+     *  it. */
     daybook_status (*shadow_switch)(dbk_target *target, dbk_target *shadow, const char *name, int64_t now_ns,
                                     daybook_error *error);
     /** Close the shadow and remove what is left of it. */
