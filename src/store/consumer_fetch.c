@@ -188,12 +188,18 @@ static daybook_status first_of(dbk_consumer *consumer, const daybook_query *quer
 }
 
 daybook_status dbk_consumer_find_stored(dbk_consumer *consumer, uint64_t *seq_out, daybook_error *error) {
+    dbk_first_event first;
     *seq_out = atomic_load(&consumer->stream->published_seq) + 1;
     if (atomic_load(&consumer->stream->message_count) == 0) return DAYBOOK_OK;
-    daybook_query query;
-    daybook_query_init(&query);
-    query.limit = 1;
-    return first_of(consumer, &query, seq_out, error);
+    if (consumer->store->read_only) {
+        daybook_query query;
+        daybook_query_init(&query);
+        query.limit = 1;
+        return first_of(consumer, &query, seq_out, error);
+    }
+    DBK_TRY(dbk_stream_find_first(consumer->store, consumer->stream, &first, error));
+    if (first.seq > 0) *seq_out = first.seq;
+    return DAYBOOK_OK;
 }
 
 static daybook_status list_last(dbk_consumer *consumer, daybook_query *query, daybook_error *error) {

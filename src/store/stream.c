@@ -299,33 +299,28 @@ static void unlock_missing(daybook_store *store) {
 
 // The oldest stays the oldest until something is removed: requests of a server ask for it all the time, and
 // reading it is most of what they cost.
-static bool is_first_known(daybook_store *store, dbk_stream *stream, uint64_t *missing_out,
-                           daybook_stream_info *info) {
-    *missing_out = lock_missing(store, stream);
-    struct dbk_first_event known = stream->first_event;
+static bool is_first_known(daybook_store *store, dbk_stream *stream, dbk_first_event *first_out) {
+    uint64_t missing = lock_missing(store, stream);
+    *first_out = stream->first_event;
     unlock_missing(store);
-    if (!known.is_known || known.missing != *missing_out) return false;
-    info->first_seq = known.seq;
-    info->first_recorded_ns = known.recorded_ns;
-    return true;
+    if (first_out->is_known && first_out->missing == missing) return true;
+    *first_out = (dbk_first_event){.missing = missing};
+    return false;
 }
 
-static void remember_first(daybook_store *store, dbk_stream *stream, uint64_t missing,
-                           const daybook_recorded_event *event) {
-    bool is_known = lock_missing(store, stream) == missing; // else something was removed meanwhile
-    stream->first_event = (struct dbk_first_event){
-        .is_known = is_known, .seq = event->seq, .missing = missing, .recorded_ns = event->recorded_ns};
+static void remember_first(daybook_store *store, dbk_stream *stream, const dbk_first_event *first) {
+    bool is_known = lock_missing(store, stream) == first->missing; // else something was removed meanwhile
+    stream->first_event = *first;
+    stream->first_event.is_known = is_known;
     unlock_missing(store);
 }
 
 // The oldest live event: what the marks say, unless events behind them were removed one by one. A reader
 // leaves out what reads hide; in a writer the oldest event is the oldest that limits have not removed yet.
-static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybook_stream_info *info,
-                                 daybook_error *error) {
-    info->first_seq = info->last_seq + 1;
-    uint64_t missing = 0;
-    if (info->message_count == 0) return DAYBOOK_OK;
-    if (!store->read_only && is_first_known(store, stream, &missing, info)) return DAYBOOK_OK;
+daybook_status dbk_stream_find_first(daybook_store *store, dbk_stream *stream, dbk_first_event *first_out,
+                                     daybook_error *error) {
+    *first_out = (dbk_first_event){0};
+    if (!store->read_only && is_first_known(store, stream, first_out)) return DAYBOOK_OK;
     daybook_query query;
     daybook_query_init(&query);
     query.limit = 1;
@@ -336,12 +331,24 @@ static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybo
     daybook_recorded_event event;
     daybook_status status = daybook_cursor_next(cursor, 0, &event, error);
     if (status == DAYBOOK_OK) {
-        info->first_seq = event.seq;
-        info->first_recorded_ns = event.recorded_ns;
-        if (!store->read_only) remember_first(store, stream, missing, &event);
+        first_out->seq = event.seq;
+        first_out->recorded_ns = event.recorded_ns;
+        if (!store->read_only) remember_first(store, stream, first_out);
     }
     daybook_cursor_close(cursor);
     return status == DAYBOOK_END ? DAYBOOK_OK : status;
+}
+
+static daybook_status find_first(daybook_store *store, dbk_stream *stream, daybook_stream_info *info,
+                                 daybook_error *error) {
+    dbk_first_event first;
+    info->first_seq = info->last_seq + 1;
+    if (info->message_count == 0) return DAYBOOK_OK;
+    DBK_TRY(dbk_stream_find_first(store, stream, &first, error));
+    if (first.seq == 0) return DAYBOOK_OK;
+    info->first_seq = first.seq;
+    info->first_recorded_ns = first.recorded_ns;
+    return DAYBOOK_OK;
 }
 
 // The two are taken one after the other.

@@ -16,6 +16,12 @@
 
 #define DBK_SEQ_GIVEN_MAX ((UINT64_C(1) << 62) - 1) // there is always one behind it
 
+typedef struct dbk_first_event {
+    bool is_known;
+    uint64_t seq, missing; // so many of the stream's seqs were missing then
+    int64_t recorded_ns;
+} dbk_first_event;
+
 typedef struct dbk_stream {
     // Fixed.
     uint32_t id;
@@ -59,11 +65,7 @@ typedef struct dbk_stream {
         int64_t took_ns;              // counting them all
     } subjects;
     // Its oldest event when that was last looked for (stream.c). Under store->state_lock.
-    struct dbk_first_event {
-        bool is_known;
-        uint64_t seq, missing; // so many of its seqs were missing then
-        int64_t recorded_ns;
-    } first_event;
+    dbk_first_event first_event;
     int64_t created_ns;
     atomic_bool is_swept; // by interest: holds nothing that no consumer wants, as far as is known
     atomic_int_fast64_t sweep_after_ns; // monotonic: not looked through before, behind a failure

@@ -67,8 +67,12 @@ static void append(world *at, size_t count) {
     for (size_t i = 0; i < count; i++) {
         uint64_t dice = next_random(at);
         int stream = dice % 4 == 0;
-        (void)snprintf(subjects[i], sizeof subjects[i], "%c.%u.%s", "ab"[stream],
-                       (unsigned)(dice >> 4) % 9 * 3, (dice >> 10) % 3 == 0 ? "x" : "yy.z");
+        if (stream == 0 && at->last[0] == 0) {
+            (void)snprintf(subjects[i], sizeof subjects[i], "a.once.x"); // in one segment only, later
+        } else {
+            (void)snprintf(subjects[i], sizeof subjects[i], "%c.%u.%s", "ab"[stream],
+                           (unsigned)(dice >> 4) % 9 * 3, (dice >> 10) % 3 == 0 ? "x" : "yy.z");
+        }
         daybook_event_init(&events[i]);
         events[i].subject = daybook_text(subjects[i]);
         at->last[stream]++;
@@ -153,6 +157,7 @@ static void compare_all(world *at) {
         {"*.*.x"},
         {"b.>"},
         {"a.24.yy.z", "a.21.x", "b.24.x"},
+        {"a.once.x", "a.never.x"},
     };
     for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
         daybook_slice slices[3];
