@@ -73,9 +73,9 @@ static bool fill_source(const dbk_js_call *call, dbk_slice stream, const dbk_api
                                       .active_ns = -1,
                                       .filter_subject = source->filter_subject,
                                       .subject_transforms = source->subject_transforms};
-    if (state.was_seen) {
+    if (state.was_seen) { // a copy in touch is told as 1 ns: clients take 0 for never
         int64_t since_ns = dbk_broker_clock_ns(call->jetstream->broker) - state.seen_ns;
-        info_out->active_ns = state.seen_ns == INT64_MAX || since_ns < 0 ? 0 : since_ns;
+        info_out->active_ns = state.seen_ns == INT64_MAX || since_ns < 1 ? 1 : since_ns;
     }
     if (!state.has_error) return true;
     dbk_api_error error;

@@ -77,7 +77,7 @@ static void a_mirror_keeps_numbers_and_gaps(void **state) {
     js_publish(of, "o.6", "six", 6);
     await_last(of, "M", 6);
     check_message(of, "M", 3, "\"subject\":\"o.3\"");
-    await(of, "$JS.API.STREAM.INFO.M", "", "\"mirror\":{\"name\":\"O\",\"lag\":0,\"active\":0}");
+    await(of, "$JS.API.STREAM.INFO.M", "", "\"mirror\":{\"name\":\"O\",\"lag\":0,\"active\":1}");
 }
 
 static void it_goes_on_after_a_restart(void **state) {
