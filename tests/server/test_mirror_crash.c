@@ -17,10 +17,19 @@
 
 #include "daybook/daybook.h"
 #include "io/sim/sim.h"
+#include "lib/fault_allocator.h"
 #include "lib/slow_build.h"
 #include "server/wire.h"
 
-enum { MESSAGES = 60, OWN = 6, CLONES_MAX = 600, PATIENCE_MS = 20000, STORED_MAX = MESSAGES + OWN + 1 };
+enum {
+    MESSAGES = 60,
+    OWN = 6,
+    CLONES_MAX = 600,
+    PATIENCE_MS = 20000,
+    STORED_MAX = 600,
+    SHORTAGES = 12,
+    SHORTAGE_MS = 20
+};
 
 typedef struct clone {
     dbk_sim *sim;
@@ -32,6 +41,7 @@ typedef struct world {
     dbk_sim *sim;
     daybook_store *store;
     daybook_server *server;
+    fault_allocator faults;
     unsigned stride;
     atomic_uint acknowledged;
     clone clones[CLONES_MAX];
@@ -51,6 +61,7 @@ static void start(world *at, dbk_sim *sim) {
     daybook_open_options open;
     daybook_open_options_init(&open);
     open.vfs = dbk_sim_vfs(sim);
+    open.allocator = &at->faults.allocator;
     open.memory_budget_bytes = 16 << 20;
     open.memtable_bytes = 256 << 10;
     open.journal_max_bytes = 4 << 20;
@@ -60,6 +71,7 @@ static void start(world *at, dbk_sim *sim) {
     options.host = "127.0.0.1";
     options.port = -1;
     options.store = at->store;
+    options.allocator = &at->faults.allocator;
     options.config_text = daybook_text("announced_version: \"2.12.3\"");
     if (daybook_server_start(&options, &at->server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
 }
@@ -215,12 +227,48 @@ static void copies_are_whole_after_power_failures(void **state) {
     }
 }
 
+// One allocation fails, each time another one of those that a message and its copies take: what fails is tried again.
+static void copies_come_through_want_of_memory(void **state) {
+    world *at = *state;
+    unsigned number = MESSAGES, shortages = 0;
+    start(at, at->sim);
+    work(at);
+    await_copies(at, 0);
+    for (uint64_t nth = 1 + at->seed % 5; shortages < SHORTAGES; nth += 1 + (at->seed + nth) % 9) {
+        char data[16];
+        daybook_event event;
+        daybook_status status;
+        daybook_event_init(&event);
+        event.subject = daybook_text("o");
+        (void)snprintf(data, sizeof data, "m%u", ++number);
+        event.data = daybook_text(data);
+        fault_allocator_fail(&at->faults, nth, false);
+        do {
+            status = daybook_append(at->store, &event, 1, NULL, NULL, NULL);
+            assert_true(status == DAYBOOK_OK || status == DAYBOOK_ENOMEM);
+        } while (status != DAYBOOK_OK);
+        for (int waited_ms = 0; waited_ms < SHORTAGE_MS && !fault_allocator_has_failed(&at->faults);
+             waited_ms++)
+            nanosleep(&(struct timespec){.tv_nsec = 1000000L}, NULL);
+        bool has_failed = fault_allocator_has_failed(&at->faults);
+        fault_allocator_fail(&at->faults, 0, false);
+        await_copies(at, nth);
+        shortages += has_failed;
+        if (!has_failed) nth = 1; // needed fewer: from the beginning
+        assert_true(number < STORED_MAX - OWN);
+    }
+    check_copies(at, &(clone){.acknowledged = number});
+    stop(at);
+    assert_int_equal(fault_allocator_live(&at->faults), 0);
+}
+
 static int set_up(void **state) {
     world *at = calloc(1, sizeof *at);
     const char *seed = getenv("DAYBOOK_SEED"), *stride = getenv("DAYBOOK_STRIDE");
     assert_non_null(at);
     at->seed = seed != NULL ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL);
     at->stride = stride != NULL ? (unsigned)strtoul(stride, NULL, 10) : IS_SLOW_BUILD ? 15 : 1;
+    fault_allocator_init(&at->faults);
     print_message("DAYBOOK_SEED=%llu\n", (unsigned long long)at->seed);
     assert_int_equal(dbk_sim_new(at->seed, &at->sim), DAYBOOK_OK);
     *state = at;
@@ -238,6 +286,7 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(copies_are_whole_after_power_failures, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(copies_come_through_want_of_memory, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
