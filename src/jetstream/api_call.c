@@ -219,6 +219,7 @@ static void note_consumer(dbk_js_call *call) {
     dbk_js_consumer *consumer =
         dbk_js_find_consumer(call->jetstream, dbk_js_call_token(call, at), dbk_js_call_token(call, at + 1));
     if (consumer == NULL) return;
+    call->is_noted = true;
     call->waiting_count = dbk_js_count_pulls(consumer);
     call->push_bound = dbk_js_is_push_bound(consumer);
 }

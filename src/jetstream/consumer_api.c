@@ -115,8 +115,10 @@ void dbk_js_consumer_info(dbk_js_call *call) {
     }
     if (!stream_exists(call, stream) || !get_info(call, stream, dbk_js_call_token(call, 3), &of)) return;
     if (fill_info(call, of, &info, &error)) {
-        info.waiting_count = call->waiting_count;
-        info.push_bound = call->push_bound;
+        if (call->is_noted) {
+            info.waiting_count = call->waiting_count;
+            info.push_bound = call->push_bound;
+        }
         dbk_api_write_consumer(&call->answer, &call->settings.dial, call->kind, &info);
     } else {
         dbk_js_call_fail(call, &error);

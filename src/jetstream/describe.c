@@ -36,17 +36,6 @@ bool dbk_jetstream_describe_stream(dbk_jetstream *jetstream, const dbk_js_settin
     return describe(&call, dbk_js_stream_info, answer);
 }
 
-/// What only the loop changes.
-static void take_counts(dbk_js_call *call, dbk_slice stream, dbk_slice name) {
-    pthread_mutex_lock(&call->jetstream->lock);
-    const dbk_js_consumer *consumer = dbk_js_find_consumer(call->jetstream, stream, name);
-    if (consumer != NULL) {
-        call->waiting_count = atomic_load(&consumer->pull_count);
-        call->push_bound = atomic_load(&consumer->is_bound);
-    }
-    pthread_mutex_unlock(&call->jetstream->lock);
-}
-
 bool dbk_jetstream_describe_consumer(dbk_jetstream *jetstream, const dbk_js_settings *settings,
                                      dbk_slice stream, dbk_slice consumer, dbk_buf *answer) {
     char subject[1024];
@@ -54,6 +43,5 @@ bool dbk_jetstream_describe_consumer(dbk_jetstream *jetstream, const dbk_js_sett
                         (const char *)stream.data, (int)consumer.size, (const char *)consumer.data);
     if (size < 0 || (size_t)size >= sizeof subject) return false;
     dbk_js_call call = make_call(jetstream, settings, DBK_API_CONSUMER_INFO, subject);
-    take_counts(&call, stream, consumer);
     return describe(&call, dbk_js_consumer_info, answer);
 }
