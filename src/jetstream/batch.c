@@ -306,6 +306,7 @@ static void submit(const batch_append *append, dbk_js_publish *publish) {
             daybook_append_submit(store, append->events, append->count, &options, appended, publish, &cause);
         if (status == DAYBOOK_OK) return;
     }
+    if (append->has_rollup && dbk_js_finish_late_rollup(publish, status)) return;
     finish_batch(publish, status, receipts, append->count, &cause);
 }
 

@@ -342,12 +342,14 @@ static bool add_conditions(dbk_js_making *make, dbk_api_error *error_out) {
     return true;
 }
 
+#define ROLLUP_REFUSED "rollup not permitted"
+
 static bool check_rollup(const dbk_js_making *make, dbk_api_error *error_out) {
     if (!dbk_js_making_has(make, DBK_PUBLISH_ROLLUP) || make->said.values[DBK_PUBLISH_ROLLUP].size == 0)
         return true;
     dbk_slice value = make->said.values[DBK_PUBLISH_ROLLUP];
     if (!make->rules->allow_rollup)
-        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_ROLLUP_FAILED, "rollup not permitted");
+        return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_ROLLUP_FAILED, "%s", ROLLUP_REFUSED);
     if (!dbk_slice_equal(value, daybook_text("sub")) && !dbk_slice_equal(value, daybook_text("all")))
         return dbk_api_fail_with(error_out, DBK_API_ERR_STREAM_ROLLUP_FAILED,
                                  "rollup value invalid: \"%.*s\"", (int)value.size, (const char *)value.data);
@@ -446,6 +448,21 @@ static bool check_room(const dbk_js_making *make, dbk_api_error *error_out) {
     return dbk_api_fail(error_out, kind);
 }
 
+bool dbk_js_finish_late_rollup(dbk_js_publish *publish, daybook_status status) {
+    daybook_store *store = publish->stream->jetstream->store;
+    daybook_stream_info *info;
+    dbk_api_error error;
+    if (status != DAYBOOK_EINVALID ||
+        daybook_stream_get_info(store, publish->stream->name, &info, NULL) != DAYBOOK_OK)
+        return false;
+    bool is_late = (info->config.flags & DAYBOOK_STREAM_ALLOW_ROLLUP) == 0;
+    daybook_stream_info_release(store, info);
+    if (!is_late) return false;
+    (void)dbk_api_fail_with(&error, DBK_API_ERR_STREAM_ROLLUP_FAILED, "%s", ROLLUP_REFUSED);
+    dbk_js_finish_with_error(publish, &error);
+    return true;
+}
+
 // nats-server's order, but for ids, which the store looks at before all conditions.
 static bool check(dbk_js_making *make, dbk_api_error *error_out) {
     const dbk_js_stream *stream = make->publish->stream;
@@ -477,6 +494,7 @@ static void submit(dbk_js_making *make, daybook_append_bundle *bundle) {
     daybook_status status =
         waits ? daybook_append(store, &make->event, 1, &options, &receipt, &cause)
               : daybook_append_submit(store, &make->event, 1, &options, appended, publish, &cause);
+    if (waits && dbk_js_finish_late_rollup(publish, status)) return;
     if (waits || status != DAYBOOK_OK) dbk_js_finish(publish, status, &receipt, &cause);
 }
 

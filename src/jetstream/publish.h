@@ -86,6 +86,9 @@ bool dbk_js_make(dbk_js_publish *publish, const dbk_js_rules *rules, dbk_js_maki
 void dbk_js_finish(dbk_js_publish *publish, daybook_status status, const daybook_receipt *receipt,
                    const daybook_error *cause);
 void dbk_js_finish_with_error(dbk_js_publish *publish, const dbk_api_error *error);
+/// A worker: the store did not take a roll-up. True: an update disallowed them since the rules were read, and
+/// it is refused.
+bool dbk_js_finish_late_rollup(dbk_js_publish *publish, daybook_status status);
 /// What the store said of it, for when it is finished with others.
 static inline void dbk_js_note_receipt(dbk_js_publish *publish, const daybook_receipt *receipt) {
     publish->outcome.seq = receipt->seq;
