@@ -47,7 +47,7 @@ extern "C" {
 /** Where a new consumer begins. */
 enum daybook_consumer_deliver {
     DAYBOOK_DELIVER_ALL = 0,
-    DAYBOOK_DELIVER_LAST = 1,            /* at the newest matching event */
+    DAYBOOK_DELIVER_LAST = 1,            /* at the newest matching event; where there is none at the oldest */
     DAYBOOK_DELIVER_NEW = 2,             /* at what is appended from now on */
     DAYBOOK_DELIVER_BY_START_SEQ = 3,    /* at `start_seq` */
     DAYBOOK_DELIVER_BY_START_TIME = 4,   /* at the first event recorded at or after `start_time_ns` */

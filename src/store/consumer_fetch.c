@@ -243,7 +243,11 @@ daybook_status dbk_consumer_find_start(dbk_consumer *consumer, daybook_error *er
         return DAYBOOK_OK;
     case DAYBOOK_DELIVER_LAST:
         query.flags = DAYBOOK_QUERY_REVERSE;
-        return first_of(consumer, &query, &consumer->start.first_seq, error);
+        DBK_TRY(first_of(consumer, &query, &consumer->start.first_seq, error));
+        if (consumer->start.first_seq < behind) return DAYBOOK_OK;
+        // It wants nothing of what is stored: from the oldest on, as in JetStream, in case its filters are
+        // changed.
+        return dbk_consumer_find_stored(consumer, &consumer->start.first_seq, error);
     case DAYBOOK_DELIVER_BY_START_TIME:
         query.filter_count = 0;
         query.recorded_since_ns = config->start_time_ns;
