@@ -8,9 +8,24 @@
 #include "cli/table.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static daybook_slice name_of(const cli_context *context) {
     return daybook_text(context->positionals[0]);
+}
+
+// Where consumers are kept, and how far streams of the server have copied their sources. Without it the former
+// are gone, and the latter copy all of it again.
+static int refuse_own(cli_context *context) {
+    static const char *const own[] = {"$CONSUMERS", "$sources"};
+    const char *name = context->positionals[0];
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (strcmp(name, own[i]) == 0)
+            return cli_fail(
+                context, DAYBOOK_EINVALID,
+                "cannot change stream %s: consumers and copies of streams go by it; remove those instead",
+                name);
+    return CLI_FINE;
 }
 
 // A destructive verb only looks with --dry-run.
@@ -107,7 +122,9 @@ int cli_run_stream_add(cli_context *context) {
 int cli_run_stream_edit(cli_context *context) {
     daybook_stream_info *info = NULL;
     daybook_slice *subjects = NULL;
-    int status = cli_confirm(context, "change stream %s; a lower limit removes events at once",
+    int status = refuse_own(context);
+    if (status == CLI_FINE)
+        status = cli_confirm(context, "change stream %s; a lower limit removes events at once",
                              context->positionals[0]);
     if (status == CLI_FINE) status = open_for_change(context);
     if (status == CLI_FINE) status = get_info(context, &info);
@@ -136,7 +153,9 @@ int cli_run_stream_edit(cli_context *context) {
 int cli_run_stream_rm(cli_context *context) {
     daybook_stream_info *info = NULL;
     char count[32];
-    int status = cli_confirm(context, "remove stream %s with all its events", context->positionals[0]);
+    int status = refuse_own(context);
+    if (status == CLI_FINE)
+        status = cli_confirm(context, "remove stream %s with all its events", context->positionals[0]);
     if (status == CLI_FINE) status = open_for_change(context);
     if (status == CLI_FINE) status = get_info(context, &info);
     if (status != CLI_FINE) return status;
@@ -188,7 +207,9 @@ int cli_run_stream_purge(cli_context *context) {
     if (cli_given(context, "seq") && cli_given(context, "keep"))
         return cli_fail(context, DAYBOOK_EINVALID,
                         "cannot use --seq with --keep: each says how far to go; choose one");
-    int status = cli_confirm(context, "remove events of stream %s%s%s", context->positionals[0],
+    int status = refuse_own(context);
+    if (status == CLI_FINE)
+        status = cli_confirm(context, "remove events of stream %s%s%s", context->positionals[0],
                              options.filter.size == 0 ? "" : " that match ",
                              options.filter.size == 0 ? "" : cli_text(context, "subject"));
     daybook_stream_info *info = NULL;
@@ -227,7 +248,9 @@ int cli_run_stream_delete(cli_context *context) {
     if (!cli_parse_number(daybook_text(text), &seq))
         return cli_fail(context, DAYBOOK_EINVALID,
                         "cannot use the seq '%s': it is no whole number; give the seq of an event", text);
-    int status = cli_confirm(context, "remove event %s of stream %s", text, context->positionals[0]);
+    int status = refuse_own(context);
+    if (status == CLI_FINE)
+        status = cli_confirm(context, "remove event %s of stream %s", text, context->positionals[0]);
     if (status == CLI_FINE) status = open_for_change(context);
     if (status != CLI_FINE) return status;
     if (seq == 0)

@@ -127,6 +127,13 @@ class Stream(Case):
         self.assertNotEqual(0, self.run_program("stream", "purge", "A", "--force").status)
         self.assertEqual("10\n", self.ok("read", "--count").out)
 
+    def test_what_consumers_and_copies_go_by_stays(self):
+        self.ok("consumer", "add", "A", "worker")
+        for name in ("$CONSUMERS", "$sources"):
+            for words in (["rm", name], ["purge", name], ["delete", name, "1"], ["edit", name, "--max-msgs", "1"], ["rm", name, "--dry-run"]):
+                self.fails(USAGE, "stream", *words, "--force", says="consumers and copies of streams go by it")
+        self.assertEqual(["worker"], [consumer["consumer"] for consumer in self.ok("consumer", "ls", "A", "--json").objects()])
+
     def test_rm_and_made_anew_never_meets_the_predecessor(self):
         self.ok("stream", "rm", "A", "--force")
         self.assertEqual([], self.ok("stream", "ls", "--json").objects())
