@@ -3,7 +3,7 @@
 // the client is in the same program; any other, in any language, connects to the same address.
 //
 //     cc server.c $(pkg-config --cflags --libs daybook daybook-server libnats)
-//     ./a.out shop        (a directory; it is created)
+//     ./a.out desk        (a directory; it is created)
 #include <daybook/daybook.h>
 #include <daybook/server.h>
 #include <inttypes.h>
