@@ -335,8 +335,8 @@ daybook_status daybook_server_start(const daybook_server_options *options, daybo
                         "the options are malformed: begin with daybook_server_options_init");
     }
     dbk_server *server = dbk_alloc_zeroed(given.allocator, sizeof *server);
-    dbk_broker *broker = &server->broker;
     if (server == NULL) return fail_memory(error);
+    dbk_broker *broker = &server->broker;
     broker->allocator = given.allocator;
     broker->vfs = given.vfs;
     (void)snprintf(server->program, sizeof server->program, "%s",

@@ -3,12 +3,14 @@
 """Everything clients may do, at random and at once, for as long as is wanted; made for servers built with sanitizers.
 
 Wildcards and queue groups, streams and consumers made, changed and removed while they are used, pulls and pushes of all kinds,
-batches, receivers that read slowly or not at all, nonsense, half-open connections, resets, users with bcrypt, reloads of right
-and of wrong configurations. In the end the server is a lame duck. All the time must hold:
+batches, mirrors and sources of streams that come and go, receivers that read slowly or not at all, nonsense, half-open
+connections, resets, users with bcrypt, reloads of right and of wrong configurations. In the end the server is a lame duck. All the
+time must hold:
 
   - whoever asks rightly is answered within DAYBOOK_REQUEST_SECONDS; an answer of the API is JSON of its type
   - a message comes only to whom its subject concerns, never what is denied to the user, never one's own without echo
-  - what was acknowledged to a faithful publisher is there in the end, once and in order
+  - what was acknowledged to a faithful publisher is there in the end, once and in order, also in a mirror of its stream, and in
+    a stream that has it as a source from the middle of the time on
   - a ping-pong between two goes on; memory stays below a bound
   - the server ends with 0, and no sanitizer said anything
 
@@ -43,6 +45,8 @@ MEMORY_MAX = int(os.environ.get("DAYBOOK_SOAK_MEMORY_MIB", "4000")) << 20  # wit
 BCRYPT_OF_SECRET = "$2a$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
 TOKENS = ("a", "b", "c", "dd", "eee")
 NAMES = ("S1", "S2", "S3", "S4", "S5")
+MIRRORS, GATHERERS = ("M1", "M2"), ("G1", "G2")
+ALL_NAMES = NAMES + MIRRORS + GATHERERS
 CONSUMERS = ("c1", "c2", "c3", "c4")
 
 
@@ -78,6 +82,7 @@ class World:
         self.refusals = collections.Counter()
         self.failed = asyncio.get_running_loop().create_future()
         self.faithful = []  # (seq, data)
+        self.faithful_copies = ["MIRROR"]  # names of streams that must have the same in the end
         self.slowest = 0.0
 
     @property
@@ -236,16 +241,36 @@ def some_stream(name):
         config["allow_msg_ttl"] = True
         if random.random() < 0.5:
             config["subject_delete_marker_ttl"] = NS
+    if name in MIRRORS:
+        del config["subjects"]
+        config["mirror"] = some_source(random.choice(NAMES + GATHERERS))
+    elif name in GATHERERS:
+        config["subjects"] = random.choice(([], [f"js.{name}.>"]))
+        config["sources"] = [some_source(source) for source in random.sample(NAMES, random.randrange(1, 4))]
     if random.random() < 0.05:
         config[random.choice(("max_msgs", "num_replicas", "subjects", "mirror", "unknown"))] = random.choice(
             (-7, 5, [], ["js.>"], {"name": "S1"}, "x" * 1000, 1 << 70))
     return config
 
 
+def some_source(name):
+    """What a mirror or source says of the stream it copies."""
+    source = {"name": name}
+    if random.random() < 0.2:
+        source["opt_start_seq"] = random.randrange(1, 200)
+    elif random.random() < 0.2:
+        source["opt_start_time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - random.randrange(3)))
+    if random.random() < 0.3:
+        source["filter_subject"] = f"js.{name}.{random.choice(TOKENS)}"
+    elif random.random() < 0.3:
+        source["subject_transforms"] = [{"src": f"js.{name}.a", "dest": f"js.{name}.b"}, {"src": f"js.*.{TOKENS[3]}", "dest": ""}]
+    return source
+
+
 async def manage_streams(world):
     connection = await world.connect()
     for _ in range(10):
-        name = random.choice(NAMES)
+        name = random.choice(ALL_NAMES)
         call, body = random.choice((
             ("STREAM.CREATE." + name, some_stream(name)), ("STREAM.CREATE." + name, some_stream(name)),
             ("STREAM.UPDATE." + name, some_stream(name)), ("STREAM.INFO." + name, {"subjects_filter": ">", "deleted_details": True}),
@@ -296,7 +321,7 @@ def some_consumer(name):
 async def manage_consumers(world):
     connection = await world.connect()
     for _ in range(10):
-        stream, name = random.choice(NAMES), random.choice(CONSUMERS)
+        stream, name = random.choice(ALL_NAMES), random.choice(CONSUMERS)
         in_a_second = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))
         call, body = random.choice((
             (f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": some_consumer(name)}),
@@ -329,7 +354,7 @@ async def publish_into_streams(world):
             headers["Nats-Expected-Last-Subject-Sequence"] = random.randrange(3)
         if random.random() < 0.2:
             headers["Nats-TTL"] = random.choice(("1", "1s", "2s", "never", "0", "-1", "x"))
-        subject = f"js.{random.choice(NAMES)}.{random.choice(TOKENS)}"
+        subject = f"js.{random.choice(NAMES + GATHERERS)}.{random.choice(TOKENS)}"
         future = connection.ask(subject, b"m" * random.choice((0, 10, 500, 20000)), headers or None)
         futures.append((subject, headers, future))
     for subject, headers, future in futures:
@@ -388,7 +413,7 @@ async def pull(world):
                                        {"group": "A", "priority": 3}, {"group": "B"})))
         if random.random() < 0.03:
             body = random.choice(({"batch": -1}, {"batch": 1 << 64}, {"expires": "x"}, []))
-        connection.send(f"$JS.API.CONSUMER.MSG.NEXT.{random.choice(NAMES)}.{random.choice(CONSUMERS)}",
+        connection.send(f"$JS.API.CONSUMER.MSG.NEXT.{random.choice(ALL_NAMES)}.{random.choice(CONSUMERS)}",
                         json.dumps(body).encode(), inbox)
         await asyncio.sleep(random.random() * 0.1)
     if random.random() < 0.3:
@@ -415,7 +440,7 @@ async def be_pushed_to(world):
 async def get_directly(world):
     connection = await world.connect()
     for _ in range(10):
-        name = random.choice(NAMES)
+        name = random.choice(ALL_NAMES)
         subject, body = random.choice((
             (f"$JS.API.DIRECT.GET.{name}", {"seq": random.randrange(60)}),
             (f"$JS.API.DIRECT.GET.{name}", {"last_by_subj": f"js.{name}.a"}),
@@ -545,18 +570,33 @@ async def watch_server(world):
         raise Wrong(f"the server has {size >> 20} MiB")
 
 
+async def gather_late(world):
+    """A stream that begins to copy the faithful one while that is written to."""
+    await asyncio.sleep((world.end - time.monotonic()) / 2)
+    connection = await world.connect()
+    await connection.api("STREAM.CREATE.GATHERED", {"name": "GATHERED", "sources": [{"name": "FAITHFUL"}]})
+    world.faithful_copies.append("GATHERED")
+    connection.abort()
+
+
 async def check_faithful(world):
     connection = await world.connect()
-    info = await connection.api("STREAM.INFO.FAITHFUL")
-    if info["state"]["messages"] != len(world.faithful) or info["state"]["last_seq"] != len(world.faithful):
-        raise Wrong(f"{len(world.faithful)} were acknowledged: {info['state']}")
     for i, (seq, data) in enumerate(world.faithful):
         if seq != i + 1:
             raise Wrong(f"number {i + 1} was acknowledged as {seq}")
-    for seq, data in random.sample(world.faithful, min(len(world.faithful), 200)):
-        got = (await connection.api("STREAM.MSG.GET.FAITHFUL", {"seq": seq}))["message"]
-        if base64.b64decode(got["data"]).decode() != data:
-            raise Wrong(f"{seq} is {got}")
+    for name in ("FAITHFUL", *world.faithful_copies):
+        deadline = time.monotonic() + 30  # a copy may be behind
+        while True:
+            state = (await connection.api("STREAM.INFO." + name))["state"]
+            if state["messages"] == len(world.faithful) == state["last_seq"]:
+                break
+            if name == "FAITHFUL" or state["last_seq"] > len(world.faithful) or time.monotonic() > deadline:
+                raise Wrong(f"{len(world.faithful)} were acknowledged; {name}: {state}")
+            await asyncio.sleep(0.1)
+        for seq, data in random.sample(world.faithful, min(len(world.faithful), 200)):
+            got = (await connection.api("STREAM.MSG.GET." + name, {"seq": seq}))["message"]
+            if base64.b64decode(got["data"]).decode() != data:
+                raise Wrong(f"{name}: {seq} is {got}")
     connection.abort()
 
 
@@ -579,11 +619,12 @@ async def run(server, seconds):
     world = World(server, seconds)
     connection = await world.connect()
     await connection.api("STREAM.CREATE.FAITHFUL", {"name": "FAITHFUL", "subjects": ["faithful.>"]})
+    await connection.api("STREAM.CREATE.MIRROR", {"name": "MIRROR", "mirror": {"name": "FAITHFUL"}})
     connection.abort()
     gentle = [chat, chat, chat, tell_secrets, manage_streams, manage_consumers, publish_into_streams, publish_into_streams,
               publish_batch, pull, pull, be_pushed_to, get_directly, reload, watch_server]
     rude = [look_at_monitor, talk_nonsense, be_half_open, read_slowly, read_slowly, storm]
-    works = [forever(world, work) for work in (ping_pong, faithful)]
+    works = [forever(world, work) for work in (ping_pong, faithful)] + [gather_late(world)]
     # Who wants everything may be cut off for being slow: this program is.
     works += [forever(world, work, may_be_closed=True) for work in gentle + rude]
     works += [forever(world, look_at_secrets, is_queue, may_be_closed=True) for is_queue in (False, True)]
