@@ -272,12 +272,33 @@ static void an_id_whose_event_is_removed_is_known(void **state) {
     }
 }
 
+// Orders of different segments, in one question and one by one: none is left out.
+static void each_order_is_counted(void **state) {
+    fixture *at = *state;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned segment = 0; segment + 1 < SEGMENT_COUNT; segment += 3) {
+            char text[2][40];
+            (void)snprintf(text[0], sizeof text[0], "orders.%u.>", order_in(segment));
+            (void)snprintf(text[1], sizeof text[1], "orders.%u.>", order_in(segment + 1));
+            daybook_slice filters[2] = {daybook_text(text[0]), daybook_text(text[1])};
+            for (size_t count = 1; count <= 2; count++) {
+                uint64_t counted = 0;
+                assert_int_equal(daybook_stream_count(at->store, daybook_text("ORDERS"), filters, count, 1,
+                                                      &counted, NULL),
+                                 DAYBOOK_OK);
+                assert_int_equal(counted, count);
+            }
+        }
+    }
+}
+
 int main(void) {
     // In this order: later tests find in memory what the first has asked for, the last two merge.
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_find_what_any_segment_has),
         cmocka_unit_test(conditions_see_what_any_segment_has),
         cmocka_unit_test(ids_are_known_whichever_segment_has_them),
+        cmocka_unit_test(each_order_is_counted),
         cmocka_unit_test(most_segments_are_passed_over),
         cmocka_unit_test(what_is_not_in_memory_is_asked),
         cmocka_unit_test(a_cursor_finds_the_rest_behind_a_merge),
