@@ -104,6 +104,25 @@ typedef struct dbk_api_stream_config {
     dbk_api_metadata metadata; // the user's; what the server adds ("_nats.…") is added when written
 } dbk_api_stream_config;
 
+/// What it copies: its mirror, or its sources.
+static inline size_t dbk_api_source_count(const dbk_api_stream_config *config) {
+    return config->mirror != NULL ? 1 : config->sources.count;
+}
+static inline const dbk_api_source *dbk_api_source_at(const dbk_api_stream_config *config, size_t index) {
+    const dbk_api_source *sources = config->sources.items;
+    return config->mirror != NULL ? config->mirror : &sources[index];
+}
+/// What is copied of a source, as filters: one at least, ">" for everything.
+static inline size_t dbk_api_source_filter_count(const dbk_api_source *source) {
+    return source->subject_transforms.count > 0 ? source->subject_transforms.count : 1;
+}
+static inline dbk_slice dbk_api_source_filter(const dbk_api_source *source, size_t index) {
+    const dbk_api_subject_transform *transforms = source->subject_transforms.items;
+    dbk_slice filter = source->subject_transforms.count > 0 ? transforms[index].source
+                                                            : source->filter_subject;
+    return filter.size > 0 ? filter : daybook_text(">");
+}
+
 /// What a server cannot do (yet) and therefore refuses, rather than to take it and not do it.
 enum dbk_api_lack {
     DBK_API_LACKS_REPUBLISH = 1,

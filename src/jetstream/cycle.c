@@ -40,28 +40,6 @@ typedef struct walk {
     step *first_step;
 } walk;
 
-static size_t count_sources(const dbk_api_stream_config *config) {
-    return config->mirror != NULL ? 1 : config->sources.count;
-}
-
-static const dbk_api_source *source_at(const dbk_api_stream_config *config, size_t index) {
-    const dbk_api_source *sources = config->sources.items;
-    return config->mirror != NULL ? config->mirror : &sources[index];
-}
-
-static size_t count_filters(const dbk_api_source *source) {
-    return source->subject_transforms.count > 0 ? source->subject_transforms.count : 1;
-}
-
-static dbk_slice or_all(dbk_slice filter) {
-    return filter.size > 0 ? filter : daybook_text(">");
-}
-
-static dbk_slice filter_at(const dbk_api_source *source, size_t index) {
-    const dbk_api_subject_transform *transforms = source->subject_transforms.items;
-    return or_all(source->subject_transforms.count > 0 ? transforms[index].source : source->filter_subject);
-}
-
 // "a.$1.b" -> "a.>". ENOMEM.
 static daybook_status widen(dbk_slice destination, dbk_arena *arena, dbk_slice *subjects_out) {
     const char *text = destination.data;
@@ -87,7 +65,7 @@ static daybook_status widen(dbk_slice destination, dbk_arena *arena, dbk_slice *
 static daybook_status find_subjects(const dbk_api_stream_config *config, const dbk_api_source *source,
                                     size_t index, dbk_arena *arena, dbk_slice *subjects_out) {
     const dbk_api_subject_transform *transforms = source->subject_transforms.items;
-    *subjects_out = filter_at(source, index);
+    *subjects_out = dbk_api_source_filter(source, index);
     if (config->subject_transform != NULL) {
         *subjects_out = daybook_text(">");
     } else if (source->subject_transforms.count > 0 && transforms[index].destination.size > 0) {
@@ -99,7 +77,8 @@ static daybook_status find_subjects(const dbk_api_stream_config *config, const d
 static daybook_status push(walk *of, const dbk_api_source *source, size_t index) {
     step *made = dbk_arena_alloc(of->arena, sizeof *made);
     if (made == NULL) return DAYBOOK_ENOMEM;
-    *made = (step){.next = of->first_step, .stream = source->name, .demand = filter_at(source, index)};
+    *made = (step){
+        .next = of->first_step, .stream = source->name, .demand = dbk_api_source_filter(source, index)};
     of->first_step = made;
     return DAYBOOK_OK;
 }
@@ -122,8 +101,8 @@ static daybook_status visit(walk *of, dbk_slice name, visited **visited_out, day
     if (!dbk_api_stream_config_from_store(&info->config, of->arena, &made->config, &refused))
         return DAYBOOK_EDAMAGED;
     size_t count = 0;
-    for (size_t i = 0; i < count_sources(&made->config); i++)
-        count += count_filters(source_at(&made->config, i));
+    for (size_t i = 0; i < dbk_api_source_count(&made->config); i++)
+        count += dbk_api_source_filter_count(dbk_api_source_at(&made->config, i));
     made->is_done = dbk_arena_alloc(of->arena, count * sizeof *made->is_done);
     if (made->is_done == NULL) return DAYBOOK_ENOMEM;
     memset(made->is_done, 0, count * sizeof *made->is_done);
@@ -134,9 +113,9 @@ static daybook_status visit(walk *of, dbk_slice name, visited **visited_out, day
 // From a stream back to what it copies.
 static daybook_status step_back(walk *of, visited *from, dbk_slice demand) {
     bool *is_done = from->is_done;
-    for (size_t i = 0; i < count_sources(&from->config); i++) {
-        const dbk_api_source *source = source_at(&from->config, i);
-        for (size_t j = 0; j < count_filters(source); j++, is_done++) {
+    for (size_t i = 0; i < dbk_api_source_count(&from->config); i++) {
+        const dbk_api_source *source = dbk_api_source_at(&from->config, i);
+        for (size_t j = 0; j < dbk_api_source_filter_count(source); j++, is_done++) {
             dbk_slice subjects;
             DBK_TRY(find_subjects(&from->config, source, j, of->arena, &subjects));
             if (*is_done || !daybook_filters_overlap(subjects, demand)) continue;
@@ -149,9 +128,9 @@ static daybook_status step_back(walk *of, visited *from, dbk_slice demand) {
 
 // Back at the stream: can what comes in there be what was asked for?
 static daybook_status arrive(const walk *of, dbk_slice demand, bool *has_cycle_out) {
-    for (size_t i = 0; i < count_sources(of->begin); i++) {
-        const dbk_api_source *source = source_at(of->begin, i);
-        for (size_t j = 0; j < count_filters(source); j++) {
+    for (size_t i = 0; i < dbk_api_source_count(of->begin); i++) {
+        const dbk_api_source *source = dbk_api_source_at(of->begin, i);
+        for (size_t j = 0; j < dbk_api_source_filter_count(source); j++) {
             dbk_slice subjects;
             DBK_TRY(find_subjects(of->begin, source, j, of->arena, &subjects));
             if (daybook_filters_overlap(subjects, demand)) *has_cycle_out = true;
@@ -168,9 +147,9 @@ static daybook_status take_step(walk *of, const step *taken, bool *has_cycle_out
 }
 
 static daybook_status walk_all(walk *of, bool *has_cycle_out, daybook_error *error) {
-    for (size_t i = 0; i < count_sources(of->begin); i++) {
-        const dbk_api_source *source = source_at(of->begin, i);
-        for (size_t j = 0; j < count_filters(source); j++) DBK_TRY(push(of, source, j));
+    for (size_t i = 0; i < dbk_api_source_count(of->begin); i++) {
+        const dbk_api_source *source = dbk_api_source_at(of->begin, i);
+        for (size_t j = 0; j < dbk_api_source_filter_count(source); j++) DBK_TRY(push(of, source, j));
     }
     while (of->first_step != NULL && !*has_cycle_out) {
         const step *taken = of->first_step;

@@ -4,7 +4,8 @@
 //   jetstream.c      start, stop, the tables of streams and consumers
 //   capture.c        publishes on captured subjects -> appends -> acknowledgements
 //   rewrite.c        subjects transformed, messages republished
-//   mirror.c         streams that copy others; cycle.c: whether they do so in a circle
+//   mirror.c         streams that copy others
+//   copy_rules.c     what they copy, and an event as the copy has it; cycle.c: whether they do so in a circle
 //   batch.c          several publishes that are stored all or none
 //   order.c          requests wait for what their connection published before
 //   api_call.c       requests on $JS.API.>: which handler, its job, its answer

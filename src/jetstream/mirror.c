@@ -16,10 +16,7 @@
 //
 // A source that was removed and made again is another one (its id says so) and is copied from its beginning.
 //
-// Subjects go through the transforms of the source, then of the stream. Headers stay as they are, without
-// those that were meant for the stream they came from; a source's get Nats-Stream-Source. A roll-up that the
-// stream does not allow loses its header, for the store would not take it; a time to live counts from when
-// the source stored the message, and not at all where the stream allows none.
+// What is copied, and how an event looks in the copy, is said by copy_rules.h.
 //
 // Failure: what the store does not take because the stream is full, or for lack of room, is tried again each
 // second; what it can never take (too large, no subject left) is passed over and told to the log.
@@ -31,12 +28,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "api/transform.h"
 #include "base/bytes.h"
 #include "base/time.h"
 #include "daybook/append.h"
 #include "daybook/read.h"
-#include "daybook/subject.h"
+#include "jetstream/copy_rules.h"
 
 enum {
     BATCH_COUNT = 256,
@@ -44,7 +40,6 @@ enum {
     BATCHES_OF_A_RUN = 8,
     ARENA_CHUNK = 4 << 10,
     BATCH_ARENA_CHUNK = 64 << 10,
-    REWRITTEN_SIZE_MAX = 64 << 10,
     PLACE_SUBJECT_SIZE_MAX = 96,
     PLACE_SIZE_MAX = 48,
     DIGEST_SIZE = 32,
@@ -64,17 +59,7 @@ struct dbk_js_copy {
     dbk_js_copy *next_of_all, *previous_of_all; // of jetstream
     dbk_js_stream *stream;                      // a reference
     dbk_arena *arena;
-    // What it was told; in the arena.
-    dbk_slice key; // all of it: who was told the same is the same
-    dbk_slice index_name;
-    dbk_slice source;
-    bool is_mirror, allow_rollup, allow_ttl, in_memory;
-    uint64_t start_seq;
-    int64_t start_time_ns;
-    dbk_slice *filters;                   // none: all
-    const dbk_api_transform **transforms; // as many; NULL: the subject stays
-    size_t filter_count;
-    const dbk_api_transform *own_transform; // of the stream; NULL: none
+    dbk_js_copy_rules rules; // in the arena
     // The loop's.
     dbk_job job;
     dbk_timer timer;
@@ -105,80 +90,6 @@ typedef struct batch {
     daybook_receipt receipts[BATCH_COUNT + 1];
 } batch;
 
-// ---- What it is told --------------------------------------------------------------------------------------
-
-static bool copy_text(dbk_arena *arena, dbk_slice text, dbk_slice *copy_out) {
-    *copy_out = daybook_bytes(NULL, 0);
-    if (text.size == 0) return true;
-    *copy_out = dbk_arena_copy_text(arena, text);
-    return copy_out->data != NULL;
-}
-
-static daybook_status compile(dbk_js_copy *copy, const dbk_api_subject_transform *said,
-                              const dbk_api_transform **transform_out) {
-    dbk_slice source, destination;
-    *transform_out = NULL;
-    if (said->destination.size == 0) return DAYBOOK_OK;
-    if (!copy_text(copy->arena, said->source, &source) ||
-        !copy_text(copy->arena, said->destination, &destination))
-        return DAYBOOK_ENOMEM;
-    return dbk_api_transform_new(source, destination, copy->arena, transform_out, NULL);
-}
-
-static daybook_status take_filters(dbk_js_copy *copy, const dbk_api_source *said) {
-    const dbk_api_subject_transform *transforms = said->subject_transforms.items;
-    size_t count = said->subject_transforms.count;
-    copy->filter_count = count > 0 ? count : said->filter_subject.size > 0;
-    if (copy->filter_count == 0) return DAYBOOK_OK;
-    copy->filters = dbk_arena_alloc(copy->arena, copy->filter_count * sizeof *copy->filters);
-    copy->transforms = dbk_arena_alloc(copy->arena, copy->filter_count * sizeof *copy->transforms);
-    if (copy->filters == NULL || copy->transforms == NULL) return DAYBOOK_ENOMEM;
-    copy->transforms[0] = NULL;
-    if (count == 0)
-        return copy_text(copy->arena, said->filter_subject, &copy->filters[0]) ? DAYBOOK_OK : DAYBOOK_ENOMEM;
-    for (size_t i = 0; i < count; i++) {
-        dbk_slice filter = transforms[i].source.size > 0 ? transforms[i].source : daybook_text(">");
-        if (!copy_text(copy->arena, filter, &copy->filters[i])) return DAYBOOK_ENOMEM;
-        DBK_TRY(compile(copy, &transforms[i], &copy->transforms[i]));
-    }
-    return DAYBOOK_OK;
-}
-
-// The index name and what it does not say.
-static daybook_status make_key(dbk_js_copy *copy, const dbk_api_stream_config *config) {
-    const dbk_api_subject_transform *own = config->subject_transform;
-    dbk_slice none = daybook_bytes("", 0);
-    dbk_slice source = own == NULL ? none : own->source, destination = own == NULL ? none : own->destination;
-    size_t size = copy->index_name.size + source.size + destination.size + 128;
-    char *text = dbk_arena_alloc(copy->arena, size);
-    if (text == NULL) return DAYBOOK_ENOMEM;
-    int used = snprintf(text, size, "%.*s\n%d %d %d %llu %lld\n%d%.*s\n%.*s", (int)copy->index_name.size,
-                        (const char *)copy->index_name.data, copy->is_mirror, copy->allow_rollup,
-                        copy->allow_ttl, (unsigned long long)copy->start_seq, (long long)copy->start_time_ns,
-                        own != NULL, (int)source.size, (const char *)source.data, (int)destination.size,
-                        (const char *)destination.data);
-    if (used < 0 || (size_t)used >= size) return DAYBOOK_EINVALID; // defensive: it has room
-    copy->key = daybook_bytes(text, (size_t)used);
-    return DAYBOOK_OK;
-}
-
-static daybook_status take_config(dbk_js_copy *copy, const dbk_api_stream_config *config,
-                                  const dbk_api_source *said) {
-    copy->is_mirror = said == config->mirror;
-    copy->allow_rollup = config->allow_rollup_hdrs;
-    copy->allow_ttl = config->allow_msg_ttl;
-    copy->in_memory = config->storage == DAYBOOK_STORAGE_MEMORY;
-    copy->start_seq = said->start_seq;
-    copy->start_time_ns = said->start_time_ns;
-    if (!copy_text(copy->arena, said->name, &copy->source) ||
-        !dbk_api_source_index_name(said, copy->arena, &copy->index_name))
-        return DAYBOOK_ENOMEM;
-    DBK_TRY(take_filters(copy, said));
-    if (config->subject_transform != NULL)
-        DBK_TRY(compile(copy, config->subject_transform, &copy->own_transform));
-    return make_key(copy, config);
-}
-
 // ---- Where it is: the worker ------------------------------------------------------------------------------
 
 static daybook_store *store_of(const dbk_js_copy *copy) {
@@ -190,7 +101,7 @@ static void make_place_subject(dbk_js_copy *copy, uint32_t own_id) {
     uint8_t digest[DIGEST_SIZE];
     dbk_sha256 hash;
     dbk_sha256_init(&hash);
-    dbk_sha256_update(&hash, copy->index_name.data, copy->index_name.size);
+    dbk_sha256_update(&hash, copy->rules.index_name.data, copy->rules.index_name.size);
     dbk_sha256_final(&hash, digest);
     int used =
         snprintf(copy->place_subject, sizeof copy->place_subject, PLACES_NAME ".%u.", (unsigned)own_id);
@@ -232,7 +143,7 @@ static bool parse_place(dbk_slice data, uint32_t source_id, uint64_t *seq_out) {
 }
 
 static uint64_t first_wanted(const dbk_js_copy *copy) {
-    return copy->start_seq > 0 ? copy->start_seq : 1;
+    return copy->rules.start_seq > 0 ? copy->rules.start_seq : 1;
 }
 
 static daybook_status read_place(dbk_js_copy *copy, daybook_error *error) {
@@ -269,7 +180,7 @@ static daybook_status begin(dbk_js_copy *copy, uint32_t source_id, daybook_error
     copy->own_id = own->stream_id;
     copy->own_last_seq = own->last_seq;
     copy->next_seq = own->last_seq > 0 ? own->last_seq + 1 : first_wanted(copy);
-    if (!copy->is_mirror) {
+    if (!copy->rules.is_mirror) {
         make_place_subject(copy, own->stream_id);
         status = read_place(copy, error);
     }
@@ -290,140 +201,6 @@ void dbk_js_forget_places(dbk_jetstream *jetstream, uint32_t stream_id) {
     (void)daybook_stream_purge(jetstream->store, daybook_text(PLACES_NAME), &options, &count, NULL);
 }
 
-// ---- Copying an event: the worker -------------------------------------------------------------------------
-
-static bool begins_with(dbk_slice text, const char *beginning) {
-    size_t size = strlen(beginning);
-    return text.size >= size && memcmp(text.data, beginning, size) == 0;
-}
-
-static bool equals_ignoring_case(dbk_slice text, const char *lower) {
-    const char *at = text.data;
-    if (text.size != strlen(lower)) return false;
-    for (size_t i = 0; i < text.size; i++)
-        if ((at[i] >= 'A' && at[i] <= 'Z' ? at[i] - 'A' + 'a' : at[i]) != lower[i]) return false;
-    return true;
-}
-
-// Headers that told the other stream what to do.
-static bool is_left_out(const dbk_js_copy *copy, dbk_slice name) {
-    if (!copy->allow_rollup && equals_ignoring_case(name, "nats-rollup")) return true;
-    return begins_with(name, "Nats-Expected-") || begins_with(name, "Nats-Batch-") ||
-           (!copy->is_mirror && dbk_slice_equal(name, daybook_text("Nats-Stream-Source")));
-}
-
-// "ORDERS 7 orders.> > orders.1"; empty: out of memory.
-static dbk_slice make_source_header(const dbk_js_copy *copy, dbk_arena *arena, uint64_t seq,
-                                    dbk_slice subject) {
-    size_t size = copy->index_name.size + subject.size + 32;
-    char *text = dbk_arena_alloc(arena, size);
-    if (text == NULL) return daybook_bytes(NULL, 0);
-    dbk_slice filters = copy->index_name; // behind the name, its blank included
-    filters.data = (const char *)filters.data + copy->source.size;
-    filters.size -= copy->source.size;
-    int used = snprintf(text, size, "%.*s %llu%.*s %.*s", (int)copy->source.size,
-                        (const char *)copy->source.data, (unsigned long long)seq, (int)filters.size,
-                        (const char *)filters.data, (int)subject.size, (const char *)subject.data);
-    return used < 0 || (size_t)used >= size ? daybook_bytes(NULL, 0) : daybook_bytes(text, (size_t)used);
-}
-
-static bool copy_headers(const dbk_js_copy *copy, dbk_arena *arena, const daybook_recorded_event *from,
-                         daybook_event *event) {
-    daybook_header *headers = dbk_arena_alloc(arena, (from->event.header_count + 1) * sizeof *headers);
-    if (headers == NULL) return false;
-    size_t count = 0;
-    for (size_t i = 0; i < from->event.header_count; i++) {
-        const daybook_header *said = &from->event.headers[i];
-        if (is_left_out(copy, said->name)) continue;
-        if (!copy_text(arena, said->name, &headers[count].name) ||
-            !copy_text(arena, said->value, &headers[count].value))
-            return false;
-        if (!copy->is_mirror && dbk_slice_equal(said->name, daybook_text("Nats-Msg-Id")))
-            event->id = headers[count].value;
-        count++;
-    }
-    if (!copy->is_mirror && count < DAYBOOK_HEADER_COUNT_MAX) {
-        headers[count].name = daybook_text("Nats-Stream-Source");
-        headers[count].value = make_source_header(copy, arena, from->seq, from->event.subject);
-        if (headers[count].value.size == 0) return false;
-        count++;
-    }
-    event->headers = headers;
-    event->header_count = count;
-    return true;
-}
-
-static bool copy_tags(dbk_arena *arena, const daybook_event *from, daybook_event *event) {
-    if (from->tag_count == 0) return true;
-    dbk_slice *tags = dbk_arena_alloc(arena, from->tag_count * sizeof *tags);
-    if (tags == NULL) return false;
-    for (size_t i = 0; i < from->tag_count; i++)
-        if (!copy_text(arena, from->tags[i], &tags[i])) return false;
-    event->tags = tags;
-    event->tag_count = from->tag_count;
-    return true;
-}
-
-// False: out of memory.
-static bool transform(dbk_arena *arena, const daybook_allocator *allocator, const dbk_api_transform *by,
-                      dbk_slice *subject) {
-    dbk_buf text;
-    if (by == NULL) return true;
-    dbk_buf_init(&text, allocator, REWRITTEN_SIZE_MAX);
-    bool is_matched = dbk_api_transform_apply(by, *subject, &text);
-    bool is_whole = dbk_buf_status(&text) == DAYBOOK_OK;
-    if (is_matched && is_whole) is_whole = copy_text(arena, daybook_bytes(text.data, text.size), subject);
-    dbk_buf_deinit(&text);
-    return is_whole;
-}
-
-static bool copy_subject(const dbk_js_copy *copy, dbk_arena *arena, dbk_slice from, dbk_slice *subject_out) {
-    const daybook_allocator *allocator = copy->stream->jetstream->allocator;
-    if (!copy_text(arena, from, subject_out)) return false;
-    size_t at = 0;
-    while (at < copy->filter_count && !daybook_filter_matches(copy->filters[at], from)) at++;
-    if (at < copy->filter_count && !transform(arena, allocator, copy->transforms[at], subject_out))
-        return false;
-    return transform(arena, allocator, copy->own_transform, subject_out);
-}
-
-// A type that is the end of the subject was derived from it, and will be again.
-static bool is_derived(dbk_slice type, dbk_slice subject) {
-    if (type.size >= subject.size) return dbk_slice_equal(type, subject);
-    const char *end = (const char *)subject.data + (subject.size - type.size);
-    return end[-1] == '.' && memcmp(end, type.data, type.size) == 0;
-}
-
-// What is left of it, at least a second: what has outlived its time is not read.
-static int64_t left_ttl_s(const dbk_js_copy *copy, const daybook_recorded_event *from) {
-    if (!copy->allow_ttl || from->event.ttl_s <= 0) return copy->allow_ttl ? from->event.ttl_s : 0;
-    int64_t age_ns = dbk_broker_clock_ns(copy->stream->jetstream->broker) - from->recorded_ns;
-    int64_t left_s = from->event.ttl_s - (age_ns > 0 ? age_ns / DBK_SECOND_NS : 0);
-    return left_s > 0 ? left_s : 1;
-}
-
-static daybook_status take_event(const dbk_js_copy *copy, batch *into, const daybook_recorded_event *from) {
-    dbk_arena *arena = into->arena;
-    daybook_event *event = &into->events[into->count];
-    daybook_event_init(event);
-    dbk_slice type = is_derived(from->event.type, from->event.subject) ? daybook_bytes(NULL, 0)
-                                                                       : from->event.type;
-    bool is_copied = copy_subject(copy, arena, from->event.subject, &event->subject) &&
-                     copy_text(arena, from->event.data, &event->data) &&
-                     copy_text(arena, type, &event->type) &&
-                     copy_text(arena, from->event.schema, &event->schema) &&
-                     copy_text(arena, from->event.correlation, &event->correlation) &&
-                     copy_text(arena, from->event.causation, &event->causation) &&
-                     copy_text(arena, from->event.actor, &event->actor) &&
-                     copy_tags(arena, &from->event, event) && copy_headers(copy, arena, from, event);
-    if (!is_copied) return DAYBOOK_ENOMEM;
-    event->time_ns = from->event.time_ns;
-    event->ttl_s = left_ttl_s(copy, from);
-    into->seqs[into->count++] = from->seq;
-    into->bytes += from->event.data.size + from->event.subject.size + sizeof *event;
-    return DAYBOOK_OK;
-}
-
 // ---- Appending: the worker --------------------------------------------------------------------------------
 
 static void complain(dbk_js_copy *copy, const char *what, uint64_t seq, const daybook_error *error) {
@@ -432,8 +209,8 @@ static void complain(dbk_js_copy *copy, const char *what, uint64_t seq, const da
     copy->has_complained = true;
     dbk_broker_log(copy->stream->jetstream->broker, ERROR,
                    "JetStream stream '%.*s' %s of '%.*s' from seq %llu on: %s", (int)to.size,
-                   (const char *)to.data, what, (int)copy->source.size, (const char *)copy->source.data,
-                   (unsigned long long)seq, error->message);
+                   (const char *)to.data, what, (int)copy->rules.source.size,
+                   (const char *)copy->rules.source.data, (unsigned long long)seq, error->message);
 }
 
 // With the place behind the events, which then is as far as the last of them.
@@ -486,7 +263,7 @@ static daybook_status append_with_seqs(dbk_js_copy *copy, const batch *of, size_
 // Of what all streams may take together.
 static daybook_status take_room(dbk_js_copy *copy, const batch *of, size_t first, size_t count,
                                 daybook_error *error) {
-    dbk_js_storage storage = copy->in_memory ? DBK_JS_MEMORY : DBK_JS_FILES;
+    dbk_js_storage storage = copy->rules.in_memory ? DBK_JS_MEMORY : DBK_JS_FILES;
     dbk_api_error_kind kind;
     dbk_api_error refused;
     uint64_t size = 0;
@@ -501,8 +278,9 @@ static daybook_status append_some(dbk_js_copy *copy, batch *of, size_t first, si
                                   daybook_error *error) {
     uint64_t next_seq = of->seqs[first + count - 1] + 1;
     DBK_TRY(take_room(copy, of, first, count, error));
-    daybook_status status = copy->is_mirror ? append_with_seqs(copy, of, first, count, error)
-                                            : append_with_place(copy, of, first, count, next_seq, error);
+    daybook_status status = copy->rules.is_mirror
+                                ? append_with_seqs(copy, of, first, count, error)
+                                : append_with_place(copy, of, first, count, next_seq, error);
     if (status == DAYBOOK_OK) copy->next_seq = next_seq;
     return status;
 }
@@ -527,7 +305,7 @@ static daybook_status append_each(dbk_js_copy *copy, batch *of, daybook_error *e
         if (status == DAYBOOK_OK) continue;
         complain(copy, "leaves out a message", of->seqs[i], error);
         copy->next_seq = of->seqs[i] + 1;
-        copy->place_is_behind = !copy->is_mirror;
+        copy->place_is_behind = !copy->rules.is_mirror;
     }
     return DAYBOOK_OK;
 }
@@ -560,16 +338,26 @@ static void close_watch(dbk_js_copy *copy) {
 static daybook_status open_cursor(dbk_js_copy *copy, daybook_cursor **cursor_out, daybook_error *error) {
     daybook_query query;
     if (copy->watch == NULL)
-        DBK_TRY(daybook_event_watch_open(store_of(copy), copy->source, copy->filters, copy->filter_count,
-                                         wake, copy, &copy->watch, error));
+        DBK_TRY(daybook_event_watch_open(store_of(copy), copy->rules.source, copy->rules.filters,
+                                         copy->rules.filter_count, wake, copy, &copy->watch, error));
     daybook_event_watch_arm(copy->watch); // then reading: nothing comes unseen in between
     daybook_query_init(&query);
-    query.stream = copy->source;
-    query.filters = copy->filters;
-    query.filter_count = copy->filter_count;
+    query.stream = copy->rules.source;
+    query.filters = copy->rules.filters;
+    query.filter_count = copy->rules.filter_count;
     query.seq_from = copy->next_seq;
-    if (copy->start_time_ns != 0) query.recorded_since_ns = copy->start_time_ns;
+    if (copy->rules.start_time_ns != 0) query.recorded_since_ns = copy->rules.start_time_ns;
     return daybook_read(store_of(copy), &query, cursor_out, error);
+}
+
+static daybook_status take_event(const dbk_js_copy *copy, batch *into, const daybook_recorded_event *from) {
+    const dbk_jetstream *jetstream = copy->stream->jetstream;
+    daybook_event *event = &into->events[into->count];
+    DBK_TRY(dbk_js_copy_event(&copy->rules, from, dbk_broker_clock_ns(jetstream->broker), into->arena,
+                              jetstream->allocator, event));
+    into->seqs[into->count++] = from->seq;
+    into->bytes += from->event.data.size + from->event.subject.size + sizeof *event;
+    return DAYBOOK_OK;
 }
 
 static bool is_full(const batch *of) {
@@ -638,7 +426,7 @@ static daybook_status check_own(dbk_js_copy *copy, daybook_error *error) {
 
 static daybook_status look(dbk_js_copy *copy, dbk_js_copy_state *state, daybook_error *error) {
     daybook_stream_info *source;
-    daybook_status status = daybook_stream_get_info(store_of(copy), copy->source, &source, error);
+    daybook_status status = daybook_stream_get_info(store_of(copy), copy->rules.source, &source, error);
     state->has_error = status != DAYBOOK_OK;
     state->error = DBK_API_ERR_STREAM_NOT_FOUND;
     if (status != DAYBOOK_OK) {
@@ -649,7 +437,7 @@ static daybook_status look(dbk_js_copy *copy, dbk_js_copy_state *state, daybook_
     uint32_t id = source->stream_id;
     uint64_t last_seq = source->last_seq;
     daybook_stream_info_release(store_of(copy), source);
-    if (copy->has_begun && !copy->is_mirror) DBK_TRY(check_own(copy, error));
+    if (copy->has_begun && !copy->rules.is_mirror) DBK_TRY(check_own(copy, error));
     if (!copy->has_begun || copy->source_id != id) {
         close_watch(copy);
         DBK_TRY(begin(copy, id, error));
@@ -768,7 +556,7 @@ static daybook_status new_copy(dbk_js_stream *stream, const dbk_api_stream_confi
     copy->woken.done = woken;
     dbk_timer_init(&copy->timer, try_again);
     daybook_status status = dbk_arena_new(allocator, ARENA_CHUNK, &copy->arena);
-    if (status == DAYBOOK_OK) status = take_config(copy, config, said);
+    if (status == DAYBOOK_OK) status = dbk_js_copy_rules_make(config, said, copy->arena, &copy->rules);
     if (status != DAYBOOK_OK) {
         free_copy(copy);
         return status;
@@ -804,7 +592,7 @@ static void begin_copy(dbk_js_copy *copy) {
 static dbk_js_copy *take_same(dbk_js_copy **first, const dbk_js_copy *as) {
     for (dbk_js_copy **at = first; *at != NULL; at = &(*at)->next) {
         dbk_js_copy *found = *at;
-        if (!dbk_slice_equal(found->key, as->key)) continue;
+        if (!dbk_slice_equal(found->rules.key, as->rules.key)) continue;
         *at = found->next;
         return found;
     }
@@ -830,12 +618,11 @@ static void free_new(dbk_js_copy *first) {
 
 static daybook_status make_all(dbk_js_stream *stream, const dbk_api_stream_config *config,
                                dbk_js_copy **first_out) {
-    const dbk_api_source *sources = config->mirror != NULL ? config->mirror : config->sources.items;
-    size_t count = config->mirror != NULL ? 1 : config->sources.count;
+    size_t count = dbk_api_source_count(config);
     *first_out = NULL;
     for (size_t i = config->sealed ? 0 : count; i-- > 0;) {
         dbk_js_copy *copy;
-        daybook_status status = new_copy(stream, config, &sources[i], &copy);
+        daybook_status status = new_copy(stream, config, dbk_api_source_at(config, i), &copy);
         if (status != DAYBOOK_OK) {
             free_new(*first_out);
             *first_out = NULL;
@@ -894,12 +681,13 @@ void dbk_js_drop_copies(dbk_js_stream *stream) {
 void dbk_js_note_source(dbk_jetstream *jetstream, dbk_slice name) {
     if (atomic_load(&jetstream->is_stopping)) return;
     for (dbk_js_copy *copy = jetstream->first_copy; copy != NULL; copy = copy->next_of_all)
-        if (dbk_slice_equal(copy->source, name)) start(copy);
+        if (dbk_slice_equal(copy->rules.source, name)) start(copy);
 }
 
 dbk_js_stream *dbk_js_find_direct_mirror(const dbk_jetstream *jetstream, dbk_slice source) {
     for (dbk_js_copy *copy = jetstream->first_copy; copy != NULL; copy = copy->next_of_all)
-        if (copy->is_mirror && copy->stream->mirror_direct && dbk_slice_equal(copy->source, source))
+        if (copy->rules.is_mirror && copy->stream->mirror_direct &&
+            dbk_slice_equal(copy->rules.source, source))
             return copy->stream;
     return NULL;
 }
@@ -910,7 +698,7 @@ void dbk_js_get_copy_state(dbk_jetstream *jetstream, dbk_slice stream, dbk_slice
     pthread_mutex_lock(&jetstream->lock);
     const dbk_js_stream *of = dbk_js_find_stream(jetstream, stream);
     const dbk_js_copy *copy = of == NULL ? NULL : of->first_copy;
-    while (copy != NULL && !dbk_slice_equal(copy->index_name, index_name)) copy = copy->next;
+    while (copy != NULL && !dbk_slice_equal(copy->rules.index_name, index_name)) copy = copy->next;
     if (copy != NULL) *state_out = copy->state;
     pthread_mutex_unlock(&jetstream->lock);
 }

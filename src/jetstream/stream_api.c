@@ -91,13 +91,12 @@ static bool fill_source(const dbk_js_call *call, dbk_slice stream, const dbk_api
 // How its mirror or sources get on. What there is no memory for is left out.
 static void fill_sources(const dbk_js_call *call, dbk_api_stream_info *info) {
     const dbk_api_stream_config *config = &info->config;
-    const dbk_api_source *sources = config->mirror != NULL ? config->mirror : config->sources.items;
-    size_t count = config->mirror != NULL ? 1 : config->sources.count;
+    size_t count = dbk_api_source_count(config);
     if (count == 0) return;
     dbk_api_source_info *told = dbk_arena_alloc(call->arena, count * sizeof *told);
     if (told == NULL) return;
     for (size_t i = 0; i < count; i++)
-        if (!fill_source(call, config->name, &sources[i], &told[i])) return;
+        if (!fill_source(call, config->name, dbk_api_source_at(config, i), &told[i])) return;
     if (config->mirror != NULL) {
         info->mirror = told;
     } else {
