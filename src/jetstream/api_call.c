@@ -224,7 +224,8 @@ static void note_consumer(dbk_js_call *call) {
     call->push_bound = dbk_js_is_push_bound(consumer);
 }
 
-// The text of "deliver_subject" in a request, found without understanding it: the worker compares it with what it reads.
+// The text of "deliver_subject" in a request, found without understanding it: the worker compares it with
+// what it reads.
 static dbk_slice seek_deliver_subject(dbk_slice body) {
     static const char name[] = "\"deliver_subject\"";
     const char *at = body.data, *end = at + body.size;
@@ -238,8 +239,8 @@ static dbk_slice seek_deliver_subject(dbk_slice body) {
     return last == NULL ? daybook_bytes(NULL, 0) : daybook_bytes(at + 1, (size_t)(last - at - 1));
 }
 
-// Who listens already where a consumer is to deliver gets its first messages with it. Not where other calls come first:
-// somebody may listen now who does not any more when it is made.
+// Who listens already where a consumer is to deliver gets its first messages with it. Not where other calls
+// come first: somebody may listen now who does not any more when it is made.
 static void note_listeners(dbk_js_call *call) {
     if (call->kind != DBK_API_CONSUMER_CREATE || call->jetstream->call_runs) return;
     dbk_slice subject = seek_deliver_subject(call->body);

@@ -31,13 +31,12 @@ struct dbk_js_call {
     dbk_buf answer;
     bool has_failed;
     uint64_t api_total, api_errors, api_in_flight; // when the call came
-    // CONSUMER.INFO: of the consumer named, when the call came. Not noted: it was not there, or nobody looked;
-    // then what the loop knows when the call runs is told.
+    // CONSUMER.INFO: of the consumer named, when the call came. Not noted: it was not there, or nobody
+    // looked; then what the loop knows when the call runs is told.
     bool is_noted, push_bound;
     uint64_t waiting_count;
-    dbk_slice
-        listened; // CONSUMER.CREATE: the deliver_subject that `body` seems to have, where somebody listens; or empty
-    uint64_t random; // for a name
+    dbk_slice listened; // CONSUMER.CREATE: the deliver_subject `body` seems to have, if somebody listens
+    uint64_t random;    // for a name
 
     dbk_js_effect effect;                // NULL: none
     const dbk_api_stream_config *stream; // of dbk_js_effect_set_stream

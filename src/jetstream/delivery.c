@@ -8,8 +8,9 @@
 // The watch ends with the consumer, but not under a fetch: a consumer that is removed while a delivery is
 // under way is watched until that has ended.
 //
-// Who asks for a consumer and listens already gets its first messages from the very job that makes it: a way to a worker
-// and back costs as much as loading ten events. They are few, as the next call waits for that job.
+// Who asks for a consumer and listens already gets its first messages from the very job that makes it: a way
+// to a worker and back costs as much as loading ten events. They are few, as the next call waits for that
+// job.
 //
 // A message nobody took after all (its pull's client left in the meantime) is handed back to the store at
 // once.
@@ -332,7 +333,8 @@ void dbk_js_deliver(dbk_js_consumer *consumer) {
     dbk_jobs_submit(jetstream->broker->jobs, &delivery->job);
 }
 
-// ---- The first messages -------------------------------------------------------------------------------------
+// ---- The first messages
+// -------------------------------------------------------------------------------------
 
 // One batch: whether there is more is asked behind it, when these are on their way.
 dbk_js_delivery *dbk_js_fetch_first(const dbk_jetstream *jetstream, const dbk_js_opened *opened,

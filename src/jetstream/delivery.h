@@ -47,11 +47,13 @@ void dbk_js_start_delivery(dbk_js_consumer *consumer);
 void dbk_js_stop_delivery(dbk_js_consumer *consumer, dbk_slice status_block);
 /// Something changed: begin a delivery where one is wanted and there may be messages.
 void dbk_js_deliver(dbk_js_consumer *consumer);
-/// On a worker: fetches the first messages of a consumer that was just made and pushes; somebody listens there. NULL: there
-/// are none, or memory is out. dbk_js_set_consumer takes it over with `opened`, or it is refused.
+/// On a worker: fetches the first messages of a consumer that was just made and pushes; somebody listens
+/// there. NULL: there are none, or memory is out. dbk_js_set_consumer takes it over with `opened`, or it is
+/// refused.
 dbk_js_delivery *dbk_js_fetch_first(const dbk_jetstream *jetstream, const dbk_js_opened *opened,
                                     dbk_slice ack_prefix);
-/// They are given back: nobody gets them now. Before their consumer's handle is closed; NULL: nothing happens.
+/// They are given back: nobody gets them now. Before their consumer's handle is closed; NULL: nothing
+/// happens.
 void dbk_js_refuse_first(dbk_js_delivery *first);
 /// It is the consumer's delivery that is under way, until it is handed over.
 void dbk_js_take_first(dbk_js_consumer *consumer, dbk_js_delivery *first);

@@ -8,8 +8,8 @@
 //   merger   merges while one is due
 // Each sleeps on its own word and is woken by dbk_maintenance_kick. With DAYBOOK_OPEN_NO_BACKGROUND there
 // are none, and daybook_maintain does one round of both. Where processors are few both stand back behind the
-// threads of callers: what they do can wait, an append cannot, and appends that get too far ahead are held back
-// (room.c).
+// threads of callers: what they do can wait, an append cannot, and appends that get too far ahead are held
+// back (room.c).
 //
 // Failures (disk full, I/O): logged, remembered in store->maintenance_status for appends that find no room,
 // tried again with growing delay. What is tried again uses new file names. A poisoned journal ends

@@ -276,8 +276,9 @@ daybook_status dbk_store_trim_recovered(daybook_store *store, uint64_t position_
 daybook_status dbk_stream_trim_subjects(daybook_store *store, dbk_stream *stream, daybook_error *error);
 /// Remove the snapshots that may have folded events of a stream that is going to be removed.
 daybook_status dbk_stream_forget_snapshots(daybook_store *store, dbk_stream *stream, daybook_error *error);
-/// The oldest event of a stream, remembered until something is removed; seq 0: there is none. In a writer the oldest that
-/// limits have not removed yet; a reader leaves out what reads hide. Takes state_lock and removal_lock.
+/// The oldest event of a stream, remembered until something is removed; seq 0: there is none. In a writer the
+/// oldest that limits have not removed yet; a reader leaves out what reads hide. Takes state_lock and
+/// removal_lock.
 daybook_status dbk_stream_find_first(daybook_store *store, dbk_stream *stream, dbk_first_event *first_out,
                                      daybook_error *error);
 /// Begin and end removing from a stream by hand. Several streams: ascending by id.

@@ -95,8 +95,8 @@ struct daybook_vfs {
     /** Begin to write out what was written to these bytes, without waiting for it, so that a later sync
      * finds less to do. A hint: nothing is durable before sync. */
     void (*start_writing)(daybook_vfs *vfs, daybook_file *file, uint64_t offset, uint64_t size);
-    /** What the calling thread does can wait: where there are too few processors, others go first. For the rest of
-     * the thread's life; threads of the store call it, never one of the caller's. A hint. */
+    /** What the calling thread does can wait: where there are too few processors, others go first. For the
+     * rest of the thread's life; threads of the store call it, never one of the caller's. A hint. */
     void (*stand_back)(daybook_vfs *vfs);
 };
 

@@ -338,8 +338,8 @@ static void posix_start_writing(daybook_vfs *vfs, daybook_file *file, uint64_t o
     (void)sync_file_range(file->descriptor, (off64_t)offset, (off64_t)size, SYNC_FILE_RANGE_WRITE);
 }
 
-// Of Linux, and only there: a thread has a nice value of its own, and 0 means the calling one. A third of the share of
-// others, so that who holds a lock of the store's is not kept from going on for long.
+// Of Linux, and only there: a thread has a nice value of its own, and 0 means the calling one. A third of the
+// share of others, so that who holds a lock of the store's is not kept from going on for long.
 static void posix_stand_back(daybook_vfs *vfs) {
     (void)vfs;
     errno = 0;
