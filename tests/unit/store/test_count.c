@@ -290,6 +290,30 @@ static void overlapping_filters_count_each_event_once(void **state) {
     close_world(&at);
 }
 
+// A segment of many terms says at once which it does not have: one that has a filter's is asked, whatever it says of
+// the filters beside it.
+static void segments_of_many_terms_are_asked_for_every_filter(void **state) {
+    (void)state;
+    enum { SEGMENTS = 3, SUBJECTS = 1500 };
+    static daybook_event events[SUBJECTS];
+    static char subjects[SUBJECTS][32];
+    world at;
+    open_world(&at, 15);
+    for (int segment = 0; segment < SEGMENTS; segment++) {
+        for (int i = 0; i < SUBJECTS; i++) {
+            (void)snprintf(subjects[i], sizeof subjects[i], "a.%d.%d", segment, i);
+            daybook_event_init(&events[i]);
+            events[i].subject = daybook_text(subjects[i]);
+        }
+        assert_int_equal(daybook_append(at.store, events, SUBJECTS, NULL, NULL, NULL), DAYBOOK_OK);
+        assert_int_equal(daybook_flush(at.store, NULL), DAYBOOK_OK);
+    }
+    const daybook_slice filters[] = {daybook_text("a.0.7"), daybook_text("a.1.7"), daybook_text("a.2.7")};
+    // More than once: what says so stays in memory from the second time on.
+    for (int i = 0; i < 4; i++) check_stream_count(&at, daybook_text("A"), filters, SEGMENTS, 1);
+    close_world(&at);
+}
+
 static void what_cannot_be_counted_is_said(void **state) {
     (void)state;
     world at;
@@ -401,6 +425,7 @@ int main(void) {
                                        cmocka_unit_test(long_lists_are_counted),
                                        cmocka_unit_test(memory_is_not_looked_through),
                                        cmocka_unit_test(overlapping_filters_count_each_event_once),
+                                       cmocka_unit_test(segments_of_many_terms_are_asked_for_every_filter),
                                        cmocka_unit_test(what_cannot_be_counted_is_said),
                                        cmocka_unit_test(what_has_expired_is_not_counted),
                                        cmocka_unit_test(counting_costs_no_reading)};
