@@ -7,7 +7,7 @@
 // DAYBOOK_SECONDS  how long each case runs; default 3
 // DAYBOOK_BUCKETS, DAYBOOK_PUTS  size of the buckets case; default 1,500 and 15,000 (full size: 10,000 and
 //                                1,000,000)
-#define _XOPEN_SOURCE 700 // mkdtemp, nftw
+#define _XOPEN_SOURCE 700 // nftw
 #define _DEFAULT_SOURCE   // usleep
 
 #include <ftw.h>

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#define _XOPEN_SOURCE 700 // mkdtemp, nftw
+#define _POSIX_C_SOURCE 200809L // clock_gettime
 #include "lib/real_store.h"
 
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include "lib/folder.h"
 
 char real_path[64];
 uint64_t real_seed;
@@ -34,17 +35,11 @@ uint64_t number_from(const char *name, uint64_t otherwise) {
 }
 
 void real_begin(const char *name) {
-    (void)snprintf(real_path, sizeof real_path, "%s-XXXXXX", name);
-    if (mkdtemp(real_path) == NULL) fail("no directory");
-}
-
-static int remove_entry(const char *entry, const struct stat *facts, int kind, struct FTW *place) {
-    (void)facts, (void)kind, (void)place;
-    return remove(entry);
+    if (!folder_make(name, real_path, sizeof real_path)) fail("no directory");
 }
 
 void real_end(void) {
-    (void)nftw(real_path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    (void)folder_remove(real_path);
 }
 
 void real_options(daybook_open_options *options_out) {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#define _XOPEN_SOURCE 700 // mkdtemp, nftw
+#define _POSIX_C_SOURCE 200809L // nanosleep, kill
 #include "lib/server_process.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "lib/folder.h"
 
 enum { START_MS = 20000, STOP_MS = 10000, STEP_MS = 5 };
 
@@ -41,8 +42,7 @@ bool server_process_find(const char *program, char *path_out, size_t capacity) {
 
 bool server_process_folder(server_process *server, char *why, size_t capacity) {
     *server = (server_process){0};
-    (void)snprintf(server->folder, sizeof server->folder, "server-XXXXXX");
-    if (mkdtemp(server->folder) != NULL) return true;
+    if (folder_make("server", server->folder, sizeof server->folder)) return true;
     (void)snprintf(why, capacity, "there can be no folder for the server");
     server->folder[0] = '\0';
     return false;
@@ -137,13 +137,8 @@ bool server_process_stop(server_process *server) {
     return false;
 }
 
-static int remove_entry(const char *entry, const struct stat *facts, int kind, struct FTW *place) {
-    (void)facts, (void)kind, (void)place;
-    return remove(entry);
-}
-
 void server_process_free(server_process *server) {
     (void)server_process_stop(server);
-    if (server->folder[0] != '\0') (void)nftw(server->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    if (server->folder[0] != '\0') (void)folder_remove(server->folder);
     server->folder[0] = '\0';
 }

@@ -11,15 +11,15 @@
 // DAYBOOK_STEPS  operations of one seed; default 1,500
 // DAYBOOK_TRACE  set: says what each operation changes
 // DAYBOOK_CHECK_EACH  set: compares everything after each operation (and what the seed does stays the same)
-#define _XOPEN_SOURCE 700 // mkdtemp, nftw
+#define _POSIX_C_SOURCE 200809L // clock_gettime
 
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/folder.h"
 #include "lib/slow_build.h"
 #include "model/driver.h"
 
@@ -28,13 +28,8 @@ static uint64_t number(const char *name, uint64_t otherwise) {
     return text == NULL || *text == '\0' ? otherwise : strtoull(text, NULL, 10);
 }
 
-static int remove_entry(const char *path, const struct stat *facts, int kind, struct FTW *place) {
-    (void)facts, (void)kind, (void)place;
-    return remove(path);
-}
-
 static void run(uint64_t seed, uint64_t steps, bool has_faults, driver_counts *sum) {
-    char repeat[128], path[] = "model-test-XXXXXX";
+    char repeat[128], path[64];
     (void)snprintf(repeat, sizeof repeat,
                    "DAYBOOK_SEED=%" PRIu64 " DAYBOOK_SEEDS=1 DAYBOOK_STEPS=%" PRIu64 " test_model%s", seed,
                    steps, has_faults ? "_faults" : "");
@@ -53,7 +48,7 @@ static void run(uint64_t seed, uint64_t steps, bool has_faults, driver_counts *s
         .repeat = repeat,
     };
     if (on_disk) {
-        if (mkdtemp(path) == NULL) abort();
+        if (!folder_make("model-test", path, sizeof path)) abort();
         options.path = path;
     } else if (dbk_sim_new(seed, &options.sim) != DAYBOOK_OK) {
         abort();
@@ -73,7 +68,7 @@ static void run(uint64_t seed, uint64_t steps, bool has_faults, driver_counts *s
     driver_verify(&driven);
     driver_add_counts(sum, &driven.counts);
     driver_deinit(&driven);
-    if (on_disk) (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    if (on_disk) (void)folder_remove(path);
     if (options.sim != NULL && (dbk_sim_open_files(options.sim) > 0 || dbk_sim_open_maps(options.sim) > 0))
         driver_fail(&driven, "%u files and %u maps are left open", dbk_sim_open_files(options.sim),
                     dbk_sim_open_maps(options.sim));

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scenarios against the library: a store in a directory of its own for each, with its threads and the real
 // clock. A request is a thread that fetches.
-#define _XOPEN_SOURCE 700 // mkdtemp, nftw
-#include <ftw.h>
+#define _POSIX_C_SOURCE 200809L // nanosleep
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
@@ -12,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/folder.h"
 #include "scenarios/driver.h"
 
 enum { HANDLES_MAX = 16 };
@@ -73,13 +73,8 @@ static daybook_status open_store(scenario_session *session, daybook_error *error
     return daybook_open(session->path, &options, &session->store, error);
 }
 
-static int remove_entry(const char *entry, const struct stat *facts, int kind, struct FTW *place) {
-    (void)facts, (void)kind, (void)place;
-    return remove(entry);
-}
-
 static void free_session(scenario_session *session) {
-    (void)nftw(session->path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    (void)folder_remove(session->path);
     free(session);
 }
 
@@ -90,9 +85,8 @@ static scenario_session *begin(scenario_driver *driver, unsigned lane, const cha
     daybook_error_init(&error);
     (void)snprintf(why, WHY_SIZE, "no memory or no directory");
     if (session == NULL) return NULL;
-    (void)snprintf(session->path, sizeof session->path, "scenario-XXXXXX");
     (void)snprintf(session->stream, sizeof session->stream, "%s", stream);
-    if (mkdtemp(session->path) == NULL) {
+    if (!folder_make("scenario", session->path, sizeof session->path)) {
         free(session);
         return NULL;
     }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#define _XOPEN_SOURCE 700 // mkdtemp, nftw
 #include "server/js_fixture.h"
 
 #include <setjmp.h>
@@ -8,10 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ftw.h>
-#include <unistd.h>
-
 #include <cmocka.h>
+
+#include "lib/folder.h"
 
 static void say(void *context, int level, daybook_slice line) {
     (void)context;
@@ -30,27 +28,23 @@ void js_start(js_fixture *of) {
     options.log = say;
     if (daybook_server_start(&options, &of->server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
     assert_int_equal(natsConnection_ConnectTo(&of->connection, daybook_server_url(of->server)), NATS_OK);
+    assert_int_equal(natsConnection_JetStream(&of->js, of->connection, NULL), NATS_OK);
 }
 
 void js_stop(js_fixture *of) {
     daybook_error error;
     daybook_error_init(&error);
+    jsCtx_Destroy(of->js);
     natsConnection_Destroy(of->connection);
     if (daybook_server_stop(of->server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
     of->server = NULL;
-}
-
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk) {
-    (void)status, (void)type, (void)walk;
-    return remove(path);
 }
 
 int js_set_up(void **state, const char *overrides) {
     js_fixture *of = calloc(1, sizeof *of);
     assert_non_null(of);
     of->overrides = overrides;
-    (void)snprintf(of->folder, sizeof of->folder, "jetstream-XXXXXX");
-    assert_non_null(mkdtemp(of->folder));
+    assert_true(folder_make("jetstream", of->folder, sizeof of->folder));
     js_start(of);
     *state = of;
     return 0;
@@ -59,17 +53,18 @@ int js_set_up(void **state, const char *overrides) {
 int js_tear_down(void **state) {
     js_fixture *of = *state;
     js_stop(of);
-    assert_int_equal(nftw(of->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_true(folder_remove(of->folder));
     free(of);
     return 0;
 }
 
-char *js_ask(const js_fixture *of, const char *subject, const char *header, const char *value,
-             const char *data) {
+char *js_ask_with(const js_fixture *of, const char *subject, const char *headers[][2], size_t header_count,
+                  const char *data) {
     natsMsg *request = NULL;
     natsMsg *reply = NULL;
     assert_int_equal(natsMsg_Create(&request, subject, NULL, data, (int)strlen(data)), NATS_OK);
-    if (header != NULL) assert_int_equal(natsMsgHeader_Set(request, header, value), NATS_OK);
+    for (size_t i = 0; i < header_count; i++)
+        assert_int_equal(natsMsgHeader_Set(request, headers[i][0], headers[i][1]), NATS_OK);
     assert_int_equal(natsConnection_RequestMsg(&reply, of->connection, request, JS_WAIT_MS), NATS_OK);
     natsMsg_Destroy(request);
     size_t size = (size_t)natsMsg_GetDataLength(reply);
@@ -78,6 +73,12 @@ char *js_ask(const js_fixture *of, const char *subject, const char *header, cons
     if (size > 0) memcpy(text, natsMsg_GetData(reply), size);
     natsMsg_Destroy(reply);
     return text;
+}
+
+char *js_ask(const js_fixture *of, const char *subject, const char *header, const char *value,
+             const char *data) {
+    const char *headers[1][2] = {{header, value}};
+    return js_ask_with(of, subject, headers, header != NULL ? 1 : 0, data);
 }
 
 void js_check(const js_fixture *of, const char *subject, const char *data, const char *expected) {

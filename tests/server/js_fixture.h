@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A server with JetStream in the test's process, and requests to it as JSON text: for what libnats has no calls for.
+// A server with JetStream in the test's process, libnats connected to it, and requests as JSON text for what libnats has no
+// calls for.
 //
 //     int set_up(void **state) { return js_set_up(state, "announced_version: \"2.12.3\""); }
 //     js_check(of, "$JS.API.STREAM.CREATE.S", "{\"name\":\"S\"}", "\"did_create\":true");
@@ -20,6 +21,7 @@ typedef struct js_fixture {
     const char *overrides; // of its configuration
     daybook_server *server;
     natsConnection *connection;
+    jsCtx *js;
 } js_fixture;
 
 /// For cmocka: `overrides` is static.
@@ -31,6 +33,9 @@ void js_start(js_fixture *of);
 /// The answer, NUL-terminated, to be freed. `header` may be NULL.
 char *js_ask(const js_fixture *of, const char *subject, const char *header, const char *value,
              const char *data);
+/// The same with several headers: names and values.
+char *js_ask_with(const js_fixture *of, const char *subject, const char *headers[][2], size_t header_count,
+                  const char *data);
 /// The answer has this text.
 void js_check(const js_fixture *of, const char *subject, const char *data, const char *expected);
 /// A publish is acknowledged with `seq`.

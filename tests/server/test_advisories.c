@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <openssl/evp.h>
 
@@ -14,20 +13,6 @@
 
 #include "auth/nkey.h"
 #include "server/wire.h"
-
-// `user` and `password` are the same word.
-static void join_as(wire *client, int port, const char *user) {
-    char json[256];
-    snprintf(json, sizeof json, "{\"user\":\"%s\",\"pass\":\"%s\",\"verbose\":false,\"headers\":true}", user,
-             user);
-    wire_join(client, port, json);
-}
-
-// What has come up to an answer to PING.
-static const char *up_to_now(wire *client) {
-    wire_say(client, "PING\r\n");
-    return wire_until(client, "PONG\r\n");
-}
 
 // CVE-2022-29946, 2026-17, 2026-18: a deny rule cannot be walked around by wildcards, overlaps, queue groups or their names.
 static void deny_rules_hold_for_every_subscription(void **unused) {
@@ -38,8 +23,8 @@ static void deny_rules_hold_for_every_subscription(void **unused) {
                                          "\"plain\", \"plain work\"]}}} ] }");
     int port = daybook_server_port(server);
     wire free, bound;
-    join_as(&free, port, "free");
-    join_as(&bound, port, "bound");
+    wire_join_as(&free, port, "free");
+    wire_join_as(&bound, port, "bound");
     // What lies wholly within a rule is refused.
     static const char *refused[][2] = {{"secret.x", ""}, {"secret.>", ""},   {"secret.*", "work"},
                                        {"a.b.c", ""},    {"a.*.c", "other"}, {"q", "work"},
@@ -65,7 +50,7 @@ static void deny_rules_hold_for_every_subscription(void **unused) {
                     "plain 6\r\nhidden\r\n"
                     "PUB q 4\r\nopen\r\nPUB secret 4\r\nopen\r\nPUB a.b.d 4\r\nopen\r\n");
     wire_sync(&free);
-    const char *got = up_to_now(&bound);
+    const char *got = wire_settle(&bound);
     if (strstr(got, "hidden") != NULL) fail_msg("%s", got);
     assert_non_null(strstr(got, "MSG q 11 4\r\nopen"));
     assert_non_null(strstr(got, "MSG q 12 4\r\nopen")); // another queue than the one denied
@@ -89,16 +74,16 @@ static void a_group_gives_to_a_member_who_may(void **unused) {
                     "{user: bound, password: bound, permissions: {subscribe: {deny: \"jobs.secret\"}}} ] }");
     int port = daybook_server_port(server);
     wire free, bound[3];
-    join_as(&free, port, "free");
+    wire_join_as(&free, port, "free");
     for (int i = 0; i < 3; i++) {
-        join_as(&bound[i], port, "bound");
+        wire_join_as(&bound[i], port, "bound");
         wire_say(&bound[i], "SUB jobs.* workers 1\r\n");
         wire_sync(&bound[i]);
     }
     wire_say(&free, "SUB jobs.> workers 1\r\n");
     wire_sync(&free);
     for (int i = 0; i < 40; i++) wire_say(&free, "PUB jobs.secret 6\r\nhidden\r\n");
-    const char *got = up_to_now(&free);
+    const char *got = wire_settle(&free);
     int count = 0;
     for (const char *at = got; (at = strstr(at, "hidden")) != NULL; at++) count++;
     assert_int_equal(count, 40);
@@ -108,7 +93,7 @@ static void a_group_gives_to_a_member_who_may(void **unused) {
     }
     // Where none may, nobody gets it, and who asks is told so.
     wire_close(&free);
-    join_as(&bound[0], port, "bound");
+    wire_join_as(&bound[0], port, "bound");
     wire_say(&bound[0], "SUB jobs.* workers 1\r\n");
     wire_sync(&bound[0]);
     wire_join(
@@ -162,13 +147,13 @@ static void the_first_word_is_no_way_past_checks(void **unused) {
         "{user: guest, password: guest, permissions: {publish: \"open.>\", subscribe: \"open.>\"}} ] }");
     int port = daybook_server_port(server);
     wire free;
-    join_as(&free, port, "free");
+    wire_join_as(&free, port, "free");
     wire_say(&free, "SUB > 1\r\n");
     wire_sync(&free);
     // Said nothing: a guest.
     wire_open(&client, port);
     wire_say(&client, "PUB closed 6\r\nclosed\r\nSUB closed 1\r\nSUB open.> 2\r\nPUB open.a 4\r\nopen\r\n");
-    const char *got = up_to_now(&client);
+    const char *got = wire_settle(&client);
     assert_non_null(strstr(got, "Permissions Violation for Publish to \"closed\""));
     assert_non_null(strstr(got, "Permissions Violation for Subscription to \"closed\""));
     assert_non_null(strstr(got, "MSG open.a 2 4\r\nopen"));
@@ -198,12 +183,12 @@ static void another_user_keeps_no_forbidden_subscription(void **unused) {
         "{user: bound, password: bound, permissions: {subscribe: {deny: [\"x\", \"b.secret\"]}}} ] }");
     int port = daybook_server_port(server);
     wire free, client;
-    join_as(&free, port, "free");
+    wire_join_as(&free, port, "free");
     wire_open(&client, port);
     wire_say(&client, "SUB x 1\r\nSUB b.* 2\r\nSUB y 3\r\nPING\r\n");
     (void)wire_until(&client, "PONG\r\n");
     wire_say(&client, "CONNECT {\"user\":\"bound\",\"pass\":\"bound\",\"verbose\":false}\r\n");
-    (void)up_to_now(&client);
+    (void)wire_settle(&client);
     wire_say(&free,
              "PUB x 6\r\nhidden\r\nPUB b.secret 6\r\nhidden\r\nPUB b.open 4\r\nopen\r\nPUB y 4\r\nopen\r\n");
     wire_sync(&free);
@@ -211,9 +196,9 @@ static void another_user_keeps_no_forbidden_subscription(void **unused) {
     wire_sync(&client);
     // The same the other way and back again.
     wire_say(&client, "CONNECT {\"user\":\"free\",\"pass\":\"free\",\"verbose\":false}\r\nSUB x 4\r\n");
-    assert_null(strstr(up_to_now(&client), "-ERR"));
+    assert_null(strstr(wire_settle(&client), "-ERR"));
     wire_say(&client, "CONNECT {\"user\":\"bound\",\"pass\":\"bound\",\"verbose\":false}\r\n");
-    assert_non_null(strstr(up_to_now(&client), "Permissions Violation for Subscription to \"x\""));
+    assert_non_null(strstr(wire_settle(&client), "Permissions Violation for Subscription to \"x\""));
     wire_say(&free, "PUB x 6\r\nhidden\r\nPUB b.secret 6\r\nhidden\r\n");
     wire_sync(&free);
     wire_expect_silence(&client, 50);
@@ -225,11 +210,6 @@ static void another_user_keeps_no_forbidden_subscription(void **unused) {
     wire_server_stop(server);
 }
 
-static void nap(int milliseconds) {
-    struct timespec time = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000L};
-    nanosleep(&time, NULL);
-}
-
 static void answers_are_let_through_as_often_and_long_as_said(void **unused) {
     (void)unused;
     daybook_server *server = wire_server("authorization { users: [ {user: asks, password: asks}\n"
@@ -239,12 +219,12 @@ static void answers_are_let_through_as_often_and_long_as_said(void **unused) {
                                          "\"service\", allow_responses: {max: 100, expires: \"50ms\"}}} ] }");
     int port = daybook_server_port(server);
     wire asks, service;
-    join_as(&asks, port, "asks");
+    wire_join_as(&asks, port, "asks");
     wire_say(&asks, "SUB inbox.* 1\r\nSUB other 2\r\n");
     wire_sync(&asks);
     static const char denied[] = "-ERR 'Permissions Violation for Publish to \"inbox.1\"'\r\n";
 
-    join_as(&service, port, "twice");
+    wire_join_as(&service, port, "twice");
     wire_say(&service, "SUB service 1\r\nPUB inbox.1 0\r\n\r\n"); // not asked yet
     wire_expect(&service, denied);
     wire_sync(&service);
@@ -260,12 +240,12 @@ static void answers_are_let_through_as_often_and_long_as_said(void **unused) {
     wire_expect(&service, "-ERR 'Permissions Violation for Publish to \"other\"'\r\n");
     wire_close(&service);
 
-    join_as(&service, port, "brief");
+    wire_join_as(&service, port, "brief");
     wire_say(&service, "SUB service 1\r\n");
     wire_sync(&service);
     wire_say(&asks, "PUB service inbox.1 0\r\n\r\n");
     wire_expect(&service, "MSG service 1 inbox.1 0\r\n\r\n");
-    nap(200);
+    wire_nap(200);
     wire_say(&service, "PUB inbox.1 4\r\nlate\r\n");
     wire_expect(&service, denied);
     wire_sync(&asks);
@@ -543,7 +523,7 @@ static void subscriptions_are_bounded_and_cheap(void **unused) {
     wire_sync(&other); // 200 times 8191 nodes: nothing
     wire_say(&other, "PUB a.a.a.a.a.a.a.a.a.a.a.a.z 0\r\n\r\n");
     wire_sync(&other);
-    const char *got = up_to_now(&client);
+    const char *got = wire_settle(&client);
     size_t count = 0;
     for (const char *at = got; (at = strstr(at, "MSG ")) != NULL; at++) count++;
     assert_int_equal(count, 4096);
@@ -551,7 +531,7 @@ static void subscriptions_are_bounded_and_cheap(void **unused) {
     wire_say(
         &client,
         "UNSUB nobody\r\nUNSUB 1 99999999999999999999\r\nUNSUB 2 18446744073709551617\r\nUNSUB 3 -1\r\n");
-    (void)up_to_now(&client);
+    (void)wire_settle(&client);
     wire_close(&client);
     wire_join(&client, port, "{\"verbose\":false}");
     for (int i = 0; i < 5001; i++) {

@@ -1,96 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // JetStream over the wire, as libnats uses it, against a server in this process: what clients do all day.
 // What exactly is said is for the wire scripts; here it is what comes of it.
-#define _XOPEN_SOURCE 700 // mkdtemp, nftw
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <ftw.h>
-#include <unistd.h>
-
 #include <cmocka.h>
-#include <nats/nats.h>
 
-#include "daybook/daybook.h"
-#include "daybook/server.h"
-
-enum { WAIT_MS = 10000, SHORT_MS = 200 };
-
-typedef struct fixture {
-    char folder[64];
-    const char *overrides; // of its configuration
-    daybook_server *server;
-    natsConnection *connection;
-    jsCtx *js;
-} fixture;
-
-// ---- The server -------------------------------------------------------------------------------------------
-
-static void say(void *context, int level, daybook_slice line) {
-    (void)context;
-    if (level <= DAYBOOK_SERVER_LOG_WARNING) print_message("%.*s\n", (int)line.size, (const char *)line.data);
-}
-
-static void start(fixture *of) {
-    daybook_error error;
-    daybook_error_init(&error);
-    daybook_server_options options;
-    daybook_server_options_init(&options);
-    options.host = "127.0.0.1";
-    options.port = -1;
-    options.store_dir = of->folder;
-    options.overrides = daybook_text(of->overrides);
-    options.log = say;
-    if (daybook_server_start(&options, &of->server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
-    assert_int_equal(natsConnection_ConnectTo(&of->connection, daybook_server_url(of->server)), NATS_OK);
-    assert_int_equal(natsConnection_JetStream(&of->js, of->connection, NULL), NATS_OK);
-}
-
-static void stop(fixture *of) {
-    daybook_error error;
-    daybook_error_init(&error);
-    jsCtx_Destroy(of->js);
-    natsConnection_Destroy(of->connection);
-    if (daybook_server_stop(of->server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
-    of->server = NULL;
-}
-
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk) {
-    (void)status, (void)type, (void)walk;
-    return remove(path);
-}
-
-static int set_up_with(void **state, const char *overrides) {
-    fixture *of = calloc(1, sizeof *of);
-    assert_non_null(of);
-    of->overrides = overrides;
-    (void)snprintf(of->folder, sizeof of->folder, "jetstream-XXXXXX");
-    assert_non_null(mkdtemp(of->folder));
-    start(of);
-    *state = of;
-    return 0;
-}
+#include "server/js_fixture.h"
 
 static int set_up(void **state) {
-    return set_up_with(state, "");
+    return js_set_up(state, "");
 }
 
 static int set_up_2_12(void **state) {
-    return set_up_with(state, "announced_version: 2.12.3");
+    return js_set_up(state, "announced_version: 2.12.3");
 }
 
-static int tear_down(void **state) {
-    fixture *of = *state;
-    stop(of);
-    assert_int_equal(nftw(of->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
-    free(of);
-    return 0;
-}
-
-static void add_stream(const fixture *of, const char *name, const char *subject) {
+static void add_stream(const js_fixture *of, const char *name, const char *subject) {
     jsStreamConfig config;
     jsErrCode code = 0;
     assert_int_equal(jsStreamConfig_Init(&config), NATS_OK);
@@ -102,7 +31,7 @@ static void add_stream(const fixture *of, const char *name, const char *subject)
     if (status != NATS_OK) fail_msg("%s: %s, %d", name, natsStatus_GetText(status), (int)code);
 }
 
-static uint64_t publish(const fixture *of, const char *subject, const char *data) {
+static uint64_t publish(const js_fixture *of, const char *subject, const char *data) {
     jsPubAck *ack = NULL;
     jsErrCode code = 0;
     natsStatus status = js_Publish(&ack, of->js, subject, data, (int)strlen(data), NULL, &code);
@@ -121,7 +50,7 @@ static void check_message(natsMsg *message, const char *subject, const char *dat
 // ---- Publishing -------------------------------------------------------------------------------------------
 
 static void publishes_are_kept_in_order(void **state) {
-    fixture *of = *state;
+    js_fixture *of = *state;
     enum { COUNT = 2000 };
     add_stream(of, "ORDERS", "orders.>");
     jsPubOptions options;
@@ -131,10 +60,10 @@ static void publishes_are_kept_in_order(void **state) {
         int size = snprintf(data, sizeof data, "%d", i);
         assert_int_equal(js_PublishAsync(of->js, "orders.7.placed", data, size, &options), NATS_OK);
     }
-    options.MaxWait = WAIT_MS;
+    options.MaxWait = JS_WAIT_MS;
     assert_int_equal(js_PublishAsyncComplete(of->js, &options), NATS_OK);
-    stop(of);
-    start(of); // what was acknowledged is there
+    js_stop(of);
+    js_start(of); // what was acknowledged is there
     for (int i = 0; i < COUNT; i += 97) {
         natsMsg *message = NULL;
         char data[16];
@@ -147,7 +76,7 @@ static void publishes_are_kept_in_order(void **state) {
 }
 
 static void one_of_many_who_expect_wins(void **state) {
-    fixture *of = *state;
+    js_fixture *of = *state;
     jsPubOptions options;
     jsErrCode code = 0;
     add_stream(of, "ORDERS", "orders.>");
@@ -170,7 +99,7 @@ static void one_of_many_who_expect_wins(void **state) {
 
 // ---- Consumers --------------------------------------------------------------------------------------------
 
-static natsSubscription *pull_from(const fixture *of, const char *filter, const char *durable) {
+static natsSubscription *pull_from(const js_fixture *of, const char *filter, const char *durable) {
     natsSubscription *subscription = NULL;
     jsErrCode code = 0;
     natsStatus status = js_PullSubscribe(&subscription, of->js, filter, durable, NULL, NULL, &code);
@@ -179,7 +108,7 @@ static natsSubscription *pull_from(const fixture *of, const char *filter, const 
 }
 
 static void pulled_messages_come_once_acknowledged(void **state) {
-    fixture *of = *state;
+    js_fixture *of = *state;
     enum { COUNT = 300 };
     add_stream(of, "ORDERS", "orders.>");
     for (int i = 0; i < COUNT; i++) {
@@ -190,7 +119,7 @@ static void pulled_messages_come_once_acknowledged(void **state) {
     natsSubscription *subscription = pull_from(of, "orders.a", "mail");
     for (int i = 0; i < COUNT;) {
         natsMsgList list = {0};
-        assert_int_equal(natsSubscription_Fetch(&list, subscription, 7, WAIT_MS, NULL), NATS_OK);
+        assert_int_equal(natsSubscription_Fetch(&list, subscription, 7, JS_WAIT_MS, NULL), NATS_OK);
         assert_true(list.Count > 0);
         for (int j = 0; j < list.Count; j++, i += 3) {
             char data[16];
@@ -201,22 +130,22 @@ static void pulled_messages_come_once_acknowledged(void **state) {
         natsMsgList_Destroy(&list);
     }
     natsMsgList list = {0};
-    assert_int_equal(natsSubscription_Fetch(&list, subscription, 1, SHORT_MS, NULL), NATS_TIMEOUT);
+    assert_int_equal(natsSubscription_Fetch(&list, subscription, 1, JS_SHORT_MS, NULL), NATS_TIMEOUT);
     natsSubscription_Destroy(subscription);
     // A durable one goes on where it was, also after a restart.
-    stop(of);
-    start(of);
+    js_stop(of);
+    js_start(of);
     subscription = pull_from(of, "orders.a", "mail");
-    assert_int_equal(natsSubscription_Fetch(&list, subscription, 1, SHORT_MS, NULL), NATS_TIMEOUT);
+    assert_int_equal(natsSubscription_Fetch(&list, subscription, 1, JS_SHORT_MS, NULL), NATS_TIMEOUT);
     (void)publish(of, "orders.a", "new");
-    assert_int_equal(natsSubscription_Fetch(&list, subscription, 1, WAIT_MS, NULL), NATS_OK);
+    assert_int_equal(natsSubscription_Fetch(&list, subscription, 1, JS_WAIT_MS, NULL), NATS_OK);
     check_message(list.Msgs[0], "orders.a", "new");
     natsMsgList_Destroy(&list);
     natsSubscription_Destroy(subscription);
 }
 
 static void a_waiting_pull_is_woken(void **state) {
-    fixture *of = *state;
+    js_fixture *of = *state;
     natsMsg *message = NULL;
     natsSubscription *inbox = NULL;
     add_stream(of, "ORDERS", "orders.>");
@@ -229,25 +158,25 @@ static void a_waiting_pull_is_woken(void **state) {
     for (int i = 0; i < 3; i++) {
         assert_int_equal(natsSubscription_NextMsg(&message, inbox, 50), NATS_TIMEOUT);
         (void)publish(of, "orders.1", "x");
-        assert_int_equal(natsSubscription_NextMsg(&message, inbox, WAIT_MS), NATS_OK);
+        assert_int_equal(natsSubscription_NextMsg(&message, inbox, JS_WAIT_MS), NATS_OK);
         check_message(message, "orders.1", "x");
         natsMsg_Destroy(message);
     }
     (void)publish(of, "orders.1", "nobody waits for this");
-    assert_int_equal(natsSubscription_NextMsg(&message, inbox, SHORT_MS), NATS_TIMEOUT);
+    assert_int_equal(natsSubscription_NextMsg(&message, inbox, JS_SHORT_MS), NATS_TIMEOUT);
     natsSubscription_Destroy(inbox);
     natsSubscription_Destroy(subscription);
 }
 
 static void what_is_given_back_comes_again(void **state) {
-    fixture *of = *state;
+    js_fixture *of = *state;
     natsMsgList list = {0};
     jsMsgMetaData *data = NULL;
     add_stream(of, "ORDERS", "orders.>");
     natsSubscription *subscription = pull_from(of, "orders.>", "mail");
     (void)publish(of, "orders.1", "x");
     for (int i = 1; i <= 3; i++) {
-        assert_int_equal(natsSubscription_Fetch(&list, subscription, 1, WAIT_MS, NULL), NATS_OK);
+        assert_int_equal(natsSubscription_Fetch(&list, subscription, 1, JS_WAIT_MS, NULL), NATS_OK);
         assert_int_equal(natsMsg_GetMetaData(&data, list.Msgs[0]), NATS_OK);
         assert_int_equal(data->NumDelivered, i);
         assert_int_equal(data->Sequence.Stream, 1);
@@ -261,7 +190,7 @@ static void what_is_given_back_comes_again(void **state) {
 }
 
 static void pushed_messages_come(void **state) {
-    fixture *of = *state;
+    js_fixture *of = *state;
     enum { COUNT = 1000 };
     natsSubscription *subscription = NULL;
     jsErrCode code = 0;
@@ -272,7 +201,7 @@ static void pushed_messages_come(void **state) {
     for (int i = 0; i < COUNT; i++) {
         natsMsg *message = NULL;
         if (i >= COUNT / 2) (void)publish(of, "orders.1", "x");
-        assert_int_equal(natsSubscription_NextMsg(&message, subscription, WAIT_MS), NATS_OK);
+        assert_int_equal(natsSubscription_NextMsg(&message, subscription, JS_WAIT_MS), NATS_OK);
         jsMsgMetaData *data = NULL;
         assert_int_equal(natsMsg_GetMetaData(&data, message), NATS_OK);
         assert_int_equal(data->Sequence.Stream, i + 1);
@@ -283,7 +212,7 @@ static void pushed_messages_come(void **state) {
     natsSubscription_Destroy(subscription);
 }
 
-static void make_pushing(const fixture *of, const char *name, const char *subject) {
+static void make_pushing(const js_fixture *of, const char *name, const char *subject) {
     jsConsumerConfig config;
     jsErrCode code = 0;
     assert_int_equal(jsConsumerConfig_Init(&config), NATS_OK);
@@ -299,7 +228,7 @@ static void expect_first_deliveries(natsSubscription *subscription, int from, in
     for (int i = from; i <= to; i++) {
         natsMsg *message = NULL;
         jsMsgMetaData *data = NULL;
-        assert_int_equal(natsSubscription_NextMsg(&message, subscription, WAIT_MS), NATS_OK);
+        assert_int_equal(natsSubscription_NextMsg(&message, subscription, JS_WAIT_MS), NATS_OK);
         assert_int_equal(natsMsg_GetMetaData(&data, message), NATS_OK);
         assert_int_equal(data->Sequence.Stream, i);
         assert_int_equal(data->Sequence.Consumer, i);
@@ -312,7 +241,7 @@ static void expect_first_deliveries(natsSubscription *subscription, int from, in
 // The first messages come with the consumer where somebody listens (delivery.h), the rest behind them; where nobody does
 // all wait.
 static void what_a_new_consumer_pushes_is_whole(void **state) {
-    fixture *of = *state;
+    js_fixture *of = *state;
     enum { COUNT = 100, FEW = 10 };
     natsSubscription *subscriptions[3] = {0};
     add_stream(of, "ORDERS", "orders.>");
@@ -332,7 +261,7 @@ static void what_a_new_consumer_pushes_is_whole(void **state) {
 }
 
 static void an_ordered_consumer_reads_all_with_flow_control(void **state) {
-    fixture *of = *state;
+    js_fixture *of = *state;
     enum { COUNT = 3000, SIZE = 1000 };
     natsSubscription *subscription = NULL;
     jsErrCode code = 0;
@@ -343,7 +272,7 @@ static void an_ordered_consumer_reads_all_with_flow_control(void **state) {
         assert_int_equal(js_PublishAsync(of->js, "orders.1", data, SIZE, NULL), NATS_OK);
     jsPubOptions options;
     assert_int_equal(jsPubOptions_Init(&options), NATS_OK);
-    options.MaxWait = WAIT_MS;
+    options.MaxWait = JS_WAIT_MS;
     assert_int_equal(js_PublishAsyncComplete(of->js, &options), NATS_OK);
     free(data);
     jsSubOptions ordered;
@@ -353,7 +282,7 @@ static void an_ordered_consumer_reads_all_with_flow_control(void **state) {
     if (status != NATS_OK) fail_msg("%s, %d", natsStatus_GetText(status), (int)code);
     for (int i = 0; i < COUNT; i++) {
         natsMsg *message = NULL;
-        assert_int_equal(natsSubscription_NextMsg(&message, subscription, WAIT_MS), NATS_OK);
+        assert_int_equal(natsSubscription_NextMsg(&message, subscription, JS_WAIT_MS), NATS_OK);
         jsMsgMetaData *meta = NULL;
         assert_int_equal(natsMsg_GetMetaData(&meta, message), NATS_OK);
         assert_int_equal(meta->Sequence.Stream, i + 1);
@@ -366,24 +295,7 @@ static void an_ordered_consumer_reads_all_with_flow_control(void **state) {
 
 // ---- Newer than libnats -----------------------------------------------------------------------------------
 
-// The answer's JSON, to be freed, or NULL where it has no data.
-static char *ask(const fixture *of, const char *subject, const char *headers[][2], size_t header_count,
-                 const char *data) {
-    natsMsg *request = NULL;
-    natsMsg *reply = NULL;
-    assert_int_equal(natsMsg_Create(&request, subject, NULL, data, (int)strlen(data)), NATS_OK);
-    for (size_t i = 0; i < header_count; i++)
-        assert_int_equal(natsMsgHeader_Set(request, headers[i][0], headers[i][1]), NATS_OK);
-    assert_int_equal(natsConnection_RequestMsg(&reply, of->connection, request, WAIT_MS), NATS_OK);
-    natsMsg_Destroy(request);
-    size_t size = (size_t)natsMsg_GetDataLength(reply);
-    char *text = size == 0 ? NULL : calloc(1, size + 1);
-    if (text != NULL) memcpy(text, natsMsg_GetData(reply), size);
-    natsMsg_Destroy(reply);
-    return text;
-}
-
-static char *batch_message(const fixture *of, const char *id, int number, const char *commit,
+static char *batch_message(const js_fixture *of, const char *id, int number, const char *commit,
                            const char *subject, const char *expected_last) {
     char sequence[16];
     const char *headers[4][2] = {{"Nats-Batch-Id", id}, {"Nats-Batch-Sequence", sequence}};
@@ -397,10 +309,10 @@ static char *batch_message(const fixture *of, const char *id, int number, const 
         headers[count][0] = "Nats-Expected-Last-Subject-Sequence";
         headers[count++][1] = expected_last;
     }
-    return ask(of, subject, headers, count, "x");
+    return js_ask_with(of, subject, headers, count, "x");
 }
 
-static uint64_t stored_count(const fixture *of, const char *name) {
+static uint64_t stored_count(const js_fixture *of, const char *name) {
     jsStreamInfo *info = NULL;
     assert_int_equal(js_GetStreamInfo(&info, of->js, name, NULL, NULL), NATS_OK);
     uint64_t count = info->State.Msgs;
@@ -409,25 +321,30 @@ static uint64_t stored_count(const fixture *of, const char *name) {
 }
 
 static void check_and_free(char *answer, const char *expected) {
-    if (answer == NULL) fail_msg("an empty answer instead of %s", expected);
     if (strstr(answer, expected) == NULL) fail_msg("%s instead of %s", answer, expected);
     free(answer);
 }
 
+// An acknowledgement without data: there is no more to say yet.
+static void check_empty_and_free(char *answer) {
+    assert_string_equal(answer, "");
+    free(answer);
+}
+
 static void a_batch_is_stored_all_or_none(void **state) {
-    fixture *of = *state;
-    check_and_free(ask(of, "$JS.API.STREAM.CREATE.B", NULL, 0,
-                       "{\"name\":\"B\",\"subjects\":[\"b.>\"],\"allow_atomic\":true,\"allow_direct\":true}"),
-                   "\"allow_atomic\":true");
-    assert_null(batch_message(of, "one", 1, NULL, "b.1", "0"));
-    assert_null(batch_message(of, "one", 2, NULL, "b.2", NULL));
+    js_fixture *of = *state;
+    js_check(of, "$JS.API.STREAM.CREATE.B",
+             "{\"name\":\"B\",\"subjects\":[\"b.>\"],\"allow_atomic\":true,\"allow_direct\":true}",
+             "\"allow_atomic\":true");
+    check_empty_and_free(batch_message(of, "one", 1, NULL, "b.1", "0"));
+    check_empty_and_free(batch_message(of, "one", 2, NULL, "b.2", NULL));
     assert_int_equal(stored_count(of, "B"), 0);
     check_and_free(batch_message(of, "one", 3, "1", "b.1", NULL), "\"batch\":\"one\",\"count\":3");
     assert_int_equal(stored_count(of, "B"), 3);
     // A condition that fails, a gap, no beginning.
-    assert_null(batch_message(of, "two", 1, NULL, "b.1", "1"));
+    check_empty_and_free(batch_message(of, "two", 1, NULL, "b.1", "1"));
     check_and_free(batch_message(of, "two", 2, "1", "b.3", NULL), "\"err_code\":10071");
-    assert_null(batch_message(of, "three", 1, NULL, "b.1", NULL));
+    check_empty_and_free(batch_message(of, "three", 1, NULL, "b.1", NULL));
     check_and_free(batch_message(of, "three", 3, "1", "b.1", NULL), "\"err_code\":10176");
     check_and_free(batch_message(of, "three", 2, "1", "b.1", NULL), "\"err_code\":10176");
     check_and_free(batch_message(of, "four", 1, "no", "b.1", NULL), "\"err_code\":10200");
@@ -435,15 +352,16 @@ static void a_batch_is_stored_all_or_none(void **state) {
     check_and_free(batch_message(of, "five", 1, "1", "b.1", "3"), "\"count\":1");
     assert_int_equal(stored_count(of, "B"), 4);
     // What waits when the server stops is not stored, and nothing waits for it.
-    assert_null(batch_message(of, "six", 1, NULL, "b.1", NULL));
+    check_empty_and_free(batch_message(of, "six", 1, NULL, "b.1", NULL));
 }
 
 // The status of the next message of an inbox; or 0, and its sequence numbers: it is acknowledged then.
-static int next_of(const fixture *of, natsSubscription *inbox, int *stream_seq_out, int *consumer_seq_out) {
+static int next_of(const js_fixture *of, natsSubscription *inbox, int *stream_seq_out,
+                   int *consumer_seq_out) {
     natsMsg *message = NULL;
     const char *status = NULL;
     int code = 0;
-    assert_int_equal(natsSubscription_NextMsg(&message, inbox, WAIT_MS), NATS_OK);
+    assert_int_equal(natsSubscription_NextMsg(&message, inbox, JS_WAIT_MS), NATS_OK);
     if (natsMsgHeader_Get(message, "Status", &status) == NATS_OK) {
         code = (int)strtol(status, NULL, 10);
     } else {
@@ -455,40 +373,36 @@ static int next_of(const fixture *of, natsSubscription *inbox, int *stream_seq_o
     return code;
 }
 
-static void expect_next(const fixture *of, natsSubscription *inbox, int number) {
+static void expect_next(const js_fixture *of, natsSubscription *inbox, int number) {
     int stream_seq = 0, consumer_seq = 0;
     assert_int_equal(next_of(of, inbox, &stream_seq, &consumer_seq), 0);
     assert_int_equal(stream_seq, number);
     assert_int_equal(consumer_seq, number);
 }
 
-static void expect_status(const fixture *of, natsSubscription *inbox, int status) {
+static void expect_status(const js_fixture *of, natsSubscription *inbox, int status) {
     int stream_seq = 0, consumer_seq = 0;
     assert_int_equal(next_of(of, inbox, &stream_seq, &consumer_seq), status);
 }
 
-static natsSubscription *pull(const fixture *of, const char *inbox, const char *request) {
-    natsSubscription *subscription = NULL;
-    assert_int_equal(natsConnection_SubscribeSync(&subscription, of->connection, inbox), NATS_OK);
-    assert_int_equal(natsConnection_PublishRequestString(
-                         of->connection, "$JS.API.CONSUMER.MSG.NEXT.ORDERS.mail", inbox, request),
-                     NATS_OK);
+static natsSubscription *pull(const js_fixture *of, const char *inbox, const char *request) {
+    natsSubscription *subscription = js_listen(of, inbox);
+    js_send(of, "$JS.API.CONSUMER.MSG.NEXT.ORDERS.mail", inbox, request);
     return subscription;
 }
 
-static void make_mail(const fixture *of, const char *settings) {
+static void make_mail(const js_fixture *of, const char *settings) {
     char request[256];
     (void)snprintf(
         request, sizeof request,
         "{\"stream_name\":\"ORDERS\",\"config\":{\"durable_name\":\"mail\",\"ack_policy\":\"explicit\"%s}}",
         settings);
     add_stream(of, "ORDERS", "orders.>");
-    check_and_free(ask(of, "$JS.API.CONSUMER.DURABLE.CREATE.ORDERS.mail", NULL, 0, request),
-                   "\"name\":\"mail\"");
+    js_check(of, "$JS.API.CONSUMER.DURABLE.CREATE.ORDERS.mail", request, "\"name\":\"mail\"");
 }
 
 static void a_request_gets_as_many_bytes_as_it_asks_for(void **state) {
-    fixture *of = *state;
+    js_fixture *of = *state;
     make_mail(of, "");
     for (int i = 0; i < 5; i++) (void)publish(of, "orders.a", "0123456789");
     // A message has 65 bytes: its subject 8, its data 10, $JS.ACK.ORDERS.mail.1.1.1.<19 digits>.4 the rest.
@@ -504,7 +418,7 @@ static void a_request_gets_as_many_bytes_as_it_asks_for(void **state) {
 }
 
 static void a_request_that_does_not_wait_waits_for_answers(void **state) {
-    fixture *of = *state;
+    js_fixture *of = *state;
     make_mail(of, ",\"max_ack_pending\":1");
     for (int i = 0; i < 3; i++) (void)publish(of, "orders.a", "x");
     natsSubscription *inbox = pull(of, "inbox.none", "{\"batch\":5,\"no_wait\":true}");
@@ -517,7 +431,7 @@ static void a_request_that_does_not_wait_waits_for_answers(void **state) {
 }
 
 static void a_push_consumer_in_use_is_not_taken_away(void **state) {
-    fixture *of = *state;
+    js_fixture *of = *state;
     natsSubscription *inbox = NULL;
     const char *create = "$JS.API.CONSUMER.DURABLE.CREATE.ORDERS.mail";
     const char *one = "{\"stream_name\":\"ORDERS\",\"config\":{\"durable_name\":\"mail\","
@@ -526,21 +440,20 @@ static void a_push_consumer_in_use_is_not_taken_away(void **state) {
                       "\"ack_policy\":\"explicit\",\"deliver_subject\":\"to.two\"}}";
     add_stream(of, "ORDERS", "orders.>");
     assert_int_equal(natsConnection_SubscribeSync(&inbox, of->connection, "to.one"), NATS_OK);
-    check_and_free(ask(of, create, NULL, 0, one), "\"name\":\"mail\"");
-    check_and_free(ask(of, create, NULL, 0, two), "\"err_code\":10013");
+    js_check(of, create, one, "\"name\":\"mail\"");
+    js_check(of, create, two, "\"err_code\":10013");
     natsSubscription_Destroy(inbox);
-    check_and_free(ask(of, create, NULL, 0, two), "\"deliver_subject\":\"to.two\"");
+    js_check(of, create, two, "\"deliver_subject\":\"to.two\"");
 }
 
 static void what_is_not_done_is_refused(void **state) {
-    fixture *of = *state;
-    check_and_free(ask(of, "$JS.API.STREAM.CREATE.S", NULL, 0,
-                       "{\"name\":\"S\",\"subjects\":[\"s\"],\"allow_msg_counter\":true}"),
-                   "\"err_code\":10052");
+    js_fixture *of = *state;
+    js_check(of, "$JS.API.STREAM.CREATE.S",
+             "{\"name\":\"S\",\"subjects\":[\"s\"],\"allow_msg_counter\":true}", "\"err_code\":10052");
 }
 
 // What a direct get gives, as "<seq>:<pending> " for each message and the status of the end.
-static void get_many(const fixture *of, const char *request, const char *expected) {
+static void get_many(const js_fixture *of, const char *request, const char *expected) {
     natsSubscription *inbox = NULL;
     char got[512] = "";
     bool is_over = false;
@@ -551,7 +464,7 @@ static void get_many(const fixture *of, const char *request, const char *expecte
     while (!is_over) {
         natsMsg *message = NULL;
         const char *status = NULL, *seq = NULL, *pending = NULL;
-        assert_int_equal(natsSubscription_NextMsg(&message, inbox, WAIT_MS), NATS_OK);
+        assert_int_equal(natsSubscription_NextMsg(&message, inbox, JS_WAIT_MS), NATS_OK);
         is_over = natsMsgHeader_Get(message, "Status", &status) == NATS_OK;
         if (natsMsgHeader_Get(message, "Nats-Sequence", &seq) != NATS_OK) seq = "";
         if (natsMsgHeader_Get(message, "Nats-Num-Pending", &pending) != NATS_OK) pending = "";
@@ -564,7 +477,7 @@ static void get_many(const fixture *of, const char *request, const char *expecte
 }
 
 static void many_messages_are_got_at_once(void **state) {
-    fixture *of = *state;
+    js_fixture *of = *state;
     add_stream(of, "B", "b.>");
     for (int i = 0; i < 6; i++) (void)publish(of, i % 2 == 0 ? "b.even" : "b.odd", "x");
     get_many(of, "{\"seq\":1,\"batch\":3}", "1:5 2:4 3:3 204:3 ");
@@ -579,7 +492,7 @@ static void many_messages_are_got_at_once(void **state) {
 // Each says how many are left, whether all are in one piece of the answer (512 at most) or not.
 static void what_is_left_is_told_with_each(void **state) {
     enum { EVEN = 600, ALL = 2 * EVEN };
-    fixture *of = *state;
+    js_fixture *of = *state;
     natsSubscription *inbox = NULL;
     add_stream(of, "B", "b.>");
     for (int i = 0; i < ALL; i++) (void)publish(of, i % 2 == 0 ? "b.even" : "b.odd", "x");
@@ -600,7 +513,7 @@ static void what_is_left_is_told_with_each(void **state) {
         for (int at = cases[i].count; at >= 0; at--) { // and the end
             natsMsg *message = NULL;
             const char *pending = NULL, *status = NULL;
-            assert_int_equal(natsSubscription_NextMsg(&message, inbox, WAIT_MS), NATS_OK);
+            assert_int_equal(natsSubscription_NextMsg(&message, inbox, JS_WAIT_MS), NATS_OK);
             assert_int_equal(natsMsgHeader_Get(message, "Nats-Num-Pending", &pending), NATS_OK);
             assert_int_equal(strtol(pending, NULL, 10), cases[i].left + (at > 0 ? at - 1 : 0));
             assert_int_equal(natsMsgHeader_Get(message, "Status", &status) == NATS_OK, at == 0);
@@ -614,7 +527,7 @@ static void what_is_left_is_told_with_each(void **state) {
 // ---- Buckets ----------------------------------------------------------------------------------------------
 
 static void buckets_keep_values(void **state) {
-    fixture *of = *state;
+    js_fixture *of = *state;
     kvStore *bucket = NULL;
     kvEntry *entry = NULL;
     kvWatcher *watcher = NULL;
@@ -635,13 +548,13 @@ static void buckets_keep_values(void **state) {
     kvEntry_Destroy(entry);
     assert_int_equal(kvStore_Get(&entry, bucket, "shape"), NATS_NOT_FOUND);
     assert_int_equal(kvStore_WatchAll(&watcher, bucket, NULL), NATS_OK);
-    assert_int_equal(kvWatcher_Next(&entry, watcher, WAIT_MS), NATS_OK);
+    assert_int_equal(kvWatcher_Next(&entry, watcher, JS_WAIT_MS), NATS_OK);
     assert_string_equal(kvEntry_ValueString(entry), "green");
     kvEntry_Destroy(entry);
-    assert_int_equal(kvWatcher_Next(&entry, watcher, WAIT_MS), NATS_OK);
+    assert_int_equal(kvWatcher_Next(&entry, watcher, JS_WAIT_MS), NATS_OK);
     assert_null(entry); // all of the present
     assert_int_equal(kvStore_Delete(bucket, "color"), NATS_OK);
-    assert_int_equal(kvWatcher_Next(&entry, watcher, WAIT_MS), NATS_OK);
+    assert_int_equal(kvWatcher_Next(&entry, watcher, JS_WAIT_MS), NATS_OK);
     assert_int_equal(kvEntry_Operation(entry), kvOp_Delete);
     kvEntry_Destroy(entry);
     kvWatcher_Destroy(watcher);
@@ -654,22 +567,23 @@ static void buckets_keep_values(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(publishes_are_kept_in_order, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(one_of_many_who_expect_wins, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(pulled_messages_come_once_acknowledged, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_waiting_pull_is_woken, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_given_back_comes_again, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(pushed_messages_come, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_a_new_consumer_pushes_is_whole, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_ordered_consumer_reads_all_with_flow_control, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_batch_is_stored_all_or_none, set_up_2_12, tear_down),
-        cmocka_unit_test_setup_teardown(a_request_gets_as_many_bytes_as_it_asks_for, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_request_that_does_not_wait_waits_for_answers, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_push_consumer_in_use_is_not_taken_away, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_not_done_is_refused, set_up_2_12, tear_down),
-        cmocka_unit_test_setup_teardown(many_messages_are_got_at_once, set_up_2_12, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_left_is_told_with_each, set_up_2_12, tear_down),
-        cmocka_unit_test_setup_teardown(buckets_keep_values, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(publishes_are_kept_in_order, set_up, js_tear_down),
+        cmocka_unit_test_setup_teardown(one_of_many_who_expect_wins, set_up, js_tear_down),
+        cmocka_unit_test_setup_teardown(pulled_messages_come_once_acknowledged, set_up, js_tear_down),
+        cmocka_unit_test_setup_teardown(a_waiting_pull_is_woken, set_up, js_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_given_back_comes_again, set_up, js_tear_down),
+        cmocka_unit_test_setup_teardown(pushed_messages_come, set_up, js_tear_down),
+        cmocka_unit_test_setup_teardown(what_a_new_consumer_pushes_is_whole, set_up, js_tear_down),
+        cmocka_unit_test_setup_teardown(an_ordered_consumer_reads_all_with_flow_control, set_up,
+                                        js_tear_down),
+        cmocka_unit_test_setup_teardown(a_batch_is_stored_all_or_none, set_up_2_12, js_tear_down),
+        cmocka_unit_test_setup_teardown(a_request_gets_as_many_bytes_as_it_asks_for, set_up, js_tear_down),
+        cmocka_unit_test_setup_teardown(a_request_that_does_not_wait_waits_for_answers, set_up, js_tear_down),
+        cmocka_unit_test_setup_teardown(a_push_consumer_in_use_is_not_taken_away, set_up, js_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_not_done_is_refused, set_up_2_12, js_tear_down),
+        cmocka_unit_test_setup_teardown(many_messages_are_got_at_once, set_up_2_12, js_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_left_is_told_with_each, set_up_2_12, js_tear_down),
+        cmocka_unit_test_setup_teardown(buckets_keep_values, set_up, js_tear_down),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     nats_Close();

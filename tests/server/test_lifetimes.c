@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // How long things live and how many may: consumers for ever and for a moment, those that are removed while they
 // are used, calls that a stop meets, requests that are too many. An assertion of the server, or what a sanitizer finds, fails these tests.
-#define _XOPEN_SOURCE 700 // mkdtemp, nftw
+#define _POSIX_C_SOURCE 200809L // send, threads
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include <ftw.h>
 #include <pthread.h>
 #include <sys/socket.h>
 
 #include <cmocka.h>
 
+#include "lib/folder.h"
 #include "server/wire.h"
 
 static const char quiet[] = "{\"verbose\":false,\"headers\":true,\"no_responders\":true}";
@@ -45,8 +44,7 @@ static int set_up_with(void **state, const char *settings) {
     fixture *of = calloc(1, sizeof *of);
     assert_non_null(of);
     of->settings = settings;
-    (void)snprintf(of->folder, sizeof of->folder, "lifetimes-XXXXXX");
-    assert_non_null(mkdtemp(of->folder));
+    assert_true(folder_make("lifetimes", of->folder, sizeof of->folder));
     start(of);
     *state = of;
     return 0;
@@ -60,49 +58,26 @@ static int set_up_narrow(void **state) {
     return set_up_with(state, "request_queue_limit: 5");
 }
 
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk) {
-    (void)status, (void)type, (void)walk;
-    return remove(path);
-}
-
 static int tear_down(void **state) {
     fixture *of = *state;
     stop(of);
-    assert_int_equal(nftw(of->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_true(folder_remove(of->folder));
     free(of);
     return 0;
 }
 
-static void nap(int milliseconds) {
-    struct timespec time = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000L};
-    nanosleep(&time, NULL);
-}
-
 // ---- Calls ------------------------------------------------------------------------------------------------
-
-static void request(wire *client, const char *subject, const char *body) {
-    char line[1024];
-    int size = snprintf(line, sizeof line, "PUB %s _INBOX.a %zu\r\n%s\r\n", subject, strlen(body), body);
-    assert_in_range(size, 1, sizeof line - 1);
-    wire_say(client, line);
-}
-
-// All that was said before is understood; what came up to then.
-static const char *settle(wire *client) {
-    wire_say(client, "PING\r\n");
-    return wire_until(client, "PONG\r\n");
-}
 
 // For so long nothing of it comes.
 static void expect_none(wire *client, const char *unwanted, int milliseconds) {
-    nap(milliseconds);
-    const char *got = settle(client);
+    wire_nap(milliseconds);
+    const char *got = wire_settle(client);
     if (strstr(got, unwanted) != NULL) fail_msg("%s", got);
 }
 
 // What is answered, which has no headers; valid until the client reads again.
 static const char *ask(wire *client, const char *subject, const char *body) {
-    request(client, subject, body);
+    wire_publish(client, subject, "_INBOX.a", body);
     while (strncmp(wire_until(client, "\r\n"), "MSG ", 4) != 0) {
     } // the server's PING may come in front
     return wire_until(client, "\r\n");
@@ -147,7 +122,7 @@ static void what_lives_for_ever_is_not_removed(void **state) {
         (void)snprintf(settings, sizeof settings, ",\"inactive_threshold\":%s", durations[i]);
         add_consumer(&of->client, name, settings);
     }
-    nap(300);
+    wire_nap(300);
     for (int again = 0; again < 2; again++) {
         assert_true(is_there(&of->client, "c0"));
         assert_true(is_there(&of->client, "c1"));
@@ -156,9 +131,9 @@ static void what_lives_for_ever_is_not_removed(void **state) {
         start(of);
     }
     // Opened by use after a start, too.
-    request(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c0", "{\"batch\":1,\"no_wait\":true}");
+    wire_publish(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c0", "_INBOX.a", "{\"batch\":1,\"no_wait\":true}");
     (void)wire_until(&of->client, "404 No Messages\r\n\r\n\r\n");
-    nap(300);
+    wire_nap(300);
     assert_true(is_there(&of->client, "c0"));
 }
 
@@ -175,8 +150,8 @@ static void a_heartbeat_in_an_eternity_does_not_come_now(void **state) {
     (void)wire_until(&of->client, "hi\r\n");
     expect_none(&of->client, unwanted, 300);
     add_consumer(&of->client, "pull", "");
-    request(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.pull",
-            "{\"batch\":2,\"expires\":9223372036854775807,\"idle_heartbeat\":4611686018427387000}");
+    wire_publish(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.pull", "_INBOX.a",
+                 "{\"batch\":2,\"expires\":9223372036854775807,\"idle_heartbeat\":4611686018427387000}");
     (void)wire_until(&of->client, "hi\r\n");
     expect_none(&of->client, unwanted, 300);
 }
@@ -185,8 +160,8 @@ static void heartbeats_have_a_shortest_time(void **state) {
     fixture *of = *state;
     add_stream(of);
     add_consumer(&of->client, "pull", "");
-    request(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.pull",
-            "{\"batch\":1,\"expires\":300000000,\"idle_heartbeat\":1}");
+    wire_publish(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.pull", "_INBOX.a",
+                 "{\"batch\":1,\"expires\":300000000,\"idle_heartbeat\":1}");
     const char *got = wire_until(&of->client, "408 Request Timeout");
     size_t count = 0;
     for (const char *at = got; (at = strstr(at, "100 Idle Heartbeat")) != NULL; at++) count++;
@@ -202,7 +177,7 @@ static void a_consumer_has_so_many_waiting_at_most(void **state) {
     static char text[AT_ONCE * sizeof line];
     for (size_t i = 0; i < AT_ONCE; i++) memcpy(text + i * (sizeof line - 1), line, sizeof line);
     for (size_t i = 0; i < AT_MOST / AT_ONCE; i++) wire_say(&of->client, text);
-    const char *got = settle(&of->client);
+    const char *got = wire_settle(&of->client);
     if (strstr(got, "MaxWaiting") != NULL) fail_msg("%s", got);
     wire_say(&of->client, line);
     (void)wire_until(&of->client, "409 Exceeded MaxWaiting");
@@ -214,7 +189,8 @@ static void a_message_may_be_answered_in_an_eternity(void **state) {
     add_stream(of);
     add_consumer(&of->client, "c", ",\"ack_wait\":9223372036854775807");
     wire_say(&of->client, "PUB s.1 2\r\nhi\r\n");
-    request(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c", "{\"batch\":5,\"expires\":60000000000}");
+    wire_publish(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c", "_INBOX.a",
+                 "{\"batch\":5,\"expires\":60000000000}");
     (void)wire_until(&of->client, "hi\r\n");
     wire_say(&of->client, "PUB $JS.ACK.S.c.1.1.1.1.0 35\r\n-NAK {\"delay\": 9223372036854775807}\r\n");
     expect_none(&of->client, unwanted, 300);
@@ -231,14 +207,14 @@ static void a_consumer_is_removed_while_it_is_asked(void **state) {
     wire_join(&other, daybook_server_port(of->server), quiet);
     for (int i = 0; i < ROUNDS; i++) {
         add_consumer(&of->client, "c", "");
-        request(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c", "{\"batch\":100,\"expires\":5000000000}");
+        wire_publish(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c", "_INBOX.a",
+                     "{\"batch\":100,\"expires\":5000000000}");
         if (i % 3 == 0) wire_say(&other, "PUB s.1 0\r\n\r\n");
-        if (i % 5 == 0) (void)settle(&other);
-        request(&of->client, "$JS.API.CONSUMER.DELETE.S.c", "");
+        if (i % 5 == 0) (void)wire_settle(&other);
+        wire_publish(&of->client, "$JS.API.CONSUMER.DELETE.S.c", "_INBOX.a", "");
         (void)wire_until(&of->client, "\"success\":true");
         // The end of the pull and messages for it, in front of that or behind it.
-        wire_say(&of->client, "PING\r\n");
-        (void)wire_until(&of->client, "PONG\r\n");
+        (void)wire_settle(&of->client);
     }
     wire_close(&other);
 }
@@ -276,7 +252,7 @@ static void a_stop_meets_calls_under_way(void **state) {
         wire_send(&of->client, text, size);
         free(text);
         (void)wire_until(&of->client, "\r\n"); // the first is answered
-        if (round % 3 > 0) nap(round);
+        if (round % 3 > 0) wire_nap(round);
         stop(of);
         start(of);
         // What the stop met is whole: it can be asked for, or is not there.
@@ -298,8 +274,7 @@ static void a_call_that_waits_is_refused_at_a_stop(void **state) {
         wire_say(&of->client, line);
         if (i == 0) (void)wire_until(&of->client, "\"name\":\"c0\"");
     }
-    wire_say(&of->client, "PING\r\n");
-    (void)wire_until(&of->client, "PONG\r\n"); // all are read, one at least is done
+    (void)wire_settle(&of->client); // all are read, one at least is done
     wire_server_stop(of->server);
     // Each was answered once: with what was made, or with the refusal, which is the last one's if any's.
     const char *end =
@@ -371,8 +346,8 @@ static void a_stop_answers_all_it_has_stored(void **state) {
         pthread_t writer, reader;
         assert_int_equal(pthread_create(&reader, NULL, read_to_the_end, &mine), 0);
         assert_int_equal(pthread_create(&writer, NULL, publish_on, &of->client), 0);
-        while (!atomic_load(&mine.has_read)) nap(1);
-        nap(10 * round);
+        while (!atomic_load(&mine.has_read)) wire_nap(1);
+        wire_nap(10 * round);
         wire_server_stop(of->server);
         pthread_join(writer, NULL);
         pthread_join(reader, NULL);
@@ -404,8 +379,8 @@ static const char *flood(wire *client, const char *subject, const char *body, si
                                  strlen(body), body);
     wire_send(client, text, size);
     free(text);
-    nap(500);
-    request(client, "$JS.API.STREAM.DELETE.NONE", ""); // calls are answered in turn
+    wire_nap(500);
+    wire_publish(client, "$JS.API.STREAM.DELETE.NONE", "_INBOX.a", ""); // calls are answered in turn
     static char all[1 << 20];
     (void)snprintf(all, sizeof all, "%s", wire_until(client, "stream_delete_response"));
     (void)wire_until(client, "\r\n");
@@ -418,7 +393,7 @@ static void requests_beyond_the_limit_are_refused(void **state) {
     add_stream(of);
     wire_say(&of->client, "PUB s.1 _INBOX.a 2\r\nhi\r\n");
     (void)wire_until(&of->client, "\"seq\":1}\r\n");
-    nap(50);
+    wire_nap(50);
     const char *got = flood(&of->client, "$JS.API.CONSUMER.NAMES.S", "", COUNT);
     size_t refused = count_of(got, "\"err_code\":10023");
     size_t answered = count_of(got, "consumer_names_response");
@@ -446,7 +421,7 @@ static void direct_gets_beyond_the_limit_are_refused(void **state) {
     }
     assert_in_range(refused, 1, COUNT - 5);
     // And later again.
-    (void)settle(&of->client);
+    (void)wire_settle(&of->client);
     wire_say(&of->client, "PUB $JS.API.DIRECT.GET.S.s.1 _INBOX.a 0\r\n\r\n");
     (void)wire_until(&of->client, "hi\r\n");
 }
@@ -470,7 +445,7 @@ static void a_direct_get_is_as_long_as_its_filters(void **state) {
         wire_say(&of->client, body);
         wire_say(&of->client, "\r\n");
         (void)wire_until(&of->client, i == 0 ? "hi\r\n" : "NATS/1.0 408 Bad Request");
-        (void)settle(&of->client);
+        (void)wire_settle(&of->client);
         free(body);
     }
 }
@@ -491,7 +466,7 @@ static void consumers_that_are_not_there_are_not_looked_for_without_end(void **s
         wire_say(&of->client, line);
     }
     for (int i = 0; i < COUNT; i++) (void)wire_until(&of->client, "NATS/1.0 503\r\n\r\n\r\n");
-    (void)settle(&of->client);
+    (void)wire_settle(&of->client);
     assert_true(is_there(&of->client, "c"));
 }
 
@@ -511,7 +486,8 @@ static void a_pull_request_is_short(void **state) {
         wire_say(&of->client, body);
         wire_say(&of->client, "\r\n");
         (void)wire_until(&of->client, "400 Bad Request - request too long\r\n\r\n\r\n");
-        request(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c", "{\"batch\":1,\"no_wait\":true}");
+        wire_publish(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c", "_INBOX.a",
+                     "{\"batch\":1,\"no_wait\":true}");
         (void)wire_until(&of->client, "404 No Messages\r\n\r\n\r\n");
         stop(of);
         start(of);

@@ -310,9 +310,7 @@ static char *make_pulls(const char *prefix, int count, size_t *size_out) {
 }
 
 static void ask_api(wire *client, const char *subject, const char *body) {
-    char line[512];
-    (void)snprintf(line, sizeof line, "PUB %s answer %zu\r\n%s\r\n", subject, strlen(body), body);
-    wire_say(client, line);
+    wire_publish(client, subject, "answer", body);
     const char *got = wire_until(client, "}\r\n");
     if (strstr(got, "\"error\"") != NULL) fail_msg("%s", got);
 }
@@ -323,11 +321,8 @@ static void pulls_without_room(const char *max_waiting, int waiting_count) {
     daybook_server_options options;
     daybook_server_options_init(&options);
     options.config_text = daybook_text("jetstream: enabled");
-    options.host = "127.0.0.1";
-    options.port = -1;
     options.store_dir = ":memory:";
-    daybook_server *server = NULL;
-    assert_int_equal(daybook_server_start(&options, &server, NULL), DAYBOOK_OK);
+    daybook_server *server = wire_server_start(&options);
     wire waits, asks, other;
     wire_join(&waits, daybook_server_port(server), quiet);
     wire_join(&asks, daybook_server_port(server), quiet);

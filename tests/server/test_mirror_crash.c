@@ -68,26 +68,21 @@ static void start(world *at, dbk_sim *sim) {
     if (daybook_open("/s", &open, &at->store, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
     daybook_server_options options;
     daybook_server_options_init(&options);
-    options.host = "127.0.0.1";
-    options.port = -1;
     options.store = at->store;
     options.allocator = &at->faults.allocator;
     options.config_text = daybook_text("announced_version: \"2.12.3\"");
-    if (daybook_server_start(&options, &at->server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
+    at->server = wire_server_start(&options);
 }
 
 static void stop(world *at) {
     daybook_error error;
     daybook_error_init(&error);
-    if (daybook_server_stop(at->server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
+    wire_server_stop(at->server);
     if (daybook_close(at->store, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
 }
 
 static void ask(wire *client, const char *subject, const char *body, const char *expected) {
-    char line[32 << 10];
-    int size = snprintf(line, sizeof line, "PUB %s _INBOX.a %zu\r\n%s\r\n", subject, strlen(body), body);
-    assert_in_range(size, 1, sizeof line - 1);
-    wire_say(client, line);
+    wire_publish(client, subject, "_INBOX.a", body);
     (void)wire_until(client, expected);
 }
 
@@ -148,7 +143,7 @@ static void await_copies(world *at, uint64_t step) {
         if ((!is_there(at, "M") || last_seq_of(at, "M") == last_seq) &&
             (!is_there(at, "S") || copied >= last_seq))
             return;
-        nanosleep(&(struct timespec){.tv_nsec = 1000000L}, NULL);
+        wire_nap(1);
     }
     fail_msg("step %llu: the copies do not come to %llu", (unsigned long long)step,
              (unsigned long long)last_seq);
@@ -157,7 +152,7 @@ static void await_copies(world *at, uint64_t step) {
 static void check_copies(world *at, const clone *of) {
     stored source[STORED_MAX], copy[STORED_MAX];
     await_copies(at, of->step);
-    nanosleep(&(struct timespec){.tv_nsec = 2000000L}, NULL); // what comes twice comes now
+    wire_nap(2); // what comes twice comes now
     size_t count = is_there(at, "O") ? read_all(at, "O", source) : 0;
     if (count < of->acknowledged)
         fail_msg("step %llu: %zu of %u that were acknowledged", (unsigned long long)of->step, count,

@@ -253,20 +253,13 @@ static daybook_server *server_with_jetstream(void) {
     daybook_server_options options;
     daybook_server_options_init(&options);
     options.config_text = daybook_text("http_port: -1, jetstream: enabled");
-    options.host = "127.0.0.1";
-    options.port = -1;
     options.store_dir = ":memory:";
-    daybook_server *server = NULL;
-    daybook_error error;
-    daybook_error_init(&error);
-    if (daybook_server_start(&options, &server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
-    return server;
+    return wire_server_start(&options);
 }
 
 static void request(wire *client, const char *subject, const char *body) {
-    char line[1024];
-    (void)snprintf(line, sizeof line, "SUB r 9\r\nPUB %s r %zu\r\n%s\r\n", subject, strlen(body), body);
-    wire_say(client, line);
+    wire_say(client, "SUB r 9\r\n");
+    wire_publish(client, subject, "r", body);
     const char *got = wire_until(client, "}\r\n");
     if (strstr(got, "\"error\"") != NULL) fail_msg("%s", got);
     wire_say(client, "UNSUB 9\r\n");

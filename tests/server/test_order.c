@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include <pthread.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -70,21 +69,8 @@ static void join(wire *client, const fixture *of, const char *subscription) {
     wire_sync(client);
 }
 
-static void request(wire *client, const char *subject, const char *reply, const char *body) {
-    char line[1024];
-    int size = snprintf(line, sizeof line, "PUB %s %s %zu\r\n%s\r\n", subject, reply, strlen(body), body);
-    assert_in_range(size, 1, sizeof line - 1);
-    wire_say(client, line);
-}
-
-// All that was said before is understood, and what came up to then thrown away.
-static void settle(wire *client) {
-    wire_say(client, "PING\r\n");
-    (void)wire_until(client, "PONG\r\n");
-}
-
 static void ask(wire *client, const char *subject, const char *body, const char *expected) {
-    request(client, subject, "_INBOX.a", body);
+    wire_publish(client, subject, "_INBOX.a", body);
     (void)wire_until(client, expected);
 }
 
@@ -105,11 +91,9 @@ static int set_up(void **state) {
     if (daybook_open("/s", &open, &of->store, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
     daybook_server_options options;
     daybook_server_options_init(&options);
-    options.host = "127.0.0.1";
-    options.port = -1;
     options.store = of->store;
     options.config_text = daybook_text("announced_version: \"2.12.3\"\njetstream { request_queue_limit: 5 }");
-    if (daybook_server_start(&options, &of->server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
+    of->server = wire_server_start(&options);
     join(&of->client, of, "SUB _INBOX.a 1\r\n");
     join(&of->other, of, "SUB _INBOX.b 1\r\n");
     ask(&of->client, "$JS.API.STREAM.CREATE.S",
@@ -124,10 +108,7 @@ static int set_up(void **state) {
 }
 
 static void stop_server(fixture *of) {
-    daybook_error error;
-    daybook_error_init(&error);
-    if (of->server != NULL && daybook_server_stop(of->server, &error) != DAYBOOK_OK)
-        fail_msg("%s", error.message);
+    if (of->server != NULL) wire_server_stop(of->server);
     of->server = NULL;
 }
 
@@ -146,9 +127,8 @@ static int tear_down(void **state) {
 // It has asked, and hears nothing but the server's PING.
 static void expect_waiting(wire *client) {
     for (int i = 0; i < 2; i++) {
-        if (i > 0) nanosleep(&(struct timespec){.tv_nsec = SHORT_MS * 1000000L}, NULL);
-        wire_say(client, "PING\r\n");
-        const char *got = wire_until(client, "PONG\r\n");
+        if (i > 0) wire_nap(SHORT_MS);
+        const char *got = wire_settle(client);
         if (strstr(got, "MSG _INBOX") != NULL) fail_msg("expected nothing, got '%s'", got);
     }
 }
@@ -186,13 +166,13 @@ static void publish(wire *client, int number, const char *reply) {
     char subject[32], body[32];
     (void)snprintf(subject, sizeof subject, "s.%d", number);
     (void)snprintf(body, sizeof body, "m%d", number);
-    request(client, subject, reply, body);
+    wire_publish(client, subject, reply, body);
 }
 
 static void put_question(wire *client, const question *put, int number) {
     char subject[512], body[512];
-    request(client, with_number(subject, put->subject, number), "_INBOX.a",
-            with_number(body, put->body, number));
+    wire_publish(client, with_number(subject, put->subject, number), "_INBOX.a",
+                 with_number(body, put->body, number));
 }
 
 static void who_asks_is_told_of_what_it_published(void **state) {
@@ -211,7 +191,7 @@ static void who_asks_is_told_of_what_it_published(void **state) {
     }
     set_gate(true);
     publish(&of->client, ++number, "");
-    request(&of->client, "$JS.API.STREAM.PURGE.S", "_INBOX.a", "");
+    wire_publish(&of->client, "$JS.API.STREAM.PURGE.S", "_INBOX.a", "");
     expect_waiting(&of->client);
     set_gate(false);
     (void)wire_until(&of->client, "\"purged\":11"); // of 12 one was deleted
@@ -232,10 +212,10 @@ static void several_go_on_in_the_order_of_coming(void **state) {
     fixture *of = *state;
     set_gate(true);
     publish(&of->client, 2, "");
-    request(&of->client, "$JS.API.STREAM.INFO.S", "_INBOX.a", "");
+    wire_publish(&of->client, "$JS.API.STREAM.INFO.S", "_INBOX.a", "");
     publish(&of->client, 3, "");
-    request(&of->client, "$JS.API.STREAM.PURGE.S", "_INBOX.a", "{\"keep\":1}");
-    request(&of->client, "$JS.API.STREAM.INFO.S", "_INBOX.a", "");
+    wire_publish(&of->client, "$JS.API.STREAM.PURGE.S", "_INBOX.a", "{\"keep\":1}");
+    wire_publish(&of->client, "$JS.API.STREAM.INFO.S", "_INBOX.a", "");
     expect_waiting(&of->client);
     set_gate(false);
     (void)wire_until(&of->client, "\"messages\":"); // 2 or 3
@@ -249,10 +229,10 @@ static void others_do_not_wait(void **state) {
     fixture *of = *state;
     set_gate(true);
     publish(&of->client, 2, "");
-    settle(&of->client);
-    request(&of->other, "$JS.API.STREAM.INFO.S", "_INBOX.b", "");
+    (void)wire_settle(&of->client);
+    wire_publish(&of->other, "$JS.API.STREAM.INFO.S", "_INBOX.b", "");
     (void)wire_until(&of->other, "\"messages\":1,");
-    request(&of->other, "$JS.API.DIRECT.GET.S", "_INBOX.b", "{\"last_by_subj\":\"s.>\"}");
+    wire_publish(&of->other, "$JS.API.DIRECT.GET.S", "_INBOX.b", "{\"last_by_subj\":\"s.>\"}");
     (void)wire_until(&of->other, "Nats-Subject: s.1\r\n");
     set_gate(false);
 }
@@ -276,7 +256,7 @@ static void reading_does_not_wait_for_what_is_acknowledged(void **state) {
     ask(&of->client, "$JS.API.DIRECT.GET.S", "{\"last_by_subj\":\"s.>\"}", "Nats-Subject: s.1\r\n");
     ask(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c", "{\"batch\":9,\"no_wait\":true}", "m1\r\n");
     (void)wire_until(&of->client, "Request Timeout");
-    request(&of->client, "$JS.API.STREAM.INFO.S", "_INBOX.a", "");
+    wire_publish(&of->client, "$JS.API.STREAM.INFO.S", "_INBOX.a", "");
     expect_waiting(&of->client);
     set_gate(false);
     (void)wire_until(&of->client, "\"seq\":2}"); // the acknowledgement first
@@ -289,7 +269,8 @@ static void requests_beyond_the_limit_do_not_wait(void **state) {
     fixture *of = *state;
     set_gate(true);
     publish(&of->client, 2, "");
-    for (int i = 0; i < LIMIT; i++) request(&of->client, "$JS.API.DIRECT.GET.S", "_INBOX.a", "{\"seq\":2}");
+    for (int i = 0; i < LIMIT; i++)
+        wire_publish(&of->client, "$JS.API.DIRECT.GET.S", "_INBOX.a", "{\"seq\":2}");
     expect_waiting(&of->client);
     ask(&of->client, "$JS.API.DIRECT.GET.S", "{\"seq\":2}", "429 Too Many Requests");
     ask(&of->client, "$JS.API.STREAM.INFO.S", "", "\"err_code\":10023");
@@ -302,17 +283,17 @@ static void who_leaves_is_waited_for_by_nobody(void **state) {
     fixture *of = *state;
     set_gate(true);
     publish(&of->client, 2, "");
-    request(&of->client, "$JS.API.STREAM.MSG.GET.S", "_INBOX.a", "{\"seq\":2}");
-    request(&of->client, "$JS.API.STREAM.PURGE.S", "_INBOX.a", "");
-    settle(&of->client);
+    wire_publish(&of->client, "$JS.API.STREAM.MSG.GET.S", "_INBOX.a", "{\"seq\":2}");
+    wire_publish(&of->client, "$JS.API.STREAM.PURGE.S", "_INBOX.a", "");
+    (void)wire_settle(&of->client);
     wire_close(&of->client);
-    settle(&of->other);
+    (void)wire_settle(&of->other);
     set_gate(false);
     join(&of->client, of, "SUB _INBOX.a 1\r\n"); // for the end
     for (int i = 0; i < PATIENCE_MS / 10; i++) { // what it asked for is done all the same
-        request(&of->other, "$JS.API.STREAM.INFO.S", "_INBOX.b", "");
+        wire_publish(&of->other, "$JS.API.STREAM.INFO.S", "_INBOX.b", "");
         if (strstr(wire_until(&of->other, "\"consumer_count\":"), "\"messages\":0,") != NULL) return;
-        nanosleep(&(struct timespec){.tv_nsec = 10 * 1000000L}, NULL);
+        wire_nap(10);
     }
     fail_msg("the stream was not purged");
 }
@@ -327,9 +308,9 @@ static void a_stop_answers_those_that_wait(void **state) {
     pthread_t stopping;
     set_gate(true);
     publish(&of->client, 2, "");
-    request(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c", "_INBOX.a",
-            "{\"batch\":1,\"expires\":60000000000}");
-    request(&of->client, "$JS.API.STREAM.INFO.S", "_INBOX.a", "");
+    wire_publish(&of->client, "$JS.API.CONSUMER.MSG.NEXT.S.c", "_INBOX.a",
+                 "{\"batch\":1,\"expires\":60000000000}");
+    wire_publish(&of->client, "$JS.API.STREAM.INFO.S", "_INBOX.a", "");
     expect_waiting(&of->client);
     assert_int_equal(pthread_create(&stopping, NULL, stop_in_thread, of), 0);
     (void)wire_until(&of->client, "Server Shutdown"); // while the publish is under way
@@ -342,11 +323,11 @@ static void a_stop_answers_those_that_wait(void **state) {
 static void a_removed_stream_keeps_no_request(void **state) {
     fixture *of = *state;
     set_gate(true);
-    request(&of->other, "$JS.API.STREAM.DELETE.S", "_INBOX.b", "");
-    settle(&of->other);
+    wire_publish(&of->other, "$JS.API.STREAM.DELETE.S", "_INBOX.b", "");
+    (void)wire_settle(&of->other);
     publish(&of->client, 2, "");
-    request(&of->client, "$JS.API.DIRECT.GET.S", "_INBOX.a", "{\"seq\":2}");
-    request(&of->client, "$JS.API.STREAM.INFO.S", "_INBOX.a", "");
+    wire_publish(&of->client, "$JS.API.DIRECT.GET.S", "_INBOX.a", "{\"seq\":2}");
+    wire_publish(&of->client, "$JS.API.STREAM.INFO.S", "_INBOX.a", "");
     expect_waiting(&of->client);
     set_gate(false);
     (void)wire_until(&of->other, "\"success\":true");

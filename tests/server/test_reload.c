@@ -17,6 +17,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "lib/folder.h"
 #include "server/wire.h"
 
 static const char quiet[] = "{\"verbose\":false}";
@@ -49,8 +50,7 @@ static bool is_there(const char *path) {
 }
 
 static void open_site(site *made, const char *config) {
-    (void)snprintf(made->folder, sizeof made->folder, "server-reload-XXXXXX");
-    assert_non_null(mkdtemp(made->folder));
+    assert_true(folder_make("server-reload", made->folder, sizeof made->folder));
     (void)snprintf(made->config, sizeof made->config, "%s/server.conf", made->folder);
     write_file(made->config, config);
     made->server = wire_server_of_file(made->config);
@@ -58,9 +58,7 @@ static void open_site(site *made, const char *config) {
 
 static void close_site(site *made) {
     wire_server_stop(made->server);
-    char command[96];
-    (void)snprintf(command, sizeof command, "rm -r %s", made->folder);
-    assert_int_equal(system(command), 0);
+    assert_true(folder_remove(made->folder));
 }
 
 static void reload(site *of, const char *config) {
@@ -347,8 +345,7 @@ static void expect_certificate(const site *of, const char *name, int version_max
 static void certificates_are_read_again(void **unused) {
     (void)unused;
     site at;
-    (void)snprintf(at.folder, sizeof at.folder, "server-reload-XXXXXX");
-    assert_non_null(mkdtemp(at.folder));
+    assert_true(folder_make("server-reload", at.folder, sizeof at.folder));
     (void)snprintf(at.config, sizeof at.config, "%s/server.conf", at.folder);
     char config[256], tls[200];
     (void)snprintf(tls, sizeof tls, "cert_file: \"%s\", key_file: \"%s\"", in_folder(&at, "c.pem"),
@@ -380,9 +377,7 @@ static void certificates_are_read_again(void **unused) {
 
 /// A request and its answer, which must hold `says`.
 static void ask(wire *client, const char *subject, const char *body, const char *says) {
-    char request[1024];
-    (void)snprintf(request, sizeof request, "PUB %s _I %zu\r\n%s\r\n", subject, strlen(body), body);
-    wire_say(client, request);
+    wire_publish(client, subject, "_I", body);
     const char *answer = wire_until(client, "}\r\n");
     if (strstr(answer, says) == NULL) fail_msg("'%s' is not in: %s", says, answer);
 }
@@ -395,8 +390,7 @@ static void limits_of_jetstream_change(void **unused) {
     static const char create[] = "{\"name\":\"S\",\"subjects\":[\"s\"],\"max_bytes\":20000}";
     site at;
     char config[512];
-    (void)snprintf(at.folder, sizeof at.folder, "server-reload-XXXXXX");
-    assert_non_null(mkdtemp(at.folder));
+    assert_true(folder_make("server-reload", at.folder, sizeof at.folder));
     (void)snprintf(at.config, sizeof at.config, "%s/server.conf", at.folder);
     (void)snprintf(config, sizeof config, jetstream, at.folder, "10000", "10", "1s", "true");
     write_file(at.config, config);

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a restricted user may have the server do: answers, deliveries and acknowledgements carry nobody further than the rules
 // of whoever asked for them.
-#define _XOPEN_SOURCE 700 // mkdtemp, nftw
-
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
+#include "lib/folder.h"
 #include "server/wire.h"
 
 enum { SHORT_MS = 300, ORDER_COUNT = 3 };
@@ -37,17 +34,9 @@ static const char config[] =
     "{user: tap, password: tap, permissions: {subscribe: {allow: \">\", deny: \"to.>\"}}}\n"
     "] }\n";
 
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk) {
-    (void)status, (void)type, (void)walk;
-    return remove(path);
-}
-
 // Answers to its requests come to subscription "ask".
 static void join_as(wire *client, int port, const char *user) {
-    char json[128];
-    snprintf(json, sizeof json, "{\"user\":\"%s\",\"pass\":\"%s\",\"verbose\":false,\"headers\":true}", user,
-             user);
-    wire_join(client, port, json);
+    wire_join_as(client, port, user);
     wire_say(client, "SUB _INBOX.ask.");
     wire_say(client, user);
     wire_say(client, " ask\r\n");
@@ -55,11 +44,9 @@ static void join_as(wire *client, int port, const char *user) {
 
 // The data of the answer: valid until the next call.
 static const char *ask_as(wire *client, const char *user, const char *subject, const char *body) {
-    char line[256];
-    snprintf(line, sizeof line, "PUB %s _INBOX.ask.%s %zu\r\n", subject, user, strlen(body));
-    wire_say(client, line);
-    wire_say(client, body);
-    wire_say(client, "\r\n");
+    char line[256], reply[64];
+    snprintf(reply, sizeof reply, "_INBOX.ask.%s", user);
+    wire_publish(client, subject, reply, body);
     snprintf(line, sizeof line, "MSG _INBOX.ask.%s ask ", user);
     (void)wire_until(client, line);
     (void)wire_until(client, "\r\n"); // its size
@@ -79,17 +66,12 @@ static void publish_as(wire *client, const char *user, const char *subject, cons
 static int set_up(void **state) {
     fixture *of = calloc(1, sizeof *of);
     assert_non_null(of);
-    snprintf(of->folder, sizeof of->folder, "rights-XXXXXX");
-    assert_non_null(mkdtemp(of->folder));
-    daybook_error error;
-    daybook_error_init(&error);
+    assert_true(folder_make("rights", of->folder, sizeof of->folder));
     daybook_server_options options;
     daybook_server_options_init(&options);
     options.config_text = daybook_text(config);
-    options.host = "127.0.0.1";
-    options.port = -1;
     options.store_dir = of->folder;
-    if (daybook_server_start(&options, &of->server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
+    of->server = wire_server_start(&options);
     of->port = daybook_server_port(of->server);
     join_as(&of->all, of->port, "all");
     ask(of, "$JS.API.STREAM.CREATE.ORDERS",
@@ -106,7 +88,7 @@ static int tear_down(void **state) {
     fixture *of = *state;
     wire_close(&of->all);
     wire_server_stop(of->server);
-    assert_int_equal(nftw(of->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_true(folder_remove(of->folder));
     free(of);
     return 0;
 }
@@ -120,7 +102,7 @@ static void expect_count(fixture *of, const char *stream, int count) {
     for (int i = 0; i < 200; i++) {
         info = ask_as(&of->all, "all", subject, "");
         if (strstr(info, expected) != NULL) return;
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        wire_nap(10);
     }
     fail_msg("%s: %s instead of %s", stream, info, expected);
 }
@@ -316,7 +298,7 @@ static void push_past(fixture *of, const char *settings, const char *tapped) {
              "\"deliver_subject\":\"to.other\"}}",
              settings);
     for (int i = 0; i < 200 && strstr(answer, "\"deliver_subject\":\"to.other\"") == NULL; i++) {
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        wire_nap(10);
         answer = ask_as(&of->all, "all", "$JS.API.CONSUMER.DURABLE.CREATE.ORDERS.mail", body);
     }
     if (strstr(answer, "to.other") == NULL) fail_msg("%s", answer);

@@ -72,6 +72,14 @@ void wire_join(wire *client, int port, const char *connect_json) {
         (void)wire_until(client, "} \r\n");
 }
 
+void wire_join_as(wire *client, int port, const char *user) {
+    char json[256];
+    int size = snprintf(json, sizeof json,
+                        "{\"user\":\"%s\",\"pass\":\"%s\",\"verbose\":false,\"headers\":true}", user, user);
+    assert_in_range(size, 1, sizeof json - 1);
+    wire_join(client, port, json);
+}
+
 void wire_close(wire *client) {
     if (client->socket >= 0) close(client->socket);
     client->socket = -1;
@@ -89,6 +97,16 @@ void wire_send(wire *client, const void *data, size_t size) {
         at += sent;
         size -= (size_t)sent;
     }
+}
+
+void wire_publish(wire *client, const char *subject, const char *reply, const char *body) {
+    size_t capacity = strlen(subject) + strlen(reply) + strlen(body) + 64;
+    char *text = malloc(capacity);
+    assert_non_null(text);
+    int size = snprintf(text, capacity, "PUB %s %s %zu\r\n%s\r\n", subject, reply, strlen(body), body);
+    assert_in_range(size, 1, capacity - 1);
+    wire_send(client, text, (size_t)size);
+    free(text);
 }
 
 size_t wire_send_some(wire *client, const void *data, size_t size) {
@@ -231,6 +249,16 @@ void wire_sync(wire *client) {
     wire_expect(client, "PONG\r\n");
 }
 
+const char *wire_settle(wire *client) {
+    wire_say(client, "PING\r\n");
+    return wire_until(client, "PONG\r\n");
+}
+
+void wire_nap(int milliseconds) {
+    struct timespec time = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000L};
+    nanosleep(&time, NULL);
+}
+
 // Servers.
 
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -254,20 +282,24 @@ static void keep_line(void *context, int level, daybook_slice line) {
     pthread_mutex_unlock(&log_lock);
 }
 
+daybook_server *wire_server_start(daybook_server_options *options) {
+    daybook_server *server = NULL;
+    daybook_error error;
+    daybook_error_init(&error);
+    options->host = "127.0.0.1";
+    options->port = -1;
+    if (daybook_server_start(options, &server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
+    return server;
+}
+
 static daybook_server *start_server(const char *config, const char *path) {
-    log_size = 0;
     daybook_server_options options;
     daybook_server_options_init(&options);
     options.config_text = daybook_text(config);
     options.config_file = path;
-    options.host = "127.0.0.1";
-    options.port = -1;
     options.log = keep_line;
-    daybook_server *server = NULL;
-    daybook_error error;
-    daybook_error_init(&error);
-    if (daybook_server_start(&options, &server, &error) != DAYBOOK_OK) fail_msg("%s", error.message);
-    return server;
+    log_size = 0;
+    return wire_server_start(&options);
 }
 
 daybook_server *wire_server(const char *config) {
@@ -308,7 +340,6 @@ void wire_log_wait(const char *text) {
     int64_t due = clock_ms() + WIRE_SECONDS * 1000;
     while (!wire_log_has(text)) {
         if (clock_ms() > due) fail_msg("the log never said '%s'", text);
-        struct timespec nap = {.tv_nsec = 5000000};
-        nanosleep(&nap, NULL);
+        wire_nap(5);
     }
 }

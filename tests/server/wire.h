@@ -33,10 +33,14 @@ void wire_open_silent(wire *client, int port);
 void wire_open_from(wire *client, const char *address, int port);
 /// wire_open, CONNECT without verbose, PING, PONG.
 void wire_join(wire *client, int port, const char *connect_json);
+/// The same as a user whose password is its name.
+void wire_join_as(wire *client, int port, const char *user);
 void wire_close(wire *client);
 
 void wire_say(wire *client, const char *text);
 void wire_send(wire *client, const void *data, size_t size);
+/// A message of `body` to `subject`, answers to `reply`, which may be "".
+void wire_publish(wire *client, const char *subject, const char *reply, const char *body);
 /// What the server takes at once, at most `size` bytes; 0: nothing more for now, or the connection is gone.
 size_t wire_send_some(wire *client, const void *data, size_t size);
 /// The next bytes are exactly these; a PING of the server before them is passed over.
@@ -56,9 +60,16 @@ void wire_expect_end(wire *client);
 void wire_drain_to_end(wire *client);
 /// Nothing comes for so long.
 void wire_expect_silence(wire *client, int milliseconds);
-/// PING, PONG: the server has seen all that was sent before.
+/// PING, PONG: the server has seen all that was sent before, and answered it with nothing.
 void wire_sync(wire *client);
+/// The same where anything may have come: it is what is returned, as by wire_until.
+const char *wire_settle(wire *client);
 
+/// For what there is no event to wait for.
+void wire_nap(int milliseconds);
+
+/// A server on any port of 127.0.0.1, of these options otherwise.
+daybook_server *wire_server_start(daybook_server_options *options);
 /// A server on any port; `config` in the configuration language, may be NULL. What it logs is kept for wire_log.
 daybook_server *wire_server(const char *config);
 /// The same with a configuration file, for reloads.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#define _XOPEN_SOURCE 700 // nftw, mkdtemp
+#define _POSIX_C_SOURCE 200809L // clock, threads
 
 #include "read_model.h"
 
-#include <ftw.h>
 #include <inttypes.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "lib/folder.h"
 
 const char model_sql[] = "-- projection: order_totals\n"
                          "-- version: 1\n"
@@ -23,13 +24,6 @@ const char model_sql[] = "-- projection: order_totals\n"
                          "WHERE order_id = :aggregate_id;\n"
                          "-- [on type paid]\n"
                          "UPDATE order_totals SET state = 'paid' WHERE order_id = :aggregate_id;\n";
-
-static int remove_entry(const char *path, const struct stat *facts, int kind, struct FTW *place) {
-    (void)facts;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
 
 static void note_report(void *context, const char *message) {
     model *at = context;
@@ -60,12 +54,12 @@ void model_open_store(model *at) {
 int model_open(void **context) {
     model *at = calloc(1, sizeof *at);
     const char *parent = getenv("TMPDIR");
+    char name[100];
     if (at == NULL) return -1;
     daybook_error_init(&at->error);
     pthread_mutex_init(&at->report_lock, NULL);
-    snprintf(at->directory, sizeof at->directory, "%.80s/projection-test-XXXXXX",
-             parent == NULL ? "/tmp" : parent);
-    if (mkdtemp(at->directory) == NULL) return -1;
+    snprintf(name, sizeof name, "%s/projection-test", parent == NULL ? "/tmp" : parent);
+    if (!folder_make(name, at->directory, sizeof at->directory)) return -1;
     snprintf(at->path, sizeof at->path, "%s/model.db", at->directory);
     snprintf(at->database, sizeof at->database, "sqlite:%s", at->path);
     model_open_store(at);
@@ -80,7 +74,7 @@ int model_open(void **context) {
 int model_close(void **context) {
     model *at = *context;
     daybook_status status = at->store == NULL ? DAYBOOK_OK : daybook_close(at->store, NULL);
-    (void)nftw(at->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    (void)folder_remove(at->directory);
     pthread_mutex_destroy(&at->report_lock);
     free(at);
     return status == DAYBOOK_OK ? 0 : -1;

@@ -1,20 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#define _XOPEN_SOURCE 700 // nftw, mkdtemp
-
 #include "fixture.h"
 
-#include <ftw.h>
-#include <unistd.h>
+#include "lib/folder.h"
 
 char fixture_directory[] = "directory";
 char fixture_segments[] = "segments";
-
-static int remove_entry(const char *path, const struct stat *facts, int kind, struct FTW *place) {
-    (void)facts;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
 
 static void open_store(fixture *store, unsigned flags) {
     daybook_open_options options;
@@ -31,8 +21,8 @@ int fixture_open(void **context) {
     store->is_memory = *context == NULL;
     store->is_flushed = *context == fixture_segments;
     daybook_error_init(&store->error);
-    strcpy(store->path, store->is_memory ? ":memory:" : "toolkit-test-XXXXXX");
-    if (!store->is_memory && mkdtemp(store->path) == NULL) return -1;
+    strcpy(store->path, ":memory:");
+    if (!store->is_memory && !folder_make("toolkit-test", store->path, sizeof store->path)) return -1;
     open_store(store, 0);
     fixture_add_stream(store, "ORDERS", "orders.>");
     *context = store;
@@ -42,7 +32,7 @@ int fixture_open(void **context) {
 int fixture_close(void **context) {
     fixture *store = *context;
     daybook_status status = daybook_close(store->store, &store->error);
-    if (!store->is_memory) (void)nftw(store->path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    if (!store->is_memory) (void)folder_remove(store->path);
     free(store);
     return status == DAYBOOK_OK ? 0 : -1;
 }
