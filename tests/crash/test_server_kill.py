@@ -27,16 +27,13 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from nats_client import ApiError, Closed, Connection, Server, read_ack, seed_from_environment  # noqa: E402
+from nats_client import ApiError, Closed, Connection, Wrong, read_ack, run_with_server  # noqa: E402
 
 PROGRAM = os.environ.get("DAYBOOK", "daybook")
 ACK_WAIT = 4.0
@@ -70,10 +67,6 @@ CONSUMERS = [
              "filter_subject": "int.0.>"}),
     ("GIVEN", {"durable_name": "tried", "ack_policy": "explicit", "ack_wait": NS // 4, "max_deliver": 3}),
 ]
-
-
-class Wrong(Exception):
-    pass
 
 
 class Oracle:
@@ -766,32 +759,18 @@ def verify(server):
         raise Wrong(f"verify says {done.returncode}: {done.stdout}{done.stderr}")
 
 
-async def main(mode, ends):
-    folder = tempfile.mkdtemp(prefix="server-kill-")
-    other = os.environ.get("DAYBOOK_SERVER")
-    server = Server(folder, [] if other else ["announced_version: \"2.12.3\""], program=other or PROGRAM)
-    try:
-        await run(server, mode, ends)
-        status = await server.end()
-        if status != 0:
-            raise Wrong(f"the server ends with {status}: {server.log()[-2000:]}")
-        if not other:
-            verify(server)
-        if "Sanitizer" in server.log() or "[FTL]" in server.log():
-            raise Wrong(server.log()[-5000:])
-    except BaseException:
-        traceback.print_exc()
-        print(f"FAILED; the directory stays: {folder}", flush=True)
-        server.free()
-        return 1
-    shutil.rmtree(folder)
-    return 0
+async def main(server, mode, ends, is_other):
+    await run(server, mode, ends)
+    status = await server.end()
+    if status != 0:
+        raise Wrong(f"the server ends with {status}: {server.log()[-2000:]}")
+    if not is_other:
+        verify(server)
 
 
 if __name__ == "__main__":
-    if "serve" not in subprocess.run([PROGRAM, "help"], capture_output=True, text=True, check=True).stdout:
-        print("SKIP: built without the server")
-        sys.exit(77)
-    seed_from_environment()
+    other = os.environ.get("DAYBOOK_SERVER")
     mode_given = sys.argv[1] if len(sys.argv) > 1 else "kill"
-    sys.exit(asyncio.run(main(mode_given, int(sys.argv[2] if len(sys.argv) > 2 else os.environ.get("DAYBOOK_KILLS", "4")))))
+    ends_given = int(sys.argv[2] if len(sys.argv) > 2 else os.environ.get("DAYBOOK_KILLS", "4"))
+    sys.exit(run_with_server("server-kill", lambda server: main(server, mode_given, ends_given, other is not None),
+                             [] if other else ["announced_version: \"2.12.3\""], program=other))

@@ -17,10 +17,13 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+import traceback
 
 TIMEOUT = float(os.environ.get("DAYBOOK_REQUEST_SECONDS", "30"))
 
@@ -358,6 +361,40 @@ class Server:
     def free(self):
         if self.process is not None and self.process.poll() is None:
             self.kill()
+
+
+class Wrong(Exception):
+    """What was demanded does not hold."""
+
+
+def demand_clean_log(server):
+    """No sanitizer said anything, and nothing was fatal."""
+    log = server.log()
+    if "Sanitizer" in log or "runtime error" in log or "[FTL]" in log:
+        raise Wrong(log[-8000:])
+
+
+def run_with_server(name, work, config=(), program=None):
+    """The exit status of a test: 0, or 1 where the coroutine function `work` of a server in a folder of its own ends with
+    any exception; then the folder stays. 77 where the program was built without the server."""
+    program = program or os.environ.get("DAYBOOK", "daybook")
+    if "serve" not in subprocess.run([os.environ.get("DAYBOOK", "daybook"), "help"], capture_output=True, text=True,
+                                     check=True).stdout:
+        print("SKIP: built without the server")
+        return 77
+    seed_from_environment()
+    folder = tempfile.mkdtemp(prefix=name + "-")
+    server = Server(folder, config, program=program)
+    try:
+        asyncio.run(work(server))
+        demand_clean_log(server)
+    except BaseException:
+        traceback.print_exc()
+        print(f"FAILED; the directory stays: {folder}", flush=True)
+        server.free()
+        return 1
+    shutil.rmtree(folder)
+    return 0
 
 
 def seed_from_environment():

@@ -26,20 +26,15 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import socket
 import struct
-import subprocess
 import sys
-import tempfile
 import time
-import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from nats_client import ApiError, Closed, Connection, Server, free_port, read_ack, seed_from_environment  # noqa: E402
+from nats_client import ApiError, Closed, Connection, Wrong, free_port, read_ack, run_with_server  # noqa: E402
 
-PROGRAM = os.environ.get("DAYBOOK", "daybook")
 NS = 1000000000
 MEMORY_MAX = int(os.environ.get("DAYBOOK_SOAK_MEMORY_MIB", "4000")) << 20  # with the quarantine of an address sanitizer
 BCRYPT_OF_SECRET = "$2a$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
@@ -48,10 +43,6 @@ NAMES = ("S1", "S2", "S3", "S4", "S5")
 MIRRORS, GATHERERS = ("M1", "M2"), ("G1", "G2")
 ALL_NAMES = NAMES + MIRRORS + GATHERERS
 CONSUMERS = ("c1", "c2", "c3", "c4")
-
-
-class Wrong(Exception):
-    pass
 
 
 def matches(pattern, subject):
@@ -614,7 +605,9 @@ async def end_as_lame_duck(world):
         raise Wrong(f"the server ends with {status}: {world.server.log()[-8000:]}")
 
 
-async def run(server, seconds):
+async def run(server, monitor_port, seconds):
+    server.monitor_port = monitor_port
+    server.configure(configuration(monitor_port))
     await server.start()
     world = World(server, seconds)
     connection = await world.connect()
@@ -646,28 +639,6 @@ async def run(server, seconds):
             print(f"  {count:6} {text}", flush=True)
 
 
-async def main(seconds):
-    folder = tempfile.mkdtemp(prefix="server-soak-")
-    monitor_port = free_port()
-    server = Server(folder, configuration(monitor_port), program=PROGRAM)
-    server.monitor_port = monitor_port
-    try:
-        await run(server, seconds)
-        log = server.log()
-        if "Sanitizer" in log or "runtime error" in log or "[FTL]" in log:
-            raise Wrong(log[-8000:])
-    except BaseException:
-        traceback.print_exc()
-        print(f"FAILED; the directory stays: {folder}", flush=True)
-        server.free()
-        return 1
-    shutil.rmtree(folder)
-    return 0
-
-
 if __name__ == "__main__":
-    if "serve" not in subprocess.run([PROGRAM, "help"], capture_output=True, text=True, check=True).stdout:
-        print("SKIP: built without the server")
-        sys.exit(77)
-    seed_from_environment()
-    sys.exit(asyncio.run(main(float(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("DAYBOOK_SOAK_SECONDS", "8")))))
+    seconds_given = float(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("DAYBOOK_SOAK_SECONDS", "8"))
+    sys.exit(run_with_server("server-soak", lambda server: run(server, free_port(), seconds_given)))
