@@ -204,6 +204,8 @@ static daybook_status fill_piece(direct *get) {
         }
         write_event(get, &extras);
     }
+    // Who asked for one is told of no end: it is over with the message, and counts no more once that is seen.
+    if (!get->is_many && get->message_count > 0) get->is_over = true;
     return DAYBOOK_OK;
 }
 
