@@ -290,8 +290,8 @@ static void overlapping_filters_count_each_event_once(void **state) {
     close_world(&at);
 }
 
-// A segment of many terms says at once which it does not have: one that has a filter's is asked, whatever it says of
-// the filters beside it.
+// A segment of many terms says at once which it does not have: one that has a filter's is asked, whatever it
+// says of the filters beside it.
 static void segments_of_many_terms_are_asked_for_every_filter(void **state) {
     (void)state;
     enum { SEGMENTS = 3, SUBJECTS = 1500 };
