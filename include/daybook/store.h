@@ -106,7 +106,10 @@ DAYBOOK_API daybook_status daybook_info(daybook_store *store, daybook_store_info
 /** The directory as daybook_open was given it; borrowed from the store. NULL for ":memory:". */
 DAYBOOK_API const char *daybook_store_path(const daybook_store *store);
 
-/** Write the memory table into a segment now; returns when it is durable in one. */
+/**
+ * Write the memory table into a segment now; returns when it is durable in one.
+ * @return OK; EREADONLY; EPOISONED: an earlier sync failed, also where nothing is left to write; what writing files gives
+ */
 DAYBOOK_API daybook_status daybook_flush(daybook_store *store, daybook_error *error);
 
 /**

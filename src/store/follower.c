@@ -396,8 +396,9 @@ static daybook_status take_streams(daybook_store *store, const daybook_store *sh
     if (status == DAYBOOK_OK) status = dbk_stream_table_all(shadow->streams, &fresh, &fresh_count);
     if (status != DAYBOOK_OK) (void)dbk_fail(error, status, "out of memory while reading %s", store->path);
     for (size_t i = 0; status == DAYBOOK_OK && i < old_count; i++) {
-        if (dbk_stream_table_find_id(shadow->streams, old[i]->id) == NULL)
-            dbk_stream_table_remove(store->streams, old[i]);
+        const dbk_stream *in = dbk_stream_table_find_id(shadow->streams, old[i]->id);
+        bool is_gone = in == NULL || atomic_load(&in->removed); // what was replayed may have removed it
+        if (is_gone) dbk_stream_table_remove(store->streams, old[i]);
     }
     for (size_t i = 0; status == DAYBOOK_OK && i < fresh_count; i++)
         status = take_stream(store, fresh[i], error);
@@ -453,6 +454,8 @@ static daybook_status try_start_over(daybook_store *store, bool accept_damage, u
     dbk_live_values values = {0};
     bool is_known = false;
     bool writer_lives = find_writer(store, &values, &is_known);
+    // A page that is newer than the manifest may be its writer's last word: what it tells of is taken in the next time.
+    if (values.manifest_edit > fresh.edit_count) values.manifest_edit = fresh.edit_count;
     uint64_t stop_lsn = writer_lives         ? values.durable_lsn
                         : fresh.closed_clean ? fresh.journal_durable_lsn
                                              : 0;

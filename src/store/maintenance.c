@@ -435,10 +435,12 @@ daybook_status dbk_maintenance_erase(daybook_store *store, uint64_t position_fir
     return status;
 }
 
-static daybook_status check_writer(const daybook_store *store, const char *call, daybook_error *error) {
+static daybook_status check_writer(daybook_store *store, const char *call, daybook_error *error) {
     if (store == NULL) return dbk_fail(error, DAYBOOK_EMISUSE, "%s without a store", call);
     if (store->read_only)
         return dbk_fail(error, DAYBOOK_EREADONLY, "%s is open for reading only", store->path);
+    if (atomic_load(&store->poisoned))
+        return dbk_fail(error, DAYBOOK_EPOISONED, "an earlier sync failed: reopen %s", store->path);
     return DAYBOOK_OK;
 }
 
@@ -449,9 +451,6 @@ daybook_status daybook_flush(daybook_store *store, daybook_error *error) {
 
 daybook_status daybook_maintain(daybook_store *store, daybook_error *error) {
     DBK_TRY(check_writer(store, "daybook_maintain", error));
-    if (atomic_load(&store->poisoned)) {
-        return dbk_fail(error, DAYBOOK_EPOISONED, "an earlier sync failed: reopen %s", store->path);
-    }
     struct dbk_maintenance *maintenance = store->maintenance;
     bool did = false;
     pthread_mutex_lock(&maintenance->round_lock);

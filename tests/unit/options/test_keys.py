@@ -54,7 +54,8 @@ def documented():
 
 def is_read(field):
     word = re.compile(rf"(?:\.|->){field.split('.')[-1]}\b")
-    files = [file for folder in ("server", "auth") for file in (ROOT / "src" / folder).glob("*.c")]
+    folders = ("broker", "jetstream", "monitor", "server", "auth")
+    files = [file for folder in folders for file in (ROOT / "src" / folder).glob("*.c")]
     return any(word.search(file.read_text(encoding="utf-8")) for file in files)
 
 

@@ -230,6 +230,97 @@ static void a_reader_outlives_writers(void **state) {
     end(&at);
 }
 
+// A clock that lets a writer remove a stream and end, once, while a reader is behind a manifest it has read.
+static struct {
+    daybook_vfs *inner;
+    fixture *at;
+    bool is_armed, has_opened_manifest;
+} between;
+
+static int open_and_note(daybook_vfs *vfs, const char *path, unsigned flags, daybook_file **file_out) {
+    (void)vfs;
+    if (strstr(path, "/manifest-") != NULL) between.has_opened_manifest = true;
+    return between.inner->open(between.inner, path, flags, file_out);
+}
+
+static int64_t interrupting_clock(daybook_vfs *vfs) {
+    (void)vfs;
+    fixture *at = between.at;
+    if (between.is_armed && between.has_opened_manifest) {
+        between.is_armed = false;
+        if (at->writer == NULL) at->writer = open_store(&at->writer_options);
+        assert_int_equal(daybook_stream_remove(at->writer, daybook_text("CARTS"), NULL), DAYBOOK_OK);
+        assert_int_equal(daybook_close(at->writer, NULL), DAYBOOK_OK);
+        at->writer = NULL;
+    }
+    return between.inner->clock_monotonic_ns(between.inner);
+}
+
+static void arm(void) {
+    between.is_armed = true;
+    between.has_opened_manifest = false;
+}
+
+// Three events of a stream, whose writer has ended; and a reader's options with that clock.
+static void begin_between(fixture *at, uint64_t seed, daybook_vfs *vfs) {
+    begin(at, seed, DAYBOOK_OPEN_NO_BACKGROUND);
+    append_some(at->writer, "carts", 3);
+    assert_int_equal(daybook_close(at->writer, NULL), DAYBOOK_OK);
+    at->writer = NULL;
+    between.inner = at->reader_options.vfs;
+    between.at = at;
+    between.is_armed = false;
+    *vfs = *between.inner;
+    vfs->open = open_and_note;
+    vfs->clock_monotonic_ns = interrupting_clock;
+    at->reader_options.vfs = vfs;
+}
+
+static daybook_status follow_carts(daybook_store *store, daybook_cursor **cursor_out) {
+    daybook_query query;
+    daybook_query_init(&query);
+    query.flags = DAYBOOK_QUERY_FOLLOW;
+    query.stream = daybook_text("CARTS");
+    return daybook_read(store, &query, cursor_out, NULL);
+}
+
+static void end_between(fixture *at) {
+    assert_false(between.is_armed);
+    at->writer = open_store(&at->writer_options);
+    end(at);
+}
+
+// What a writer does last is not passed over for ever because a reader was taking up what it did before.
+static void a_writer_that_ends_while_a_reader_catches_up_is_seen(void **state) {
+    (void)state;
+    fixture at;
+    daybook_vfs vfs;
+    begin_between(&at, 11, &vfs);
+    at.reader = open_store(&at.reader_options);
+    daybook_cursor *cursor = NULL;
+    assert_int_equal(follow_carts(at.reader, &cursor), DAYBOOK_OK);
+    uint64_t next = 1;
+    expect_up_to(cursor, &next, 3);
+    at.writer = open_store(&at.writer_options);
+    arm();
+    daybook_recorded_event event;
+    assert_int_equal(daybook_cursor_next(cursor, 3000, &event, NULL), DAYBOOK_ENOTFOUND);
+    daybook_cursor_close(cursor);
+    end_between(&at);
+}
+
+static void a_writer_that_comes_and_ends_while_a_reader_opens_is_seen(void **state) {
+    (void)state;
+    fixture at;
+    daybook_vfs vfs;
+    begin_between(&at, 12, &vfs);
+    arm();
+    at.reader = open_store(&at.reader_options);
+    daybook_cursor *cursor = NULL;
+    assert_int_equal(follow_carts(at.reader, &cursor), DAYBOOK_ENOTFOUND);
+    end_between(&at);
+}
+
 static void a_reader_writes_nothing(void **state) {
     (void)state;
     fixture at;
@@ -304,6 +395,8 @@ int main(void) {
         cmocka_unit_test(a_stalled_reader_goes_on_after_many_laps),
         cmocka_unit_test(removals_and_streams_reach_the_reader),
         cmocka_unit_test(a_reader_outlives_writers),
+        cmocka_unit_test(a_writer_that_ends_while_a_reader_catches_up_is_seen),
+        cmocka_unit_test(a_writer_that_comes_and_ends_while_a_reader_opens_is_seen),
         cmocka_unit_test(a_reader_writes_nothing),
         cmocka_unit_test(many_cursors_follow_a_busy_writer),
     };
