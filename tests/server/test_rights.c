@@ -260,13 +260,10 @@ static void expect_pushed(wire *client, int first, int last) {
     }
 }
 
-static void push_past(fixture *of, const char *settings, const char *tapped) {
-    char said[64], body[256];
-    wire tap, reader;
-    join_as(&tap, of->port, "tap");
-    snprintf(said, sizeof said, "SUB %s tapped\r\n", tapped);
-    wire_say(&tap, said);
-    wire_sync(&tap);
+// Pushes to "to.mail", where at first nobody listens who may have it.
+static void push_past(fixture *of, const char *settings) {
+    char body[256];
+    wire reader;
     snprintf(body, sizeof body, "%s,\"deliver_subject\":\"to.mail\"", settings);
     make_mail(of, body);
     give_time(of);
@@ -302,21 +299,39 @@ static void push_past(fixture *of, const char *settings, const char *tapped) {
         answer = ask_as(&of->all, "all", "$JS.API.CONSUMER.DURABLE.CREATE.ORDERS.mail", body);
     }
     if (strstr(answer, "to.other") == NULL) fail_msg("%s", answer);
+}
+
+static void push_past_tap(fixture *of, const char *settings, const char *tapped) {
+    char said[64];
+    wire tap;
+    join_as(&tap, of->port, "tap");
+    snprintf(said, sizeof said, "SUB %s tapped\r\n", tapped);
+    wire_say(&tap, said);
+    wire_sync(&tap);
+    push_past(of, settings);
     wire_close(&tap);
 }
 
 // Messages were fetched for it, given to nobody, and so lost where nothing is acknowledged,
 static void a_listener_who_may_not_have_it_is_none(void **state) {
-    push_past(*state, "\"ack_policy\":\"none\"", ">");
+    push_past_tap(*state, "\"ack_policy\":\"none\"", ">");
 }
 
 // or given up after so many deliveries, as fast as the machine could.
 static void nor_uses_it_up_deliveries(void **state) {
-    push_past(*state, "\"ack_policy\":\"explicit\",\"max_deliver\":2", "*.mail");
+    push_past_tap(*state, "\"ack_policy\":\"explicit\",\"max_deliver\":2", "*.mail");
 }
 
 static void nor_do_members_of_a_group(void **state) {
-    push_past(*state, "\"ack_policy\":\"none\"", "> workers");
+    push_past_tap(*state, "\"ack_policy\":\"none\"", "> workers");
+}
+
+// What is pushed reaches connections only: a stream that keeps that very subject does not have it.
+static void nor_is_a_stream_that_captures_it(void **state) {
+    ask(*state, "$JS.API.STREAM.CREATE.TAP", "{\"name\":\"TAP\",\"subjects\":[\"to.mail\"]}",
+        "\"did_create\":true");
+    push_past(*state, "\"ack_policy\":\"none\"");
+    ask(*state, "$JS.API.STREAM.INFO.TAP", "", "\"messages\":0,");
 }
 
 int main(void) {
@@ -330,6 +345,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_listener_who_may_not_have_it_is_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nor_uses_it_up_deliveries, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nor_do_members_of_a_group, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nor_is_a_stream_that_captures_it, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("server rights", tests, NULL, NULL);
 }
