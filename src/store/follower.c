@@ -454,11 +454,11 @@ static daybook_status try_start_over(daybook_store *store, bool accept_damage, u
     dbk_live_values values = {0};
     bool is_known = false;
     bool writer_lives = find_writer(store, &values, &is_known);
-    // A page that is newer than the manifest may be its writer's last word: what it tells of is taken in the next time.
-    if (values.manifest_edit > fresh.edit_count) values.manifest_edit = fresh.edit_count;
     uint64_t stop_lsn = writer_lives         ? values.durable_lsn
                         : fresh.closed_clean ? fresh.journal_durable_lsn
                                              : 0;
+    // A page that is newer than the manifest may be its writer's last word: what it tells of is taken in the next time.
+    if (values.manifest_edit > fresh.edit_count) values.manifest_edit = fresh.edit_count;
 
     shadow = dbk_alloc(store->allocator, sizeof *shadow);
     if (shadow == NULL) {
