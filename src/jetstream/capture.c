@@ -26,6 +26,7 @@
 #include "api/answer.h"
 #include "api/value.h"
 #include "base/bytes.h"
+#include "base/number.h"
 #include "base/time.h"
 #include "daybook/read.h"
 #include "daybook/subject.h"
@@ -374,10 +375,7 @@ static bool says(const dbk_js_making *make, dbk_publish_header header, int since
 static bool is_whole_number(dbk_slice text) {
     const char *at = text.data;
     size_t sign = at[0] == '-' || at[0] == '+';
-    for (size_t i = sign; i < text.size; i++) {
-        if (at[i] < '0' || at[i] > '9') return false;
-    }
-    return text.size > sign;
+    return dbk_is_decimal(daybook_bytes(at + sign, text.size - sign));
 }
 
 // No stream counts, or publishes later.

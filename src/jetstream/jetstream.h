@@ -30,7 +30,7 @@ daybook_status dbk_jetstream_start(dbk_broker *broker, daybook_store *store, dbk
 /// broker->options are others now: bounds hold from the next request on. NULL is fine.
 void dbk_jetstream_reload(dbk_jetstream *jetstream);
 /// Waiting pulls are told "409 Server Shutdown", publishes under way still go to the store and are answered.
-/// NULL is fine.
+/// A second time does nothing. NULL is fine.
 void dbk_jetstream_stop(dbk_jetstream *jetstream);
 /// No job, no publish is under way. NULL is idle.
 bool dbk_jetstream_is_idle(const dbk_jetstream *jetstream);

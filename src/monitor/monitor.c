@@ -50,7 +50,6 @@ static const struct {
 enum { PAGE_COUNT = sizeof pages / sizeof *pages };
 
 struct dbk_monitor {
-    dbk_broker *broker;
     dbk_monitor_sources sources;
     dbk_http *http;
     char url[URL_SIZE];             // "": it does not listen yet
@@ -83,7 +82,7 @@ typedef struct wish {
 } wish;
 
 static void free_wish(wish *done) {
-    const daybook_allocator *allocator = done->monitor->broker->allocator;
+    const daybook_allocator *allocator = done->monitor->sources.broker->allocator;
     dbk_monitor_snapshot_free(allocator, done->snapshot);
     dbk_free(allocator, done);
 }
@@ -126,12 +125,12 @@ static void grant(dbk_job *job) {
     if (is_nobodys) {
         free_wish(asked);
     } else if (!is_done) {
-        dbk_jobs_finish(monitor->broker->jobs, &asked->job);
+        dbk_jobs_finish(monitor->sources.broker->jobs, &asked->job);
     }
 }
 
 static wish *new_wish(dbk_monitor *monitor, const dbk_monitor_snapshot_query *query) {
-    const daybook_allocator *allocator = monitor->broker->allocator;
+    const daybook_allocator *allocator = monitor->sources.broker->allocator;
     wish *made = dbk_alloc_zeroed(allocator, sizeof *made);
     if (made == NULL) return NULL;
     made->monitor = monitor;
@@ -143,7 +142,7 @@ static wish *new_wish(dbk_monitor *monitor, const dbk_monitor_snapshot_query *qu
 }
 
 static struct timespec in_time(const dbk_monitor *monitor) {
-    daybook_vfs *vfs = monitor->broker->vfs;
+    daybook_vfs *vfs = monitor->sources.broker->vfs;
     int64_t due_ns = vfs->clock_monotonic_ns(vfs) + MONITOR_WAIT_NS;
     return (struct timespec){.tv_sec = (time_t)(due_ns / DBK_SECOND_NS),
                              .tv_nsec = (long)(due_ns % DBK_SECOND_NS)};
@@ -157,7 +156,7 @@ static bool wait_for(wish *asked) {
     pthread_mutex_lock(&monitor->lock);
     // Under the lock: once dbk_monitor_stop has set is_closing nothing is posted any more.
     bool is_posted = !monitor->is_closing;
-    if (is_posted) dbk_jobs_finish(monitor->broker->jobs, &asked->job);
+    if (is_posted) dbk_jobs_finish(monitor->sources.broker->jobs, &asked->job);
     while (is_posted && !asked->is_granted && !monitor->is_closing) {
         if (pthread_cond_timedwait(&monitor->answered, &monitor->lock, &due) != ETIMEDOUT) continue;
         if (asked->slice_count == seen) break;
@@ -281,7 +280,7 @@ static bool is_light(void *context, const char *path) {
 static void serve(void *context, dbk_http_exchange *exchange) {
     dbk_monitor *monitor = context;
     dbk_page page = {.monitor = monitor,
-                     .broker = monitor->broker,
+                     .broker = monitor->sources.broker,
                      .jetstream = monitor->sources.jetstream,
                      .store = monitor->sources.store,
                      .exchange = exchange};
@@ -329,7 +328,6 @@ static daybook_status make_monitor(const dbk_monitor_sources *sources, dbk_monit
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&monitor->answered, &attributes);
     (void)pthread_condattr_destroy(&attributes);
-    monitor->broker = broker;
     monitor->sources = *sources;
     monitor->sample_ns = broker->vfs->clock_monotonic_ns(broker->vfs);
     monitor->sample_seconds = processor_seconds();
@@ -347,7 +345,7 @@ static daybook_status read_pem(dbk_broker *broker, const char *path, dbk_buf *pe
 }
 
 static daybook_status listen_there(dbk_monitor *monitor, dbk_http_settings *settings, daybook_error *error) {
-    dbk_broker *broker = monitor->broker;
+    dbk_broker *broker = monitor->sources.broker;
     const dbk_listen_options *listen = &broker->options->http;
     struct sockaddr_storage address;
     memset(&address, 0, sizeof address);
@@ -363,7 +361,7 @@ static daybook_status listen_there(dbk_monitor *monitor, dbk_http_settings *sett
 }
 
 static daybook_status start_http(dbk_monitor *monitor, daybook_error *error) {
-    dbk_broker *broker = monitor->broker;
+    dbk_broker *broker = monitor->sources.broker;
     const dbk_options *options = broker->options;
     dbk_buf key, certificate;
     dbk_buf_init(&key, broker->allocator, PEM_SIZE_MAX);
@@ -389,7 +387,7 @@ static daybook_status start_http(dbk_monitor *monitor, daybook_error *error) {
 }
 
 static void say_where(dbk_monitor *monitor) {
-    dbk_broker *broker = monitor->broker;
+    dbk_broker *broker = monitor->sources.broker;
     const dbk_listen_options *listen = &broker->options->http;
     const char *host = listen->host;
     bool is_any = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
@@ -408,13 +406,13 @@ static void forget_first(dbk_monitor *monitor) {
     for (wish *at = monitor->under_way; at != NULL; at = at->next) {
         dbk_monitor_snapshot_note_forgotten(at->snapshot, monitor->closed.first);
     }
-    dbk_closed_list_forget_first(monitor->broker->allocator, &monitor->closed);
+    dbk_closed_list_forget_first(monitor->sources.broker->allocator, &monitor->closed);
 }
 
 /// A connection ends: it is remembered for /connz?state=closed.
 static void note_closed(void *context, dbk_client *client) {
     dbk_monitor *monitor = context;
-    int64_t count_max = monitor->broker->options->limits.closed_clients_max;
+    int64_t count_max = monitor->sources.broker->options->limits.closed_clients_max;
     size_t room = count_max > 0 ? (size_t)count_max : 0;
     while (monitor->closed.count > 0 && monitor->closed.count >= room) forget_first(monitor);
     if (room > 0) dbk_closed_list_add(&monitor->closed, client);
@@ -467,7 +465,7 @@ void dbk_monitor_stop(dbk_monitor *monitor) {
 
 void dbk_monitor_free(dbk_monitor *monitor) {
     if (monitor == NULL) return;
-    const daybook_allocator *allocator = monitor->broker->allocator;
+    const daybook_allocator *allocator = monitor->sources.broker->allocator;
     dbk_closed_list_deinit(allocator, &monitor->closed);
     (void)pthread_cond_destroy(&monitor->answered);
     (void)pthread_mutex_destroy(&monitor->lock);

@@ -40,17 +40,11 @@ static void on_round_end(dbk_broker *broker) {
     if (broker->is_stopping) go_on_stopping(DBK_OWNER(broker, dbk_server, broker));
 }
 
-static void stop_jetstream(dbk_server *server) {
-    if (server->has_stopped_jetstream) return;
-    server->has_stopped_jetstream = true;
-    dbk_jetstream_stop(server->jetstream);
-}
-
 static void begin_stop(dbk_server *server) {
     dbk_broker *broker = &server->broker;
     if (broker->is_stopping) return;
     dbk_broker_stop_timer(broker, &server->duck_timer);
-    stop_jetstream(server);
+    dbk_jetstream_stop(server->jetstream);
     dbk_broker_stop(broker);
 }
 
@@ -95,7 +89,7 @@ static void begin_lame_duck(dbk_server *server) {
     broker->is_lame_duck = true;
     dbk_broker_log(broker, INFO, "Entering lame duck mode, stop accepting new clients");
     dbk_broker_close_listener(broker);
-    stop_jetstream(server);
+    dbk_jetstream_stop(server->jetstream);
     if (broker->client_count == 0) {
         begin_stop(server);
         return;

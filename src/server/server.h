@@ -32,7 +32,6 @@ struct daybook_server {
     dbk_timer duck_timer;
     bool closes_little_by_little; // lame duck: the grace period is over
     int64_t duck_end_ns;
-    bool has_stopped_jetstream;
     bool closes_clients; // stopping: what was published is answered
     bool is_closing;     // stopping: the loop's own handles close
 
